@@ -1,0 +1,110 @@
+/** What a caller asks of a conversion and what it gets back: the library's main records. */
+import type { EventSink, LayerKind } from './events.ts';
+
+/** Which artifacts a run makes. `full` makes both tags unless an output tag is named. */
+export type Mode = 'full' | 'index-only';
+
+/** How the blocks of a full layer are compressed (docs/formats.md §2). */
+export type Algorithm = 'lz4' | 'zstd';
+
+/** One tag to push and what it holds. `containerd` = index-only where the layers allow it, full elsewhere. */
+export interface OutputTag {
+  readonly tag: string;
+  readonly kind: 'full' | 'containerd' | 'index-only';
+}
+
+/** The choices that decide the bytes of an artifact. */
+export interface ArtifactOptions {
+  /** Virtual size of the block device in bytes, a multiple of 128 MiB; omitted: 64 GiB, larger when the content needs it. */
+  readonly virtualSize?: number;
+  readonly algorithm: Algorithm;
+  /** Bytes of a compressed block: a power of two, 4096 to 65536. */
+  readonly blockSize: number;
+  /** Bytes of output between two access points of a gzip index. */
+  readonly span: number;
+  /** Write OCI media types whatever the source used. */
+  readonly oci: boolean;
+  /** Files and directories an image may hold; a layer that goes past it is refused. */
+  readonly maxFiles: number;
+}
+
+/** A request to convert one image. References are parsed already (oci/reference.ts does that). */
+export interface ConvertRequest {
+  /** `host[:port]/repo` or `oci:DIR`. */
+  readonly repository: string;
+  /** Tag or digest of the source within the repository. */
+  readonly source: { readonly tag?: string; readonly digest?: string };
+  /** The tags to make, at least one. */
+  readonly outputs: readonly OutputTag[];
+  readonly artifact: ArtifactOptions;
+  /** Platforms to convert as `os/arch[/variant]`; empty: every Linux platform of the index. */
+  readonly platforms: readonly string[];
+  /** Manifests and uploads in flight at a time. */
+  readonly concurrency: number;
+  /** Compress threads; 0 compresses in the calling thread. */
+  readonly workers: number;
+  /** Convert, but push and tag nothing. */
+  readonly noUpload: boolean;
+  /** Redo what stands already and overwrite a tag of the other mode. */
+  readonly force: boolean;
+  /** Directory for spooled layers; omitted: the system's. A fresh folder in it is made and removed. */
+  readonly workDirectory?: string;
+}
+
+/** Surroundings of a conversion that the caller may want to reach into. */
+export interface ConvertContext {
+  readonly onEvent?: EventSink;
+  readonly signal?: AbortSignal;
+}
+
+/** A layer of the result. */
+export interface LayerResult {
+  readonly kind: LayerKind;
+  readonly sourceDigest: string;
+  readonly sourceSize: number;
+  readonly digest: string;
+  readonly size: number;
+}
+
+/** An image manifest of the result. */
+export interface ManifestResult {
+  readonly platform: string;
+  readonly sourceDigest: string;
+  readonly digest: string;
+  /** Config and layers of the result, in bytes. */
+  readonly size: number;
+  /** Config and layers of the source, in bytes. */
+  readonly sourceSize: number;
+  readonly virtualSize: number;
+  readonly layers: readonly LayerResult[];
+  /** The manifest as pushed, for `--dump-manifest`. */
+  readonly manifest: unknown;
+}
+
+/** A pushed tag. */
+export interface TagResult {
+  readonly tag: string;
+  readonly kind: OutputTag['kind'];
+  /** Digest of the index or manifest that the tag names. */
+  readonly digest: string;
+  readonly mediaType: string;
+  /** Sum over all platforms, in bytes. */
+  readonly size: number;
+  /** `size` over the size of the converted source images. */
+  readonly ratio: number;
+  readonly manifests: readonly ManifestResult[];
+  /** True when the tag stood already with the same source, mode, options and version. */
+  readonly upToDate: boolean;
+}
+
+/** What a conversion did. */
+export interface ConvertResult {
+  readonly repository: string;
+  readonly source: { readonly digest: string; readonly mediaType: string; readonly size: number };
+  readonly tags: readonly TagResult[];
+  /** Manifests of the index that were left out, and why. */
+  readonly skipped: readonly { readonly digest: string; readonly platform: string; readonly reason: string }[];
+  readonly warnings: readonly string[];
+  /** Wall time in seconds: `total`, and the sums over layers of `convert` and `push`. */
+  readonly seconds: { readonly total: number; readonly convert: number; readonly push: number };
+}
