@@ -75,7 +75,8 @@ export interface ManifestResult {
   readonly size: number;
   /** Config and layers of the source, in bytes. */
   readonly sourceSize: number;
-  readonly virtualSize: number;
+  /** Bytes of the block device; undefined when the image stood already and was not looked into. */
+  readonly virtualSize: number | undefined;
   readonly layers: readonly LayerResult[];
   /** The manifest as pushed, for `--dump-manifest`. */
   readonly manifest: unknown;

@@ -16,9 +16,10 @@ export interface FileDataSink {
   /**
    * The next `length` bytes given to {@link write} stand from byte `tarOffset` of the tar on and belong from byte
    * `deviceOffset` of the device on. Within a file `deviceOffset` ascends; a new file starts at a block's first byte,
-   * the run of a sparse file anywhere. What the runs of a block leave open reads as zeros.
+   * the run of a sparse file anywhere. What the runs of a block leave open reads as zeros. `endsFile` says that nothing
+   * of the file follows: what a partial last sector of the tar holds behind it cannot be read through the file.
    */
-  beginRun(deviceOffset: number, tarOffset: number, length: number): void;
+  beginRun(deviceOffset: number, tarOffset: number, length: number, endsFile: boolean): void;
   /** The next bytes of the run; a view that is valid during the call only. */
   write(bytes: Uint8Array): void;
 }
@@ -41,7 +42,7 @@ export class TarApplier implements TarHandler {
   /** The parent of the last entry: most entries of a tar stand beside the one before. */
   #lastParent: { readonly path: string; readonly inode: Inode } | undefined;
   /** Runs of the current file that are still to come, the first one begun. */
-  #runs: { readonly device: number; readonly tar: number; readonly length: number }[] = [];
+  #runs: { readonly device: number; readonly tar: number; readonly length: number; readonly endsFile: boolean }[] = [];
   #runLeft = 0;
   #entries = 0;
 
@@ -161,7 +162,7 @@ export class TarApplier implements TarHandler {
     const components = cleanPath(entry.linkName, 'hard link target');
     const targetName = components.pop();
     const directory = resolveDirectory(this.#image, components, 'undefined');
-    const target = targetName === undefined ? directory : directory?.directory!.children.get(targetName)?.inode;
+    const target = targetName === undefined ? directory : directory?.directory?.children.get(targetName)?.inode;
     if (target === undefined) {
       throw new AccelError('tar-invalid', 'the target of a hard link does not exist', {
         expected: 'a file of this layer in front of the link, or of a lower layer',
@@ -217,7 +218,12 @@ export class TarApplier implements TarHandler {
         base = this.#image.allocate(inode, first, last - first) - first;
         end = last;
       }
-      this.#runs.push({ device: base * BLOCK_SIZE + run.offset, tar, length: run.length });
+      this.#runs.push({
+        device: base * BLOCK_SIZE + run.offset,
+        tar,
+        length: run.length,
+        endsFile: run.offset + run.length === entry.size,
+      });
       tar += run.length;
     }
     this.#runs.reverse();
@@ -228,7 +234,7 @@ export class TarApplier implements TarHandler {
     const run = this.#runs.at(-1);
     if (run === undefined) return;
     this.#runLeft = run.length;
-    this.#sink.beginRun(run.device, run.tar, run.length);
+    this.#sink.beginRun(run.device, run.tar, run.length, run.endsFile);
   }
 
   #attributes(entry: TarEntry): Attributes {

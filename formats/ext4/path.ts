@@ -38,9 +38,10 @@ export function cleanPath(path: string, what: string): string[] {
 export type Missing = 'create' | 'undefined';
 
 /**
- * The directory that `components` lead to, symlinks on the way followed inside the root. What is missing is created
- * with the attributes of an implicit parent, or makes the result undefined. AccelError `tar-invalid` when a file is in the way or
- * symlinks go in circles.
+ * The directory that `components` lead to, symlinks on the way followed inside the root. With `create` what is missing is
+ * created with the attributes of an implicit parent, and a file in the way is an AccelError `tar-invalid`. Without it
+ * either makes the result undefined: a whiteout below what is a file by now has nothing to remove (umoci writes such
+ * whiteouts when a directory becomes a file). Symlinks that go in circles are an error always.
  */
 export function resolveDirectory(image: Ext4Image, components: readonly string[], missing: Missing): Inode | undefined {
   let at = image.root;
@@ -68,6 +69,8 @@ export function resolveDirectory(image: Ext4Image, components: readonly string[]
       }
       if (next.target.startsWith('/')) at = image.root;
       for (const component of next.target.split('/').reverse()) ahead.push(component);
+    } else if (missing === 'undefined') {
+      return undefined;
     } else {
       throw new AccelError('tar-invalid', 'a directory of the path is no directory', {
         expected: 'a directory, or a symlink to one',

@@ -1,0 +1,89 @@
+/** Generated file content that compresses the way the files of an image do; the same bytes on every machine. */
+
+/** Kinds of content, by what a compressor makes of it. */
+export type ContentKind = 'text' | 'binary' | 'noise' | 'zeros';
+
+/** A stream of 32-bit numbers (xorshift32), seeded; fast, and far from cryptography. */
+export class Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0 || 1;
+  }
+
+  /** The next number, 0 to 2^32 - 1. */
+  next(): number {
+    let x = this.#state;
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    this.#state = x >>> 0;
+    return this.#state;
+  }
+
+  /** A number from 0 to `limit - 1`. */
+  below(limit: number): number {
+    return Math.floor((this.next() / 0x1_0000_0000) * limit);
+  }
+}
+
+/** Four thousand made-up words: enough that a text does not shrink to nothing. */
+const WORDS = makeWords(4000);
+
+function makeWords(count: number): Uint8Array[] {
+  const random = new Random(7);
+  const encoder = new TextEncoder();
+  return Array.from({ length: count }, () => {
+    const length = 2 + random.below(9);
+    return encoder.encode(
+      `${Array.from({ length }, () => String.fromCharCode(97 + random.below(26))).join('')}${' \n(;.,'[random.below(6)]}`,
+    );
+  });
+}
+
+/** Fills `target` with content of a kind: text shrinks to about a third under gzip, binary to a half, noise not at all. */
+export function fill(target: Uint8Array, kind: ContentKind, random: Random): void {
+  if (kind === 'zeros') target.fill(0);
+  else if (kind === 'text') fillText(target, random);
+  else if (kind === 'binary') fillBinary(target, random);
+  else fillNoise(target, random);
+}
+
+function fillText(target: Uint8Array, random: Random): void {
+  let at = 0;
+  while (at < target.length) {
+    // Squaring favours the first words, as a language does.
+    const pick = random.next() / 0x1_0000_0000;
+    const word = WORDS[Math.floor(pick * pick * pick * WORDS.length)]!;
+    target.set(word.subarray(0, target.length - at), at);
+    at += word.length;
+  }
+}
+
+/** Short phrases of machine-code-like bytes, repeated from a pool or fresh, between runs of zeros. */
+function fillBinary(target: Uint8Array, random: Random): void {
+  let at = 0;
+  while (at < target.length) {
+    const choice = random.below(16);
+    const length = Math.min(4 + random.below(28), target.length - at);
+    if (choice === 0) {
+      target.fill(0, at, at + length);
+    } else if (choice < 9 && at > 65_536) {
+      const from = at - 32 - random.below(32_000);
+      target.copyWithin(at, from, from + length);
+    } else {
+      for (let i = at; i < at + length; i++) target[i] = random.next() & (i & 1 ? 0x7f : 0xff);
+    }
+    at += length;
+  }
+}
+
+function fillNoise(target: Uint8Array, random: Random): void {
+  for (let at = 0; at < target.length; at += 4) {
+    const value = random.next();
+    target[at] = value;
+    target[at + 1] = value >>> 8;
+    target[at + 2] = value >>> 16;
+    target[at + 3] = value >>> 24;
+  }
+}

@@ -1,0 +1,67 @@
+/** From the flags of `accel convert` to the request that the converter takes. */
+import { availableParallelism } from 'node:os';
+import { AccelError } from '../../base/error.ts';
+import type { ConvertRequest } from '../../converter/options.ts';
+import { chooseOutputs } from '../output-tags.ts';
+import type { ConvertFlags } from './convert.ts';
+
+/** More threads than this find nothing to do: the reading of a layer is one thread. */
+const MAX_DEFAULT_WORKERS = 8;
+
+/** Compress threads by default: one processor stays with the thread that reads. */
+export function defaultWorkers(): number {
+  return Math.min(MAX_DEFAULT_WORKERS, Math.max(1, availableParallelism() - 1));
+}
+
+/** The request; throws `usage` or `tag-too-long` before anything is done. */
+export function convertRequest(flags: ConvertFlags): ConvertRequest {
+  return {
+    repository: repositoryOf(flags),
+    source: sourceOf(flags),
+    outputs: chooseOutputs({
+      inputTag: flags.inputTag,
+      outputTag: flags.outputTag,
+      overlaybd: flags.overlaybd,
+      turboOci: turboTag(flags),
+      mode: flags.mode,
+    }),
+    artifact: {
+      ...(flags.vsize === undefined ? {} : { virtualSize: flags.vsize }),
+      algorithm: flags.algorithm,
+      blockSize: flags.bs,
+      span: flags.span,
+      oci: flags.oci === true,
+      maxFiles: flags.maxFiles,
+    },
+    platforms: flags.platform,
+    concurrency: flags.concurrencyLimit,
+    workers: flags.workers,
+    noUpload: !flags.upload,
+    force: flags.force === true,
+    ...(flags.dir === undefined ? {} : { workDirectory: flags.dir }),
+  };
+}
+
+/** Not a mandatory option of commander: that would be complained about before a mistyped flag is. */
+function repositoryOf({ repository }: ConvertFlags): string {
+  if (repository !== undefined) return repository;
+  throw new AccelError('usage', 'no repository to convert in', { hint: 'Name it with -r HOST/NAME or -r oci:DIR.' });
+}
+
+/** With both a tag and a digest the digest says what to convert, the tag only names the result. */
+function sourceOf({ inputTag, inputDigest }: ConvertFlags): ConvertRequest['source'] {
+  if (inputDigest !== undefined) return { digest: inputDigest };
+  if (inputTag !== undefined) return { tag: inputTag };
+  throw new AccelError('usage', 'no image to convert', { hint: 'Name it with -i TAG or -g DIGEST.' });
+}
+
+function turboTag({ turboOCI, fastoci }: ConvertFlags): string | undefined {
+  if (turboOCI !== undefined && fastoci !== undefined && turboOCI !== fastoci) {
+    throw new AccelError('usage', '--fastoci is the old name of --turboOCI, and the two differ', {
+      expected: turboOCI,
+      found: fastoci,
+      hint: 'Leave --fastoci out.',
+    });
+  }
+  return turboOCI ?? fastoci;
+}

@@ -1,0 +1,28 @@
+/** The surroundings of a command, passed in so that a test can put its own in their place. */
+import type { ConvertSurroundings } from '../converter/convert.ts';
+import type { ConvertRequest, ConvertResult } from '../converter/options.ts';
+import type { Environment, Output } from './terminal.ts';
+
+/** Converts an image: the converter's `convert`. */
+export type ConvertImage = (request: ConvertRequest, context: ConvertSurroundings) => Promise<ConvertResult>;
+
+/** What a command may reach: streams, environment, the signal that a user's interrupt fires, the work itself. */
+export interface CommandContext {
+  /** The result and nothing else. */
+  readonly stdout: Output;
+  /** Progress, warnings, errors. */
+  readonly stderr: Output;
+  readonly stdin: AsyncIterable<Uint8Array | string>;
+  readonly env: Environment;
+  readonly signal: AbortSignal;
+  /** Loads the converter; a function, so that help and usage errors do not wait for it. */
+  readonly loadConvert: () => Promise<ConvertImage>;
+  /** Told what the command learns about how to report errors, as soon as its flags are parsed. */
+  readonly setReporting: (reporting: Reporting) => void;
+}
+
+/** How the user wants to hear of an error. */
+export interface Reporting {
+  readonly json: boolean;
+  readonly verbose: boolean;
+}

@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import { collect, collectPaths, parseBlockSize, parseInteger, parseSpan, parseVsize } from './parse-values.ts';
+
+describe('--vsize', () => {
+  it.each([
+    ['64', 2 ** 36],
+    ['0.125', 2 ** 27],
+    ['1.5', 1.5 * 2 ** 30],
+    ['16384', 2 ** 44],
+  ])('%s', (text, bytes) => expect(parseVsize(text)).toBe(bytes));
+  it.each(['0', '-1', '0.1', '16384.125', '64G', '', 'NaN', '1e3', '0x40'])('refuses %j', (text) =>
+    expect(() => parseVsize(text)).toThrow('--vsize'),
+  );
+});
+
+describe('--bs', () => {
+  it.each([
+    ['4', 4096],
+    ['64', 65_536],
+    ['4096', 4096],
+    ['65536', 65_536],
+    ['16K', 16_384],
+    ['8KiB', 8192],
+  ])('%s', (text, bytes) => expect(parseBlockSize(text)).toBe(bytes));
+  it.each(['2', '3', '5', '128', '131072', '4G', '', '4.0'])('refuses %j', (text) =>
+    expect(() => parseBlockSize(text)).toThrow('--bs'),
+  );
+});
+
+describe('--span', () => {
+  it.each([
+    ['1M', 2 ** 20],
+    ['64K', 65_536],
+    ['1048576', 2 ** 20],
+    ['64m', 2 ** 26],
+  ])('%s', (text, bytes) => expect(parseSpan(text)).toBe(bytes));
+  it.each(['63K', '65M', '0', 'x'])('refuses %j', (text) => expect(() => parseSpan(text)).toThrow('--span'));
+});
+
+it('whole numbers keep to their bounds', () => {
+  const parse = parseInteger('--workers', 0, 8);
+  expect([parse('0'), parse('8')]).toEqual([0, 8]);
+  for (const text of ['9', '-1', '1.5', '', ' 1', '1e1', '9'.repeat(20)])
+    expect(() => parse(text)).toThrow('--workers');
+});
+
+it('collects repeated flags', () => {
+  expect(collect('linux/amd64,linux/arm64')).toEqual(['linux/amd64', 'linux/arm64']);
+  expect(collect('linux/386', ['linux/amd64'])).toEqual(['linux/amd64', 'linux/386']);
+  expect(collectPaths('a,b.pem', ['c'])).toEqual(['c', 'a,b.pem']);
+});

@@ -1,0 +1,64 @@
+/** Parsers of the values of flags: text in, checked value out, `usage` with the flag's name and what it takes. */
+import { AccelError } from '../base/error.ts';
+
+const GIB = 2 ** 30;
+/** Virtual sizes go in steps of one ext4 block group of 4 KiB blocks. */
+const VSIZE_STEP = 128 * 2 ** 20;
+/** 2^32 blocks of 4 KiB: as far as the block numbers that accel writes reach. */
+const MAX_VSIZE_GIB = 16 * 1024;
+
+/** `--vsize`: GiB, whole or in eighths (128 MiB), up to 16 TiB; the result is in bytes. */
+export function parseVsize(text: string): number {
+  const bytes = decimal(text) * GIB;
+  if (bytes % VSIZE_STEP === 0 && bytes > 0 && bytes <= MAX_VSIZE_GIB * GIB) return bytes;
+  throw refused('--vsize', text, `GiB, from 0.125 to ${MAX_VSIZE_GIB} in steps of 0.125`);
+}
+
+/** `--bs`: a power of two from 4 to 64 KiB, as `4`, `4K` (both KiB) or `4096` (bytes); the result is in bytes. */
+export function parseBlockSize(text: string): number {
+  const value = bytesOf(text);
+  const bytes = value !== undefined && value <= 64 ? value * 1024 : value;
+  if (bytes !== undefined && [4, 8, 16, 32, 64].includes(bytes / 1024)) return bytes;
+  throw refused('--bs', text, 'a power of two from 4 to 64 (KiB)');
+}
+
+/** `--span`: bytes, or with `K` or `M` behind; 64 KiB to 64 MiB. */
+export function parseSpan(text: string): number {
+  const bytes = bytesOf(text);
+  if (bytes !== undefined && bytes >= 65_536 && bytes <= 64 * 2 ** 20) return bytes;
+  throw refused('--span', text, 'bytes from 64K to 64M, such as 1M');
+}
+
+/** A parser for a whole number between two bounds, both included. */
+export function parseInteger(flag: string, least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    throw refused(flag, text, `a whole number from ${least} to ${most}`);
+  };
+}
+
+/** Collects the values of a flag that may be given more than once, or with commas. */
+export function collect(text: string, previous: readonly string[] = []): string[] {
+  return [...previous, ...text.split(',').filter((part) => part !== '')];
+}
+
+/** Collects paths of a flag that may be given more than once; a path may hold a comma. */
+export function collectPaths(text: string, previous: readonly string[] = []): string[] {
+  return [...previous, text];
+}
+
+function bytesOf(text: string): number | undefined {
+  const match = /^(\d{1,12})([kKmM]?)(?:i?[bB])?$/.exec(text);
+  if (match === null) return undefined;
+  const unit = { '': 1, k: 1024, m: 2 ** 20 }[match[2]!.toLowerCase()];
+  return Number(match[1]) * unit!;
+}
+
+function decimal(text: string): number {
+  return /^\d{1,6}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN;
+}
+
+function refused(flag: string, found: string, expected: string): AccelError {
+  return new AccelError('usage', `${flag} does not take this value`, { expected, found });
+}

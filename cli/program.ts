@@ -1,0 +1,106 @@
+/** The command tree, and the way from an argument list to an exit code. */
+import { Command, CommanderError } from 'commander';
+import { AccelError, asAccelError } from '../base/error.ts';
+import { VERSION } from '../base/version.ts';
+import { convertCommand } from './commands/convert.ts';
+import type { CommandContext, Reporting } from './context.ts';
+import { jsonText } from './progress/json.ts';
+import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
+import { styleFor } from './terminal.ts';
+
+/** Surroundings of a run, without what the run sets up itself. */
+export type ProgramContext = Omit<CommandContext, 'setReporting'>;
+
+const DESCRIPTION =
+  'Turns container images into images that start before they are downloaded (overlaybd / DADI format: full conversion and TurboOCI).';
+
+const EXAMPLES = `
+Examples:
+  $ accel convert -r registry.example.com/team/app -i 1.2
+  $ accel convert -r oci:./layout -i latest
+`;
+
+/** The commands of accel; scripts/generate-docs.ts reads the same tree. */
+export function createProgram(context: CommandContext): Command {
+  const program = new Command('accel')
+    .description(DESCRIPTION)
+    .version(VERSION, '-V, --version', 'print the version')
+    .helpCommand(true)
+    .addHelpText('after', EXAMPLES)
+    .addCommand(convertCommand(context));
+  for (const command of [program, ...program.commands]) {
+    command
+      .showSuggestionAfterError(true)
+      .exitOverride()
+      .configureOutput({
+        writeOut: (text) => context.stdout.write(text),
+        // Errors are thrown and told by report.ts, in one form for all.
+        writeErr: () => undefined,
+        getOutHelpWidth: () => context.stdout.columns ?? 100,
+      });
+  }
+  return program;
+}
+
+/** Runs `args` (without node and script); never throws, the exit code says how it went. */
+export async function runProgram(args: readonly string[], surroundings: ProgramContext): Promise<ExitCode> {
+  let reporting: Reporting = { json: args.includes('--json'), verbose: args.includes('--verbose') };
+  const context: CommandContext = {
+    ...surroundings,
+    setReporting: (known) => {
+      reporting = known;
+    },
+  };
+  const program = createProgram(context);
+  try {
+    if (args.length === 0) {
+      context.stderr.write(program.helpInformation());
+      return EXIT_CODES.usage;
+    }
+    await program.parseAsync(expandBooleans(args, program), { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    return report(toAccelError(error, context.signal), reporting, context);
+  }
+}
+
+async function report(error: AccelError, reporting: Reporting, context: CommandContext): Promise<ExitCode> {
+  const style = await styleFor(context.stderr, context.env);
+  context.stderr.write(renderError(error, { style, verbose: reporting.verbose }));
+  if (reporting.json) context.stdout.write(jsonText(errorDocument(error)));
+  return EXIT_CODES[error.code];
+}
+
+function toAccelError(error: unknown, signal: AbortSignal): AccelError {
+  if (error instanceof CommanderError) return usageError(error);
+  const known = asAccelError(error);
+  // What breaks while everything is being torn down is the interrupt's doing.
+  if (signal.aborted && known.code !== 'aborted') return new AccelError('aborted', 'interrupted', { cause: known });
+  return known;
+}
+
+/** Commander's message without its prefix; its "Did you mean" becomes the hint. */
+function usageError(error: CommanderError): AccelError {
+  const text = error.message.replace(/^error: /, '');
+  const [message = text, suggestion] = text.split(/\n\((?=Did you mean)/);
+  const hint = suggestion === undefined ? 'See accel --help.' : suggestion.replace(/\)$/, '');
+  return new AccelError('usage', message, { hint, cause: error });
+}
+
+/**
+ * `--flag=true` and `--flag=false` for flags without a value: the reference convertor's flag parser takes them, and
+ * scripts use them.
+ */
+function expandBooleans(args: readonly string[], program: Command): string[] {
+  const command = program.commands.find((candidate) => candidate.name() === args[0]);
+  const booleans = new Set(
+    (command?.options ?? []).filter((option) => !option.required && !option.optional).map((option) => option.long),
+  );
+  const end = args.indexOf('--');
+  return args.flatMap((arg, index) => {
+    const match = end >= 0 && index > end ? null : /^(--[\w-]+)=(true|false)$/.exec(arg);
+    if (match === null || !booleans.has(match[1])) return [arg];
+    return match[2] === 'true' ? [match[1]!] : [];
+  });
+}

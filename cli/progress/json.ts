@@ -1,0 +1,23 @@
+/** The one JSON document that `--json` prints on standard output when all is over. */
+import type { ConvertResult } from '../../converter/options.ts';
+
+/** Version of the document's form; it grows when a field changes its meaning or goes away. */
+export const JSON_FORMAT_VERSION = 1;
+
+/**
+ * The result as JSON text with a newline. Manifests are left out unless asked for: they are as long as the image has
+ * layers.
+ */
+export function resultDocument(result: ConvertResult, withManifests: boolean): string {
+  const tags = result.tags.map((tag) => ({
+    ...tag,
+    reference: `${result.repository}:${tag.tag}@${tag.digest}`,
+    manifests: tag.manifests.map(({ manifest, ...rest }) => (withManifests ? { ...rest, manifest } : rest)),
+  }));
+  return jsonText({ formatVersion: JSON_FORMAT_VERSION, ...result, tags });
+}
+
+/** Any value as one JSON document with a newline. */
+export function jsonText(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}

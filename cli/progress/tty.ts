@@ -1,0 +1,160 @@
+/**
+ * The live display: a line for each layer in progress with bar, rate and time left, the totals below them with a
+ * spinner; what is finished scrolls up above. ora does the redrawing (in one synchronised update, so nothing flickers).
+ */
+import ora from 'ora';
+import { formatBytes, formatRate, formatSeconds } from '../format.ts';
+import { DEFAULT_COLUMNS, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
+import { ellipsis, printable, shortDigest } from '../text.ts';
+import type { Progress } from './index.ts';
+import { describeEvent } from './plain.ts';
+import { type LayerState, LayerTracker } from './track.ts';
+
+/** Milliseconds between two frames: slow enough for a remote terminal, fast enough to look alive. */
+const FRAME_MS = 100;
+/** Bytes a second below which a time left would be a joke. */
+const MIN_RATE = 1;
+
+const SPINNER_TEXT = 'converting';
+
+/** The live display on a terminal. */
+export function createTtyProgress(
+  output: Output & NodeJS.WritableStream,
+  env: Environment,
+  style: Style,
+  now: () => number = Date.now,
+): Progress {
+  const tracker = new LayerTracker();
+  const unicode = hasUnicode(env);
+  const started = now();
+  const columns = (): number => output.columns ?? DEFAULT_COLUMNS;
+  const spinner = ora({
+    stream: output,
+    isEnabled: true,
+    // Raw mode would keep Ctrl-C from becoming a signal; nothing reads keys here.
+    discardStdin: false,
+    color: style === PLAIN_STYLE ? false : 'cyan',
+    interval: FRAME_MS,
+    ...(unicode ? {} : { spinner: 'line' as const }),
+    prefixText: () => {
+      // Leaves room for the totals and for the line that the cursor stands on.
+      const lines = renderLayers(tracker, { columns: columns(), rows: (output.rows ?? 24) - 3, style, unicode });
+      return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+    },
+    text: SPINNER_TEXT,
+    // A space, the spinner and a space stand before the text, one space between the two.
+    suffixText: () => renderTotals(tracker, (now() - started) / 1000, columns() - SPINNER_TEXT.length - 5),
+  });
+  const persist = (line: string): void => {
+    output.write(`${line}\n`);
+  };
+  spinner.start();
+  return {
+    onEvent(event) {
+      const finished = tracker.take(event, now());
+      if (event.type === 'layer-done' && finished !== undefined) {
+        const canvas = { columns: columns(), rows: 1, style, unicode };
+        persist(renderDone(finished, event.times.convert + event.times.push, tracker.manyPlatforms, canvas));
+        return;
+      }
+      // Tags and what was skipped are in the summary that follows; here they would only say it twice.
+      if (event.type === 'tagged' || event.type === 'up-to-date' || event.type === 'manifest-skipped') return;
+      const line = describeEvent(event, style, false);
+      if (line !== undefined) persist(line);
+    },
+    stop() {
+      spinner.stop();
+    },
+  };
+}
+
+/** Where and how the lines are drawn. */
+export interface Canvas {
+  readonly columns: number;
+  /** Lines that may be used. */
+  readonly rows: number;
+  readonly style: Style;
+  readonly unicode: boolean;
+}
+
+/** The lines of the layers in progress; none is wider than the canvas. */
+export function renderLayers(tracker: LayerTracker, canvas: Canvas): string[] {
+  const active = tracker.active;
+  const room = Math.max(1, canvas.rows);
+  const shown = active.length > room ? active.slice(0, room - 1) : active;
+  const lines = shown.map((state) => layerLine(state, tracker.manyPlatforms, canvas));
+  if (shown.length < active.length) lines.push(canvas.style.dim(`  and ${active.length - shown.length} more`));
+  return lines;
+}
+
+/** The line of totals in at most `width` characters: layers done, bytes read, time since the start in seconds. */
+export function renderTotals(tracker: LayerTracker, seconds: number, width: number): string {
+  const { done, count, bytesRead } = tracker.totals;
+  const time = wholeSeconds(seconds);
+  if (count === 0) return ellipsis(`reading the image, ${time}`, width);
+  const text = `${done} of ${count} layers, ${formatBytes(bytesRead)} read, ${time}`;
+  return ellipsis(text.length <= width ? text : `${done}/${count} layers, ${time}`, width);
+}
+
+/** The line that stays of a finished layer: its size before and after, and the seconds it took, as far as they fit. */
+export function renderDone(state: LayerState, seconds: number, namePlatform: boolean, canvas: Canvas): string {
+  const { unicode, style } = canvas;
+  const mark = unicode ? '✔' : 'ok';
+  const sizes = state.outputs.map((output) => formatBytes(output.size)).join(' + ') || 'nothing new';
+  const text = `${nameOf(state, namePlatform, canvas)} ${formatBytes(state.layer.size)} ${unicode ? '→' : '->'} ${sizes}`;
+  const extras = [` in ${formatSeconds(seconds)}`, state.existed && state.outputs.length > 0 ? ', stood already' : ''];
+  let extra = '';
+  for (const part of extras)
+    if (mark.length + 1 + text.length + extra.length + part.length < canvas.columns) extra += part;
+  return `${style.green(mark)} ${ellipsis(text, canvas.columns - mark.length - 2)}${style.dim(extra)}`;
+}
+
+function layerLine(state: LayerState, namePlatform: boolean, canvas: Canvas): string {
+  const { layer } = state;
+  const width = canvas.columns - 1;
+  const share = layer.size === 0 ? 1 : Math.min(1, state.bytesRead / layer.size);
+  const head = ` ${nameOf(state, namePlatform, canvas)} `;
+  // Fixed widths: a bar that grows and shrinks with the digits beside it looks like a twitch.
+  const tail = (state.stage === 'pushing' ? ' pushing' : advance(state, share, isWide(canvas))).padEnd(
+    isWide(canvas) ? WIDE_TAIL : NARROW_TAIL,
+  );
+  const room = width - head.length - tail.length;
+  if (room < 4) return ellipsis(`${head.trimEnd()}${tail.trimEnd()}`, width);
+  return `${head}${bar(share, Math.min(room, 32), canvas)}${tail.trimEnd()}`;
+}
+
+const WIDE_TAIL = '  45 %   210 MB/s  1 min 12 s left'.length;
+const NARROW_TAIL = '  45 %  12 s'.length;
+
+function isWide(canvas: Canvas): boolean {
+  return canvas.columns >= 60;
+}
+
+function nameOf({ layer }: LayerState, namePlatform: boolean, canvas: Canvas): string {
+  const platform = namePlatform && isWide(canvas) ? `${printable(layer.platform)} ` : '';
+  const number = `${String(layer.index + 1).padStart(String(layer.count).length)}/${layer.count}`;
+  return `${platform}${number} ${shortDigest(layer.digest, isWide(canvas) ? 12 : 7)}`;
+}
+
+function advance(state: LayerState, share: number, wide: boolean): string {
+  const percent = `${Math.floor(share * 100)} %`.padStart(6);
+  if (state.rate < MIN_RATE) return percent;
+  const left = wholeSeconds((state.layer.size - state.bytesRead) / state.rate);
+  return wide ? `${percent} ${formatRate(state.rate).padStart(10)}  ${left} left` : `${percent} ${left.padStart(5)}`;
+}
+
+function wholeSeconds(seconds: number): string {
+  return formatSeconds(Math.ceil(seconds)).replace('.0', '');
+}
+
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'] as const;
+
+function bar(share: number, width: number, canvas: Canvas): string {
+  if (!canvas.unicode) {
+    const full = Math.round(share * (width - 2));
+    return `[${'#'.repeat(full)}${'.'.repeat(width - 2 - full)}]`;
+  }
+  const eighths = Math.round(share * width * 8);
+  const solid = '█'.repeat(Math.floor(eighths / 8)) + EIGHTHS[eighths % 8];
+  return canvas.style.cyan(solid) + canvas.style.dim('░'.repeat(width - solid.length));
+}

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { type RegistryFlags, registryChoice } from './registry-flags.ts';
+
+async function* input(...chunks: string[]) {
+  for (const chunk of chunks) yield Buffer.from(chunk);
+}
+
+describe('registryChoice', () => {
+  it.each<[string, RegistryFlags, string, unknown]>([
+    ['nothing', {}, '', {}],
+    ['user and password', { username: 'ci:secret' }, '', { username: 'ci', password: 'secret' }],
+    ['colons in the password', { username: 'ci:a:b:' }, '', { username: 'ci', password: 'a:b:' }],
+    ['empty password', { username: 'ci:' }, '', { username: 'ci', password: '' }],
+    ['standard input', { username: 'ci', passwordStdin: true }, 'a:b\n', { username: 'ci', password: 'a:b' }],
+    [
+      'only one newline is cut',
+      { username: 'ci', passwordStdin: true },
+      ' a \n\n',
+      { username: 'ci', password: ' a \n' },
+    ],
+    ['windows newline', { username: 'ci', passwordStdin: true }, 'a\r\n', { username: 'ci', password: 'a' }],
+    ['tls', { plain: true, rootCa: ['ca.pem'] }, '', { plain: true, rootCa: ['ca.pem'] }],
+  ])('%s', async (_, flags, stdin, expected) => expect(await registryChoice(flags, input(stdin))).toEqual(expected));
+
+  it('takes a password that arrives in pieces', async () => {
+    const flags = { username: 'ci', passwordStdin: true };
+    expect(await registryChoice(flags, input('se', 'cr', 'et\n'))).toEqual({ username: 'ci', password: 'secret' });
+  });
+
+  it.each<[string, RegistryFlags, string]>([
+    ['no user for standard input', { passwordStdin: true }, 'x'],
+    ['no password', { username: 'ci' }, ''],
+    ['no user name', { username: ':secret' }, ''],
+    ['two passwords', { username: 'ci:secret', passwordStdin: true }, 'x'],
+    ['empty input', { username: 'ci', passwordStdin: true }, '\n'],
+    ['endless input', { username: 'ci', passwordStdin: true }, 'x'.repeat(65_537)],
+  ])('refuses %s, without telling the secret', async (_, flags, stdin) => {
+    const error: unknown = await registryChoice(flags, input(stdin)).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'usage' });
+    expect(JSON.stringify(error)).not.toContain('secret');
+  });
+});

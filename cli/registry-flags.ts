@@ -1,0 +1,110 @@
+/** The flags that say how to reach a registry, the same for every command that talks to one. */
+import { type Command, Option } from 'commander';
+import { AccelError } from '../base/error.ts';
+import type { RegistryOptions } from '../oci/registry/options.ts';
+import { collectPaths } from './parse-values.ts';
+
+/** The parsed registry flags. */
+export interface RegistryFlags {
+  readonly username?: string;
+  readonly passwordStdin?: boolean;
+  readonly plain?: boolean;
+  readonly insecure?: boolean;
+  readonly rootCa?: readonly string[];
+  readonly certDir?: readonly string[];
+  readonly clientCert?: readonly string[];
+}
+
+/** How to reach a registry: what the flags and standard input come to. */
+export type RegistryChoice = Pick<
+  RegistryOptions,
+  'username' | 'password' | 'plain' | 'insecure' | 'rootCa' | 'certDir' | 'clientCert'
+>;
+
+/** Longest password that is read from standard input; identity tokens are a few kilobytes. */
+const MAX_PASSWORD_BYTES = 65_536;
+
+/** Declares the registry flags on a command. */
+export function addRegistryFlags(command: Command): Command {
+  return command
+    .option('-u, --username <user[:password]>', 'user of the registry; without it the docker config is asked')
+    .option('--password-stdin', 'read the password from standard input')
+    .option('--plain', 'plain HTTP instead of HTTPS')
+    .option('--insecure', 'HTTPS without checking the certificate')
+    .addOption(paths('--root-ca <file>', 'certificate authority to trust, PEM (repeatable)'))
+    .addOption(
+      paths('--cert-dir <dir>', 'folder of *.crt authorities and *.cert, *.key client certificates (repeatable)'),
+    )
+    .addOption(paths('--client-cert <cert:key>', 'client certificate and its key, PEM files (repeatable)'));
+}
+
+/**
+ * The parsed flags with the password filled in; reads `stdin` only with `--password-stdin`. Throws `usage` when a
+ * password is missing or given twice.
+ */
+export async function registryChoice(
+  flags: RegistryFlags,
+  stdin: AsyncIterable<Uint8Array | string>,
+): Promise<RegistryChoice> {
+  return {
+    ...(await credentialOf(flags, stdin)),
+    ...(flags.plain === undefined ? {} : { plain: flags.plain }),
+    ...(flags.insecure === undefined ? {} : { insecure: flags.insecure }),
+    ...(flags.rootCa === undefined ? {} : { rootCa: flags.rootCa }),
+    ...(flags.certDir === undefined ? {} : { certDir: flags.certDir }),
+    ...(flags.clientCert === undefined ? {} : { clientCert: flags.clientCert }),
+  };
+}
+
+async function credentialOf(
+  { username, passwordStdin }: RegistryFlags,
+  stdin: AsyncIterable<Uint8Array | string>,
+): Promise<{ username?: string; password?: string }> {
+  if (username === undefined) {
+    if (passwordStdin !== true) return {};
+    throw new AccelError('usage', '--password-stdin needs a user', { hint: 'Add -u USER.' });
+  }
+  // Only the first colon divides: a password may hold more of them.
+  const colon = username.indexOf(':');
+  const user = colon < 0 ? username : username.slice(0, colon);
+  if (user === '') throw new AccelError('usage', '-u has no user name', { expected: 'USER or USER:PASSWORD' });
+  if (passwordStdin === true) {
+    if (colon >= 0) {
+      throw new AccelError('usage', 'the password is given twice, by -u and by --password-stdin', {
+        hint: 'Leave it out of -u.',
+      });
+    }
+    return { username: user, password: await readPassword(stdin) };
+  }
+  if (colon < 0) {
+    throw new AccelError('usage', '-u has no password', {
+      hint: 'Give it as -u USER:PASSWORD, or on standard input with --password-stdin.',
+    });
+  }
+  return { username: user, password: username.slice(colon + 1) };
+}
+
+async function readPassword(stdin: AsyncIterable<Uint8Array | string>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stdin) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    size += bytes.length;
+    if (size > MAX_PASSWORD_BYTES) {
+      throw new AccelError('usage', 'the password on standard input is too long', {
+        expected: `at most ${MAX_PASSWORD_BYTES} bytes`,
+      });
+    }
+    chunks.push(bytes);
+  }
+  // `echo secret |` and editors end the line; that is no part of the password.
+  const password = Buffer.concat(chunks)
+    .toString('utf8')
+    .replace(/\r?\n$/, '');
+  if (password === '') throw new AccelError('usage', 'standard input held no password');
+  return password;
+}
+
+function paths(flags: string, description: string): Option {
+  return new Option(flags, description).argParser(collectPaths);
+}

@@ -1,0 +1,94 @@
+/** The annotations that make an image accelerated, and our own that make a conversion repeatable. */
+import { AccelError } from '../base/error.ts';
+import { VERSION } from '../base/version.ts';
+import type { ImageManifest } from '../oci/manifest.ts';
+import type { ArtifactOptions, OutputTag } from './options.ts';
+
+const OVERLAYBD = 'containerd.io/snapshot/overlaybd';
+
+/** Annotations of layer descriptors that the snapshotter reads (docs/formats.md §4, §5, §7). */
+export const LAYER_ANNOTATION = {
+  blobDigest: `${OVERLAYBD}/blob-digest`,
+  blobSize: `${OVERLAYBD}/blob-size`,
+  version: `${OVERLAYBD}/version`,
+  fsType: `${OVERLAYBD}/blob-fs-type`,
+  targetDigest: `${OVERLAYBD}/turbo-oci/target-digest`,
+  targetMediaType: `${OVERLAYBD}/turbo-oci/target-media-type`,
+} as const;
+
+/** Values of {@link LAYER_ANNOTATION}.version. */
+export const LAYER_VERSION = { full: '0.1.0', 'index-only': '0.1.0-turbo.ociv1' } as const;
+
+/** Annotations of manifests and indexes that accel wrote: what a second run decides by. */
+export const RECORD_ANNOTATION = {
+  sourceDigest: 'accel-image/source-digest',
+  mode: 'accel-image/mode',
+  options: 'accel-image/options',
+  version: 'accel-image/version',
+} as const;
+
+/** What the record annotations say. */
+export interface ConversionRecord {
+  readonly sourceDigest: string;
+  readonly mode: OutputTag['kind'];
+  readonly options: string;
+  readonly version: string;
+}
+
+/** The choices that decide the bytes, as one canonical text. */
+export function optionsText(artifact: ArtifactOptions, platforms: readonly string[]): string {
+  const parts = [
+    `vsize=${artifact.virtualSize ?? 'auto'}`,
+    `algorithm=${artifact.algorithm}`,
+    `bs=${artifact.blockSize}`,
+    `span=${artifact.span}`,
+    `oci=${artifact.oci}`,
+    `platforms=${[...platforms].sort().join('+') || 'all'}`,
+  ];
+  return parts.join(',');
+}
+
+/** The record for a source converted in a mode. */
+export function makeRecord(sourceDigest: string, mode: OutputTag['kind'], options: string): ConversionRecord {
+  return { sourceDigest, mode, options, version: VERSION };
+}
+
+/** A record as annotations. */
+export function encodeRecord(record: ConversionRecord): Record<string, string> {
+  return {
+    [RECORD_ANNOTATION.sourceDigest]: record.sourceDigest,
+    [RECORD_ANNOTATION.mode]: record.mode,
+    [RECORD_ANNOTATION.options]: record.options,
+    [RECORD_ANNOTATION.version]: record.version,
+  };
+}
+
+/** The record in annotations; undefined when they are not accel's. */
+export function decodeRecord(annotations: Readonly<Record<string, string>> | undefined): ConversionRecord | undefined {
+  const sourceDigest = annotations?.[RECORD_ANNOTATION.sourceDigest];
+  const mode = annotations?.[RECORD_ANNOTATION.mode];
+  if (sourceDigest === undefined || (mode !== 'full' && mode !== 'containerd' && mode !== 'index-only'))
+    return undefined;
+  return {
+    sourceDigest,
+    mode,
+    options: annotations?.[RECORD_ANNOTATION.options] ?? '',
+    version: annotations?.[RECORD_ANNOTATION.version] ?? '',
+  };
+}
+
+/** True when a layer of the manifest is an overlaybd layer, whoever converted it. */
+export function isAccelerated(manifest: ImageManifest): boolean {
+  return manifest.layers.some((layer) => layer.annotations?.[LAYER_ANNOTATION.blobDigest] !== undefined);
+}
+
+/** Throws `already-accelerated` when the manifest is a conversion's result. */
+export function refuseAccelerated(manifest: ImageManifest, digest: string): void {
+  if (decodeRecord(manifest.annotations) === undefined && !isAccelerated(manifest)) return;
+  throw new AccelError('already-accelerated', 'the source is an accelerated image already', {
+    where: { digest },
+    expected: 'an ordinary image',
+    found: `layers with ${LAYER_ANNOTATION.blobDigest}`,
+    hint: 'convert the image that it was made from; its digest is in the annotation accel-image/source-digest',
+  });
+}

@@ -1,0 +1,17 @@
+/** accel as a library: what `import … from 'accel-image'` gives. */
+export { AccelError, type AccelErrorCode, type ErrorPlace } from '../base/error.ts';
+export { VERSION } from '../base/version.ts';
+export { type ConvertSurroundings, convert, convertWithin } from './convert.ts';
+export type { ConvertEvent, EventSink, LayerId, LayerKind, LayerOutput, StageTimes } from './events.ts';
+export type {
+  Algorithm,
+  ArtifactOptions,
+  ConvertContext,
+  ConvertRequest,
+  ConvertResult,
+  LayerResult,
+  ManifestResult,
+  Mode,
+  OutputTag,
+  TagResult,
+} from './options.ts';

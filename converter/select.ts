@@ -1,0 +1,75 @@
+/** Which manifests of the source are to be converted, and why the others are not. */
+import { AccelError } from '../base/error.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { isIndex, isManifest } from '../oci/media-types.ts';
+import { formatPlatform, matchPlatform, normalizePlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import { decodeRecord } from './annotations.ts';
+import type { ConvertResult } from './options.ts';
+import type { NamedDocument } from './standing.ts';
+
+/** A manifest that is left out. */
+export type Skipped = ConvertResult['skipped'][number];
+
+/** The manifests to convert, in the order of the index. */
+export interface Selection {
+  readonly manifests: readonly Descriptor[];
+  readonly skipped: readonly Skipped[];
+}
+
+/**
+ * Chooses from a source: its one manifest, or of an index every Linux image, or those of `platforms`. Throws
+ * `already-accelerated` for a conversion's own result, `image-unsupported` when nothing is left, `not-found` when a
+ * wanted platform is not there.
+ */
+export function selectManifests({ descriptor, document }: NamedDocument, platforms: readonly string[]): Selection {
+  const wanted = platforms.map(parsePlatform);
+  if (document.kind === 'manifest') return { manifests: [descriptor], skipped: [] };
+  if (decodeRecord(document.index.annotations) !== undefined) {
+    throw new AccelError('already-accelerated', 'the source is an accelerated image already', {
+      where: { digest: descriptor.digest },
+      expected: 'an ordinary image',
+      hint: 'convert the image that it was made from',
+    });
+  }
+  const manifests: Descriptor[] = [];
+  const skipped: Skipped[] = [];
+  for (const child of document.index.manifests) {
+    const reason = reasonToSkip(child, wanted);
+    if (reason === undefined) manifests.push(child);
+    else skipped.push({ digest: child.digest, platform: formatPlatform(child.platform ?? {}), reason });
+  }
+  const available = document.index.manifests
+    .map((child) => child.platform)
+    .filter((platform) => platform !== undefined);
+  for (const platform of wanted) {
+    if (available.some((candidate) => matchPlatform(platform, candidate))) continue;
+    throw new AccelError('not-found', 'the image has no such platform', {
+      where: { digest: descriptor.digest },
+      expected: formatPlatform(platform),
+      found: available.map(formatPlatform).join(', ') || 'none',
+      hint: 'leave --platform out to convert every Linux platform',
+    });
+  }
+  if (manifests.length === 0) {
+    throw new AccelError('image-unsupported', 'the index holds nothing that accel converts', {
+      where: { digest: descriptor.digest },
+      expected: 'at least one Linux image',
+      found: skipped.map((entry) => `${entry.platform}: ${entry.reason}`).join('; ') || 'an empty index',
+    });
+  }
+  return { manifests, skipped };
+}
+
+function reasonToSkip(child: Descriptor, wanted: readonly Platform[]): string | undefined {
+  if (child.annotations?.['vnd.docker.reference.type'] !== undefined) {
+    return `an attestation of ${child.annotations['vnd.docker.reference.digest'] ?? 'another manifest'}; it stays with the source`;
+  }
+  if (isIndex(child.mediaType)) return 'an index inside of an index';
+  if (!isManifest(child.mediaType) || child.artifactType !== undefined)
+    return `not an image but ${child.artifactType ?? child.mediaType}`;
+  const platform = normalizePlatform(child.platform ?? {});
+  if (platform.os === 'unknown') return 'no image: its platform is unknown';
+  if (platform.os !== undefined && platform.os !== 'linux') return 'not for Linux';
+  if (wanted.length > 0 && !wanted.some((candidate) => matchPlatform(candidate, platform))) return 'not asked for';
+  return undefined;
+}

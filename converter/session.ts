@@ -1,0 +1,22 @@
+/** What all parts of one conversion share. */
+import type { Target } from '../oci/storage.ts';
+import type { ConvertEvent } from './events.ts';
+import type { Limiter } from './limiter.ts';
+import type { ConvertRequest } from './options.ts';
+import type { Spool } from './spool.ts';
+import type { Threads } from './workers/threads.ts';
+
+/** One run of `convert`. */
+export interface Session {
+  readonly request: ConvertRequest;
+  readonly target: Target;
+  readonly spool: Spool;
+  readonly threads: Threads;
+  /** Bounds uploads in flight. */
+  readonly uploads: Limiter;
+  /** Canonical text of the options, for the record annotations. */
+  readonly options: string;
+  /** Fires when the caller gives up, or when a part of the conversion failed and the others should stop. */
+  readonly signal: AbortSignal;
+  emit(event: ConvertEvent): void;
+}

@@ -1,0 +1,96 @@
+/** A layer of the source: what its bytes are, whatever its media type says, and the tar inside. */
+import { AccelError } from '../base/error.ts';
+import type { GzipSummary } from '../formats/gzip/stream.ts';
+import { zstdDecompressStream } from '../formats/zstd/stream.ts';
+import { layerCompression } from '../oci/media-types.ts';
+import type { Threads } from './workers/threads.ts';
+
+/** How a layer's blob is compressed. */
+export type Compression = 'none' | 'gzip' | 'zstd';
+
+/** What is known of a layer once it was read to the end. */
+export interface SourceSummary {
+  /** Digest of the blob. */
+  readonly digest: string;
+  readonly compression: Compression;
+  /** Media type that the image gives the blob. */
+  readonly mediaType: string;
+  /** Set for gzip; with access points when they were asked for. */
+  readonly gzip: GzipSummary | undefined;
+}
+
+/** First bytes of formats that a layer might be. */
+const MAGICS: readonly {
+  readonly magic: readonly number[];
+  readonly name: string;
+  readonly compression?: Compression;
+}[] = [
+  { magic: [0x1f, 0x8b], name: 'gzip', compression: 'gzip' },
+  { magic: [0x28, 0xb5, 0x2f, 0xfd], name: 'zstd', compression: 'zstd' },
+  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a], name: 'xz' },
+  { magic: [0x42, 0x5a, 0x68], name: 'bzip2' },
+  { magic: [0x04, 0x22, 0x4d, 0x18], name: 'lz4' },
+];
+const MAGIC_SIZE = 5;
+
+/** A blob whose first bytes were looked at. */
+export interface SniffedLayer {
+  readonly compression: Compression;
+  /** The whole blob, its first bytes included. */
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** Set when the media type says otherwise than the content; the content counts. */
+  readonly mismatch: string | undefined;
+}
+
+/** Tells a blob's compression by its content. AccelError `layer-unsupported` for one that no runtime takes. */
+export async function sniffLayer(source: AsyncIterator<Uint8Array>, mediaType: string): Promise<SniffedLayer> {
+  const head: Uint8Array[] = [];
+  let size = 0;
+  while (size < MAGIC_SIZE) {
+    const next = await source.next();
+    if (next.done === true) break;
+    head.push(next.value);
+    size += next.value.length;
+  }
+  const first = head.length === 1 ? head[0]! : Buffer.concat(head);
+  // A skippable frame may stand in front of zstd's own: 0x184d2a50 to 0x184d2a5f.
+  const isSkippable = (first[0]! & 0xf0) === 0x50 && first[1] === 0x2a && first[2] === 0x4d && first[3] === 0x18;
+  const known = isSkippable
+    ? { name: 'zstd', compression: 'zstd' as const }
+    : MAGICS.find((m) => m.magic.every((byte, i) => first[i] === byte));
+  if (known !== undefined && known.compression === undefined) {
+    throw new AccelError('layer-unsupported', `the layer is compressed with ${known.name}`, {
+      expected: 'a tar, plain or compressed with gzip or zstd',
+      found: known.name,
+      hint: 'rebuild the image with gzip or zstd layers',
+    });
+  }
+  const compression = known?.compression ?? 'none';
+  const declared = layerCompression(mediaType);
+  return {
+    compression,
+    bytes: chain(first, source),
+    mismatch:
+      declared === compression || declared === undefined
+        ? undefined
+        : `the media type says ${declared}, the content is ${compression}`,
+  };
+}
+
+/** The tar inside of a layer, in pieces that are valid until the next is asked for; returns what gzip told. */
+export async function* decompress(
+  layer: SniffedLayer,
+  span: number | undefined,
+  threads: Threads,
+): AsyncGenerator<Uint8Array, GzipSummary | undefined> {
+  if (layer.compression === 'gzip') return yield* threads.gunzip(layer.bytes, { span, members: 'any' });
+  if (layer.compression === 'zstd') yield* zstdDecompressStream(layer.bytes);
+  else yield* layer.bytes;
+  return undefined;
+}
+
+/** Reads what is left without ending the iterator when this generator is left early. */
+async function* chain(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  if (first.length > 0) yield first;
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+}

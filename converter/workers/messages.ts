@@ -1,0 +1,75 @@
+/** What the main thread and a worker say to each other. */
+import { AccelError, type AccelErrorCode, asAccelError, type ErrorPlace } from '../../base/error.ts';
+import type { GzipSummary } from '../../formats/gzip/stream.ts';
+import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
+
+/** What a worker is started for; it does nothing else until it ends. */
+export type WorkerRole =
+  | { readonly role: 'compress'; readonly algorithm: ZFileAlgorithm; readonly blockSize: number }
+  | { readonly role: 'gunzip'; readonly slots: SharedSlots };
+
+/** A batch for a compress worker; `bytes` is shared memory, read in place. */
+export interface CompressRequest {
+  readonly id: number;
+  readonly bytes: Uint8Array;
+}
+
+/** The answer to a {@link CompressRequest}. */
+export type CompressReply =
+  | { readonly id: number; readonly bytes: Uint8Array; readonly lengths: Uint32Array }
+  | { readonly id: number; readonly error: PlainError };
+
+/** What a gunzip worker is told: a new stream, its next bytes, its end. */
+export type GunzipRequest =
+  | { readonly type: 'begin'; readonly span: number | undefined; readonly members: 'single' | 'any' }
+  | { readonly type: 'chunk'; readonly bytes: Uint8Array }
+  | { readonly type: 'end' };
+
+/** What a gunzip worker answers: a slot with output, a chunk it is done with, the end, a failure. */
+export type GunzipReply =
+  | { readonly type: 'output'; readonly slot: number; readonly length: number }
+  | { readonly type: 'taken' }
+  | { readonly type: 'end'; readonly summary: GzipSummary }
+  | { readonly type: 'error'; readonly error: PlainError };
+
+/** Shared memory for output: `count` slots of `size` bytes, and a flag for each (0 = free, 1 = in use). */
+export interface SharedSlots {
+  readonly bytes: SharedArrayBuffer;
+  readonly flags: SharedArrayBuffer;
+  readonly count: number;
+  readonly size: number;
+}
+
+/** An AccelError as plain data, for it loses its class on the way between threads. */
+export interface PlainError {
+  readonly code: AccelErrorCode;
+  readonly message: string;
+  readonly where: ErrorPlace;
+  readonly expected: string | number | undefined;
+  readonly found: string | number | undefined;
+  readonly hint: string | undefined;
+}
+
+/** To plain data. */
+export function toPlain(error: unknown): PlainError {
+  const { code, message, where, expected, found, hint } = asAccelError(error);
+  return { code, message, where, expected, found, hint };
+}
+
+/** From plain data. */
+export function fromPlain({ code, message, where, expected, found, hint }: PlainError): AccelError {
+  return new AccelError(code, message, {
+    where,
+    ...(expected === undefined ? {} : { expected }),
+    ...(found === undefined ? {} : { found }),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** The error for a thread that ended by itself. */
+export function threadDied(cause: unknown): AccelError {
+  return new AccelError('internal', 'a worker thread ended unexpectedly', {
+    hint: 'run again with --workers 0',
+    cause,
+  });
+}

@@ -1,0 +1,94 @@
+/**
+ * The threads of a conversion: some that compress, one for each gzip stream that is being read. Started when first
+ * needed, kept for the next layer, ended together. The bytes that come out do not depend on how many there are.
+ */
+import { Worker } from 'node:worker_threads';
+import { GzipStream, type GzipStreamOptions, type GzipSummary } from '../../formats/gzip/stream.ts';
+import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
+import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
+import type { BlockCompressor } from '../../formats/zfile/writer.ts';
+import { CompressPool } from './compress-pool.ts';
+import { GunzipThread } from './gunzip-thread.ts';
+import type { WorkerRole } from './messages.ts';
+
+/** How a gzip stream is to be read; see {@link GzipStreamOptions}. */
+export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & { readonly span: number | undefined };
+
+/** The threads of one conversion. */
+export class Threads {
+  readonly #count: number;
+  readonly #pools = new Map<string, CompressPool>();
+  readonly #idle: GunzipThread[] = [];
+  readonly #workers = new Set<Worker>();
+
+  /** `count` compress threads; with 0 everything runs in the calling thread. */
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  /** A compressor of ZFile blocks; its {@link BlockCompressor.compress} may be called many times at once. */
+  async compressor(algorithm: ZFileAlgorithm, blockSize: number): Promise<BlockCompressor> {
+    if (this.#count === 0) return makeBlockCompressor(algorithm, blockSize);
+    const key = `${algorithm} ${blockSize}`;
+    const pool =
+      this.#pools.get(key) ??
+      new CompressPool(this.#count, () => this.#start({ role: 'compress', algorithm, blockSize }));
+    this.#pools.set(key, pool);
+    return pool;
+  }
+
+  /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
+  async *gunzip(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GzipSummary> {
+    if (this.#count === 0) return yield* gunzipHere(source, options);
+    const thread = this.#idle.pop() ?? new GunzipThread((role) => this.#start(role));
+    const summary = yield* thread.run(source, options);
+    // Only a thread that came to its end is clean; one that failed or was left is ended with the others.
+    this.#idle.push(thread);
+    return summary;
+  }
+
+  /** Ends all threads. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+  }
+
+  #start(role: WorkerRole): Worker {
+    const worker = new Worker(workerFile(), { workerData: role });
+    this.#workers.add(worker);
+    worker.once('exit', () => this.#workers.delete(worker));
+    // What they wait for keeps the process alive, not that they exist.
+    worker.unref();
+    return worker;
+  }
+}
+
+/** The built worker; from the TypeScript sources (tests) the one in dist/, for Node 20 cannot run the source itself. */
+function workerFile(): URL {
+  const isSource = import.meta.url.endsWith('.ts');
+  return new URL(isSource ? '../../dist/converter/workers/worker.js' : './worker.js', import.meta.url);
+}
+
+async function* gunzipHere(
+  source: AsyncIterable<Uint8Array>,
+  options: GunzipOptions,
+): AsyncGenerator<Uint8Array, GzipSummary> {
+  let pieces: Uint8Array[] = [];
+  const stream = new GzipStream({
+    members: options.members,
+    ...(options.span === undefined ? {} : { span: options.span }),
+    onOutput: (bytes) => pieces.push(bytes.slice()),
+  });
+  for await (const chunk of source) {
+    // Short steps: what one of them may inflate to is all that is held.
+    for (let from = 0; from < chunk.length; from += STEP) {
+      stream.push(chunk.subarray(from, from + STEP));
+      yield* pieces;
+      pieces = [];
+    }
+  }
+  const summary = stream.finish();
+  yield* pieces;
+  return summary;
+}
+
+const STEP = 1 << 16;

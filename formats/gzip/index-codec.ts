@@ -1,0 +1,179 @@
+/** `gzip.meta`: the index of a gzip stream as overlaybd's runtime reads it (docs/formats.md §5). */
+import { inflateSync } from 'node:zlib';
+import { zlibSync } from 'fflate';
+import { AccelError } from '../../base/error.ts';
+import { crc32c } from '../checksum/crc32c.ts';
+import { INDEX_ALGO_ZLIB, INDEX_HEADER_CHECKED, INDEX_MAGIC, INDEX_WINDOW, indexEntry, indexHeader } from './layout.ts';
+import type { AccessPoint, GzipIndex } from './points.ts';
+
+/** `dict_compress_level` as the reference writes it; no reader looks at it. */
+const DECLARED_LEVEL = 6;
+const ENTRIES_LEVEL = 6;
+/** Deflate gives at most 1032 bytes for one; an index that claims more is a lie. */
+const MAX_DEFLATE_RATIO = 1032;
+
+/**
+ * The bytes of `gzip.meta`: header, windows, entries. `index` is what GzipStream.finish returned for a file of one
+ * member; anything without access points is a mistake of the caller.
+ */
+export function encodeGzipIndex(index: Omit<GzipIndex, 'span'> & { readonly span: number | undefined }): Uint8Array {
+  if (index.span === undefined || index.points.length === 0)
+    throw new AccelError('internal', 'no access points were recorded for this gzip file', {
+      expected: 'a span and a single member',
+      found: `span ${index.span}, ${index.points.length} points`,
+    });
+  const entries = new Uint8Array(index.points.length * indexEntry.size);
+  let windowAt: number = indexHeader.size;
+  for (const [i, point] of index.points.entries()) {
+    indexEntry.write(entries, i * indexEntry.size, {
+      de_pos: point.outputOffset,
+      en_pos: point.inputOffset,
+      win_pos: windowAt,
+      bits: point.bits,
+      win_len: point.window.length,
+    });
+    windowAt += point.window.length;
+  }
+  const packed = zlibSync(entries, { level: ENTRIES_LEVEL });
+
+  const bytes = new Uint8Array(windowAt + packed.length);
+  const header = {
+    magic: INDEX_MAGIC,
+    major_version: 1,
+    minor_version: 0,
+    dict_compress_algo: INDEX_ALGO_ZLIB,
+    dict_compress_level: DECLARED_LEVEL,
+    flag: 0,
+    span: index.span,
+    window: INDEX_WINDOW,
+    index_size: indexEntry.size,
+    index_num: index.points.length,
+    gzip_file_size: index.compressedSize,
+    index_file_size: bytes.length,
+    uncompress_file_size: index.uncompressedSize,
+    index_start: windowAt,
+    index_area_len: packed.length,
+  };
+  indexHeader.write(bytes, 0, header);
+  indexHeader.write(bytes, 0, { ...header, crc: crc32c(bytes.subarray(0, INDEX_HEADER_CHECKED)) });
+  let at: number = indexHeader.size;
+  for (const point of index.points) {
+    bytes.set(point.window, at);
+    at += point.window.length;
+  }
+  bytes.set(packed, windowAt);
+  return bytes;
+}
+
+/**
+ * Reads `gzip.meta`; the windows are views of `bytes`. Throws AccelError `turbo-invalid` for everything the runtime
+ * refuses, and for access points out of order or out of bounds.
+ */
+export function decodeGzipIndex(bytes: Uint8Array): GzipIndex {
+  const header = readHeader(bytes);
+  const entries = readEntries(bytes, header);
+  const points: AccessPoint[] = [];
+  for (let i = 0; i < header.index_num; i++) {
+    const entry = indexEntry.read(entries, i * indexEntry.size);
+    const before = points.at(-1);
+    check('window position', entry.win_pos >= indexHeader.size, `from ${indexHeader.size}`, entry.win_pos, i);
+    const windowEnd = entry.win_pos + entry.win_len;
+    check('window end', windowEnd <= header.index_start, `up to ${header.index_start}`, windowEnd, i);
+    check('bits', entry.bits <= 7, '0 to 7', entry.bits, i);
+    const leastInput = before?.inputOffset ?? (entry.bits > 0 ? 1 : 0);
+    check('en_pos', entry.en_pos >= leastInput, `from ${leastInput}`, entry.en_pos, i);
+    check('en_pos', entry.en_pos <= header.gzip_file_size, `up to ${header.gzip_file_size}`, entry.en_pos, i);
+    if (before === undefined) check('first de_pos', entry.de_pos === 0, 0, entry.de_pos, i);
+    const leastOutput = before?.outputOffset ?? 0;
+    check('de_pos', entry.de_pos >= leastOutput, `from ${leastOutput}`, entry.de_pos, i);
+    check('de_pos', entry.de_pos <= header.uncompress_file_size, header.uncompress_file_size, entry.de_pos, i);
+    points.push({
+      outputOffset: entry.de_pos,
+      inputOffset: entry.en_pos,
+      bits: entry.bits,
+      window: bytes.subarray(entry.win_pos, windowEnd),
+    });
+  }
+  return {
+    span: header.span,
+    compressedSize: header.gzip_file_size,
+    uncompressedSize: header.uncompress_file_size,
+    points,
+  };
+}
+
+type Header = ReturnType<typeof indexHeader.read>;
+
+function readHeader(bytes: Uint8Array): Header {
+  check('size', bytes.length >= indexHeader.size, `at least ${indexHeader.size}`, bytes.length);
+  const crc = crc32c(bytes.subarray(0, INDEX_HEADER_CHECKED));
+  const stored = new DataView(bytes.buffer, bytes.byteOffset).getUint32(INDEX_HEADER_CHECKED, true);
+  check('crc', stored === crc, crc, stored);
+  let header: Header;
+  try {
+    header = indexHeader.read(bytes);
+  } catch (cause) {
+    throw invalid('64-bit field', 'below 2^53', String(cause), undefined, cause);
+  }
+  check('magic', header.magic === INDEX_MAGIC, INDEX_MAGIC, header.magic);
+  check('major_version', header.major_version === 1, 1, header.major_version);
+  check(
+    'dict_compress_algo',
+    header.dict_compress_algo === INDEX_ALGO_ZLIB,
+    INDEX_ALGO_ZLIB,
+    header.dict_compress_algo,
+  );
+  check('window', header.window === INDEX_WINDOW, INDEX_WINDOW, header.window);
+  check('index_size', header.index_size === indexEntry.size, indexEntry.size, header.index_size);
+  check('index_file_size', header.index_file_size === bytes.length, bytes.length, header.index_file_size);
+  const end = header.index_start + header.index_area_len;
+  check('end of the index area', header.index_start >= indexHeader.size && end === bytes.length, bytes.length, end);
+  check('index_num', header.index_num >= 1, 'at least 1', header.index_num);
+  return header;
+}
+
+function readEntries(bytes: Uint8Array, header: Header): Uint8Array {
+  const size = header.index_num * indexEntry.size;
+  const most = header.index_area_len * MAX_DEFLATE_RATIO;
+  check('index_num', size <= most, `at most ${most} bytes of entries`, size);
+  let entries: Uint8Array;
+  try {
+    entries = inflateSync(bytes.subarray(header.index_start), { maxOutputLength: size });
+  } catch (cause) {
+    throw invalid('index area', `a zlib stream of ${size} bytes`, String(cause), undefined, cause);
+  }
+  check('index area', entries.length === size, `${size} bytes`, entries.length);
+  return entries;
+}
+
+/** The window of an access point, decompressed: {@link INDEX_WINDOW} bytes, or AccelError `turbo-invalid`. */
+export function windowOf(point: AccessPoint): Uint8Array {
+  let window: Uint8Array;
+  try {
+    window = inflateSync(point.window, { maxOutputLength: INDEX_WINDOW });
+  } catch (cause) {
+    throw invalid('window', `a zlib stream of ${INDEX_WINDOW} bytes`, String(cause), undefined, cause);
+  }
+  check('window', window.length === INDEX_WINDOW, INDEX_WINDOW, window.length);
+  return window;
+}
+
+function check(what: string, holds: boolean, expected: string | number, found: string | number, entry?: number): void {
+  if (!holds) throw invalid(what, expected, found, entry);
+}
+
+function invalid(
+  what: string,
+  expected: string | number,
+  found: string | number,
+  entry?: number,
+  cause?: unknown,
+): AccelError {
+  return new AccelError('turbo-invalid', `the gzip index has a wrong ${what}`, {
+    where: { file: 'gzip.meta', ...(entry === undefined ? {} : { 'access point': entry }) },
+    expected,
+    found,
+    hint: 'convert the image again: the index is damaged or belongs to another format version',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

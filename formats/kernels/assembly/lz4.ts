@@ -1,0 +1,183 @@
+/**
+ * LZ4 block compression in batches, each block followed by its salted CRC-32C (docs/formats.md §2).
+ *
+ * The match finder takes the same decisions as liblz4 1.9.4's LZ4_compress_default on inputs below 64 KiB + 11 (16-bit
+ * positions, 2^13 slots, acceleration 1), so the blocks are the same bytes: ZFiles can equal the reference's.
+ */
+import { crc32c, makeCrcTables } from './crc32c';
+
+// Memory, fixed: the TypeScript side caches views on these (formats/kernels/lz4.ts).
+const HASH_TABLE: usize = 0x8000; // 2^13 positions of 16 bits
+const LENGTHS: usize = 0xc000; // 256 words: bytes of each block with its checksum
+const INPUT: usize = 0x10000; // 1 MiB, then slack for reads that overrun
+const OUTPUT: usize = 0x120000; // 1 MiB + what incompressible blocks grow + slack
+
+const HASH_BYTES: usize = 1 << 14;
+const HASH_MULTIPLIER: u32 = 2654435761;
+const HASH_SHIFT: u32 = 32 - 13;
+
+const MIN_MATCH: usize = 4;
+/** A block shorter than this is literals only, and no match starts in the last 12 bytes of a block. */
+const MATCH_MARGIN: usize = 12;
+/** The last five bytes of a block are always literals. */
+const LAST_LITERALS: usize = 5;
+/** After 2^6 positions without a match the search steps by two, after 2^6 more by three, and so on. */
+const SKIP_TRIGGER: u32 = 6;
+const NIBBLE: usize = 15;
+const SALT: u32 = 100007;
+
+makeCrcTables();
+
+/** Where the input goes. */
+export function inputAddress(): usize {
+  return INPUT;
+}
+/** Where the blocks are after {@link compress}. */
+export function outputAddress(): usize {
+  return OUTPUT;
+}
+/** Where the lengths are after {@link compress}. */
+export function lengthsAddress(): usize {
+  return LENGTHS;
+}
+
+/** Compresses the first `length` bytes of the input in blocks of `blockSize`; returns the bytes of output. */
+export function compress(length: usize, blockSize: usize): usize {
+  let to = OUTPUT;
+  let entry = LENGTHS;
+  const end = INPUT + length;
+  for (let from = INPUT; from < end; from += blockSize) {
+    const size = min(blockSize, end - from);
+    const after = compressBlock(from, size, to);
+    store<u32>(after, crc32c(to, after - to, SALT));
+    store<u32>(entry, (after - to + 4) as u32);
+    entry += 4;
+    to = after + 4;
+  }
+  return to - OUTPUT;
+}
+
+// @ts-ignore: decorator
+@inline
+function slotOf(at: usize): usize {
+  return HASH_TABLE + (((load<u32>(at) * HASH_MULTIPLIER) >>> HASH_SHIFT) << 1);
+}
+
+/** Copies sixteen bytes at a time; may overrun the target by fifteen. */
+// @ts-ignore: decorator
+@inline
+function copy(to: usize, from: usize, length: usize): void {
+  const end = to + length;
+  do {
+    v128.store(to, v128.load(from));
+    to += 16;
+    from += 16;
+  } while (to < end);
+}
+
+/** The bytes that continue a length nibble of 15: 255 each, then the rest. Returns the address behind them. */
+function extendLength(to: usize, rest: usize): usize {
+  while (rest >= 255) {
+    store<u8>(to++, 255);
+    rest -= 255;
+  }
+  store<u8>(to, rest as u8);
+  return to + 1;
+}
+
+/** How many bytes at `a` and `b` are equal, `a` not going past `limit`. May read seven bytes past it. */
+// @ts-ignore: decorator
+@inline
+function commonLength(a: usize, b: usize, limit: usize): usize {
+  const start = a;
+  while (a < limit) {
+    const difference = load<u64>(a) ^ load<u64>(b);
+    if (difference != 0) return min(a - start + ((ctz(difference) >> 3) as usize), limit - start);
+    a += 8;
+    b += 8;
+  }
+  return limit - start;
+}
+
+/** The last sequence: literals only. */
+function finish(to: usize, anchor: usize, end: usize): usize {
+  const literals = end - anchor;
+  if (literals >= NIBBLE) {
+    store<u8>(to, (NIBBLE << 4) as u8);
+    to = extendLength(to + 1, literals - NIBBLE);
+  } else {
+    store<u8>(to++, (literals << 4) as u8);
+  }
+  memory.copy(to, anchor, literals);
+  return to + literals;
+}
+
+function compressBlock(base: usize, size: usize, to: usize): usize {
+  const end = base + size;
+  if (size <= MATCH_MARGIN) return finish(to, base, end);
+  memory.fill(HASH_TABLE, 0, HASH_BYTES);
+
+  const lastStart = end - MATCH_MARGIN + 1; // first position too late for a match to start
+  const matchEnd = end - LAST_LITERALS;
+  let anchor = base; // first byte not yet encoded
+  let at = base + 1; // position 0 is in every slot of the empty table
+  let nextSlot = slotOf(at);
+
+  while (true) {
+    let match: usize;
+    let ahead = at;
+    let step: usize = 1;
+    let tries: u32 = 1 << SKIP_TRIGGER;
+    while (true) {
+      const slot = nextSlot;
+      at = ahead;
+      ahead += step;
+      step = tries++ >>> SKIP_TRIGGER;
+      if (ahead > lastStart) return finish(to, anchor, end);
+      match = base + load<u16>(slot);
+      nextSlot = slotOf(ahead);
+      store<u16>(slot, (at - base) as u16);
+      if (load<u32>(match) == load<u32>(at)) break;
+    }
+    while (at > anchor && match > base && load<u8>(at - 1) == load<u8>(match - 1)) {
+      at--;
+      match--;
+    }
+
+    let token = to++;
+    const literals = at - anchor;
+    if (literals >= NIBBLE) {
+      store<u8>(token, (NIBBLE << 4) as u8);
+      to = extendLength(to, literals - NIBBLE);
+    } else {
+      store<u8>(token, (literals << 4) as u8);
+    }
+    copy(to, anchor, literals);
+    to += literals;
+
+    while (true) {
+      store<u16>(to, (at - match) as u16);
+      to += 2;
+      const more = commonLength(at + MIN_MATCH, match + MIN_MATCH, matchEnd);
+      at += more + MIN_MATCH;
+      if (more >= NIBBLE) {
+        store<u8>(token, load<u8>(token) | (NIBBLE as u8));
+        to = extendLength(to, more - NIBBLE);
+      } else {
+        store<u8>(token, load<u8>(token) | (more as u8));
+      }
+      anchor = at;
+      if (at >= lastStart) return finish(to, anchor, end);
+
+      store<u16>(slotOf(at - 2), (at - 2 - base) as u16);
+      const slot = slotOf(at);
+      match = base + load<u16>(slot);
+      store<u16>(slot, (at - base) as u16);
+      if (load<u32>(match) != load<u32>(at)) break;
+      token = to++;
+      store<u8>(token, 0);
+    }
+    at++;
+    nextSlot = slotOf(at);
+  }
+}

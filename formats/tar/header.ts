@@ -1,0 +1,110 @@
+/** One header block, checked and decoded. Which fields count depends on the dialect that its magic names. */
+import { AccelError } from '../../base/error.ts';
+import { BLOCK_SIZE, dialectOf, gnuHeader, starHeader, type TarDialect, textField, ustarHeader } from './layout.ts';
+import { parseNumber } from './number.ts';
+
+/** The fields of a header block as they stand there, before any extension header overrides them. */
+export interface RawHeader {
+  readonly dialect: TarDialect;
+  /** The type flag as a Latin-1 character; `'\0'` is the regular file of old archives. */
+  readonly typeflag: string;
+  /** Name with the prefix in front, where the dialect has one. */
+  readonly name: string;
+  readonly linkName: string;
+  /** Permission bits alone; some writers put the file type above them. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Bytes of data that the header announces. */
+  readonly size: number;
+  /** Seconds since 1970, may be negative. */
+  readonly mtime: number;
+  /** Device numbers; read for device nodes alone, other types may have anything there. */
+  readonly devMajor: number;
+  readonly devMinor: number;
+}
+
+const at = ustarHeader.offsets;
+const CHECKSUM_END = at.chksum + 8;
+const SPACE = 0x20;
+
+/** True if the block at `start` is all zeros, as the end of an archive is. */
+export function isZeroBlock(bytes: Buffer, start: number): boolean {
+  for (let i = start; i < start + BLOCK_SIZE; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
+/**
+ * Decodes the header block at `start`. Throws `tar-invalid` if the checksum does not match (it is the sum of the bytes
+ * with the checksum field as spaces; some old writers took the bytes as signed) or a field is not what it must be.
+ */
+export function decodeHeader(bytes: Buffer, start: number): RawHeader {
+  verifyChecksum(bytes, start);
+  const dialect = dialectOf(bytes, start);
+  const number = (offset: number, size: number, field: string) => parseNumber(bytes, start + offset, size, field);
+  const typeflag = String.fromCharCode(bytes[start + at.typeflag]!);
+  const isDevice = dialect !== 'v7' && (typeflag === '3' || typeflag === '4');
+  const name = textField(bytes, start + at.name, 100);
+  const prefix = prefixOf(bytes, start, dialect);
+  const size = number(at.size, 12, 'size');
+  if (size < 0) throw new AccelError('tar-invalid', 'the size is negative', { expected: 'at least 0', found: size });
+  return {
+    dialect,
+    typeflag,
+    name: prefix === '' ? name : `${prefix}/${name}`,
+    linkName: textField(bytes, start + at.linkname, 100),
+    mode: permissionBits(number(at.mode, 8, 'mode')),
+    uid: number(at.uid, 8, 'uid'),
+    gid: number(at.gid, 8, 'gid'),
+    size,
+    mtime: number(at.mtime, 12, 'mtime'),
+    devMajor: isDevice ? number(at.devmajor, 8, 'devmajor') : 0,
+    devMinor: isDevice ? number(at.devminor, 8, 'devminor') : 0,
+  };
+}
+
+function verifyChecksum(bytes: Buffer, start: number): void {
+  let unsigned = 8 * SPACE;
+  let high = 0;
+  for (let i = 0; i < BLOCK_SIZE; i++) {
+    if (i === at.chksum) i = CHECKSUM_END;
+    const byte = bytes[start + i]!;
+    unsigned += byte;
+    high += byte >> 7;
+  }
+  const stated = parseNumber(bytes, start + at.chksum, 8, 'chksum');
+  // As a signed byte, each one from 0x80 on counts 256 less.
+  if (stated === unsigned || stated === unsigned - 256 * high) return;
+  throw new AccelError('tar-invalid', 'the checksum of a tar header is wrong', {
+    expected: unsigned,
+    found: stated,
+    hint: 'the layer is not a tar archive, or it is damaged: build or push the image again',
+  });
+}
+
+function permissionBits(mode: number): number {
+  if (mode < 0) throw new AccelError('tar-invalid', 'the mode is negative', { found: mode });
+  return mode % 0o10000;
+}
+
+function prefixOf(bytes: Buffer, start: number, dialect: TarDialect): string {
+  if (dialect === 'ustar') return textField(bytes, start + at.prefix, 155);
+  if (dialect === 'star') return textField(bytes, start + starHeader.offsets.prefix, 131);
+  if (dialect === 'gnu') return misplacedPrefix(bytes, start);
+  return '';
+}
+
+/**
+ * Go before 1.8 wrote a ustar prefix into GNU headers, where two times belong, and images of that age are still around.
+ * Such a prefix is told from times by not being numbers (golang/go#12594).
+ */
+function misplacedPrefix(bytes: Buffer, start: number): string {
+  const { atime, ctime } = gnuHeader.offsets;
+  if (isTime(bytes, start + atime) && isTime(bytes, start + ctime)) return '';
+  const prefix = textField(bytes, start + at.prefix, 155);
+  return /^[\x20-\x7e]*$/.test(prefix) ? prefix : '';
+}
+
+function isTime(bytes: Buffer, start: number): boolean {
+  return (bytes[start]! & 0x80) !== 0 || /^[\0 ]*[0-7]*(?:[\0 ]|$)/.test(bytes.toString('latin1', start, start + 12));
+}

@@ -1,0 +1,89 @@
+/** The 512-byte header block in its four dialects, as tables. Sources: POSIX.1-2017 pax, GNU tar manual, star(5). */
+import { bytes, reserved, struct, text } from '../bytes/struct.ts';
+
+/** Bytes of a tar block: headers are one block, data is padded to whole blocks. */
+export const BLOCK_SIZE = 512;
+
+/** The header of POSIX ustar. Its first 257 bytes are the header of Unix V7 and of all later dialects. */
+export const ustarHeader = struct('ustar header', BLOCK_SIZE, {
+  name: text(100),
+  mode: bytes(8),
+  uid: bytes(8),
+  gid: bytes(8),
+  size: bytes(12),
+  mtime: bytes(12),
+  chksum: bytes(8),
+  typeflag: text(1),
+  linkname: text(100),
+  magic: text(6),
+  version: bytes(2),
+  uname: text(32),
+  gname: text(32),
+  devmajor: bytes(8),
+  devminor: bytes(8),
+  prefix: text(155),
+  padding: reserved(12),
+});
+
+/** The header of GNU tar ("oldgnu"): no prefix, but times and the first part of a sparse map. */
+export const gnuHeader = struct('GNU header', BLOCK_SIZE, {
+  v7: bytes(257),
+  magic: bytes(8),
+  names: bytes(64),
+  devices: bytes(16),
+  atime: bytes(12),
+  ctime: bytes(12),
+  offset: bytes(12),
+  longnames: bytes(4),
+  unused: reserved(1),
+  sparse: bytes(96),
+  isextended: bytes(1),
+  realsize: bytes(12),
+  padding: reserved(17),
+});
+
+/** The header of Jörg Schilling's star: ustar with a shorter prefix and two times, recognised by its last four bytes. */
+export const starHeader = struct('star header', BLOCK_SIZE, {
+  ustar: bytes(345),
+  prefix: text(131),
+  atime: bytes(12),
+  ctime: bytes(12),
+  padding: reserved(8),
+  trailer: text(4),
+});
+
+/** One more block of an old GNU sparse map. */
+export const gnuSparseBlock = struct('GNU sparse block', BLOCK_SIZE, {
+  sparse: bytes(504),
+  isextended: bytes(1),
+  padding: reserved(7),
+});
+
+/** One element of an old GNU sparse map: two numbers of 12 bytes. */
+export const gnuSparseElement = struct('GNU sparse element', 24, { offset: bytes(12), numbytes: bytes(12) });
+
+/** Which table a header block follows: by its magic, and for star by its trailer. */
+export type TarDialect = 'v7' | 'ustar' | 'star' | 'gnu';
+
+/** The dialect of the header block at `at`. */
+export function dialectOf(block: Buffer, at: number): TarDialect {
+  const magic = block.toString('latin1', at + 257, at + 265);
+  if (magic === 'ustar  \0') return 'gnu';
+  if (!magic.startsWith('ustar\0')) return 'v7';
+  const trailer = at + starHeader.offsets.trailer;
+  return block.toString('latin1', trailer, trailer + 4) === 'tar\0' ? 'star' : 'ustar';
+}
+
+/** Text up to the first NUL, or the whole field, one character a byte. */
+export function textField(block: Buffer, start: number, size: number): string {
+  const limit = start + size;
+  let end = start;
+  while (end < limit && block[end] !== 0) end++;
+  return block.toString('latin1', start, end);
+}
+
+/** Bytes that follow `size` bytes of data up to the next whole block. */
+export function paddingOf(size: number): number {
+  const rest = size % BLOCK_SIZE;
+  return rest === 0 ? 0 : BLOCK_SIZE - rest;
+}

@@ -1,0 +1,27 @@
+/** How far the parser follows an archive that may be hostile. */
+
+/** Bounds on what one archive may ask for; going past one is an error of code `limit-exceeded`. */
+export interface TarLimits {
+  /** Bytes of one extension header (PAX `x` and `g`, GNU `L` and `K`), which is held in memory. */
+  readonly extensionBytes: number;
+  /** PAX global records that may be in force at once, since each of them weighs on every later entry. */
+  readonly globalRecords: number;
+  /** Bytes of the PAX global records in force. */
+  readonly globalBytes: number;
+  /** Logical size of a file in bytes. */
+  readonly fileSize: number;
+  /** Data runs of one sparse file. */
+  readonly sparseRuns: number;
+}
+
+/**
+ * The defaults. 1 MiB of extension header is also where Go's archive/tar stops, and so what container runtimes take;
+ * 16 TiB is the largest file of an ext4 with 4 KiB blocks; 262,144 runs are as many as a 1 MiB map can hold.
+ */
+export const DEFAULT_TAR_LIMITS: TarLimits = {
+  extensionBytes: 1 << 20,
+  globalRecords: 256,
+  globalBytes: 1 << 16,
+  fileSize: 2 ** 44,
+  sparseRuns: 1 << 18,
+};

@@ -1,0 +1,262 @@
+/** Writes a ZFile from a stream of bytes, batch by batch (docs/formats.md §2). */
+import { AccelError } from '../../base/error.ts';
+import { viewOf } from '../bytes/struct.ts';
+import { crc32c } from '../checksum/crc32c.ts';
+import {
+  encodeZFileHeader,
+  FLAG_DATA_FILE,
+  FLAG_DIGEST,
+  FLAG_HEADER,
+  FLAG_OVERWRITTEN,
+  FLAG_SEALED,
+  INDEX_ENTRY_SIZE,
+  isBlockSize,
+  LengthRules,
+  ZFILE_SPACE,
+  type ZFileAlgorithm,
+  type ZFileHeader,
+} from './layout.ts';
+
+/** The compressed blocks of a batch, one after another, each followed by its 4-byte checksum. */
+export interface CompressedBatch {
+  readonly bytes: Uint8Array;
+  /** Bytes of each block including its checksum. */
+  readonly lengths: Uint32Array;
+}
+
+/** Compresses batches: in the calling thread, or in workers (then it answers promises). */
+export interface BlockCompressor {
+  /**
+   * Cuts `batch` into blocks (the last one may be short) and compresses each. The batch belongs to the compressor until
+   * the answer is there; what is answered belongs to the caller.
+   */
+  compress(batch: Uint8Array): Promise<CompressedBatch> | CompressedBatch;
+}
+
+/** How a ZFile is written and where its bytes go. */
+export interface ZFileWriterOptions {
+  readonly algorithm: ZFileAlgorithm;
+  /** Bytes of a block: a power of two, 4096 to 65536. */
+  readonly blockSize: number;
+  readonly compressor: BlockCompressor;
+  /** Bytes given to the compressor at a time, a multiple of the block size. Default: 1 MiB. */
+  readonly batchSize?: number;
+  /** Batches that may be with the compressor or wait to be written. Default: 4. */
+  readonly maxInFlight?: number;
+  /** Takes the file's bytes in their order, the next only when it has resolved. */
+  readonly write: (bytes: Uint8Array) => Promise<void>;
+}
+
+/** What a finished ZFile is. */
+export interface FinishedZFile {
+  /** The 512 bytes to overwrite the file's first 512 with, so that a node need not read the trailer. */
+  readonly header: Uint8Array;
+  /** Bytes of the whole ZFile. */
+  readonly size: number;
+  /** Bytes that went in. */
+  readonly originalSize: number;
+}
+
+const DEFAULT_BATCH = 1 << 20;
+const DEFAULT_IN_FLIGHT = 4;
+/** Index bytes encoded at a time. */
+const INDEX_PIECE = 1 << 18;
+
+/**
+ * One ZFile being written. {@link ZFileWriter.write} only copies; compressing and writing go on behind it, in order.
+ * Await {@link ZFileWriter.drain} between chunks: then at most `maxInFlight` + 1 batches are held, plus what a single
+ * chunk is longer than a batch.
+ */
+export class ZFileWriter {
+  readonly #options: ZFileWriterOptions;
+  readonly #batchSize: number;
+  readonly #maxInFlight: number;
+  readonly #rules: LengthRules;
+  readonly #lengths = new LengthList();
+  /** Buffers to use again. Shared memory, so that workers read a batch without a copy. */
+  readonly #free: Uint8Array[] = [];
+  #current: Uint8Array | undefined;
+  #filled = 0;
+  #inFlight = 0;
+  /** Resolves when everything given so far is written, or the writer has failed; never rejects. */
+  #tail: Promise<void>;
+  /** Callers of {@link ZFileWriter.drain} that wait. */
+  #waiting: (() => void)[] = [];
+  #failure: { readonly error: unknown } | undefined;
+  #position = ZFILE_SPACE;
+  #originalSize = 0;
+  #finished = false;
+
+  /** Starts the file with a header that sends a reader to the trailer. */
+  constructor(options: ZFileWriterOptions) {
+    const { blockSize } = options;
+    this.#options = options;
+    this.#batchSize = options.batchSize ?? DEFAULT_BATCH;
+    this.#maxInFlight = options.maxInFlight ?? DEFAULT_IN_FLIGHT;
+    if (!isBlockSize(blockSize))
+      throw new AccelError('usage', 'the block size is no power of two from 4096 to 65536', { found: blockSize });
+    if (this.#batchSize <= 0 || this.#batchSize % blockSize !== 0)
+      throw new AccelError('usage', 'the batch size is no multiple of the block size', { found: this.#batchSize });
+    this.#rules = new LengthRules(blockSize, 'limit-exceeded');
+    this.#tail = this.#guard(() => options.write(this.#header(FLAG_HEADER, 0, 0)));
+  }
+
+  /** Whether the caller should await {@link ZFileWriter.drain} before it goes on. */
+  get saturated(): boolean {
+    return this.#inFlight >= this.#maxInFlight;
+  }
+
+  /** Bytes taken so far. */
+  get originalSize(): number {
+    return this.#originalSize;
+  }
+
+  /** Copies `bytes` into the stream. Throws what the compressor or the output failed with, as soon as it is known. */
+  write(bytes: Uint8Array): void {
+    if (this.#finished) throw new AccelError('internal', 'a finished ZFile was written to');
+    this.#throwFailure();
+    this.#originalSize += bytes.length;
+    for (let from = 0; from < bytes.length; ) {
+      this.#current ??= this.#free.pop() ?? new Uint8Array(new SharedArrayBuffer(this.#batchSize));
+      const count = Math.min(bytes.length - from, this.#batchSize - this.#filled);
+      this.#current.set(bytes.subarray(from, from + count), this.#filled);
+      this.#filled += count;
+      from += count;
+      if (this.#filled === this.#batchSize) this.#dispatch();
+    }
+  }
+
+  /** Resolves when the writer can take more; rejects with what it failed with. */
+  async drain(): Promise<void> {
+    while (this.saturated && this.#failure === undefined)
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve);
+      });
+    this.#throwFailure();
+  }
+
+  /** Compresses the rest and writes index and trailer. */
+  async finish(): Promise<FinishedZFile> {
+    if (this.#finished) throw new AccelError('internal', 'a ZFile was finished twice');
+    this.#finished = true;
+    if (this.#filled > 0) this.#dispatch();
+    await this.#tail;
+    this.#throwFailure();
+    const indexOffset = this.#position;
+    let indexCrc = 0;
+    for (const piece of this.#lengths.encode()) {
+      indexCrc = crc32c(piece, indexCrc);
+      await this.#options.write(piece);
+    }
+    await this.#options.write(this.#header(FLAG_SEALED, indexOffset, indexCrc));
+    this.#free.length = 0;
+    return {
+      header: this.#header(FLAG_HEADER | FLAG_OVERWRITTEN, indexOffset, indexCrc),
+      size: indexOffset + this.#lengths.count * INDEX_ENTRY_SIZE + ZFILE_SPACE,
+      originalSize: this.#originalSize,
+    };
+  }
+
+  #dispatch(): void {
+    const buffer = this.#current!;
+    const batch = buffer.subarray(0, this.#filled);
+    this.#current = undefined;
+    this.#filled = 0;
+    this.#inFlight++;
+    const before = this.#tail;
+    // The compressor starts now, whatever is still ahead of this batch; only the writing waits for its turn.
+    let compressed: CompressedBatch | undefined;
+    const compressing = this.#guard(async () => {
+      compressed = await this.#options.compressor.compress(batch);
+    });
+    this.#tail = this.#guard(async () => {
+      await compressing;
+      await before;
+      if (compressed !== undefined && this.#failure === undefined) await this.#append(compressed, batch.length);
+      // Kept for the steady state alone: what a burst needed beyond that is let go.
+      if (this.#free.length <= this.#maxInFlight) this.#free.push(buffer);
+      this.#inFlight--;
+      this.#wakeUp();
+    });
+  }
+
+  async #append({ bytes, lengths }: CompressedBatch, batchLength: number): Promise<void> {
+    let sum = 0;
+    for (const length of lengths) {
+      this.#rules.next(length);
+      this.#lengths.push(length);
+      sum += length;
+    }
+    if (sum !== bytes.length || lengths.length !== Math.ceil(batchLength / this.#options.blockSize))
+      throw new AccelError('internal', 'the compressor answered other blocks than it was given', {
+        expected: `${Math.ceil(batchLength / this.#options.blockSize)} blocks, ${bytes.length} bytes`,
+        found: `${lengths.length} blocks, ${sum} bytes`,
+      });
+    await this.#options.write(bytes);
+    this.#position += bytes.length;
+  }
+
+  /** Runs `work`; the first failure of all is kept and thrown to the caller at its next call. */
+  async #guard(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#failure ??= { error };
+      this.#wakeUp();
+    }
+  }
+
+  #wakeUp(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resume of waiting) resume();
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #header(flags: number, indexOffset: number, indexCrc: number): Uint8Array {
+    const { algorithm, blockSize } = this.#options;
+    const header: ZFileHeader = {
+      flags: flags | FLAG_DATA_FILE | FLAG_DIGEST,
+      indexOffset,
+      indexSize: indexOffset === 0 ? 0 : this.#lengths.count,
+      originalFileSize: indexOffset === 0 ? 0 : this.#originalSize,
+      indexCrc,
+      blockSize,
+      algorithm,
+    };
+    return encodeZFileHeader(header);
+  }
+}
+
+/** The lengths of all blocks: 4 bytes for 4 KiB of input at the least, so they are kept as they will be written. */
+class LengthList {
+  #values = new Uint32Array(4096);
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  push(length: number): void {
+    if (this.#count === this.#values.length) {
+      const wider = new Uint32Array(this.#count * 2);
+      wider.set(this.#values);
+      this.#values = wider;
+    }
+    this.#values[this.#count++] = length;
+  }
+
+  *encode(): Generator<Uint8Array> {
+    const perPiece = INDEX_PIECE / INDEX_ENTRY_SIZE;
+    for (let from = 0; from < this.#count; from += perPiece) {
+      const count = Math.min(perPiece, this.#count - from);
+      const piece = new Uint8Array(count * INDEX_ENTRY_SIZE);
+      const view = viewOf(piece);
+      for (let i = 0; i < count; i++) view.setUint32(i * INDEX_ENTRY_SIZE, this.#values[from + i]!, true);
+      yield piece;
+    }
+  }
+}

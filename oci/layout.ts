@@ -1,0 +1,188 @@
+/**
+ * An OCI image layout on disk (image-spec, image-layout.md) as a target. Blobs are immutable files under their digest;
+ * tags are the `org.opencontainers.image.ref.name` annotations of index.json. Every write goes to a temporary file of
+ * the layout and is renamed, so a reader sees the old state or the new one.
+ */
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
+import type { Descriptor } from './descriptor.ts';
+import { assertDigest, splitDigest, verified } from './digest.ts';
+import { createLayoutFiles, type IndexFile, readIndexFile, tagInIndexFile, tagOf, tagsOf } from './layout-index.ts';
+import { MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
+import { assertTag } from './reference.ts';
+import { assertRange, type BlobSource, fetchBytes, type ReadOptions, type TagLister, type Target } from './storage.ts';
+import { isAbsent, writeAtomically } from './write-atomically.ts';
+
+/** Bytes of a read from disk. */
+const CHUNK = 1 << 20;
+
+/** How a layout is opened. */
+export interface LayoutOptions {
+  /** Make an empty layout where there is none. */
+  readonly create?: boolean;
+}
+
+/**
+ * Opens the layout in `directory`. Throws `not-found` if there is none (unless `create`), `layout-invalid` if what is
+ * there is not a layout.
+ */
+export async function openLayout(directory: string, options: LayoutOptions = {}): Promise<LayoutTarget> {
+  if (options.create) await createLayoutFiles(directory);
+  await readIndexFile(directory);
+  return new LayoutTarget(directory);
+}
+
+/** See {@link openLayout}. */
+export class LayoutTarget implements Target, TagLister {
+  readonly name: string;
+  readonly directory: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    this.name = `oci:${directory}`;
+  }
+
+  async exists(descriptor: Descriptor, options?: ReadOptions): Promise<boolean> {
+    options?.signal?.throwIfAborted();
+    return (await this.#storedSize(descriptor.digest)) === descriptor.size;
+  }
+
+  async fetch(descriptor: Descriptor, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>> {
+    options?.signal?.throwIfAborted();
+    await this.#assertStored(descriptor);
+    const signal = options?.signal;
+    return verified(readFile(this.#blobPath(descriptor.digest), signal), descriptor, this.#place(descriptor));
+  }
+
+  async fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
+    options?.signal?.throwIfAborted();
+    assertRange(descriptor, offset, length);
+    await this.#assertStored(descriptor);
+    const bytes = new Uint8Array(length);
+    const file = await open(this.#blobPath(descriptor.digest), 'r').catch((error: unknown) => {
+      throw asAccelError(error);
+    });
+    try {
+      let filled = 0;
+      while (filled < length) {
+        const { bytesRead } = await file.read(bytes, filled, length - filled, offset + filled);
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      if (filled === length) return bytes;
+      throw new AccelError('size-mismatch', 'the blob ended before the range that was asked for', {
+        where: { ...this.#place(descriptor), offset },
+        expected: length,
+        found: filled,
+      });
+    } finally {
+      await file.close();
+    }
+  }
+
+  async push(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<'pushed' | 'existed'> {
+    if (await this.exists(descriptor, options)) return 'existed';
+    const target = this.#blobPath(descriptor.digest);
+    const stream = verified(content.open(), descriptor, this.#place(descriptor));
+    await writeAtomically(target, stream, options?.signal);
+    return 'pushed';
+  }
+
+  async resolve(tagOrDigest: string, options?: ReadOptions): Promise<Descriptor> {
+    options?.signal?.throwIfAborted();
+    const index = await readIndexFile(this.directory);
+    return tagOrDigest.includes(':') ? this.#resolveDigest(index, tagOrDigest) : this.#resolveTag(index, tagOrDigest);
+  }
+
+  async tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void> {
+    options?.signal?.throwIfAborted();
+    assertTag(tag);
+    await this.#assertStored(descriptor);
+    await tagInIndexFile(this.directory, descriptor, tag);
+  }
+
+  async tags(options?: ReadOptions): Promise<readonly string[]> {
+    options?.signal?.throwIfAborted();
+    return tagsOf(await readIndexFile(this.directory));
+  }
+
+  async #resolveTag(index: IndexFile, tag: string): Promise<Descriptor> {
+    const entries = index.manifests.filter((entry) => tagOf(entry) === tag);
+    const [first] = entries;
+    if (first === undefined) {
+      throw new AccelError('not-found', 'the layout has no such tag', {
+        where: { target: this.name, reference: tag },
+        expected: `the tag ${tag}`,
+        found: `the tags ${tagsOf(index).join(', ') || '(none)'}`,
+      });
+    }
+    const other = entries.find((entry) => entry.digest !== first.digest);
+    if (other === undefined) return first;
+    throw new AccelError('layout-invalid', 'two entries of index.json carry the same tag', {
+      where: { target: this.name, reference: tag },
+      expected: 'one digest',
+      found: `${first.digest} and ${other.digest}`,
+      hint: 'Name the image by its digest.',
+    });
+  }
+
+  async #resolveDigest(index: IndexFile, digest: string): Promise<Descriptor> {
+    const size = await this.#storedSize(assertDigest(digest));
+    if (size === undefined) throw this.#notFound({ reference: digest });
+    const listed = index.manifests.find((entry) => entry.digest === digest && entry.size === size);
+    if (listed !== undefined) return listed;
+    // Entries below another index are not listed: their content says what they are.
+    const unknown = { mediaType: '', digest, size };
+    const document = parseDocument(await fetchBytes(this, unknown, MAX_MANIFEST_SIZE), unknown);
+    const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
+    return { mediaType, digest, size };
+  }
+
+  async #assertStored(descriptor: Descriptor): Promise<void> {
+    const size = await this.#storedSize(descriptor.digest);
+    if (size === undefined) throw this.#notFound({ ...this.#place(descriptor), mediaType: descriptor.mediaType });
+    if (size === descriptor.size) return;
+    throw new AccelError('size-mismatch', 'the stored blob has another size than its descriptor names', {
+      where: this.#place(descriptor),
+      expected: `${descriptor.size} bytes`,
+      found: `${size} bytes`,
+    });
+  }
+
+  async #storedSize(digest: string): Promise<number | undefined> {
+    try {
+      const info = await stat(this.#blobPath(digest));
+      return info.isFile() ? info.size : undefined;
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw asAccelError(error);
+    }
+  }
+
+  #blobPath(digest: string): string {
+    // splitDigest has checked the text: nothing of a hostile manifest gets into a path but hex digits.
+    const { algorithm, hex } = splitDigest(digest);
+    return path.join(this.directory, 'blobs', algorithm, hex);
+  }
+
+  #place(descriptor: Descriptor): ErrorPlace {
+    return { target: this.name, digest: descriptor.digest };
+  }
+
+  #notFound(where: ErrorPlace): AccelError {
+    return new AccelError('not-found', 'the layout has no such content', {
+      where: { target: this.name, ...where },
+      hint: 'Check that the layout was copied whole.',
+    });
+  }
+}
+
+async function* readFile(file: string, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(file, { highWaterMark: CHUNK, ...(signal && { signal }) });
+  } catch (error) {
+    throw asAccelError(error);
+  }
+}

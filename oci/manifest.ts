@@ -1,0 +1,253 @@
+/** Image manifests, indexes and configs (OCI image-spec, manifest.md, image-index.md, config.md; Docker schema 2). */
+import { AccelError, type ErrorPlace } from '../base/error.ts';
+import { asDescriptor, brief, type Descriptor, isOptional, isRecord, isStringList, isStringMap } from './descriptor.ts';
+import { assertDigest } from './digest.ts';
+import { DOCKER_SCHEMA1, isIndex, isManifest, OCI } from './media-types.ts';
+
+/** Largest manifest or index that accel reads, in bytes; registries refuse larger ones (distribution-spec). */
+export const MAX_MANIFEST_SIZE = 4 * 1024 * 1024;
+
+/** Largest image config that accel reads, in bytes: long histories and labels are real, megabytes of them are not. */
+export const MAX_CONFIG_SIZE = 16 * 1024 * 1024;
+
+/** Deepest nesting of objects and lists in a document. */
+const MAX_DEPTH = 64;
+
+/** Most layers of an image and most entries of an index; real ones have at most a few hundred. */
+const MAX_ENTRIES = 10_000;
+
+/** An image manifest. Fields that accel does not know are kept. */
+export interface ImageManifest {
+  readonly schemaVersion: 2;
+  /** Set also where the document leaves it out: then from the descriptor. */
+  readonly mediaType: string;
+  readonly artifactType?: string;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly subject?: Descriptor;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** An image index or Docker manifest list. Fields that accel does not know are kept. */
+export interface ImageIndex {
+  readonly schemaVersion: 2;
+  /** Set also where the document leaves it out: then from the descriptor. */
+  readonly mediaType: string;
+  readonly artifactType?: string;
+  readonly manifests: readonly Descriptor[];
+  readonly subject?: Descriptor;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** One step of an image's history; `empty_layer` steps have no layer. */
+export interface HistoryEntry {
+  readonly created?: string;
+  readonly created_by?: string;
+  readonly author?: string;
+  readonly comment?: string;
+  readonly empty_layer?: boolean;
+}
+
+/** An image config. Every field of the source is kept; accel rewrites `rootfs` and `history` alone. */
+export interface ImageConfig {
+  readonly os?: string;
+  readonly architecture?: string;
+  readonly variant?: string;
+  readonly rootfs: { readonly type: string; readonly diff_ids: readonly string[] };
+  readonly history?: readonly HistoryEntry[];
+  readonly [field: string]: unknown;
+}
+
+/** A manifest or an index, as its content (not its media type) says. */
+export type ImageDocument =
+  | { readonly kind: 'manifest'; readonly manifest: ImageManifest }
+  | { readonly kind: 'index'; readonly index: ImageIndex };
+
+/**
+ * Parses what a tag may name. The content decides between manifest and index where the media type is wrong or missing.
+ * Throws `manifest-invalid`, `limit-exceeded`, or `image-unsupported` for Docker's schema 1.
+ */
+export function parseDocument(bytes: Uint8Array, descriptor: Descriptor): ImageDocument {
+  const where = placeOf(descriptor);
+  const value = parseObject(bytes, MAX_MANIFEST_SIZE, where);
+  refuseSchema1(value, descriptor, where);
+  if (Array.isArray(value.manifests)) return { kind: 'index', index: asIndex(value, descriptor, where) };
+  return { kind: 'manifest', manifest: asManifest(value, descriptor, where) };
+}
+
+/** Parses an image manifest; throws as {@link parseDocument} does, also if it is an index. */
+export function parseManifest(bytes: Uint8Array, descriptor: Descriptor): ImageManifest {
+  const document = parseDocument(bytes, descriptor);
+  if (document.kind === 'manifest') return document.manifest;
+  throw wrongKind('an image manifest', 'an image index', descriptor);
+}
+
+/** Parses an image index; throws as {@link parseDocument} does, also if it is a manifest. */
+export function parseIndex(bytes: Uint8Array, descriptor: Descriptor): ImageIndex {
+  const document = parseDocument(bytes, descriptor);
+  if (document.kind === 'index') return document.index;
+  throw wrongKind('an image index', 'an image manifest', descriptor);
+}
+
+/** Parses an image config. Throws `manifest-invalid` or `limit-exceeded`. */
+export function parseConfig(bytes: Uint8Array, descriptor: Descriptor): ImageConfig {
+  const where = placeOf(descriptor);
+  const value = parseObject(bytes, MAX_CONFIG_SIZE, where);
+  const { rootfs, history } = value;
+  if (!isRecord(rootfs) || !isOptional(rootfs.diff_ids, isStringList)) {
+    throw malformed('rootfs of the image config', 'an object with diff_ids', rootfs, where);
+  }
+  const diffIds = (rootfs.diff_ids ?? []) as readonly string[];
+  diffIds.forEach((digest, index) => {
+    assertDigest(digest, 'manifest-invalid', { ...where, field: `rootfs.diff_ids[${index}]` });
+  });
+  if (!isOptional(history, (list) => Array.isArray(list) && list.every(isRecord))) {
+    throw malformed('history of the image config', 'a list of objects', history, where);
+  }
+  for (const field of ['os', 'architecture', 'variant']) {
+    if (!isOptional(value[field], (item) => typeof item === 'string')) {
+      throw malformed(`${field} of the image config`, 'text', value[field], where);
+    }
+  }
+  return { ...value, rootfs: { ...rootfs, diff_ids: diffIds } } as unknown as ImageConfig;
+}
+
+/** JSON as accel writes it: UTF-8, keys in the order of insertion, no white space; so the same value, the same bytes. */
+export function encodeJson(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value));
+}
+
+/**
+ * Parses bytes that hold a JSON object, at most `limit` long and at most 64 levels deep. Throws `limit-exceeded` or
+ * `manifest-invalid`.
+ */
+export function parseObject(bytes: Uint8Array, limit: number, where: ErrorPlace): Record<string, unknown> {
+  if (bytes.length > limit) {
+    throw new AccelError('limit-exceeded', 'the document is larger than accel reads', {
+      where,
+      expected: `at most ${limit} bytes`,
+      found: `${bytes.length} bytes`,
+    });
+  }
+  assertDepth(bytes, where);
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new AccelError('manifest-invalid', 'the document is not JSON', {
+      where,
+      expected: 'a JSON object in UTF-8',
+      found: startOf(bytes),
+      cause,
+    });
+  }
+  if (!isRecord(value)) throw malformed('the document', 'a JSON object', value, where);
+  return value;
+}
+
+function asManifest(value: Record<string, unknown>, descriptor: Descriptor, where: ErrorPlace): ImageManifest {
+  const { layers } = value;
+  if (!isOptional(layers, Array.isArray)) throw malformed('layers of the manifest', 'a list', layers, where);
+  const list = (layers ?? []) as readonly unknown[];
+  assertCount(list.length, 'layers', where);
+  return {
+    ...common(value, descriptor, isManifest, OCI.manifest, where),
+    config: asDescriptor(value.config, 'config', where),
+    layers: list.map((layer, index) => asDescriptor(layer, `layers[${index}]`, where)),
+  };
+}
+
+function asIndex(value: Record<string, unknown>, descriptor: Descriptor, where: ErrorPlace): ImageIndex {
+  const list = value.manifests as readonly unknown[];
+  assertCount(list.length, 'manifests', where);
+  return {
+    ...common(value, descriptor, isIndex, OCI.index, where),
+    manifests: list.map((manifest, index) => asDescriptor(manifest, `manifests[${index}]`, where)),
+  };
+}
+
+function common(
+  value: Record<string, unknown>,
+  descriptor: Descriptor,
+  accepts: (mediaType: string) => boolean,
+  fallback: string,
+  where: ErrorPlace,
+): Omit<ImageIndex, 'manifests'> {
+  const { schemaVersion, mediaType, artifactType, subject, annotations, ...rest } = value;
+  if (schemaVersion !== 2) throw malformed('schemaVersion', '2', schemaVersion, where);
+  if (!isOptional(annotations, isStringMap)) throw malformed('annotations', 'a map of text', annotations, where);
+  if (!isOptional(artifactType, (item) => typeof item === 'string')) {
+    throw malformed('artifactType', 'text', artifactType, where);
+  }
+  const declared = [mediaType, descriptor.mediaType].find((type) => typeof type === 'string' && accepts(type));
+  return {
+    ...rest,
+    schemaVersion,
+    mediaType: typeof declared === 'string' ? declared : fallback,
+    ...(artifactType ? { artifactType: artifactType as string } : {}),
+    ...(subject ? { subject: asDescriptor(subject, 'subject', where) } : {}),
+    ...(annotations ? { annotations: annotations as Record<string, string> } : {}),
+  };
+}
+
+function refuseSchema1(value: Record<string, unknown>, descriptor: Descriptor, where: ErrorPlace): void {
+  const declared = typeof value.mediaType === 'string' ? value.mediaType : descriptor.mediaType;
+  if (value.schemaVersion !== 1 && !DOCKER_SCHEMA1.includes(declared)) return;
+  throw new AccelError('image-unsupported', 'this is an image of Docker schema 1, which accel does not convert', {
+    where,
+    expected: 'an OCI image or one of Docker schema 2',
+    found: 'schemaVersion 1',
+    hint: 'Pull and push it with a current Docker, or copy it with skopeo copy --format v2s2; then convert the copy.',
+  });
+}
+
+/** A scan before the parse, so that a hostile document costs no more than its bytes. */
+function assertDepth(bytes: Uint8Array, where: ErrorPlace): void {
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < bytes.length; i += 1) {
+    const byte = bytes[i];
+    if (quoted) {
+      if (byte === 0x5c) i += 1;
+      else if (byte === 0x22) quoted = false;
+    } else if (byte === 0x22) quoted = true;
+    else if (byte === 0x7b || byte === 0x5b) depth += 1;
+    else if (byte === 0x7d || byte === 0x5d) depth -= 1;
+    if (depth > MAX_DEPTH) {
+      throw new AccelError('limit-exceeded', 'the document is nested too deeply', {
+        where: { ...where, offset: i },
+        expected: `at most ${MAX_DEPTH} levels`,
+        found: `${depth} levels`,
+      });
+    }
+  }
+}
+
+function assertCount(count: number, field: string, where: ErrorPlace): void {
+  if (count <= MAX_ENTRIES) return;
+  throw new AccelError('limit-exceeded', `the document has too many ${field}`, {
+    where,
+    expected: `at most ${MAX_ENTRIES}`,
+    found: count,
+  });
+}
+
+function placeOf(descriptor: Descriptor): ErrorPlace {
+  return { digest: descriptor.digest, mediaType: descriptor.mediaType };
+}
+
+function malformed(what: string, expected: string, found: unknown, where: ErrorPlace): AccelError {
+  return new AccelError('manifest-invalid', `${what} is malformed`, { where, expected, found: brief(found) });
+}
+
+function wrongKind(expected: string, found: string, descriptor: Descriptor): AccelError {
+  return new AccelError('manifest-invalid', 'the document is of another kind than its place asks for', {
+    where: placeOf(descriptor),
+    expected,
+    found,
+  });
+}
+
+function startOf(bytes: Uint8Array): string {
+  return bytes.length === 0 ? 'nothing' : brief(new TextDecoder().decode(bytes.subarray(0, 40)));
+}

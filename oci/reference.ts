@@ -1,0 +1,184 @@
+/**
+ * References: what users write for an image. Registries follow the grammar of distribution/reference, with Docker
+ * Hub's short forms; `oci:DIR[:TAG][@DIGEST]` names an image of a layout on disk.
+ */
+import { AccelError } from '../base/error.ts';
+import { assertDigest } from './digest.ts';
+
+/** An image (or a repository) of a registry. `registry` is the host[:port] that serves its API. */
+export interface RegistryReference {
+  readonly kind: 'registry';
+  readonly registry: string;
+  readonly repository: string;
+  readonly tag?: string;
+  readonly digest?: string;
+}
+
+/** An image (or all) of an OCI image layout on disk. */
+export interface LayoutReference {
+  readonly kind: 'layout';
+  readonly directory: string;
+  readonly tag?: string;
+  readonly digest?: string;
+}
+
+/** Any reference. When both tag and digest are given, the digest decides. */
+export type Reference = RegistryReference | LayoutReference;
+
+/** The API host of Docker Hub. */
+export const DOCKER_HUB = 'registry-1.docker.io';
+
+/** Longest tag that a registry takes (distribution-spec, "Pulling manifests"). */
+export const MAX_TAG_LENGTH = 128;
+
+const HUB_ALIASES: readonly string[] = ['docker.io', 'index.docker.io', 'registry.hub.docker.com', DOCKER_HUB];
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
+const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?$/;
+/** Longest repository name, host included (distribution/reference). */
+const MAX_NAME_LENGTH = 255;
+
+/** Parses a reference. Throws `reference-invalid`, or `tag-too-long`. */
+export function parseReference(text: string): Reference {
+  if (text.length > 4096 || hasControl(text)) throw invalid(text, 'a reference without control characters');
+  if (text.startsWith('oci:')) return parseLayout(text);
+  const archive = /^(docker-archive|oci-archive|docker-daemon|containers-storage):/.exec(text);
+  if (archive) {
+    throw invalid(text, 'host[:port]/repo[:tag][@digest] or oci:DIR[:TAG]', {
+      hint: `${archive[1]}: is not read; turn it into a layout first: skopeo copy ${archive[1]}:… oci:DIR:TAG`,
+    });
+  }
+  if (text.startsWith('docker://')) return parseRegistry(text.slice('docker://'.length), text);
+  if (/^[a-z]+:\/\//i.test(text)) {
+    throw invalid(text, 'a reference without a scheme', {
+      hint: `Write ${text.replace(/^[a-z]+:\/\//i, '')}; use --plain for a registry that speaks plain HTTP.`,
+    });
+  }
+  return parseRegistry(text, text);
+}
+
+/** Parses the repository of `-r`: a reference that has neither tag nor digest. Throws `reference-invalid`. */
+export function parseRepository(text: string): Reference {
+  const reference = parseReference(text);
+  if (reference.digest !== undefined) {
+    throw invalid(text, 'a repository without a digest', { hint: 'Give the digest by -g/--input-digest.' });
+  }
+  if (reference.tag !== undefined) {
+    const directory = reference.kind === 'layout' ? ' If the colon belongs to the directory, end it with a slash.' : '';
+    throw invalid(text, 'a repository without a tag', {
+      hint: `Give the tag by -i/--input-tag: -r ${formatReference(withoutTag(reference))} -i ${reference.tag}.${directory}`,
+    });
+  }
+  return reference;
+}
+
+/** The reference as text; parsing it gives the same reference back. */
+export function formatReference(reference: Reference): string {
+  const tag = reference.tag === undefined ? '' : `:${reference.tag}`;
+  const digest = reference.digest === undefined ? '' : `@${reference.digest}`;
+  if (reference.kind === 'registry') {
+    const registry = reference.registry === DOCKER_HUB ? 'docker.io' : reference.registry;
+    return `${registry}/${reference.repository}${tag}${digest}`;
+  }
+  // "dir:x" without a tag would read as tag x.
+  const slash = tag === '' && splitTag(reference.directory) !== undefined ? '/' : '';
+  return `oci:${reference.directory}${slash}${tag}${digest}`;
+}
+
+/** Returns `tag` if a registry takes it. Throws `tag-too-long` past 128 characters, `reference-invalid` otherwise. */
+export function assertTag(tag: string): string {
+  if (TAG.test(tag)) {
+    if (tag.length <= MAX_TAG_LENGTH) return tag;
+    throw new AccelError('tag-too-long', 'the tag is longer than registries allow', {
+      where: { tag },
+      expected: `at most ${MAX_TAG_LENGTH} characters`,
+      found: `${tag.length} characters`,
+      hint: 'Name a shorter tag with -o/--output-tag.',
+    });
+  }
+  throw new AccelError('reference-invalid', 'this is not a tag', {
+    expected: 'letters, digits, _ . and -, not beginning with . or -',
+    found: tag,
+  });
+}
+
+/** Returns `name` if it is a repository name (without host). Throws `reference-invalid`. */
+export function assertRepositoryName(name: string, whole: string = name): string {
+  if (name.length <= MAX_NAME_LENGTH && name.split('/').every((part) => PATH.test(part))) return name;
+  throw invalid(whole, 'a repository of lower-case letters, digits, . _ - and /, at most 255 characters', {
+    ...(name !== name.toLowerCase() ? { hint: `Repository names are lower case: ${name.toLowerCase()}` } : {}),
+  });
+}
+
+/** The same reference without tag and digest. */
+export function withoutTag(reference: Reference): Reference {
+  return reference.kind === 'registry'
+    ? { kind: 'registry', registry: reference.registry, repository: reference.repository }
+    : { kind: 'layout', directory: reference.directory };
+}
+
+function parseRegistry(text: string, whole: string): RegistryReference {
+  const { rest: named, digest } = splitDigestSuffix(text, whole);
+  const slash = named.indexOf('/');
+  const first = slash < 0 ? '' : named.slice(0, slash);
+  // Docker's rule: the first part is a host if it could not be a part of a repository's path, or is localhost.
+  const hasHost = slash >= 0 && (/[.:[\]]/.test(first) || first === 'localhost' || first !== first.toLowerCase());
+  let path = hasHost ? named.slice(slash + 1) : named;
+  let tag: string | undefined;
+  const colon = path.lastIndexOf(':');
+  if (colon >= 0) {
+    tag = assertTag(path.slice(colon + 1));
+    path = path.slice(0, colon);
+  }
+  if (hasHost && !isHost(first)) throw invalid(whole, 'a host name, with a port from 1 to 65535 or none');
+  let registry = hasHost ? first.toLowerCase() : DOCKER_HUB;
+  if (HUB_ALIASES.includes(registry)) {
+    registry = DOCKER_HUB;
+    if (!path.includes('/')) path = `library/${path}`;
+  }
+  assertRepositoryName(path, whole);
+  return { kind: 'registry', registry, repository: path, ...(tag ? { tag } : {}), ...(digest ? { digest } : {}) };
+}
+
+function parseLayout(text: string): LayoutReference {
+  const { rest, digest } = splitDigestSuffix(text.slice('oci:'.length), text);
+  const split = splitTag(rest);
+  const directory = split?.directory ?? rest;
+  if (directory === '') throw invalid(text, 'oci:DIR[:TAG] with a directory');
+  const tag = split === undefined ? undefined : assertTag(split.tag);
+  return { kind: 'layout', directory, ...(tag ? { tag } : {}), ...(digest ? { digest } : {}) };
+}
+
+/** A directory may hold colons: the last one begins a tag if what follows could be one. */
+function splitTag(text: string): { readonly directory: string; readonly tag: string } | undefined {
+  const colon = text.lastIndexOf(':');
+  const tag = text.slice(colon + 1);
+  return colon > 0 && TAG.test(tag) ? { directory: text.slice(0, colon), tag } : undefined;
+}
+
+function splitDigestSuffix(text: string, whole: string): { readonly rest: string; readonly digest?: string } {
+  const at = text.lastIndexOf('@');
+  if (at < 0) return { rest: text };
+  const suffix = text.slice(at + 1);
+  if (/^[a-z0-9+._-]+:[0-9a-zA-Z=_-]+$/.test(suffix)) return { rest: text.slice(0, at), digest: assertDigest(suffix) };
+  if (whole.startsWith('oci:')) return { rest: text };
+  throw invalid(whole, 'a digest behind the @');
+}
+
+function isHost(text: string): boolean {
+  const port = /:(\d{1,5})$/.exec(text.replace(/^\[[^\]]*\]/, ''))?.[1];
+  return HOST.test(text) && (port === undefined || (Number(port) > 0 && Number(port) < 65536));
+}
+
+function hasControl(text: string): boolean {
+  return [...text].some((character) => (character.codePointAt(0) ?? 0) < 0x20 || character === '\x7f');
+}
+
+function invalid(text: string, expected: string, details: { readonly hint?: string } = {}): AccelError {
+  return new AccelError('reference-invalid', 'this is not a reference that accel understands', {
+    expected,
+    // JSON's escapes keep control characters of a pasted reference off the terminal.
+    found: JSON.stringify(text.length > 300 ? `${text.slice(0, 297)}...` : text).slice(1, -1),
+    ...details,
+  });
+}

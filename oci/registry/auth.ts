@@ -1,0 +1,196 @@
+/**
+ * Authorisation for one repository: answers a registry's challenge with Basic credentials or a bearer token
+ * (distribution, "Token Authentication Specification"; OAuth2 for identity tokens).
+ */
+import { AccelError } from '../../base/error.ts';
+import { bytesSource } from '../storage.ts';
+import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
+import { type Credentials, findCredentials } from './credentials.ts';
+import { MAX_ERROR_BODY, redactUrl, responseError, transportError } from './errors.ts';
+import type { RegistryOptions, RegistryRuntime } from './options.ts';
+import { sendFollowing } from './redirects.ts';
+import { retrying } from './retry.ts';
+import { parseTokenAnswer, type Token } from './token.ts';
+import type { HttpRequest, Transport } from './transport.ts';
+
+/** Milliseconds before its end at which a token is renewed: a request takes time, clocks differ. */
+const RENEW_BEFORE = 10_000;
+
+/** Largest answer of a token server, in bytes. */
+const MAX_TOKEN_ANSWER = 1 << 20;
+
+/** Knows the secrets of one registry; only Authorization headers leave it. */
+export class Authenticator {
+  readonly #registry: string;
+  readonly #repository: string;
+  readonly #options: RegistryOptions;
+  readonly #runtime: RegistryRuntime;
+  readonly #transport: Transport;
+  #credentials: Promise<Credentials | undefined> | undefined;
+  #challenge: Challenge | undefined;
+  /** Secrets seen so far, to be taken out of messages. */
+  readonly #secrets = new Set<string>();
+  /** Tokens by scope; a promise, so that layers in parallel ask once. */
+  readonly #tokens = new Map<string, Promise<Token>>();
+  /** What challenges asked for beyond our own scope. */
+  readonly #demanded = new Map<string, readonly string[]>();
+
+  constructor(
+    registry: string,
+    repository: string,
+    options: RegistryOptions,
+    runtime: RegistryRuntime,
+    transport: Transport,
+  ) {
+    this.#registry = registry;
+    this.#repository = repository;
+    this.#options = options;
+    this.#runtime = runtime;
+    this.#transport = transport;
+  }
+
+  /** The Authorization header for these scopes, as far as it is known that one is needed. `base`: the registry. */
+  async header(base: URL, scopes: readonly string[], signal?: AbortSignal): Promise<string | undefined> {
+    const credentials = await this.#load();
+    if (credentials?.kind === 'bearer') return `Bearer ${credentials.token}`;
+    if (this.#challenge === undefined) return undefined;
+    if (this.#challenge.scheme === 'basic') return credentials?.kind === 'basic' ? basic(credentials) : undefined;
+    return `Bearer ${(await this.#token(base, this.#challenge, scopes, signal)).value}`;
+  }
+
+  /**
+   * Takes in the WWW-Authenticate header of a 401. True if the request is worth sending again with what
+   * {@link header} gives now; `sent` is the header that was refused.
+   */
+  async learn(challengeHeader: string, scopes: readonly string[], sent: string | undefined): Promise<boolean> {
+    const challenges = parseChallenges(challengeHeader);
+    const bearer = challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.realm);
+    const challenge = bearer ?? challenges.find(({ scheme }) => scheme === 'basic');
+    if (challenge === undefined) return false;
+    this.#challenge = challenge;
+    const credentials = await this.#load();
+    if (credentials?.kind === 'bearer') return false;
+    if (challenge.scheme === 'basic') return credentials?.kind === 'basic' && sent !== basic(credentials);
+    const own = keyOf(scopes);
+    const asked = challenge.parameters.scope?.split(' ') ?? [];
+    this.#demanded.set(own, mergeScopes(this.#demanded.get(own) ?? [], asked));
+    // A token that was just refused is of no use to anyone; one that a parallel request renewed meanwhile is.
+    const key = keyOf(this.#wanted(scopes));
+    const cached = await this.#tokens.get(key)?.catch(() => undefined);
+    if (cached === undefined || sent === `Bearer ${cached.value}`) this.#tokens.delete(key);
+    return true;
+  }
+
+  /** The text with every known secret replaced. */
+  redact(text: string): string {
+    let clean = text;
+    for (const secret of this.#secrets) clean = clean.replaceAll(secret, '***');
+    return clean;
+  }
+
+  #load(): Promise<Credentials | undefined> {
+    this.#credentials ??= findCredentials(this.#registry, this.#repository, this.#options).then((credentials) => {
+      if (credentials?.kind === 'basic') {
+        this.#hide(credentials.password);
+        this.#hide(basic(credentials).slice('Basic '.length));
+      } else if (credentials !== undefined) this.#hide(credentials.token);
+      return credentials;
+    });
+    return this.#credentials;
+  }
+
+  #hide(secret: string): void {
+    // Replacing a secret of a few letters would garble the message and give the secret away by its gaps.
+    if (secret.length >= 4) this.#secrets.add(secret);
+  }
+
+  #wanted(scopes: readonly string[]): readonly string[] {
+    return mergeScopes(scopes, this.#demanded.get(keyOf(scopes)) ?? []);
+  }
+
+  async #token(base: URL, challenge: Challenge, scopes: readonly string[], signal?: AbortSignal): Promise<Token> {
+    const wanted = this.#wanted(scopes);
+    const key = keyOf(wanted);
+    const known = this.#tokens.get(key);
+    if (known !== undefined) {
+      const token = await known;
+      if (token.expires - RENEW_BEFORE > this.#runtime.now()) return token;
+      if (this.#tokens.get(key) === known) this.#tokens.delete(key);
+    }
+    const asked = this.#tokens.get(key) ?? this.#ask(base, challenge, wanted, signal);
+    this.#tokens.set(key, asked);
+    try {
+      return await asked;
+    } catch (error) {
+      // The next request asks again: this failure may have been the abort of one layer.
+      if (this.#tokens.get(key) === asked) this.#tokens.delete(key);
+      throw error;
+    }
+  }
+
+  async #ask(base: URL, challenge: Challenge, scopes: readonly string[], signal?: AbortSignal): Promise<Token> {
+    const credentials = await this.#load();
+    const realm = realmOf(challenge, base);
+    const request = tokenRequest(realm, challenge.parameters.service, scopes, credentials, signal);
+    const action = `get a token for ${this.#registry}`;
+    const answer = await retrying(() => sendFollowing(this.#transport, request), this.#runtime, { signal }).catch(
+      (error: unknown) => {
+        throw signal?.aborted || error instanceof AccelError ? error : transportError(action, error, realm);
+      },
+    );
+    const where = { registry: this.#registry, url: redactUrl(realm) };
+    if (answer.status !== 200) {
+      const body = await answer.text(MAX_ERROR_BODY);
+      throw responseError(action, { status: answer.status, body }, where, (text) => this.redact(text));
+    }
+    const token = parseTokenAnswer(await answer.text(MAX_TOKEN_ANSWER), this.#runtime.now(), where);
+    this.#hide(token.value);
+    return token;
+  }
+}
+
+function tokenRequest(
+  realm: URL,
+  service: string | undefined,
+  scopes: readonly string[],
+  credentials: Credentials | undefined,
+  signal: AbortSignal | undefined,
+): HttpRequest {
+  if (credentials?.kind === 'identity') {
+    const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: 'accel' });
+    if (service) form.set('service', service);
+    form.set('scope', scopes.join(' '));
+    form.set('refresh_token', credentials.token);
+    const bytes = new TextEncoder().encode(form.toString());
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    return { method: 'POST', url: realm, headers, body: { source: bytesSource(bytes), size: bytes.length }, signal };
+  }
+  const url = new URL(realm);
+  if (service) url.searchParams.set('service', service);
+  for (const scope of scopes) url.searchParams.append('scope', scope);
+  if (credentials?.kind !== 'basic') return { method: 'GET', url, headers: {}, signal };
+  url.searchParams.set('account', credentials.username);
+  return { method: 'GET', url, headers: { authorization: basic(credentials) }, signal };
+}
+
+/** The token server. The registry names it, so it must not lead credentials from HTTPS to the open wire. */
+function realmOf(challenge: Challenge, base: URL): URL {
+  const realm = challenge.parameters.realm ?? '';
+  const url = URL.canParse(realm, base.href) ? new URL(realm, base) : undefined;
+  const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && base.protocol === 'http:');
+  if (url !== undefined && safe) return url;
+  throw new AccelError('registry-error', 'the registry names a token server that accel does not trust', {
+    where: { registry: base.host },
+    expected: 'an https URL',
+    found: url === undefined ? 'no URL' : redactUrl(url),
+  });
+}
+
+function basic(credentials: { readonly username: string; readonly password: string }): string {
+  const text = `${credentials.username}:${credentials.password}`;
+  return `Basic ${Buffer.from(text, 'utf8').toString('base64')}`;
+}
+
+function keyOf(scopes: readonly string[]): string {
+  return mergeScopes(scopes).join(' ');
+}

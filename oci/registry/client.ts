@@ -1,0 +1,224 @@
+/** A repository of a registry as a target (OCI distribution-spec v1.1; Docker registry HTTP API V2). */
+import { AccelError } from '../../base/error.ts';
+import type { Descriptor } from '../descriptor.ts';
+import { assertDigest, digestOf, verified } from '../digest.ts';
+import { MAX_MANIFEST_SIZE, parseDocument } from '../manifest.ts';
+import { bareMediaType, DOCKER, DOCKER_SCHEMA1, isManifestContent, OCI } from '../media-types.ts';
+import { assertRepositoryName, assertTag, formatReference, type RegistryReference } from '../reference.ts';
+import {
+  assertRange,
+  type BlobSource,
+  bytesSource,
+  collect,
+  fetchBytes,
+  type Mounter,
+  type ReadOptions,
+  type Target,
+} from '../storage.ts';
+import { Connection, type Exchange } from './connection.ts';
+import { download } from './download.ts';
+import type { RegistryOptions } from './options.ts';
+import { mountBlob, uploadBlob } from './upload.ts';
+
+/** Every type that a tag may name: a registry without the right one would convert or refuse. */
+const ACCEPT = [OCI.index, OCI.manifest, DOCKER.index, DOCKER.manifest, ...DOCKER_SCHEMA1].join(', ');
+
+/** Opens a repository; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
+export async function openRegistry(
+  reference: Pick<RegistryReference, 'registry' | 'repository'>,
+  options: RegistryOptions = {},
+): Promise<RegistryTarget> {
+  const { registry, repository } = reference;
+  return new RegistryTarget(registry, repository, await Connection.open(registry, repository, options));
+}
+
+/** See {@link openRegistry}. */
+export class RegistryTarget implements Target, Mounter {
+  readonly name: string;
+  readonly #connection: Connection;
+
+  constructor(registry: string, repository: string, connection: Connection) {
+    this.name = formatReference({ kind: 'registry', registry, repository });
+    this.#connection = connection;
+  }
+
+  async exists(descriptor: Descriptor, options?: ReadOptions): Promise<boolean> {
+    return this.#exists(descriptor, false, options);
+  }
+
+  async fetch(descriptor: Descriptor, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>> {
+    const whole = { start: 0, end: descriptor.size };
+    const stream = await download(this.#connection, this.#get(descriptor), descriptor, whole, options);
+    return verified(stream, descriptor, { target: this.name });
+  }
+
+  async fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
+    assertRange(descriptor, offset, length);
+    if (length === 0) return new Uint8Array(0);
+    const part = { start: offset, end: offset + length };
+    return collect(await download(this.#connection, this.#get(descriptor), descriptor, part, options), length);
+  }
+
+  async push(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<'pushed' | 'existed'> {
+    const exists = () => this.#exists(descriptor, true, options);
+    if (await exists()) return 'existed';
+    if (isManifestContent(descriptor.mediaType)) {
+      const bytes = await this.#manifestBytes(descriptor, content);
+      await this.#putManifest(descriptor, bytes, descriptor.digest, options);
+    } else {
+      await uploadBlob(this.#connection, descriptor, content, exists, options);
+    }
+    return 'pushed';
+  }
+
+  async resolve(tagOrDigest: string, options?: ReadOptions): Promise<Descriptor> {
+    const byDigest = tagOrDigest.includes(':');
+    if (byDigest) assertDigest(tagOrDigest);
+    else assertTag(tagOrDigest);
+    const exchange: Exchange = {
+      action: `read ${this.name}${byDigest ? '@' : ':'}${tagOrDigest}`,
+      method: 'HEAD',
+      to: `manifests/${tagOrDigest}`,
+      expect: [200, 404, 405],
+      headers: { accept: ACCEPT },
+      signal: options?.signal,
+      where: { reference: tagOrDigest },
+    };
+    const head = await this.#connection.exchange(exchange);
+    await head.discard();
+    const digest = head.header('docker-content-digest') ?? (byDigest ? tagOrDigest : undefined);
+    const size = Number(head.header('content-length') || Number.NaN);
+    const mediaType = bareMediaType(head.header('content-type') ?? '');
+    const complete = head.status === 200 && digest !== undefined && size > 0 && isManifestContent(mediaType);
+    // Some registries answer HEAD poorly; and the body of a failed GET tells more than a failed HEAD can.
+    if (!complete) return this.#resolveByGet({ ...exchange, method: 'GET', expect: [200] }, tagOrDigest);
+    assertDigest(digest, 'registry-error', { target: this.name, reference: tagOrDigest });
+    if (byDigest) this.#assertSame(tagOrDigest, digest, tagOrDigest);
+    return { mediaType, digest, size };
+  }
+
+  async tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void> {
+    assertTag(tag);
+    // Registries with immutable tags refuse to write even the same again.
+    if (await this.#tagStands(descriptor, tag, options)) return;
+    // Read back what the registry holds under the digest: that, and nothing else, gets the name.
+    const bytes = await fetchBytes(this, descriptor, MAX_MANIFEST_SIZE, options);
+    await this.#putManifest(descriptor, bytes, tag, options);
+    const { digest } = await this.resolve(tag, options);
+    this.#assertSame(descriptor.digest, digest, tag);
+  }
+
+  async mount(descriptor: Descriptor, fromRepository: string, options?: ReadOptions): Promise<boolean> {
+    assertRepositoryName(fromRepository);
+    return mountBlob(this.#connection, descriptor, fromRepository, options);
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close();
+  }
+
+  #get(descriptor: Descriptor): Exchange {
+    const manifest = isManifestContent(descriptor.mediaType);
+    return {
+      action: `read ${manifest ? 'a manifest' : 'a blob'} of ${this.name}`,
+      method: 'GET',
+      to: `${manifest ? 'manifests' : 'blobs'}/${assertDigest(descriptor.digest)}`,
+      expect: [200],
+      headers: manifest ? { accept: ACCEPT } : {},
+      where: { digest: descriptor.digest },
+    };
+  }
+
+  async #exists(descriptor: Descriptor, write: boolean, options?: ReadOptions): Promise<boolean> {
+    const signal = options?.signal;
+    const head: Exchange = { ...this.#get(descriptor), method: 'HEAD', expect: [200, 404], write, signal };
+    const response = await this.#connection.exchange(head);
+    await response.discard();
+    if (response.status === 404) return false;
+    const size = response.header('content-length');
+    // A HEAD without a size (or with 0 for want of one) is taken at its word that the content is there.
+    return size === undefined || size === '0' || Number(size) === descriptor.size;
+  }
+
+  async #tagStands(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<boolean> {
+    const response = await this.#connection.exchange({
+      action: `read ${this.name}:${tag}`,
+      method: 'HEAD',
+      to: `manifests/${tag}`,
+      expect: [200, 404, 405],
+      write: true,
+      headers: { accept: ACCEPT },
+      signal: options?.signal,
+      where: { reference: tag },
+    });
+    await response.discard();
+    return response.status === 200 && response.header('docker-content-digest') === descriptor.digest;
+  }
+
+  async #manifestBytes(descriptor: Descriptor, content: BlobSource): Promise<Uint8Array> {
+    if (descriptor.size > MAX_MANIFEST_SIZE) {
+      throw new AccelError('limit-exceeded', 'the manifest is larger than registries take', {
+        where: { target: this.name, digest: descriptor.digest },
+        expected: `at most ${MAX_MANIFEST_SIZE} bytes`,
+        found: `${descriptor.size} bytes`,
+      });
+    }
+    return collect(verified(content.open(), descriptor, { target: this.name }), descriptor.size);
+  }
+
+  async #putManifest(descriptor: Descriptor, bytes: Uint8Array, name: string, options?: ReadOptions): Promise<void> {
+    const response = await this.#connection.exchange({
+      action: `store the manifest ${this.name}${name.includes(':') ? '@' : ':'}${name}`,
+      method: 'PUT',
+      to: `manifests/${name}`,
+      expect: [201, 200, 202],
+      write: true,
+      headers: { 'content-type': descriptor.mediaType },
+      body: { source: bytesSource(bytes), size: bytes.length },
+      signal: options?.signal,
+      where: { reference: name },
+    });
+    await response.discard();
+    const stored = response.header('docker-content-digest');
+    if (stored !== undefined) this.#assertSame(descriptor.digest, stored, name);
+  }
+
+  async #resolveByGet(exchange: Exchange, reference: string): Promise<Descriptor> {
+    const response = await this.#connection.exchange(exchange);
+    const bytes = await collectBounded(response.body, this.name);
+    const digest = reference.startsWith('sha512:') ? reference : digestOf(bytes);
+    if (reference.includes(':')) this.#assertSame(reference, digest, reference);
+    const declared = bareMediaType(response.header('content-type') ?? '');
+    const unnamed: Descriptor = { mediaType: declared, digest, size: bytes.length };
+    if (isManifestContent(declared)) return unnamed;
+    const document = parseDocument(bytes, unnamed);
+    const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
+    return { ...unnamed, mediaType };
+  }
+
+  #assertSame(expected: string, found: string, reference: string): void {
+    if (expected === found) return;
+    throw new AccelError('digest-mismatch', 'the registry holds something else under this name', {
+      where: { target: this.name, reference },
+      expected,
+      found,
+      hint: 'Someone else may have pushed at the same time; run it again.',
+    });
+  }
+}
+
+async function collectBounded(stream: AsyncIterable<Uint8Array>, target: string): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.length;
+    if (size > MAX_MANIFEST_SIZE) {
+      throw new AccelError('limit-exceeded', 'the manifest is larger than accel reads', {
+        where: { target },
+        expected: `at most ${MAX_MANIFEST_SIZE} bytes`,
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,193 @@
+/** Requests to one registry for one repository: scheme, authorisation, redirects, retries and errors come together. */
+import { AccelError, type ErrorPlace } from '../../base/error.ts';
+import { Authenticator } from './auth.ts';
+import { repositoryScope } from './challenge.ts';
+import { isPlainServer, MAX_ERROR_BODY, redactUrl, responseError, transportError } from './errors.ts';
+import { DEFAULT_RUNTIME, type RegistryOptions, type RegistryRuntime } from './options.ts';
+import { sendFollowing } from './redirects.ts';
+import { errorCode, isTransientError, retrying } from './retry.ts';
+import { type HttpBody, type HttpRequest, type HttpResponse, Transport } from './transport.ts';
+
+/** What a caller wants of the registry. */
+export interface Exchange {
+  /** For messages: completes "the registry failed to …". */
+  readonly action: string;
+  readonly method: HttpRequest['method'];
+  /** Path below the repository (`manifests/latest`), or a URL that the registry gave. */
+  readonly to: string | URL;
+  /** Statuses that are an answer; every other one is an error. */
+  readonly expect: readonly number[];
+  /** Whether the token must allow to push. */
+  readonly write?: boolean;
+  /** Further scopes, such as the repository to mount from. */
+  readonly scopes?: readonly string[];
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: HttpBody;
+  readonly signal?: AbortSignal | undefined;
+  /** Added to the place of an error. */
+  readonly where?: ErrorPlace;
+}
+
+/** See {@link Connection.open}. */
+export class Connection {
+  readonly runtime: RegistryRuntime;
+  readonly #registry: string;
+  readonly #repository: string;
+  readonly #options: RegistryOptions;
+  readonly #transport: Transport;
+  readonly #auth: Authenticator;
+  #base: URL | undefined;
+  #detecting: Promise<URL> | undefined;
+  /** Whether this registry ever answered: before that a refused connection is a wrong address, not a restart. */
+  #answered = false;
+
+  private constructor(registry: string, repository: string, options: RegistryOptions, transport: Transport) {
+    this.runtime = { ...DEFAULT_RUNTIME, ...options.runtime };
+    this.#registry = registry;
+    this.#repository = repository;
+    this.#options = options;
+    this.#transport = transport;
+    this.#auth = new Authenticator(registry, repository, options, this.runtime, transport);
+  }
+
+  /** Prepares a connection; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
+  static async open(registry: string, repository: string, options: RegistryOptions): Promise<Connection> {
+    const runtime = { ...DEFAULT_RUNTIME, ...options.runtime };
+    const transport = await Transport.open(options, runtime, isLoopback(registry));
+    if (options.insecure) options.warn?.(`the certificate of ${registry} is not checked (--insecure)`);
+    return new Connection(registry, repository, options, transport);
+  }
+
+  /** Sends with retries. The answer has one of the expected statuses; its body is the caller's to read or discard. */
+  async exchange(exchange: Exchange): Promise<HttpResponse> {
+    const { signal } = exchange;
+    let url: URL | undefined;
+    const send = async () => {
+      url = await this.#url(exchange.to, signal);
+      return this.#authorized(exchange, url);
+    };
+    const response = await retrying(send, this.runtime, {
+      signal,
+      passingError: (error) => this.#passing(error),
+    }).catch((error: unknown) => {
+      throw this.#asError(exchange, error, url);
+    });
+    return this.accept(exchange, response);
+  }
+
+  /** Sends once, authorised, and returns whatever comes. For callers that retry more than one request. */
+  async once(exchange: Exchange): Promise<HttpResponse> {
+    return this.#authorized(exchange, await this.#url(exchange.to, exchange.signal));
+  }
+
+  /** The response if it is an expected one, else throws the error that it stands for. */
+  async accept(exchange: Exchange, response: HttpResponse): Promise<HttpResponse> {
+    if (exchange.expect.includes(response.status)) return response;
+    const body = await this.#errorBody(exchange, response);
+    const where = { ...this.#place(exchange), url: redactUrl(response.url) };
+    throw responseError(exchange.action, { status: response.status, body }, where, (text) => this.#auth.redact(text));
+  }
+
+  /** Any failure of {@link once} as an AccelError. */
+  asError(exchange: Exchange, error: unknown): unknown {
+    return this.#asError(exchange, error, exchange.to instanceof URL ? exchange.to : undefined);
+  }
+
+  /** Closes all sockets. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  /** What the registry says about a failure. The answer to a HEAD has no body: then a GET is asked for the words. */
+  async #errorBody(exchange: Exchange, response: HttpResponse): Promise<string> {
+    try {
+      const spoken = exchange.method === 'HEAD' ? await this.once({ ...exchange, method: 'GET' }) : response;
+      if (spoken.status === response.status) return await spoken.text(MAX_ERROR_BODY);
+      await spoken.discard();
+    } catch (error) {
+      if (exchange.signal?.aborted) throw error;
+      return `(its explanation could not be read: ${error instanceof Error ? error.message : String(error)})`;
+    }
+    return '';
+  }
+
+  async #authorized(exchange: Exchange, url: URL): Promise<HttpResponse> {
+    const base = await this.#detect(exchange.signal);
+    const scopes = [repositoryScope(this.#repository, exchange.write ?? false), ...(exchange.scopes ?? [])];
+    // An upload's location may lie on another host: our credentials are not for it.
+    const home = url.origin === base.origin;
+    const sent = home ? await this.#auth.header(base, scopes, exchange.signal) : undefined;
+    const first = await this.#send(exchange, url, sent);
+    if (first.status !== 401 || first.url.origin !== base.origin) return first;
+    const challenge = first.header('www-authenticate');
+    if (challenge === undefined || !(await this.#auth.learn(challenge, scopes, sent))) return first;
+    await first.discard();
+    return this.#send(exchange, url, await this.#auth.header(base, scopes, exchange.signal));
+  }
+
+  async #send(exchange: Exchange, url: URL, authorization: string | undefined): Promise<HttpResponse> {
+    const { method, headers, body, signal } = exchange;
+    const response = await sendFollowing(this.#transport, {
+      method,
+      url,
+      headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
+      ...(body === undefined ? {} : { body }),
+      signal,
+    });
+    this.#answered = true;
+    return response;
+  }
+
+  async #url(to: string | URL, signal: AbortSignal | undefined): Promise<URL> {
+    return to instanceof URL ? to : new URL(`/v2/${this.#repository}/${to}`, await this.#detect(signal));
+  }
+
+  #detect(signal: AbortSignal | undefined): Promise<URL> {
+    if (this.#base !== undefined) return Promise.resolve(this.#base);
+    this.#detecting ??= this.#detectScheme(signal).finally(() => {
+      this.#detecting = undefined;
+    });
+    return this.#detecting;
+  }
+
+  /** HTTPS, unless asked for otherwise; a loopback registry that answers a TLS greeting in HTTP is spoken to in HTTP. */
+  async #detectScheme(signal: AbortSignal | undefined): Promise<URL> {
+    const { plain, warn } = this.#options;
+    const open = new URL(`http://${this.#registry}`);
+    const secure = new URL(`https://${this.#registry}`);
+    if (plain || !isLoopback(this.#registry)) {
+      this.#base = plain ? open : secure;
+      return this.#base;
+    }
+    try {
+      await (
+        await this.#transport.send({ method: 'GET', url: new URL('/v2/', secure), headers: {}, signal })
+      ).discard();
+      this.#base = secure;
+    } catch (error) {
+      if (!isPlainServer(error)) throw error;
+      warn?.(`${this.#registry} speaks plain HTTP; that is accepted on a loopback address (--plain says so too)`);
+      this.#base = open;
+    }
+    return this.#base;
+  }
+
+  #passing(error: unknown): boolean {
+    return isTransientError(error) && (this.#answered || errorCode(error) !== 'ECONNREFUSED');
+  }
+
+  #asError(exchange: Exchange, error: unknown, url: URL | undefined): unknown {
+    if (exchange.signal?.aborted || error instanceof AccelError) return error;
+    const place = url ?? this.#base ?? new URL(`https://${this.#registry}`);
+    return transportError(exchange.action, error, place);
+  }
+
+  #place(exchange: Exchange): ErrorPlace {
+    return { registry: this.#registry, repository: this.#repository, ...exchange.where };
+  }
+}
+
+/** Whether a host[:port] is this machine by its very name or address. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host);
+}

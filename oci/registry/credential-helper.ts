@@ -1,0 +1,76 @@
+/** Docker's credential helpers: programs named docker-credential-NAME that speak JSON over their standard streams. */
+import { spawn } from 'node:child_process';
+import { AccelError } from '../../base/error.ts';
+import { isRecord } from '../descriptor.ts';
+import type { Credentials } from './credentials.ts';
+
+/** Milliseconds for a helper to answer; some ask a cloud's API. */
+const TIMEOUT = 30_000;
+const MAX_OUTPUT = 1 << 20;
+
+/**
+ * Asks a helper for a server's credentials; undefined if it has none. Throws `unauthorized` if it is missing, fails or
+ * answers nonsense; its output is never part of a message, except what it wrote to explain a failure.
+ */
+export async function askHelper(
+  name: string,
+  server: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Credentials | undefined> {
+  // The name becomes part of a program's name: nothing that could leave PATH's directories.
+  if (!/^[A-Za-z0-9_.-]+$/.test(name)) throw failure(name, 'its name is not a plain word');
+  const { code, output } = await run(`docker-credential-${name}`, server, env);
+  if (code !== 0) {
+    const reason = output.trim().split('\n')[0] ?? '';
+    if (/credentials not found|no credentials/i.test(reason)) return undefined;
+    throw failure(name, `it ended with status ${code}: ${printable(reason).slice(0, 200)}`);
+  }
+  let answer: unknown;
+  try {
+    answer = JSON.parse(output);
+  } catch {
+    throw failure(name, 'its answer is not JSON');
+  }
+  if (!isRecord(answer) || typeof answer.Username !== 'string' || typeof answer.Secret !== 'string') {
+    throw failure(name, 'its answer lacks Username and Secret');
+  }
+  if (answer.Secret === '') return undefined;
+  if (answer.Username === '<token>') return { kind: 'identity', token: answer.Secret };
+  return { kind: 'basic', username: answer.Username, password: answer.Secret };
+}
+
+function run(
+  program: string,
+  input: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<{ readonly code: number | null; readonly output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, ['get'], { env: { ...env }, stdio: ['pipe', 'pipe', 'ignore'], timeout: TIMEOUT });
+    const chunks: Buffer[] = [];
+    let size = 0;
+    child.stdout.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > MAX_OUTPUT) child.kill();
+      else chunks.push(chunk);
+    });
+    child.on('error', (error) => reject(failure(program.replace('docker-credential-', ''), error.message)));
+    child.on('close', (code) => resolve({ code, output: Buffer.concat(chunks).toString('utf8') }));
+    // A helper that ends without reading breaks the pipe; its status tells the story.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(`${input}\n`);
+  });
+}
+
+function failure(name: string, reason: string): AccelError {
+  return new AccelError(
+    'unauthorized',
+    `the credential helper docker-credential-${printable(name)} failed: ${reason}`,
+    {
+      hint: 'Log in again, or give the credentials by -u.',
+    },
+  );
+}
+
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?');
+}

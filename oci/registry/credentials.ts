@@ -1,0 +1,144 @@
+/**
+ * Where credentials come from, in this order: the caller, Docker's config.json (credHelpers, credsStore, auths),
+ * podman's auth.json. The first file that knows the registry decides.
+ */
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { AccelError } from '../../base/error.ts';
+import { isRecord } from '../descriptor.ts';
+import { DOCKER_HUB } from '../reference.ts';
+import { isAbsent } from '../write-atomically.ts';
+import { askHelper } from './credential-helper.ts';
+import type { RegistryOptions } from './options.ts';
+
+/** What proves who we are: a user and password, an identity (refresh) token, or a ready bearer token. */
+export type Credentials =
+  | { readonly kind: 'basic'; readonly username: string; readonly password: string }
+  | { readonly kind: 'identity'; readonly token: string }
+  | { readonly kind: 'bearer'; readonly token: string };
+
+/** Docker's own key for Docker Hub in config files and helpers. */
+const HUB_KEY = 'https://index.docker.io/v1/';
+const HUB_HOSTS: readonly string[] = ['index.docker.io', 'docker.io', DOCKER_HUB];
+
+/**
+ * The credentials for a repository, or undefined for anonymous access. A file or helper that exists but does not work
+ * is told to `options.warn` and passed over: a public image needs none. Throws `usage` for a file that is not JSON.
+ */
+export async function findCredentials(
+  registry: string,
+  repository: string,
+  options: Pick<RegistryOptions, 'username' | 'password' | 'env' | 'warn'>,
+): Promise<Credentials | undefined> {
+  if (options.username) return { kind: 'basic', username: options.username, password: options.password ?? '' };
+  const env = options.env ?? process.env;
+  for (const file of configFiles(env)) {
+    const config = await readConfig(file);
+    if (config === undefined) continue;
+    const found = await fromConfig(config, registry, repository, options, env);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The user and password of an `Authorization: Basic` value's payload; undefined if it holds no colon. */
+export function decodeBasic(base64: string): { readonly username: string; readonly password: string } | undefined {
+  const text = Buffer.from(base64, 'base64').toString('utf8').replace(/\0+$/, '');
+  const colon = text.indexOf(':');
+  return colon < 0 ? undefined : { username: text.slice(0, colon), password: text.slice(colon + 1) };
+}
+
+function configFiles(env: Readonly<Record<string, string | undefined>>): readonly string[] {
+  const home = env.HOME || homedir();
+  const files = [path.join(env.DOCKER_CONFIG || path.join(home, '.docker'), 'config.json')];
+  if (env.REGISTRY_AUTH_FILE) return [...files, env.REGISTRY_AUTH_FILE];
+  if (env.XDG_RUNTIME_DIR) files.push(path.join(env.XDG_RUNTIME_DIR, 'containers', 'auth.json'));
+  files.push(path.join(env.XDG_CONFIG_HOME || path.join(home, '.config'), 'containers', 'auth.json'));
+  return files;
+}
+
+async function readConfig(file: string): Promise<Record<string, unknown> | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw new AccelError('usage', 'the file with registry credentials cannot be read', {
+      where: { path: file },
+      cause: error,
+    });
+  }
+  const value = parseJson(text);
+  if (isRecord(value)) return value;
+  throw new AccelError('usage', 'the file with registry credentials is not a JSON object', { where: { path: file } });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // The parser's message quotes the text, which holds secrets: it is not passed on.
+  }
+}
+
+async function fromConfig(
+  config: Record<string, unknown>,
+  registry: string,
+  repository: string,
+  options: Pick<RegistryOptions, 'warn'>,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Credentials | undefined> {
+  const hub = registry === DOCKER_HUB;
+  const hosts = hub ? HUB_HOSTS : [registry];
+  const helpers = isRecord(config.credHelpers) ? config.credHelpers : {};
+  const named = [...hosts, HUB_KEY].map((host) => (hub || host !== HUB_KEY ? helpers[host] : undefined));
+  const helper = named.find((value) => typeof value === 'string') ?? config.credsStore;
+  if (typeof helper === 'string' && helper !== '') {
+    const server = hub ? HUB_KEY : registry;
+    try {
+      const found = await askHelper(helper, server, env);
+      if (found !== undefined) return found;
+    } catch (error) {
+      options.warn?.(`credentials for ${registry}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  const auths = isRecord(config.auths) ? config.auths : {};
+  for (const key of candidateKeys(hosts, repository)) {
+    for (const [name, entry] of Object.entries(auths)) {
+      if (normalizeKey(name) !== key || !isRecord(entry)) continue;
+      const found = fromEntry(entry);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
+}
+
+/** Podman stores credentials also by namespace or repository: the most exact key comes first. */
+function candidateKeys(hosts: readonly string[], repository: string): readonly string[] {
+  const parts = repository.split('/');
+  const paths = parts.map((_, drop) => parts.slice(0, parts.length - drop).join('/'));
+  return hosts.flatMap((host) => [...paths.map((name) => `${host}/${name}`), host]);
+}
+
+/** `https://host/v1/` and `host` mean the same in Docker's file. */
+function normalizeKey(key: string): string {
+  return key
+    .replace(/^https?:\/\//, '')
+    .replace(/\/+$/, '')
+    .replace(/\/v[12]$/, '');
+}
+
+function fromEntry(entry: Record<string, unknown>): Credentials | undefined {
+  const { identitytoken, registrytoken, auth, username, password } = entry;
+  if (typeof registrytoken === 'string' && registrytoken) return { kind: 'bearer', token: registrytoken };
+  if (typeof identitytoken === 'string' && identitytoken) return { kind: 'identity', token: identitytoken };
+  if (typeof auth === 'string' && auth) {
+    const decoded = decodeBasic(auth);
+    if (decoded?.username) return { kind: 'basic', ...decoded };
+  }
+  if (typeof username === 'string' && username && typeof password === 'string') {
+    return { kind: 'basic', username, password };
+  }
+  return undefined;
+}

@@ -1,0 +1,122 @@
+/** Downloads that survive a broken connection: what is missing is asked for by Range (distribution-spec, "Pulling blobs"). */
+import { AccelError } from '../../base/error.ts';
+import type { Descriptor } from '../descriptor.ts';
+import type { ReadOptions } from '../storage.ts';
+import type { Connection, Exchange } from './connection.ts';
+import { isTransientError, retryDelay } from './retry.ts';
+import type { HttpResponse } from './transport.ts';
+
+/** A part of a piece of content: bytes `start` (inclusive) to `end` (exclusive). */
+export interface Part {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What is downloaded, from where. */
+interface Download {
+  readonly connection: Connection;
+  readonly exchange: Exchange;
+  readonly descriptor: Descriptor;
+  readonly part: Part;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Begins to download a part. The first answer is awaited, so that what does not exist is an error here and not in the
+ * middle of a stream. The stream ends after `part.end`, or with an error: `size-mismatch` if the registry holds another
+ * number of bytes, `registry-unreachable` if `attempts` tries in a row bring nothing.
+ */
+export async function download(
+  connection: Connection,
+  exchange: Exchange,
+  descriptor: Descriptor,
+  part: Part,
+  options?: ReadOptions,
+): Promise<AsyncIterable<Uint8Array>> {
+  const signal = options?.signal;
+  const task: Download = { connection, exchange: { ...exchange, signal }, descriptor, part, signal };
+  return resumed(task, await ask(task, part.start));
+}
+
+async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uint8Array, void, undefined> {
+  const { connection, part, signal } = task;
+  const { runtime } = connection;
+  let response = first;
+  let offset = part.start;
+  for (let fruitless = 0; ; ) {
+    let broken: unknown;
+    // A registry that does not know ranges answers with the whole: what was there before is passed over.
+    let skip = response.status === 200 ? offset : 0;
+    try {
+      for await (const chunk of response.body) {
+        const fresh = chunk.subarray(Math.min(skip, chunk.length));
+        skip -= chunk.length - fresh.length;
+        if (fresh.length === 0) continue;
+        const wanted = fresh.subarray(0, part.end - offset);
+        offset += wanted.length;
+        fruitless = 0;
+        yield wanted;
+        if (offset >= part.end) return;
+      }
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      if (!isTransientError(error)) throw connection.asError(task.exchange, error);
+      broken = error;
+    }
+    if (offset >= part.end) return;
+    fruitless += 1;
+    if (fruitless >= runtime.attempts) {
+      if (broken !== undefined) throw connection.asError(task.exchange, broken);
+      throw wrongSize(task, `the stream ended after ${offset} bytes`);
+    }
+    await runtime.sleep(retryDelay(fruitless, undefined, runtime), signal);
+    response = await ask(task, offset);
+  }
+}
+
+async function ask(task: Download, offset: number): Promise<HttpResponse> {
+  const { connection, exchange, descriptor, part } = task;
+  const whole = offset === 0 && part.end === descriptor.size;
+  const range = whole ? {} : { range: `bytes=${offset}-${part.end - 1}` };
+  const response = await connection.exchange({
+    ...exchange,
+    headers: { ...exchange.headers, ...range },
+    expect: whole ? [200] : [200, 206, 416],
+  });
+  try {
+    assertFits(task, response, offset);
+  } catch (error) {
+    await response.discard();
+    throw error;
+  }
+  return response;
+}
+
+/** What the headers say must agree with what was asked for; a whole that announces another size is no use waiting for. */
+function assertFits(task: Download, response: HttpResponse, offset: number): void {
+  const { descriptor, part } = task;
+  if (response.status === 416) throw wrongSize(task, `no bytes at offset ${offset} (HTTP 416)`);
+  if (response.status === 200) {
+    const length = response.header('content-length');
+    if (length !== undefined && Number(length) !== descriptor.size) throw wrongSize(task, `${length} bytes`);
+    return;
+  }
+  const header = response.header('content-range') ?? '';
+  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/i.exec(header.trim());
+  if (!match || Number(match[1]) !== offset || Number(match[2]) >= part.end) {
+    throw new AccelError('registry-error', 'the registry answered with another range than was asked for', {
+      where: { digest: descriptor.digest, offset },
+      expected: `Content-Range: bytes ${offset}-${part.end - 1}/${descriptor.size}`,
+      found: header === '' ? 'no Content-Range' : header,
+    });
+  }
+  if (match[3] !== '*' && Number(match[3]) !== descriptor.size) throw wrongSize(task, `${match[3]} bytes`);
+}
+
+function wrongSize(task: Download, found: string): AccelError {
+  return new AccelError('size-mismatch', 'the registry does not hold as many bytes as the descriptor names', {
+    where: { ...task.exchange.where, digest: task.descriptor.digest },
+    expected: `${task.descriptor.size} bytes`,
+    found,
+  });
+}

@@ -1,0 +1,125 @@
+/** Failures of a registry as AccelErrors: the registry's own words are shown, secrets and signed URLs are not. */
+import { AccelError, type ErrorPlace } from '../../base/error.ts';
+import { isRecord } from '../descriptor.ts';
+import { errorCode } from './retry.ts';
+
+/** Most of a response's error body that is read, in bytes. */
+export const MAX_ERROR_BODY = 16 * 1024;
+
+/** Most of an error body that is shown, in characters. */
+const MAX_SHOWN = 1000;
+
+/** The part of a response that an error tells about. */
+export interface FailedResponse {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** A URL for messages: without user, password, query (signatures live there) and fragment. */
+export function redactUrl(url: URL): string {
+  return `${url.protocol}//${url.host}${url.pathname}${url.search === '' ? '' : '?…'}`;
+}
+
+/** The error for a response that was not hoped for. `redact` takes known secrets out of the body. */
+export function responseError(
+  action: string,
+  response: FailedResponse,
+  where: ErrorPlace,
+  redact: (text: string) => string = (text) => text,
+): AccelError {
+  const { status } = response;
+  const found = redact(`HTTP ${status}${describeBody(response.body)}`);
+  if (status === 401 || status === 403) {
+    return new AccelError('unauthorized', `the registry did not allow to ${action}`, {
+      where,
+      found,
+      hint: 'Log in with docker login, or give -u user[:password]; the account needs pull and push for this repository.',
+    });
+  }
+  if (status === 404) {
+    return new AccelError('not-found', `the registry has not what was needed to ${action}`, {
+      where,
+      found,
+      hint: 'Check the reference; some registries want the repository to be created before the first push.',
+    });
+  }
+  const hint = HINTS[status];
+  return new AccelError('registry-error', `the registry failed to ${action}`, { where, found, ...(hint && { hint }) });
+}
+
+const HINTS: Readonly<Record<number, string>> = {
+  413: 'A proxy in front of the registry limits the size of uploads: raise its limit (nginx: client_max_body_size).',
+  429: 'The registry limits the rate of requests: wait, log in, or lower --concurrency-limit.',
+};
+
+/** The error for a failure below HTTP: no connection, no TLS, a timeout. */
+export function transportError(action: string, error: unknown, url: URL): AccelError {
+  const code = errorCode(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const hint = transportHint(code ?? '', message, url);
+  return new AccelError('registry-unreachable', `the registry could not be reached to ${action}`, {
+    where: { url: redactUrl(url) },
+    found: code === undefined || message.includes(code) ? message : `${message || 'no connection'} (${code})`,
+    ...(hint === undefined ? {} : { hint }),
+    cause: error,
+  });
+}
+
+/** Whether a TLS handshake failed because the other side does not speak TLS. */
+export function isPlainServer(error: unknown): boolean {
+  const code = errorCode(error) ?? '';
+  const message = error instanceof Error ? error.message : '';
+  if (code === 'EPROTO' || code.startsWith('ERR_SSL_'))
+    return /wrong version number|packet length too long/i.test(message);
+  return code === 'ECONNRESET' && message.includes('before secure TLS connection');
+}
+
+function transportHint(code: string, message: string, url: URL): string | undefined {
+  if (url.protocol === 'https:' && /wrong version number|packet length too long/i.test(message)) {
+    return 'The registry seems to speak plain HTTP: use --plain if that is meant.';
+  }
+  if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ISSUER/.test(code)) {
+    return 'Give the authority of its certificate by --root-ca FILE; --insecure trusts any certificate.';
+  }
+  if (code === 'ENOTFOUND') return 'Check the name of the registry and the DNS of this machine.';
+  if (code === 'ECONNREFUSED') return 'Check host and port, and that the registry is running.';
+  if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT') return 'Check the network, HTTPS_PROXY and NO_PROXY.';
+  return undefined;
+}
+
+/** The distribution-spec's error list where the body is one, else the start of the body as text. */
+function describeBody(body: string): string {
+  const text = printable(errorList(body) ?? body.trim());
+  if (text === '') return ' without a body';
+  return `: ${text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text}`;
+}
+
+function errorList(body: string): string | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch {
+    return undefined; // Not JSON, often a proxy's HTML page: the caller shows it as it is.
+  }
+  if (!isRecord(value)) return undefined;
+  // Token servers answer {"details": …} or {"error": …, "error_description": …}.
+  const single = [value.details, value.error_description, value.error, value.message].find(
+    (v) => typeof v === 'string',
+  );
+  if (!Array.isArray(value.errors)) return single as string | undefined;
+  return value.errors
+    .filter(isRecord)
+    .map(({ code, message, detail }) => {
+      const extra =
+        detail === undefined || detail === null
+          ? ''
+          : ` (${typeof detail === 'string' ? detail : JSON.stringify(detail)})`;
+      return `${code ?? 'ERROR'}: ${message ?? 'no message'}${extra}`;
+    })
+    .join('; ');
+}
+
+/** Control characters become spaces: the body comes from the network and goes to a terminal. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
+}

@@ -1,0 +1,84 @@
+/** An HTTP server that answers from a table, to play the registries that misbehave. Tests only. */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+
+/** One request as it came in. */
+export interface SeenRequest {
+  readonly method: string;
+  /** Path with query. */
+  readonly url: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+/** One answer. `cut` closes the socket after the body's bytes, before what Content-Length announced. */
+export interface Answer {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | string;
+  readonly cut?: boolean;
+  /** Destroys the socket without any answer. */
+  readonly reset?: boolean;
+  /** Never answers. */
+  readonly hang?: boolean;
+}
+
+/** What to answer; the requests so far (this one included) help to answer differently each time. */
+export type Script = (request: SeenRequest, seen: readonly SeenRequest[]) => Answer;
+
+/** A running server. */
+export interface ScriptedServer {
+  /** `127.0.0.1:port`. */
+  readonly host: string;
+  readonly url: string;
+  readonly seen: readonly SeenRequest[];
+  /** The requests as `METHOD path`, for comparison. */
+  log(): string[];
+  stop(): Promise<void>;
+}
+
+/** Starts a server on a free port of 127.0.0.1. */
+export async function startScripted(script: Script): Promise<ScriptedServer> {
+  const seen: SeenRequest[] = [];
+  const server = createServer(async (incoming, response) => {
+    const chunks: Buffer[] = [];
+    incoming.on('error', () => undefined);
+    try {
+      for await (const chunk of incoming) chunks.push(chunk);
+    } catch {
+      return; // The client went away in the middle of its body: there is nobody to answer.
+    }
+    const { method = '', url = '', headers } = incoming;
+    const request = { method, url, headers, body: Buffer.concat(chunks) };
+    seen.push(request);
+    reply(script(request, seen), request, response);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
+  const host = `127.0.0.1:${address.port}`;
+  return {
+    host,
+    url: `http://${host}`,
+    seen,
+    log: () => seen.map(({ method, url }) => `${method} ${url}`),
+    async stop() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+function reply(answer: Answer, request: SeenRequest, response: ServerResponse): void {
+  if (answer.hang) return;
+  if (answer.reset) {
+    response.socket?.resetAndDestroy();
+    return;
+  }
+  const body = Buffer.from(answer.body ?? '');
+  response.writeHead(answer.status ?? 200, { 'content-length': String(body.length), ...answer.headers });
+  if (request.method === 'HEAD') response.end();
+  else if (answer.cut) response.write(body, () => response.socket?.destroy());
+  else response.end(body);
+}

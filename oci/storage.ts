@@ -1,0 +1,146 @@
+/**
+ * The contract of everything that holds images: a registry's repository, a layout on disk, a map in memory. A module
+ * takes the smallest of these interfaces that it needs; what only some backends can do is an interface of its own.
+ */
+import { createReadStream } from 'node:fs';
+import { AccelError } from '../base/error.ts';
+import type { Descriptor } from './descriptor.ts';
+
+/** Options of every call that waits on a disk or a network. */
+export interface ReadOptions {
+  /** Ends the call, and the stream that it returned, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Gives content by descriptor. */
+export interface Fetcher {
+  /**
+   * The content as a stream that is verified while it is read: it ends with `digest-mismatch` or `size-mismatch` if the
+   * bytes are not what the descriptor says. Rejects with `not-found` if there is no such content.
+   */
+  fetch(descriptor: Descriptor, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** Gives parts of content. */
+export interface RangeFetcher {
+  /** Exactly `length` bytes from `offset`, or an error. A part cannot be verified against the digest. */
+  fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;
+}
+
+/** Bytes that can be read from the start as often as needed (a retried upload needs them again). */
+export interface BlobSource {
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/** Takes content. */
+export interface Pusher {
+  /**
+   * Stores the content unless it stands already. It is verified against the descriptor while it streams, and nothing
+   * is stored if it differs. Whether it is a manifest or a blob, the media type says.
+   */
+  push(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<'pushed' | 'existed'>;
+}
+
+/** Content addressed by descriptor. */
+export interface Storage extends Fetcher, RangeFetcher, Pusher {
+  /** Whether the content stands here with the descriptor's size. */
+  exists(descriptor: Descriptor, options?: ReadOptions): Promise<boolean>;
+}
+
+/** Finds what a name stands for. */
+export interface Resolver {
+  /** The descriptor of a manifest or index by tag or digest. Rejects with `not-found`, naming the reference. */
+  resolve(tagOrDigest: string, options?: ReadOptions): Promise<Descriptor>;
+}
+
+/** Gives names to content. */
+export interface Tagger {
+  /** Lets `tag` name a manifest or index that was pushed before; a tag that names something else moves. */
+  tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void>;
+}
+
+/** A place to convert images from and to. */
+export interface Target extends Storage, Resolver, Tagger {
+  /** How messages call it: a reference without tag and without secrets. */
+  readonly name: string;
+  /** Lets go of connections; the target is not used afterwards. */
+  close?(): Promise<void>;
+}
+
+/** Optional power: takes a blob over from another repository of the same registry without moving its bytes. */
+export interface Mounter {
+  /** True if the blob stands here now; false if the registry would rather have it uploaded. */
+  mount(descriptor: Descriptor, fromRepository: string, options?: ReadOptions): Promise<boolean>;
+}
+
+/** Optional power: says which tags there are. */
+export interface TagLister {
+  /** All tags, sorted by code unit. */
+  tags(options?: ReadOptions): Promise<readonly string[]>;
+}
+
+/** Whether a target has the optional power {@link Mounter}. */
+export function canMount(target: object): target is Mounter {
+  return 'mount' in target && typeof target.mount === 'function';
+}
+
+/** All bytes of a small piece of content, verified. Throws `limit-exceeded` if it is larger than `limit` bytes. */
+export async function fetchBytes(
+  fetcher: Fetcher,
+  descriptor: Descriptor,
+  limit: number,
+  options?: ReadOptions,
+): Promise<Uint8Array> {
+  if (descriptor.size > limit) {
+    throw new AccelError('limit-exceeded', 'the content is larger than accel reads into memory', {
+      where: { digest: descriptor.digest, mediaType: descriptor.mediaType },
+      expected: `at most ${limit} bytes`,
+      found: `${descriptor.size} bytes`,
+    });
+  }
+  return collect(await fetcher.fetch(descriptor, options), descriptor.size);
+}
+
+/** Joins a stream that is known to hold at most `size` bytes. Throws `size-mismatch` if it holds another number. */
+export async function collect(stream: AsyncIterable<Uint8Array>, size: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(size);
+  let filled = 0;
+  for await (const chunk of stream) {
+    if (filled + chunk.length > size) {
+      filled += chunk.length;
+      break;
+    }
+    bytes.set(chunk, filled);
+    filled += chunk.length;
+  }
+  if (filled !== size) {
+    const found = filled > size ? `more than ${size} bytes` : `${filled} bytes`;
+    throw new AccelError('size-mismatch', 'the stream has another length than announced', { expected: size, found });
+  }
+  return bytes;
+}
+
+/** Bytes in memory as a source. */
+export function bytesSource(bytes: Uint8Array): BlobSource {
+  return {
+    async *open() {
+      if (bytes.length > 0) yield bytes;
+    },
+  };
+}
+
+/** A file as a source: it is streamed, 1 MiB at a time, and opened anew by each `open()`. */
+export function fileSource(path: string): BlobSource {
+  return { open: () => createReadStream(path, { highWaterMark: 1 << 20 }) };
+}
+
+/** Throws `size-mismatch` unless the range lies within the content. */
+export function assertRange(descriptor: Descriptor, offset: number, length: number): void {
+  const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
+  if (whole && offset + length <= descriptor.size) return;
+  throw new AccelError('size-mismatch', 'a range outside of the content was asked for', {
+    where: { digest: descriptor.digest, offset, length },
+    expected: `a range within ${descriptor.size} bytes`,
+    found: `${length} bytes from ${offset}`,
+  });
+}

@@ -1,0 +1,43 @@
+/** Files that are there whole or not at all. */
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { asAccelError } from '../base/error.ts';
+
+/** Tells the temporary files of one process apart. */
+let counter = 0;
+
+/**
+ * Makes the directory of `target`, writes `stream` to a temporary file beside `target` and renames it there. If the stream, the disk or the signal ends
+ * it early, the temporary file is removed and the error passed on.
+ */
+export async function writeAtomically(
+  target: string,
+  stream: AsyncIterable<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<void> {
+  counter += 1;
+  // The name begins with a dot and is no digest, so readers of a layout pass over it.
+  const temporary = path.join(path.dirname(target), `.accel-${process.pid}-${counter}.tmp`);
+  try {
+    await mkdir(path.dirname(target), { recursive: true });
+    const file = await open(temporary, 'wx');
+    try {
+      for await (const chunk of stream) {
+        signal?.throwIfAborted();
+        await file.writeFile(chunk);
+      }
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (error) {
+    // Whatever rm says (the directory may not exist), the first failure is the one to tell.
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw asAccelError(error);
+  }
+}
+
+/** True for the error of a path that does not exist. */
+export function isAbsent(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+}

@@ -1,0 +1,152 @@
+import { isBuiltin } from 'node:module';
+import { describe, expect, it } from 'vitest';
+import {
+  importsOf,
+  isTest,
+  listFiles,
+  PRODUCT_ROOMS,
+  resolveImport,
+  type SourceFile,
+} from '../scripts/source-files.ts';
+
+type Room = (typeof PRODUCT_ROOMS)[number];
+
+/** What each room may import beside itself; `types` only as types (docs/architecture.md). */
+const RULES: Readonly<Record<Room, { readonly values: readonly Room[]; readonly types?: readonly Room[] }>> = {
+  base: { values: [] },
+  formats: { values: ['base'] },
+  oci: { values: ['base'] },
+  converter: { values: ['oci', 'formats', 'base'] },
+  reader: { values: ['oci', 'formats', 'base'] },
+  cli: { values: ['converter', 'reader', 'base'], types: ['oci', 'formats'] },
+};
+
+/** The one room where each npm package may be imported; a package that is not here may be imported nowhere. */
+const PACKAGES: Readonly<Record<string, Room>> = {
+  commander: 'cli',
+  ora: 'cli',
+  chalk: 'cli',
+  undici: 'oci',
+  'tar-stream': 'formats',
+  fflate: 'formats',
+  fzstd: 'formats',
+  '@hpcc-js/wasm-zstd': 'formats',
+};
+
+/** Node modules that reach out of the process: a format is bytes in, bytes out. */
+const NOT_FOR_FORMATS = [
+  'fs',
+  'fs/promises',
+  'net',
+  'http',
+  'https',
+  'http2',
+  'tls',
+  'dgram',
+  'dns',
+  'child_process',
+  'os',
+];
+
+const root = new URL('..', import.meta.url).pathname;
+const product = listFiles(root, PRODUCT_ROOMS, ['.ts']).filter(({ path }) => !isProvingOnly(path));
+
+/** Tests, and the suites and samples that only tests import; formats/kernels/assembly is another language. */
+function isProvingOnly(path: string): boolean {
+  return isTest(path) || /\/testing\/|^oci\/contract\.ts$|^formats\/kernels\/assembly\//.test(path);
+}
+
+function roomOf(path: string): Room {
+  return path.slice(0, path.indexOf('/')) as Room;
+}
+
+function violations({ path, text }: SourceFile): string[] {
+  const room = roomOf(path);
+  const rule = RULES[room];
+  return importsOf(text).flatMap(({ specifier, typeOnly }) => {
+    const complaint = [`${path} imports ${specifier}`];
+    if (specifier.startsWith('node:')) {
+      return room === 'formats' && NOT_FOR_FORMATS.includes(specifier.slice(5)) ? complaint : [];
+    }
+    if (isBuiltin(specifier)) return complaint;
+    if (!specifier.startsWith('.')) {
+      const name = specifier
+        .split('/')
+        .slice(0, specifier.startsWith('@') ? 2 : 1)
+        .join('/');
+      return PACKAGES[name] === room ? [] : complaint;
+    }
+    const target = roomOf(resolveImport(path, specifier));
+    if (target === room || rule.values.includes(target)) return [];
+    return typeOnly && rule.types?.includes(target) === true ? [] : complaint;
+  });
+}
+
+describe('imports run one way', () => {
+  it.each(PRODUCT_ROOMS)('%s', (room) => {
+    expect(product.filter(({ path }) => roomOf(path) === room).flatMap(violations)).toEqual([]);
+  });
+
+  // The rule must see what it forbids, or it forbids nothing.
+  it.each([
+    ['formats/x.ts', "import { a } from '../oci/digest.ts';"],
+    ['formats/ext4/x.ts', "import { readFile } from 'node:fs/promises';"],
+    ['formats/x.ts', "import fs from 'fs';"],
+    ['formats/x.ts', "import { fetch } from 'undici';"],
+    ['oci/x.ts', "import {\n  a,\n  b,\n} from '../formats/tar/parser.ts';"],
+    ['oci/x.ts', "export * from '../converter/index.ts';"],
+    ['base/x.ts', "import type { A } from '../oci/digest.ts';"],
+    ['converter/x.ts', "import type { A } from '../cli/context.ts';"],
+    ['reader/x.ts', "await import('../converter/index.ts');"],
+    ['cli/x.ts', "import { a } from '../oci/digest.ts';"],
+    ['cli/x.ts', "import left from 'left-pad';"],
+    ['converter/x.ts', "import '../tests/support/tools.ts';"],
+  ])('%s: %s is seen', (path, text) => expect(violations({ path, text })).toHaveLength(1));
+
+  it.each([
+    ['cli/x.ts', "import type { A } from '../oci/digest.ts';"],
+    ['converter/engines/x.ts', "import { a } from '../../formats/ext4/image.ts';"],
+    ['oci/registry/x.ts', "import { Agent } from 'undici';"],
+    ['formats/x.ts', "import { crc32 } from 'node:zlib';"],
+  ])('%s: %s is allowed', (path, text) => expect(violations({ path, text })).toEqual([]));
+});
+
+it('no import leads in a circle through files', () => {
+  const targets = new Map(
+    product.map(({ path, text }) => [
+      path,
+      importsOf(text)
+        .filter(({ specifier, typeOnly, dynamic }) => specifier.startsWith('.') && !typeOnly && !dynamic)
+        .map(({ specifier }) => resolveImport(path, specifier)),
+    ]),
+  );
+  const state = new Map<string, 'open' | 'done'>();
+  const circles: string[] = [];
+  const visit = (path: string, trail: readonly string[]): void => {
+    if (state.get(path) === 'done') return;
+    if (state.get(path) === 'open') {
+      circles.push([...trail.slice(trail.indexOf(path)), path].join(' -> '));
+      return;
+    }
+    state.set(path, 'open');
+    for (const target of targets.get(path) ?? []) visit(target, [...trail, path]);
+    state.set(path, 'done');
+  };
+  for (const path of targets.keys()) visit(path, []);
+  expect(circles).toEqual([]);
+});
+
+it('`accel --version` loads the command line alone', () => {
+  const texts = new Map(product.map(({ path, text }) => [path, text]));
+  const loaded = new Set<string>();
+  const waiting = ['cli/main.ts'];
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    if (loaded.has(path)) continue;
+    loaded.add(path);
+    for (const { specifier, typeOnly, dynamic } of importsOf(texts.get(path) ?? '')) {
+      if (!typeOnly && !dynamic) waiting.push(specifier.startsWith('.') ? resolveImport(path, specifier) : specifier);
+    }
+  }
+  const outside = [...loaded].filter((path) => !/^(cli|base)\/|^node:/.test(path));
+  expect(outside).toEqual(['commander']);
+});

@@ -1,0 +1,90 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+interface LockEntry {
+  readonly version?: string;
+  readonly dev?: boolean;
+  readonly devOptional?: boolean;
+  readonly hasInstallScript?: boolean;
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+const lock = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8')) as {
+  packages: Record<string, LockEntry>;
+};
+const runtime = Object.entries(lock.packages).filter(([path, entry]) => path !== '' && entry.dev !== true);
+
+describe('runtime dependencies', () => {
+  const names = Object.keys(manifest.dependencies);
+  const decisions = readdirSync(`${root}docs/decisions`)
+    .map((name) => readFileSync(`${root}docs/decisions/${name}`, 'utf8'))
+    .join('\n');
+
+  it('are few', () => {
+    expect(names.length).toBeLessThanOrEqual(8);
+    expect(runtime.length).toBeLessThanOrEqual(50);
+  });
+
+  it.each(names)('%s has its reason in docs/decisions', (name) => expect(decisions).toContain(`\`${name}\``));
+
+  it.each(names)('%s is pinned', (name) => expect(manifest.dependencies[name]).toMatch(/^\d+\.\d+\.\d+$/));
+
+  it('run nothing when they are installed', () => {
+    expect(runtime.filter(([, entry]) => entry.hasInstallScript === true).map(([path]) => path)).toEqual([]);
+  });
+});
+
+describe('the built package', () => {
+  const bin = `${root}${manifest.bin.accel}`;
+
+  beforeAll(() => {
+    if (!existsSync(bin)) throw new Error(`there is no ${manifest.bin.accel}: run npm run build`);
+  });
+
+  it('starts with the shebang and runs under node', () => {
+    expect(readFileSync(bin, 'utf8').startsWith('#!/usr/bin/env node\n')).toBe(true);
+    expect(execFileSync(process.execPath, [bin, '--version'], { encoding: 'utf8' })).toBe(`${manifest.version}\n`);
+  });
+
+  it('exits 2 with a hint on a mistyped flag', () => {
+    const failure = failureOf([bin, 'convert', '--platfrom', 'x']);
+    expect(failure.status).toBe(2);
+    expect(failure.stderr).toContain('Did you mean --platform?');
+  });
+
+  it('its library entry exists, with types', () => {
+    for (const path of Object.values<string>(manifest.exports['.']))
+      expect(existsSync(`${root}${path}`), path).toBe(true);
+  });
+
+  it('holds the program and its papers, not its tests', () => {
+    const [pack] = JSON.parse(
+      execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' }),
+    ) as { files: { path: string }[] }[];
+    const paths = pack!.files.map(({ path }) => path);
+    for (const path of ['dist/cli/main.js', 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']) {
+      expect(paths).toContain(path);
+    }
+    expect(paths.filter((path) => /\.test\.|\.map$|(^|\/)goldens\/|\.tar(\.gz)?$/.test(path))).toEqual([]);
+  });
+});
+
+it('the licence is the Apache License 2.0, whole', () => {
+  const text = readFileSync(`${root}LICENSE`, 'utf8');
+  expect(manifest.license).toBe('Apache-2.0');
+  expect(text).toContain('Version 2.0, January 2004');
+  expect(text).toContain('END OF TERMS AND CONDITIONS');
+  expect(text).toContain('The accel authors');
+});
+
+function failureOf(args: readonly string[]): { status: number; stderr: string } {
+  try {
+    execFileSync(process.execPath, args, { encoding: 'utf8', stdio: 'pipe' });
+  } catch (error) {
+    return error as { status: number; stderr: string };
+  }
+  throw new Error('the command did not fail');
+}
