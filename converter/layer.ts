@@ -3,7 +3,6 @@ import { AccelError, withPlace } from '../base/error.ts';
 import { TarApplier } from '../formats/ext4/apply-tar.ts';
 import type { Ext4Image } from '../formats/ext4/image.ts';
 import { BLOCK_SIZE } from '../formats/ext4/layout.ts';
-import type { GzipSummary } from '../formats/gzip/stream.ts';
 import { TarParser } from '../formats/tar/parser.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { Digester } from '../oci/digest.ts';
@@ -51,17 +50,20 @@ export async function convertLayer(job: LayerJob): Promise<ConvertedLayer> {
     const sniffed = await sniffLayer(reader, job.descriptor.mediaType);
     if (sniffed.mismatch !== undefined) job.onWarning(sniffed.mismatch);
     if (job.mustIndex) refuseUnindexable({ compression: sniffed.compression, gzip: undefined });
-    const { gzip, entries } = await apply(job, sniffed);
+    const applied = await apply(job, sniffed);
     // A decompressor stops at the end of its stream; the rest belongs to the digest all the same.
     await drain(reader);
     await commit(job);
-    return await finish(job, summary(job.descriptor, sniffed, gzip), entries);
+    return await finish(job, summarize(job.descriptor, sniffed, applied), applied.entries);
   } catch (error) {
     throw await rootCause(error, reader);
   } finally {
     await reader.return?.(undefined);
   }
 }
+
+/** What is known when the last byte of the tar was applied. */
+type AppliedLayer = Pick<SourceSummary, 'gzip' | 'tarSize'> & { readonly entries: number };
 
 async function* counted(blob: AsyncIterable<Uint8Array>, job: LayerJob): AsyncGenerator<Uint8Array> {
   for await (const chunk of blob) {
@@ -70,7 +72,7 @@ async function* counted(blob: AsyncIterable<Uint8Array>, job: LayerJob): AsyncGe
   }
 }
 
-async function apply(job: LayerJob, layer: SniffedLayer): Promise<{ gzip: GzipSummary | undefined; entries: number }> {
+async function apply(job: LayerJob, layer: SniffedLayer): Promise<AppliedLayer> {
   const { image, engines } = job;
   image.beginLayer();
   const applier = new TarApplier(image, tee(engines), (message, path) => job.onWarning(message, path));
@@ -82,7 +84,7 @@ async function apply(job: LayerJob, layer: SniffedLayer): Promise<{ gzip: GzipSu
     if (next.done === true) {
       parser.end();
       checkDiffId(digester, job.diffId);
-      return { gzip: next.value, entries: applier.entries };
+      return { gzip: next.value, tarSize: digester.size, entries: applier.entries };
     }
     digester.update(next.value);
     parser.push(next.value);
@@ -143,14 +145,14 @@ async function finish(job: LayerJob, source: SourceSummary, entries: number): Pr
   return { blobs, notIndexable, entries };
 }
 
-function summary(
+function summarize(
   descriptor: Descriptor,
   { compression, mismatch }: SniffedLayer,
-  gzip: GzipSummary | undefined,
+  { gzip, tarSize }: AppliedLayer,
 ): SourceSummary {
   const mediaType =
     mismatch === undefined ? descriptor.mediaType : layerMediaType(mediaFamily(descriptor.mediaType), compression);
-  return { digest: descriptor.digest, compression, mediaType, gzip };
+  return { digest: descriptor.digest, compression, mediaType, tarSize, gzip };
 }
 
 async function drain(reader: AsyncIterator<Uint8Array>): Promise<void> {

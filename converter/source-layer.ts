@@ -15,6 +15,8 @@ export interface SourceSummary {
   readonly compression: Compression;
   /** Media type that the image gives the blob. */
   readonly mediaType: string;
+  /** Bytes of the uncompressed tar. */
+  readonly tarSize: number;
   /** Set for gzip; with access points when they were asked for. */
   readonly gzip: GzipSummary | undefined;
 }

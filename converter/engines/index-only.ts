@@ -32,6 +32,8 @@ export class IndexOnlyEngine implements LayerEngine {
   readonly #local: BlockAssembler;
   /** Bytes of the current run that the source's own sectors hold. */
   #remoteLeft = 0;
+  /** Byte of the tar behind the last sector that is referred to. */
+  #remoteEnd = 0;
 
   constructor(options: IndexOnlyEngineOptions) {
     this.#zfile = new ZFileWriter({
@@ -66,8 +68,9 @@ export class IndexOnlyEngine implements LayerEngine {
     const tail = isAligned && !endsFile ? length % SECTOR_SIZE : 0;
     this.#remoteLeft = isAligned ? length - tail : 0;
     if (this.#remoteLeft > 0) {
-      const sectors = Math.ceil(this.#remoteLeft / SECTOR_SIZE);
-      this.#lsmt.mapRemote(deviceOffset, tarOffset, sectors * SECTOR_SIZE);
+      const mapped = Math.ceil(this.#remoteLeft / SECTOR_SIZE) * SECTOR_SIZE;
+      this.#lsmt.mapRemote(deviceOffset, tarOffset, mapped);
+      this.#remoteEnd = Math.max(this.#remoteEnd, tarOffset + mapped);
     }
     this.#local.seek(deviceOffset + this.#remoteLeft);
   }
@@ -90,6 +93,12 @@ export class IndexOnlyEngine implements LayerEngine {
 
   async finish(source: SourceSummary): Promise<LayerBlob> {
     refuseUnindexable(source);
+    if (this.#remoteEnd > source.tarSize) {
+      throw unindexable(
+        'a tar that ends at a whole sector',
+        `a tar of ${source.tarSize} bytes, cut off in its last file's padding`,
+      );
+    }
     this.#local.flush();
     const { segments } = this.#lsmt.finish();
     const { header } = await this.#zfile.finish();
@@ -132,9 +141,12 @@ export function refuseUnindexable({ compression, gzip }: Pick<SourceSummary, 'co
       : gzip !== undefined && gzip.members > 1
         ? `gzip of ${gzip.members} members`
         : undefined;
-  if (found === undefined) return;
-  throw new AccelError('layer-unsupported', 'the layer cannot be indexed', {
-    expected: 'a plain tar or gzip of a single member',
+  if (found !== undefined) throw unindexable('a plain tar or gzip of a single member', found);
+}
+
+function unindexable(expected: string, found: string): AccelError {
+  return new AccelError('layer-unsupported', 'the layer cannot be indexed', {
+    expected,
     found,
     hint: 'convert in full mode (--mode full), which takes every layer',
   });

@@ -3,6 +3,7 @@
  * earlier ones, directories keep their content, whiteouts remove what lies below. Nothing here touches the host's files.
  */
 import { AccelError, withPlace } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
 import type { SparseRun, TarEntry, TarHandler, TarTime } from '../tar/entry.ts';
 import type { Ext4Image } from './image.ts';
 import { type Attributes, DEVICE_LIMITS, type Inode, MAX_SECONDS, MIN_SECONDS } from './inode.ts';
@@ -65,7 +66,7 @@ export class TarApplier implements TarHandler {
     try {
       this.#apply(entry);
     } catch (error) {
-      throw withPlace(error, { path: entry.name, tarOffset: entry.headerOffset });
+      throw withPlace(error, { path: printable(entry.name), tarOffset: entry.headerOffset });
     }
   }
 
@@ -166,13 +167,13 @@ export class TarApplier implements TarHandler {
     if (target === undefined) {
       throw new AccelError('tar-invalid', 'the target of a hard link does not exist', {
         expected: 'a file of this layer in front of the link, or of a lower layer',
-        found: entry.linkName,
+        found: printable(entry.linkName),
       });
     }
     if (target.directory !== undefined) {
       throw new AccelError('tar-invalid', 'the target of a hard link is a directory', {
         expected: 'a file',
-        found: entry.linkName,
+        found: printable(entry.linkName),
       });
     }
     const existing = parent.directory!.children.get(name);
@@ -184,7 +185,7 @@ export class TarApplier implements TarHandler {
     if (existing !== undefined) {
       if (contains(existing.inode, directory!)) {
         throw new AccelError('tar-invalid', 'a hard link would replace a directory that holds its target', {
-          found: entry.linkName,
+          found: printable(entry.linkName),
         });
       }
       this.#remove(parent, name);
@@ -243,7 +244,10 @@ export class TarApplier implements TarHandler {
 
   #keptTime(time: TarTime, path: string): TarTime {
     if (time.seconds >= MIN_SECONDS && time.seconds <= MAX_SECONDS) return time;
-    this.#warn('a modification time is outside of what ext4 can hold (1901 to 2446); the nearest was kept', path);
+    this.#warn(
+      'a modification time is outside of what ext4 can hold (1901 to 2446); the nearest was kept',
+      printable(path),
+    );
     return time.seconds < MIN_SECONDS
       ? { seconds: MIN_SECONDS, nanoseconds: 0 }
       : { seconds: MAX_SECONDS, nanoseconds: 999_999_999 };
@@ -252,7 +256,10 @@ export class TarApplier implements TarHandler {
   #keptXattrs(entry: TarEntry): ReadonlyMap<string, Uint8Array> {
     const unknown = [...entry.xattrs.keys()].filter((name) => !isKnownXattr(name));
     if (unknown.length === 0) return entry.xattrs;
-    this.#warn(`extended attributes outside of Linux's namespaces were left out: ${unknown.join(', ')}`, entry.name);
+    this.#warn(
+      `extended attributes outside of Linux's namespaces were left out: ${unknown.map(printable).join(', ')}`,
+      printable(entry.name),
+    );
     return new Map([...entry.xattrs].filter(([name]) => isKnownXattr(name)));
   }
 }

@@ -6,7 +6,6 @@ import type { Ext4Image } from './image.ts';
 import { encodeInode, type Inode } from './inode.ts';
 import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK } from './layout.ts';
 import { encodeSuperblock, HASH_SEED } from './superblock.ts';
-import { encodeXattrs } from './xattr.ts';
 
 /**
  * Yields the metadata blocks that differ from the last commit, ascending, and forgets the changes.
@@ -75,15 +74,14 @@ function placeSymlink(image: Ext4Image, inode: Inode): MetadataBlock {
 }
 
 function placeXattrs(image: Ext4Image, inode: Inode): MetadataBlock[] {
-  const encoded = encodeXattrs(inode.xattrs ?? new Map());
-  inode.xattrInline = encoded.inline;
-  if (encoded.block === undefined) {
+  const bytes = inode.encodedXattrs?.block;
+  if (bytes === undefined) {
     if (inode.xattrBlock !== 0) image.release(inode.xattrBlock, 1);
     inode.xattrBlock = 0;
     return [];
   }
   if (inode.xattrBlock === 0) inode.xattrBlock = image.allocator.allocateBlocks(1);
-  return [{ block: inode.xattrBlock, bytes: encoded.block }];
+  return [{ block: inode.xattrBlock, bytes }];
 }
 
 /** Rewrites the extent tree of an inode whose extents do not fit its root. Such inodes are few: no diffing of nodes. */

@@ -3,6 +3,7 @@
  * look-up in a directory of 100,000 names reads three blocks. A later layer rewrites only the leaves whose names changed.
  */
 import { AccelError } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { HASH_HALF_MD4, hashName } from './dirhash.ts';
 import type { Dirent, Inode } from './inode.ts';
@@ -153,7 +154,7 @@ function partition(items: readonly Item[], limit: number, inode: Inode): Item[][
     while (to < items.length && items[to]!.major === items[from]!.major) group += entrySize(items[to++]!.name);
     if (group > BLOCK_SIZE) {
       throw new AccelError('limit-exceeded', 'too many names of a directory have the same hash', {
-        where: { inode: inode.number, name: items[from]!.name },
+        where: { inode: inode.number, name: printable(items[from]!.name) },
         expected: `at most ${BLOCK_SIZE} bytes of names with one hash`,
         found: `${to - from} names`,
       });

@@ -11,6 +11,7 @@ import { DEFAULT_VIRTUAL_SIZE, geometryOf } from './geometry.ts';
 import { type Attributes, type Directory, Inode } from './inode.ts';
 import { FIRST_INODE, type InodeType, LINK_MAX, NAME_MAX, ROOT_INODE } from './layout.ts';
 import { FILE_SYSTEM_UUID } from './superblock.ts';
+import { encodeXattrs } from './xattr.ts';
 
 /** Bounds of an image; see docs/cli.md for the options behind them. */
 export interface Ext4ImageOptions {
@@ -169,9 +170,11 @@ export class Ext4Image {
     this.changes.inodes.add(inode);
   }
 
-  /** Replaces the extended attributes; names with a namespace that Linux knows. */
+  /** Replaces the extended attributes; names with a namespace that Linux knows. Throws as {@link encodeXattrs} does. */
   setXattrs(inode: Inode, xattrs: ReadonlyMap<string, Uint8Array>): void {
     if (xattrs.size === 0 && inode.xattrs === undefined) return;
+    // Encoded here and not at commit, so that what does not fit is an error of the entry that brings it.
+    inode.encodedXattrs = encodeXattrs(xattrs);
     inode.xattrs = xattrs.size === 0 ? undefined : xattrs;
     this.changes.inodes.add(inode);
     this.changes.xattrs.add(inode);

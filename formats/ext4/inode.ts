@@ -4,6 +4,7 @@ import { viewOf } from '../bytes/struct.ts';
 import type { DirectoryLayout } from './directory.ts';
 import { type Extent, encodeExtentTree } from './extents.ts';
 import { I_BLOCK_SIZE, INODE_FLAG, INODE_SIZE, type InodeType, inodeStruct, LINK_MAX, S_IF, S_IFMT } from './layout.ts';
+import type { EncodedXattrs } from './xattr.ts';
 
 /** A point in time as ext4 keeps it: whole seconds since 1970, possibly negative, and nanoseconds 0 … 999,999,999. */
 export interface Timestamp {
@@ -67,8 +68,8 @@ export class Inode {
   /** Value of `i_block` when the extents do not fit it alone; made at commit. */
   extentRoot: Uint8Array | undefined;
   xattrs: ReadonlyMap<string, Uint8Array> | undefined;
-  /** The part of the attributes that lies in the inode, from byte 160; made at commit. */
-  xattrInline: Uint8Array | undefined;
+  /** The attributes as they are stored, in the inode from byte 160 and in a block. */
+  encodedXattrs: EncodedXattrs | undefined;
   /** The block with the other attributes, 0 = none. */
   xattrBlock = 0;
   /** Text of a symlink, Latin-1. */
@@ -147,7 +148,8 @@ export function encodeInode(inode: Inode, block: Uint8Array, offset: number): vo
   for (const field of [at.i_atime, at.i_ctime, at.i_mtime, at.i_crtime]) u32(field, seconds >>> 0);
   for (const field of [at.i_atime_extra, at.i_ctime_extra, at.i_mtime_extra, at.i_crtime_extra]) u32(field, extra);
   block.set(iBlockOf(inode), offset + at.i_block);
-  if (inode.xattrInline !== undefined) block.set(inode.xattrInline, offset + inodeStruct.size);
+  const inline = inode.encodedXattrs?.inline;
+  if (inline !== undefined) block.set(inline, offset + inodeStruct.size);
 }
 
 function flagsOf(inode: Inode): number {

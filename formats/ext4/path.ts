@@ -1,5 +1,6 @@
 /** Paths of a tar inside an image: cleaned, resolved through symlinks, never leaving the root. */
 import { AccelError } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
 import { type Ext4Image, IMPLICIT_DIRECTORY } from './image.ts';
 import type { Inode } from './inode.ts';
 
@@ -26,7 +27,7 @@ export function cleanPath(path: string, what: string): string[] {
     else if (components.pop() === undefined) {
       throw new AccelError('tar-invalid', `a ${what} leaves the image`, {
         expected: 'a path inside the root',
-        found: path,
+        found: printable(path),
         hint: 'do not run this image before you know who made this layer and why',
       });
     }
@@ -64,7 +65,7 @@ export function resolveDirectory(image: Ext4Image, components: readonly string[]
       if (++links > SYMLINKS_MAX) {
         throw new AccelError('tar-invalid', 'the symlinks of a path go in circles', {
           expected: `at most ${SYMLINKS_MAX} symlinks`,
-          found: name,
+          found: printable(name),
         });
       }
       if (next.target.startsWith('/')) at = image.root;
@@ -74,7 +75,7 @@ export function resolveDirectory(image: Ext4Image, components: readonly string[]
     } else {
       throw new AccelError('tar-invalid', 'a directory of the path is no directory', {
         expected: 'a directory, or a symlink to one',
-        found: `${name} is a ${next.type}`,
+        found: `${printable(name)} is a ${next.type}`,
       });
     }
   }

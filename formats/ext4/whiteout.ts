@@ -1,5 +1,6 @@
 /** Whiteouts (OCI image-spec, layer.md): what a layer removes from the layers below, and never from itself. */
 import { AccelError } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
 import { type Ext4Image, IMPLICIT_DIRECTORY } from './image.ts';
 import type { Inode } from './inode.ts';
 
@@ -22,7 +23,10 @@ export function parseWhiteout(name: string): Whiteout {
   if (name.startsWith(AUFS_PREFIX)) return { kind: 'ignored' };
   const hidden = name.slice(PREFIX.length);
   if (hidden === '' || hidden === '.' || hidden === '..') {
-    throw new AccelError('tar-invalid', 'a whiteout names no file', { expected: `${PREFIX}NAME`, found: name });
+    throw new AccelError('tar-invalid', 'a whiteout names no file', {
+      expected: `${PREFIX}NAME`,
+      found: printable(name),
+    });
   }
   return { kind: 'remove', name: hidden };
 }

@@ -1,5 +1,6 @@
 /** Extended attributes: small ones behind the inode's fields, the others in one block (docs: Linux, ext4/attributes.rst). */
 import { AccelError } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { decodeAcl, encodeAcl } from './acl.ts';
 import { BLOCK_SIZE, INODE_SIZE, inodeStruct, XATTR_MAGIC, xattrEntry, xattrHeader } from './layout.ts';
@@ -65,7 +66,7 @@ export function encodeXattrs(xattrs: ReadonlyMap<string, Uint8Array>): EncodedXa
   if (needed > BLOCK_SIZE) {
     throw new AccelError('limit-exceeded', 'the extended attributes of a file do not fit one block', {
       expected: `at most ${BLOCK_SIZE} bytes with names`,
-      found: `${needed} bytes in ${rest.length} attributes, the largest ${rest.reduce((a, b) => (a.value.length > b.value.length ? a : b)).name}`,
+      found: `${needed} bytes in ${rest.length} attributes, the largest ${printable(rest.reduce((a, b) => (a.value.length > b.value.length ? a : b)).name)}`,
     });
   }
   return {

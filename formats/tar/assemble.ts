@@ -1,12 +1,12 @@
 /** From a header block and the extensions before it to the entry that they mean together. */
 import { AccelError } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
 import type { TarEntry, TarEntryType, TarTime } from './entry.ts';
 import type { RawHeader } from './header.ts';
 import type { TarLimits } from './limits.ts';
 import { parseDecimal } from './number.ts';
 import { collectXattrs, type PaxRecords, paxText, paxTime } from './pax.ts';
 import { type PaxSparse, paxSparse } from './sparse.ts';
-import { printable } from './text.ts';
 
 /** What stood before a header and belongs to it. */
 export interface Extensions {

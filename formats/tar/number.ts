@@ -1,6 +1,6 @@
 /** The two ways a header field writes a number: octal text, and base-256 for what octal cannot hold. */
 import { AccelError } from '../../base/error.ts';
-import { printable } from './text.ts';
+import { printable } from '../bytes/printable.ts';
 
 const SPACE = 0x20;
 const DIGIT_0 = 0x30;

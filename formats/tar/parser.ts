@@ -3,6 +3,7 @@
  * header and one sparse map at most, and never file data.
  */
 import { AccelError, withPlace } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
 import { assemble, type Draft } from './assemble.ts';
 import type { TarHandler } from './entry.ts';
 import { ExtensionState } from './extensions.ts';
@@ -11,7 +12,6 @@ import { BLOCK_SIZE, gnuHeader, gnuSparseBlock, paddingOf } from './layout.ts';
 import { DEFAULT_TAR_LIMITS, type TarLimits } from './limits.ts';
 import { parseNumber } from './number.ts';
 import { readGnuElements, readPaxMap, SparseMapReader, SparseRuns } from './sparse.ts';
-import { printable } from './text.ts';
 
 /** What the next bytes are. */
 type Phase =

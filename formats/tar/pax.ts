@@ -1,7 +1,7 @@
 /** PAX extended headers: `LENGTH KEY=VALUE\n` records with values of any bytes. Source: POSIX.1-2017 pax. */
 import { AccelError } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
 import type { TarTime } from './entry.ts';
-import { printable } from './text.ts';
 
 /**
  * Records by key; a record that came twice holds its last value. Keys and values are Latin-1 strings, one character a

@@ -22,7 +22,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type CollectedEntry, collectTar, contentOf } from '../../fixtures/collect-tar.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
-import { describeWith, isRoot } from '../../tests/support/tools.ts';
+import { describeWith, isRoot, requireTool } from '../../tests/support/tools.ts';
 
 const CHUNKS = [1, 321, 4096, 1 << 20];
 /** A warning of a tool on its standard error is not news. */
@@ -91,6 +91,11 @@ const XATTRS = { 'user.plain': Buffer.from('text'), 'user.bytes': Buffer.from([0
 
 beforeAll(() => {
   tree = mkdtempSync(join(tmpdir(), 'accel-tar-'));
+});
+afterAll(() => rmSync(tree, { recursive: true, force: true }));
+
+/** A small tree with everything that needs no privilege. */
+function populate(): void {
   const at = (path: string) => join(tree, path);
   for (const dir of ['short', 'long', 'sparse', 'attributes', 'bytes']) mkdirSync(at(dir));
   writeFileSync(at('short/empty'), '');
@@ -101,7 +106,7 @@ beforeAll(() => {
   chmodSync(at('short/sticky'), 0o1770);
   linkSync(at('short/odd'), at('short/hard'));
   symlinkSync('../x//./odd', at('short/symbolic'));
-  execFileSync('mkfifo', [at('short/fifo')]);
+  execFileSync(requireTool('mkfifo'), [at('short/fifo')]);
   utimesSync(at('short/block'), 1_700_000_000, 1_600_000_000.25);
   utimesSync(at('short/empty'), 0, 0);
   mkdirSync(at(`long/${'d'.repeat(120)}`));
@@ -122,10 +127,9 @@ beforeAll(() => {
   truncateSync(at('sparse/hole'), 1 << 20);
   writeFileSync(at('attributes/file'), 'x');
   for (const [name, value] of Object.entries(XATTRS)) {
-    execFileSync('setfattr', ['-n', name, '-v', `0x${value.toString('hex')}`, at('attributes/file')]);
+    execFileSync(requireTool('setfattr'), ['-n', name, '-v', `0x${value.toString('hex')}`, at('attributes/file')]);
   }
-});
-afterAll(() => rmSync(tree, { recursive: true, force: true }));
+}
 
 function gnuTar(args: readonly string[], ...paths: string[]): Uint8Array {
   return execFileSync('tar', ['--sort=name', ...args, '-cf', '-', '-C', tree, ...paths], { maxBuffer: 1 << 26 });
@@ -141,6 +145,7 @@ function expectContent(entries: readonly CollectedEntry[]): void {
 }
 
 describeWith({ tools: ['tar', 'mkfifo', 'setfattr'] }, 'GNU tar writes', () => {
+  beforeAll(populate);
   for (const format of ['v7', 'oldgnu', 'gnu', 'ustar', 'posix']) {
     // V7 knows no fifos and warns of them.
     test(`--format=${format}`, () => {
@@ -281,7 +286,7 @@ describeWith({ tools: ['tar'] }, 'the fixtures’ builder writes', () => {
 describeWith({ tools: ['tar', 'mknod'], root: true }, 'GNU tar writes, as root', () => {
   test('device nodes', () => {
     if (!isRoot()) return;
-    execFileSync('mknod', [join(tree, 'node'), 'c', '4', '300']);
+    execFileSync(requireTool('mknod'), [join(tree, 'node'), 'c', '4', '300']);
     for (const format of ['oldgnu', 'gnu', 'ustar', 'posix']) {
       expect(judged(gnuTar([`--format=${format}`], 'node'))[0]).toMatchObject({
         type: 'character',
