@@ -1,31 +1,11 @@
 /** The annotations that make an image accelerated, and our own that make a conversion repeatable. */
 import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
+import { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
 import type { ArtifactOptions, OutputTag } from './options.ts';
 
-const OVERLAYBD = 'containerd.io/snapshot/overlaybd';
-
-/** Annotations of layer descriptors that the snapshotter reads (docs/formats.md §4, §5, §7). */
-export const LAYER_ANNOTATION = {
-  blobDigest: `${OVERLAYBD}/blob-digest`,
-  blobSize: `${OVERLAYBD}/blob-size`,
-  version: `${OVERLAYBD}/version`,
-  fsType: `${OVERLAYBD}/blob-fs-type`,
-  targetDigest: `${OVERLAYBD}/turbo-oci/target-digest`,
-  targetMediaType: `${OVERLAYBD}/turbo-oci/target-media-type`,
-} as const;
-
-/** Values of {@link LAYER_ANNOTATION}.version. */
-export const LAYER_VERSION = { full: '0.1.0', 'index-only': '0.1.0-turbo.ociv1' } as const;
-
-/** Annotations of manifests and indexes that accel wrote: what a second run decides by. */
-export const RECORD_ANNOTATION = {
-  sourceDigest: 'accel-image/source-digest',
-  mode: 'accel-image/mode',
-  options: 'accel-image/options',
-  version: 'accel-image/version',
-} as const;
+export { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION };
 
 /** What the record annotations say. */
 export interface ConversionRecord {

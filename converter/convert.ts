@@ -13,7 +13,7 @@ import { encodeRecord, makeRecord, optionsText } from './annotations.ts';
 import { put } from './compose.ts';
 import type { ConvertEvent } from './events.ts';
 import { type ConvertedImage, convertImage } from './image.ts';
-import { Limiter } from './limiter.ts';
+import { Limiter } from '../base/limiter.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult, OutputTag, TagResult } from './options.ts';
 import { type Selection, selectManifests } from './select.ts';
 import type { Session } from './session.ts';

@@ -15,3 +15,4 @@ export type {
   OutputTag,
   TagResult,
 } from './options.ts';
+export { DEFAULT_ARTIFACT } from './options.ts';

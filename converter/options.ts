@@ -28,6 +28,15 @@ export interface ArtifactOptions {
   readonly maxFiles: number;
 }
 
+/** What the command line uses where nothing else is said. */
+export const DEFAULT_ARTIFACT: ArtifactOptions = {
+  algorithm: 'lz4',
+  blockSize: 4096,
+  span: 1 << 20,
+  oci: false,
+  maxFiles: 1_000_000,
+};
+
 /** A request to convert one image. References are parsed already (oci/reference.ts does that). */
 export interface ConvertRequest {
   /** `host[:port]/repo` or `oci:DIR`. */

@@ -6,6 +6,8 @@ import { describeWith, run } from '../tests/support/tools.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
 import { openLayout } from './layout.ts';
 import { REF_NAME } from './layout-index.ts';
+import { openTarget } from './open.ts';
+import { parseReference } from './reference.ts';
 import { bytesSource, fetchBytes } from './storage.ts';
 
 storageContract('layout', async () => {
@@ -52,6 +54,13 @@ describe('opening', () => {
     await target.tag(descriptor, 'kept');
     await openLayout(directory, { create: true });
     expect(await target.tags()).toEqual(['kept']);
+  });
+
+  test('by reference: tag and digest play no part, and only create makes one', async () => {
+    const reference = parseReference(`oci:${directory}/new:v1`);
+    await rejects(openTarget(reference), 'not-found');
+    expect((await openTarget(reference, { create: true })).name).toBe(`oci:${directory}/new`);
+    expect((await openTarget(reference)).name).toBe(`oci:${directory}/new`);
   });
 
   test.each([

@@ -12,7 +12,15 @@ import { assertDigest, splitDigest, verified } from './digest.ts';
 import { createLayoutFiles, type IndexFile, readIndexFile, tagInIndexFile, tagOf, tagsOf } from './layout-index.ts';
 import { MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
 import { assertTag } from './reference.ts';
-import { assertRange, type BlobSource, fetchBytes, type ReadOptions, type TagLister, type Target } from './storage.ts';
+import {
+  assertRange,
+  type BlobSizer,
+  type BlobSource,
+  fetchBytes,
+  type ReadOptions,
+  type TagLister,
+  type Target,
+} from './storage.ts';
 import { isAbsent, writeAtomically } from './write-atomically.ts';
 
 /** Bytes of a read from disk. */
@@ -35,7 +43,7 @@ export async function openLayout(directory: string, options: LayoutOptions = {})
 }
 
 /** See {@link openLayout}. */
-export class LayoutTarget implements Target, TagLister {
+export class LayoutTarget implements Target, TagLister, BlobSizer {
   readonly name: string;
   readonly directory: string;
 
@@ -106,6 +114,13 @@ export class LayoutTarget implements Target, TagLister {
   async tags(options?: ReadOptions): Promise<readonly string[]> {
     options?.signal?.throwIfAborted();
     return tagsOf(await readIndexFile(this.directory));
+  }
+
+  async blobSize(digest: string, options?: ReadOptions): Promise<number> {
+    options?.signal?.throwIfAborted();
+    const size = await this.#storedSize(digest);
+    if (size === undefined) throw this.#notFound({ digest });
+    return size;
   }
 
   async #resolveTag(index: IndexFile, tag: string): Promise<Descriptor> {

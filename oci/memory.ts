@@ -4,10 +4,18 @@ import type { Descriptor } from './descriptor.ts';
 import { digestOf, verified } from './digest.ts';
 import { bareMediaType } from './media-types.ts';
 import { assertTag } from './reference.ts';
-import { assertRange, type BlobSource, collect, type ReadOptions, type TagLister, type Target } from './storage.ts';
+import {
+  assertRange,
+  type BlobSizer,
+  type BlobSource,
+  collect,
+  type ReadOptions,
+  type TagLister,
+  type Target,
+} from './storage.ts';
 
 /** Holds everything that is pushed until it is garbage. */
-export class MemoryTarget implements Target, TagLister {
+export class MemoryTarget implements Target, TagLister, BlobSizer {
   readonly name: string;
   readonly #blobs = new Map<string, { readonly bytes: Uint8Array; readonly mediaType: string }>();
   readonly #tags = new Map<string, Descriptor>();
@@ -79,6 +87,11 @@ export class MemoryTarget implements Target, TagLister {
     assertTag(tag);
     this.#bytes(descriptor);
     this.#tags.set(tag, descriptor);
+  }
+
+  async blobSize(digest: string, options?: ReadOptions): Promise<number> {
+    options?.signal?.throwIfAborted();
+    return this.#bytes({ digest, mediaType: 'a blob', size: 0 }).length;
   }
 
   async tags(options?: ReadOptions): Promise<readonly string[]> {

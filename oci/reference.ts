@@ -158,11 +158,11 @@ function splitTag(text: string): { readonly directory: string; readonly tag: str
 
 function splitDigestSuffix(text: string, whole: string): { readonly rest: string; readonly digest?: string } {
   const at = text.lastIndexOf('@');
-  if (at < 0) return { rest: text };
   const suffix = text.slice(at + 1);
-  if (/^[a-z0-9+._-]+:[0-9a-zA-Z=_-]+$/.test(suffix)) return { rest: text.slice(0, at), digest: assertDigest(suffix) };
-  if (whole.startsWith('oci:')) return { rest: text };
-  throw invalid(whole, 'a digest behind the @');
+  // A directory may hold an @: there only what begins as a digest is meant to be one.
+  if (at < 0 || (whole.startsWith('oci:') && !/^sha\d+:/.test(suffix))) return { rest: text };
+  if (!suffix.includes(':')) throw invalid(whole, 'a digest behind the @');
+  return { rest: text.slice(0, at), digest: assertDigest(suffix) };
 }
 
 function isHost(text: string): boolean {

@@ -79,6 +79,17 @@ export interface TagLister {
   tags(options?: ReadOptions): Promise<readonly string[]>;
 }
 
+/** Optional power: knows the size of a blob that only its digest is known of. */
+export interface BlobSizer {
+  /** Bytes of the blob as it is stored. Rejects with `not-found`. */
+  blobSize(digest: string, options?: ReadOptions): Promise<number>;
+}
+
+/** Whether a target has the optional power {@link BlobSizer}. */
+export function canSizeBlobs(target: object): target is BlobSizer {
+  return 'blobSize' in target && typeof target.blobSize === 'function';
+}
+
 /** Whether a target has the optional power {@link Mounter}. */
 export function canMount(target: object): target is Mounter {
   return 'mount' in target && typeof target.mount === 'function';

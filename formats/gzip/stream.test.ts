@@ -2,7 +2,7 @@ import { crc32, gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { InflaterTwin } from '../kernels/twins/inflate.ts';
-import { gzipWriters, sampleContent } from './samples.ts';
+import { gzipWriters, sampleContent } from './testing/samples.ts';
 import { GzipStream, type GzipStreamOptions, type GzipSummary } from './stream.ts';
 
 interface Read {

@@ -1,7 +1,7 @@
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { sampleContent, seededRandom } from '../gzip/samples.ts';
+import { sampleContent, seededRandom } from '../gzip/testing/samples.ts';
 import { Inflater } from './inflate.ts';
 import { type InflateMachine, WINDOW_BYTES } from './inflate-machine.ts';
 import { InflaterTwin } from './twins/inflate.ts';

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
-import { noiseContent, sampleContent } from '../gzip/samples.ts';
+import { noiseContent, sampleContent } from '../gzip/testing/samples.ts';
 import { LZ4_MAX_INPUT, Lz4Compressor, lz4BlockBound, lz4DecompressBlock } from './lz4.ts';
 import { Lz4CompressorTwin } from './twins/lz4.ts';
 

@@ -143,11 +143,15 @@ export class LengthRules {
   readonly #blockSize: number;
   readonly #perGroup: number;
   readonly #code: 'zfile-invalid' | 'limit-exceeded';
-  #block = 0;
+  #block: number;
   #inGroup = 0;
 
-  /** `code`: what to throw, `zfile-invalid` for a file that is read and `limit-exceeded` for one that is written. */
-  constructor(blockSize: number, code: 'zfile-invalid' | 'limit-exceeded') {
+  /**
+   * `code`: what to throw, `zfile-invalid` for a file that is read and `limit-exceeded` for one that is written.
+   * `first`: number of the block that comes first, one that begins a group.
+   */
+  constructor(blockSize: number, code: 'zfile-invalid' | 'limit-exceeded', first = 0) {
+    this.#block = first;
     this.#blockSize = blockSize;
     this.#code = code;
     this.#perGroup = GROUP_BYTES / blockSize;

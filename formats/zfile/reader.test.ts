@@ -91,6 +91,23 @@ describe.each(['lz4', 'zstd'] as const)('a %s ZFile', (algorithm) => {
   });
 });
 
+it.each(['lz4', 'zstd'] as const)('a %s block that holds fewer bytes than its place is refused', async (algorithm) => {
+  const content = sample(8192);
+  const compressor = await makeBlockCompressor(algorithm, 4096);
+  const short = {
+    compress(batch: Uint8Array) {
+      // A valid block with a valid checksum, of all but the last byte.
+      const first = compressor.compress(batch.subarray(0, 4095));
+      const second = compressor.compress(batch.subarray(4096));
+      const lengths = Uint32Array.of(...first.lengths, ...second.lengths);
+      return { bytes: Buffer.concat([first.bytes, second.bytes]), lengths };
+    },
+  };
+  const reader = await open(await encodeZFile(content, { algorithm, blockSize: 4096, compressor: short }, 8192));
+  await expect(reader.read(0, 8192)).rejects.toMatchObject({ code: 'zfile-invalid', where: { block: 0 } });
+  expect(await reader.read(4096, 4096)).toEqual(content.subarray(4096));
+});
+
 describe('a ZFile header', () => {
   const header = {
     flags: FLAG_HEADER | FLAG_DATA_FILE | FLAG_DIGEST,

@@ -4,12 +4,12 @@ import { viewOf } from '../bytes/struct.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { lz4DecompressBlock } from '../kernels/lz4.ts';
 import { zstdDecompressBlock } from '../zstd/block.ts';
+import { BlockOffsets } from './block-offsets.ts';
 import {
   BLOCK_CHECKSUM_SIZE,
   decodeZFileHeader,
   FLAG_OVERWRITTEN,
   INDEX_ENTRY_SIZE,
-  LengthRules,
   ZFILE_SPACE,
   type ZFileAlgorithm,
   type ZFileHeader,
@@ -24,10 +24,17 @@ export interface ByteRange {
   readonly length: number;
 }
 
-/** Index bytes read at a time. */
-const INDEX_PIECE = 1 << 20;
 /** Compressed bytes read at a time; a single block is shorter. */
 const READ_PIECE = 1 << 20;
+
+/** How a ZFile is opened. */
+export interface ZFileOpenOptions {
+  /**
+   * `whole` (the default) reads and checks the index before anything else. `needed` reads the parts of it that are
+   * asked for: then every use of a block's place needs {@link ZFileReader.locate} first.
+   */
+  readonly index?: 'whole' | 'needed';
+}
 
 /** An open ZFile. Holds the index (8 bytes a block), no data. */
 export class ZFileReader {
@@ -37,10 +44,9 @@ export class ZFileReader {
   readonly blockSize: number;
   readonly algorithm: ZFileAlgorithm;
   readonly #read: ReadAt;
-  /** Where each block begins in the ZFile, and behind the last one where the index does. */
-  readonly #offsets: Float64Array;
+  readonly #offsets: BlockOffsets;
 
-  private constructor(read: ReadAt, header: ZFileHeader, offsets: Float64Array) {
+  private constructor(read: ReadAt, header: ZFileHeader, offsets: BlockOffsets) {
     this.size = header.originalFileSize;
     this.blockSize = header.blockSize;
     this.algorithm = header.algorithm;
@@ -52,7 +58,7 @@ export class ZFileReader {
    * Opens the ZFile of `size` bytes that `read` answers: checks header, trailer and index, each against its checksum
    * and against the others. Throws `zfile-invalid`.
    */
-  static async open(read: ReadAt, size: number): Promise<ZFileReader> {
+  static async open(read: ReadAt, size: number, options: ZFileOpenOptions = {}): Promise<ZFileReader> {
     if (size < 2 * ZFILE_SPACE) throw invalid('the ZFile is too short', { fileSize: size }, 2 * ZFILE_SPACE, size);
     const exact = exactly(read);
     const header = decodeZFileHeader(await exact(0, ZFILE_SPACE), 'header');
@@ -60,39 +66,54 @@ export class ZFileReader {
     const trailer = decodeZFileHeader(trailerSpace, 'trailer');
     if ((header.flags & FLAG_OVERWRITTEN) !== 0) sameFields(header, trailer);
     checkPlaces(trailer, size);
-    return new ZFileReader(exact, trailer, await readOffsets(exact, trailer));
+    const offsets = new BlockOffsets(exact, trailer);
+    if (options.index !== 'needed') await offsets.locate(0, offsets.count);
+    return new ZFileReader(exact, trailer, offsets);
   }
 
   /** Number of blocks. */
   get blockCount(): number {
-    return this.#offsets.length - 1;
+    return this.#offsets.count;
+  }
+
+  /** Makes the places of the blocks `first` to `last` (exclusive) known. Throws `zfile-invalid`. */
+  locate(first: number, last: number): Promise<void> {
+    return this.#offsets.locate(first, last);
+  }
+
+  /** The block up to which (exclusive) all places from block `i` on are known without another read. */
+  locatedFrom(i: number): number {
+    return this.#offsets.knownFrom(i);
   }
 
   /** Where compressed block `i` lies in the ZFile, its checksum included. */
   blockRange(i: number): ByteRange {
     if (!(Number.isInteger(i) && i >= 0 && i < this.blockCount))
       throw new AccelError('usage', 'no such block in the ZFile', { expected: `below ${this.blockCount}`, found: i });
-    const offset = this.#offsets[i]!;
-    return { offset, length: this.#offsets[i + 1]! - offset };
+    const offset = this.#offsets.at(i);
+    return { offset, length: this.#offsets.at(i + 1) - offset };
   }
 
   /** Where the compressed blocks lie that `length` bytes from `offset` on need. */
   compressedRange(offset: number, length: number): ByteRange {
     const [first, last] = this.#blocksOf(offset, length);
-    const start = this.#offsets[first]!;
-    return { offset: start, length: this.#offsets[last]! - start };
+    const start = this.#offsets.at(first);
+    return { offset: start, length: this.#offsets.at(last) - start };
   }
 
   /** Exactly `length` decompressed bytes from `offset` on. Throws `zfile-invalid`, and `usage` past the end. */
   async read(offset: number, length: number): Promise<Uint8Array> {
     const out = new Uint8Array(length);
     const [first, last] = this.#blocksOf(offset, length);
+    await this.#offsets.locate(first, last);
     for (let from = first; from < last; ) {
       const to = this.#pieceEnd(from, last);
-      const start = this.#offsets[from]!;
-      const compressed = await this.#read(start, this.#offsets[to]! - start);
-      for (let i = from; i < to; i++)
-        this.#copyBlock(i, compressed.subarray(this.#offsets[i]! - start, this.#offsets[i + 1]! - start), offset, out);
+      const start = this.#offsets.at(from);
+      const compressed = await this.#read(start, this.#offsets.at(to) - start);
+      for (let i = from; i < to; i++) {
+        const block = compressed.subarray(this.#offsets.at(i) - start, this.#offsets.at(i + 1) - start);
+        this.#copyBlock(i, block, offset, out);
+      }
       from = to;
     }
     return out;
@@ -119,7 +140,7 @@ export class ZFileReader {
   }
 
   #decompress(i: number, compressed: Uint8Array, target: Uint8Array): void {
-    const where = { block: i, offset: this.#offsets[i]! };
+    const where = { block: i, offset: this.#offsets.at(i) };
     const end = compressed.length - BLOCK_CHECKSUM_SIZE;
     const block = compressed.subarray(0, end);
     const stored = viewOf(compressed).getUint32(end, true);
@@ -150,7 +171,7 @@ export class ZFileReader {
   /** As many blocks from `from` on as fit a piece, at least one. */
   #pieceEnd(from: number, last: number): number {
     let to = from + 1;
-    while (to < last && this.#offsets[to + 1]! - this.#offsets[from]! <= READ_PIECE) to++;
+    while (to < last && this.#offsets.at(to + 1) - this.#offsets.at(from) <= READ_PIECE) to++;
     return to;
   }
 }
@@ -169,31 +190,6 @@ function checkPlaces(header: ZFileHeader, size: number): void {
   const wanted = size - ZFILE_SPACE - indexSize * INDEX_ENTRY_SIZE;
   if (indexOffset !== wanted || indexOffset < ZFILE_SPACE)
     throw invalid('the ZFile index does not lie between blocks and trailer', where, wanted, indexOffset);
-}
-
-async function readOffsets(read: ReadAt, header: ZFileHeader): Promise<Float64Array> {
-  const { indexOffset, indexSize, indexCrc, blockSize } = header;
-  const offsets = new Float64Array(indexSize + 1);
-  const rules = new LengthRules(blockSize, 'zfile-invalid');
-  let at = ZFILE_SPACE;
-  let crc = 0;
-  offsets[0] = at;
-  const bytes = indexSize * INDEX_ENTRY_SIZE;
-  for (let from = 0; from < bytes; from += INDEX_PIECE) {
-    const piece = await read(indexOffset + from, Math.min(INDEX_PIECE, bytes - from));
-    crc = crc32c(piece, crc);
-    const view = viewOf(piece);
-    const first = from / INDEX_ENTRY_SIZE;
-    for (let i = 0; i < piece.length / INDEX_ENTRY_SIZE; i++) {
-      const length = view.getUint32(i * INDEX_ENTRY_SIZE, true);
-      rules.next(length);
-      at += length;
-      offsets[first + i + 1] = at;
-    }
-  }
-  if (crc !== indexCrc) throw invalid('the ZFile index does not match its checksum', {}, hex32(indexCrc), hex32(crc));
-  if (at !== indexOffset) throw invalid('the blocks of the ZFile do not end at its index', {}, indexOffset, at);
-  return offsets;
 }
 
 /** Holds `read` to its contract, so that a short answer is never taken for data. */

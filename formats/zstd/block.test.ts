@@ -34,6 +34,11 @@ describe('a zstd block', () => {
     expect(() => zstdDecompressBlock(Buffer.concat([frame, frame]), target)).toThrow(refused);
     expect(() => zstdDecompressBlock(Buffer.concat([frame, Buffer.alloc(1)]), target)).toThrow(refused);
     expect(() => zstdDecompressBlock(Buffer.alloc(20), target)).toThrow(refused);
+    const skippable = Buffer.from('502a4d1800000000', 'hex');
+    expect(() => zstdDecompressBlock(Buffer.concat([frame, skippable]), target)).toThrow(refused);
+    const empty = compress(new Uint8Array(0));
+    expect(zstdDecompressBlock(empty, new Uint8Array(0))).toBe(0);
+    expect(() => zstdDecompressBlock(Buffer.concat([empty, empty]), new Uint8Array(0))).toThrow(refused);
     const unsized = execFileSync('zstd', ['-qc', '--no-content-size'], { input: content });
     expect(() => zstdDecompressBlock(unsized, target)).toThrow(refused);
   });

@@ -1,6 +1,6 @@
 /** Single zstd blocks of a ZFile: each is a whole frame that says how much it holds. */
 import { Zstd } from '@hpcc-js/wasm-zstd';
-import { decompress } from 'fzstd';
+import { Decompress } from 'fzstd';
 import { AccelError } from '../../base/error.ts';
 import { FrameWalker } from './frames.ts';
 import { nativeZstd } from './native.ts';
@@ -26,34 +26,40 @@ export async function loadZstdCompressor(level = DEFAULT_ZSTD_LEVEL): Promise<(b
 export function zstdDecompressBlock(source: Uint8Array, target: Uint8Array): number {
   const walker = new FrameWalker();
   let frames = 0;
+  let bytes = 0;
   for (const unit of walker.push(source)) {
-    if (unit.kind === 'header') {
-      frames++;
-      const { contentSize } = unit.header;
-      if (contentSize === undefined || contentSize > target.length)
-        throw invalid(
-          'a zstd block does not hold what it should',
-          `at most ${target.length} bytes`,
-          contentSize ?? 'unknown',
-        );
-    }
+    bytes += unit.bytes.length;
+    if (unit.kind === 'block') continue;
+    frames++;
+    const found = unit.header.contentSize;
+    if (found === undefined || found > target.length)
+      throw invalid('a zstd block holds other than it should', `at most ${target.length} bytes`, found ?? 'unknown');
   }
   walker.finish();
-  if (frames !== 1) throw invalid('a zstd block is not one frame', 1, frames);
+  if (frames !== 1 || bytes !== source.length) throw invalid('a zstd block is not one frame alone', 1, frames);
   return decode(source, target);
 }
 
 function decode(source: Uint8Array, target: Uint8Array): number {
   try {
-    const out =
-      nativeZstd === undefined
-        ? decompress(source, new Uint8Array(target.length))
-        : nativeZstd.zstdDecompressSync(source, { maxOutputLength: Math.max(1, target.length) });
+    if (nativeZstd === undefined) return decodePlain(source, target);
+    const out = nativeZstd.zstdDecompressSync(source, { maxOutputLength: Math.max(1, target.length) });
     target.set(out);
     return out.length;
   } catch (cause) {
     throw new AccelError('zstd-invalid', 'a zstd block is damaged', { cause });
   }
+}
+
+/** By fzstd's stream: its call for whole frames believes what a header says of the content's size. */
+function decodePlain(source: Uint8Array, target: Uint8Array): number {
+  let written = 0;
+  const decoder = new Decompress((bytes) => {
+    target.set(bytes, written);
+    written += bytes.length;
+  });
+  decoder.push(source, true);
+  return written;
 }
 
 function invalid(message: string, expected: string | number, found: string | number): AccelError {

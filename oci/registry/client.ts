@@ -7,6 +7,7 @@ import { bareMediaType, DOCKER, DOCKER_SCHEMA1, isManifestContent, OCI } from '.
 import { assertRepositoryName, assertTag, formatReference, type RegistryReference } from '../reference.ts';
 import {
   assertRange,
+  type BlobSizer,
   type BlobSource,
   bytesSource,
   collect,
@@ -33,7 +34,7 @@ export async function openRegistry(
 }
 
 /** See {@link openRegistry}. */
-export class RegistryTarget implements Target, Mounter {
+export class RegistryTarget implements Target, Mounter, BlobSizer {
   readonly name: string;
   readonly #connection: Connection;
 
@@ -111,6 +112,19 @@ export class RegistryTarget implements Target, Mounter {
   async mount(descriptor: Descriptor, fromRepository: string, options?: ReadOptions): Promise<boolean> {
     assertRepositoryName(fromRepository);
     return mountBlob(this.#connection, descriptor, fromRepository, options);
+  }
+
+  async blobSize(digest: string, options?: ReadOptions): Promise<number> {
+    const blob = this.#get({ mediaType: 'application/octet-stream', digest, size: 0 });
+    const response = await this.#connection.exchange({ ...blob, method: 'HEAD', signal: options?.signal });
+    await response.discard();
+    const size = Number(response.header('content-length') ?? Number.NaN);
+    if (Number.isSafeInteger(size) && size >= 0) return size;
+    throw new AccelError('registry-error', 'the registry does not say how large the blob is', {
+      where: { target: this.name, digest },
+      expected: 'a Content-Length',
+      found: response.header('content-length') ?? 'none',
+    });
   }
 
   async close(): Promise<void> {

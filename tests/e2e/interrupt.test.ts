@@ -11,7 +11,7 @@ import { withTempDirectory } from '../support/tools.ts';
 test.each(['SIGINT', 'SIGTERM'] as const)('%s in the middle of a layer', async (signal) => {
   await requireBuild();
   await withTempDirectory(async (directory) => {
-    const layout = await makeLayer(directory, 0.1);
+    const layout = await makeLayer(directory, 0.03);
     const index = await readFile(join(layout, 'index.json'), 'utf8');
     const scratch = join(directory, 'scratch');
     const args = ['convert', '-r', `oci:${layout}`, '-i', 'latest', '-o', 'obd', '-d', scratch];

@@ -11,7 +11,7 @@ import { createGunzip } from 'node:zlib';
 import { readLsmtIndex } from '../../formats/lsmt/reader.ts';
 import { COMMIT_TAR_HEAD_SIZE, parseCommitTarHead } from '../../formats/zfile/commit-tar.ts';
 import { ZFileReader } from '../../formats/zfile/reader.ts';
-import { blobPath, type LayoutManifest } from './oci-layout.ts';
+import { blobPath, type LayoutDescriptor, type LayoutManifest } from './oci-layout.ts';
 import { run, withTempDirectory } from './tools.ts';
 
 const ANNOTATION = 'containerd.io/snapshot/overlaybd/';
@@ -19,47 +19,53 @@ const PIECE = 4 << 20;
 
 type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
 
-/** The device of the first `upto` layers (all by default) as a sparse file at `target`; answers its size in bytes. */
-export async function assembleDevice(
-  layout: string,
-  manifest: LayoutManifest,
-  target: string,
-  upto = manifest.layers.length,
-): Promise<number> {
-  const output = await open(target, 'w');
+/** The device of an image's layers as a sparse file at `target`; answers its size in bytes. */
+export async function assembleDevice(layout: string, manifest: LayoutManifest, target: string): Promise<number> {
+  let size = 0;
+  for (const layer of manifest.layers) size = await addLayer(layout, layer, target);
+  return size;
+}
+
+/**
+ * Puts one more layer on the device at `target`, which is made if it does not stand; answers the size in bytes. Throws
+ * when the layer's virtual size is not that of the device.
+ */
+export async function addLayer(layout: string, layer: LayoutDescriptor, target: string): Promise<number> {
+  const output = await open(target, 'a+').then(async (handle) => {
+    await handle.close();
+    return open(target, 'r+');
+  });
   try {
-    let size = 0;
-    for (const layer of manifest.layers.slice(0, upto)) {
-      if (layer.annotations?.[`${ANNOTATION}acceleration-layer`] === 'yes') continue;
-      const source = layer.annotations?.[`${ANNOTATION}turbo-oci/target-digest`];
-      const virtualSize =
-        source === undefined
-          ? await addFullLayer(blobPath(layout, layer.digest), output)
-          : await addIndexLayer(blobPath(layout, layer.digest), blobPath(layout, source), output);
-      if (size !== 0 && virtualSize !== size) throw new Error(`the layers differ in size: ${size}, ${virtualSize}`);
-      size = virtualSize;
-    }
-    await output.truncate(size);
-    return size;
+    const { size } = await output.stat();
+    if (layer.annotations?.[`${ANNOTATION}acceleration-layer`] === 'yes') return size;
+    const source = layer.annotations?.[`${ANNOTATION}turbo-oci/target-digest`];
+    const blob = blobPath(layout, layer.digest);
+    const virtualSize =
+      source === undefined
+        ? await addFullLayer(blob, output, size === 0)
+        : await addIndexLayer(blob, blobPath(layout, source), output, size === 0);
+    if (size !== 0 && virtualSize !== size) throw new Error(`the layers differ in size: ${size}, ${virtualSize}`);
+    await output.truncate(virtualSize);
+    return virtualSize;
   } finally {
     await output.close();
   }
 }
 
-async function addFullLayer(blob: string, output: FileHandle): Promise<number> {
+async function addFullLayer(blob: string, output: FileHandle, fresh: boolean): Promise<number> {
   return withFile(blob, async (read) => {
     const { zfileOffset, zfileSize } = parseCommitTarHead(await read(0, COMMIT_TAR_HEAD_SIZE));
     const zfile = await ZFileReader.open((offset, length) => read(zfileOffset + offset, length), zfileSize);
-    return addLsmt(zfile, undefined, output);
+    return addLsmt(zfile, undefined, output, fresh);
   });
 }
 
-async function addIndexLayer(blob: string, source: string, output: FileHandle): Promise<number> {
+async function addIndexLayer(blob: string, source: string, output: FileHandle, fresh: boolean): Promise<number> {
   return withTempDirectory(async (directory) => {
     await run('tar', ['-xzf', blob, '-C', directory]);
     const tar = await plainTar(source, join(directory, 'source.tar'));
     return withFile(join(directory, 'ext4.fs.meta'), (read, size) =>
-      withFile(tar, async (readTar) => addLsmt(await ZFileReader.open(read, size), readTar, output)),
+      withFile(tar, async (readTar) => addLsmt(await ZFileReader.open(read, size), readTar, output, fresh)),
     );
   });
 }
@@ -72,10 +78,17 @@ async function plainTar(blob: string, target: string): Promise<string> {
   return target;
 }
 
-async function addLsmt(zfile: ZFileReader, readTar: ReadAt | undefined, output: FileHandle): Promise<number> {
+/** On a `fresh` device zeros are there already and need no writing: the file stays sparse. */
+async function addLsmt(
+  zfile: ZFileReader,
+  readTar: ReadAt | undefined,
+  output: FileHandle,
+  fresh: boolean,
+): Promise<number> {
   const index = await readLsmtIndex((offset, length) => zfile.read(offset, length), zfile.size);
   for (let i = 0; i < index.count; i++) {
     const segment = index.segment(i);
+    if (segment.zeroed && fresh) continue;
     for (let at = 0; at < segment.length; at += PIECE) {
       const length = Math.min(PIECE, segment.length - at);
       await output.write(await content(segment, at, length), 0, length, segment.offset + at);

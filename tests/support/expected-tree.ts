@@ -12,10 +12,30 @@ export type LayerInput = string | Uint8Array;
 
 /** The tree of the layers, lowest first, by Python's tar reader and the rules of flatten_layers.py. */
 export async function expectedTree(layers: readonly LayerInput[]): Promise<TreeEntry[]> {
+  return parseTree(await flatten(layers, []));
+}
+
+/** The trees of the first layer, the first two, and so on to all of them; each layer is read once. */
+export async function expectedTrees(layers: readonly LayerInput[]): Promise<TreeEntry[][]> {
+  const output = await flatten(layers, ['--prefixes']);
+  return layers.map((_, index) => {
+    const start = index === 0 ? 0 : nthEmptyLine(output, index);
+    return parseTree(output.subarray(start, nthEmptyLine(output, index + 1)));
+  });
+}
+
+/** Byte behind the nth empty line, counted from 1. */
+function nthEmptyLine(output: Buffer, n: number): number {
+  let at = 0;
+  for (let i = 0; i < n; i++) at = output.indexOf('\n\n', at) + 2;
+  return at;
+}
+
+async function flatten(layers: readonly LayerInput[], flags: readonly string[]): Promise<Buffer> {
   return withTempDirectory(async (directory) => {
     const files = await asFiles(directory, layers);
-    const { stdout } = await run('python3', [join(import.meta.dirname, 'flatten_layers.py'), ...files]);
-    return parseTree(stdout);
+    const { stdout } = await run('python3', [join(import.meta.dirname, 'flatten_layers.py'), ...flags, ...files]);
+    return stdout;
   });
 }
 

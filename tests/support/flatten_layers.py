@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What the layers of an image say its root file system is, worked out in memory with Python's own tar reader.
-usage: flatten_layers.py LAYER...        each a tar, plain, gzip or zstd, lowest first
+usage: flatten_layers.py [--prefixes] LAYER...        each a tar, plain, gzip or zstd, lowest first
+With --prefixes it prints the tree after every layer, each followed by an empty line; else the last one alone.
 
 Rules (OCI image-spec, layer.md): whiteouts take away what lower layers put and nothing else, so all of a layer's are
 applied before its entries; a missing parent is 0755 root at time 0; parents that are symlinks are followed inside the
@@ -162,13 +163,7 @@ def apply_entry(root, member, content):
         node.more['device'] = (member.devmajor, member.devminor)
 
 
-def main(layers):
-    root = Node('directory')
-    for layer in layers:
-        entries = list(members(layer))
-        apply_whiteouts(root, entries)
-        for member, content in entries:
-            apply_entry(root, member, content)
+def print_tree(root):
     links, listing, pending = {}, [], [(b'/', root)]
     while pending:
         path, node = pending.pop()
@@ -181,6 +176,20 @@ def main(layers):
         if node.kind == 'directory':
             count = 2 + sum(child.kind == 'directory' for child in node.children.values())
         emit(path, node.kind, node.mode, node.uid, node.gid, node.mtime, count, id(node), node.xattrs, **node.more)
+
+
+def main(arguments):
+    prefixes = arguments[:1] == ['--prefixes']
+    layers = arguments[1:] if prefixes else arguments
+    root = Node('directory')
+    for number, layer in enumerate(layers, 1):
+        entries = list(members(layer))
+        apply_whiteouts(root, entries)
+        for member, content in entries:
+            apply_entry(root, member, content)
+        if prefixes or number == len(layers):
+            print_tree(root)
+            print()
 
 
 main(sys.argv[1:])

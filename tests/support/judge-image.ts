@@ -1,12 +1,11 @@
 /** The whole judgement of a converted image: every layer prefix is sound ext4 and shows the tree that its layers say. */
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assembleDevice } from './assemble.ts';
-import { expectedTree, type LayerInput } from './expected-tree.ts';
+import { addLayer } from './assemble.ts';
+import { expectedTrees, type LayerInput } from './expected-tree.ts';
 import { e2fsck, MountRefused, pathsWithMixedTimes, readTree, type TreeReader } from './ext4-judge.ts';
 import type { LayoutManifest } from './oci-layout.ts';
 import { isRoot, run, withTempDirectory } from './tools.ts';
-import { diffTrees } from './tree.ts';
+import { diffTrees, type TreeEntry } from './tree.ts';
 
 /** Tools that {@link judgeImage} needs. */
 export const JUDGE_TOOLS: readonly string[] = ['e2fsck', 'debugfs', 'python3', 'mount'];
@@ -34,31 +33,28 @@ export async function judgeImage(
   }
   return withTempDirectory(async (directory) => {
     const device = join(directory, 'device');
-    let judgement: Judgement | undefined;
-    for (let upto = 1; upto <= sources.length; upto++) {
-      await rm(device, { force: true });
-      await assembleDevice(layout, manifest, device, upto);
-      judgement = await judgePrefix(device, sources.slice(0, upto));
+    const trees = await expectedTrees(sources);
+    let reader: TreeReader = 'kernel';
+    for (const [index, layer] of manifest.layers.entries()) {
+      await addLayer(layout, layer, device);
+      reader = await judgePrefix(device, trees[index]!, index + 1);
     }
-    if (judgement === undefined) throw new Error('an image without layers cannot be judged');
     await judgeWriting(device, join(directory, 'written'));
-    return judgement;
+    return { prefixes: trees.length, paths: trees.at(-1)?.length ?? 0, reader };
   });
 }
 
-async function judgePrefix(device: string, sources: readonly LayerInput[]): Promise<Judgement> {
-  const prefix = sources.length;
+async function judgePrefix(device: string, expected: readonly TreeEntry[], prefix: number): Promise<TreeReader> {
   await e2fsck(device).catch((cause: Error) => {
     throw new Error(`e2fsck on layers 1 to ${prefix}: ${cause.message}`, { cause });
   });
-  const expected = await expectedTree(sources);
   const keepLostAndFound = expected.some((entry) => entry.path === '/lost+found');
   const { entries, reader } = await readTree(device, { keepLostAndFound });
   const differences = diffTrees(expected, entries);
   if (differences.length > 0) throw new Error(`the tree of layers 1 to ${prefix} differs:\n${differences.join('\n')}`);
   const mixed = pathsWithMixedTimes(entries);
   if (mixed.length > 0) throw new Error(`atime, ctime and mtime differ in layers 1 to ${prefix}: ${mixed.join(' ')}`);
-  return { prefixes: prefix, paths: expected.length, reader };
+  return reader;
 }
 
 /** A container's upper directory may live on the device: it must take writes and stay sound. */

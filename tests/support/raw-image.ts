@@ -42,7 +42,9 @@ export class RawImage implements FileDataSink {
     this.#runs = [];
     const warnings: string[] = [];
     this.image.beginLayer();
-    const parser = new TarParser(new TarApplier(this.image, this, (message, path) => warnings.push(`${path}: ${message}`)));
+    const parser = new TarParser(
+      new TarApplier(this.image, this, (message, path) => warnings.push(`${path}: ${message}`)),
+    );
     for (const chunk of chunks) parser.push(chunk);
     parser.end();
     const metadata: number[] = [];

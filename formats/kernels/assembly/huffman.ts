@@ -10,17 +10,26 @@
  * The low six bits of an entry, and of the entry shifted by eight, are shift counts as they stand.
  */
 
+/** An entry is a literal byte. */
 export const LITERAL: u32 = 0x80000000;
+/** An entry is neither literal, length nor distance. */
 export const EXCEPTIONAL: u32 = 0x8000;
+/** An exceptional entry goes on in a subtable. */
 export const SUBTABLE: u32 = 0x4000;
+/** An exceptional entry ends the block. */
 export const END_OF_BLOCK: u32 = 0x2000;
 
-/** Literal/length codes: at most 2342 entries for 11 bits and 288 symbols; distances: 402 for 8 bits and 32. */
+/** Literal/length codes: at most 2342 entries for 288 symbols. */
 export const LITERAL_TABLE: usize = 0x1000;
+/** Bits that look {@link LITERAL_TABLE} up. */
 export const LITERAL_BITS: u32 = 11;
+/** Distance codes: at most 402 entries for 32 symbols. */
 export const DISTANCE_TABLE: usize = 0x4000;
+/** Bits that look {@link DISTANCE_TABLE} up. */
 export const DISTANCE_BITS: u32 = 8;
+/** The code of the code lengths: 128 entries, no subtables. */
 export const PRECODE_TABLE: usize = 0x4800;
+/** Bits that look {@link PRECODE_TABLE} up. */
 export const PRECODE_BITS: u32 = 7;
 /** Code lengths, a byte each: literal/length symbols, then distance symbols. */
 export const LENGTHS: usize = 0x5000;
@@ -29,10 +38,12 @@ const SORTED: usize = 0x5400; // symbols by code length, 16 bits each
 const COUNTS: usize = 0x5800; // codes of each length, 32 bits each
 const PLACES: usize = 0x5880; // next place in SORTED for each length, 32 bits each
 
-// What a symbol's entry is before its code length is added.
-export const LITERAL_SYMBOLS: usize = 0x5900; // 288 words, to 0x5d80
-export const DISTANCE_SYMBOLS: usize = 0x5d80; // 32 words, to 0x5e00
-export const PRECODE_SYMBOLS: usize = 0x5e00; // 19 words, to 0x5e4c
+/** What a literal/length symbol's entry is before its code length is added: 288 words, to 0x5d80. */
+export const LITERAL_SYMBOLS: usize = 0x5900;
+/** The same of distance symbols: 32 words, to 0x5e00. */
+export const DISTANCE_SYMBOLS: usize = 0x5d80;
+/** The same of the symbols of the precode: 19 words, to 0x5e4c. */
+export const PRECODE_SYMBOLS: usize = 0x5e00;
 
 const MAX_BITS: u32 = 15;
 

@@ -4,7 +4,7 @@
  * The match finder takes the same decisions as liblz4 1.9.4's LZ4_compress_default on inputs below 64 KiB + 11 (16-bit
  * positions, 2^13 slots, acceleration 1), so the blocks are the same bytes: ZFiles can equal the reference's.
  */
-import { crc32c, makeCrcTables } from './crc32c';
+import { crc32c, makeCrcTables } from './crc32c.ts';
 
 // Memory, fixed: the TypeScript side caches views on these (formats/kernels/lz4.ts).
 const HASH_TABLE: usize = 0x8000; // 2^13 positions of 16 bits
@@ -32,10 +32,12 @@ makeCrcTables();
 export function inputAddress(): usize {
   return INPUT;
 }
+
 /** Where the blocks are after {@link compress}. */
 export function outputAddress(): usize {
   return OUTPUT;
 }
+
 /** Where the lengths are after {@link compress}. */
 export function lengthsAddress(): usize {
   return LENGTHS;

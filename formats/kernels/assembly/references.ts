@@ -11,6 +11,7 @@ const WINDOW: usize = 32768;
 let first: usize = 0; // address of the watched position of slot 0; 0: out of reach
 let second: usize = 0;
 
+/** Where the log of a slot is. */
 export function referencesAddress(slot: u32): usize {
   return REFERENCES + (slot as usize) * SLOT_BYTES;
 }

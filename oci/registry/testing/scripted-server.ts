@@ -17,6 +17,8 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string;
   readonly cut?: boolean;
+  /** Sends the body in chunks, without announcing its length. */
+  readonly chunked?: boolean;
   /** Destroys the socket without any answer. */
   readonly reset?: boolean;
   /** Never answers. */
@@ -77,7 +79,8 @@ function reply(answer: Answer, request: SeenRequest, response: ServerResponse): 
     return;
   }
   const body = Buffer.from(answer.body ?? '');
-  response.writeHead(answer.status ?? 200, { 'content-length': String(body.length), ...answer.headers });
+  const length = answer.chunked ? {} : { 'content-length': String(body.length) };
+  response.writeHead(answer.status ?? 200, { ...length, ...answer.headers });
   if (request.method === 'HEAD') response.end();
   else if (answer.cut) response.write(body, () => response.socket?.destroy());
   else response.end(body);

@@ -1,0 +1,326 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AccelError } from '../base/error.ts';
+import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
+import { TarBuilder } from '../fixtures/tar-builder.ts';
+import { openLayout } from '../oci/layout.ts';
+import { parseConfig, parseIndex, parseManifest } from '../oci/manifest.ts';
+import { fetchBytes, type Target } from '../oci/storage.ts';
+import { BOTH, CountingTarget, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';
+import { LAYER_ANNOTATION, RECORD_ANNOTATION } from './annotations.ts';
+import { convertWithin } from './convert.ts';
+import type { ConvertEvent } from './events.ts';
+import type { ConvertRequest } from './options.ts';
+
+let layout: TestLayout;
+let target: CountingTarget;
+
+async function use(layers: readonly LayerSpec[], options = {}): Promise<void> {
+  await layout?.remove();
+  layout = await testLayout(layers, options);
+  target = new CountingTarget(layout.target);
+}
+
+async function manifestOf(from: Target, tag: string) {
+  const descriptor = await from.resolve(tag);
+  return parseManifest(await fetchBytes(from, descriptor, 1 << 22), descriptor);
+}
+
+async function failure(run: Promise<unknown>): Promise<AccelError> {
+  const error = await run.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(AccelError);
+  return error as AccelError;
+}
+
+beforeEach(() => use([{ tar: smallTar(1) }, { tar: smallTar(2), compression: 'none' }, { tar: smallTar(3) }]));
+afterEach(() => layout.remove());
+
+describe('both tags', () => {
+  it('come out of one pass: every source layer is fetched once', async () => {
+    const source = await manifestOf(layout.target, 'base');
+    await convertWithin(target, request());
+    for (const layer of source.layers)
+      expect(target.fetched.filter((digest) => digest === layer.digest)).toHaveLength(1);
+    expect(target.tagged).toEqual(['base_accelerated', 'base_containerd_accelerated']);
+  });
+
+  it('hold full layers, and index-only layers over the source', async () => {
+    const result = await convertWithin(target, request());
+    expect(result.tags.map((tag) => tag.manifests[0]?.layers.map((layer) => layer.kind))).toEqual([
+      ['full', 'full', 'full'],
+      ['index-only', 'index-only', 'index-only'],
+    ]);
+    const source = await manifestOf(target, 'base');
+    const index = await manifestOf(target, 'base_containerd_accelerated');
+    expect(index.layers.map((layer) => layer.annotations?.[LAYER_ANNOTATION.targetDigest])).toEqual(
+      source.layers.map((layer) => layer.digest),
+    );
+    expect(index.layers.map((layer) => layer.annotations?.[LAYER_ANNOTATION.targetMediaType])).toEqual(
+      source.layers.map((layer) => layer.mediaType),
+    );
+    for (const layer of index.layers) {
+      expect(layer.annotations?.[LAYER_ANNOTATION.version]).toBe('0.1.0-turbo.ociv1');
+      expect(layer.annotations?.[LAYER_ANNOTATION.blobDigest]).toBe(layer.digest);
+      expect(layer.annotations?.[LAYER_ANNOTATION.blobSize]).toBe(String(layer.size));
+    }
+  });
+
+  it('keep config and history but for the diff_ids, which are those of the new layers', async () => {
+    await convertWithin(target, request());
+    const source = await manifestOf(target, 'base');
+    const full = await manifestOf(target, 'base_accelerated');
+    const before = parseConfig(await fetchBytes(target, source.config, 1 << 20), source.config);
+    const after = parseConfig(await fetchBytes(target, full.config, 1 << 20), full.config);
+    expect({ ...after, rootfs: undefined }).toEqual({ ...before, rootfs: undefined });
+    expect(after.rootfs.diff_ids).toEqual(full.layers.map((layer) => layer.digest));
+  });
+
+  it('are the same bytes whatever the number of threads and the concurrency', async () => {
+    const digests: string[][] = [];
+    for (const [workers, concurrency] of [
+      [0, 1],
+      [1, 4],
+      [3, 2],
+    ] as const) {
+      await use([{ tar: smallTar(1) }, { tar: smallTar(2), compression: 'none' }, { tar: smallTar(3) }]);
+      const result = await convertWithin(target, request({ workers, concurrency }));
+      digests.push(result.tags.map((tag) => tag.digest));
+    }
+    expect(digests[1]).toEqual(digests[0]);
+    expect(digests[2]).toEqual(digests[0]);
+  });
+
+  it('keep a layer full that cannot be indexed, and say why', async () => {
+    await use([
+      { tar: smallTar(1) },
+      { tar: smallTar(2), compression: 'zstd' },
+      { tar: smallTar(3), compression: 'gzip-members' },
+      { tar: smallTar(4) },
+    ]);
+    const result = await convertWithin(target, request());
+    expect(result.tags[1]?.manifests[0]?.layers.map((layer) => layer.kind)).toEqual([
+      'index-only',
+      'full',
+      'full',
+      'index-only',
+    ]);
+    expect(result.warnings).toEqual([
+      expect.stringContaining(
+        'layer 2 of 4: the layer stays full in the containerd image: the layer cannot be indexed: zstd',
+      ),
+      expect.stringMatching(/layer 3 of 4: .*gzip of [2-9] members/),
+    ]);
+  });
+
+  it('name one full image when the bottom layer cannot be indexed', async () => {
+    await use([{ tar: smallTar(1), compression: 'zstd' }, { tar: smallTar(2) }]);
+    const result = await convertWithin(target, request());
+    expect(result.tags[1]?.digest).toBe(result.tags[0]?.digest);
+    expect(result.tags[1]?.manifests[0]?.layers.map((layer) => layer.kind)).toEqual(['full', 'full']);
+    // And a second run takes the full image under the containerd tag for what it is.
+    const again = await convertWithin(target, request());
+    expect(again.tags.map((tag) => tag.upToDate)).toEqual([true, true]);
+  });
+
+  it('keep a tar full that ends inside of a sector: its last file could not be mapped', async () => {
+    const whole = new TarBuilder().file('a', 'x'.repeat(1000)).build({ end: false });
+    await use([{ tar: smallTar(1) }, { tar: whole.subarray(0, 512 + 1000), compression: 'none' }]);
+    const result = await convertWithin(target, request());
+    expect(result.tags[1]?.manifests[0]?.layers.map((layer) => layer.kind)).toEqual(['index-only', 'full']);
+  });
+});
+
+describe('index-only', () => {
+  const indexOnly: Partial<ConvertRequest> = { outputs: [{ tag: 'base_accelerated', kind: 'index-only' }] };
+
+  it('makes no full blob', async () => {
+    const result = await convertWithin(target, request(indexOnly));
+    expect(result.tags[0]?.manifests[0]?.layers.map((layer) => layer.kind)).toEqual([
+      'index-only',
+      'index-only',
+      'index-only',
+    ]);
+    expect((await manifestOf(target, 'base_accelerated')).annotations?.[RECORD_ANNOTATION.mode]).toBe('index-only');
+  });
+
+  it.each([
+    ['zstd', 'zstd'],
+    ['gzip-members', 'members'],
+  ] as const)('refuses %s before anything is pushed, naming the layer and the way out', async (compression, found) => {
+    await use([{ tar: smallTar(1) }, { tar: smallTar(2) }, { tar: smallTar(3), compression }]);
+    const error = await failure(convertWithin(target, request(indexOnly)));
+    expect(error.code).toBe('layer-unsupported');
+    expect(error.where).toMatchObject({ layer: '3 of 3', digest: expect.stringContaining('sha256:') });
+    expect(error.found).toContain(found);
+    expect(error.hint).toContain('full mode');
+    expect(target.pushed).toEqual([]);
+    expect(target.tagged).toEqual([]);
+  });
+
+  it('goes by the content of a layer, not by its media type', async () => {
+    const mediaType = 'application/vnd.oci.image.layer.v1.tar+zstd';
+    await use([{ tar: smallTar(1), compression: 'gzip', mediaType }]);
+    const result = await convertWithin(target, request(indexOnly));
+    expect(result.warnings).toEqual([expect.stringContaining('the media type says zstd, the content is gzip')]);
+    const manifest = await manifestOf(target, 'base_accelerated');
+    expect(manifest.layers[0]?.annotations?.[LAYER_ANNOTATION.targetMediaType]).toBe(
+      'application/vnd.oci.image.layer.v1.tar+gzip',
+    );
+  });
+});
+
+describe('a second run', () => {
+  it('pushes nothing when the tags stand', async () => {
+    const first = await convertWithin(target, request());
+    target.pushed.length = 0;
+    target.tagged.length = 0;
+    const events: ConvertEvent[] = [];
+    const second = await convertWithin(target, request(), { onEvent: (event) => events.push(event) });
+    expect(target.pushed).toEqual([]);
+    expect(target.tagged).toEqual([]);
+    expect(second.tags.map((tag) => [tag.digest, tag.upToDate, tag.size, tag.ratio])).toEqual(
+      first.tags.map((tag) => [tag.digest, true, tag.size, tag.ratio]),
+    );
+    expect(events.filter((event) => event.type === 'up-to-date')).toHaveLength(2);
+  });
+
+  it('converts again for other options, another source, or --force, and arrives at the same digest', async () => {
+    const first = await convertWithin(target, request());
+    const other = await convertWithin(target, request({ artifact: { ...request().artifact, blockSize: 16384 } }));
+    expect(other.tags[0]?.upToDate).toBe(false);
+    expect(other.tags[0]?.digest).not.toBe(first.tags[0]?.digest);
+    const forced = await convertWithin(target, request({ force: true }));
+    expect(forced.tags[0]?.upToDate).toBe(false);
+    expect(forced.tags[0]?.digest).toBe(first.tags[0]?.digest);
+  });
+
+  it('makes the tag that is missing', async () => {
+    await convertWithin(target, request({ outputs: [BOTH[0]!] }));
+    const result = await convertWithin(target, request());
+    expect(result.tags.map((tag) => tag.upToDate)).toEqual([true, false]);
+  });
+});
+
+describe('guards', () => {
+  it('refuses a source that is accelerated already, whoever accelerated it', async () => {
+    await convertWithin(target, request());
+    for (const tag of ['base_accelerated', 'base_containerd_accelerated']) {
+      const error = await failure(
+        convertWithin(target, request({ source: { tag }, outputs: [{ tag: 'again', kind: 'full' }] })),
+      );
+      expect(error.code).toBe('already-accelerated');
+    }
+  });
+
+  it('refuses to overwrite the other mode without --force', async () => {
+    await convertWithin(target, request());
+    const outputs = [{ tag: 'base_accelerated', kind: 'index-only' }] as const;
+    const error = await failure(convertWithin(target, request({ outputs })));
+    expect(error).toMatchObject({ code: 'tag-conflict', expected: 'index-only', found: 'full' });
+    expect((await convertWithin(target, request({ outputs, force: true }))).tags[0]?.upToDate).toBe(false);
+  });
+
+  it('refuses to overwrite the source', async () => {
+    expect((await failure(convertWithin(target, request({ outputs: [{ tag: 'base', kind: 'full' }] })))).code).toBe(
+      'tag-conflict',
+    );
+  });
+
+  it('with noUpload writes nothing and reports what it would have written', async () => {
+    const dry = await convertWithin(target, request({ noUpload: true }));
+    expect(target.pushed).toEqual([]);
+    expect(target.tagged).toEqual([]);
+    const wet = await convertWithin(target, request());
+    expect(dry.tags.map((tag) => tag.digest)).toEqual(wet.tags.map((tag) => tag.digest));
+  });
+});
+
+describe('an index', () => {
+  it('is converted for every Linux platform; attestations and others are left out with a reason', async () => {
+    const platform = (architecture: string, os = 'linux') => ({ platform: { os, architecture } });
+    await buildIndexLayout(layout.directory, 'base', [
+      { layers: [{ tar: smallTar(1) }], options: platform('amd64') },
+      { attestation: true },
+      { layers: [{ tar: smallTar(2) }], options: platform('arm64') },
+      { layers: [{ tar: smallTar(3) }], options: platform('amd64', 'windows') },
+    ]);
+    target = new CountingTarget(await openLayout(layout.directory, { create: false }));
+    const result = await convertWithin(target, request());
+    expect(result.tags[0]?.manifests.map((manifest) => manifest.platform)).toEqual(['linux/amd64', 'linux/arm64']);
+    expect(result.skipped.map((entry) => entry.reason)).toEqual([
+      expect.stringContaining('attestation'),
+      'not for Linux',
+    ]);
+    const descriptor = await target.resolve('base_accelerated');
+    const index = parseIndex(await fetchBytes(target, descriptor, 1 << 20), descriptor);
+    expect(index.manifests.map((child) => child.platform?.architecture)).toEqual(['amd64', 'arm64']);
+    const one = await convertWithin(
+      target,
+      request({ platforms: ['linux/arm64'], outputs: [{ tag: 'arm', kind: 'full' }] }),
+    );
+    expect(one.tags[0]?.manifests.map((manifest) => manifest.platform)).toEqual(['linux/arm64']);
+    const missing = await failure(convertWithin(target, request({ platforms: ['linux/s390x'] })));
+    expect(missing).toMatchObject({ code: 'not-found', expected: 'linux/s390x' });
+  });
+});
+
+describe('damage', () => {
+  it.each([0.2, 0.5, 0.9])('a flipped bit at %d of a gzip layer is told as a wrong digest', async (share) => {
+    await use([{ tar: smallTar(1) }, { tar: smallTar(2) }]);
+    const { layers } = await manifestOf(target, 'base');
+    const path = join(layout.directory, 'blobs', ...layers[1]!.digest.split(':'));
+    const blob = await readFile(path);
+    blob[Math.floor(blob.length * share)]! ^= 0x10;
+    await writeFile(path, blob);
+    const error = await failure(convertWithin(target, request()));
+    expect(error.code).toBe('digest-mismatch');
+    expect(error.where).toMatchObject({ layer: '2 of 2' });
+    expect(target.tagged).toEqual([]);
+  });
+
+  it('a diff_id that is not the layer stops before the tags', async () => {
+    await use([{ tar: smallTar(1), diffId: `sha256:${'0'.repeat(64)}` }]);
+    const error = await failure(convertWithin(target, request()));
+    expect(error).toMatchObject({ code: 'diff-id-mismatch', expected: `sha256:${'0'.repeat(64)}` });
+    expect(target.tagged).toEqual([]);
+  });
+
+  it('starts over with twice the device when the content does not fit', async () => {
+    // A header that announces more than 64 GiB is enough: blocks are allocated before the data comes.
+    const tar = new TarBuilder().header({ name: 'huge', size: 70 * 2 ** 30 }).build({ end: false });
+    await use([{ tar }]);
+    const events: ConvertEvent[] = [];
+    const error = await failure(convertWithin(target, request(), { onEvent: (event) => events.push(event) }));
+    expect(error.code).toBe('tar-invalid');
+    expect(events.filter((event) => event.type === 'restart')).toEqual([
+      expect.objectContaining({ virtualSize: 128 * 2 ** 30 }),
+    ]);
+    const fixed = await failure(
+      convertWithin(target, request({ artifact: { ...request().artifact, virtualSize: 64 * 2 ** 30 } })),
+    );
+    expect(fixed.code).toBe('filesystem-full');
+    expect(fixed.hint).toContain('--vsize');
+  });
+
+  it('stops when the caller gives up', async () => {
+    const abort = new AbortController();
+    const run = convertWithin(target, request(), {
+      signal: abort.signal,
+      onEvent: (event) => event.type === 'layer-start' && event.layer.index === 1 && abort.abort(),
+    });
+    expect(
+      (
+        await failure(
+          run.catch((error: Error) =>
+            Promise.reject(error.name === 'AbortError' ? new AccelError('aborted', 'x') : error),
+          ),
+        )
+      ).code,
+    ).toBe('aborted');
+    expect(target.tagged).toEqual([]);
+  });
+});

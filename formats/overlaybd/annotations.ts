@@ -1,0 +1,28 @@
+/** The annotations by which an image says that it is overlaybd (docs/formats.md §4, §5, §7), and accel's own. */
+
+const OVERLAYBD = 'containerd.io/snapshot/overlaybd';
+
+/** Annotations of layer descriptors that the snapshotter reads. */
+export const LAYER_ANNOTATION = {
+  blobDigest: `${OVERLAYBD}/blob-digest`,
+  blobSize: `${OVERLAYBD}/blob-size`,
+  version: `${OVERLAYBD}/version`,
+  fsType: `${OVERLAYBD}/blob-fs-type`,
+  targetDigest: `${OVERLAYBD}/turbo-oci/target-digest`,
+  targetMediaType: `${OVERLAYBD}/turbo-oci/target-media-type`,
+  accelerationLayer: `${OVERLAYBD}/acceleration-layer`,
+} as const;
+
+/** Values of {@link LAYER_ANNOTATION}.version. */
+export const LAYER_VERSION = { full: '0.1.0', 'index-only': '0.1.0-turbo.ociv1' } as const;
+
+/** Value of {@link LAYER_ANNOTATION}.accelerationLayer on a layer that holds a list of files to prefetch and no files. */
+export const IS_ACCELERATION_LAYER = 'yes';
+
+/** Annotations of manifests and indexes that accel wrote: what a second run decides by. */
+export const RECORD_ANNOTATION = {
+  sourceDigest: 'accel-image/source-digest',
+  mode: 'accel-image/mode',
+  options: 'accel-image/options',
+  version: 'accel-image/version',
+} as const;

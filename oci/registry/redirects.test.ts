@@ -1,0 +1,92 @@
+import { describe, expect, test } from 'vitest';
+import { rejects } from '../contract.ts';
+import { bytesSource, fetchBytes } from '../storage.ts';
+import { redirected } from './redirects.ts';
+import { startScripted } from './testing/scripted-server.ts';
+import { bytes, descriptor, scripted, serve } from './testing/scripted-target.ts';
+
+describe('redirects', () => {
+  test('to another origin, Authorization stays behind; the signed query is not in errors', async () => {
+    const store = await startScripted(({ headers }) => serve(bytes, headers.range));
+    const { target } = await scripted(
+      ({ headers }) => {
+        if (!headers.authorization) return { status: 401, headers: { 'www-authenticate': 'Basic realm="x"' } };
+        return { status: 307, headers: { location: `http://${store.host}/bucket/x?sig=secret` } };
+      },
+      { username: 'ann', password: 'hunter22' },
+    );
+    await fetchBytes(target, descriptor, 1e6);
+    expect(store.seen[0]!.headers.authorization).toBeUndefined();
+    expect(store.seen[0]!.url).toBe('/bucket/x?sig=secret');
+    await store.stop();
+    const error = await rejects(target.fetch(descriptor), 'registry-unreachable');
+    expect(JSON.stringify(error)).not.toContain('sig=secret');
+  });
+
+  test('a 401 of the other origin is not answered, though it names a token server of its own', async () => {
+    const store = await startScripted(({ headers }) => ({
+      status: 401,
+      headers: { 'www-authenticate': `Bearer realm="http://${headers.host}/token"` },
+    }));
+    const { target } = await scripted(() => ({ status: 302, headers: { location: `${store.url}/x` } }), {
+      username: 'ann',
+      password: 'hunter22',
+    });
+    await rejects(target.fetch(descriptor), 'unauthorized');
+    expect(store.seen.map(({ url, headers }) => [url, headers.authorization])).toEqual([['/x', undefined]]);
+    await store.stop();
+  });
+
+  test('within the origin Authorization goes along', async () => {
+    const { target, server } = await scripted(
+      ({ headers, url }) => {
+        if (!headers.authorization) return { status: 401, headers: { 'www-authenticate': 'Basic realm="x"' } };
+        return url === '/blob' ? { body: bytes } : { status: 301, headers: { location: '/blob' } };
+      },
+      { username: 'ann', password: 'hunter22' },
+    );
+    await fetchBytes(target, descriptor, 1e6);
+    expect(server.seen.at(-1)!.headers.authorization).toMatch(/^Basic /);
+  });
+
+  test('a loop ends', async () => {
+    const { target, server } = await scripted(({ url }) => ({ status: 302, headers: { location: url } }));
+    await rejects(target.fetch(descriptor), 'registry-error');
+    expect(server.seen.length).toBe(11);
+  });
+});
+
+describe('one step', () => {
+  const request = {
+    method: 'PUT' as const,
+    url: new URL('https://r.io/v2/a?x=1'),
+    headers: { authorization: 'Basic x', accept: 'y' },
+    body: { source: bytesSource(bytes), size: bytes.length },
+  };
+
+  test.each([
+    ['https://r.io/b', ['authorization', 'accept']],
+    ['/b', ['authorization', 'accept']],
+    ['https://r.io:443/b', ['authorization', 'accept']],
+    ['https://r.io:8443/b', ['accept']],
+    ['https://sub.r.io/b', ['accept']],
+    ['https://r.io.evil.example/b', ['accept']],
+    ['//evil.example/b', ['accept']],
+  ])('to %s keeps the headers %j', (location, names) => {
+    expect(Object.keys(redirected(request, 307, location).headers)).toEqual(names);
+  });
+
+  test('307 and 308 keep method and body, 303 turns into GET without it', () => {
+    expect(redirected(request, 308, '/b')).toMatchObject({ method: 'PUT', body: request.body });
+    const see = redirected(request, 303, '/b');
+    expect([see.method, see.body]).toEqual(['GET', undefined]);
+  });
+
+  test.each(['http://r.io/b', 'ftp://r.io/b', 'file:///etc/passwd', 'https://[bad'])('to %s is refused', (location) => {
+    expect(() => redirected(request, 307, location)).toThrow(expect.objectContaining({ code: 'registry-error' }));
+  });
+
+  test('user and password of a Location are dropped', () => {
+    expect(redirected(request, 307, 'https://u:p@x.io/b').url.href).toBe('https://x.io/b');
+  });
+});

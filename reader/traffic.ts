@@ -1,0 +1,99 @@
+/** The way of every byte from the target to the reader: bounded in number at a time, counted, and never short. */
+import { AccelError, withPlace } from '../base/error.ts';
+import { Limiter } from '../base/limiter.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { canSizeBlobs, fetchBytes, type Target } from '../oci/storage.ts';
+
+/** What reading an image has cost so far. */
+export interface TrafficStatistics {
+  /** Calls to the target; a retry that the target makes by itself is not one. */
+  readonly requests: number;
+  /** Bytes of content that came. */
+  readonly bytes: number;
+}
+
+/** Hears of each part of a blob that is fetched. */
+export type RangeListener = (digest: string, offset: number, length: number) => void;
+
+/** How {@link Traffic} is set up. */
+export interface TrafficOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Requests under way at a time. */
+  readonly parallel: number;
+  readonly onRange?: RangeListener | undefined;
+}
+
+/** Reads from one target. */
+export class Traffic {
+  readonly target: Target;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onRange: RangeListener | undefined;
+  readonly #limiter: Limiter;
+  #requests = 0;
+  #bytes = 0;
+
+  constructor(target: Target, options: TrafficOptions) {
+    this.target = target;
+    this.#signal = options.signal;
+    this.#onRange = options.onRange;
+    this.#limiter = new Limiter(options.parallel);
+  }
+
+  /** What was fetched so far. */
+  statistics(): TrafficStatistics {
+    return { requests: this.#requests, bytes: this.#bytes };
+  }
+
+  /** What a tag or digest names. */
+  resolve(tagOrDigest: string): Promise<Descriptor> {
+    return this.#count(() => this.target.resolve(tagOrDigest, { signal: this.#signal }));
+  }
+
+  /** Size in bytes of a blob whose descriptor nobody has. Throws `image-unsupported` where the target cannot tell. */
+  blobSize(digest: string): Promise<number> {
+    const { target } = this;
+    if (!canSizeBlobs(target))
+      throw new AccelError('image-unsupported', 'this target cannot tell the size of a source layer', {
+        where: { target: target.name, digest },
+      });
+    return this.#count(() => target.blobSize(digest, { signal: this.#signal }));
+  }
+
+  /** All bytes of a piece of content, checked against its digest. Throws `limit-exceeded` past `limit` bytes. */
+  async whole(descriptor: Descriptor, limit: number): Promise<Uint8Array> {
+    const bytes = await this.#count(() => fetchBytes(this.target, descriptor, limit, { signal: this.#signal }));
+    this.#arrived(descriptor.digest, 0, bytes.length);
+    return bytes;
+  }
+
+  /** Exactly `length` bytes of a blob from `offset` on; a target that gives another number is an error. */
+  async range(descriptor: Descriptor, offset: number, length: number): Promise<Uint8Array> {
+    if (length === 0) return new Uint8Array(0);
+    const where = { digest: descriptor.digest, offset };
+    try {
+      const options = { signal: this.#signal };
+      const bytes = await this.#count(() => this.target.fetchRange(descriptor, offset, length, options));
+      this.#arrived(descriptor.digest, offset, bytes.length);
+      if (bytes.length === length) return bytes;
+      throw new AccelError('size-mismatch', 'a part of a blob came with another number of bytes', {
+        expected: length,
+        found: bytes.length,
+      });
+    } catch (error) {
+      throw withPlace(error, where);
+    }
+  }
+
+  #count<T>(call: () => Promise<T>): Promise<T> {
+    return this.#limiter.run(() => {
+      this.#signal?.throwIfAborted();
+      this.#requests++;
+      return call();
+    });
+  }
+
+  #arrived(digest: string, offset: number, length: number): void {
+    this.#bytes += length;
+    this.#onRange?.(digest, offset, length);
+  }
+}

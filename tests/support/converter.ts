@@ -1,0 +1,102 @@
+/** Shared by the converter's tests: small images in a layout, a target that counts, the usual request. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ConvertRequest, DEFAULT_ARTIFACT, type OutputTag } from '../../converter/options.ts';
+import { buildLayout, type ImageOptions, type LayerSpec } from '../../fixtures/image-builder.ts';
+import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { openLayout } from '../../oci/layout.ts';
+import type { BlobSource, Target } from '../../oci/storage.ts';
+
+/** A layout in a directory of its own. */
+export interface TestLayout {
+  readonly directory: string;
+  readonly target: Target;
+  remove(): Promise<void>;
+}
+
+/** Makes a layout with one image under the tag `base`. */
+export async function testLayout(layers: readonly LayerSpec[], options: ImageOptions = {}): Promise<TestLayout> {
+  const directory = await mkdtemp(join(tmpdir(), 'accel-converter-'));
+  await buildLayout(directory, 'base', layers, options);
+  return {
+    directory,
+    target: await openLayout(directory, { create: false }),
+    remove: () => rm(directory, { recursive: true, force: true }),
+  };
+}
+
+/** A tar with a few files, different for each `seed`. */
+export function smallTar(seed: number): Uint8Array {
+  const text = `${`line of layer ${seed}\n`.repeat(400)}end\n`;
+  return new TarBuilder()
+    .dir(`d${seed}/`)
+    .file(`d${seed}/text`, text)
+    .file(`d${seed}/empty`)
+    .symlink(`link${seed}`, `d${seed}/text`)
+    .link(`d${seed}/again`, `d${seed}/text`)
+    .build();
+}
+
+/** The outputs of a plain `convert`. */
+export const BOTH: readonly OutputTag[] = [
+  { tag: 'base_accelerated', kind: 'full' },
+  { tag: 'base_containerd_accelerated', kind: 'containerd' },
+];
+
+/** A request for the image of {@link testLayout}, without threads. */
+export function request(overrides: Partial<ConvertRequest> = {}): ConvertRequest {
+  return {
+    repository: 'oci:unused',
+    source: { tag: 'base' },
+    outputs: BOTH,
+    artifact: DEFAULT_ARTIFACT,
+    platforms: [],
+    concurrency: 2,
+    workers: 0,
+    noUpload: false,
+    force: false,
+    ...overrides,
+  };
+}
+
+/** A target that passes everything on and notes what was asked of it. */
+export class CountingTarget implements Target {
+  readonly name = 'counting';
+  readonly fetched: string[] = [];
+  readonly pushed: string[] = [];
+  readonly tagged: string[] = [];
+  readonly #inner: Target;
+
+  constructor(inner: Target) {
+    this.#inner = inner;
+  }
+
+  fetch(...args: Parameters<Target['fetch']>): ReturnType<Target['fetch']> {
+    this.fetched.push(args[0].digest);
+    return this.#inner.fetch(...args);
+  }
+
+  fetchRange(...args: Parameters<Target['fetchRange']>): ReturnType<Target['fetchRange']> {
+    return this.#inner.fetchRange(...args);
+  }
+
+  exists(...args: Parameters<Target['exists']>): ReturnType<Target['exists']> {
+    return this.#inner.exists(...args);
+  }
+
+  resolve(...args: Parameters<Target['resolve']>): ReturnType<Target['resolve']> {
+    return this.#inner.resolve(...args);
+  }
+
+  push(descriptor: Descriptor, content: BlobSource): ReturnType<Target['push']> {
+    this.pushed.push(descriptor.digest);
+    return this.#inner.push(descriptor, content);
+  }
+
+  tag(descriptor: Descriptor, tag: string): Promise<void> {
+    this.tagged.push(tag);
+    return this.#inner.tag(descriptor, tag);
+  }
+}
