@@ -34,6 +34,15 @@ export interface AllocatorState {
   readonly nextInode: number;
 }
 
+/** A group as its descriptor and bitmaps have it; a bitmap that was never written is undefined. */
+export interface GroupState {
+  readonly freeBlocks: number;
+  readonly freeInodes: number;
+  readonly directories: number;
+  readonly blockBitmap: Uint8Array | undefined;
+  readonly inodeBitmap: Uint8Array | undefined;
+}
+
 /** Allocator of one file system. */
 export class Allocator {
   readonly geometry: Geometry;
@@ -69,6 +78,26 @@ export class Allocator {
     this.#blockBitmap(geometry.groups - 1);
     this.#dirtyBlockBitmaps.add(geometry.groups - 1);
     for (let i = 1; i < firstInode; i++) this.allocateInode();
+  }
+
+  /** Takes over the allocations of a file system that was committed before; nothing is to be written then. */
+  restore(state: AllocatorState, groups: readonly GroupState[]): void {
+    this.#nextBlock = state.nextBlock;
+    this.#nextInode = state.nextInode;
+    this.#freeBlocks = 0;
+    this.#freeInodes = 0;
+    this.#blockBitmaps.clear();
+    this.#inodeBitmaps.clear();
+    groups.forEach((group, index) => {
+      this.#freeBlocks += group.freeBlocks;
+      this.#freeInodes += group.freeInodes;
+      this.#groupFreeBlocks[index] = group.freeBlocks;
+      this.#groupFreeInodes[index] = group.freeInodes;
+      this.#groupDirectories[index] = group.directories;
+      if (group.blockBitmap !== undefined) this.#blockBitmaps.set(index, group.blockBitmap);
+      if (group.inodeBitmap !== undefined) this.#inodeBitmaps.set(index, group.inodeBitmap);
+    });
+    for (const set of [this.#dirtyDescriptorBlocks, this.#dirtyBlockBitmaps, this.#dirtyInodeBitmaps]) set.clear();
   }
 
   /** Blocks not in use. */

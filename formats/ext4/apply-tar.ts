@@ -30,6 +30,8 @@ export type WarningSink = (message: string, path: string) => void;
 
 /** Longest text of a symlink in bytes: one block with its terminator, and Linux's own limit. */
 const SYMLINK_MAX = BLOCK_SIZE - 1;
+/** Mode of every symlink. */
+const SYMLINK_MODE = 0o777;
 /** Longest file: 2^32 - 1 blocks. */
 const FILE_SIZE_MAX = (2 ** 32 - 1) * BLOCK_SIZE;
 
@@ -239,7 +241,9 @@ export class TarApplier implements TarHandler {
   }
 
   #attributes(entry: TarEntry): Attributes {
-    return { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: this.#keptTime(entry.mtime, entry.name) };
+    // Linux has no permissions of symlinks and shows all of them; archives of other systems carry what was there.
+    const mode = entry.type === 'symlink' ? SYMLINK_MODE : entry.mode;
+    return { mode, uid: entry.uid, gid: entry.gid, mtime: this.#keptTime(entry.mtime, entry.name) };
   }
 
   #keptTime(time: TarTime, path: string): TarTime {

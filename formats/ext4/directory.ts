@@ -284,3 +284,33 @@ export function decodeDirectoryBlock(bytes: Uint8Array, where: { readonly inode:
   }
   return out;
 }
+
+/** How the names of a directory lie in its blocks, read from the blocks as {@link layOutDirectory} wrote them. */
+export function decodeDirectoryLayout(blocks: readonly Uint8Array[], isIndexed: boolean): DirectoryLayout {
+  if (!isIndexed) return { blocks: blocks.length, indexed: false, leaves: [], nodes: [] };
+  const root = blocks[0]!;
+  const tops = decodeIndexEntries(root, ROOT_INDEX_OFFSET, 0);
+  const levels = root[2 * DOT_ENTRY + 6]!;
+  if (levels === 0) return { blocks: blocks.length, indexed: true, leaves: tops, nodes: [] };
+  const nodes = tops.map((top) => top.block);
+  const leaves = tops.flatMap((top) => decodeIndexEntries(blockAt(blocks, top.block), NODE_INDEX_OFFSET, top.hash));
+  return { blocks: blocks.length, indexed: true, leaves, nodes };
+}
+
+function decodeIndexEntries(bytes: Uint8Array, offset: number, firstHash: number): Leaf[] {
+  const view = viewOf(bytes);
+  const count = view.getUint16(offset + 2, true);
+  if (offset + count * 8 > bytes.length)
+    throw new AccelError('ext4-invalid', 'the index of a directory is damaged', { found: `${count} entries` });
+  return Array.from({ length: count }, (_, i) => ({
+    hash: i === 0 ? firstHash : view.getUint32(offset + i * 8, true),
+    block: view.getUint32(offset + i * 8 + 4, true),
+  }));
+}
+
+function blockAt(blocks: readonly Uint8Array[], logical: number): Uint8Array {
+  const block = blocks[logical];
+  if (block === undefined)
+    throw new AccelError('ext4-invalid', 'the index of a directory leads out of it', { found: logical });
+  return block;
+}

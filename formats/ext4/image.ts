@@ -63,7 +63,7 @@ export interface Changes {
 /** One image's file system. Not safe for concurrent use: layers apply one after another. */
 export class Ext4Image {
   readonly allocator: Allocator;
-  readonly root: Inode;
+  root: Inode;
   /** Inodes by number; freed ones are undefined. */
   readonly inodes: (Inode | undefined)[] = [];
   readonly changes: Changes = { inodes: new Set(), directories: new Set(), xattrs: new Set(), released: new Set() };
@@ -83,6 +83,23 @@ export class Ext4Image {
     this.root = new Inode(ROOT_INODE, 'directory', EMPTY_LAYER, IMPLICIT_DIRECTORY, undefined);
     this.#register(this.root);
     this.#createLostAndFound();
+  }
+
+  /**
+   * Takes over the tree of a file system that was committed before, with the allocator restored to it already. All of
+   * it counts as from below the next layer.
+   */
+  restore(inodes: Iterable<Inode>): void {
+    this.inodes.length = 0;
+    this.#files = 0;
+    for (const inode of inodes) {
+      this.inodes[inode.number] = inode;
+      this.#files++;
+    }
+    const root = this.inodes[ROOT_INODE];
+    if (root?.directory === undefined) throw new AccelError('ext4-invalid', 'the file system has no root directory');
+    this.root = root;
+    for (const set of Object.values(this.changes)) set.clear();
   }
 
   /** Number of the layer being applied, 0 = lowest. */
