@@ -6,7 +6,6 @@ import { layerMediaType, type MediaFamily, mediaFamily, toFamily } from '../oci/
 import { bytesSource } from '../oci/storage.ts';
 import { encodeRecord, makeRecord } from './annotations.ts';
 import type { LayerBlob } from './engines/engine.ts';
-import type { LayerBlobs } from './image.ts';
 import type { ManifestResult, OutputTag } from './options.ts';
 import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
@@ -19,6 +18,12 @@ export interface ComposedManifest extends ManifestResult {
   readonly mediaType: string;
   /** Bytes of the manifest itself. */
   readonly manifestSize: number;
+}
+
+/** The blobs of one layer, by the engine that made them. */
+export interface LayerBlobs {
+  readonly full: LayerBlob | undefined;
+  readonly index: LayerBlob | undefined;
 }
 
 /** Pushes config and manifest of one kind over layers that were pushed before. */

@@ -268,6 +268,12 @@ describe('an index', () => {
   });
 });
 
+it('refuses a single image that is for another platform than the one asked for', async () => {
+  const error = await failure(convertWithin(target, request({ platforms: ['linux/riscv64'] })));
+  expect(error).toMatchObject({ code: 'not-found', expected: 'linux/riscv64', found: 'linux/amd64' });
+  expect((await convertWithin(target, request({ platforms: ['linux/amd64'] }))).tags).toHaveLength(2);
+});
+
 describe('damage', () => {
   it.each([0.2, 0.5, 0.9])('a flipped bit at %d of a gzip layer is told as a wrong digest', async (share) => {
     await use([{ tar: smallTar(1) }, { tar: smallTar(2) }]);

@@ -3,19 +3,19 @@
  * the target; an interrupted run leaves no tag and no temporary file.
  */
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
+import { Limiter } from '../base/limiter.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { encodeJson, type ImageIndex } from '../oci/manifest.ts';
 import { mediaFamily, toFamily } from '../oci/media-types.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
 import { assertTag, parseRepository } from '../oci/reference.ts';
-import type { Target } from '../oci/storage.ts';
+import { canTakeFiles, type Target } from '../oci/storage.ts';
 import { encodeRecord, makeRecord, optionsText } from './annotations.ts';
 import { put } from './compose.ts';
 import type { ConvertEvent } from './events.ts';
 import { type ConvertedImage, convertImage } from './image.ts';
-import { Limiter } from '../base/limiter.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult, OutputTag, TagResult } from './options.ts';
-import { type Selection, selectManifests } from './select.ts';
+import { checkPlatform, type Selection, selectManifests } from './select.ts';
 import type { Session } from './session.ts';
 import { loadSourceImage, type SourceImage } from './source-image.ts';
 import { Spool } from './spool.ts';
@@ -51,7 +51,7 @@ export async function convertWithin(
 ): Promise<ConvertResult> {
   const stop = new AbortController();
   const signal = context.signal === undefined ? stop.signal : AbortSignal.any([context.signal, stop.signal]);
-  const spool = await Spool.create(request.workDirectory);
+  const spool = await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined));
   const threads = new Threads(request.workers);
   const totalsOf = new Totals();
   const session: Session = {
@@ -99,6 +99,7 @@ async function run(session: Session, counted: Totals): Promise<ConvertResult> {
   const selection = selectManifests(source, request.platforms);
   const images: SourceImage[] = [];
   for (const manifest of selection.manifests) images.push(await loadSourceImage(target, manifest, { signal }));
+  if (source.document.kind === 'manifest') checkPlatform(images[0]!, request.platforms);
   announce(session, source, selection, images);
 
   const tags: TagResult[] = [];

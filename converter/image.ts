@@ -3,22 +3,16 @@ import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { DEFAULT_VIRTUAL_SIZE, MAX_VIRTUAL_SIZE } from '../formats/ext4/geometry.ts';
 import { Ext4Image } from '../formats/ext4/image.ts';
 import { chainIds, chainUuid } from './chain.ts';
-import { type ComposedManifest, composeImage, type ImageKind } from './compose.ts';
-import type { LayerBlob, LayerEngine } from './engines/engine.ts';
+import { type ComposedManifest, composeImage, type ImageKind, type LayerBlobs } from './compose.ts';
+import type { LayerBlob } from './engines/engine.ts';
 import { FullEngine } from './engines/full.ts';
 import { IndexOnlyEngine, METADATA_BLOCK_SIZE } from './engines/index-only.ts';
 import type { LayerId } from './events.ts';
-import { convertLayer } from './layer.ts';
+import { applyLayer } from './layer.ts';
 import { Pushes } from './pushes.ts';
 import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
-import type { SpoolFile } from './spool.ts';
-
-/** The blobs of one layer, by the engine that made them. */
-export interface LayerBlobs {
-  readonly full: LayerBlob | undefined;
-  readonly index: LayerBlob | undefined;
-}
+import type { SourceSummary } from './source-layer.ts';
 
 /** A converted platform: one manifest for each kind that was asked for. */
 export type ConvertedImage = ReadonlyMap<ImageKind, ComposedManifest>;
@@ -38,17 +32,14 @@ export async function convertImage(
   const fixed = session.request.artifact.virtualSize;
   for (let virtualSize = fixed ?? initialVirtualSize(source); ; virtualSize *= 2) {
     try {
-      return await attempt(session, source, kinds, virtualSize);
+      return await new ImageConversion(session, source, kinds, virtualSize).run();
     } catch (error) {
-      if (asAccelError(error).code !== 'filesystem-full' || fixed !== undefined || virtualSize * 2 > MAX_VIRTUAL_SIZE) {
+      const isFull = asAccelError(error).code === 'filesystem-full';
+      if (!isFull || fixed !== undefined || virtualSize * 2 > MAX_VIRTUAL_SIZE) {
         throw withPlace(error, { image: session.target.name, platform: source.platform });
       }
-      session.emit({
-        type: 'restart',
-        platform: source.platform,
-        virtualSize: virtualSize * 2,
-        reason: 'the content does not fit',
-      });
+      const reason = 'the content does not fit';
+      session.emit({ type: 'restart', platform: source.platform, virtualSize: virtualSize * 2, reason });
     }
   }
 }
@@ -60,114 +51,134 @@ function initialVirtualSize(source: SourceImage): number {
   return size;
 }
 
-async function attempt(
-  session: Session,
-  source: SourceImage,
-  kinds: ReadonlySet<ImageKind>,
-  virtualSize: number,
-): Promise<ConvertedImage> {
-  const { artifact } = session.request;
-  const { layers } = source.manifest;
-  const image = new Ext4Image({ virtualSize, maxFiles: artifact.maxFiles });
-  const chain = chainIds(source.config.rootfs.diff_ids);
-  // An index-only image with a layer that cannot be indexed must not leave anything behind: its blobs wait for the last.
-  const mustIndex = kinds.has('index-only');
-  const pushes = new Pushes(session, { hold: mustIndex });
-  const converted: LayerBlobs[] = [];
-  let wantsIndex = mustIndex || kinds.has('containerd');
-  try {
-    for (const [index, descriptor] of layers.entries()) {
-      const layer: LayerId = {
-        platform: source.platform,
-        index,
-        count: layers.length,
-        digest: descriptor.digest,
-        size: descriptor.size,
-      };
-      session.emit({ type: 'layer-start', layer });
-      const file = kinds.has('full') || kinds.has('containerd') ? await session.spool.file() : undefined;
-      const engines = await makeEngines(session, { file, wantsIndex, virtualSize, chain, index });
-      const started = performance.now();
-      let bytesRead = 0;
-      const result = await convertLayer({
-        source: session.target,
-        descriptor,
-        diffId: source.config.rootfs.diff_ids[index]!,
-        image,
-        engines,
-        span: wantsIndex ? artifact.span : undefined,
-        mustIndex,
-        threads: session.threads,
-        signal: session.signal,
-        onRead(bytes) {
-          bytesRead += bytes;
-          session.emit({ type: 'layer-progress', layer, bytesRead });
-        },
-        onWarning: (message, path) =>
-          session.emit({ type: 'warning', message, layer, ...(path === undefined ? {} : { path }) }),
-      })
-        .catch((error: unknown) => {
-          throw withPlace(error, { layer: `${index + 1} of ${layers.length}`, digest: descriptor.digest });
-        })
-        .finally(() => Promise.all(engines.map((engine) => engine.close())));
-      const { blobs } = result;
-      if (result.notIndexable !== undefined) {
-        session.emit({
-          type: 'warning',
-          message: `the layer stays full in the containerd image: ${result.notIndexable}`,
-          layer,
-        });
-      }
-      const outputs = blobs.map(({ kind, digest, size }) => ({ kind, digest, size }));
-      session.emit({ type: 'layer-converted', layer, outputs, entries: result.entries });
-      pushes.start({ layer, blobs, file, seconds: (performance.now() - started) / 1000 });
-      const at = { full: blobs.find((b) => b.kind === 'full'), index: blobs.find((b) => b.kind === 'index-only') };
-      converted.push(at);
-      // Index-only layers cannot stand on a full bottom layer (docs/formats.md §5): then there is nothing to index.
-      if (index === 0 && at.index === undefined) wantsIndex = false;
+/** One try with one virtual size. */
+class ImageConversion {
+  readonly #session: Session;
+  readonly #source: SourceImage;
+  readonly #kinds: ReadonlySet<ImageKind>;
+  readonly #virtualSize: number;
+  readonly #state: Ext4Image;
+  readonly #chain: readonly string[];
+  readonly #pushes: Pushes;
+  /** False once it is clear that no index-only layer can be used. */
+  #wantsIndex: boolean;
+
+  constructor(session: Session, source: SourceImage, kinds: ReadonlySet<ImageKind>, virtualSize: number) {
+    this.#session = session;
+    this.#source = source;
+    this.#kinds = kinds;
+    this.#virtualSize = virtualSize;
+    this.#state = new Ext4Image({ virtualSize, maxFiles: session.request.artifact.maxFiles });
+    this.#chain = chainIds(source.config.rootfs.diff_ids);
+    // An index-only image with a layer that cannot be indexed must leave nothing behind: its blobs wait for the last.
+    this.#pushes = new Pushes(session, { hold: kinds.has('index-only') });
+    this.#wantsIndex = kinds.has('index-only') || kinds.has('containerd');
+  }
+
+  async run(): Promise<ConvertedImage> {
+    let layers: LayerBlobs[];
+    try {
+      for (const index of this.#source.manifest.layers.keys()) await this.#layer(index);
+      layers = await this.#pushes.finish();
+    } catch (error) {
+      await this.#pushes.abandon();
+      throw error;
     }
-    await pushes.finish();
-  } catch (error) {
-    await pushes.abandon();
-    throw error;
+    const composed: [ImageKind, ComposedManifest][] = [];
+    for (const kind of this.#kinds) {
+      composed.push([kind, await composeImage(this.#session, this.#source, kind, layers, this.#virtualSize)]);
+    }
+    return new Map(composed);
   }
-  const results: [ImageKind, ComposedManifest][] = [];
-  for (const kind of kinds) results.push([kind, await composeImage(session, source, kind, converted, virtualSize)]);
-  return new Map(results);
-}
 
-interface EnginePlan {
-  readonly file: SpoolFile | undefined;
-  readonly wantsIndex: boolean;
-  readonly virtualSize: number;
-  readonly chain: readonly string[];
-  readonly index: number;
-}
+  /** Applies a layer. The index-only blob is complete then; the full one is finished while the next layer is read. */
+  async #layer(index: number): Promise<void> {
+    const { emit } = this.#session;
+    const { layers } = this.#source.manifest;
+    const { digest, size } = layers[index]!;
+    const layer: LayerId = { platform: this.#source.platform, index, count: layers.length, digest, size };
+    emit({ type: 'layer-start', layer });
+    const started = performance.now();
+    const full = await this.#fullEngine(index);
+    const indexOnly = await this.#indexEngine();
+    try {
+      const { source, entries } = await this.#apply(layer, [full, indexOnly]);
+      const indexBlob = await this.#finishIndex(layer, indexOnly, source);
+      // Index-only layers cannot stand on a full bottom layer (docs/formats.md §5): then there is nothing to index.
+      if (index === 0 && indexBlob === undefined) this.#wantsIndex = false;
+      const finishing = full?.finish().finally(() => full.close());
+      this.#pushes.start({ layer, entries, started, index: indexBlob, full: finishing });
+    } catch (error) {
+      await full?.close();
+      throw withPlace(error, { layer: `${index + 1} of ${layers.length}`, digest });
+    }
+  }
 
-async function makeEngines(
-  session: Session,
-  { file, wantsIndex, virtualSize, chain, index }: EnginePlan,
-): Promise<LayerEngine[]> {
-  const { artifact } = session.request;
-  const engines: LayerEngine[] = [];
-  if (file !== undefined) {
-    const parent = chain[index - 1];
-    engines.push(
-      new FullEngine({
-        artifact,
-        virtualSize,
-        uuid: chainUuid(chain[index]!),
-        parentUuid: parent === undefined ? undefined : chainUuid(parent),
-        compressor: await session.threads.compressor(artifact.algorithm, artifact.blockSize),
-        file,
-      }),
-    );
+  async #apply(
+    layer: LayerId,
+    engines: readonly (FullEngine | IndexOnlyEngine | undefined)[],
+  ): ReturnType<typeof applyLayer> {
+    const { target, threads, signal, request, emit } = this.#session;
+    let bytesRead = 0;
+    return applyLayer({
+      source: target,
+      descriptor: this.#source.manifest.layers[layer.index]!,
+      diffId: this.#source.config.rootfs.diff_ids[layer.index]!,
+      image: this.#state,
+      engines: engines.filter((engine) => engine !== undefined),
+      span: this.#wantsIndex ? request.artifact.span : undefined,
+      mustIndex: this.#kinds.has('index-only'),
+      threads,
+      signal,
+      onRead(bytes) {
+        bytesRead += bytes;
+        emit({ type: 'layer-progress', layer, bytesRead });
+      },
+      onWarning: (message, path) => emit({ type: 'warning', message, layer, ...(path === undefined ? {} : { path }) }),
+    });
   }
-  if (wantsIndex) {
-    engines.push(
-      new IndexOnlyEngine({ virtualSize, compressor: await session.threads.compressor('lz4', METADATA_BLOCK_SIZE) }),
-    );
+
+  async #finishIndex(
+    layer: LayerId,
+    engine: IndexOnlyEngine | undefined,
+    source: SourceSummary,
+  ): Promise<LayerBlob | undefined> {
+    try {
+      return await engine?.finish(source);
+    } catch (error) {
+      // Several members, too many segments: where a full blob comes out of the same pass, it serves instead.
+      const isExcused =
+        error instanceof AccelError && (error.code === 'layer-unsupported' || error.code === 'limit-exceeded');
+      if (!isExcused || this.#kinds.has('index-only')) throw error;
+      const reason = error.found === undefined ? error.message : `${error.message}: ${error.found}`;
+      this.#session.emit({
+        type: 'warning',
+        message: `the layer stays full in the containerd image: ${reason}`,
+        layer,
+      });
+      return undefined;
+    }
   }
-  if (engines.length === 0) throw new AccelError('internal', 'nothing is to be made of a layer');
-  return engines;
+
+  async #fullEngine(index: number): Promise<FullEngine | undefined> {
+    if (!this.#kinds.has('full') && !this.#kinds.has('containerd')) return undefined;
+    const { request, threads, spool } = this.#session;
+    const { artifact } = request;
+    const parent = this.#chain[index - 1];
+    return new FullEngine({
+      artifact,
+      virtualSize: this.#virtualSize,
+      uuid: chainUuid(this.#chain[index]!),
+      parentUuid: parent === undefined ? undefined : chainUuid(parent),
+      compressor: await threads.compressor(artifact.algorithm, artifact.blockSize),
+      file: await spool.file(),
+      digestFile: (path) => threads.digestFile(path),
+    });
+  }
+
+  async #indexEngine(): Promise<IndexOnlyEngine | undefined> {
+    if (!this.#wantsIndex) return undefined;
+    const compressor = await this.#session.threads.compressor('lz4', METADATA_BLOCK_SIZE);
+    return new IndexOnlyEngine({ virtualSize: this.#virtualSize, compressor });
+  }
 }

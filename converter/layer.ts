@@ -1,14 +1,15 @@
-/** One layer, in one pass: fetch, verify, decompress, verify, apply to the file system, and build the blobs. */
+/** One layer, in one pass: fetch, verify, decompress, verify, apply to the file system, hand on to the engines. */
 import { AccelError, withPlace } from '../base/error.ts';
 import { TarApplier } from '../formats/ext4/apply-tar.ts';
 import type { Ext4Image } from '../formats/ext4/image.ts';
 import { BLOCK_SIZE } from '../formats/ext4/layout.ts';
+import type { GzipSummary } from '../formats/gzip/stream.ts';
 import { TarParser } from '../formats/tar/parser.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { Digester } from '../oci/digest.ts';
 import { layerMediaType, mediaFamily } from '../oci/media-types.ts';
 import type { Fetcher } from '../oci/storage.ts';
-import type { LayerBlob, LayerEngine } from './engines/engine.ts';
+import type { LayerEngine } from './engines/engine.ts';
 import { refuseUnindexable } from './engines/index-only.ts';
 import { decompress, type SniffedLayer, type SourceSummary, sniffLayer } from './source-layer.ts';
 import type { Threads } from './workers/threads.ts';
@@ -33,37 +34,33 @@ export interface LayerJob {
   onWarning(message: string, path?: string): void;
 }
 
-/** A converted layer. */
-export interface ConvertedLayer {
-  /** The blob of each engine that could make one. */
-  readonly blobs: readonly LayerBlob[];
-  /** Why there is no index-only blob though an engine for it was given. */
-  readonly notIndexable: string | undefined;
+/** A layer that was applied and given to the engines; their blobs are complete once each has finished. */
+export interface AppliedLayer {
+  /** What the engines need to finish. */
+  readonly source: SourceSummary;
+  /** Entries of the tar. */
   readonly entries: number;
 }
 
-/** Converts one layer. What it throws names the byte or path, not yet the layer. */
-export async function convertLayer(job: LayerJob): Promise<ConvertedLayer> {
+/** Reads one layer into the state and the engines. What it throws names the byte or path, not yet the layer. */
+export async function applyLayer(job: LayerJob): Promise<AppliedLayer> {
   const blob = await job.source.fetch(job.descriptor, { signal: job.signal });
   const reader = counted(blob, job)[Symbol.asyncIterator]();
   try {
     const sniffed = await sniffLayer(reader, job.descriptor.mediaType);
     if (sniffed.mismatch !== undefined) job.onWarning(sniffed.mismatch);
     if (job.mustIndex) refuseUnindexable({ compression: sniffed.compression, gzip: undefined });
-    const applied = await apply(job, sniffed);
+    const { gzip, tarSize, entries } = await apply(job, sniffed);
     // A decompressor stops at the end of its stream; the rest belongs to the digest all the same.
     await drain(reader);
     await commit(job);
-    return await finish(job, summarize(job.descriptor, sniffed, applied), applied.entries);
+    return { source: summarize(job.descriptor, sniffed, gzip, tarSize), entries };
   } catch (error) {
     throw await rootCause(error, reader);
   } finally {
     await reader.return?.(undefined);
   }
 }
-
-/** What is known when the last byte of the tar was applied. */
-type AppliedLayer = Pick<SourceSummary, 'gzip' | 'tarSize'> & { readonly entries: number };
 
 async function* counted(blob: AsyncIterable<Uint8Array>, job: LayerJob): AsyncGenerator<Uint8Array> {
   for await (const chunk of blob) {
@@ -72,7 +69,10 @@ async function* counted(blob: AsyncIterable<Uint8Array>, job: LayerJob): AsyncGe
   }
 }
 
-async function apply(job: LayerJob, layer: SniffedLayer): Promise<AppliedLayer> {
+async function apply(
+  job: LayerJob,
+  layer: SniffedLayer,
+): Promise<{ gzip: GzipSummary | undefined; tarSize: number; entries: number }> {
   const { image, engines } = job;
   image.beginLayer();
   const applier = new TarApplier(image, tee(engines), (message, path) => job.onWarning(message, path));
@@ -129,30 +129,15 @@ async function commit({ image, engines }: LayerJob): Promise<void> {
   }
 }
 
-async function finish(job: LayerJob, source: SourceSummary, entries: number): Promise<ConvertedLayer> {
-  const blobs: LayerBlob[] = [];
-  let notIndexable: string | undefined;
-  for (const engine of job.engines) {
-    try {
-      blobs.push(await engine.finish(source));
-    } catch (error) {
-      // Too many segments, several members: the full blob of the same pass serves instead.
-      const isExcused = engine.kind === 'index-only' && !job.mustIndex && error instanceof AccelError;
-      if (!isExcused || (error.code !== 'layer-unsupported' && error.code !== 'limit-exceeded')) throw error;
-      notIndexable = error.found === undefined ? error.message : `${error.message}: ${error.found}`;
-    }
-  }
-  return { blobs, notIndexable, entries };
-}
-
 function summarize(
-  descriptor: Descriptor,
+  { digest, mediaType }: Descriptor,
   { compression, mismatch }: SniffedLayer,
-  { gzip, tarSize }: AppliedLayer,
+  gzip: GzipSummary | undefined,
+  tarSize: number,
 ): SourceSummary {
-  const mediaType =
-    mismatch === undefined ? descriptor.mediaType : layerMediaType(mediaFamily(descriptor.mediaType), compression);
-  return { digest: descriptor.digest, compression, mediaType, tarSize, gzip };
+  // Where the media type lies, the artifact says what the blob is.
+  const trueType = mismatch === undefined ? mediaType : layerMediaType(mediaFamily(mediaType), compression);
+  return { digest, compression, mediaType: trueType, tarSize, gzip };
 }
 
 async function drain(reader: AsyncIterator<Uint8Array>): Promise<void> {

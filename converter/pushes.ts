@@ -1,46 +1,63 @@
-/** Pushes converted layers while the next ones are being converted. */
+/** Finishes and pushes converted layers while the next ones are being converted. */
+import { rm } from 'node:fs/promises';
 import { withPlace } from '../base/error.ts';
 import { layerMediaType } from '../oci/media-types.ts';
+import { canTakeFiles } from '../oci/storage.ts';
+import type { LayerBlobs } from './compose.ts';
 import type { LayerBlob } from './engines/engine.ts';
 import type { LayerId } from './events.ts';
 import type { Session } from './session.ts';
-import type { SpoolFile } from './spool.ts';
 
-/** A layer whose blobs are complete. */
-export interface FinishedLayer {
+/** A layer that was read to its end. */
+export interface ReadLayer {
   readonly layer: LayerId;
-  readonly blobs: readonly LayerBlob[];
-  /** Holds the full blob; removed when that was pushed. */
-  readonly file: SpoolFile | undefined;
-  /** Wall time that the conversion took. */
-  readonly seconds: number;
+  /** Entries of its tar. */
+  readonly entries: number;
+  /** When its conversion started, by `performance.now()`. */
+  readonly started: number;
+  readonly index: LayerBlob | undefined;
+  /** Resolves when the full blob is complete. */
+  readonly full: Promise<LayerBlob> | undefined;
 }
 
-/** The uploads of one image. */
+/** The blobs of one image on their way. */
 export class Pushes {
   readonly #session: Session;
-  readonly #held: FinishedLayer[] | undefined;
+  readonly #hold: boolean;
+  readonly #layers: { readonly read: ReadLayer; readonly blobs: Promise<LayerBlobs> }[] = [];
   readonly #running: Promise<void>[] = [];
   #failure: { readonly error: unknown } | undefined;
 
   /** With `hold` nothing is pushed before {@link finish}. */
   constructor(session: Session, options: { readonly hold: boolean }) {
     this.#session = session;
-    this.#held = options.hold ? [] : undefined;
+    this.#hold = options.hold;
   }
 
-  /** Hands over a layer; throws what an earlier push failed with. */
-  start(finished: FinishedLayer): void {
+  /** Hands over a layer; throws what an earlier one failed with. */
+  start(read: ReadLayer): void {
+    const blobs = this.#complete(read);
+    this.#layers.push({ read, blobs });
+    const work = this.#hold ? blobs.then(() => undefined) : blobs.then((ready) => this.#enqueue(read, ready));
+    this.#running.push(
+      work.catch((error: unknown) => {
+        this.#failure ??= { error };
+      }),
+    );
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#held !== undefined) this.#held.push(finished);
-    else this.#begin(finished);
   }
 
-  /** Resolves when all layers are pushed; throws what one of them failed with. */
-  async finish(): Promise<void> {
-    for (const finished of this.#held ?? []) this.#begin(finished);
+  /** Resolves to all blobs, lowest layer first, when they are pushed; throws what one of them failed with. */
+  async finish(): Promise<LayerBlobs[]> {
     await Promise.all(this.#running);
     if (this.#failure !== undefined) throw this.#failure.error;
+    return Promise.all(
+      this.#layers.map(async ({ read, blobs }) => {
+        const ready = await blobs;
+        if (this.#hold) await this.#enqueue(read, ready);
+        return ready;
+      }),
+    );
   }
 
   /** Waits until nothing runs any more, whatever came of it. */
@@ -48,29 +65,41 @@ export class Pushes {
     await Promise.all(this.#running);
   }
 
-  #begin(finished: FinishedLayer): void {
-    const pushing = this.#session.uploads
-      .run(() => this.#push(finished))
-      .catch((error: unknown) => {
-        this.#failure ??= { error };
-      });
-    this.#running.push(pushing);
+  async #complete({ layer, entries, index, full }: ReadLayer): Promise<LayerBlobs> {
+    const blobs: LayerBlobs = { full: await full, index };
+    const outputs = present(blobs).map(({ kind, digest, size }) => ({ kind, digest, size }));
+    this.#session.emit({ type: 'layer-converted', layer, outputs, entries });
+    return blobs;
   }
 
-  async #push({ layer, blobs, file, seconds }: FinishedLayer): Promise<void> {
+  #enqueue({ layer, started }: ReadLayer, blobs: LayerBlobs): Promise<void> {
+    const { uploads, emit } = this.#session;
+    const converted = performance.now();
+    return uploads.run(async () => {
+      const pushing = performance.now();
+      for (const blob of present(blobs)) await this.#push(layer, blob);
+      const times = { convert: (converted - started) / 1000, push: (performance.now() - pushing) / 1000 };
+      emit({ type: 'layer-done', layer, times });
+    });
+  }
+
+  async #push(layer: LayerId, blob: LayerBlob): Promise<void> {
     const { target, request, signal, emit } = this.#session;
-    const started = performance.now();
-    for (const blob of blobs) {
-      const { kind, digest, size } = blob;
-      if (!request.noUpload) {
-        const descriptor = { mediaType: layerMediaType('oci', blob.compression), digest, size };
-        const outcome = await target.push(descriptor, blob.content, { signal }).catch((error: unknown) => {
-          throw withPlace(error, { layer: `${layer.index + 1} of ${layer.count}`, blob: digest });
-        });
+    const { kind, digest, size, path } = blob;
+    if (!request.noUpload) {
+      const descriptor = { mediaType: layerMediaType('oci', blob.compression), digest, size };
+      try {
+        const taken = path !== undefined && canTakeFiles(target) ? await target.takeFile(descriptor, path) : undefined;
+        const outcome = taken ?? (await target.push(descriptor, blob.content, { signal }));
         emit({ type: 'layer-pushed', layer, output: { kind, digest, size }, existed: outcome === 'existed' });
+      } catch (error) {
+        throw withPlace(error, { layer: `${layer.index + 1} of ${layer.count}`, blob: digest });
       }
     }
-    await file?.remove();
-    emit({ type: 'layer-done', layer, times: { convert: seconds, push: (performance.now() - started) / 1000 } });
+    if (path !== undefined) await rm(path, { force: true });
   }
+}
+
+function present({ full, index }: LayerBlobs): LayerBlob[] {
+  return [full, index].filter((blob) => blob !== undefined);
 }

@@ -5,6 +5,7 @@ import { isIndex, isManifest } from '../oci/media-types.ts';
 import { formatPlatform, matchPlatform, normalizePlatform, type Platform, parsePlatform } from '../oci/platform.ts';
 import { decodeRecord } from './annotations.ts';
 import type { ConvertResult } from './options.ts';
+import type { SourceImage } from './source-image.ts';
 import type { NamedDocument } from './standing.ts';
 
 /** A manifest that is left out. */
@@ -43,12 +44,11 @@ export function selectManifests({ descriptor, document }: NamedDocument, platfor
     .filter((platform) => platform !== undefined);
   for (const platform of wanted) {
     if (available.some((candidate) => matchPlatform(platform, candidate))) continue;
-    throw new AccelError('not-found', 'the image has no such platform', {
-      where: { digest: descriptor.digest },
-      expected: formatPlatform(platform),
-      found: available.map(formatPlatform).join(', ') || 'none',
-      hint: 'leave --platform out to convert every Linux platform',
-    });
+    throw noSuchPlatform(
+      descriptor.digest,
+      formatPlatform(platform),
+      available.map(formatPlatform).join(', ') || 'none',
+    );
   }
   if (manifests.length === 0) {
     throw new AccelError('image-unsupported', 'the index holds nothing that accel converts', {
@@ -58,6 +58,22 @@ export function selectManifests({ descriptor, document }: NamedDocument, platfor
     });
   }
   return { manifests, skipped };
+}
+
+/** Throws `not-found` when an image that stands alone is for none of the wanted platforms. */
+export function checkPlatform(image: SourceImage, platforms: readonly string[]): void {
+  const actual = parsePlatform(image.platform);
+  if (platforms.length === 0 || platforms.some((wanted) => matchPlatform(parsePlatform(wanted), actual))) return;
+  throw noSuchPlatform(image.descriptor.digest, platforms.join(', '), image.platform);
+}
+
+function noSuchPlatform(digest: string, expected: string, found: string): AccelError {
+  return new AccelError('not-found', 'the image has no such platform', {
+    where: { digest },
+    expected,
+    found,
+    hint: 'leave --platform out to convert every Linux platform',
+  });
 }
 
 function reasonToSkip(child: Descriptor, wanted: readonly Platform[]): string | undefined {

@@ -1,7 +1,8 @@
 /** What all parts of one conversion share. */
+
+import type { Limiter } from '../base/limiter.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
-import type { Limiter } from '../base/limiter.ts';
 import type { ConvertRequest } from './options.ts';
 import type { Spool } from './spool.ts';
 import type { Threads } from './workers/threads.ts';

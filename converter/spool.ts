@@ -1,11 +1,8 @@
 /** Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. */
-import { createHash } from 'node:crypto';
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BlobSource, fileSource } from '../oci/storage.ts';
-
-const READ_SIZE = 1 << 20;
 
 /** A folder of spooled blobs, readable by this user alone. */
 export class Spool {
@@ -18,7 +15,7 @@ export class Spool {
 
   /** Makes a fresh folder in `parent`, by default the system's temporary one. */
   static async create(parent: string = tmpdir()): Promise<Spool> {
-    return new Spool(await mkdtemp(join(parent, 'accel-')));
+    return new Spool(await mkdtemp(join(parent, '.accel-spool-')));
   }
 
   /** A new empty file. */
@@ -33,11 +30,12 @@ export class Spool {
   }
 }
 
-/** A file that is written in order, patched at its start, hashed and read. */
+/** A file that is written in order, patched at its start, and read. */
 export class SpoolFile {
   readonly #path: string;
   readonly #handle: FileHandle;
   #size = 0;
+  #closed = false;
 
   constructor(path: string, handle: FileHandle) {
     this.#path = path;
@@ -60,20 +58,9 @@ export class SpoolFile {
     await this.#writeAt(bytes, offset);
   }
 
-  /**
-   * SHA-256 of the content, as a digest. A blob starts with sizes that are known at its end only, and a hash starts at
-   * the start: so the finished file is read once more, from the page cache.
-   */
-  async digest(): Promise<string> {
-    const hash = createHash('sha256');
-    const buffer = Buffer.allocUnsafe(READ_SIZE);
-    for (let at = 0; at < this.#size; ) {
-      const { bytesRead } = await this.#handle.read(buffer, 0, READ_SIZE, at);
-      if (bytesRead === 0) break;
-      hash.update(buffer.subarray(0, bytesRead));
-      at += bytesRead;
-    }
-    return `sha256:${hash.digest('hex')}`;
+  /** Where it lies. */
+  get path(): string {
+    return this.#path;
   }
 
   /** The content, to be opened as often as needed while the spool exists. */
@@ -81,14 +68,11 @@ export class SpoolFile {
     return fileSource(this.#path);
   }
 
-  /** Closes the file; its content stays until the spool goes or {@link remove} is called. */
+  /** Closes the file; its content stays until the spool goes. May be called again. */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await this.#handle.close();
-  }
-
-  /** Removes the file, closed before. */
-  async remove(): Promise<void> {
-    await rm(this.#path, { force: true });
   }
 
   async #writeAt(bytes: Uint8Array, offset: number): Promise<void> {

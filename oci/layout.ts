@@ -4,7 +4,7 @@
  * the layout and is renamed, so a reader sees the old state or the new one.
  */
 import { createReadStream } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -16,6 +16,7 @@ import {
   assertRange,
   type BlobSizer,
   type BlobSource,
+  type FileTaker,
   fetchBytes,
   type ReadOptions,
   type TagLister,
@@ -43,7 +44,7 @@ export async function openLayout(directory: string, options: LayoutOptions = {})
 }
 
 /** See {@link openLayout}. */
-export class LayoutTarget implements Target, TagLister, BlobSizer {
+export class LayoutTarget implements Target, TagLister, BlobSizer, FileTaker {
   readonly name: string;
   readonly directory: string;
 
@@ -96,6 +97,25 @@ export class LayoutTarget implements Target, TagLister, BlobSizer {
     const stream = verified(content.open(), descriptor, this.#place(descriptor));
     await writeAtomically(target, stream, options?.signal);
     return 'pushed';
+  }
+
+  get scratch(): string {
+    return this.directory;
+  }
+
+  async takeFile(descriptor: Descriptor, file: string): Promise<'pushed' | 'existed' | undefined> {
+    if (await this.exists(descriptor)) return 'existed';
+    const target = this.#blobPath(descriptor.digest);
+    try {
+      await mkdir(path.dirname(target), { recursive: true });
+      // The file was private to its maker; a layout is for whoever may read its folder.
+      await chmod(file, 0o644);
+      await rename(file, target);
+      return 'pushed';
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EXDEV') return undefined;
+      throw asAccelError(error);
+    }
   }
 
   async resolve(tagOrDigest: string, options?: ReadOptions): Promise<Descriptor> {

@@ -73,6 +73,22 @@ export interface Mounter {
   mount(descriptor: Descriptor, fromRepository: string, options?: ReadOptions): Promise<boolean>;
 }
 
+/** Optional power: takes over a finished file, so that its bytes are not written a second time. */
+export interface FileTaker {
+  /** A directory on the file system of the target; files to be taken over are best made in a folder of their own here. */
+  readonly scratch: string;
+  /**
+   * Stores the file at `path`, whose digest the caller has computed, by moving it. Undefined if it lies on another file
+   * system: then it has to be pushed.
+   */
+  takeFile(descriptor: Descriptor, path: string): Promise<'pushed' | 'existed' | undefined>;
+}
+
+/** Whether a target has the optional power {@link FileTaker}. */
+export function canTakeFiles(target: object): target is FileTaker {
+  return 'takeFile' in target && typeof target.takeFile === 'function';
+}
+
 /** Optional power: says which tags there are. */
 export interface TagLister {
   /** All tags, sorted by code unit. */

@@ -19,6 +19,8 @@ export interface LayerBlob {
   /** The annotations of docs/formats.md §4 and §5. */
   readonly annotations: Readonly<Record<string, string>>;
   readonly content: BlobSource;
+  /** The file that holds the content, when one does. */
+  readonly path?: string;
   /** Entries of the LSMT index. */
   readonly segments: number;
 }

@@ -20,12 +20,15 @@ export interface FullEngineOptions {
   readonly compressor: BlockCompressor;
   /** Takes the blob; closed with the engine. */
   readonly file: SpoolFile;
+  /** SHA-256 of a file, as a digest. */
+  readonly digestFile: (path: string) => Promise<string>;
 }
 
 /** Writes one full layer into a spool file. */
 export class FullEngine implements LayerEngine {
   readonly kind = 'full';
   readonly #file: SpoolFile;
+  readonly #digestFile: (path: string) => Promise<string>;
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
   readonly #blocks: BlockAssembler;
@@ -33,6 +36,7 @@ export class FullEngine implements LayerEngine {
   constructor(options: FullEngineOptions) {
     const { file, artifact } = options;
     this.#file = file;
+    this.#digestFile = options.digestFile;
     let isFirst = true;
     this.#zfile = new ZFileWriter({
       algorithm: artifact.algorithm,
@@ -88,7 +92,9 @@ export class FullEngine implements LayerEngine {
     await this.#file.append(commitTarTail(zfile.size));
     await this.#file.patch(commitTarHead(zfile.size), 0);
     await this.#file.patch(zfile.header, COMMIT_TAR_HEAD_SIZE);
-    const digest = await this.#file.digest();
+    // A blob starts with sizes that are known at its end only, and a hash starts at the start: so the finished file is
+    // read once more, from the page cache and by another thread.
+    const digest = await this.#digestFile(this.#file.path);
     return {
       kind: 'full',
       digest,
@@ -102,6 +108,7 @@ export class FullEngine implements LayerEngine {
         [LAYER_ANNOTATION.fsType]: 'ext4',
       },
       content: this.#file.source,
+      path: this.#file.path,
       segments,
     };
   }

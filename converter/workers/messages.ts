@@ -4,20 +4,29 @@ import type { GzipSummary } from '../../formats/gzip/stream.ts';
 import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
 
 /** What a worker is started for; it does nothing else until it ends. */
-export type WorkerRole =
-  | { readonly role: 'compress'; readonly algorithm: ZFileAlgorithm; readonly blockSize: number }
-  | { readonly role: 'gunzip'; readonly slots: SharedSlots };
+export type WorkerRole = { readonly role: 'jobs' } | { readonly role: 'gunzip'; readonly slots: SharedSlots };
 
-/** A batch for a compress worker; `bytes` is shared memory, read in place. */
-export interface CompressRequest {
-  readonly id: number;
-  readonly bytes: Uint8Array;
-}
+/** A job: a batch in shared memory that is read in place and compressed, or a finished file to hash. */
+export type PoolRequest =
+  | {
+      readonly type: 'compress';
+      readonly algorithm: ZFileAlgorithm;
+      readonly blockSize: number;
+      readonly bytes: Uint8Array;
+    }
+  | { readonly type: 'digest'; readonly path: string };
 
-/** The answer to a {@link CompressRequest}. */
-export type CompressReply =
-  | { readonly id: number; readonly bytes: Uint8Array; readonly lengths: Uint32Array }
-  | { readonly id: number; readonly error: PlainError };
+/** A job on its way: replies come back with its number, in any order. */
+export type NumberedRequest = { readonly id: number } & PoolRequest;
+
+/** The answer to a {@link PoolRequest}. */
+export type PoolReply = { readonly id: number } & PoolResult;
+
+/** What came of a job. */
+export type PoolResult =
+  | { readonly type: 'compress'; readonly bytes: Uint8Array; readonly lengths: Uint32Array }
+  | { readonly type: 'digest'; readonly digest: string }
+  | { readonly type: 'error'; readonly error: PlainError };
 
 /** What a gunzip worker is told: a new stream, its next bytes, its end. */
 export type GunzipRequest =

@@ -7,8 +7,9 @@ import { GzipStream, type GzipStreamOptions, type GzipSummary } from '../../form
 import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
 import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
 import type { BlockCompressor } from '../../formats/zfile/writer.ts';
-import { CompressPool } from './compress-pool.ts';
+import { digestOfFile } from './digest-file.ts';
 import { GunzipThread } from './gunzip-thread.ts';
+import { JobPool } from './job-pool.ts';
 import type { WorkerRole } from './messages.ts';
 
 /** How a gzip stream is to be read; see {@link GzipStreamOptions}. */
@@ -17,24 +18,26 @@ export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & { readonly span
 /** The threads of one conversion. */
 export class Threads {
   readonly #count: number;
-  readonly #pools = new Map<string, CompressPool>();
+  readonly #jobs: JobPool;
   readonly #idle: GunzipThread[] = [];
   readonly #workers = new Set<Worker>();
 
-  /** `count` compress threads; with 0 everything runs in the calling thread. */
+  /** `count` threads that compress and hash; with 0 everything runs in the calling thread. */
   constructor(count: number) {
     this.#count = count;
+    this.#jobs = new JobPool(count, () => this.#start({ role: 'jobs' }));
   }
 
   /** A compressor of ZFile blocks; its {@link BlockCompressor.compress} may be called many times at once. */
   async compressor(algorithm: ZFileAlgorithm, blockSize: number): Promise<BlockCompressor> {
     if (this.#count === 0) return makeBlockCompressor(algorithm, blockSize);
-    const key = `${algorithm} ${blockSize}`;
-    const pool =
-      this.#pools.get(key) ??
-      new CompressPool(this.#count, () => this.#start({ role: 'compress', algorithm, blockSize }));
-    this.#pools.set(key, pool);
-    return pool;
+    return { compress: (bytes) => this.#jobs.run({ type: 'compress', algorithm, blockSize, bytes }) };
+  }
+
+  /** SHA-256 of a finished file, as a digest. */
+  async digestFile(path: string): Promise<string> {
+    if (this.#count === 0) return digestOfFile(path);
+    return (await this.#jobs.run({ type: 'digest', path })).digest;
   }
 
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */

@@ -1,12 +1,13 @@
-/** The program of a worker thread: compresses batches, or decompresses one gzip stream after another. */
+/** The program of a worker thread: it does jobs (compresses batches, hashes files), or decompresses one gzip stream after another. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GzipStream } from '../../formats/gzip/stream.ts';
-import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
+import { makeBlockCompressor, type SyncBlockCompressor } from '../../formats/zfile/compressor.ts';
+import { digestOfFile } from './digest-file.ts';
 import {
-  type CompressReply,
-  type CompressRequest,
   type GunzipReply,
   type GunzipRequest,
+  type NumberedRequest,
+  type PoolReply,
   type SharedSlots,
   toPlain,
   type WorkerRole,
@@ -15,19 +16,29 @@ import {
 const port = parentPort!;
 const role = workerData as WorkerRole;
 
-if (role.role === 'compress') {
-  const compressor = makeBlockCompressor(role.algorithm, role.blockSize);
-  port.on('message', async ({ id, bytes }: CompressRequest) => {
+if (role.role === 'jobs') serveJobs();
+else gunzip(role.slots);
+
+function serveJobs(): void {
+  const compressors = new Map<string, Promise<SyncBlockCompressor>>();
+  const say = (reply: PoolReply, transfer: ArrayBufferLike[] = []): void =>
+    port.postMessage(reply, transfer as ArrayBuffer[]);
+  port.on('message', async (request: NumberedRequest) => {
+    const { id } = request;
     try {
-      const batch = (await compressor).compress(bytes);
-      const reply: CompressReply = { id, bytes: batch.bytes, lengths: batch.lengths };
-      port.postMessage(reply, [batch.bytes.buffer as ArrayBuffer, batch.lengths.buffer as ArrayBuffer]);
+      if (request.type === 'digest') {
+        say({ id, type: 'digest', digest: await digestOfFile(request.path) });
+        return;
+      }
+      const key = `${request.algorithm} ${request.blockSize}`;
+      const compressor = compressors.get(key) ?? makeBlockCompressor(request.algorithm, request.blockSize);
+      compressors.set(key, compressor);
+      const { bytes, lengths } = (await compressor).compress(request.bytes);
+      say({ id, type: 'compress', bytes, lengths }, [bytes.buffer, lengths.buffer]);
     } catch (error) {
-      port.postMessage({ id, error: toPlain(error) } satisfies CompressReply);
+      say({ id, type: 'error', error: toPlain(error) });
     }
   });
-} else {
-  gunzip(role.slots);
 }
 
 function gunzip(slots: SharedSlots): void {
