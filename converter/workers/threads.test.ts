@@ -1,0 +1,121 @@
+import { gzipSync } from 'node:zlib';
+import { afterEach, describe, expect, it } from 'vitest';
+import { AccelError } from '../../base/error.ts';
+import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
+import { Threads } from './threads.ts';
+
+let threads = new Threads(0);
+
+function use(count: number): Threads {
+  threads = new Threads(count);
+  return threads;
+}
+
+async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+
+async function all(stream: AsyncGenerator<Uint8Array, unknown>): Promise<{ bytes: Buffer; summary: unknown }> {
+  const out: Buffer[] = [];
+  for (;;) {
+    const next = await stream.next();
+    if (next.done === true) return { bytes: Buffer.concat(out), summary: next.value };
+    out.push(Buffer.from(next.value));
+  }
+}
+
+const noise = (size: number): Uint8Array =>
+  Uint8Array.from({ length: size }, (_, i) => (Math.imul(i ^ (i >>> 7), 0x9e3779b1) >>> 24) & 0x3f);
+
+afterEach(() => threads.close());
+
+describe.each([0, 1, 3])('with %d job threads', (count) => {
+  it('compresses to the same blocks as in the calling thread, in the order of the batches', async () => {
+    const compressor = await use(count).compressor('lz4', 4096);
+    const here = await makeBlockCompressor('lz4', 4096);
+    const batches = Array.from({ length: 12 }, (_, i) => {
+      const shared = new Uint8Array(new SharedArrayBuffer(1 << 20)).subarray(0, 300_000 + i * 4097);
+      shared.set(noise(shared.length).map((byte) => byte + i));
+      return shared;
+    });
+    const results = await Promise.all(batches.map((batch) => compressor.compress(batch)));
+    results.forEach((result, i) => {
+      const expected = here.compress(batches[i]!);
+      expect(Buffer.from(result.bytes).equals(Buffer.from(expected.bytes))).toBe(true);
+      expect([...result.lengths]).toEqual([...expected.lengths]);
+    });
+  });
+
+  it('decompresses several streams at once and one after another, with their access points', async () => {
+    use(count);
+    const contents = [noise(5_000_000), noise(1_234_567), new Uint8Array(0), noise(3_000_000)];
+    const options = { span: 1 << 20, members: 'any' } as const;
+    const together = await Promise.all(
+      contents.map((content) => all(threads.gunzip(pieces(gzipSync(content), 70_001), options))),
+    );
+    for (const [i, content] of contents.entries()) {
+      expect(together[i]!.bytes.equals(Buffer.from(content))).toBe(true);
+      const again = await all(threads.gunzip(pieces(gzipSync(content), 1_000_000), options));
+      expect(again.summary).toEqual(together[i]!.summary);
+    }
+  });
+
+  it('passes on what is wrong with a stream, and takes the next', async () => {
+    use(count);
+    const options = { span: undefined, members: 'any' } as const;
+    const damaged = gzipSync(noise(2_000_000));
+    damaged[damaged.length - 6]! ^= 1;
+    const error = await all(threads.gunzip(pieces(damaged, 65_536), options)).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(AccelError);
+    expect(error).toMatchObject({ code: 'gzip-invalid' });
+    const { bytes } = await all(threads.gunzip(pieces(gzipSync(noise(100)), 10), options));
+    expect(bytes.equals(Buffer.from(noise(100)))).toBe(true);
+  });
+
+  it('passes on what the source fails with', async () => {
+    use(count);
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      yield gzipSync(noise(3_000_000)).subarray(0, 5000);
+      throw new AccelError('digest-mismatch', 'from the source');
+    }
+    const run = all(threads.gunzip(failing(), { span: undefined, members: 'any' }));
+    await expect(run).rejects.toMatchObject({ code: 'digest-mismatch' });
+  });
+
+  it('can be left in the middle of a stream that inflates a thousandfold', async () => {
+    use(count);
+    const stream = threads.gunzip(pieces(gzipSync(new Uint8Array(200 << 20)), 1 << 20), {
+      span: undefined,
+      members: 'any',
+    });
+    await stream.next();
+    await stream.return(undefined as never);
+    await threads.close();
+  });
+});
+
+it('holds no more than the slots of a stream that inflates a thousandfold', async () => {
+  const bomb = gzipSync(new Uint8Array(600 << 20));
+  const before = process.memoryUsage().rss;
+  let peak = 0;
+  for await (const piece of use(1).gunzip(pieces(bomb, 1 << 20), { span: 1 << 20, members: 'any' })) {
+    expect(piece.length).toBeLessThanOrEqual(1 << 20);
+    peak = Math.max(peak, process.memoryUsage().rss);
+  }
+  expect(peak - before).toBeLessThan(150 << 20);
+});
+
+it('fails what is under way when a thread dies, and says so', async () => {
+  const compressor = await use(1).compressor('lz4', 4096);
+  const batches = Array.from({ length: 40 }, () =>
+    Promise.resolve(compressor.compress(new Uint8Array(new SharedArrayBuffer(1 << 20)))),
+  );
+  const outcomes = Promise.allSettled(batches);
+  await threads.close();
+  const last = (await outcomes).at(-1)!;
+  expect(last.status === 'rejected' && last.reason).toMatchObject({
+    code: 'internal',
+    hint: expect.stringContaining('--workers 0'),
+  });
+  await expect(compressor.compress(new Uint8Array(4096))).rejects.toMatchObject({ code: 'internal' });
+});
