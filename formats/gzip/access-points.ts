@@ -10,8 +10,8 @@ export const MIN_SPAN = 65_536;
 export const MAX_SPAN = 0x7fff_ffff;
 
 /**
- * Level of the windows' deflate, by measurement on a layer of 450 MB: 0.45 ms a window, a sixth of the time to inflate
- * the span behind it. Level 6 makes the index 1.5 % smaller and takes twice as long, level 9 another 2 % and six times.
+ * Level of the windows' deflate, by measurement on a tar of 450 MB: 0.45 ms a window, beside 2.4 ms to inflate a span of
+ * 1 MiB. Level 6 makes the index 1.5 % smaller and takes twice as long, level 9 another 2 % and some eight times.
  */
 const WINDOW_LEVEL = 4;
 

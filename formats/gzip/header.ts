@@ -13,7 +13,8 @@ export class GzipHeaderReader {
   /** Bytes of the extra field still to skip. */
   #extraLeft = 0;
   /** A field of fixed size that is not complete yet. */
-  #field: number[] = [];
+  readonly #field = new Uint8Array(gzipHeader.size);
+  #fieldLength = 0;
   readonly #start: number;
 
   /** `start`: the header's offset in the file, for messages. */
@@ -60,18 +61,20 @@ export class GzipHeaderReader {
       }
       default: {
         const size = this.#part === 'fixed' ? gzipHeader.size : 2;
-        this.#field.push(bytes[at]!);
-        // Known from its first byte that it is no gzip: then say so, not that it breaks off.
-        if (this.#part === 'fixed' && this.#field.length === 2) this.#checkMagic();
-        if (this.#field.length === size) this.#finishField();
-        return at + 1;
+        const taken = Math.min(size - this.#fieldLength, bytes.length - at);
+        this.#field.set(bytes.subarray(at, at + taken), this.#fieldLength);
+        this.#fieldLength += taken;
+        // Known from its first bytes that it is no gzip: then say so, not that it breaks off.
+        if (this.#part === 'fixed' && this.#fieldLength >= 2) this.#checkMagic();
+        if (this.#fieldLength === size) this.#finishField();
+        return at + taken;
       }
     }
   }
 
   #finishField(): void {
-    const field = Uint8Array.from(this.#field);
-    this.#field = [];
+    const field = this.#field;
+    this.#fieldLength = 0;
     const word = field[0]! | (field[1]! << 8);
     if (this.#part === 'fixed') {
       const header = gzipHeader.read(field);
@@ -99,7 +102,8 @@ export class GzipHeaderReader {
 
   #checkMagic(): void {
     const magic = this.#field[0]! | (this.#field[1]! << 8);
-    if (magic !== GZIP_MAGIC) throw this.#invalid('a magic that is not gzip’s', '1f 8b', hex(this.#field));
+    if (magic !== GZIP_MAGIC)
+      throw this.#invalid('a magic that is not gzip’s', '1f 8b', hex(this.#field.subarray(0, 2)));
   }
 
   #invalid(what: string, expected: string | number, found: string | number): AccelError {

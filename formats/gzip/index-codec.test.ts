@@ -6,8 +6,8 @@ import { crc32c } from '../checksum/crc32c.ts';
 import { decodeGzipIndex, encodeGzipIndex, windowOf } from './index-codec.ts';
 import { gzipTrailer, indexEntry, indexHeader } from './layout.ts';
 import type { AccessPoint } from './points.ts';
-import { gzipWriters, sampleContent } from './testing/samples.ts';
 import { GzipStream, type GzipSummary } from './stream.ts';
+import { gzipWriters, sampleContent } from './testing/samples.ts';
 
 function golden(name: string): Uint8Array {
   return Uint8Array.from(readFileSync(new URL(`../../fixtures/goldens/${name}`, import.meta.url)));

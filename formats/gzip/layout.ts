@@ -60,6 +60,3 @@ export const indexEntry = struct('ddgzidx entry', 29, {
 
 /** Bytes of a raw header without its crc. */
 export const INDEX_HEADER_CHECKED = indexHeader.offsets.crc;
-
-/** The structures of the specification table in README.md, by the name they have there. */
-export const specifiedStructs = { indexHeader, indexEntry, gzipTrailer } as const;

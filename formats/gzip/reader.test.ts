@@ -5,8 +5,8 @@ import { InflaterTwin } from '../kernels/twins/inflate.ts';
 import { decodeGzipIndex, encodeGzipIndex } from './index-codec.ts';
 import type { GzipIndex } from './points.ts';
 import { GzipIndexReader } from './reader.ts';
-import { gzipWriters, sampleContent, seededRandom } from './testing/samples.ts';
 import { GzipStream } from './stream.ts';
+import { gzipWriters, sampleContent, seededRandom } from './testing/samples.ts';
 import { gzipDeterministic } from './writer.ts';
 
 function indexOf(gzip: Uint8Array, span: number): GzipIndex {

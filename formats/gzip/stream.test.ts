@@ -2,8 +2,8 @@ import { crc32, gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { InflaterTwin } from '../kernels/twins/inflate.ts';
-import { gzipWriters, sampleContent } from './testing/samples.ts';
 import { GzipStream, type GzipStreamOptions, type GzipSummary } from './stream.ts';
+import { gzipWriters, sampleContent } from './testing/samples.ts';
 
 interface Read {
   readonly output: Buffer;
@@ -111,6 +111,18 @@ describe('header fields', () => {
   ])('%s is refused', (_, gzip) => {
     expect(outcome(() => gunzipSync(gzip))).toBe('refused');
     expect(outcome(() => read(gzip).output)).toBe('refused');
+  });
+});
+
+describe('the trailer', () => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])('byte %i from the end is wrong', (fromEnd) => {
+    const gzip = gzipSync(small);
+    gzip[gzip.length - fromEnd]! ^= 1;
+    expect(outcome(() => gunzipSync(gzip))).toBe('refused');
+    const what = fromEnd > 4 ? 'CRC-32' : 'length';
+    expect(() => read(gzip)).toThrow(
+      expect.objectContaining({ code: 'gzip-invalid', message: expect.stringContaining(what) }),
+    );
   });
 });
 

@@ -6,7 +6,7 @@ export type GzipLevel = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
 
 /**
  * `bytes` as one gzip member with time 0 and no name. The same on every platform and Node version, which node:zlib's
- * is not; for small artifacts, because it runs at some 50 MB/s and holds everything in memory.
+ * is not; for small artifacts, because it holds everything in memory.
  */
 export function gzipDeterministic(bytes: Uint8Array, level: GzipLevel = 6): Uint8Array {
   return gzipSync(bytes, { level, mtime: 0 });

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { sampleContent, seededRandom } from '../gzip/testing/samples.ts';
 import { Inflater } from './inflate.ts';
 import { type InflateMachine, WINDOW_BYTES } from './inflate-machine.ts';
+import { BitWriter } from './testing/bit-writer.ts';
 import { InflaterTwin } from './twins/inflate.ts';
 
 interface Boundary {
@@ -52,44 +53,6 @@ function inflate(machine: InflateMachine, stream: Uint8Array, chunk = stream.len
   }
   note();
   return { output: Buffer.concat(pieces), boundaries, consumed: machine.inputOffset };
-}
-
-/** A deflate stream written bit by bit. */
-class BitWriter {
-  readonly #bits: number[] = [];
-
-  /** A number, lowest bit first. */
-  put(value: number, count: number): this {
-    for (let i = 0; i < count; i++) this.#bits.push((value >>> i) & 1);
-    return this;
-  }
-
-  /** A Huffman code, given as its binary digits. */
-  code(digits: string): this {
-    for (const digit of digits) this.#bits.push(Number(digit));
-    return this;
-  }
-
-  /** The start of a final dynamic block: its code lengths, each coded in four bits by a precode of sixteen symbols. */
-  dynamic(literals: number[], distances: number[]): this {
-    this.put(1, 1)
-      .put(2, 2)
-      .put(literals.length - 257, 5)
-      .put(distances.length - 1, 5)
-      .put(15, 4);
-    for (const symbol of [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15])
-      this.put(symbol < 16 ? 4 : 0, 3);
-    for (const length of [...literals, ...distances]) this.code(length.toString(2).padStart(4, '0'));
-    return this;
-  }
-
-  bytes(): Uint8Array {
-    const bytes = new Uint8Array(Math.ceil(this.#bits.length / 8));
-    this.#bits.forEach((bit, i) => {
-      bytes[i >> 3]! |= bit << (i & 7);
-    });
-    return bytes;
-  }
 }
 
 /** Lengths of `count` symbols, zero but for those named. */
@@ -347,6 +310,8 @@ describe('streams that zlib takes or refuses for a reason', () => {
         .bytes(),
       'refused',
     ],
+    ['repeat_up_to_the_last', new BitWriter().repeatedDistances(3).bytes(), 'taken'],
+    ['repeat_one_past_the_last', new BitWriter().repeatedDistances(2).bytes(), 'refused'],
   ])('%s', (_, stream, expected) => {
     const judged = zlibOutcome(stream);
     expect(judged === 'refused' ? 'refused' : 'taken').toBe(expected);

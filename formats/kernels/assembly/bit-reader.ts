@@ -36,9 +36,9 @@ export function advance(by: usize): void {
   input += by;
 }
 
-/** The next `count` bits as a number. */
 // @ts-ignore: decorator
 @inline
+/** The next `count` bits as a number. */
 export function take(count: u64): u32 {
   const value = bits & (((1 as u64) << count) - 1);
   bits >>= count;
@@ -46,9 +46,9 @@ export function take(count: u64): u32 {
   return value as u32;
 }
 
-/** Fills the buffer to at least 56 bits, without a branch: what is above the count is loaded again next time. */
 // @ts-ignore: decorator
 @inline
+/** Fills the buffer to at least 56 bits, without a branch: what is above the count is loaded again next time. */
 export function refill(): void {
   bits |= load<u64>(input) << bitCount;
   input += (7 - ((bitCount >> 3) & 7)) as usize;

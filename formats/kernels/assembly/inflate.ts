@@ -2,7 +2,7 @@
  * Inflate (RFC 1951) as a machine that stops: when it needs input, when its megabyte of output is full, at the end of
  * each block if asked, and at the end of the stream. It accepts and refuses exactly what zlib does.
  *
- * What makes it fast, by measurement: a 64-bit bit buffer refilled without a branch, up to three literals a refill,
+ * What makes it fast: a 64-bit bit buffer refilled without a branch, up to three literals a refill,
  * 16-byte copies that overrun into slack, and no second, careful loop: near the end of the input it waits for more, and
  * at the very end the input is padded with zeros and the position is checked afterwards.
  */
@@ -19,7 +19,7 @@ import {
   makeSymbols,
   SUBTABLE,
 } from './huffman.ts';
-import { clearReferences, forgetWatches, markReferences, slideWatches, watchLimit } from './references.ts';
+import { clearReferences, forgetWatches, logAddress, markReferences, slideWatches, watchLimit } from './references.ts';
 import {
   BAD_DISTANCE_SYMBOL,
   BAD_LENGTH_SYMBOL,
@@ -30,8 +30,6 @@ import {
   TOO_FAR_BACK,
   TRUNCATED,
 } from './stops.ts';
-
-export { referencesAddress } from './references.ts';
 
 // Memory, fixed: the TypeScript side caches views on these (formats/kernels/inflate.ts).
 const SWIZZLES: usize = 0x5f00; // for distances 1 to 15, sixteen indices each
@@ -126,6 +124,11 @@ export function slide(): usize {
 /** From here on, logs in `slot` which of the 32 KiB before this position are referenced. */
 export function watch(slot: u32): void {
   clearReferences(slot, output);
+}
+
+/** Where the log of a slot is: a bit for each byte of the window. */
+export function referencesAddress(slot: u32): usize {
+  return logAddress(slot);
 }
 
 /** Goes on until one of the reasons above. `final`: there is no input behind what is there. */

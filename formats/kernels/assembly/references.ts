@@ -12,7 +12,7 @@ let first: usize = 0; // address of the watched position of slot 0; 0: out of re
 let second: usize = 0;
 
 /** Where the log of a slot is. */
-export function referencesAddress(slot: u32): usize {
+export function logAddress(slot: u32): usize {
   return REFERENCES + (slot as usize) * SLOT_BYTES;
 }
 
@@ -23,7 +23,7 @@ export function watchLimit(): usize {
 
 /** Watches `position` in `slot`, with an empty log. */
 export function clearReferences(slot: u32, position: usize): void {
-  memory.fill(referencesAddress(slot), 0, SLOT_BYTES);
+  memory.fill(logAddress(slot), 0, SLOT_BYTES);
   if (slot == 0) first = position;
   else second = position;
 }
@@ -47,7 +47,7 @@ export function markReferences(from: usize, end: usize): void {
 }
 
 function mark(slot: u32, from: usize, end: usize): void {
-  const base = referencesAddress(slot);
+  const base = logAddress(slot);
   const all: u64 = 0xffffffffffffffff;
   while (from < end) {
     const word = base + ((from >> 6) << 3);
