@@ -2,7 +2,10 @@
 import { Command, CommanderError } from 'commander';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
+import { catCommand } from './commands/cat.ts';
 import { convertCommand } from './commands/convert.ts';
+import { cpCommand } from './commands/cp.ts';
+import { lsCommand } from './commands/ls.ts';
 import type { CommandContext, Reporting } from './context.ts';
 import { jsonText } from './progress/json.ts';
 import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
@@ -27,7 +30,10 @@ export function createProgram(context: CommandContext): Command {
     .version(VERSION, '-V, --version', 'print the version')
     .helpCommand(true)
     .addHelpText('after', EXAMPLES)
-    .addCommand(convertCommand(context));
+    .addCommand(convertCommand(context))
+    .addCommand(lsCommand(context))
+    .addCommand(catCommand(context))
+    .addCommand(cpCommand(context));
   for (const command of [program, ...program.commands]) {
     command
       .showSuggestionAfterError(true)

@@ -5,8 +5,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The part of a `WriteStream` that the command line writes to. */
 export interface Output {
-  /** Writes text; may throw nothing. */
-  write(text: string): unknown;
+  /** Writes text, or bytes as they are; may throw nothing. */
+  write(text: string | Uint8Array): unknown;
   readonly isTTY?: boolean;
   /** Width and height in characters; a terminal has them, a file or pipe does not. */
   readonly columns?: number;

@@ -6,6 +6,7 @@ import { layerMediaType, type MediaFamily, mediaFamily, toFamily } from '../oci/
 import { bytesSource } from '../oci/storage.ts';
 import { encodeRecord, makeRecord } from './annotations.ts';
 import type { LayerBlob } from './engines/engine.ts';
+import type { CachedBlob } from './layer-cache.ts';
 import type { ManifestResult, OutputTag } from './options.ts';
 import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
@@ -20,6 +21,12 @@ export interface ComposedManifest extends ManifestResult {
   readonly manifestSize: number;
 }
 
+/** What a manifest needs to know of a layer's blobs: made in this run or taken over from an earlier one. */
+export interface CachedLayer {
+  readonly full: CachedBlob | undefined;
+  readonly index: CachedBlob | undefined;
+}
+
 /** The blobs of one layer, by the engine that made them. */
 export interface LayerBlobs {
   readonly full: LayerBlob | undefined;
@@ -31,7 +38,7 @@ export async function composeImage(
   session: Session,
   source: SourceImage,
   kind: ImageKind,
-  layers: readonly LayerBlobs[],
+  layers: readonly CachedLayer[],
   virtualSize: number,
 ): Promise<ComposedManifest> {
   const chosen = chooseBlobs(kind, layers);
@@ -83,7 +90,7 @@ export async function composeImage(
 }
 
 /** The blob of each layer. Only on an index-only bottom layer may index-only layers stand (docs/formats.md §5). */
-function chooseBlobs(kind: ImageKind, layers: readonly LayerBlobs[]): LayerBlob[] {
+function chooseBlobs(kind: ImageKind, layers: readonly CachedLayer[]): CachedBlob[] {
   const indexed = kind !== 'full' && layers[0]?.index !== undefined;
   return layers.map(({ full, index }) => (indexed ? (index ?? full) : full)!);
 }

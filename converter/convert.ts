@@ -14,6 +14,7 @@ import { encodeRecord, makeRecord, optionsText } from './annotations.ts';
 import { put } from './compose.ts';
 import type { ConvertEvent } from './events.ts';
 import { type ConvertedImage, convertImage } from './image.ts';
+import { LayerCache } from './layer-cache.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult, OutputTag, TagResult } from './options.ts';
 import { checkPlatform, type Selection, selectManifests } from './select.ts';
 import type { Session } from './session.ts';
@@ -61,6 +62,7 @@ export async function convertWithin(
     threads,
     signal,
     uploads: new Limiter(request.concurrency),
+    cache: await openCache(target, request, signal),
     options: optionsText(request.artifact, request.platforms),
     emit(event) {
       totalsOf.add(event);
@@ -77,6 +79,15 @@ export async function convertWithin(
     await threads.close();
     await spool.remove();
   }
+}
+
+async function openCache(
+  target: Target,
+  { cache, force }: ConvertRequest,
+  signal: AbortSignal,
+): Promise<LayerCache | undefined> {
+  if (!cache) return undefined;
+  return force ? LayerCache.forgetful(target, signal) : LayerCache.open(target, signal);
 }
 
 function checkRequest({ outputs, source }: ConvertRequest): void {
@@ -168,6 +179,7 @@ async function makeOutputs(
     await session.target.tag(descriptor, result.tag, { signal: session.signal });
     session.emit({ type: 'tagged', tag: result.tag, digest: result.digest });
   }
+  if (!session.request.noUpload) await session.cache?.save();
   return results.map(({ result }) => result);
 }
 

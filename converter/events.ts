@@ -47,6 +47,7 @@ export type ConvertEvent =
   | { readonly type: 'manifest-skipped'; readonly digest: string; readonly platform: string; readonly reason: string }
   | { readonly type: 'warning'; readonly message: string; readonly layer?: LayerId; readonly path?: string }
   | { readonly type: 'layer-start'; readonly layer: LayerId }
+  | { readonly type: 'layer-reused'; readonly layer: LayerId; readonly outputs: readonly LayerOutput[] }
   | { readonly type: 'layer-progress'; readonly layer: LayerId; readonly bytesRead: number }
   | {
       readonly type: 'layer-converted';

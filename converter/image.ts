@@ -2,13 +2,17 @@
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { DEFAULT_VIRTUAL_SIZE, MAX_VIRTUAL_SIZE } from '../formats/ext4/geometry.ts';
 import { Ext4Image } from '../formats/ext4/image.ts';
+import { loadImage } from '../formats/ext4/load.ts';
+import { layerMediaType } from '../oci/media-types.ts';
+import { openStack } from '../reader/stack.ts';
 import { chainIds, chainUuid } from './chain.ts';
-import { type ComposedManifest, composeImage, type ImageKind, type LayerBlobs } from './compose.ts';
+import { type CachedLayer, type ComposedManifest, composeImage, type ImageKind } from './compose.ts';
 import type { LayerBlob } from './engines/engine.ts';
 import { FullEngine } from './engines/full.ts';
 import { IndexOnlyEngine, METADATA_BLOCK_SIZE } from './engines/index-only.ts';
 import type { LayerId } from './events.ts';
 import { applyLayer } from './layer.ts';
+import type { CachedBlob, LayerKey } from './layer-cache.ts';
 import { Pushes } from './pushes.ts';
 import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
@@ -57,9 +61,13 @@ class ImageConversion {
   readonly #source: SourceImage;
   readonly #kinds: ReadonlySet<ImageKind>;
   readonly #virtualSize: number;
-  readonly #state: Ext4Image;
+  /** The file system after the layers done so far; undefined while these were taken over from an earlier conversion. */
+  #state: Ext4Image | undefined;
+  readonly #done: CachedLayer[] = [];
   readonly #chain: readonly string[];
   readonly #pushes: Pushes;
+  /** Why layers have no index-only blob, by their position. */
+  readonly #notIndexable = new Map<number, string>();
   /** False once it is clear that no index-only layer can be used. */
   #wantsIndex: boolean;
 
@@ -68,7 +76,6 @@ class ImageConversion {
     this.#source = source;
     this.#kinds = kinds;
     this.#virtualSize = virtualSize;
-    this.#state = new Ext4Image({ virtualSize, maxFiles: session.request.artifact.maxFiles });
     this.#chain = chainIds(source.config.rootfs.diff_ids);
     // An index-only image with a layer that cannot be indexed must leave nothing behind: its blobs wait for the last.
     this.#pushes = new Pushes(session, { hold: kinds.has('index-only') });
@@ -76,10 +83,15 @@ class ImageConversion {
   }
 
   async run(): Promise<ConvertedImage> {
-    let layers: LayerBlobs[];
+    let layers: CachedLayer[];
     try {
-      for (const index of this.#source.manifest.layers.keys()) await this.#layer(index);
-      layers = await this.#pushes.finish();
+      const { layers: sources } = this.#source.manifest;
+      while (this.#done.length < sources.length && (await this.#takeOver(this.#done.length)));
+      const known = this.#done.length;
+      if (known < sources.length) this.#state = await this.#stateAfter(this.#done);
+      for (let index = known; index < sources.length; index++) await this.#layer(index);
+      layers = [...this.#done, ...(await this.#pushes.finish())];
+      this.#remember(known, layers);
     } catch (error) {
       await this.#pushes.abandon();
       throw error;
@@ -91,12 +103,78 @@ class ImageConversion {
     return new Map(composed);
   }
 
+  /** Takes a layer over from an earlier conversion, if all that is wanted of it stands in the target. */
+  async #takeOver(index: number): Promise<boolean> {
+    const { cache, emit } = this.#session;
+    if (cache === undefined) return false;
+    const key = this.#key(index);
+    const full = this.#wantsFull ? await cache.find('full', key) : undefined;
+    const entry = this.#wantsIndex ? await cache.find('index-only', key) : undefined;
+    if (this.#wantsFull && (full === undefined || 'notIndexable' in full)) return false;
+    if (this.#wantsIndex && entry === undefined) return false;
+    if (entry !== undefined && 'notIndexable' in entry) {
+      if (this.#kinds.has('index-only')) return false;
+      if (index === 0) this.#wantsIndex = false;
+    }
+    const taken: CachedLayer = {
+      full: full as CachedBlob | undefined,
+      index: entry === undefined || 'notIndexable' in entry ? undefined : entry,
+    };
+    this.#done.push(taken);
+    const outputs = [taken.full, taken.index]
+      .filter((blob) => blob !== undefined)
+      .map(({ kind, digest, size }) => ({ kind, digest, size }));
+    emit({ type: 'layer-reused', layer: this.#layerId(index), outputs });
+    return true;
+  }
+
+  /** The state from which the next layer goes on: empty, or read back from the metadata of the layers so far. */
+  async #stateAfter(layers: readonly CachedLayer[]): Promise<Ext4Image> {
+    const { maxFiles } = this.#session.request.artifact;
+    if (layers.length === 0) return new Ext4Image({ virtualSize: this.#virtualSize, maxFiles });
+    // Index-only blobs hold metadata and nothing else: they are read whole, and small. One full layer among them will do.
+    const bottomIsIndexed = layers[0]?.index !== undefined;
+    const stack = layers.map(({ full, index }) => (bottomIsIndexed ? (index ?? full) : full)!);
+    const device = await openStack(
+      this.#session.target,
+      stack.map((blob) => ({ mediaType: layerMediaType('oci', blob.compression), ...blob })),
+      { signal: this.#session.signal },
+    );
+    return loadImage(device, { maxFiles });
+  }
+
+  /** Notes for later conversions what this one made. */
+  #remember(known: number, layers: readonly CachedLayer[]): void {
+    const { cache } = this.#session;
+    layers.slice(known).forEach(({ full, index }, at) => {
+      const key = this.#key(known + at);
+      if (full !== undefined) cache?.add('full', key, full);
+      if (index !== undefined) cache?.add('index-only', key, index);
+      const reason = this.#notIndexable.get(known + at);
+      if (reason !== undefined) cache?.add('index-only', key, { notIndexable: reason });
+    });
+  }
+
+  #key(index: number): LayerKey {
+    const { artifact } = this.#session.request;
+    const sourceDigest = this.#source.manifest.layers[index]!.digest;
+    return { chainId: this.#chain[index]!, virtualSize: this.#virtualSize, artifact, sourceDigest };
+  }
+
+  get #wantsFull(): boolean {
+    return this.#kinds.has('full') || this.#kinds.has('containerd');
+  }
+
+  #layerId(index: number): LayerId {
+    const { layers } = this.#source.manifest;
+    const { digest, size } = layers[index]!;
+    return { platform: this.#source.platform, index, count: layers.length, digest, size };
+  }
+
   /** Applies a layer. The index-only blob is complete then; the full one is finished while the next layer is read. */
   async #layer(index: number): Promise<void> {
     const { emit } = this.#session;
-    const { layers } = this.#source.manifest;
-    const { digest, size } = layers[index]!;
-    const layer: LayerId = { platform: this.#source.platform, index, count: layers.length, digest, size };
+    const layer = this.#layerId(index);
     emit({ type: 'layer-start', layer });
     const started = performance.now();
     const full = await this.#fullEngine(index);
@@ -110,7 +188,7 @@ class ImageConversion {
       this.#pushes.start({ layer, entries, started, index: indexBlob, full: finishing });
     } catch (error) {
       await full?.close();
-      throw withPlace(error, { layer: `${index + 1} of ${layers.length}`, digest });
+      throw withPlace(error, { layer: `${index + 1} of ${layer.count}`, digest: layer.digest });
     }
   }
 
@@ -124,7 +202,7 @@ class ImageConversion {
       source: target,
       descriptor: this.#source.manifest.layers[layer.index]!,
       diffId: this.#source.config.rootfs.diff_ids[layer.index]!,
-      image: this.#state,
+      image: this.#state!,
       engines: engines.filter((engine) => engine !== undefined),
       span: this.#wantsIndex ? request.artifact.span : undefined,
       mustIndex: this.#kinds.has('index-only'),
@@ -151,6 +229,7 @@ class ImageConversion {
         error instanceof AccelError && (error.code === 'layer-unsupported' || error.code === 'limit-exceeded');
       if (!isExcused || this.#kinds.has('index-only')) throw error;
       const reason = error.found === undefined ? error.message : `${error.message}: ${error.found}`;
+      this.#notIndexable.set(layer.index, reason);
       this.#session.emit({
         type: 'warning',
         message: `the layer stays full in the containerd image: ${reason}`,
@@ -161,7 +240,7 @@ class ImageConversion {
   }
 
   async #fullEngine(index: number): Promise<FullEngine | undefined> {
-    if (!this.#kinds.has('full') && !this.#kinds.has('containerd')) return undefined;
+    if (!this.#wantsFull) return undefined;
     const { request, threads, spool } = this.#session;
     const { artifact } = request;
     const parent = this.#chain[index - 1];

@@ -54,6 +54,8 @@ export interface ConvertRequest {
   readonly workers: number;
   /** Convert, but push and tag nothing. */
   readonly noUpload: boolean;
+  /** Take over layers that were converted before, and keep the record of them in the target (`accel-cache`). */
+  readonly cache: boolean;
   /** Redo what stands already and overwrite a tag of the other mode. */
   readonly force: boolean;
   /** Directory for spooled layers; omitted: the system's. A fresh folder in it is made and removed. */

@@ -3,6 +3,7 @@
 import type { Limiter } from '../base/limiter.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
+import type { LayerCache } from './layer-cache.ts';
 import type { ConvertRequest } from './options.ts';
 import type { Spool } from './spool.ts';
 import type { Threads } from './workers/threads.ts';
@@ -15,6 +16,8 @@ export interface Session {
   readonly threads: Threads;
   /** Bounds uploads in flight. */
   readonly uploads: Limiter;
+  /** Layers that were converted before; undefined when they are not to be used. */
+  readonly cache: LayerCache | undefined;
   /** Canonical text of the options, for the record annotations. */
   readonly options: string;
   /** Fires when the caller gives up, or when a part of the conversion failed and the others should stop. */

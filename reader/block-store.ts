@@ -2,33 +2,22 @@
 import type { BlockCache } from './block-cache.ts';
 import { ReadAhead } from './read-ahead.ts';
 
-/** Where blocks come from. Blocks are numbered from 0 and lie one after another in the blob. */
+/** Where blocks come from. They are numbered from 0 and lie one after another, in the file and in the blob. */
 export interface BlockBackend {
   /** Number of blocks. */
   readonly count: number;
-  /** Bytes of a block when it is in memory, all but the last. */
-  readonly blockSize: number;
+  /** Number of the block that holds byte `offset` of the file. */
+  blockAt(offset: number): number;
+  /** First byte of block `i`; for `count` the size of the file. */
+  startOf(i: number): number;
   /** Makes {@link BlockBackend.fetchedSize} possible for blocks `first` to `last` (exclusive). */
   locate(first: number, last: number): Promise<void>;
   /** The block up to which (exclusive) everything from block `i` on is located. */
   locatedFrom(i: number): number;
   /** Bytes that are fetched for the blocks `first` to `last` (exclusive). */
   fetchedSize(first: number, last: number): number;
-  /** Fetches the blocks `first` to `last` (exclusive); each belongs to the caller. */
+  /** Fetches the blocks `first` to `last` (exclusive); each is an array of its own. */
   load(first: number, last: number): Promise<Uint8Array[]>;
-}
-
-/** Fetched bytes between two wanted blocks that are fetched along rather than costing a request of their own. */
-const MAX_GAP = 32_768;
-/** Fetched bytes of one request. */
-const MAX_RUN = 1 << 20;
-/** Blocks of one cache key's range: a file has fewer, because an LSMT index counts sectors in 55 bits of 2^53 bytes. */
-const KEYS_PER_STORE = 2 ** 40;
-
-/** Blocks that are fetched together; `last` is exclusive. */
-interface Run {
-  readonly first: number;
-  readonly last: number;
 }
 
 /** Part of a file that is wanted, and where it goes. */
@@ -39,35 +28,45 @@ export interface Piece {
   readonly target: Uint8Array;
 }
 
-/** See the module's comment. Reads may overlap in time. */
+/** Fetched bytes between two wanted blocks that are taken along rather than that they cost a request. */
+const MAX_GAP = 32_768;
+/** Bytes of one request, unless a single block has more. */
+const MAX_RUN = 1 << 20;
+/** Bytes of one request's blocks in memory: what compresses to next to nothing must not fill it. */
+const MAX_LOADED = 4 << 20;
+/** Blocks that lie nearer than this are located together. */
+const NEAR_BLOCKS = 64;
+/** Room for the numbers of one file's blocks among the keys of the cache. */
+const KEYS_PER_STORE = 2 ** 40;
+
+/** The blocks of one file. Reads may overlap in time. */
 export class BlockStore {
   readonly #backend: BlockBackend;
   readonly #cache: BlockCache;
   readonly #firstKey: number;
-  readonly #ahead: ReadAhead;
+  readonly #ahead = new ReadAhead();
 
-  /** `number` tells the stores apart that share `cache`: 0 to 8191. */
+  /** `number` tells apart the stores that share `cache`: 0 to 8191. */
   constructor(backend: BlockBackend, cache: BlockCache, number: number) {
     this.#backend = backend;
     this.#cache = cache;
     this.#firstKey = number * KEYS_PER_STORE;
-    this.#ahead = new ReadAhead();
   }
 
   /** Fills every piece; all lie inside the file. */
   async fill(pieces: readonly Piece[]): Promise<void> {
-    const { blockSize } = this.#backend;
+    const backend = this.#backend;
     const numbers = new Set<number>();
     for (const { offset, target } of pieces) {
-      const last = Math.ceil((offset + target.length) / blockSize);
-      for (let i = Math.floor(offset / blockSize); i < last; i++) numbers.add(i);
+      if (target.length === 0) continue;
+      const last = backend.blockAt(offset + target.length - 1);
+      for (let i = backend.blockAt(offset); i <= last; i++) numbers.add(i);
     }
     const blocks = await this.#get([...numbers].sort((a, b) => a - b));
     for (const { offset, target } of pieces) {
       for (let done = 0; done < target.length; ) {
-        const at = offset + done;
-        const number = Math.floor(at / blockSize);
-        const skip = at - number * blockSize;
+        const number = backend.blockAt(offset + done);
+        const skip = offset + done - backend.startOf(number);
         const part = blocks.get(number)!.subarray(skip, skip + target.length - done);
         target.set(part, done);
         done += part.length;
@@ -77,21 +76,68 @@ export class BlockStore {
 
   /** The blocks of ascending, distinct numbers. */
   async #get(numbers: readonly number[]): Promise<Map<number, Uint8Array>> {
-    const blocks = new Map<number, Uint8Array>();
-    if (numbers.length === 0) return blocks;
-    if (numbers.some((number) => !this.#cache.has(this.#firstKey + number)))
-      await this.#backend.locate(numbers[0]!, numbers.at(-1)! + 1);
+    await this.#locate(numbers);
     // From here to the last announcement nothing else runs, so that no two readers fetch the same block.
-    const arrivals = new Map<number, Promise<Uint8Array>>();
+    const blocks = new Map<number, Uint8Array>();
     const missing: number[] = [];
+    const arrivals: [number, Promise<Uint8Array>][] = [];
     for (const number of numbers) {
       const known = this.#cache.get(this.#firstKey + number);
       if (known === undefined) missing.push(number);
       else if (known instanceof Uint8Array) blocks.set(number, known);
-      else arrivals.set(number, known);
+      else arrivals.push([number, known]);
     }
-    for (const run of this.#runs(missing)) this.#start(run, numbers, arrivals);
-    await Promise.all(Array.from(arrivals, async ([number, arrival]) => blocks.set(number, await arrival)));
+    let fetched = 0;
+    for (const [i, number] of missing.entries()) {
+      if (number >= fetched) fetched = this.#fetch(missing, i);
+      arrivals.push([number, this.#cache.get(this.#firstKey + number) as Promise<Uint8Array>]);
+    }
+    await Promise.all(arrivals.map(async ([number, arrival]) => blocks.set(number, await arrival)));
     return blocks;
+  }
+
+  /** Locates each neighbourhood by itself: what lies between two of them is no concern. */
+  async #locate(numbers: readonly number[]): Promise<void> {
+    for (let from = 0; from < numbers.length; ) {
+      let to = from + 1;
+      while (to < numbers.length && numbers[to]! - numbers[to - 1]! <= NEAR_BLOCKS) to++;
+      await this.#backend.locate(numbers[from]!, numbers[to - 1]! + 1);
+      from = to;
+    }
+  }
+
+  /** Starts one fetch that begins with block `missing[i]`; the block behind its last one. */
+  #fetch(missing: readonly number[], i: number): number {
+    const backend = this.#backend;
+    const first = missing[i]!;
+    const located = backend.locatedFrom(first);
+    let last = first + 1;
+    for (let j = i + 1; j < missing.length; j++) {
+      const number = missing[j]!;
+      if (number >= located || backend.fetchedSize(last, number) > MAX_GAP) break;
+      if (!this.#fits(first, number + 1, MAX_RUN)) break;
+      last = number + 1;
+    }
+    const window = this.#ahead.windowFor(first);
+    while (last < located && !this.#isHere(last) && this.#fits(first, last + 1, window)) last++;
+    this.#ahead.fetched(last, Math.max(window, Math.min(backend.fetchedSize(first, last), MAX_RUN)));
+    const loaded = backend.load(first, last);
+    for (let number = first; number < last; number++) {
+      if (!this.#isHere(number))
+        this.#cache.announce(
+          this.#firstKey + number,
+          loaded.then((blocks) => blocks[number - first]!),
+        );
+    }
+    return last;
+  }
+
+  #fits(first: number, last: number, bytes: number): boolean {
+    const loaded = this.#backend.startOf(last) - this.#backend.startOf(first);
+    return loaded <= MAX_LOADED && this.#backend.fetchedSize(first, last) <= bytes;
+  }
+
+  #isHere(number: number): boolean {
+    return this.#cache.has(this.#firstKey + number);
   }
 }

@@ -28,9 +28,9 @@ export function renderCliDocs(): string {
 
 function renderCommand(program: Command, command: Command): string {
   const help = command.createHelp();
-  const rows = help.visibleOptions(command).map((option) => {
-    return `| \`${cell(help.optionTerm(option))}\` | ${cell(help.optionDescription(option))} |`;
-  });
+  const rows = help
+    .visibleOptions(command)
+    .map((option) => [`\`${help.optionTerm(option)}\``, help.optionDescription(option)] as const);
   return [
     `## ${program.name()} ${command.name()}`,
     '',
@@ -38,9 +38,7 @@ function renderCommand(program: Command, command: Command): string {
     '',
     `\`\`\`\n${program.name()} ${command.name()} ${command.usage()}\n\`\`\``,
     '',
-    '| flag | what it does |',
-    '|---|---|',
-    ...rows,
+    ...table(['flag', 'what it does'], rows),
     '',
     ...hiddenFlags(command, help),
     examples(command),
@@ -53,9 +51,10 @@ function hiddenFlags(command: Command, help: Help): string[] {
   return [
     'Accepted for the sake of scripts that were written for the reference convertor; those without effect say so when used:',
     '',
-    '| flag | here |',
-    '|---|---|',
-    ...hidden.map((option) => `| \`${cell(help.optionTerm(option))}\` | ${cell(option.description)} |`),
+    ...table(
+      ['flag', 'here'],
+      hidden.map((option) => [`\`${help.optionTerm(option)}\``, option.description] as const),
+    ),
     '',
   ];
 }
@@ -75,8 +74,12 @@ function examples(command: Command): string {
     .join('\n')}\n\`\`\`\n`;
 }
 
-function cell(text: string): string {
-  return text.replaceAll('|', '\\|').replace(/\s+/g, ' ');
+/** A Markdown table with columns of one width, as the formatter of this project wants it. */
+function table(head: readonly [string, string], rows: readonly (readonly [string, string])[]): string[] {
+  const cells = [head, ...rows].map((row) => row.map((text) => text.replaceAll('|', '\\|').replace(/\s+/g, ' ')));
+  const widths = head.map((_, column) => Math.max(3, ...cells.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]): string => `| ${row.map((text, i) => text.padEnd(widths[i]!)).join(' | ')} |`;
+  return [line(cells[0]!), line(widths.map((width) => '-'.repeat(width))), ...cells.slice(1).map(line)];
 }
 
 async function* noInput(): AsyncGenerator<Uint8Array> {}

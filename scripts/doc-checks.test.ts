@@ -33,6 +33,7 @@ describe('undocumentedExports', () => {
     ['overloads', '/** about */\nexport function f(a: string): void;\nexport function f(a: number): void;'],
     ['a re-export', "export { a } from './b.ts';\nexport type { B } from './b.ts';\nexport * from './c.ts';"],
     ['an export list', '/** about */\nconst a = 1;\nexport { a };'],
+    ['an import that is passed on', "import { a } from './b.ts';\nexport { a };"],
     ['what is not exported', 'const a = 1;\nfunction b() {}'],
   ])('takes %s', (_, text) => expect(exportsOf(text)).toEqual([]));
 

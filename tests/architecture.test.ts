@@ -16,7 +16,7 @@ const RULES: Readonly<Record<Room, { readonly values: readonly Room[]; readonly 
   base: { values: [] },
   formats: { values: ['base'] },
   oci: { values: ['base'] },
-  converter: { values: ['oci', 'formats', 'base'] },
+  converter: { values: ['reader', 'oci', 'formats', 'base'] },
   reader: { values: ['oci', 'formats', 'base'] },
   cli: { values: ['converter', 'reader', 'base'], types: ['oci', 'formats'] },
 };

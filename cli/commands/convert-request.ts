@@ -37,6 +37,7 @@ export function convertRequest(flags: ConvertFlags): ConvertRequest {
     concurrency: flags.concurrencyLimit,
     workers: flags.workers,
     noUpload: !flags.upload,
+    cache: flags.cache,
     force: flags.force === true,
     ...(flags.dir === undefined ? {} : { workDirectory: flags.dir }),
   };

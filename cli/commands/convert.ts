@@ -34,6 +34,7 @@ export interface ConvertFlags extends RegistryFlags {
   readonly dir?: string;
   readonly upload: boolean;
   readonly force?: boolean;
+  readonly cache: boolean;
   readonly dumpManifest?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -120,6 +121,7 @@ function addRunFlags(command: Command): void {
     )
     .option('-d, --dir <dir>', 'folder for temporary files; a new folder in it is made and removed')
     .option('--no-upload', 'convert, but push and tag nothing')
+    .option('--no-cache', 'convert layers anew that an earlier run converted; keep no record of them in the repository')
     .option('--force', 'convert again what stands already, overwrite a tag of the other mode')
     .option('--dump-manifest', 'print the manifests on standard output')
     .option('--json', 'print one JSON document on standard output')

@@ -58,6 +58,8 @@ export function describeEvent(event: ConvertEvent, style: Style, verbose: boolea
       return `${style.green('up to date')} ${printable(event.tag)} ${printable(event.digest)}`;
     case 'layer-start':
       return verbose ? `${layerName(event.layer)}: start, ${formatBytes(event.layer.size)}` : undefined;
+    case 'layer-reused':
+      return `${layerName(event.layer)}: converted before, ${outputsText(event.outputs, event.layer.size)}`;
     case 'layer-converted':
       return verbose
         ? `${layerName(event.layer)}: ${event.entries} entries, ${outputsText(event.outputs, event.layer.size)}`

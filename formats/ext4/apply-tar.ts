@@ -157,7 +157,8 @@ export class TarApplier implements TarHandler {
     this.#image.setAttributes(inode, this.#attributes(entry));
     const xattrs = this.#keptXattrs(entry);
     if (xattrs.size > 0) this.#image.setXattrs(inode, new Map([...(inode.xattrs ?? []), ...xattrs]));
-    if (inode.layer !== this.#image.layer) this.#named.set(inode, xattrs);
+    if (inode.layer === this.#image.layer) return;
+    this.#named.set(inode, new Map([...(this.#named.get(inode) ?? []), ...xattrs]));
   }
 
   /** The header of a hard link repeats what its target's said; as with GNU tar, the target's counts. */

@@ -265,8 +265,9 @@ export function decodeDirectoryBlock(bytes: Uint8Array, where: { readonly inode:
   const view = viewOf(bytes);
   const out: RawDirent[] = [];
   for (let offset = 0; offset < bytes.length; ) {
-    const length = view.getUint16(offset + 4, true) || 0x1_0000;
-    const nameLength = bytes[offset + 6]!;
+    const fits = offset + ENTRY_HEADER <= bytes.length;
+    const length = fits ? view.getUint16(offset + 4, true) || 0x1_0000 : 0;
+    const nameLength = fits ? bytes[offset + 6]! : 0;
     if (length < ENTRY_HEADER + nameLength || length % 4 !== 0 || offset + length > bytes.length) {
       throw new AccelError('ext4-invalid', 'a directory entry is damaged', {
         where: { ...where, byte: offset },
@@ -278,6 +279,13 @@ export function decodeDirectoryBlock(bytes: Uint8Array, where: { readonly inode:
       const name = Buffer.from(bytes.subarray(offset + ENTRY_HEADER, offset + ENTRY_HEADER + nameLength)).toString(
         'latin1',
       );
+      // Whoever copies a tree out of a hostile image may trust that a name is one component of a path.
+      if (name.includes('/') || name.includes('\0')) {
+        throw new AccelError('ext4-invalid', 'a name in a directory is none', {
+          where: { ...where, byte: offset },
+          found: printable(name),
+        });
+      }
       out.push({ name, inode, type: bytes[offset + 7]! });
     }
     offset += length;

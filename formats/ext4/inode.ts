@@ -3,7 +3,7 @@ import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import type { DirectoryLayout } from './directory.ts';
 import { type Extent, encodeExtentTree } from './extents.ts';
-import { I_BLOCK_SIZE, INODE_FLAG, INODE_SIZE, type InodeType, inodeStruct, LINK_MAX, S_IF, S_IFMT } from './layout.ts';
+import { I_BLOCK_SIZE, INODE_FLAG, type InodeType, inodeStruct, LINK_MAX, S_IF, S_IFMT } from './layout.ts';
 import type { EncodedXattrs } from './xattr.ts';
 
 /** A point in time as ext4 keeps it: whole seconds since 1970, possibly negative, and nanoseconds 0 … 999,999,999. */
@@ -239,7 +239,7 @@ export function decodeInode(number: number, bytes: Uint8Array): RawInode {
     deviceMinor: isDevice ? (old === 0 ? (wide & 0xff) | ((wide >>> 12) & 0xf_ff00) : old & 0xff) : 0,
     iBlock: raw.i_block,
     xattrBlock: raw.i_file_acl_lo + raw.i_file_acl_high * 0x1_0000_0000,
-    tail: bytes.length > 128 ? bytes.slice(128 + extra, INODE_SIZE) : new Uint8Array(0),
+    tail: bytes.length > 128 ? bytes.slice(128 + extra) : new Uint8Array(0),
   };
 }
 

@@ -3,6 +3,7 @@ import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { decodeDirectoryBlock, type RawDirent } from './directory.ts';
 import { decodeExtentNode, type Extent } from './extents.ts';
+import { findInIndex, type HashParameters } from './htree.ts';
 import { decodeInode, type RawInode } from './inode.ts';
 import {
   I_BLOCK_SIZE,
@@ -50,10 +51,10 @@ export class Ext4Reader {
   readonly #inodesPerGroup: number;
   readonly #firstDataBlock: number;
   readonly #descriptorSize: number;
+  readonly #hash: HashParameters;
   readonly #cache = new Map<number, Promise<Uint8Array>>();
 
-  private constructor(device: BlockDevice, raw: Uint8Array) {
-    const s = superblock.read(raw);
+  private constructor(device: BlockDevice, s: Superblock) {
     const unknown = s.s_feature_incompat & ~SUPPORTED;
     if (s.s_magic !== SUPER_MAGIC || s.s_log_block_size > 6 || s.s_inodes_per_group === 0) {
       throw new AccelError('ext4-invalid', 'the device holds no ext4 file system', {
@@ -72,12 +73,19 @@ export class Ext4Reader {
     this.#inodeSize = s.s_rev_level === 0 ? 128 : s.s_inode_size;
     this.#inodesPerGroup = s.s_inodes_per_group;
     this.#firstDataBlock = s.s_first_data_block;
+    this.#hash = { seed: wordsOf(s.s_hash_seed), flags: s.s_flags };
     this.#descriptorSize = s.s_feature_incompat & INCOMPAT.is64bit ? s.s_desc_size : 32;
+    // Powers of two: no inode and no descriptor lies across two blocks.
+    if (!isPowerBetween(128, this.#inodeSize, this.blockSize) || !isPowerBetween(32, this.#descriptorSize, 1024)) {
+      throw new AccelError('ext4-invalid', 'the superblock is damaged', {
+        found: `inodes of ${this.#inodeSize} bytes, group descriptors of ${this.#descriptorSize}`,
+      });
+    }
   }
 
   /** Reads the superblock. AccelError `ext4-invalid` when there is none or it asks for what this reader does not know. */
   static async open(device: BlockDevice): Promise<Ext4Reader> {
-    return new Ext4Reader(device, await device.read(SUPERBLOCK_OFFSET, superblock.size));
+    return new Ext4Reader(device, decodeSuperblock(await readWithin(device, SUPERBLOCK_OFFSET, superblock.size)));
   }
 
   /** The root directory. */
@@ -115,8 +123,14 @@ export class Ext4Reader {
     }
   }
 
-  /** The inode that a directory has under a name, if any. */
+  /** The inode that a directory has under a name, if any: through the directory's index where it has one. */
   async lookup(directory: RawInode, name: string): Promise<RawInode | undefined> {
+    if (directory.type === 'directory' && (directory.flags & INODE_FLAG.index) !== 0) {
+      const blocks = Math.floor(directory.size / this.blockSize);
+      const read = (logical: number) => this.#directoryBlock(directory, logical);
+      const found = await findInIndex(read, { number: directory.number, blocks }, name, this.#hash);
+      if (found !== 'unknown') return found && this.inode(found.inode);
+    }
     for await (const entry of this.entries(directory)) {
       if (entry.name === name) return this.inode(entry.inode);
     }
@@ -160,7 +174,7 @@ export class Ext4Reader {
       const length = Math.min(limit, dataStart + extent.count * this.blockSize) - at;
       yield extent.unwritten
         ? new Uint8Array(length)
-        : await this.#device.read(extent.physical * this.blockSize + at - dataStart, length);
+        : await readWithin(this.#device, extent.physical * this.blockSize + at - dataStart, length);
       at += length;
     }
   }
@@ -180,7 +194,9 @@ export class Ext4Reader {
   /** The text of a symlink, Latin-1. */
   async target(inode: RawInode): Promise<string> {
     const isFast = (inode.flags & INODE_FLAG.extents) === 0 && inode.size < I_BLOCK_SIZE;
-    return Buffer.from(isFast ? inode.iBlock.subarray(0, inode.size) : await this.bytes(inode)).toString('latin1');
+    return Buffer.from(
+      isFast ? inode.iBlock.subarray(0, inode.size) : await this.bytes(inode, this.blockSize),
+    ).toString('latin1');
   }
 
   /** Extended attributes by full name; POSIX ACLs in the form that user space sees. */
@@ -197,23 +213,40 @@ export class Ext4Reader {
     }
     const where = { inode: inode.number };
     const out: (Extent & { readonly unwritten: boolean })[] = [];
+    let end = 0;
     const pending: { readonly bytes: Uint8Array; readonly depth: number | undefined }[] = [
       { bytes: inode.iBlock, depth: undefined },
     ];
     for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
       const node = decodeExtentNode(at.bytes, where);
       if (at.depth !== undefined && node.depth !== at.depth) {
-        throw new AccelError('ext4-invalid', 'an extent tree is damaged', {
-          where,
-          expected: `depth ${at.depth}`,
-          found: node.depth,
-        });
+        throw damagedTree(where, `depth ${node.depth} instead of ${at.depth}`);
       }
-      out.push(...node.extents);
+      // Strictly ascending and never empty: a tree whose nodes lead to one block again and again ends here, and early.
+      if (at.depth !== undefined && node.children.length + node.extents.length === 0)
+        throw damagedTree(where, 'no entry');
+      for (const extent of node.extents) {
+        if (extent.logical < end || extent.count === 0)
+          throw damagedTree(where, `block ${extent.logical} behind ${end}`);
+        end = extent.logical + extent.count;
+        out.push(extent);
+      }
       for (const child of [...node.children].reverse())
         pending.push({ bytes: await this.#block(child), depth: node.depth - 1 });
     }
     return out;
+  }
+
+  async #directoryBlock(directory: RawInode, logical: number): Promise<Uint8Array> {
+    const at = logical * this.blockSize;
+    for await (const block of this.content(directory, at, at + this.blockSize)) {
+      if (block.length === this.blockSize) return block;
+    }
+    throw new AccelError('ext4-invalid', 'a directory is shorter than its index says', {
+      where: { inode: directory.number, block: logical },
+      expected: `more than ${at} bytes`,
+      found: directory.size,
+    });
   }
 
   async #bytes(offset: number, length: number): Promise<Uint8Array> {
@@ -226,8 +259,43 @@ export class Ext4Reader {
     const known = this.#cache.get(number);
     if (known !== undefined) return known;
     if (this.#cache.size >= CACHED_BLOCKS) this.#cache.delete(this.#cache.keys().next().value!);
-    const read = this.#device.read(number * this.blockSize, this.blockSize);
+    const read = readWithin(this.#device, number * this.blockSize, this.blockSize);
     this.#cache.set(number, read);
+    // A device that fails once (a registry that is gone for a moment) may be asked again.
+    read.catch(() => this.#cache.delete(number));
     return read;
   }
+}
+
+type Superblock = ReturnType<typeof superblock.read>;
+
+function decodeSuperblock(raw: Uint8Array): Superblock {
+  try {
+    return superblock.read(raw);
+  } catch (cause) {
+    // A 64-bit field past 2^53.
+    throw new AccelError('ext4-invalid', 'the superblock is damaged', { cause });
+  }
+}
+
+function isPowerBetween(low: number, value: number, high: number): boolean {
+  return value >= low && value <= high && (value & (value - 1)) === 0;
+}
+
+async function readWithin(device: BlockDevice, offset: number, length: number): Promise<Uint8Array> {
+  if (offset + length <= device.size) return device.read(offset, length);
+  throw new AccelError('ext4-invalid', 'the file system points behind the end of its device', {
+    where: { byte: offset },
+    expected: `at most ${device.size} bytes`,
+    found: offset + length,
+  });
+}
+
+function damagedTree(where: { readonly inode: number }, found: string): AccelError {
+  return new AccelError('ext4-invalid', 'an extent tree is damaged', { where, found });
+}
+
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  const view = viewOf(bytes);
+  return Uint32Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(4 * i, true));
 }

@@ -31,7 +31,7 @@ export function parseWhiteout(name: string): Whiteout {
   return { kind: 'remove', name: hidden };
 }
 
-/** Directories from below that entries of the current layer name, with the extended attributes of that entry. */
+/** Directories from below that entries of the current layer name, with the extended attributes of those entries. */
 export type NamedDirectories = Map<Inode, ReadonlyMap<string, Uint8Array>>;
 
 /** Applies whiteouts of the current layer; the outcome does not depend on where in the tar they stand. */

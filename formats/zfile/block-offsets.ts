@@ -8,8 +8,8 @@ import { viewOf } from '../bytes/struct.ts';
 import { crc32c } from '../checksum/crc32c.ts';
 import { INDEX_ENTRY_SIZE, LengthRules, ZFILE_SPACE, type ZFileHeader } from './layout.ts';
 
-/** Entries of the unit in which parts of the index are read: 16 KiB, whole groups of every block size. */
-const PAGE_ENTRIES = 4096;
+/** Entries of the unit in which parts of the index are read: 4 KiB of it, whole groups of every block size. */
+const PAGE_ENTRIES = 1024;
 /** Entries read ahead at most, and in one request. */
 const MOST_ENTRIES = 1 << 18;
 
@@ -25,8 +25,8 @@ export class BlockOffsets {
   #raw: Uint8Array | undefined;
   #front = 0;
   #back: number;
-  /** Entries that the next read on either side takes at least: they double, so that a whole file costs few reads. */
-  #ahead = PAGE_ENTRIES;
+  /** Entries that the next read on a side takes at least: they double, so that a whole file costs few reads. */
+  readonly #ahead = { front: PAGE_ENTRIES, back: PAGE_ENTRIES };
   #turn: Promise<void> = Promise.resolve();
 
   /** Nothing is read yet. `read` answers exactly the bytes of the ZFile that it is asked for. */
@@ -88,9 +88,10 @@ export class BlockOffsets {
     if (this.#knows(first, last)) return;
     const fromFront = last - this.#front;
     const fromBack = this.#back - first;
-    const wanted = Math.max(Math.min(fromFront, fromBack), this.#ahead);
-    this.#ahead = Math.min(this.#ahead * 2, MOST_ENTRIES);
-    if (fromFront <= fromBack) await this.#sumForward(Math.min(pageEnd(this.#front + wanted), this.#back));
+    const side = fromFront <= fromBack ? 'front' : 'back';
+    const wanted = Math.max(Math.min(fromFront, fromBack), this.#ahead[side]);
+    this.#ahead[side] = Math.min(this.#ahead[side] * 2, MOST_ENTRIES);
+    if (side === 'front') await this.#sumForward(Math.min(pageEnd(this.#front + wanted), this.#back));
     else await this.#sumBackward(Math.max(pageStart(this.#back - wanted), this.#front));
   }
 

@@ -12,8 +12,6 @@ export const ZFILE_SPACE = 512;
 export const BLOCK_CHECKSUM_SIZE = 4;
 /** Bytes of an index entry: the u32 length of one compressed block, checksum included. */
 export const INDEX_ENTRY_SIZE = 4;
-/** Block size of the reference's tools and of accel, in bytes. */
-export const DEFAULT_BLOCK_SIZE = 4096;
 /** Smallest block size in bytes. */
 export const MIN_BLOCK_SIZE = 4096;
 /** Largest block size in bytes. */

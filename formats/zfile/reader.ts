@@ -43,6 +43,8 @@ export class ZFileReader {
   /** Bytes of a block, decompressed. */
   readonly blockSize: number;
   readonly algorithm: ZFileAlgorithm;
+  /** Byte of the ZFile where its index begins: the compressed blocks end there. */
+  readonly indexOffset: number;
   readonly #read: ReadAt;
   readonly #offsets: BlockOffsets;
 
@@ -50,6 +52,7 @@ export class ZFileReader {
     this.size = header.originalFileSize;
     this.blockSize = header.blockSize;
     this.algorithm = header.algorithm;
+    this.indexOffset = header.indexOffset;
     this.#read = read;
     this.#offsets = offsets;
   }

@@ -11,8 +11,6 @@ export const MAX_BLOCK_SIZE = 131_072;
 export const BLOCK_HEADER_SIZE = 3;
 /** Bytes of the content checksum behind the last block. */
 export const CHECKSUM_SIZE = 4;
-/** Most bytes of a frame header with its magic. */
-export const MAX_FRAME_HEADER_SIZE = 18;
 /**
  * The largest window taken, in bytes: a decoder keeps so much of its output. It is what zstd itself takes without
  * being told otherwise.

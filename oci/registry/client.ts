@@ -18,8 +18,11 @@ import {
 } from '../storage.ts';
 import { Connection, type Exchange } from './connection.ts';
 import { download } from './download.ts';
+import { mountBlob } from './mount.ts';
 import type { RegistryOptions } from './options.ts';
-import { mountBlob, uploadBlob } from './upload.ts';
+import { retrying } from './retry.ts';
+import type { HttpResponse } from './transport.ts';
+import { Uploader } from './upload.ts';
 
 /** Every type that a tag may name: a registry without the right one would convert or refuse. */
 const ACCEPT = [OCI.index, OCI.manifest, DOCKER.index, DOCKER.manifest, ...DOCKER_SCHEMA1].join(', ');
@@ -30,17 +33,24 @@ export async function openRegistry(
   options: RegistryOptions = {},
 ): Promise<RegistryTarget> {
   const { registry, repository } = reference;
-  return new RegistryTarget(registry, repository, await Connection.open(registry, repository, options));
+  const connection = await Connection.open(registry, repository, options);
+  return new RegistryTarget(registry, repository, connection, new Uploader(connection, options));
 }
 
 /** See {@link openRegistry}. */
 export class RegistryTarget implements Target, Mounter, BlobSizer {
   readonly name: string;
+  readonly registry: string;
+  readonly repository: string;
+  readonly #uploader: Uploader;
   readonly #connection: Connection;
 
-  constructor(registry: string, repository: string, connection: Connection) {
+  constructor(registry: string, repository: string, connection: Connection, uploader: Uploader) {
     this.name = formatReference({ kind: 'registry', registry, repository });
+    this.registry = registry;
+    this.repository = repository;
     this.#connection = connection;
+    this.#uploader = uploader;
   }
 
   async exists(descriptor: Descriptor, options?: ReadOptions): Promise<boolean> {
@@ -67,7 +77,7 @@ export class RegistryTarget implements Target, Mounter, BlobSizer {
       const bytes = await this.#manifestBytes(descriptor, content);
       await this.#putManifest(descriptor, bytes, descriptor.digest, options);
     } else {
-      await uploadBlob(this.#connection, descriptor, content, exists, options);
+      await this.#uploader.upload(descriptor, content, exists, options);
     }
     return 'pushed';
   }
@@ -180,7 +190,12 @@ export class RegistryTarget implements Target, Mounter, BlobSizer {
     return collect(verified(content.open(), descriptor, { target: this.name }), descriptor.size);
   }
 
-  async #putManifest(descriptor: Descriptor, bytes: Uint8Array, name: string, options?: ReadOptions): Promise<void> {
+  async #putManifest(
+    descriptor: Descriptor,
+    bytes: Uint8Array,
+    name: string,
+    options?: ReadOptions,
+  ): Promise<HttpResponse> {
     const response = await this.#connection.exchange({
       action: `store the manifest ${this.name}${name.includes(':') ? '@' : ':'}${name}`,
       method: 'PUT',
@@ -195,6 +210,35 @@ export class RegistryTarget implements Target, Mounter, BlobSizer {
     await response.discard();
     const stored = response.header('docker-content-digest');
     if (stored !== undefined) this.#assertSame(descriptor.digest, stored, name);
+    await this.#readBack(descriptor, options);
+    return response;
+  }
+
+  /** What was accepted is not always what is served: the manifest is read and its digest compared. */
+  async #readBack(descriptor: Descriptor, options?: ReadOptions): Promise<void> {
+    const { runtime } = this.#connection;
+    const read = async () => {
+      const get: Exchange = { ...this.#get(descriptor), expect: [200, 404], write: true, signal: options?.signal };
+      const response = await this.#connection.exchange(get);
+      if (response.status === 404) return response;
+      const stream = verified(response.body, descriptor, { target: this.name });
+      await collect(stream, descriptor.size);
+      return undefined;
+    };
+    // Registries over several machines may need a moment until all of them know.
+    const missing = await retrying(read, runtime, {
+      signal: options?.signal,
+      passingStatus: (status) => status === 404,
+    }).catch((error: unknown) => {
+      throw this.#connection.asError(this.#get(descriptor), error);
+    });
+    if (missing === undefined) return;
+    await missing.discard();
+    throw new AccelError('registry-error', 'the registry took a manifest and does not have it', {
+      where: { target: this.name, digest: descriptor.digest },
+      expected: 'the manifest that was just stored',
+      found: 'HTTP 404',
+    });
   }
 
   async #resolveByGet(exchange: Exchange, reference: string): Promise<Descriptor> {

@@ -16,6 +16,11 @@ export interface RegistryOptions {
   readonly certDir?: string | readonly string[];
   /** Client certificate as `CERT:KEY`, two PEM files. */
   readonly clientCert?: string | readonly string[];
+  /**
+   * Send blobs in requests of at most this many bytes (at least 2), where the registry or a proxy refuses larger ones;
+   * omitted: a blob in one request. A registry that asks for larger chunks (OCI-Chunk-Min-Length) gets them.
+   */
+  readonly chunkSize?: number;
   /** Hears what a user should know though nothing failed, as one line each. */
   readonly warn?: (message: string) => void;
   /** Environment for credential files, helpers and proxies; omitted: the process's. */

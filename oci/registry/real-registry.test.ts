@@ -1,5 +1,5 @@
 import { createHash, generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { htpasswdLine, makeCertificates, startRegistry, type TestRegistry } from '../../tests/support/registry.ts';
@@ -9,6 +9,9 @@ import { bytesSource, fetchBytes } from '../storage.ts';
 import { openRegistry } from './client.ts';
 import type { RegistryOptions } from './options.ts';
 import { startScripted } from './testing/scripted-server.ts';
+
+/** The refresh token that the token server knows. */
+const REFRESH = 'refresh-token-of-ann';
 
 /** Nothing of the machine's own credentials and proxies. */
 const env = { HOME: '/nonexistent', PATH: process.env.PATH };
@@ -23,6 +26,56 @@ describeWith({ tools: ['docker-registry'] }, 'docker-registry over HTTP', () => 
   storageContract('docker-registry', async () => ({
     target: await openRegistry({ registry: registry.host, repository: 'contract/plain' }, { plain: true, env }),
   }));
+
+  storageContract('docker-registry, chunks of 300 000 bytes', async () => ({
+    target: await openRegistry(
+      { registry: registry.host, repository: 'contract/chunks' },
+      { plain: true, env, chunkSize: 300_000 },
+    ),
+  }));
+
+  test.each([undefined, 100_000])(
+    'killed in the middle of an upload, chunk size %s: pushed all the same',
+    async (size) => {
+      const warnings: string[] = [];
+      const target = await openRegistry(
+        { registry: registry.host, repository: 'killed' },
+        { plain: true, env, warn: (text) => warnings.push(text), ...(size === undefined ? {} : { chunkSize: size }) },
+      );
+      const bytes = noise(1_000_000, size ?? 1);
+      let opened = 0;
+      const source = {
+        async *open() {
+          opened += 1;
+          for (let at = 0; at < bytes.length; at += 50_000) {
+            if (at === 450_000 && opened === 1) await registry.restart();
+            yield bytes.slice(at, at + 50_000);
+          }
+        },
+      };
+      expect(await target.push(blob(bytes), source)).toBe('pushed');
+      expect(opened).toBeGreaterThan(1);
+      expect(Buffer.from(await fetchBytes(target, blob(bytes), 2e6)).equals(bytes)).toBe(true);
+      expect(warnings).toEqual([]);
+      await target.close();
+    },
+  );
+
+  test('a failed upload leaves no session in the registry’s store', async () => {
+    const target = await openRegistry(
+      { registry: registry.host, repository: 'tidy' },
+      { plain: true, env, chunkSize: 1000 },
+    );
+    const bytes = noise(5000, 3);
+    const wrong = bytes.slice();
+    wrong[1] = (wrong[1] ?? 0) ^ 1;
+    await rejects(target.push(blob(bytes), pieces(wrong, 1000)), 'digest-mismatch');
+    const uploads = path.join(registry.root, 'docker/registry/v2/repositories/tidy/_uploads');
+    // docker-registry itself writes its hash state once more after it cancelled; the bytes are gone.
+    const left = await readdir(uploads, { recursive: true });
+    expect(left.filter((name) => path.basename(name) === 'data')).toEqual([]);
+    await target.close();
+  });
 
   test('without --plain a loopback registry is spoken to in HTTP, after saying so', async () => {
     const warnings: string[] = [];
@@ -241,6 +294,62 @@ describeWith({ tools: ['docker-registry', 'openssl'] }, 'docker-registry that ve
     await target.close();
   });
 
+  test('an upload in chunks outlives its token', async () => {
+    let now = Date.now();
+    const target = await open('chunked', { chunkSize: 20_000, runtime: { now: () => now } });
+    const bytes = noise(100_000, 43);
+    const source = {
+      async *open() {
+        for (let at = 0; at < bytes.length; at += 10_000) {
+          now += 300_000;
+          yield bytes.slice(at, at + 10_000);
+        }
+      },
+    };
+    const before = tokens.seen.length;
+    expect(await target.push(blob(bytes), source)).toBe('pushed');
+    expect(tokens.seen.length - before).toBeGreaterThan(2);
+    await target.close();
+  });
+
+  test('an identity token of docker login is exchanged by POST, and opens push and pull', async () => {
+    const home = await tempDirectory();
+    const auths = {
+      [registry.host]: { auth: Buffer.from('00000000-0000:').toString('base64'), identitytoken: REFRESH },
+    };
+    await writeFile(path.join(home.path, 'config.json'), JSON.stringify({ auths }));
+    const target = await openRegistry(
+      { registry: registry.host, repository: 'identity' },
+      { plain: true, env: { ...env, DOCKER_CONFIG: home.path } },
+    );
+    const bytes = noise(5000, 44);
+    expect(await target.push(blob(bytes), bytesSource(bytes))).toBe('pushed');
+    expect(Buffer.from(await fetchBytes(target, blob(bytes), 1e4)).equals(bytes)).toBe(true);
+    const asked = tokens.seen.at(-1);
+    expect([asked?.method, asked?.url, asked?.headers.authorization]).toEqual(['POST', '/token', undefined]);
+    expect(Object.fromEntries(new URLSearchParams(asked?.body.toString('utf8')))).toMatchObject({
+      grant_type: 'refresh_token',
+      service: 'accel-test',
+      refresh_token: REFRESH,
+    });
+    await target.close();
+    await home.remove();
+  });
+
+  test('an identity token that was revoked is unauthorized, and not told', async () => {
+    const home = await tempDirectory();
+    const auths = { [registry.host]: { identitytoken: 'revoked-token-of-ann' } };
+    await writeFile(path.join(home.path, 'config.json'), JSON.stringify({ auths }));
+    const target = await openRegistry(
+      { registry: registry.host, repository: 'identity' },
+      { plain: true, env: { ...env, DOCKER_CONFIG: home.path } },
+    );
+    const error = await rejects(target.resolve('v1'), 'unauthorized');
+    expect(JSON.stringify(error) + error.stack).not.toContain('revoked-token-of-ann');
+    await target.close();
+    await home.remove();
+  });
+
   test('a mount asks for both repositories', async () => {
     const from = await open('token/from');
     const to = await open('token/to');
@@ -269,11 +378,18 @@ async function startTokenServer(directory: string) {
   await run('openssl', ['req', '-x509', '-key', keyFile, '-out', bundle, '-days', '2', '-subj', '/CN=accel tokens']);
   const certificate = new X509Certificate(await readFile(bundle)).raw.toString('base64');
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const server = await startScripted(({ url, headers }) => {
-    const query = new URL(url, 'http://x').searchParams;
-    const known = headers.authorization === `Basic ${Buffer.from('ann:secret-of-ann').toString('base64')}`;
+  const server = await startScripted(({ method, url, headers, body: form }) => {
+    const query =
+      method === 'POST' ? new URLSearchParams(form.toString('utf8')) : new URL(url, 'http://x').searchParams;
+    const refreshed = query.get('grant_type') === 'refresh_token' && query.get('refresh_token') === REFRESH;
+    const known = refreshed || headers.authorization === `Basic ${Buffer.from('ann:secret-of-ann').toString('base64')}`;
+    if (method === 'POST' && !refreshed) {
+      return { status: 401, body: JSON.stringify({ error: `no such token: ${query.get('refresh_token')}` }) };
+    }
     if (headers.authorization !== undefined && !known) return { status: 401, body: '{"details":"wrong password"}' };
-    const access = query.getAll('scope').map((scope) => {
+    // A GET repeats the parameter, a POST separates the scopes by spaces (OAuth2).
+    const scopes = query.getAll('scope').flatMap((scope) => scope.split(' '));
+    const access = scopes.map((scope) => {
       const [type, name, actions = ''] = scope.split(':');
       return { type, name, actions: actions.split(',').filter((action) => known || action === 'pull') };
     });
@@ -283,7 +399,7 @@ async function startTokenServer(directory: string) {
     const body = encode({ ...claims, iat: seconds, nbf: seconds - 10, exp: seconds + 600 });
     const key = { key: privateKey, dsaEncoding: 'ieee-p1363' as const };
     const token = `${head}.${body}.${sign('sha256', Buffer.from(`${head}.${body}`), key).toString('base64url')}`;
-    return { body: JSON.stringify({ token, expires_in: 600 }) };
+    return { body: JSON.stringify({ [method === 'POST' ? 'access_token' : 'token']: token, expires_in: 600 }) };
   });
   return { realm: `${server.url}/token`, bundle, seen: server.seen, stop: server.stop };
 }

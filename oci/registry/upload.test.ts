@@ -12,6 +12,7 @@ describe('uploads', () => {
       if (method === 'HEAD') return missing;
       if (method === 'POST') return { status: 202, headers: { location } };
       if (method === 'DELETE') return { status: 204 };
+      if (method === 'GET') return { status: 405 };
       expect(url).toContain('?_state=a%20b%2Fc&digest=sha256%3A');
       return put(seen.filter((request) => request.method === 'PUT').length, body);
     };
@@ -26,13 +27,13 @@ describe('uploads', () => {
   });
 
   test.each([
-    ['503', { status: 503 }],
-    ['a reset', { reset: true }],
-    ['404, the session is gone', { status: 404 }],
-  ])('an upload answered by %s begins again with a session of its own', async (_, answer) => {
+    ['503', { status: 503 }, ['GET', 'DELETE']],
+    ['a reset', { reset: true }, ['GET', 'DELETE']],
+    ['404, the session is gone', { status: 404 }, []],
+  ])('an upload answered by %s begins again with a session of its own', async (_, answer, between) => {
     const { target, server } = await scripted(taking((count) => (count === 1 ? answer : { status: 201 })));
     expect(await target.push(descriptor, pieces(bytes, 1000))).toBe('pushed');
-    expect(server.seen.map(({ method }) => method)).toEqual(['HEAD', 'POST', 'PUT', 'HEAD', 'POST', 'PUT']);
+    expect(server.seen.map(({ method }) => method)).toEqual(['HEAD', 'POST', 'PUT', 'HEAD', ...between, 'POST', 'PUT']);
     expect(server.seen.at(-1)!.body.equals(bytes)).toBe(true);
   });
 

@@ -1,178 +1,236 @@
 /**
- * Uploads of blobs (distribution-spec, "Pushing blobs"): a session by POST, then one PUT that streams the whole blob.
- * A broken upload begins again with a session of its own: not every registry keeps the half that arrived.
+ * Uploads of blobs (distribution-spec, "Pushing blobs"): a session by POST, then one PUT that streams the whole blob, or
+ * PATCHes of a chunk each and a PUT with the last one. A broken upload goes on where the registry says that it stands,
+ * else from the start in a session of its own. Sessions that come to nothing are cancelled.
  */
-import { AccelError, asAccelError } from '../../base/error.ts';
+import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../descriptor.ts';
-import { verified } from '../digest.ts';
 import type { BlobSource, ReadOptions } from '../storage.ts';
+import { BlobFeed } from './blob-feed.ts';
 import type { Connection, Exchange } from './connection.ts';
-import { redactUrl } from './errors.ts';
-import { resolveLocation } from './redirects.ts';
-import { isTransientError, isTransientStatus, retrying } from './retry.ts';
+import type { RegistryOptions } from './options.ts';
+import { isTransientError, isTransientStatus, retryDelay } from './retry.ts';
 import type { HttpResponse } from './transport.ts';
+import {
+  advanced,
+  askProgress,
+  cancelSession,
+  partExchange,
+  startSession,
+  toldOffset,
+  type UploadSession,
+} from './upload-session.ts';
 
-/**
- * Uploads a blob that is known to be missing. `exists` is asked before every further try: the registry may have taken
- * the blob though its answer was lost. Content that is not what the descriptor says ends the upload with
- * `digest-mismatch` or `size-mismatch`, before its last byte is sent.
- */
-export async function uploadBlob(
-  connection: Connection,
-  descriptor: Descriptor,
-  content: BlobSource,
-  exists: () => Promise<boolean>,
-  options?: ReadOptions,
-): Promise<void> {
-  const signal = options?.signal;
-  const watched = watch(content, descriptor);
-  let exchange = startExchange(descriptor, signal);
-  let tries = 0;
-  const send = async (): Promise<HttpResponse | undefined> => {
-    tries += 1;
-    if (tries > 1 && (await exists())) return undefined;
-    const session = await startSession(connection, startExchange(descriptor, signal));
-    exchange = {
-      action: 'store a blob',
-      method: 'PUT',
-      to: withDigest(session, descriptor.digest),
-      expect: [201, 200, 204],
-      write: true,
-      headers: { 'content-type': 'application/octet-stream' },
-      body: { source: watched.source, size: descriptor.size },
-      signal,
-      where: { digest: descriptor.digest },
-    };
-    return connection.once(exchange);
-  };
-  let response: HttpResponse | undefined;
-  try {
-    response = await retrying(send, connection.runtime, {
-      signal,
-      // 404: the session is gone, as after a restart of the registry.
-      passingStatus: (status) => status === 404 || isTransientStatus(status),
-      passingError: (error) => watched.failure() === undefined && isTransientError(error),
-    });
-  } catch (error) {
-    // Cutting the body makes undici report a broken socket; what broke it is the better story.
-    throw watched.failure() ?? connection.asError(exchange, error);
-  }
-  if (response === undefined) return;
-  await (await connection.accept(exchange, response)).discard();
-}
+/** Smaller and smaller requests for who refuses larger ones: GHCR takes 4 MiB a PATCH, nginx 1 MiB unless told otherwise. */
+const SMALLER_CHUNKS: readonly number[] = [4 << 20, 1 << 20];
 
-/**
- * Asks the registry to take a blob over from another of its repositories (distribution-spec, "Mounting a blob").
- * False if it offers an upload instead, or refuses.
- */
-export async function mountBlob(
-  connection: Connection,
-  descriptor: Descriptor,
-  fromRepository: string,
-  options?: ReadOptions,
-): Promise<boolean> {
-  const query = new URLSearchParams({ mount: descriptor.digest, from: fromRepository });
-  const exchange: Exchange = {
-    ...startExchange(descriptor, options?.signal),
-    action: `mount a blob from ${fromRepository}`,
-    to: `blobs/uploads/?${query}`,
-    // Registries that do not mount, or not from there, say so in many ways: then the blob is uploaded.
-    expect: [201, 202, 400, 401, 403, 404, 405],
-    scopes: [`repository:${fromRepository}:pull`],
-  };
-  const response = await connection.exchange(exchange);
-  const location = response.header('location');
-  await response.discard();
-  if (response.status === 202 && location !== undefined) await cancel(connection, exchange, response, location);
-  return response.status === 201;
-}
+/** How registries that take no chunks answer the first PATCH. */
+const NO_CHUNKS: readonly number[] = [400, 405, 411, 415, 416, 501];
 
-function startExchange(descriptor: Descriptor, signal: AbortSignal | undefined): Exchange {
-  return {
-    action: 'begin an upload',
-    method: 'POST',
-    to: 'blobs/uploads/',
-    expect: [202],
-    write: true,
-    body: { source: EMPTY, size: 0 },
-    signal,
-    where: { digest: descriptor.digest },
-  };
-}
+/** Uploads blobs to one repository. What a refusal teaches about the way to send them holds for the next blob too. */
+export class Uploader {
+  readonly #connection: Connection;
+  readonly #warn: ((message: string) => void) | undefined;
+  /** Bytes of a request; Infinity: a blob in one. */
+  #chunk: number;
 
-const EMPTY: BlobSource = { async *open() {} };
-
-async function startSession(connection: Connection, exchange: Exchange): Promise<URL> {
-  const response = await connection.exchange(exchange);
-  await response.discard();
-  const location = response.header('location');
-  if (location === undefined) {
-    throw new AccelError('registry-error', 'the registry began an upload without saying where', {
-      where: { ...exchange.where, url: redactUrl(response.url) },
-      expected: 'a Location header',
-      found: `HTTP ${response.status} without one`,
-    });
-  }
-  const url = resolveLocation(location, response.url);
-  // Behind a proxy that ends TLS some registries build http URLs of themselves: the way back is the way we came.
-  if (response.url.protocol === 'https:' && url.protocol === 'http:') {
-    if (url.hostname !== response.url.hostname) {
-      throw new AccelError(
-        'registry-error',
-        'the registry leads an upload from HTTPS to plain HTTP, which is refused',
-        {
-          where: { ...exchange.where, url: redactUrl(response.url) },
-          expected: 'an https location',
-          found: redactUrl(url),
-        },
-      );
+  constructor(connection: Connection, options: Pick<RegistryOptions, 'chunkSize' | 'warn'>) {
+    const { chunkSize = Number.POSITIVE_INFINITY, warn } = options;
+    if (!(chunkSize >= 2)) {
+      throw new AccelError('usage', 'the chunk size is too small', { expected: 'at least 2 bytes', found: chunkSize });
     }
-    url.protocol = 'https:';
-    url.port = response.url.port;
+    this.#connection = connection;
+    this.#chunk = chunkSize;
+    this.#warn = warn;
   }
-  return url;
-}
 
-/** The session's own query stays byte for byte: some registries sign it. */
-function withDigest(session: URL, digest: string): URL {
-  const url = new URL(session);
-  url.search = `${url.search}${url.search === '' ? '?' : '&'}digest=${encodeURIComponent(digest)}`;
-  return url;
-}
+  /**
+   * Uploads a blob that is known to be missing. `exists` is asked before every further try: the registry may have taken
+   * the blob though its answer was lost. Content that is not what the descriptor says ends the upload with
+   * `digest-mismatch` or `size-mismatch`, before its last byte is sent.
+   */
+  async upload(
+    descriptor: Descriptor,
+    content: BlobSource,
+    exists: () => Promise<boolean>,
+    options?: ReadOptions,
+  ): Promise<void> {
+    const feed = new BlobFeed(content, descriptor);
+    const task: Task = {
+      descriptor,
+      feed,
+      exists,
+      signal: options?.signal,
+      refused: new Set(),
+      session: undefined,
+      resumed: false,
+      distrust: false,
+    };
+    try {
+      await this.#run(task);
+    } catch (error) {
+      if (task.session !== undefined) await cancelSession(this.#connection, task.session.url, descriptor);
+      // Cutting the body makes undici report a broken socket; what broke it is the better story.
+      throw feed.failure ?? error;
+    } finally {
+      await feed.close();
+    }
+  }
 
-/** An offered session that is not used would stay in the registry's store until it is swept. */
-async function cancel(
-  connection: Connection,
-  exchange: Exchange,
-  offer: HttpResponse,
-  location: string,
-): Promise<void> {
-  const { body: _, ...rest } = exchange;
-  const request: Exchange = {
-    ...rest,
-    action: 'cancel an upload',
-    method: 'DELETE',
-    to: resolveLocation(location, offer.url),
-  };
-  // Not every registry knows how to cancel, and nothing depends on it.
-  await connection.once(request).then(
-    (response) => response.discard(),
-    () => undefined,
-  );
-}
-
-/** The content with its check; remembers why it failed, since HTTP only sees a body that stopped. */
-function watch(content: BlobSource, descriptor: Descriptor) {
-  let failure: AccelError | undefined;
-  const source: BlobSource = {
-    async *open() {
-      try {
-        yield* verified(content.open(), descriptor);
-      } catch (error) {
-        failure = asAccelError(error);
-        throw error;
+  async #run(task: Task): Promise<void> {
+    const { runtime } = this.#connection;
+    let reached = 0;
+    for (let fruitless = 0; ; ) {
+      const outcome = await this.#sendPart(task);
+      if (outcome.kind === 'done') return;
+      if (outcome.kind === 'other-way') continue;
+      const offset = task.session?.offset ?? 0;
+      if (outcome.kind === 'part' && offset > reached) {
+        reached = offset;
+        fruitless = 0;
+        continue;
       }
-    },
-  };
-  return { source, failure: () => failure };
+      fruitless += 1;
+      if (fruitless >= runtime.attempts) throw await outcome.error();
+      const response = outcome.kind === 'failed' ? outcome.response : undefined;
+      await response?.discard();
+      await runtime.sleep(retryDelay(fruitless, response?.header('retry-after'), runtime), task.signal);
+      if (outcome.kind === 'failed' && (await this.#recover(task, response))) return;
+    }
+  }
+
+  /** Sends the next part and takes in the answer. Throws what stays an error however often it is tried. */
+  async #sendPart(task: Task): Promise<Outcome> {
+    const { descriptor, feed, signal } = task;
+    const connection = this.#connection;
+    const session = task.session ?? (await startSession(connection, descriptor, signal));
+    task.session = session;
+    const { offset: start } = session;
+    const chunk = Math.max(this.#chunk, session.leastChunk);
+    const end = Math.min(start + chunk, descriptor.size);
+    const exchange = partExchange(session, descriptor, { start, end, source: feed.slice(start, end) }, signal);
+    let response: HttpResponse;
+    try {
+      response = await connection.once(exchange);
+    } catch (error) {
+      const told = connection.asError(exchange, error);
+      if (signal?.aborted || feed.failure !== undefined || !isTransientError(error)) throw told;
+      return { kind: 'failed', error: async () => told, response: undefined };
+    }
+    if (exchange.expect.includes(response.status)) {
+      await response.discard();
+      if (end === descriptor.size) return { kind: 'done' };
+      task.session = advanced(session, exchange, response, end);
+      return { kind: 'part', error: async () => stuck(exchange, response) };
+    }
+    return this.#judge(task, session, exchange, response);
+  }
+
+  /** What to do about an answer that is not the one hoped for. */
+  async #judge(task: Task, session: UploadSession, exchange: Exchange, response: HttpResponse): Promise<Outcome> {
+    const { status } = response;
+    const failed: Outcome = { kind: 'failed', error: () => this.#refusal(exchange, response), response };
+    // 404: the session is gone, as after a restart of the registry. 416: we disagree about where it stands.
+    if (status === 404 || isTransientStatus(status) || (status === 416 && session.offset > 0)) return failed;
+    if (task.resumed) {
+      // Perhaps the registry kept less than it said; a session from the start will tell.
+      task.distrust = true;
+      return failed;
+    }
+    const chunk = this.#smaller(task, exchange, status);
+    if (chunk === undefined) throw await this.#refusal(exchange, response);
+    await response.discard();
+    await this.#giveUp(task);
+    const sent = exchange.body?.size ?? 0;
+    task.refused.add(exchange.method === 'PATCH' ? sent : Number.POSITIVE_INFINITY);
+    this.#chunk = chunk;
+    const now = chunk === Number.POSITIVE_INFINITY ? 'whole' : `in chunks of ${chunk} bytes`;
+    this.#warn?.(`the registry refused an upload of ${sent} bytes at once (HTTP ${status}); blobs are now sent ${now}`);
+    return { kind: 'other-way' };
+  }
+
+  /** The size of request to try after a refusal; undefined if it is not about the size, or all were tried. */
+  #smaller(task: Task, exchange: Exchange, status: number): number | undefined {
+    const sent = exchange.body?.size ?? 0;
+    const patch = exchange.method === 'PATCH';
+    if (status === 413 || (status === 416 && patch)) {
+      const chunk = SMALLER_CHUNKS.find((size) => size < sent && !task.refused.has(size));
+      // GHCR's 416 is about its 4 MiB; past that it means that the registry takes no chunks.
+      if (chunk !== undefined && (status === 413 || sent > SMALLER_CHUNKS[0]!)) return chunk;
+    }
+    const whole = Number.POSITIVE_INFINITY;
+    return patch && NO_CHUNKS.includes(status) && !task.refused.has(whole) ? whole : undefined;
+  }
+
+  /** After a failure: true if the blob stands; else the task has a session to go on with, or none to begin anew. */
+  async #recover(task: Task, response: HttpResponse | undefined): Promise<boolean> {
+    const { session, descriptor, signal } = task;
+    if (await task.exists()) {
+      task.session = undefined;
+      return true;
+    }
+    if (session === undefined) return false;
+    if (response?.status === 404) {
+      task.session = undefined;
+      return false;
+    }
+    const told = response?.status === 416 ? toldOffset(response.header('range')) : undefined;
+    let next: UploadSession | undefined;
+    if (!task.distrust) {
+      next =
+        told === undefined
+          ? await askProgress(this.#connection, session, descriptor, signal)
+          : { ...session, offset: told };
+    }
+    if (next === undefined || next.offset === 0 || next.offset > descriptor.size) await this.#giveUp(task);
+    else task.session = next;
+    task.resumed = task.session !== undefined;
+    task.distrust = false;
+    return false;
+  }
+
+  async #giveUp(task: Task): Promise<void> {
+    if (task.session !== undefined) await cancelSession(this.#connection, task.session.url, task.descriptor);
+    task.session = undefined;
+    task.resumed = false;
+  }
+
+  async #refusal(exchange: Exchange, response: HttpResponse): Promise<unknown> {
+    return this.#connection.accept(exchange, response).catch((error: unknown) => error);
+  }
+}
+
+/** One blob on its way. */
+interface Task {
+  readonly descriptor: Descriptor;
+  readonly feed: BlobFeed;
+  readonly exists: () => Promise<boolean>;
+  readonly signal: AbortSignal | undefined;
+  /** Sizes of requests that were refused; Infinity: the whole blob in one. */
+  readonly refused: Set<number>;
+  session: UploadSession | undefined;
+  /** Whether the session goes on after a break. */
+  resumed: boolean;
+  /** Whether a session that went on was refused: what the registry said about it is not believed. */
+  distrust: boolean;
+}
+
+/** What came of one request; `failed` may pass, `other-way` is to be sent differently. */
+type Outcome =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'other-way' }
+  | { readonly kind: 'part'; readonly error: () => Promise<unknown> }
+  | {
+      readonly kind: 'failed';
+      readonly error: () => Promise<unknown>;
+      readonly response: HttpResponse | undefined;
+    };
+
+function stuck(exchange: Exchange, response: HttpResponse): AccelError {
+  return new AccelError('registry-error', 'the registry takes parts of a blob but does not get on with it', {
+    where: { ...exchange.where },
+    expected: 'a Range header that grows',
+    found: `HTTP ${response.status} with Range: ${response.header('range') ?? '(none)'}`,
+    hint: 'Leave --chunk-size out: then the blob is sent in one request.',
+  });
 }

@@ -7,12 +7,12 @@ import { buildLayout, type ImageOptions, type LayerSpec } from '../../fixtures/i
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { openLayout } from '../../oci/layout.ts';
-import type { BlobSource, Target } from '../../oci/storage.ts';
+import type { BlobSizer, BlobSource, Target } from '../../oci/storage.ts';
 
 /** A layout in a directory of its own. */
 export interface TestLayout {
   readonly directory: string;
-  readonly target: Target;
+  readonly target: Target & BlobSizer;
   remove(): Promise<void>;
 }
 
@@ -56,20 +56,21 @@ export function request(overrides: Partial<ConvertRequest> = {}): ConvertRequest
     concurrency: 2,
     workers: 0,
     noUpload: false,
+    cache: false,
     force: false,
     ...overrides,
   };
 }
 
 /** A target that passes everything on and notes what was asked of it. */
-export class CountingTarget implements Target {
+export class CountingTarget implements Target, BlobSizer {
   readonly name = 'counting';
   readonly fetched: string[] = [];
   readonly pushed: string[] = [];
   readonly tagged: string[] = [];
-  readonly #inner: Target;
+  readonly #inner: Target & BlobSizer;
 
-  constructor(inner: Target) {
+  constructor(inner: Target & BlobSizer) {
     this.#inner = inner;
   }
 
@@ -84,6 +85,10 @@ export class CountingTarget implements Target {
 
   exists(...args: Parameters<Target['exists']>): ReturnType<Target['exists']> {
     return this.#inner.exists(...args);
+  }
+
+  blobSize(...args: Parameters<BlobSizer['blobSize']>): ReturnType<BlobSizer['blobSize']> {
+    return this.#inner.blobSize(...args);
   }
 
   resolve(...args: Parameters<Target['resolve']>): ReturnType<Target['resolve']> {

@@ -119,11 +119,6 @@ export function formatEntry(entry: TreeEntry): string {
   return parts.join(' ');
 }
 
-/** The whole tree as canonical lines, ready for an `expect(…).toEqual(…)` whose diff names the path. */
-export function formatTree(entries: readonly TreeEntry[]): string[] {
-  return entries.map(formatEntry);
-}
-
 /** Printable ASCII as it is, every other byte as `\xNN`, so that a line is a line. */
 function quote(bytes: string): string {
   return bytes.replace(/[^!-[\]-~]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);

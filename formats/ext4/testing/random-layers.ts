@@ -147,21 +147,23 @@ export function whiteoutsFirst(entries: readonly RandomEntry[]): RandomEntry[] {
 
 /**
  * The stack without the entries that a file system has to refuse, such as hard links to what is not there: chance alone
- * would leave few stacks whose upper layers are ever applied.
+ * would leave few stacks whose upper layers are ever applied. None is refused in the order of `stack`, and none with the
+ * whiteouts in front: where the two differ (a link to what a later whiteout removes) the rules say nothing.
  */
 export function withoutRefused(stack: readonly (readonly RandomEntry[])[]): RandomEntry[][] {
   const kept = stack.map((layer) => [...layer]);
   for (;;) {
-    const refused = firstRefused(kept);
+    const refused = firstRefused(kept) ?? firstRefused(kept.map(whiteoutsFirst));
     if (refused === undefined) return kept;
-    kept[refused.layer]!.splice(refused.entry, 1);
+    const layer = kept.find((entries) => entries.includes(refused))!;
+    layer.splice(layer.indexOf(refused), 1);
   }
 }
 
-function firstRefused(stack: readonly (readonly RandomEntry[])[]): { layer: number; entry: number } | undefined {
+function firstRefused(stack: readonly (readonly RandomEntry[])[]): RandomEntry | undefined {
   const image = new Ext4Image({ virtualSize: GROUP_BYTES });
   const sink = { beginRun: () => undefined, write: () => undefined };
-  for (const [layer, entries] of stack.entries()) {
+  for (const entries of stack) {
     image.beginLayer();
     const applier = new TarApplier(image, sink, () => undefined);
     const parser = new TarParser(applier);
@@ -170,7 +172,7 @@ function firstRefused(stack: readonly (readonly RandomEntry[])[]): { layer: numb
       parser.end();
     } catch (error) {
       if (!(error instanceof AccelError) || error.code === 'internal') throw error;
-      return { layer, entry: applier.entries - 1 };
+      return entries[applier.entries - 1];
     }
   }
   return undefined;

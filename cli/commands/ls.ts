@@ -1,0 +1,97 @@
+/** `accel ls`: what a directory of an accelerated image holds. */
+import { Command } from 'commander';
+import type { FileStat, ImageFiles } from '../../reader/files.ts';
+import { writeBytes } from '../byte-output.ts';
+import type { CommandContext } from '../context.ts';
+import { alignRows, longColumns, nameBytes } from '../listing.ts';
+import { addReadingFlags, imagePath, type ReadingFlags, splitPath, withFiles } from '../reading.ts';
+
+/** The parsed flags of `accel ls`. */
+export interface LsFlags extends ReadingFlags {
+  readonly long?: boolean;
+  readonly recursive?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  $ accel ls registry.example.com/team/app:1.2_accelerated
+  $ accel ls -l oci:./layout:latest_accelerated /etc
+  $ accel ls -R registry.example.com/team/app:1.2_accelerated /usr/lib
+`;
+
+/** Lines that are aligned with each other; a listing of a whole image is written as it is read. */
+const ROWS_AT_A_TIME = 1000;
+
+/** A name to print, with what `-l` prints before and behind it. */
+interface Line {
+  readonly name: string;
+  readonly stat?: FileStat;
+}
+
+/** Declares the command. */
+export function lsCommand(context: CommandContext): Command {
+  const command = new Command('ls')
+    .summary('list files of an accelerated image')
+    .description(
+      'Lists a directory of an accelerated image, reading only what that takes, and says on standard error how much it ' +
+        'was. Names are escaped on a terminal and written as they are elsewhere.',
+    )
+    .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG; with :PATH behind it if you like')
+    .argument('[path]', 'path in the image, / unless given')
+    .option('-l, --long', 'mode, links, owner, group, size and time as well')
+    .option('-R, --recursive', 'everything below, one path a line');
+  addReadingFlags(command);
+  return command
+    .addHelpText('after', EXAMPLES)
+    .action((reference: string, path: string | undefined, flags: LsFlags) =>
+      runLs(splitPath(reference, path), flags, context),
+    );
+}
+
+async function runLs(
+  { reference, path }: { readonly reference: string; readonly path: string | undefined },
+  flags: LsFlags,
+  context: CommandContext,
+): Promise<void> {
+  const start = imagePath(path ?? '/');
+  await withFiles(reference, flags, context, async ({ files }) => {
+    let batch: Line[] = [];
+    const flush = async (): Promise<boolean> => {
+      const lines = batch;
+      batch = [];
+      return writeLines(lines, flags, context);
+    };
+    for await (const line of linesOf(files, start, flags)) {
+      batch.push(line);
+      if (batch.length >= ROWS_AT_A_TIME && !(await flush())) return;
+    }
+    await flush();
+  });
+}
+
+async function* linesOf(files: ImageFiles, path: string, flags: LsFlags): AsyncGenerator<Line> {
+  // As ls does: a symlink itself is shown with -l, what it leads to without.
+  const start = await files.stat(path, { followLast: flags.long !== true });
+  if (flags.recursive === true) {
+    for await (const stat of files.walk(start)) yield { name: stat.path, stat };
+  } else if (start.type !== 'directory') yield { name: path, stat: start };
+  else if (flags.long === true)
+    for (const stat of await files.list(start)) yield { name: stat.path.slice(stat.path.lastIndexOf('/') + 1), stat };
+  // Names alone cost no inode.
+  else for (const { name } of await files.names(start)) yield { name };
+}
+
+/** False when nobody reads any more. */
+async function writeLines(lines: readonly Line[], flags: LsFlags, { stdout }: CommandContext): Promise<boolean> {
+  const isTerminal = stdout.isTTY === true;
+  const columns = flags.long === true ? alignRows(lines.map(({ stat }) => longColumns(stat!))) : [];
+  const parts: Uint8Array[] = [];
+  lines.forEach(({ name, stat }, i) => {
+    if (flags.long === true) parts.push(Buffer.from(`${columns[i]} `));
+    parts.push(nameBytes(name, isTerminal));
+    if (flags.long === true && stat?.target !== undefined)
+      parts.push(Buffer.from(' -> '), nameBytes(stat.target, isTerminal));
+    parts.push(Buffer.from('\n'));
+  });
+  return writeBytes(stdout, Buffer.concat(parts));
+}

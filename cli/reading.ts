@@ -1,0 +1,85 @@
+/** What the commands that look into an accelerated image share: flags, the opened image, the line about its cost. */
+import type { Command } from 'commander';
+import { AccelError } from '../base/error.ts';
+import type { ImageFiles } from '../reader/files.ts';
+import type { AcceleratedImage } from '../reader/image.ts';
+import type { CommandContext } from './context.ts';
+import { formatBytes, formatCount, formatShare } from './format.ts';
+import { addRegistryFlags, type RegistryFlags, registryChoice } from './registry-flags.ts';
+import { printable } from './text.ts';
+
+/** The parsed flags of a command that reads an image. */
+export interface ReadingFlags extends RegistryFlags {
+  readonly platform?: string;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
+
+/** An accelerated image, opened for a command. */
+export interface ReadableImage {
+  readonly image: AcceleratedImage;
+  readonly files: ImageFiles;
+}
+
+/** Declares the flags that say which image and how to reach it. */
+export function addReadingFlags(command: Command): Command {
+  command.option('--platform <os/arch>', "image of an index; the only one, or this machine's, unless given");
+  return addRegistryFlags(command)
+    .option('-q, --quiet', 'do not say what was fetched')
+    .option('--verbose', 'errors come with their stack');
+}
+
+/** Opens the image, runs `body` on its files, and says on standard error what was fetched. */
+export async function withFiles(
+  reference: string,
+  flags: ReadingFlags,
+  context: CommandContext,
+  body: (opened: ReadableImage) => Promise<void>,
+): Promise<void> {
+  const { signal, stderr, env } = context;
+  context.setReporting({ json: false, verbose: flags.verbose === true });
+  const registry = await registryChoice(flags, context.stdin);
+  const [{ openReference }, { openImage }, { openFiles }, { imageSize }] = await Promise.all([
+    import('../reader/reference.ts'),
+    import('../reader/image.ts'),
+    import('../reader/files.ts'),
+    import('../reader/footprint.ts'),
+  ]);
+  const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
+  const opened = await openReference(reference, { ...registry, env, warn });
+  try {
+    const image = await openImage(opened.target, opened.tagOrDigest, { platform: flags.platform, signal });
+    await body({ image, files: await openFiles(image) });
+    if (flags.quiet !== true) stderr.write(renderCost(image.statistics(), imageSize(image)));
+  } finally {
+    await opened.close();
+  }
+}
+
+function renderCost({ requests, bytes }: { requests: number; bytes: number }, whole: number): string {
+  const share = whole === 0 ? '' : `, ${formatShare(bytes / whole)} of the image (${formatBytes(whole)})`;
+  return `fetched ${formatBytes(bytes)} in ${formatCount(requests, 'request')}${share}\n`;
+}
+
+/**
+ * Takes the reference and the path of the image apart: two arguments, or one `REF:PATH`, where the last `:` that a slash
+ * follows divides. `path` is undefined when only a reference was given.
+ */
+export function splitPath(
+  reference: string,
+  path: string | undefined,
+): { reference: string; path: string | undefined } {
+  if (path !== undefined) return { reference, path };
+  const colon = reference.lastIndexOf(':/');
+  // "oci:/dir" is a layout's directory, and "https://…" a mistake that the reference's parser explains.
+  if (colon < 0 || !/[:/]/.test(reference.slice(0, colon)) || reference.startsWith('//', colon + 1))
+    return { reference, path: undefined };
+  return { reference: reference.slice(0, colon), path: reference.slice(colon + 1) };
+}
+
+/** A path as the user typed it, as the image has it: absolute, one character for each byte. */
+export function imagePath(text: string): string {
+  if (text === '')
+    throw new AccelError('usage', 'the path is empty', { expected: 'a path of the image, such as /etc' });
+  return Buffer.from(text.startsWith('/') ? text : `/${text}`).toString('latin1');
+}

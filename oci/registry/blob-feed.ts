@@ -1,0 +1,87 @@
+/** A blob's content, handed out in consecutive slices that are the bodies of an upload's requests. */
+import { type AccelError, asAccelError } from '../../base/error.ts';
+import type { Descriptor } from '../descriptor.ts';
+import { verified } from '../digest.ts';
+import type { BlobSource } from '../storage.ts';
+
+/**
+ * Slices of verified content. Those in a row are cut from one reading of the source; any other begins to read it anew
+ * and passes over what lies before, so nothing is kept in memory for a retry. Whatever its slices, the content is held
+ * against the descriptor as a whole: wrong content fails before its last byte is handed out.
+ */
+export class BlobFeed {
+  readonly #content: BlobSource;
+  readonly #descriptor: Descriptor;
+  #failure: AccelError | undefined;
+  /** The reading that the next slice can go on with; absent while a slice is being read, or after one broke off. */
+  #idle: Reading | undefined;
+  #current: Reading | undefined;
+
+  constructor(content: BlobSource, descriptor: Descriptor) {
+    this.#content = content;
+    this.#descriptor = descriptor;
+  }
+
+  /** Why the source failed, if it did: HTTP only sees a body that stopped. */
+  get failure(): AccelError | undefined {
+    return this.#failure;
+  }
+
+  /** The bytes from `start` (inclusive) to `end` (exclusive), which must lie within the content. */
+  slice(start: number, end: number): BlobSource {
+    return { open: () => this.#read(start, end) };
+  }
+
+  /** Lets go of the source. */
+  async close(): Promise<void> {
+    const open = this.#current;
+    this.#idle = undefined;
+    this.#current = undefined;
+    // A reading that waits for a piece ends when it gets it; nobody waits for that.
+    open?.pieces.return(undefined).catch(() => undefined);
+  }
+
+  async *#read(start: number, end: number): AsyncGenerator<Uint8Array, void, undefined> {
+    const reading = await this.#readingAt(start);
+    try {
+      while (reading.position < end) {
+        let piece = reading.rest;
+        reading.rest = undefined;
+        if (piece === undefined) {
+          const next = await reading.pieces.next();
+          if (next.done) return;
+          piece = next.value;
+        }
+        // What lies before the slice was sent by an earlier try.
+        const from = Math.min(Math.max(start - reading.position, 0), piece.length);
+        const to = Math.min(end - reading.position, piece.length);
+        if (to < piece.length) reading.rest = piece.subarray(to);
+        reading.position += to;
+        if (to > from) yield piece.subarray(from, to);
+      }
+      if (this.#current === reading) this.#idle = reading;
+    } catch (error) {
+      if (this.#current === reading) this.#failure = asAccelError(error);
+      throw error;
+    }
+  }
+
+  async #readingAt(start: number): Promise<Reading> {
+    const idle = this.#idle;
+    this.#idle = undefined;
+    if (idle?.position === start) return idle;
+    await this.close();
+    const pieces = verified(this.#content.open(), this.#descriptor);
+    this.#current = { pieces, position: 0, rest: undefined };
+    return this.#current;
+  }
+}
+
+/** One pass over the source. */
+interface Reading {
+  readonly pieces: AsyncGenerator<Uint8Array, void, undefined>;
+  /** Bytes handed out or passed over. */
+  position: number;
+  /** What is left of the last piece. */
+  rest: Uint8Array | undefined;
+}

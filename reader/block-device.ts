@@ -1,0 +1,85 @@
+/** The block device that a stack of layers makes: each part of it from the uppermost layer that maps it. */
+import { withPlace } from '../base/error.ts';
+import type { BlockDevice } from '../formats/ext4/reader.ts';
+import { TAG_REMOTE } from '../formats/lsmt/layout.ts';
+import { type MergedIndex, mergeIndexes } from '../formats/lsmt/merge.ts';
+import type { BlockStore, Piece } from './block-store.ts';
+import type { OpenedLayer, StackLayer } from './layer.ts';
+
+/** A part of the device. */
+export interface MappedPart {
+  /** Byte of the device. */
+  readonly offset: number;
+  readonly length: number;
+  /** Whether it reads as zeros because no layer holds anything there. */
+  readonly zeroed: boolean;
+}
+
+/** A device that knows without reading where it holds nothing. */
+export interface MappedDevice extends BlockDevice {
+  /** The parts of `length` bytes from `offset` on, in order and without a gap. Throws `usage` outside the device. */
+  parts(offset: number, length: number): Iterable<MappedPart>;
+}
+
+/** Bytes of the device that are put together at a time: bounds what one large read holds beside its result. */
+const STEP = 4 << 20;
+
+/** See the module's comment. Reads may overlap in time. */
+export class LayeredDevice implements MappedDevice {
+  readonly size: number;
+  readonly #layers: readonly StackLayer[];
+  readonly #map: MergedIndex;
+
+  /** `layers`: lowest first, at least one. Throws `lsmt-invalid` when they differ in virtual size. */
+  constructor(layers: readonly StackLayer[]) {
+    this.#layers = layers;
+    this.#map = mergeIndexes(layers.map(({ info }) => info.lsmt));
+    this.size = this.#map.virtualSize;
+  }
+
+  /** Exactly `length` bytes from `offset` on. Throws `usage` outside the device, and what the layers' formats throw. */
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const out = new Uint8Array(length);
+    for (let done = 0; done < length; done += STEP)
+      await this.#fill(offset + done, out.subarray(done, Math.min(done + STEP, length)));
+    return out;
+  }
+
+  parts(offset: number, length: number): Iterable<MappedPart> {
+    return this.#map.lookup(offset, length);
+  }
+
+  async #fill(offset: number, out: Uint8Array): Promise<void> {
+    const wanted = new Map<BlockStore, { readonly layer: StackLayer; readonly pieces: Piece[] }>();
+    for (const part of this.#map.lookup(offset, out.length)) {
+      if (part.zeroed) continue;
+      const layer = this.#layers[part.layer]!;
+      const store = part.tag === TAG_REMOTE ? layer.remote! : layer.local;
+      const entry = wanted.get(store) ?? { layer, pieces: [] };
+      const start = part.offset - offset;
+      entry.pieces.push({ offset: part.moffset, target: out.subarray(start, start + part.length) });
+      wanted.set(store, entry);
+    }
+    await Promise.all(
+      Array.from(wanted, async ([store, { layer, pieces }]) => {
+        try {
+          await store.fill(pieces);
+        } catch (error) {
+          throw withPlace(error, placeOf(layer.info, store === layer.remote));
+        }
+      }),
+    );
+  }
+}
+
+/** How errors name a layer, and the blob that its bytes come from. */
+export function placeOf(
+  layer: Pick<OpenedLayer, 'index' | 'descriptor' | 'source'>,
+  remote = false,
+): {
+  readonly layer: number;
+  readonly digest: string;
+} {
+  const blob = remote ? (layer.source ?? layer.descriptor) : layer.descriptor;
+  return { layer: layer.index + 1, digest: blob.digest };
+}

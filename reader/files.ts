@@ -1,0 +1,233 @@
+/** The files of an accelerated image: paths looked up as a container would see them, never outside the image. */
+import { AccelError } from '../base/error.ts';
+import type { RawInode, Timestamp } from '../formats/ext4/inode.ts';
+import { DIRENT_TYPE, FIRST_INODE, type InodeType } from '../formats/ext4/layout.ts';
+import { type BlockDevice, Ext4Reader } from '../formats/ext4/reader.ts';
+
+/** A file, directory, link or device of an image. Paths and names are Latin-1 strings, a character for each byte. */
+export interface FileStat {
+  /** Absolute, without a slash at the end; symlinks on the way are resolved. */
+  readonly path: string;
+  readonly type: InodeType;
+  /** Permission, setuid, setgid and sticky bits: 0 … 0o7777. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Bytes of content; of a symlink those of its text. */
+  readonly size: number;
+  readonly mtime: Timestamp;
+  /** Hard links. */
+  readonly links: number;
+  /** The number that all names of one file share. */
+  readonly inode: number;
+  /** 0 but for devices. */
+  readonly deviceMajor: number;
+  readonly deviceMinor: number;
+  /** Text of a symlink. */
+  readonly target?: string;
+  /** The inode as the file system has it. */
+  readonly raw: RawInode;
+}
+
+/** A name in a directory. */
+export interface NamedEntry {
+  readonly name: string;
+  /** By the directory; `undefined` where the file system does not say. */
+  readonly type: InodeType | undefined;
+  readonly inode: number;
+}
+
+/** How a path is looked up. */
+export interface LookupOptions {
+  /** Whether a symlink at the end of the path is followed; true unless given. */
+  readonly followLast?: boolean;
+}
+
+/** Symlinks that one look-up follows, as Linux has it. */
+const MAX_LINKS = 40;
+/** Bytes of a path, as Linux has it. */
+const MAX_PATH = 4096;
+/** Names of one directory: more than any image has, so that a hostile one cannot fill the memory. */
+const MAX_NAMES = 4_000_000;
+/** Inodes that a listing asks for at a time; most of them share a few blocks. */
+const STATS_AT_A_TIME = 64;
+
+const TYPES = new Map<number, InodeType>(Object.entries(DIRENT_TYPE).map(([type, code]) => [code, type as InodeType]));
+
+/** Opens the file system on an image's device. Throws `ext4-invalid` when there is none. */
+export async function openFiles(image: { readonly device: BlockDevice }): Promise<ImageFiles> {
+  return new ImageFiles(await Ext4Reader.open(image.device));
+}
+
+/**
+ * See the module's comment. Every method that takes a path throws `not-found` with that path when it leads nowhere, and
+ * takes a {@link FileStat} instead, which saves the look-up.
+ */
+export class ImageFiles {
+  readonly #reader: Ext4Reader;
+
+  /** Use {@link openFiles}. */
+  constructor(reader: Ext4Reader) {
+    this.#reader = reader;
+  }
+
+  /** Follows a path from the root; symlinks stay inside the image, as for a process whose root it is. */
+  async lookup(path: string, options: LookupOptions = {}): Promise<FileStat> {
+    if (path.length > MAX_PATH)
+      throw new AccelError('usage', 'the path is too long', {
+        expected: `at most ${MAX_PATH} bytes`,
+        found: path.length,
+      });
+    const { followLast = true } = options;
+    /** From the root down to where the walk is. */
+    const trail: FileStat[] = [await this.#stat('', await this.#reader.root())];
+    const ahead = path.split('/').reverse();
+    // "link/" asks for what the link leads to, as the kernel has it.
+    const followEnd = followLast || path.endsWith('/');
+    let links = 0;
+    for (let name = ahead.pop(); name !== undefined; name = ahead.pop()) {
+      if (name === '' || name === '.') continue;
+      const directory = trail.at(-1)!;
+      if (directory.type !== 'directory')
+        throw notFound(path, 'a directory', `${directory.path} is a ${directory.type}`);
+      if (name === '..') {
+        if (trail.length > 1) trail.pop();
+        continue;
+      }
+      const inode = await this.#reader.lookup(directory.raw, name);
+      if (inode === undefined) throw notFound(path, 'a path of the image', `no ${name} in ${directory.path}`);
+      const found = await this.#stat(directory.path === '/' ? `/${name}` : `${directory.path}/${name}`, inode);
+      const isLast = ahead.every((rest) => rest === '');
+      if (found.target === undefined || (isLast && !followEnd)) {
+        trail.push(found);
+        continue;
+      }
+      if (++links > MAX_LINKS) throw notFound(path, `at most ${MAX_LINKS} symlinks on the way`, 'more of them');
+      if (found.target.startsWith('/')) trail.length = 1;
+      ahead.push(...found.target.split('/').reverse());
+    }
+    const last = trail.at(-1)!;
+    if (path.endsWith('/') && last.type !== 'directory') throw notFound(path, 'a directory', `a ${last.type}`);
+    return last;
+  }
+
+  /** What a path leads to; the same as {@link ImageFiles.lookup} for a path. */
+  async stat(path: string | FileStat, options?: LookupOptions): Promise<FileStat> {
+    return typeof path === 'string' ? this.lookup(path, options) : path;
+  }
+
+  /** Names in a directory in byte order, without reading their inodes. Throws `not-found` if it is no directory. */
+  async names(path: string | FileStat): Promise<NamedEntry[]> {
+    const directory = await this.stat(path);
+    if (directory.type !== 'directory') throw notFound(directory.path, 'a directory', `a ${directory.type}`);
+    const names = new Map<string, NamedEntry>();
+    for await (const { name, type, inode } of this.#reader.entries(directory.raw)) {
+      if (/[/\0]/.test(name) || names.has(name))
+        throw new AccelError('ext4-invalid', 'a directory holds a name that no file system gives', {
+          where: { path: directory.path, name },
+          expected: 'names without a slash, each once',
+        });
+      if (names.size >= MAX_NAMES)
+        throw new AccelError('limit-exceeded', 'a directory has more names than accel reads', {
+          where: { path: directory.path },
+          expected: `at most ${MAX_NAMES}`,
+        });
+      if (inode === FIRST_INODE && directory.path === '/' && (await this.#isMadeUp(name, inode))) continue;
+      names.set(name, { name, type: TYPES.get(type), inode });
+    }
+    return [...names.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** What a directory holds, in the byte order of the names. Throws `not-found` if it is no directory. */
+  async list(path: string | FileStat): Promise<FileStat[]> {
+    const directory = await this.stat(path);
+    const names = await this.names(directory);
+    const out: FileStat[] = [];
+    for (let from = 0; from < names.length; from += STATS_AT_A_TIME)
+      out.push(...(await this.#statAll(directory, names.slice(from, from + STATS_AT_A_TIME))));
+    return out;
+  }
+
+  /**
+   * A path and everything below it, each directory before its content, names in byte order; symlinks are not followed
+   * below the start. Throws `ext4-invalid` when a directory stands in the tree twice. Depth costs no stack.
+   */
+  async *walk(path: string | FileStat = '/'): AsyncGenerator<FileStat> {
+    const pending: FileStat[] = [await this.stat(path)];
+    const seen = new Set<number>();
+    for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+      yield at;
+      if (at.type !== 'directory') continue;
+      if (seen.has(at.inode))
+        throw new AccelError('ext4-invalid', 'a directory stands in the tree twice', { where: { path: at.path } });
+      seen.add(at.inode);
+      pending.push(...(await this.list(at)).reverse());
+    }
+  }
+
+  /** Content of a file from byte `start` to `end` (exclusive, at most its size), read ahead by one piece. */
+  async *content(path: string | FileStat, start = 0, end?: number): AsyncGenerator<Uint8Array> {
+    const file = await this.stat(path);
+    if (file.type !== 'file')
+      throw new AccelError('not-found', 'this is not a file', {
+        where: { path: file.path },
+        expected: 'a file',
+        found: `a ${file.type}`,
+      });
+    const pieces = this.#reader.content(file.raw, start, end);
+    let next = pieces.next();
+    for (;;) {
+      const piece = await next;
+      if (piece.done) return;
+      next = pieces.next();
+      // Whoever stops reading here never asks for it: its failure then is nobody's.
+      next.catch(() => undefined);
+      yield piece.value;
+    }
+  }
+
+  /** Extended attributes by full name; POSIX ACLs in the form that user space sees. */
+  async xattrs(path: string | FileStat): Promise<Map<string, Uint8Array>> {
+    return this.#reader.xattrs((await this.stat(path, { followLast: false })).raw);
+  }
+
+  /** Text of a symlink. Throws `not-found` if it is none. */
+  async readlink(path: string | FileStat): Promise<string> {
+    const link = await this.stat(path, { followLast: false });
+    if (link.target === undefined) throw notFound(link.path, 'a symlink', `a ${link.type}`);
+    return link.target;
+  }
+
+  #statAll(directory: FileStat, names: readonly NamedEntry[]): Promise<FileStat[]> {
+    const prefix = directory.path === '/' ? '/' : `${directory.path}/`;
+    return Promise.all(
+      names.map(async ({ name, inode }) => this.#stat(`${prefix}${name}`, await this.#reader.inode(inode))),
+    );
+  }
+
+  /** `path` is empty for the root. */
+  async #stat(path: string, raw: RawInode): Promise<FileStat> {
+    const { type, mode, uid, gid, size, mtime, links, deviceMajor, deviceMinor } = raw;
+    return {
+      path: path || '/',
+      ...{ type, mode, uid, gid, size, mtime, links, deviceMajor, deviceMinor },
+      inode: raw.number,
+      ...(type === 'symlink' ? { target: await this.#reader.target(raw) } : {}),
+      raw,
+    };
+  }
+
+  /** Whether this is the `/lost+found` that mkfs and accel make for e2fsck's sake, not one of the image's own. */
+  async #isMadeUp(name: string, number: number): Promise<boolean> {
+    if (name !== 'lost+found') return false;
+    const inode = await this.#reader.inode(number);
+    if (inode.type !== 'directory' || inode.mode !== 0o700 || inode.uid !== 0 || inode.gid !== 0) return false;
+    if (inode.mtime.seconds !== 0 || inode.mtime.nanoseconds !== 0) return false;
+    for await (const _ of this.#reader.entries(inode)) return false;
+    return true;
+  }
+}
+
+function notFound(path: string, expected: string, found: string): AccelError {
+  return new AccelError('not-found', 'there is no such file in the image', { where: { path }, expected, found });
+}

@@ -1,0 +1,116 @@
+/** An accelerated image opened where it lies: layers, block device, and what it has cost to read. */
+import { AccelError, withPlace } from '../base/error.ts';
+import { MAX_LAYERS } from '../formats/lsmt/layout.ts';
+import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import {
+  type ImageConfig,
+  type ImageManifest,
+  MAX_CONFIG_SIZE,
+  MAX_MANIFEST_SIZE,
+  parseConfig,
+  parseDocument,
+  parseManifest,
+} from '../oci/manifest.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import type { Target } from '../oci/storage.ts';
+import { LayeredDevice, type MappedDevice } from './block-device.ts';
+import type { OpenedLayer } from './layer.ts';
+import { selectImage } from './select.ts';
+import { layerKindOf, type OpenStackOptions, openContext, openLayers } from './stack.ts';
+import type { Traffic, TrafficStatistics } from './traffic.ts';
+
+/** How an image is opened; all may be left out. */
+export interface OpenImageOptions extends OpenStackOptions {
+  /** `os/architecture[/variant]` of an index; the only one or this machine's unless given. */
+  readonly platform?: string | undefined;
+}
+
+/** An accelerated image, opened. */
+export interface AcceleratedImage {
+  /** Of the manifest. */
+  readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
+  readonly config: ImageConfig;
+  /** `os/architecture[/variant]`, by the config. */
+  readonly platform: string;
+  /** All layers of the manifest, lowest first. */
+  readonly layers: readonly OpenedLayer[];
+  /** The root file system, as a node would attach it. */
+  readonly device: MappedDevice;
+  /** What opening and reading have cost so far. */
+  statistics(): TrafficStatistics;
+}
+
+/**
+ * Opens what a tag or digest names: an accelerated image, accel's or the reference's, or an index of them. Reads the
+ * layers' indexes and no data. Throws `not-found`; `image-unsupported` for an ordinary image; and what the formats throw,
+ * with the layer and its digest. The image holds no resources but memory; the target stays the caller's to close.
+ */
+export async function openImage(
+  target: Target,
+  tagOrDigest: string,
+  options: OpenImageOptions = {},
+): Promise<AcceleratedImage> {
+  const context = openContext(target, options);
+  const { traffic } = context;
+  const place = { image: `${target.name}${tagOrDigest.includes(':') ? '@' : ':'}${tagOrDigest}` };
+  try {
+    const { descriptor, manifest } = await loadManifest(traffic, tagOrDigest, options.platform);
+    assertAccelerated(manifest);
+    const [config, opened] = await Promise.all([loadConfig(traffic, manifest), openLayers(manifest.layers, context)]);
+    const stack = opened.filter((layer) => layer !== undefined);
+    return {
+      descriptor,
+      manifest,
+      config,
+      platform: platformOf(config),
+      layers: manifest.layers.map((layer, index) => opened[index]?.info ?? accelerationLayer(index, layer)),
+      device: new LayeredDevice(stack),
+      statistics: () => traffic.statistics(),
+    };
+  } catch (error) {
+    throw withPlace(error, place);
+  }
+}
+
+async function loadManifest(
+  traffic: Traffic,
+  tagOrDigest: string,
+  platform: string | undefined,
+): Promise<{ readonly descriptor: Descriptor; readonly manifest: ImageManifest }> {
+  const named = await traffic.resolve(tagOrDigest);
+  const document = parseDocument(await traffic.whole(named, MAX_MANIFEST_SIZE), named);
+  if (document.kind === 'manifest') return { descriptor: named, manifest: document.manifest };
+  const descriptor = selectImage(document.index, platform, { digest: named.digest });
+  return { descriptor, manifest: parseManifest(await traffic.whole(descriptor, MAX_MANIFEST_SIZE), descriptor) };
+}
+
+async function loadConfig(traffic: Traffic, { config }: ImageManifest): Promise<ImageConfig> {
+  return parseConfig(await traffic.whole(config, MAX_CONFIG_SIZE), config);
+}
+
+function assertAccelerated({ layers }: ImageManifest): void {
+  const kinds = layers.map(layerKindOf);
+  const ordinary = kinds.indexOf(undefined);
+  if (ordinary < 0 && kinds.some((kind) => kind !== 'acceleration') && layers.length <= MAX_LAYERS) return;
+  if (layers.length > MAX_LAYERS)
+    throw new AccelError('limit-exceeded', 'the image has more layers than the runtime can stack', {
+      expected: `at most ${MAX_LAYERS}`,
+      found: layers.length,
+    });
+  throw new AccelError('image-unsupported', 'this is not an accelerated image', {
+    expected: `layers with ${LAYER_ANNOTATION.blobDigest}`,
+    found:
+      ordinary < 0 ? 'none' : `layer ${ordinary + 1} of ${layers.length} (${layers[ordinary]!.mediaType}) without it`,
+    hint: 'Name the tag of the accelerated image, or make one with accel convert.',
+  });
+}
+
+function accelerationLayer(index: number, descriptor: Descriptor): OpenedLayer {
+  return { index, kind: 'acceleration', descriptor, segments: 0, size: descriptor.size };
+}
+
+function platformOf({ os = 'linux', architecture = 'unknown', variant }: ImageConfig): string {
+  return formatPlatform({ os, architecture, ...(variant ? { variant } : {}) });
+}

@@ -1,0 +1,9 @@
+/** What every layer of an image is opened with. */
+import type { BlockCache } from './block-cache.ts';
+import type { Traffic } from './traffic.ts';
+
+/** The image's way to its target, and the cache that its layers share. */
+export interface OpenContext {
+  readonly traffic: Traffic;
+  readonly cache: BlockCache;
+}

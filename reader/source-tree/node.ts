@@ -1,0 +1,47 @@
+/** The records of a source tree: what an image's layers say, without the content itself. */
+import type { TarTime } from '../../formats/tar/entry.ts';
+import type { ContentHash } from './content-hash.ts';
+
+/** What a path of an image can be. */
+export type SourceNodeType = 'file' | 'directory' | 'symlink' | 'character' | 'block' | 'fifo';
+
+/** What an entry says of a file beside its name. */
+export interface SourceAttributes {
+  readonly type: SourceNodeType;
+  /** 0 to 0o7777; of a symlink always 0o777, as Linux has it. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtime: TarTime;
+  /** Bytes of a file or of a symlink's text; 0 for everything else. */
+  readonly size: number;
+  /** By Latin-1 name; POSIX ACLs in the form that user space sees. */
+  readonly xattrs: ReadonlyMap<string, Uint8Array>;
+  /** Of `character` and `block`; 0 otherwise. */
+  readonly deviceMajor: number;
+  readonly deviceMinor: number;
+  /** Text of a symlink, Latin-1. */
+  readonly target?: string;
+  /** Of a `file`, unless content was to be skipped. */
+  readonly content?: ContentHash;
+}
+
+/** One inode of the tree. Paths that are hard links of each other lead to the same object. */
+export interface SourceNode {
+  readonly attributes: SourceAttributes;
+  /** Children of a directory by Latin-1 name; undefined for everything else. */
+  readonly children: ReadonlyMap<string, SourceNode> | undefined;
+  /** Paths that lead here; of a directory 2 and its subdirectories, as `stat` shows it. */
+  readonly links: number;
+}
+
+/** An entry of a layer's tar as the tree needs it. */
+export interface LayerEntry extends Omit<SourceAttributes, 'type' | 'target'> {
+  /** Path as the tar has it, Latin-1. */
+  readonly name: string;
+  readonly type: SourceNodeType | 'link';
+  /** Target of a `link` or `symlink`, Latin-1; empty otherwise. */
+  readonly linkName: string;
+  /** Byte of the tar where the entry begins. */
+  readonly tarOffset: number;
+}

@@ -1,0 +1,55 @@
+/** The blocks of a ZFile as a {@link BlockBackend}: every block passes its checksum before anyone sees it. */
+import type { ZFileReader } from '../formats/zfile/reader.ts';
+import type { BlockBackend } from './block-store.ts';
+
+/** Answers exactly `length` bytes of the ZFile from `offset` on. */
+export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
+
+/** See the module's comment. */
+export class ZFileBlocks implements BlockBackend {
+  readonly #zfile: ZFileReader;
+  readonly #read: ReadAt;
+
+  /** `read` reads what `zfile` was opened on. */
+  constructor(zfile: ZFileReader, read: ReadAt) {
+    this.#zfile = zfile;
+    this.#read = read;
+  }
+
+  get count(): number {
+    return this.#zfile.blockCount;
+  }
+
+  blockAt(offset: number): number {
+    return Math.floor(offset / this.#zfile.blockSize);
+  }
+
+  startOf(i: number): number {
+    return Math.min(i * this.#zfile.blockSize, this.#zfile.size);
+  }
+
+  locate(first: number, last: number): Promise<void> {
+    return this.#zfile.locate(first, last);
+  }
+
+  locatedFrom(i: number): number {
+    return this.#zfile.locatedFrom(i);
+  }
+
+  fetchedSize(first: number, last: number): number {
+    if (last <= first) return 0;
+    const end = this.#zfile.blockRange(last - 1);
+    return end.offset + end.length - this.#zfile.blockRange(first).offset;
+  }
+
+  async load(first: number, last: number): Promise<Uint8Array[]> {
+    const start = this.#zfile.blockRange(first).offset;
+    const compressed = await this.#read(start, this.fetchedSize(first, last));
+    const blocks: Uint8Array[] = [];
+    for (let i = first; i < last; i++) {
+      const { offset, length } = this.#zfile.blockRange(i);
+      blocks.push(this.#zfile.decompressBlock(i, compressed.subarray(offset - start, offset - start + length)));
+    }
+    return blocks;
+  }
+}
