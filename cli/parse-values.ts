@@ -38,6 +38,15 @@ export function parseInteger(flag: string, least: number, most: number): (text: 
   };
 }
 
+/** `--listen`: `HOST:PORT`, `[IPv6]:PORT`; port 0 means a free one. */
+export function parseAddress(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([\da-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host !== undefined && port <= 65_535) return { host, port };
+  throw refused('--listen', text, 'HOST:PORT, such as 127.0.0.1:10809');
+}
+
 /** Collects the values of a flag that may be given more than once, or with commas. */
 export function collect(text: string, previous: readonly string[] = []): string[] {
   return [...previous, ...text.split(',').filter((part) => part !== '')];

@@ -5,6 +5,7 @@ import { VERSION } from '../base/version.ts';
 import { catCommand } from './commands/cat.ts';
 import { convertCommand } from './commands/convert.ts';
 import { cpCommand } from './commands/cp.ts';
+import { exportCommand } from './commands/export.ts';
 import { lsCommand } from './commands/ls.ts';
 import type { CommandContext, Reporting } from './context.ts';
 import { jsonText } from './progress/json.ts';
@@ -33,8 +34,9 @@ export function createProgram(context: CommandContext): Command {
     .addCommand(convertCommand(context))
     .addCommand(lsCommand(context))
     .addCommand(catCommand(context))
-    .addCommand(cpCommand(context));
-  for (const command of [program, ...program.commands]) {
+    .addCommand(cpCommand(context))
+    .addCommand(exportCommand(context));
+  for (const command of withSubcommands(program)) {
     command
       .showSuggestionAfterError(true)
       .exitOverride()
@@ -46,6 +48,10 @@ export function createProgram(context: CommandContext): Command {
       });
   }
   return program;
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
 /** Runs `args` (without node and script); never throws, the exit code says how it went. */

@@ -4,8 +4,9 @@ import { AccelError, type AccelErrorCode } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
 import { digestOf } from './digest.ts';
 import { encodeJson } from './manifest.ts';
-import { OCI } from './media-types.ts';
-import { type BlobSource, bytesSource, fetchBytes, type Target } from './storage.ts';
+import { DOCKER, OCI } from './media-types.ts';
+import { subjectOf } from './referrers.ts';
+import { type BlobSource, bytesSource, canRefer, fetchBytes, type Target } from './storage.ts';
 
 /** Makes an empty target, and what cleans up after it. */
 export type MakeTarget = () => Promise<{ readonly target: Target; readonly dispose?: () => Promise<void> }>;
@@ -212,6 +213,67 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
       });
     });
 
+    describe('referrers', () => {
+      const refer = (referrer: Awaited<ReturnType<typeof referrerOf>>) => {
+        if (!canRefer(target)) throw new Error('the backend keeps no referrers');
+        return target.pushReferrer(referrer.descriptor, bytesSource(referrer.bytes));
+      };
+      const found = async (subject: Descriptor, type?: string) => {
+        if (!canRefer(target)) throw new Error('the backend keeps no referrers');
+        return (await target.referrers(subject, type)).map(({ digest }) => digest).sort();
+      };
+
+      test('are found from their subject, all and by artifact type', async () => {
+        const { descriptor: subject } = await pushImage(target, 'subject');
+        expect(await found(subject)).toEqual([]);
+        const one = await referrerOf(target, subject, 'application/vnd.test.one', 'a');
+        const two = await referrerOf(target, subject, 'application/vnd.test.two', 'b');
+        expect((await refer(one)).outcome).toBe('pushed');
+        expect((await refer(two)).outcome).toBe('pushed');
+        expect((await refer(one)).outcome).toBe('existed');
+        expect(await found(subject)).toEqual([one.descriptor.digest, two.descriptor.digest].sort());
+        expect(await found(subject, 'application/vnd.test.two')).toEqual([two.descriptor.digest]);
+        expect(await found(subject, 'application/vnd.test.none')).toEqual([]);
+        expect((await target.resolve(subject.digest)).digest).toBe(subject.digest);
+      });
+
+      test('linked at the same time are all listed, with type and annotations', async () => {
+        const { descriptor: subject } = await pushImage(target, 'popular');
+        const all = await Promise.all(
+          Array.from({ length: 5 }, (_, index) => referrerOf(target, subject, 'application/vnd.test.n', `n${index}`)),
+        );
+        await Promise.all(all.map(refer));
+        expect(await found(subject)).toEqual(all.map(({ descriptor }) => descriptor.digest).sort());
+        if (!canRefer(target)) return;
+        const entries = await target.referrers(subject);
+        expect(entries.map((entry) => entry.annotations?.label).sort()).toEqual(['n0', 'n1', 'n2', 'n3', 'n4']);
+        expect(new Set(entries.map((entry) => entry.artifactType))).toEqual(new Set(['application/vnd.test.n']));
+      });
+
+      test('of a subject that does not stand here are kept', async () => {
+        const subject = { mediaType: OCI.manifest, digest: `sha256:${'e'.repeat(64)}`, size: 7 };
+        const referrer = await referrerOf(target, subject, 'application/vnd.test.early', 'early');
+        await refer(referrer);
+        expect(await found(subject)).toEqual([referrer.descriptor.digest]);
+      });
+
+      test.each([
+        ['no subject', undefined],
+        ['a platform in it (ECR refuses that)', { platform: { os: 'linux', architecture: 'amd64' } }],
+      ])('a manifest with %s is refused', async (_, extra) => {
+        const { descriptor: subject } = await pushImage(target, 'refused');
+        const made = await referrerOf(target, subject, 'application/vnd.test.x', 'x', extra ?? 'none');
+        await rejects(refer(made), 'manifest-invalid');
+      });
+
+      test('Docker’s media types know no subject', async () => {
+        const { descriptor: subject } = await pushImage(target, 'docker');
+        const made = await referrerOf(target, subject, 'application/vnd.test.x', 'x');
+        const descriptor = { ...made.descriptor, mediaType: DOCKER.manifest };
+        await rejects(refer({ ...made, descriptor }), 'manifest-invalid');
+      });
+    });
+
     describe('aborts', () => {
       test('a signal that fired before the call', async () => {
         const { descriptor } = await pushImage(target, 'abort');
@@ -307,6 +369,29 @@ export async function pushImage(target: Target, label: string): Promise<{ descri
   const descriptor = { mediaType: OCI.manifest, digest: digestOf(bytes), size: bytes.length };
   await target.push(descriptor, bytesSource(bytes));
   return { descriptor, bytes };
+}
+
+/** A manifest that refers to `subject`, its empty config pushed already. `extra`: fields of the subject, or none at all. */
+export async function referrerOf(
+  target: Target,
+  subject: Descriptor,
+  artifactType: string,
+  label: string,
+  extra: object | 'none' = {},
+): Promise<{ descriptor: Descriptor; bytes: Uint8Array }> {
+  const config = new TextEncoder().encode('{}');
+  const empty = { mediaType: OCI.empty, digest: digestOf(config), size: config.length };
+  await target.push(empty, bytesSource(config));
+  const bytes = encodeJson({
+    schemaVersion: 2,
+    mediaType: OCI.manifest,
+    artifactType,
+    config: empty,
+    layers: [empty],
+    ...(extra === 'none' ? {} : { subject: { ...subjectOf(subject), ...extra } }),
+    annotations: { label },
+  });
+  return { descriptor: { mediaType: OCI.manifest, digest: digestOf(bytes), size: bytes.length }, bytes };
 }
 
 function flipped(bytes: Uint8Array): Uint8Array {

@@ -12,6 +12,7 @@ import { assertDigest, splitDigest, verified } from './digest.ts';
 import { createLayoutFiles, type IndexFile, readIndexFile, tagInIndexFile, tagOf, tagsOf } from './layout-index.ts';
 import { MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
 import { assertTag } from './reference.ts';
+import { pushReferrerByTag, referrersByTag } from './referrers.ts';
 import {
   assertRange,
   type BlobSizer,
@@ -19,6 +20,8 @@ import {
   type FileTaker,
   fetchBytes,
   type ReadOptions,
+  type ReferrerLink,
+  type ReferrerStore,
   type TagLister,
   type Target,
 } from './storage.ts';
@@ -44,7 +47,7 @@ export async function openLayout(directory: string, options: LayoutOptions = {})
 }
 
 /** See {@link openLayout}. */
-export class LayoutTarget implements Target, TagLister, BlobSizer, FileTaker {
+export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore, FileTaker {
   readonly name: string;
   readonly directory: string;
 
@@ -134,6 +137,18 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, FileTaker {
   async tags(options?: ReadOptions): Promise<readonly string[]> {
     options?.signal?.throwIfAborted();
     return tagsOf(await readIndexFile(this.directory));
+  }
+
+  async pushReferrer(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<ReferrerLink> {
+    return pushReferrerByTag(this, descriptor, content, options);
+  }
+
+  async referrers(
+    subject: Pick<Descriptor, 'digest'>,
+    artifactType?: string,
+    options?: ReadOptions,
+  ): Promise<readonly Descriptor[]> {
+    return referrersByTag(this, subject.digest, artifactType, options);
   }
 
   async blobSize(digest: string, options?: ReadOptions): Promise<number> {

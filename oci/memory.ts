@@ -4,18 +4,21 @@ import type { Descriptor } from './descriptor.ts';
 import { digestOf, verified } from './digest.ts';
 import { bareMediaType } from './media-types.ts';
 import { assertTag } from './reference.ts';
+import { pushReferrerByTag, referrersByTag } from './referrers.ts';
 import {
   assertRange,
   type BlobSizer,
   type BlobSource,
   collect,
   type ReadOptions,
+  type ReferrerLink,
+  type ReferrerStore,
   type TagLister,
   type Target,
 } from './storage.ts';
 
 /** Holds everything that is pushed until it is garbage. */
-export class MemoryTarget implements Target, TagLister, BlobSizer {
+export class MemoryTarget implements Target, TagLister, BlobSizer, ReferrerStore {
   readonly name: string;
   readonly #blobs = new Map<string, { readonly bytes: Uint8Array; readonly mediaType: string }>();
   readonly #tags = new Map<string, Descriptor>();
@@ -87,6 +90,18 @@ export class MemoryTarget implements Target, TagLister, BlobSizer {
     assertTag(tag);
     this.#bytes(descriptor);
     this.#tags.set(tag, descriptor);
+  }
+
+  async pushReferrer(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<ReferrerLink> {
+    return pushReferrerByTag(this, descriptor, content, options);
+  }
+
+  async referrers(
+    subject: Pick<Descriptor, 'digest'>,
+    artifactType?: string,
+    options?: ReadOptions,
+  ): Promise<readonly Descriptor[]> {
+    return referrersByTag(this, subject.digest, artifactType, options);
   }
 
   async blobSize(digest: string, options?: ReadOptions): Promise<number> {

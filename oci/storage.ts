@@ -101,6 +101,33 @@ export interface BlobSizer {
   blobSize(digest: string, options?: ReadOptions): Promise<number>;
 }
 
+/** How a referrer was stored, and where it is listed: by the registry itself, or in an index under a tag. */
+export interface ReferrerLink {
+  readonly outcome: 'pushed' | 'existed';
+  readonly via: 'api' | 'tag';
+}
+
+/** Optional power: keeps manifests that refer to another one by their `subject`, and finds them from there. */
+export interface ReferrerStore {
+  /**
+   * Stores an OCI manifest or index whose `subject` is media type, digest and size alone (the subject need not stand
+   * here), and reads back that it is listed. Throws `manifest-invalid` for another subject, `registry-error` where the
+   * registry refuses subjects.
+   */
+  pushReferrer(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<ReferrerLink>;
+  /** What refers to `subject`, of one artifact type or of all; nothing refers to what is not there. */
+  referrers(
+    subject: Pick<Descriptor, 'digest'>,
+    artifactType?: string,
+    options?: ReadOptions,
+  ): Promise<readonly Descriptor[]>;
+}
+
+/** Whether a target has the optional power {@link ReferrerStore}. */
+export function canRefer(target: object): target is ReferrerStore {
+  return 'pushReferrer' in target && typeof target.pushReferrer === 'function';
+}
+
 /** Whether a target has the optional power {@link BlobSizer}. */
 export function canSizeBlobs(target: object): target is BlobSizer {
   return 'blobSize' in target && typeof target.blobSize === 'function';

@@ -1,7 +1,7 @@
 /** The files of an accelerated image: paths looked up as a container would see them, never outside the image. */
 import { AccelError } from '../base/error.ts';
 import type { RawInode, Timestamp } from '../formats/ext4/inode.ts';
-import { DIRENT_TYPE, FIRST_INODE, type InodeType } from '../formats/ext4/layout.ts';
+import { DIRENT_TYPE, type InodeType } from '../formats/ext4/layout.ts';
 import { type BlockDevice, Ext4Reader } from '../formats/ext4/reader.ts';
 
 /** A file, directory, link or device of an image. Paths and names are Latin-1 strings, a character for each byte. */
@@ -49,6 +49,8 @@ const MAX_LINKS = 40;
 const MAX_PATH = 4096;
 /** Names of one directory: more than any image has, so that a hostile one cannot fill the memory. */
 const MAX_NAMES = 4_000_000;
+/** The directory that e2fsck wants in the root (docs/formats.md §6). */
+const LOST_AND_FOUND = 'lost+found';
 /** Inodes that a listing asks for at a time; most of them share a few blocks. */
 const STATS_AT_A_TIME = 64;
 
@@ -132,7 +134,7 @@ export class ImageFiles {
           where: { path: directory.path },
           expected: `at most ${MAX_NAMES}`,
         });
-      if (inode === FIRST_INODE && directory.path === '/' && (await this.#isMadeUp(name, inode))) continue;
+      if (name === LOST_AND_FOUND && directory.path === '/' && (await this.#isMadeUp(inode))) continue;
       names.set(name, { name, type: TYPES.get(type), inode });
     }
     return [...names.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -218,8 +220,7 @@ export class ImageFiles {
   }
 
   /** Whether this is the `/lost+found` that mkfs and accel make for e2fsck's sake, not one of the image's own. */
-  async #isMadeUp(name: string, number: number): Promise<boolean> {
-    if (name !== 'lost+found') return false;
+  async #isMadeUp(number: number): Promise<boolean> {
     const inode = await this.#reader.inode(number);
     if (inode.type !== 'directory' || inode.mode !== 0o700 || inode.uid !== 0 || inode.gid !== 0) return false;
     if (inode.mtime.seconds !== 0 || inode.mtime.nanoseconds !== 0) return false;

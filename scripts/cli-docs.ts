@@ -23,20 +23,27 @@ export function renderCliDocs(): string {
     loadConvert: () => Promise.reject(new Error('the documentation converts nothing')),
     setReporting: () => undefined,
   });
-  return [INTRODUCTION, ...program.commands.map((command) => renderCommand(program, command))].join('\n');
+  return [INTRODUCTION, ...program.commands.flatMap((command) => renderCommands(program.name(), command))].join('\n');
 }
 
-function renderCommand(program: Command, command: Command): string {
+/** A command that only holds others is told through them. */
+function renderCommands(parent: string, command: Command): string[] {
+  const name = `${parent} ${command.name()}`;
+  if (command.commands.length === 0) return [renderCommand(name, command)];
+  return command.commands.flatMap((child) => renderCommands(name, child));
+}
+
+function renderCommand(name: string, command: Command): string {
   const help = command.createHelp();
   const rows = help
     .visibleOptions(command)
     .map((option) => [`\`${help.optionTerm(option)}\``, help.optionDescription(option)] as const);
   return [
-    `## ${program.name()} ${command.name()}`,
+    `## ${name}`,
     '',
     command.description(),
     '',
-    `\`\`\`\n${program.name()} ${command.name()} ${command.usage()}\n\`\`\``,
+    `\`\`\`\n${name} ${command.usage()}\n\`\`\``,
     '',
     ...table(['flag', 'what it does'], rows),
     '',

@@ -55,6 +55,11 @@ export class LayerTracker {
         this.#counts.set(event.layer.platform, event.layer.count);
         this.#active.set(keyOf(event.layer), newState(event.layer, now));
         return undefined;
+      case 'layer-reused':
+        // Nothing is read of a layer that an earlier run converted: it is done at once.
+        this.#counts.set(event.layer.platform, event.layer.count);
+        this.#done++;
+        return undefined;
       case 'layer-progress':
         this.#progress(event.layer, event.bytesRead, now);
         return undefined;

@@ -84,6 +84,12 @@ it('totals shrink with the width', () => {
   expect(renderTotals(new LayerTracker(), 1, 60)).toBe('reading the image, 1 s');
 });
 
+it('counts a layer that was converted before', () => {
+  const tracker = new LayerTracker();
+  tracker.take({ type: 'layer-reused', layer: sampleLayer(0, 3, 100e6), outputs: [] }, 0);
+  expect(tracker.totals).toEqual({ done: 1, count: 3, bytesRead: 0 });
+});
+
 it('follows a conversion that begins again', () => {
   const tracker = tracked(2, 0.5);
   tracker.take({ type: 'restart', platform: 'linux/amd64', virtualSize: 2 ** 37, reason: 'full' }, 0);

@@ -52,7 +52,9 @@ async function shapeOf(box: ImageBox): Promise<{ blocks: number; indexed: boolea
 async function lookUp(box: ImageBox, names: readonly string[], absent: readonly string[] = []): Promise<void> {
   await withTempDirectory(async (directory) => {
     const list = join(directory, 'names');
-    await run('sh', ['-c', 'cat >"$1"', 'sh', list], { input: Buffer.from([...names, ...absent].join('\n'), 'latin1') });
+    await run('sh', ['-c', 'cat >"$1"', 'sh', list], {
+      input: Buffer.from([...names, ...absent].join('\n'), 'latin1'),
+    });
     const { stdout } = isRoot()
       ? await withMounted(box.path, (mounted) => run('python3', ['-c', LOOK_UP, mounted, list]))
       : await run('python3', ['-c', LIST, box.path, list]);

@@ -28,7 +28,9 @@ const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}
 describeWith({ tools: ['debugfs'] }, 'the directory hash', () => {
   test('is what debugfs says for the unsigned half-MD4', async () => {
     const seed = Buffer.from(HASH_SEED_BYTES).toString('hex');
-    const uuid = [seed.slice(0, 8), seed.slice(8, 12), seed.slice(12, 16), seed.slice(16, 20), seed.slice(20)].join('-');
+    const uuid = [seed.slice(0, 8), seed.slice(8, 12), seed.slice(12, 16), seed.slice(16, 20), seed.slice(20)].join(
+      '-',
+    );
     await withTempDirectory(async (directory) => {
       const script = join(directory, 'commands');
       const commands = NAMES.map((name) => `dx_hash -h ${HALF_MD4_UNSIGNED} -s ${uuid} ${name}`);
@@ -54,7 +56,7 @@ describeWith({ tools: ['debugfs'] }, 'the directory hash', () => {
 });
 
 describe('the directory hash', () => {
-  test('has an even major, never the mark of a directory\'s end', () => {
+  test("has an even major, never the mark of a directory's end", () => {
     for (let i = 0; i < 20_000; i++) {
       const { major } = hashName(`name-${i}`, HASH_SEED);
       expect(major % 2).toBe(0);

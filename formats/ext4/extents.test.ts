@@ -85,7 +85,8 @@ describe('extent trees', () => {
         }
         for (const [i, extent] of extents.entries()) {
           const next = extents[i + 1];
-          const meets = next?.logical === extent.logical + extent.count && next.physical === extent.physical + extent.count;
+          const meets =
+            next?.logical === extent.logical + extent.count && next.physical === extent.physical + extent.count;
           if (meets) expect(extent.count).toBe(EXTENT_MAX_BLOCKS);
         }
       }),

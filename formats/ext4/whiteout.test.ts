@@ -58,7 +58,13 @@ const CASES: readonly (readonly [string, TarBuilder])[] = [
   ['after_new_file', tar().file('top', 'new').whiteout('top')],
   ['then_directory', tar().whiteout('d').dir('d/', { mode: 0o750 }).file('d/new', 'n')],
   ['after_directory', tar().dir('d/', { mode: 0o750 }).file('d/new', 'n').whiteout('d')],
-  ['after_directory_named_twice', tar().dir('d/', { xattrs: { 'user.a': 'a' } }).dir('d/', { xattrs: { 'user.b': 'b' } }).whiteout('d')],
+  [
+    'after_directory_named_twice',
+    tar()
+      .dir('d/', { xattrs: { 'user.a': 'a' } })
+      .dir('d/', { xattrs: { 'user.b': 'b' } })
+      .whiteout('d'),
+  ],
   ['after_child_only', tar().file('d/sub/new', 'n').whiteout('d')],
   ['after_deep_child_only', tar().file('d/sub/a/b/c', 'n').whiteout('d')],
   ['inner_after_child', tar().file('d/sub/new', 'n').whiteout('d/sub')],

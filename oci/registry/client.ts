@@ -5,6 +5,7 @@ import { assertDigest, digestOf, verified } from '../digest.ts';
 import { MAX_MANIFEST_SIZE, parseDocument } from '../manifest.ts';
 import { bareMediaType, DOCKER, DOCKER_SCHEMA1, isManifestContent, OCI } from '../media-types.ts';
 import { assertRepositoryName, assertTag, formatReference, type RegistryReference } from '../reference.ts';
+import { linkByTag, ofType, readReferrer, referrersByTag } from '../referrers.ts';
 import {
   assertRange,
   type BlobSizer,
@@ -14,13 +15,16 @@ import {
   fetchBytes,
   type Mounter,
   type ReadOptions,
+  type ReferrerLink,
+  type ReferrerStore,
   type Target,
 } from '../storage.ts';
 import { Connection, type Exchange } from './connection.ts';
 import { download } from './download.ts';
 import { mountBlob } from './mount.ts';
 import type { RegistryOptions } from './options.ts';
-import { retrying } from './retry.ts';
+import { explainRefusal, listReferrers } from './referrers.ts';
+import { retryDelay, retrying } from './retry.ts';
 import type { HttpResponse } from './transport.ts';
 import { Uploader } from './upload.ts';
 
@@ -38,7 +42,7 @@ export async function openRegistry(
 }
 
 /** See {@link openRegistry}. */
-export class RegistryTarget implements Target, Mounter, BlobSizer {
+export class RegistryTarget implements Target, Mounter, BlobSizer, ReferrerStore {
   readonly name: string;
   readonly registry: string;
   readonly repository: string;
@@ -122,6 +126,38 @@ export class RegistryTarget implements Target, Mounter, BlobSizer {
   async mount(descriptor: Descriptor, fromRepository: string, options?: ReadOptions): Promise<boolean> {
     assertRepositoryName(fromRepository);
     return mountBlob(this.#connection, descriptor, fromRepository, options);
+  }
+
+  async pushReferrer(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<ReferrerLink> {
+    const { bytes, subject, entry } = await readReferrer(descriptor, content);
+    const stands = await this.#exists(descriptor, true, options);
+    const outcome = stands ? 'existed' : 'pushed';
+    if (stands && (await this.#isListed(subject, descriptor, options))) return { outcome, via: 'api' };
+    const stored = await this.#putManifest(descriptor, bytes, descriptor.digest, options).catch((error: unknown) => {
+      throw explainRefusal(error, this.name);
+    });
+    // Only by this header does a registry say that it keeps the list itself.
+    if (stored.header('oci-subject') !== subject.digest) {
+      await linkByTag(this, subject, entry, options);
+      return { outcome, via: 'tag' };
+    }
+    const { runtime } = this.#connection;
+    for (let attempt = 1; !(await this.#isListed(subject, descriptor, options)); attempt += 1) {
+      if (attempt >= runtime.attempts) throw this.#notListed(subject, descriptor);
+      await runtime.sleep(retryDelay(attempt, undefined, runtime), options?.signal);
+    }
+    return { outcome, via: 'api' };
+  }
+
+  async referrers(
+    subject: Pick<Descriptor, 'digest'>,
+    artifactType?: string,
+    options?: ReadOptions,
+  ): Promise<readonly Descriptor[]> {
+    const listed = await listReferrers(this.#connection, subject.digest, artifactType, options);
+    // Not every registry filters; and where the API came later, older links are under the tag alone.
+    if (listed !== undefined && listed.length > 0) return ofType(listed, artifactType);
+    return referrersByTag(this, subject.digest, artifactType, options);
   }
 
   async blobSize(digest: string, options?: ReadOptions): Promise<number> {
@@ -252,6 +288,19 @@ export class RegistryTarget implements Target, Mounter, BlobSizer {
     const document = parseDocument(bytes, unnamed);
     const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
     return { ...unnamed, mediaType };
+  }
+
+  async #isListed(subject: Descriptor, referrer: Descriptor, options?: ReadOptions): Promise<boolean> {
+    const listed = await listReferrers(this.#connection, subject.digest, undefined, options);
+    return listed?.some(({ digest }) => digest === referrer.digest) ?? false;
+  }
+
+  #notListed(subject: Descriptor, referrer: Descriptor): AccelError {
+    return new AccelError('registry-error', 'the registry took a referrer and does not list it', {
+      where: { target: this.name, subject: subject.digest },
+      expected: `${referrer.digest} among the referrers`,
+      found: 'a list without it',
+    });
   }
 
   #assertSame(expected: string, found: string, reference: string): void {

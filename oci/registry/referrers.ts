@@ -1,0 +1,80 @@
+/** The referrers API of a registry (distribution-spec v1.1, "Listing Referrers"). */
+import { AccelError, asAccelError } from '../../base/error.ts';
+import type { Descriptor } from '../descriptor.ts';
+import { assertDigest } from '../digest.ts';
+import { MAX_MANIFEST_SIZE, parseIndex } from '../manifest.ts';
+import { bareMediaType, OCI } from '../media-types.ts';
+import type { ReadOptions } from '../storage.ts';
+import type { Connection, Exchange } from './connection.ts';
+import { resolveLocation } from './redirects.ts';
+import type { HttpResponse } from './transport.ts';
+
+/** Most pages of one list: at the few hundred entries of a page this is far past any real image. */
+const MAX_PAGES = 100;
+
+/** How registries that do not know the API answer it. */
+const NO_API: readonly number[] = [400, 404, 405, 406, 415, 501];
+
+/**
+ * All referrers of a digest by the API; undefined where the registry does not have it. Google's Artifact Registry leads
+ * to a login page instead, which is no index either.
+ */
+export async function listReferrers(
+  connection: Connection,
+  digest: string,
+  artifactType: string | undefined,
+  options?: ReadOptions,
+): Promise<readonly Descriptor[] | undefined> {
+  const query = artifactType === undefined ? '' : `?artifactType=${encodeURIComponent(artifactType)}`;
+  let exchange: Exchange = {
+    action: 'list referrers',
+    method: 'GET',
+    to: `referrers/${assertDigest(digest)}${query}`,
+    expect: [200, ...NO_API],
+    headers: { accept: OCI.index },
+    signal: options?.signal,
+    where: { digest },
+  };
+  const entries: Descriptor[] = [];
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const response = await connection.exchange(exchange);
+    if (response.status !== 200 || bareMediaType(response.header('content-type') ?? '') !== OCI.index) {
+      await response.discard();
+      return page === 0 ? undefined : entries;
+    }
+    const bytes = new TextEncoder().encode(await response.text(MAX_MANIFEST_SIZE + 1));
+    const index = parseIndex(bytes, { mediaType: OCI.index, digest, size: bytes.length });
+    entries.push(...index.manifests);
+    const next = nextPage(response);
+    if (next === undefined) return entries;
+    exchange = { ...exchange, to: next };
+  }
+  throw new AccelError('limit-exceeded', 'the list of referrers has too many pages', {
+    where: { digest },
+    expected: `at most ${MAX_PAGES} pages`,
+  });
+}
+
+/**
+ * The error for a referrer that a registry refuses, which says that it is the `subject` that it does not take (Quay).
+ * Other failures come back as they are.
+ */
+export function explainRefusal(error: unknown, name: string): unknown {
+  const known = asAccelError(error);
+  if (known.code !== 'registry-error' || !/^HTTP (400|405|415|422)\b/.test(String(known.found))) return error;
+  return new AccelError('registry-error', 'the registry refuses manifests that refer to a subject', {
+    where: { target: name, ...known.where },
+    expected: 'a registry of the distribution-spec 1.1, or one that ignores subjects',
+    ...(known.found === undefined ? {} : { found: known.found }),
+    hint: 'Leave --referrer out: the accelerated image needs its tag alone.',
+    cause: known,
+  });
+}
+
+/** The next page by the Link header (RFC 8288), on the same registry only. */
+function nextPage(response: HttpResponse): URL | undefined {
+  const link = /<([^>]*)>\s*;[^,]*\brel="?next"?/i.exec(response.header('link') ?? '')?.[1];
+  if (link === undefined) return undefined;
+  const url = resolveLocation(link, response.url);
+  return url.origin === response.url.origin ? url : undefined;
+}

@@ -1,0 +1,107 @@
+/** What an accelerated image is: its layers as they open, and how it stands to its base. */
+import { asAccelError } from '../../base/error.ts';
+import { RECORD_ANNOTATION } from '../../formats/overlaybd/annotations.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../../oci/manifest.ts';
+import { fetchBytes, type ReadOptions, type Target } from '../../oci/storage.ts';
+import { openImage } from '../image.ts';
+import { layerKindOf } from '../stack.ts';
+import type { OpenedLayer } from '../layer.ts';
+import type { AcceleratedFacts, AcceleratedLayerFacts, BaseFacts } from './facts.ts';
+
+/** Opens the image and describes it; an image that does not open is described by its manifest, with the reason. */
+export async function inspectAccelerated(
+  target: Target,
+  descriptor: Descriptor,
+  manifest: ImageManifest,
+  platform: string,
+  options: ReadOptions,
+): Promise<AcceleratedFacts> {
+  const opened = await openLayers(target, descriptor, options);
+  const size = sizeOf(manifest);
+  const base = await baseOf(target, manifest, options);
+  const { [RECORD_ANNOTATION.version]: version, [RECORD_ANNOTATION.options]: choices } = manifest.annotations ?? {};
+  const virtualSize = opened.layers?.find((layer) => layer.lsmt !== undefined)?.lsmt?.virtualSize;
+  return {
+    accelerated: true,
+    platform,
+    digest: descriptor.digest,
+    size,
+    mode: modeOf(manifest),
+    ...(virtualSize === undefined ? {} : { virtualSize }),
+    layers: await Promise.all(
+      manifest.layers.map((layer, i) => layerFacts(target, layer, opened.layers?.[i], options)),
+    ),
+    ...(base === undefined ? {} : { base }),
+    ...(base?.size === undefined || base.size === 0 ? {} : { ratio: size / base.size }),
+    ...(version === undefined ? {} : { accelVersion: version }),
+    ...(choices === undefined ? {} : { options: choices }),
+    ...(opened.problem === undefined ? {} : { problem: opened.problem }),
+  };
+}
+
+/** Bytes of config and layers. */
+export function sizeOf({ config, layers }: ImageManifest): number {
+  return layers.reduce((sum, layer) => sum + layer.size, config.size);
+}
+
+function modeOf({ layers }: ImageManifest): AcceleratedFacts['mode'] {
+  const kinds = new Set(layers.map(layerKindOf).filter((kind) => kind !== 'acceleration'));
+  if (!kinds.has('index-only')) return 'full';
+  return kinds.size === 1 ? 'index-only' : 'mixed';
+}
+
+async function openLayers(
+  target: Target,
+  { digest }: Descriptor,
+  options: ReadOptions,
+): Promise<{ readonly layers?: readonly OpenedLayer[]; readonly problem?: string }> {
+  try {
+    return { layers: (await openImage(target, digest, options)).layers };
+  } catch (error) {
+    const known = asAccelError(error);
+    if (known.code === 'aborted' || known.code === 'unauthorized') throw error;
+    const place = Object.entries(known.where).map(([key, value]) => `${key} ${value}`);
+    return { problem: [known.message, ...place].join(', ') };
+  }
+}
+
+async function layerFacts(
+  target: Target,
+  descriptor: Descriptor,
+  opened: OpenedLayer | undefined,
+  options: ReadOptions,
+): Promise<AcceleratedLayerFacts> {
+  const { digest, mediaType, size } = descriptor;
+  const { segments, algorithm, blockSize, source, gzipIndex } = opened ?? {};
+  return {
+    kind: layerKindOf(descriptor) ?? 'full',
+    digest,
+    mediaType,
+    size,
+    ...(segments === undefined ? {} : { segments }),
+    ...(algorithm === undefined ? {} : { algorithm }),
+    ...(blockSize === undefined ? {} : { blockSize }),
+    ...(source === undefined
+      ? {}
+      : { source: { digest: source.digest, present: await target.exists(source, options) } }),
+    ...(gzipIndex === undefined ? {} : { accessPoints: gzipIndex.points.length }),
+  };
+}
+
+async function baseOf(
+  target: Target,
+  { annotations }: ImageManifest,
+  options: ReadOptions,
+): Promise<BaseFacts | undefined> {
+  const digest = annotations?.[RECORD_ANNOTATION.sourceDigest];
+  if (digest === undefined) return undefined;
+  try {
+    const descriptor = await target.resolve(digest, options);
+    const manifest = parseManifest(await fetchBytes(target, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
+    return { digest, present: true, size: sizeOf(manifest) };
+  } catch (error) {
+    if (asAccelError(error).code !== 'not-found') throw error;
+    return { digest, present: false };
+  }
+}
