@@ -1,10 +1,14 @@
 /** The surroundings of a command, passed in so that a test can put its own in their place. */
 import type { ConvertSurroundings } from '../converter/convert.ts';
 import type { ConvertRequest, ConvertResult } from '../converter/options.ts';
+import type { ConvertPlan } from '../converter/plan.ts';
 import type { Environment, Output } from './terminal.ts';
 
-/** Converts an image: the converter's `convert`. */
-export type ConvertImage = (request: ConvertRequest, context: ConvertSurroundings) => Promise<ConvertResult>;
+/** The converter's main functions. */
+export interface Converter {
+  convert(request: ConvertRequest, context: ConvertSurroundings): Promise<ConvertResult>;
+  planConversion(request: ConvertRequest, context: ConvertSurroundings): Promise<ConvertPlan>;
+}
 
 /** What a command may reach: streams, environment, the signal that a user's interrupt fires, the work itself. */
 export interface CommandContext {
@@ -16,7 +20,7 @@ export interface CommandContext {
   readonly env: Environment;
   readonly signal: AbortSignal;
   /** Loads the converter; a function, so that help and usage errors do not wait for it. */
-  readonly loadConvert: () => Promise<ConvertImage>;
+  readonly loadConverter: () => Promise<Converter>;
   /** Told what the command learns about how to report errors, as soon as its flags are parsed. */
   readonly setReporting: (reporting: Reporting) => void;
 }

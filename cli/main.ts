@@ -18,6 +18,6 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   stdin: process.stdin,
   env: process.env,
   signal: controller.signal,
-  loadConvert: async () => (await import('../converter/index.ts')).convert,
+  loadConverter: () => import('../converter/index.ts'),
 });
 release();

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { collect, collectPaths, parseBlockSize, parseInteger, parseSpan, parseVsize } from './parse-values.ts';
+import {
+  collect,
+  collectPaths,
+  parseBlockSize,
+  parseChunkSize,
+  parseInteger,
+  parseSpan,
+  parseVsize,
+} from './parse-values.ts';
 
 describe('--vsize', () => {
   it.each([
@@ -35,6 +43,19 @@ describe('--span', () => {
     ['64m', 2 ** 26],
   ])('%s', (text, bytes) => expect(parseSpan(text)).toBe(bytes));
   it.each(['63K', '65M', '0', 'x'])('refuses %j', (text) => expect(() => parseSpan(text)).toThrow('--span'));
+});
+
+describe('--chunk-size', () => {
+  it.each([
+    ['64K', 65_536],
+    ['4M', 4 * 2 ** 20],
+    ['4MiB', 4 * 2 ** 20],
+    ['100000', 100_000],
+    ['1024m', 2 ** 30],
+  ])('%s', (text, bytes) => expect(parseChunkSize(text)).toBe(bytes));
+  it.each(['63K', '1025M', '0', '-1', '4G', ''])('refuses %j', (text) =>
+    expect(() => parseChunkSize(text)).toThrow('--chunk-size'),
+  );
 });
 
 it('whole numbers keep to their bounds', () => {

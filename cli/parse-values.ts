@@ -29,6 +29,13 @@ export function parseSpan(text: string): number {
   throw refused('--span', text, 'bytes from 64K to 64M, such as 1M');
 }
 
+/** `--chunk-size`: bytes, or with `K` or `M` behind; 64 KiB to 1 GiB. */
+export function parseChunkSize(text: string): number {
+  const bytes = bytesOf(text);
+  if (bytes !== undefined && bytes >= 65_536 && bytes <= GIB) return bytes;
+  throw refused('--chunk-size', text, 'bytes from 64K to 1024M, such as 4M');
+}
+
 /** A parser for a whole number between two bounds, both included. */
 export function parseInteger(flag: string, least: number, most: number): (text: string) => number {
   return (text) => {

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
 import type { ConvertRequest } from '../converter/options.ts';
-import type { ConvertImage } from './context.ts';
+import type { Converter } from './context.ts';
 import { runProgram } from './program.ts';
 import { captured, sampleDigest, sampleEvents, sampleResult } from './testing/sample.ts';
 
 /** Runs a command line against a conversion that is made up, and keeps what it was asked for. */
-async function run(line: string, options: { convert?: ConvertImage; stdin?: string; abort?: boolean } = {}) {
+async function run(line: string, options: { convert?: Converter['convert']; stdin?: string; abort?: boolean } = {}) {
   const stdout = captured();
   const stderr = captured();
   const asked: { request?: ConvertRequest; registry?: unknown } = {};
   const controller = new AbortController();
-  const convert: ConvertImage = async (request, context) => {
+  const convert: Converter['convert'] = async (request, context) => {
     const { warn: _warn, env: _env, ...registry } = context.registry ?? {};
     Object.assign(asked, { request, registry });
     for (const event of sampleEvents()) context.onEvent?.(event);
@@ -27,7 +27,10 @@ async function run(line: string, options: { convert?: ConvertImage; stdin?: stri
     stdin: stdin(),
     env: {},
     signal: controller.signal,
-    loadConvert: async () => options.convert ?? convert,
+    loadConverter: async () => ({
+      convert: options.convert ?? convert,
+      planConversion: () => Promise.reject(new Error('no plan was asked for')),
+    }),
   });
   return { code, out: stdout.text, err: stderr.text, ...asked };
 }
@@ -48,6 +51,7 @@ describe('accel convert', () => {
       concurrency: 4,
       workers: expect.any(Number),
       noUpload: false,
+      cache: true,
       force: false,
     });
     expect(registry).toEqual({});
@@ -68,6 +72,7 @@ describe('accel convert', () => {
       concurrency: 2,
       workers: 0,
       noUpload: true,
+      cache: true,
       force: true,
       workDirectory: '/var/tmp',
     });
@@ -208,7 +213,7 @@ describe('usage', () => {
 
 describe('failures', () => {
   const failing =
-    (error: unknown): ConvertImage =>
+    (error: unknown): Converter['convert'] =>
     async () => {
       throw error;
     };

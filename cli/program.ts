@@ -6,7 +6,9 @@ import { catCommand } from './commands/cat.ts';
 import { convertCommand } from './commands/convert.ts';
 import { cpCommand } from './commands/cp.ts';
 import { exportCommand } from './commands/export.ts';
+import { inspectCommand } from './commands/inspect.ts';
 import { lsCommand } from './commands/ls.ts';
+import { verifyCommand } from './commands/verify.ts';
 import type { CommandContext, Reporting } from './context.ts';
 import { jsonText } from './progress/json.ts';
 import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
@@ -32,6 +34,8 @@ export function createProgram(context: CommandContext): Command {
     .helpCommand(true)
     .addHelpText('after', EXAMPLES)
     .addCommand(convertCommand(context))
+    .addCommand(verifyCommand(context))
+    .addCommand(inspectCommand(context))
     .addCommand(lsCommand(context))
     .addCommand(catCommand(context))
     .addCommand(cpCommand(context))
@@ -94,6 +98,8 @@ function toAccelError(error: unknown, signal: AbortSignal): AccelError {
 
 /** Commander's message without its prefix; its "Did you mean" becomes the hint. */
 function usageError(error: CommanderError): AccelError {
+  if (error.code === 'commander.help')
+    return new AccelError('usage', 'the command needs another one behind it', { hint: 'Add --help to see which.' });
   const text = error.message.replace(/^error: /, '');
   const [message = text, suggestion] = text.split(/\n\((?=Did you mean)/);
   const hint = suggestion === undefined ? 'See accel --help.' : suggestion.replace(/\)$/, '');

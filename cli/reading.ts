@@ -56,8 +56,13 @@ export async function withFiles(
   }
 }
 
+/** Shares below this are not told apart. */
+const LEAST_SHARE = 0.001;
+
 function renderCost({ requests, bytes }: { requests: number; bytes: number }, whole: number): string {
-  const share = whole === 0 ? '' : `, ${formatShare(bytes / whole)} of the image (${formatBytes(whole)})`;
+  // A share of 0.0 % would look like nothing.
+  const percent = bytes / whole < LEAST_SHARE ? `less than ${formatShare(LEAST_SHARE)}` : formatShare(bytes / whole);
+  const share = whole === 0 ? '' : `, ${percent} of the image (${formatBytes(whole)})`;
   return `fetched ${formatBytes(bytes)} in ${formatCount(requests, 'request')}${share}\n`;
 }
 

@@ -19,6 +19,7 @@ describe('registryChoice', () => {
       { username: 'ci', password: ' a \n' },
     ],
     ['windows newline', { username: 'ci', passwordStdin: true }, 'a\r\n', { username: 'ci', password: 'a' }],
+    ['chunks', { chunkSize: 65_536 }, '', { chunkSize: 65_536 }],
     ['tls', { plain: true, rootCa: ['ca.pem'] }, '', { plain: true, rootCa: ['ca.pem'] }],
   ])('%s', async (_, flags, stdin, expected) => expect(await registryChoice(flags, input(stdin))).toEqual(expected));
 

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { AccelError } from '../base/error.ts';
 import type { RegistryOptions } from '../oci/registry/options.ts';
-import { collectPaths } from './parse-values.ts';
+import { collectPaths, parseChunkSize } from './parse-values.ts';
 
 /** The parsed registry flags. */
 export interface RegistryFlags {
@@ -13,12 +13,13 @@ export interface RegistryFlags {
   readonly rootCa?: readonly string[];
   readonly certDir?: readonly string[];
   readonly clientCert?: readonly string[];
+  readonly chunkSize?: number;
 }
 
 /** How to reach a registry: what the flags and standard input come to. */
 export type RegistryChoice = Pick<
   RegistryOptions,
-  'username' | 'password' | 'plain' | 'insecure' | 'rootCa' | 'certDir' | 'clientCert'
+  'username' | 'password' | 'plain' | 'insecure' | 'rootCa' | 'certDir' | 'clientCert' | 'chunkSize'
 >;
 
 /** Longest password that is read from standard input; identity tokens are a few kilobytes. */
@@ -35,7 +36,12 @@ export function addRegistryFlags(command: Command): Command {
     .addOption(
       paths('--cert-dir <dir>', 'folder of *.crt authorities and *.cert, *.key client certificates (repeatable)'),
     )
-    .addOption(paths('--client-cert <cert:key>', 'client certificate and its key, PEM files (repeatable)'));
+    .addOption(paths('--client-cert <cert:key>', 'client certificate and its key, PEM files (repeatable)'))
+    .option(
+      '--chunk-size <bytes>',
+      'send blobs in chunks of at most so much, such as 4M, for registries and proxies that limit a request',
+      parseChunkSize,
+    );
 }
 
 /**
@@ -53,7 +59,18 @@ export async function registryChoice(
     ...(flags.rootCa === undefined ? {} : { rootCa: flags.rootCa }),
     ...(flags.certDir === undefined ? {} : { certDir: flags.certDir }),
     ...(flags.clientCert === undefined ? {} : { clientCert: flags.clientCert }),
+    ...(flags.chunkSize === undefined ? {} : { chunkSize: flags.chunkSize }),
   };
+}
+
+/** How to reach the target registry when it has a user of its own; undefined when it has not. */
+export function targetChoice(source: RegistryChoice, targetUsername: string | undefined): RegistryChoice | undefined {
+  if (targetUsername === undefined) return undefined;
+  const colon = targetUsername.indexOf(':');
+  if (colon <= 0) {
+    throw new AccelError('usage', '--target-username has no password', { expected: 'USER:PASSWORD' });
+  }
+  return { ...source, username: targetUsername.slice(0, colon), password: targetUsername.slice(colon + 1) };
 }
 
 async function credentialOf(

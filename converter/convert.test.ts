@@ -6,10 +6,19 @@ import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { openLayout } from '../oci/layout.ts';
 import { parseConfig, parseIndex, parseManifest } from '../oci/manifest.ts';
+import { MemoryTarget } from '../oci/memory.ts';
 import { fetchBytes, type Target } from '../oci/storage.ts';
-import { BOTH, CountingTarget, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';
+import {
+  BOTH,
+  CountingTarget,
+  convertWithin,
+  request,
+  smallTar,
+  type TestLayout,
+  testLayout,
+} from '../tests/support/converter.ts';
 import { LAYER_ANNOTATION, RECORD_ANNOTATION } from './annotations.ts';
-import { convertWithin } from './convert.ts';
+import { convertBetween, planConversion } from './convert.ts';
 import type { ConvertEvent } from './events.ts';
 import type { ConvertRequest } from './options.ts';
 
@@ -236,6 +245,86 @@ describe('guards', () => {
     expect(target.tagged).toEqual([]);
     const wet = await convertWithin(target, request());
     expect(dry.tags.map((tag) => tag.digest)).toEqual(wet.tags.map((tag) => tag.digest));
+  });
+});
+
+describe('another repository', () => {
+  it('gets the result, and of the source what the index-only layers refer to', async () => {
+    const elsewhere = new CountingTarget(new MemoryTarget());
+    const places = { source: target, target: elsewhere, mountFrom: undefined };
+    const here = await convertWithin(target, request({ noUpload: true }));
+    // Under the source's own tag even: nothing is overwritten there.
+    const outputs = [
+      { tag: 'base', kind: 'full' },
+      { tag: 'lazy', kind: 'containerd' },
+    ] as const;
+    const there = await convertBetween(places, request({ outputs }));
+    expect(there.tags.map((tag) => tag.digest)).toEqual(here.tags.map((tag) => tag.digest));
+    expect(target.pushed).toEqual([]);
+    const lazy = await manifestOf(elsewhere, 'lazy');
+    for (const layer of lazy.layers) {
+      const digest = layer.annotations?.[LAYER_ANNOTATION.targetDigest] ?? '';
+      expect(await elsewhere.blobSize(digest)).toBeGreaterThan(0);
+    }
+  });
+
+  it('does not get the source blobs when no layer refers to them', async () => {
+    const elsewhere = new MemoryTarget();
+    await convertBetween({ source: target, target: elsewhere, mountFrom: undefined }, request({ outputs: [BOTH[0]!] }));
+    const { layers } = await manifestOf(target, 'base');
+    for (const layer of layers) expect(await elsewhere.exists(layer)).toBe(false);
+  });
+
+  it('has them mounted where the registry can', async () => {
+    const mounted: string[] = [];
+    const elsewhere = Object.assign(new CountingTarget(new MemoryTarget()), {
+      async mount(descriptor: { digest: string }, from: string): Promise<boolean> {
+        mounted.push(`${from} ${descriptor.digest}`);
+        return true;
+      },
+    });
+    await convertBetween({ source: target, target: elsewhere, mountFrom: 'team/app' }, request());
+    const { layers } = await manifestOf(target, 'base');
+    expect(mounted.sort()).toEqual(layers.map((layer) => `team/app ${layer.digest}`).sort());
+    for (const layer of layers) expect(elsewhere.pushed).not.toContain(layer.digest);
+  });
+});
+
+describe('a plan', () => {
+  const plan = (overrides: Partial<ConvertRequest>) =>
+    planConversion(request({ repository: `oci:${layout.directory}`, ...overrides }));
+
+  it('says what would become of each layer and writes nothing', async () => {
+    await use([
+      { tar: smallTar(1) },
+      { tar: smallTar(2), compression: 'zstd' },
+      { tar: smallTar(3), compression: 'none' },
+    ]);
+    const { images, tags } = await plan({});
+    expect(tags.map((tag) => [tag.tag, tag.standing])).toEqual([
+      ['base_accelerated', undefined],
+      ['base_containerd_accelerated', undefined],
+    ]);
+    expect(images[0]?.layers.map((layer) => [layer.compression, layer.makes.join('+')])).toEqual([
+      ['gzip', 'full+index-only'],
+      ['zstd', 'full'],
+      ['none', 'full+index-only'],
+    ]);
+    await expect(target.resolve('base_accelerated')).rejects.toMatchObject({ code: 'not-found' });
+  });
+
+  it('knows what stands already, and a bottom layer that decides for all', async () => {
+    await convertWithin(target, request());
+    expect((await plan({})).tags.every((tag) => tag.standing !== undefined)).toBe(true);
+    await use([{ tar: smallTar(1), compression: 'zstd' }, { tar: smallTar(2) }]);
+    expect((await plan({})).images[0]?.layers.map((layer) => layer.makes)).toEqual([['full'], ['full']]);
+  });
+
+  it('does not make the layout that it would write to', async () => {
+    const elsewhere = join(layout.directory, 'not-there');
+    const { repository } = await plan({ targetRepository: `oci:${elsewhere}` });
+    expect(repository).toBe(`oci:${elsewhere}`);
+    await expect(readFile(join(elsewhere, 'index.json'))).rejects.toThrow('ENOENT');
   });
 });
 

@@ -4,28 +4,26 @@
  */
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
-import { encodeJson, type ImageIndex } from '../oci/manifest.ts';
-import { mediaFamily, toFamily } from '../oci/media-types.ts';
+import { MemoryTarget } from '../oci/memory.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
-import { assertTag, parseRepository } from '../oci/reference.ts';
+import { assertTag, formatReference, parseRepository, type Reference } from '../oci/reference.ts';
 import { canTakeFiles, type Target } from '../oci/storage.ts';
-import { encodeRecord, makeRecord, optionsText } from './annotations.ts';
-import { put } from './compose.ts';
+import { optionsText } from './annotations.ts';
 import type { ConvertEvent } from './events.ts';
-import { type ConvertedImage, convertImage } from './image.ts';
 import { LayerCache } from './layer-cache.ts';
-import type { ConvertContext, ConvertRequest, ConvertResult, OutputTag, TagResult } from './options.ts';
-import { checkPlatform, type Selection, selectManifests } from './select.ts';
+import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
+import { makeOutputs } from './outputs.ts';
+import { type ConvertPlan, makePlan } from './plan.ts';
+import { prepare } from './prepare.ts';
 import type { Session } from './session.ts';
-import { loadSourceImage, type SourceImage } from './source-image.ts';
 import { Spool } from './spool.ts';
-import { type NamedDocument, resolveDocument, standingOutput, totals } from './standing.ts';
 import { Threads } from './workers/threads.ts';
 
 /** Surroundings of {@link convert}: events, a signal to stop, and how to reach registries. */
 export interface ConvertSurroundings extends ConvertContext {
   readonly registry?: OpenOptions;
+  /** For the target repository, where it is another one; omitted: as for the source, but without its credentials elsewhere. */
+  readonly targetRegistry?: OpenOptions;
 }
 
 /**
@@ -33,44 +31,106 @@ export interface ConvertSurroundings extends ConvertContext {
  * platform, layer and place.
  */
 export async function convert(request: ConvertRequest, context: ConvertSurroundings = {}): Promise<ConvertResult> {
-  checkRequest(request);
-  const target = await openTarget(parseRepository(request.repository), context.registry);
-  try {
-    return await convertWithin(target, request, context);
-  } catch (error) {
-    throw withPlace(context.signal?.aborted === true ? aborted(error) : error, { image: target.name });
-  } finally {
-    await target.close?.();
-  }
+  return withPlaces(request, context, (places) => convertBetween(places, request, context));
 }
 
-/** {@link convert} within a target that is open already; stays open. */
-export async function convertWithin(
-  target: Target,
+/** What {@link convert} would do with the same request; reads manifests and the first bytes of layers, writes nothing. */
+export async function planConversion(request: ConvertRequest, context: ConvertSurroundings = {}): Promise<ConvertPlan> {
+  return withPlaces({ ...request, noUpload: true }, context, (places) =>
+    withSession(places, request, context, makePlan),
+  );
+}
+
+/** The places of a conversion, open already; they stay open. */
+export type Places = Pick<Session, 'source' | 'target' | 'mountFrom'>;
+
+/** {@link convert} between places that are open already. Tags and digests of the request are looked up in the source. */
+export async function convertBetween(
+  places: Places,
   request: ConvertRequest,
   context: ConvertContext = {},
 ): Promise<ConvertResult> {
+  const totals = new Totals();
+  const onEvent = (event: ConvertEvent): void => {
+    totals.add(event);
+    context.onEvent?.(event);
+  };
+  return withSession(places, request, { ...context, onEvent }, (session) => run(session, totals));
+}
+
+async function withPlaces<T>(
+  request: ConvertRequest,
+  context: ConvertSurroundings,
+  body: (places: Places) => Promise<T>,
+): Promise<T> {
+  checkRequest(request);
+  const from = parseRepository(request.repository);
+  const to = request.targetRepository === undefined ? from : parseRepository(request.targetRepository);
+  const isSame = formatReference(from) === formatReference(to);
+  const source = await openTarget(from, context.registry);
+  let target = source;
+  try {
+    if (!isSame) target = await openOther(to, targetOptions(from, to, context), request.noUpload);
+    return await body({ source, target, mountFrom: isSame ? undefined : repositoryToMount(from, to) });
+  } catch (error) {
+    throw withPlace(context.signal?.aborted === true ? aborted(error) : error, { image: source.name });
+  } finally {
+    if (target !== source) await target.close?.();
+    await source.close?.();
+  }
+}
+
+function repositoryToMount(from: Reference, to: Reference): string | undefined {
+  return from.kind === 'registry' && to.kind === 'registry' && from.registry === to.registry
+    ? from.repository
+    : undefined;
+}
+
+/** A layout that does not exist yet is made, unless nothing is to be written: then an empty place stands in for it. */
+async function openOther(to: Reference, options: OpenOptions, isDry: boolean): Promise<Target> {
+  try {
+    return await openTarget(to, { ...options, create: !isDry });
+  } catch (error) {
+    if (!isDry || asAccelError(error).code !== 'not-found') throw error;
+    return new MemoryTarget(formatReference(to));
+  }
+}
+
+/** The source's password is for the source's registry: another one gets it only when told so. */
+function targetOptions(
+  from: Reference,
+  to: Reference,
+  { registry = {}, targetRegistry }: ConvertSurroundings,
+): OpenOptions {
+  if (targetRegistry !== undefined) return targetRegistry;
+  if (repositoryToMount(from, to) !== undefined) return registry;
+  const { username: _, password: __, ...rest } = registry;
+  return rest;
+}
+
+async function withSession<T>(
+  places: Places,
+  request: ConvertRequest,
+  context: ConvertContext,
+  body: (session: Session) => Promise<T>,
+): Promise<T> {
+  const { target } = places;
   const stop = new AbortController();
   const signal = context.signal === undefined ? stop.signal : AbortSignal.any([context.signal, stop.signal]);
   const spool = await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined));
   const threads = new Threads(request.workers);
-  const totalsOf = new Totals();
-  const session: Session = {
-    request,
-    target,
-    spool,
-    threads,
-    signal,
-    uploads: new Limiter(request.concurrency),
-    cache: await openCache(target, request, signal),
-    options: optionsText(request.artifact, request.platforms),
-    emit(event) {
-      totalsOf.add(event);
-      context.onEvent?.(event);
-    },
-  };
   try {
-    return await run(session, totalsOf);
+    return await body({
+      ...places,
+      request,
+      spool,
+      threads,
+      signal,
+      uploads: new Limiter(request.concurrency),
+      cache: await openCache(target, request, signal),
+      options: optionsText(request.artifact, request.platforms),
+      emit: (event) => context.onEvent?.(event),
+    });
   } catch (error) {
     // The first failure counts; what the others fail with afterwards is its echo.
     stop.abort(error);
@@ -103,29 +163,14 @@ function checkRequest({ outputs, source }: ConvertRequest): void {
   }
 }
 
-async function run(session: Session, counted: Totals): Promise<ConvertResult> {
-  const { request, target, signal } = session;
+async function run(session: Session, totals: Totals): Promise<ConvertResult> {
+  const { request } = session;
   const started = performance.now();
-  const source = await resolveSource(session);
-  const selection = selectManifests(source, request.platforms);
-  const images: SourceImage[] = [];
-  for (const manifest of selection.manifests) images.push(await loadSourceImage(target, manifest, { signal }));
-  if (source.document.kind === 'manifest') checkPlatform(images[0]!, request.platforms);
-  announce(session, source, selection, images);
-
-  const tags: TagResult[] = [];
-  const due: OutputTag[] = [];
-  for (const output of request.outputs) {
-    const standing = await standingOutput(session, output, source.descriptor, images);
-    if (standing === undefined) due.push(output);
-    else {
-      session.emit({ type: 'up-to-date', tag: output.tag, digest: standing.digest });
-      tags.push(standing);
-    }
-  }
-  if (due.length > 0) tags.push(...(await makeOutputs(session, source, images, due)));
+  const { source, selection, images, standing, due } = await prepare(session);
+  for (const { tag, digest } of standing) session.emit({ type: 'up-to-date', tag, digest });
+  const tags = [...standing, ...(due.length > 0 ? await makeOutputs(session, source, images, due) : [])];
   return {
-    repository: request.repository,
+    repository: request.targetRepository ?? request.repository,
     source: {
       digest: source.descriptor.digest,
       mediaType: source.descriptor.mediaType,
@@ -133,108 +178,9 @@ async function run(session: Session, counted: Totals): Promise<ConvertResult> {
     },
     tags: request.outputs.map((output) => tags.find((tag) => tag.tag === output.tag)!),
     skipped: selection.skipped,
-    warnings: counted.warnings,
-    seconds: { total: (performance.now() - started) / 1000, convert: counted.convert, push: counted.push },
+    warnings: totals.warnings,
+    seconds: { total: (performance.now() - started) / 1000, convert: totals.convert, push: totals.push },
   };
-}
-
-async function resolveSource(session: Session): Promise<NamedDocument> {
-  const { request, target } = session;
-  const { tag, digest } = request.source;
-  const found = await resolveDocument(session, digest ?? tag!);
-  if (found === undefined) {
-    // Asked again for the error itself, which lists what there is.
-    await target.resolve(digest ?? tag!, { signal: session.signal });
-    throw new AccelError('not-found', 'the source does not exist', { found: digest ?? tag! });
-  }
-  return found;
-}
-
-function announce(session: Session, source: NamedDocument, selection: Selection, images: readonly SourceImage[]): void {
-  const { target, request, emit } = session;
-  const { tag, digest } = request.source;
-  emit({
-    type: 'source',
-    reference: digest === undefined ? `${target.name}:${tag}` : `${target.name}@${digest}`,
-    digest: source.descriptor.digest,
-    platforms: images.map((image) => image.platform),
-  });
-  for (const skipped of selection.skipped) emit({ type: 'manifest-skipped', ...skipped });
-}
-
-async function makeOutputs(
-  session: Session,
-  source: NamedDocument,
-  images: readonly SourceImage[],
-  outputs: readonly OutputTag[],
-): Promise<TagResult[]> {
-  const kinds = new Set(outputs.map((output) => output.kind));
-  const limiter = new Limiter(session.request.concurrency);
-  const converted = await Promise.all(images.map((image) => limiter.run(() => convertImage(session, image, kinds))));
-  const results: { readonly result: TagResult; readonly descriptor: Descriptor }[] = [];
-  for (const output of outputs) results.push(await makeOutput(session, source, converted, output));
-  // Everything stands: now the names, and nothing else can fail between them but the naming itself.
-  for (const { result, descriptor } of results) {
-    if (session.request.noUpload) continue;
-    await session.target.tag(descriptor, result.tag, { signal: session.signal });
-    session.emit({ type: 'tagged', tag: result.tag, digest: result.digest });
-  }
-  if (!session.request.noUpload) await session.cache?.save();
-  return results.map(({ result }) => result);
-}
-
-async function makeOutput(
-  session: Session,
-  source: NamedDocument,
-  converted: readonly ConvertedImage[],
-  output: OutputTag,
-): Promise<{ readonly result: TagResult; readonly descriptor: Descriptor }> {
-  const manifests = converted.map((image) => image.get(output.kind)!);
-  const descriptor = await nameable(session, source, manifests, output);
-  return {
-    descriptor,
-    result: {
-      tag: output.tag,
-      kind: output.kind,
-      digest: descriptor.digest,
-      mediaType: descriptor.mediaType,
-      ...totals(manifests),
-      manifests: manifests.map(({ mediaType: _, manifestSize: __, ...manifest }) => manifest),
-      upToDate: false,
-    },
-  };
-}
-
-/** What the tag is to name: the one manifest, or an index over all of them when the source was one. */
-async function nameable(
-  session: Session,
-  { descriptor: source, document }: NamedDocument,
-  manifests: readonly {
-    readonly digest: string;
-    readonly mediaType: string;
-    readonly manifestSize: number;
-    readonly sourceDigest: string;
-  }[],
-  output: OutputTag,
-): Promise<Descriptor> {
-  const [only] = manifests;
-  if (document.kind === 'manifest')
-    return { mediaType: only!.mediaType, digest: only!.digest, size: only!.manifestSize };
-  const family = session.request.artifact.oci ? 'oci' : mediaFamily(document.index.mediaType);
-  const index: ImageIndex = {
-    schemaVersion: 2,
-    mediaType: toFamily(document.index.mediaType, family),
-    manifests: manifests.map((manifest) => {
-      const platform = document.index.manifests.find((child) => child.digest === manifest.sourceDigest)?.platform;
-      const { mediaType, digest, manifestSize: size } = manifest;
-      return { mediaType, digest, size, ...(platform === undefined ? {} : { platform }) };
-    }),
-    annotations: {
-      ...document.index.annotations,
-      ...encodeRecord(makeRecord(source.digest, output.kind, session.options)),
-    },
-  };
-  return put(session, encodeJson(index), index.mediaType);
 }
 
 /** Sums over the events of a run. */

@@ -15,6 +15,7 @@ import { applyLayer } from './layer.ts';
 import type { CachedBlob, LayerKey } from './layer-cache.ts';
 import { Pushes } from './pushes.ts';
 import type { Session } from './session.ts';
+import { bringSourceBlob } from './source-blob.ts';
 import type { SourceImage } from './source-image.ts';
 import type { SourceSummary } from './source-layer.ts';
 
@@ -40,7 +41,7 @@ export async function convertImage(
     } catch (error) {
       const isFull = asAccelError(error).code === 'filesystem-full';
       if (!isFull || fixed !== undefined || virtualSize * 2 > MAX_VIRTUAL_SIZE) {
-        throw withPlace(error, { image: session.target.name, platform: source.platform });
+        throw withPlace(error, { image: session.source.name, platform: source.platform });
       }
       const reason = 'the content does not fit';
       session.emit({ type: 'restart', platform: source.platform, virtualSize: virtualSize * 2, reason });
@@ -120,6 +121,7 @@ class ImageConversion {
       full: full as CachedBlob | undefined,
       index: entry === undefined || 'notIndexable' in entry ? undefined : entry,
     };
+    if (taken.index !== undefined) await bringSourceBlob(this.#session, this.#source.manifest.layers[index]!);
     this.#done.push(taken);
     const outputs = [taken.full, taken.index]
       .filter((blob) => blob !== undefined)
@@ -185,7 +187,7 @@ class ImageConversion {
       // Index-only layers cannot stand on a full bottom layer (docs/formats.md §5): then there is nothing to index.
       if (index === 0 && indexBlob === undefined) this.#wantsIndex = false;
       const finishing = full?.finish().finally(() => full.close());
-      this.#pushes.start({ layer, entries, started, index: indexBlob, full: finishing });
+      this.#pushes.start({ layer, source: source.descriptor, entries, started, index: indexBlob, full: finishing });
     } catch (error) {
       await full?.close();
       throw withPlace(error, { layer: `${index + 1} of ${layer.count}`, digest: layer.digest });
@@ -196,10 +198,10 @@ class ImageConversion {
     layer: LayerId,
     engines: readonly (FullEngine | IndexOnlyEngine | undefined)[],
   ): ReturnType<typeof applyLayer> {
-    const { target, threads, signal, request, emit } = this.#session;
+    const { threads, signal, request, emit } = this.#session;
     let bytesRead = 0;
     return applyLayer({
-      source: target,
+      source: this.#session.source,
       descriptor: this.#source.manifest.layers[layer.index]!,
       diffId: this.#source.config.rootfs.diff_ids[layer.index]!,
       image: this.#state!,

@@ -5,8 +5,15 @@ import { buildLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { openLayout } from '../oci/layout.ts';
 import { OCI } from '../oci/media-types.ts';
 import { MemoryTarget } from '../oci/memory.ts';
-import { BOTH, CountingTarget, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';
-import { convertWithin } from './convert.ts';
+import {
+  BOTH,
+  CountingTarget,
+  convertWithin,
+  request,
+  smallTar,
+  type TestLayout,
+  testLayout,
+} from '../tests/support/converter.ts';
 import type { ConvertEvent } from './events.ts';
 import { CACHE_TAG, LayerCache } from './layer-cache.ts';
 import type { ConvertResult } from './options.ts';

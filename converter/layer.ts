@@ -130,14 +130,14 @@ async function commit({ image, engines }: LayerJob): Promise<void> {
 }
 
 function summarize(
-  { digest, mediaType }: Descriptor,
+  { digest, size, mediaType }: Descriptor,
   { compression, mismatch }: SniffedLayer,
   gzip: GzipSummary | undefined,
   tarSize: number,
 ): SourceSummary {
   // Where the media type lies, the artifact says what the blob is.
   const trueType = mismatch === undefined ? mediaType : layerMediaType(mediaFamily(mediaType), compression);
-  return { digest, compression, mediaType: trueType, tarSize, gzip };
+  return { descriptor: { mediaType: trueType, digest, size }, compression, tarSize, gzip };
 }
 
 async function drain(reader: AsyncIterator<Uint8Array>): Promise<void> {

@@ -41,6 +41,8 @@ export const DEFAULT_ARTIFACT: ArtifactOptions = {
 export interface ConvertRequest {
   /** `host[:port]/repo` or `oci:DIR`. */
   readonly repository: string;
+  /** Where the result goes, `host[:port]/repo` or `oci:DIR`; omitted: the same repository. */
+  readonly targetRepository?: string;
   /** Tag or digest of the source within the repository. */
   readonly source: { readonly tag?: string; readonly digest?: string };
   /** The tags to make, at least one. */

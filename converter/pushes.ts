@@ -1,16 +1,20 @@
 /** Finishes and pushes converted layers while the next ones are being converted. */
 import { rm } from 'node:fs/promises';
 import { withPlace } from '../base/error.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { layerMediaType } from '../oci/media-types.ts';
 import { canTakeFiles } from '../oci/storage.ts';
 import type { LayerBlobs } from './compose.ts';
 import type { LayerBlob } from './engines/engine.ts';
 import type { LayerId } from './events.ts';
 import type { Session } from './session.ts';
+import { bringSourceBlob } from './source-blob.ts';
 
 /** A layer that was read to its end. */
 export interface ReadLayer {
   readonly layer: LayerId;
+  /** The source blob. */
+  readonly source: Descriptor;
   /** Entries of its tar. */
   readonly entries: number;
   /** When its conversion started, by `performance.now()`. */
@@ -72,11 +76,12 @@ export class Pushes {
     return blobs;
   }
 
-  #enqueue({ layer, started }: ReadLayer, blobs: LayerBlobs): Promise<void> {
+  #enqueue({ layer, source, started }: ReadLayer, blobs: LayerBlobs): Promise<void> {
     const { uploads, emit } = this.#session;
     const converted = performance.now();
     return uploads.run(async () => {
       const pushing = performance.now();
+      if (blobs.index !== undefined) await bringSourceBlob(this.#session, source);
       for (const blob of present(blobs)) await this.#push(layer, blob);
       const times = { convert: (converted - started) / 1000, push: (performance.now() - pushing) / 1000 };
       emit({ type: 'layer-done', layer, times });

@@ -11,7 +11,12 @@ import type { Threads } from './workers/threads.ts';
 /** One run of `convert`. */
 export interface Session {
   readonly request: ConvertRequest;
+  /** Where the image is read. */
+  readonly source: Target;
+  /** Where the result goes; the same object unless the request names another repository. */
   readonly target: Target;
+  /** Repository from which the target's registry can mount blobs of the source; undefined where it cannot. */
+  readonly mountFrom: string | undefined;
   readonly spool: Spool;
   readonly threads: Threads;
   /** Bounds uploads in flight. */

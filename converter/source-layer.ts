@@ -2,6 +2,7 @@
 import { AccelError } from '../base/error.ts';
 import type { GzipSummary } from '../formats/gzip/stream.ts';
 import { zstdDecompressStream } from '../formats/zstd/stream.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { layerCompression } from '../oci/media-types.ts';
 import type { Threads } from './workers/threads.ts';
 
@@ -10,11 +11,9 @@ export type Compression = 'none' | 'gzip' | 'zstd';
 
 /** What is known of a layer once it was read to the end. */
 export interface SourceSummary {
-  /** Digest of the blob. */
-  readonly digest: string;
+  /** The blob, with the media type that its content has. */
+  readonly descriptor: Descriptor;
   readonly compression: Compression;
-  /** Media type that the image gives the blob. */
-  readonly mediaType: string;
   /** Bytes of the uncompressed tar. */
   readonly tarSize: number;
   /** Set for gzip; with access points when they were asked for. */
@@ -33,7 +32,23 @@ const MAGICS: readonly {
   { magic: [0x42, 0x5a, 0x68], name: 'bzip2' },
   { magic: [0x04, 0x22, 0x4d, 0x18], name: 'lz4' },
 ];
-const MAGIC_SIZE = 5;
+/** First bytes of a blob that tell its compression. */
+export const SNIFF_SIZE = 5;
+
+/** The compression that the first bytes of a blob tell. AccelError `layer-unsupported` for one that no runtime takes. */
+export function compressionOf(first: Uint8Array): Compression {
+  // A skippable frame may stand in front of zstd's own: 0x184d2a50 to 0x184d2a5f.
+  const isSkippable = (first[0]! & 0xf0) === 0x50 && first[1] === 0x2a && first[2] === 0x4d && first[3] === 0x18;
+  if (isSkippable) return 'zstd';
+  const known = MAGICS.find((m) => m.magic.every((byte, i) => first[i] === byte));
+  if (known === undefined) return 'none';
+  if (known.compression !== undefined) return known.compression;
+  throw new AccelError('layer-unsupported', `the layer is compressed with ${known.name}`, {
+    expected: 'a tar, plain or compressed with gzip or zstd',
+    found: known.name,
+    hint: 'rebuild the image with gzip or zstd layers',
+  });
+}
 
 /** A blob whose first bytes were looked at. */
 export interface SniffedLayer {
@@ -48,26 +63,14 @@ export interface SniffedLayer {
 export async function sniffLayer(source: AsyncIterator<Uint8Array>, mediaType: string): Promise<SniffedLayer> {
   const head: Uint8Array[] = [];
   let size = 0;
-  while (size < MAGIC_SIZE) {
+  while (size < SNIFF_SIZE) {
     const next = await source.next();
     if (next.done === true) break;
     head.push(next.value);
     size += next.value.length;
   }
   const first = head.length === 1 ? head[0]! : Buffer.concat(head);
-  // A skippable frame may stand in front of zstd's own: 0x184d2a50 to 0x184d2a5f.
-  const isSkippable = (first[0]! & 0xf0) === 0x50 && first[1] === 0x2a && first[2] === 0x4d && first[3] === 0x18;
-  const known = isSkippable
-    ? { name: 'zstd', compression: 'zstd' as const }
-    : MAGICS.find((m) => m.magic.every((byte, i) => first[i] === byte));
-  if (known !== undefined && known.compression === undefined) {
-    throw new AccelError('layer-unsupported', `the layer is compressed with ${known.name}`, {
-      expected: 'a tar, plain or compressed with gzip or zstd',
-      found: known.name,
-      hint: 'rebuild the image with gzip or zstd layers',
-    });
-  }
-  const compression = known?.compression ?? 'none';
+  const compression = compressionOf(first);
   const declared = layerCompression(mediaType);
   return {
     compression,

@@ -8,7 +8,7 @@ import {
   parseDocument,
   parseManifest,
 } from '../oci/manifest.ts';
-import { fetchBytes } from '../oci/storage.ts';
+import { fetchBytes, type Target } from '../oci/storage.ts';
 import { type ConversionRecord, decodeRecord, LAYER_ANNOTATION, makeRecord } from './annotations.ts';
 import type { ManifestResult, OutputTag, TagResult } from './options.ts';
 import type { Session } from './session.ts';
@@ -20,15 +20,16 @@ export interface NamedDocument {
   readonly document: ImageDocument;
 }
 
-/** What a tag names, or undefined if it names nothing. */
-export async function resolveDocument(session: Session, tag: string): Promise<NamedDocument | undefined> {
-  const options = { signal: session.signal };
+/** What a tag or digest names, or undefined if it names nothing. */
+export async function resolveDocument(
+  place: Target,
+  tagOrDigest: string,
+  signal: AbortSignal,
+): Promise<NamedDocument | undefined> {
   try {
-    const descriptor = await session.target.resolve(tag, options);
-    return {
-      descriptor,
-      document: parseDocument(await fetchBytes(session.target, descriptor, MAX_MANIFEST_SIZE, options), descriptor),
-    };
+    const descriptor = await place.resolve(tagOrDigest, { signal });
+    const bytes = await fetchBytes(place, descriptor, MAX_MANIFEST_SIZE, { signal });
+    return { descriptor, document: parseDocument(bytes, descriptor) };
   } catch (error) {
     if (asAccelError(error).code === 'not-found') return undefined;
     throw error;
@@ -46,11 +47,11 @@ export async function standingOutput(
   images: readonly SourceImage[],
 ): Promise<TagResult | undefined> {
   const { request } = session;
-  if (output.tag === request.source.tag && !request.force) {
+  if (session.source === session.target && output.tag === request.source.tag && !request.force) {
     throw conflict(session, output, 'the output tag is the source tag', 'another tag than the source', output.tag);
   }
   if (request.force) return undefined;
-  const standing = await resolveDocument(session, output.tag);
+  const standing = await resolveDocument(session.target, output.tag, session.signal);
   if (standing === undefined) return undefined;
   const record = decodeRecord(annotationsOf(standing.document));
   if (record === undefined) return undefined;

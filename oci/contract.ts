@@ -349,8 +349,11 @@ export function pieces(bytes: Uint8Array, step: number): BlobSource {
 }
 
 /** Pushes a config, a layer and a manifest that differ by `label`. */
-export async function pushImage(target: Target, label: string): Promise<{ descriptor: Descriptor; bytes: Uint8Array }> {
-  const layer = new TextEncoder().encode(`layer of ${label}`);
+export async function pushImage(
+  target: Target,
+  label: string,
+  layer: Uint8Array = new TextEncoder().encode(`layer of ${label}`),
+): Promise<{ descriptor: Descriptor; bytes: Uint8Array }> {
   const config = encodeJson({
     os: 'linux',
     architecture: 'amd64',

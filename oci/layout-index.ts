@@ -1,7 +1,7 @@
 /** The files `oci-layout` and `index.json` of an OCI image layout (image-spec, image-layout.md). */
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
-import { AccelError, asAccelError } from '../base/error.ts';
+import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import { asDescriptor, brief, type Descriptor } from './descriptor.ts';
 import { encodeJson, MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { OCI } from './media-types.ts';
@@ -34,16 +34,24 @@ export async function createLayoutFiles(directory: string): Promise<void> {
 /** Reads and checks both files. Throws `not-found` where there is no layout, `layout-invalid` where it is broken. */
 export async function readIndexFile(directory: string): Promise<IndexFile> {
   const marker = await readJson(directory, 'oci-layout');
-  const version = marker.imageLayoutVersion;
-  if (typeof version !== 'string' || !version.startsWith('1.')) {
-    throw new AccelError('layout-invalid', 'the layout is of a version that accel does not know', {
-      where: { path: path.join(directory, 'oci-layout') },
-      expected: 'imageLayoutVersion 1.0.0',
-      found: brief(version),
-    });
-  }
+  assertLayoutMarker(marker, { path: path.join(directory, 'oci-layout') });
   const index = await readJson(directory, 'index.json');
-  const where = { path: path.join(directory, 'index.json') };
+  return asIndexFile(index, { path: path.join(directory, 'index.json') });
+}
+
+/** Throws `layout-invalid` unless the parsed file `oci-layout` is of a version that accel knows. */
+export function assertLayoutMarker(marker: Readonly<Record<string, unknown>>, where: ErrorPlace): void {
+  const version = marker.imageLayoutVersion;
+  if (typeof version === 'string' && version.startsWith('1.')) return;
+  throw new AccelError('layout-invalid', 'the layout is of a version that accel does not know', {
+    where,
+    expected: 'imageLayoutVersion 1.0.0',
+    found: brief(version),
+  });
+}
+
+/** The parsed file `index.json`, checked. Throws `layout-invalid` or `manifest-invalid`. */
+export function asIndexFile(index: Readonly<Record<string, unknown>>, where: ErrorPlace): IndexFile {
   const manifests = index.manifests ?? [];
   if (index.schemaVersion !== 2 || !Array.isArray(manifests)) {
     throw new AccelError('layout-invalid', 'index.json is not an image index', {
@@ -87,7 +95,13 @@ export async function tagInIndexFile(directory: string, descriptor: Descriptor, 
 }
 
 async function retag(directory: string, descriptor: Descriptor, tag: string): Promise<void> {
-  const index = await readIndexFile(directory);
+  const index = retagged(await readIndexFile(directory), descriptor, tag);
+  if (index === undefined) return;
+  await writeAtomically(path.join(directory, 'index.json'), bytesSource(encodeJson(index)).open());
+}
+
+/** The index in which `tag` names the descriptor; undefined if it does so already. */
+export function retagged(index: IndexFile, descriptor: Descriptor, tag: string): IndexFile | undefined {
   const same = index.manifests.find((entry) => entry.digest === descriptor.digest);
   const platform = descriptor.platform ?? same?.platform;
   const entry: Descriptor = {
@@ -100,9 +114,8 @@ async function retag(directory: string, descriptor: Descriptor, tag: string): Pr
   };
   const kept = index.manifests.filter((other) => tagOf(other) !== tag);
   const current = index.manifests.filter((other) => tagOf(other) === tag);
-  if (current.length === 1 && current[0]?.digest === entry.digest && current[0].size === entry.size) return;
-  const bytes = encodeJson({ ...index, manifests: [...kept, entry] });
-  await writeAtomically(path.join(directory, 'index.json'), bytesSource(bytes).open());
+  if (current.length === 1 && current[0]?.digest === entry.digest && current[0].size === entry.size) return undefined;
+  return { ...index, manifests: [...kept, entry] };
 }
 
 async function createFile(directory: string, name: string, content: unknown): Promise<void> {

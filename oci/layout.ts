@@ -8,9 +8,9 @@ import { chmod, mkdir, open, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
-import { assertDigest, splitDigest, verified } from './digest.ts';
-import { createLayoutFiles, type IndexFile, readIndexFile, tagInIndexFile, tagOf, tagsOf } from './layout-index.ts';
-import { MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
+import { splitDigest, verified } from './digest.ts';
+import { createLayoutFiles, readIndexFile, tagInIndexFile, tagsOf } from './layout-index.ts';
+import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { assertTag } from './reference.ts';
 import { pushReferrerByTag, referrersByTag } from './referrers.ts';
 import {
@@ -18,14 +18,13 @@ import {
   type BlobSizer,
   type BlobSource,
   type FileTaker,
-  fetchBytes,
   type ReadOptions,
   type ReferrerLink,
   type ReferrerStore,
   type TagLister,
   type Target,
 } from './storage.ts';
-import { isAbsent, writeAtomically } from './write-atomically.ts';
+import { isAbsent, sweepTemporaries, writeAtomically } from './write-atomically.ts';
 
 /** Bytes of a read from disk. */
 const CHUNK = 1 << 20;
@@ -41,13 +40,17 @@ export interface LayoutOptions {
  * there is not a layout.
  */
 export async function openLayout(directory: string, options: LayoutOptions = {}): Promise<LayoutTarget> {
-  if (options.create) await createLayoutFiles(directory);
+  if (options.create) {
+    await createLayoutFiles(directory);
+    for (const algorithm of ['sha256', 'sha512']) await sweepTemporaries(path.join(directory, 'blobs', algorithm));
+    await sweepTemporaries(directory);
+  }
   await readIndexFile(directory);
   return new LayoutTarget(directory);
 }
 
 /** See {@link openLayout}. */
-export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore, FileTaker {
+export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore, FileTaker, LayoutContent {
   readonly name: string;
   readonly directory: string;
 
@@ -58,7 +61,7 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
 
   async exists(descriptor: Descriptor, options?: ReadOptions): Promise<boolean> {
     options?.signal?.throwIfAborted();
-    return (await this.#storedSize(descriptor.digest)) === descriptor.size;
+    return (await this.storedSize(descriptor.digest)) === descriptor.size;
   }
 
   async fetch(descriptor: Descriptor, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>> {
@@ -124,7 +127,7 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
   async resolve(tagOrDigest: string, options?: ReadOptions): Promise<Descriptor> {
     options?.signal?.throwIfAborted();
     const index = await readIndexFile(this.directory);
-    return tagOrDigest.includes(':') ? this.#resolveDigest(index, tagOrDigest) : this.#resolveTag(index, tagOrDigest);
+    return resolveInLayout(this, index, tagOrDigest);
   }
 
   async tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void> {
@@ -153,55 +156,22 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
 
   async blobSize(digest: string, options?: ReadOptions): Promise<number> {
     options?.signal?.throwIfAborted();
-    const size = await this.#storedSize(digest);
-    if (size === undefined) throw this.#notFound({ digest });
+    const size = await this.storedSize(digest);
+    if (size === undefined) throw contentNotFound(this.name, { digest });
     return size;
   }
 
-  async #resolveTag(index: IndexFile, tag: string): Promise<Descriptor> {
-    const entries = index.manifests.filter((entry) => tagOf(entry) === tag);
-    const [first] = entries;
-    if (first === undefined) {
-      throw new AccelError('not-found', 'the layout has no such tag', {
-        where: { target: this.name, reference: tag },
-        expected: `the tag ${tag}`,
-        found: `the tags ${tagsOf(index).join(', ') || '(none)'}`,
-      });
-    }
-    const other = entries.find((entry) => entry.digest !== first.digest);
-    if (other === undefined) return first;
-    throw new AccelError('layout-invalid', 'two entries of index.json carry the same tag', {
-      where: { target: this.name, reference: tag },
-      expected: 'one digest',
-      found: `${first.digest} and ${other.digest}`,
-      hint: 'Name the image by its digest.',
-    });
-  }
-
-  async #resolveDigest(index: IndexFile, digest: string): Promise<Descriptor> {
-    const size = await this.#storedSize(assertDigest(digest));
-    if (size === undefined) throw this.#notFound({ reference: digest });
-    const listed = index.manifests.find((entry) => entry.digest === digest && entry.size === size);
-    if (listed !== undefined) return listed;
-    // Entries below another index are not listed: their content says what they are.
-    const unknown = { mediaType: '', digest, size };
-    const document = parseDocument(await fetchBytes(this, unknown, MAX_MANIFEST_SIZE), unknown);
-    const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
-    return { mediaType, digest, size };
-  }
-
   async #assertStored(descriptor: Descriptor): Promise<void> {
-    const size = await this.#storedSize(descriptor.digest);
-    if (size === undefined) throw this.#notFound({ ...this.#place(descriptor), mediaType: descriptor.mediaType });
+    const size = await this.storedSize(descriptor.digest);
+    if (size === undefined) {
+      throw contentNotFound(this.name, { digest: descriptor.digest, mediaType: descriptor.mediaType });
+    }
     if (size === descriptor.size) return;
-    throw new AccelError('size-mismatch', 'the stored blob has another size than its descriptor names', {
-      where: this.#place(descriptor),
-      expected: `${descriptor.size} bytes`,
-      found: `${size} bytes`,
-    });
+    throw wrongStoredSize(this.name, descriptor, size);
   }
 
-  async #storedSize(digest: string): Promise<number | undefined> {
+  /** Bytes of the file of a blob; undefined if there is none. */
+  async storedSize(digest: string): Promise<number | undefined> {
     try {
       const info = await stat(this.#blobPath(digest));
       return info.isFile() ? info.size : undefined;
@@ -219,13 +189,6 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
 
   #place(descriptor: Descriptor): ErrorPlace {
     return { target: this.name, digest: descriptor.digest };
-  }
-
-  #notFound(where: ErrorPlace): AccelError {
-    return new AccelError('not-found', 'the layout has no such content', {
-      where: { target: this.name, ...where },
-      hint: 'Check that the layout was copied whole.',
-    });
   }
 }
 

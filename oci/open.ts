@@ -1,21 +1,25 @@
 /** From a reference to the target that it names. */
+import { openArchive } from './archive.ts';
 import { openLayout } from './layout.ts';
 import type { Reference } from './reference.ts';
 import type { RegistryOptions } from './registry/options.ts';
 import type { Target } from './storage.ts';
 
-/** Options of {@link openTarget}: those of a registry, and whether a missing layout is made. */
+/** Options of {@link openTarget}: those of a registry, and whether a missing layout or archive is made. */
 export interface OpenOptions extends RegistryOptions {
-  /** Make an empty layout on disk where there is none. */
+  /** Make an empty layout where there is none, or an empty oci-archive. */
   readonly create?: boolean;
 }
 
 /**
- * Opens the repository or layout of a reference; its tag and digest play no part. A layout is read at once (throws
+ * Opens the repository, layout or archive of a reference; its tag and digest play no part. A layout is read at once (throws
  * `not-found` or `layout-invalid`), a registry is first spoken to by the first call.
  */
 export async function openTarget(reference: Reference, options: OpenOptions = {}): Promise<Target> {
   if (reference.kind === 'layout') return openLayout(reference.directory, { create: options.create ?? false });
+  if (reference.kind === 'archive') {
+    return openArchive(reference.file, reference.format, { create: options.create ?? false });
+  }
   // The HTTP client takes tens of milliseconds to load, which work on a layout need not spend.
   const { openRegistry } = await import('./registry/client.ts');
   return openRegistry(reference, options);

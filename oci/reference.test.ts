@@ -78,8 +78,10 @@ describe('registry references', () => {
     'app\nx',
     'app\u001b[31m',
     'https://r.io/app',
-    'docker-archive:/x.tar',
-    'oci-archive:/x.tar',
+    'docker-daemon:x',
+    'containers-storage:x',
+    'oci-archive:',
+    'docker-archive:',
     `r.io/${'a'.repeat(256)}`,
     'x'.repeat(5000),
   ])('%j is refused', (text) => {
@@ -89,6 +91,12 @@ describe('registry references', () => {
   test('a name of 255 characters stands', () => {
     expect(parseReference(`r.io/${'a'.repeat(255)}`)).toMatchObject({ repository: 'a'.repeat(255) });
   });
+});
+
+test('a host that is one by its capitals alone keeps them', () => {
+  const reference = parseReference('A/a');
+  expect(reference).toEqual({ kind: 'registry', registry: 'A', repository: 'a' });
+  expect(parseReference(formatReference(reference))).toEqual(reference);
 });
 
 describe('layout references', () => {
@@ -123,6 +131,32 @@ describe('layout references', () => {
   test('a directory that ends like a tag keeps its colon in print', () => {
     const text = formatReference({ kind: 'layout', directory: '/a:b' });
     expect(parseReference(text)).toEqual({ kind: 'layout', directory: '/a:b/' });
+  });
+});
+
+describe('archive references', () => {
+  test.each([
+    ['oci-archive:x.tar', 'oci', 'x.tar', undefined, undefined],
+    ['docker-archive:x.tar:v1', 'docker', 'x.tar', 'v1', undefined],
+    ['oci-archive:/a:b/x.tar', 'oci', '/a:b/x.tar', undefined, undefined],
+    ['oci-archive:/a@b/x.tar:v1', 'oci', '/a@b/x.tar', 'v1', undefined],
+    [`docker-archive:x.tar@${digest}`, 'docker', 'x.tar', undefined, digest],
+    [`oci-archive:x.tar:v1@${digest}`, 'oci', 'x.tar', 'v1', digest],
+  ])('%s', (text, format, file, tag, expectedDigest) => {
+    const reference = parseReference(text);
+    expect(reference).toEqual({
+      kind: 'archive',
+      format,
+      file,
+      ...(tag ? { tag } : {}),
+      ...(expectedDigest ? { digest: expectedDigest } : {}),
+    });
+    expect(formatReference(reference)).toBe(text);
+  });
+
+  test('as a repository it has no tag', () => {
+    expect(parseRepository('oci-archive:x.tar')).toEqual({ kind: 'archive', format: 'oci', file: 'x.tar' });
+    expect(codeOf(() => parseRepository('oci-archive:x.tar:v1'))).toBe('reference-invalid');
   });
 });
 

@@ -1,6 +1,7 @@
 /**
  * References: what users write for an image. Registries follow the grammar of distribution/reference, with Docker
- * Hub's short forms; `oci:DIR[:TAG][@DIGEST]` names an image of a layout on disk.
+ * Hub's short forms; `oci:DIR[:TAG][@DIGEST]` names an image of a layout on disk, `oci-archive:FILE` and
+ * `docker-archive:FILE` with the same endings one in a tar.
  */
 import { AccelError } from '../base/error.ts';
 import { assertDigest } from './digest.ts';
@@ -22,8 +23,17 @@ export interface LayoutReference {
   readonly digest?: string;
 }
 
+/** An image (or all) of an archive: an OCI image layout in a tar, or what `docker save` writes. */
+export interface ArchiveReference {
+  readonly kind: 'archive';
+  readonly format: 'oci' | 'docker';
+  readonly file: string;
+  readonly tag?: string;
+  readonly digest?: string;
+}
+
 /** Any reference. When both tag and digest are given, the digest decides. */
-export type Reference = RegistryReference | LayoutReference;
+export type Reference = RegistryReference | LayoutReference | ArchiveReference;
 
 /** The API host of Docker Hub. */
 export const DOCKER_HUB = 'registry-1.docker.io';
@@ -42,10 +52,11 @@ const MAX_NAME_LENGTH = 255;
 export function parseReference(text: string): Reference {
   if (text.length > 4096 || hasControl(text)) throw invalid(text, 'a reference without control characters');
   if (text.startsWith('oci:')) return parseLayout(text);
-  const archive = /^(docker-archive|oci-archive|docker-daemon|containers-storage):/.exec(text);
-  if (archive) {
-    throw invalid(text, 'host[:port]/repo[:tag][@digest] or oci:DIR[:TAG]', {
-      hint: `${archive[1]}: is not read; turn it into a layout first: skopeo copy ${archive[1]}:… oci:DIR:TAG`,
+  if (/^(oci|docker)-archive:/.test(text)) return parseArchive(text);
+  const store = /^(docker-daemon|containers-storage):/.exec(text);
+  if (store) {
+    throw invalid(text, 'host[:port]/repo[:tag][@digest], oci:DIR[:TAG] or oci-archive:FILE[:TAG]', {
+      hint: `${store[1]}: is not read; turn it into a layout first: skopeo copy ${store[1]}:… oci:DIR:TAG`,
     });
   }
   if (text.startsWith('docker://')) return parseRegistry(text.slice('docker://'.length), text);
@@ -80,6 +91,8 @@ export function formatReference(reference: Reference): string {
     const registry = reference.registry === DOCKER_HUB ? 'docker.io' : reference.registry;
     return `${registry}/${reference.repository}${tag}${digest}`;
   }
+  // A file whose own name ends like a tag cannot be named without one: there is nothing to put behind it.
+  if (reference.kind === 'archive') return `${reference.format}-archive:${reference.file}${tag}${digest}`;
   // "dir:x" without a tag would read as tag x.
   const slash = tag === '' && splitTag(reference.directory) !== undefined ? '/' : '';
   return `oci:${reference.directory}${slash}${tag}${digest}`;
@@ -112,9 +125,8 @@ export function assertRepositoryName(name: string, whole: string = name): string
 
 /** The same reference without tag and digest. */
 export function withoutTag(reference: Reference): Reference {
-  return reference.kind === 'registry'
-    ? { kind: 'registry', registry: reference.registry, repository: reference.repository }
-    : { kind: 'layout', directory: reference.directory };
+  const { tag: _, digest: __, ...rest } = reference;
+  return rest;
 }
 
 function parseRegistry(text: string, whole: string): RegistryReference {
@@ -122,7 +134,9 @@ function parseRegistry(text: string, whole: string): RegistryReference {
   const slash = named.indexOf('/');
   const first = slash < 0 ? '' : named.slice(0, slash);
   // Docker's rule: the first part is a host if it could not be a part of a repository's path, or is localhost.
-  const hasHost = slash >= 0 && (/[.:[\]]/.test(first) || first === 'localhost' || first !== first.toLowerCase());
+  const lower = first.toLowerCase();
+  const evident = /[.:[\]]/.test(first) || lower === 'localhost';
+  const hasHost = slash >= 0 && (evident || first !== lower);
   let path = hasHost ? named.slice(slash + 1) : named;
   let tag: string | undefined;
   const colon = path.lastIndexOf(':');
@@ -131,7 +145,8 @@ function parseRegistry(text: string, whole: string): RegistryReference {
     path = path.slice(0, colon);
   }
   if (hasHost && !isHost(first)) throw invalid(whole, 'a host name, with a port from 1 to 65535 or none');
-  let registry = hasHost ? first.toLowerCase() : DOCKER_HUB;
+  // A bare host is one by its capitals alone, so they stay.
+  let registry = hasHost ? (evident ? lower : first) : DOCKER_HUB;
   if (HUB_ALIASES.includes(registry)) {
     registry = DOCKER_HUB;
     if (!path.includes('/')) path = `library/${path}`;
@@ -141,12 +156,27 @@ function parseRegistry(text: string, whole: string): RegistryReference {
 }
 
 function parseLayout(text: string): LayoutReference {
-  const { rest, digest } = splitDigestSuffix(text.slice('oci:'.length), text);
+  const { place: directory, ...named } = parsePath(text, 'oci:DIR[:TAG] with a directory');
+  return { kind: 'layout', directory, ...named };
+}
+
+function parseArchive(text: string): ArchiveReference {
+  const format = text.startsWith('oci-') ? 'oci' : 'docker';
+  const { place: file, ...named } = parsePath(text, `${format}-archive:FILE[:TAG] with a file`);
+  return { kind: 'archive', format, file, ...named };
+}
+
+/** What follows the scheme: a path, and perhaps a tag and a digest. */
+function parsePath(
+  text: string,
+  expected: string,
+): { readonly place: string; readonly tag?: string; readonly digest?: string } {
+  const { rest, digest } = splitDigestSuffix(text.slice(text.indexOf(':') + 1), text);
   const split = splitTag(rest);
-  const directory = split?.directory ?? rest;
-  if (directory === '') throw invalid(text, 'oci:DIR[:TAG] with a directory');
+  const place = split?.directory ?? rest;
+  if (place === '') throw invalid(text, expected);
   const tag = split === undefined ? undefined : assertTag(split.tag);
-  return { kind: 'layout', directory, ...(tag ? { tag } : {}), ...(digest ? { digest } : {}) };
+  return { place, ...(tag ? { tag } : {}), ...(digest ? { digest } : {}) };
 }
 
 /** A directory may hold colons: the last one begins a tag if what follows could be one. */
@@ -160,7 +190,7 @@ function splitDigestSuffix(text: string, whole: string): { readonly rest: string
   const at = text.lastIndexOf('@');
   const suffix = text.slice(at + 1);
   // A directory may hold an @: there only what begins as a digest is meant to be one.
-  if (at < 0 || (whole.startsWith('oci:') && !/^sha\d+:/.test(suffix))) return { rest: text };
+  if (at < 0 || (/^(oci|oci-archive|docker-archive):/.test(whole) && !/^sha\d+:/.test(suffix))) return { rest: text };
   if (!suffix.includes(':')) throw invalid(whole, 'a digest behind the @');
   return { rest: text.slice(0, at), digest: assertDigest(suffix) };
 }

@@ -89,6 +89,13 @@ export function canTakeFiles(target: object): target is FileTaker {
   return 'takeFile' in target && typeof target.takeFile === 'function';
 }
 
+/** Optional power: is a repository of a registry, and says which. */
+export interface InRegistry {
+  /** `host[:port]` that serves the API. */
+  readonly registry: string;
+  readonly repository: string;
+}
+
 /** Optional power: says which tags there are. */
 export interface TagLister {
   /** All tags, sorted by code unit. */
@@ -136,6 +143,13 @@ export function canSizeBlobs(target: object): target is BlobSizer {
 /** Whether a target has the optional power {@link Mounter}. */
 export function canMount(target: object): target is Mounter {
   return 'mount' in target && typeof target.mount === 'function';
+}
+
+/** The target's place if it has the optional power {@link InRegistry}. */
+export function inRegistry(target: object): InRegistry | undefined {
+  if (!('registry' in target && 'repository' in target)) return undefined;
+  const { registry, repository } = target;
+  return typeof registry === 'string' && typeof repository === 'string' ? { registry, repository } : undefined;
 }
 
 /** All bytes of a small piece of content, verified. Throws `limit-exceeded` if it is larger than `limit` bytes. */

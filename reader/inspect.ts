@@ -6,11 +6,11 @@ import { MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseDocument, parseMa
 import { isConfig } from '../oci/media-types.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { fetchBytes, type ReadOptions, type Target } from '../oci/storage.ts';
-import { layerKindOf } from './stack.ts';
 import { inspectAccelerated, sizeOf } from './inspect/accelerated.ts';
 import type { ImageFacts, InspectReport } from './inspect/facts.ts';
 import { ordinaryLayers } from './inspect/ordinary.ts';
 import { isImage } from './select.ts';
+import { layerKindOf } from './stack.ts';
 
 export type * from './inspect/facts.ts';
 

@@ -97,7 +97,8 @@ async function copyExtents(
       signal?.throwIfAborted();
       const { offset, length } = next.value;
       const bytes = await device.read(offset, length);
-      written += await writeSparse(handle, bytes, offset);
+      const count = await writeSparse(handle, bytes, offset);
+      written += count;
       done += length;
       onProgress?.({ done, total });
     }

@@ -3,7 +3,6 @@ import { cp, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
-import { convertWithin } from '../converter/convert.ts';
 import { buildIndexLayout, buildLayout } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { decodeGzipIndex, encodeGzipIndex } from '../formats/gzip/index-codec.ts';
@@ -15,7 +14,7 @@ import { openLayout } from '../oci/layout.ts';
 import { encodeJson, type ImageConfig, type ImageManifest, parseConfig, parseManifest } from '../oci/manifest.ts';
 import { bytesSource, fetchBytes, type Target } from '../oci/storage.ts';
 import { IMAGES } from '../tests/e2e/images.ts';
-import { request } from '../tests/support/converter.ts';
+import { convertWithin, request } from '../tests/support/converter.ts';
 import { type VerifyResult, verifyReference } from './verify-reference.ts';
 
 const FULL = 'base_accelerated';

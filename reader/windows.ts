@@ -20,19 +20,29 @@ export class Windows {
     this.#windows.push({ offset: missing.start, bytes });
   }
 
-  /** `length` bytes from `offset` on, of what was fetched before where it holds them all. */
+  /** `length` bytes from `offset` on: of what was fetched before, and the rest from the blob. */
   async read(offset: number, length: number): Promise<Uint8Array> {
     const end = offset + length;
-    const window = this.#windows.find((known) => known.offset <= offset && end <= known.offset + known.bytes.length);
-    if (window !== undefined) return window.bytes.subarray(offset - window.offset, end - window.offset);
-    const { start, end: stop } = this.#missing(offset, end);
-    if (start === offset && stop === end) return this.#read(offset, length);
-    // Part of it is here: fetch the rest and put the two together.
+    const whole = this.#at(offset);
+    if (whole !== undefined && whole.length >= length) return whole.subarray(0, length);
     const bytes = new Uint8Array(length);
-    if (stop > start) bytes.set(await this.#read(start, stop - start), start - offset);
-    if (start > offset) bytes.set(await this.read(offset, start - offset), 0);
-    if (stop < end) bytes.set(await this.read(stop, end - stop), stop - offset);
+    for (let at = offset; at < end; ) {
+      const known = this.#at(at)?.subarray(0, end - at);
+      const piece = known ?? (await this.#read(at, Math.min(this.#nextAfter(at), end) - at));
+      bytes.set(piece, at - offset);
+      at += piece.length;
+    }
     return bytes;
+  }
+
+  /** What a window holds from byte `at` on; undefined if none holds that byte. */
+  #at(at: number): Uint8Array | undefined {
+    const window = this.#windows.find(({ offset, bytes }) => offset <= at && at < offset + bytes.length);
+    return window?.bytes.subarray(at - window.offset);
+  }
+
+  #nextAfter(at: number): number {
+    return Math.min(...this.#windows.map(({ offset }) => offset).filter((offset) => offset > at), Number.POSITIVE_INFINITY);
   }
 
   /** The range without what windows hold at its two ends. */

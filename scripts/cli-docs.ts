@@ -20,7 +20,7 @@ export function renderCliDocs(): string {
     stdin: noInput(),
     env: {},
     signal: new AbortController().signal,
-    loadConvert: () => Promise.reject(new Error('the documentation converts nothing')),
+    loadConverter: () => Promise.reject(new Error('the documentation converts nothing')),
     setReporting: () => undefined,
   });
   return [INTRODUCTION, ...program.commands.flatMap((command) => renderCommands(program.name(), command))].join('\n');

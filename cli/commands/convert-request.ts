@@ -17,6 +17,7 @@ export function defaultWorkers(): number {
 export function convertRequest(flags: ConvertFlags): ConvertRequest {
   return {
     repository: repositoryOf(flags),
+    ...(flags.targetRepository === undefined ? {} : { targetRepository: flags.targetRepository }),
     source: sourceOf(flags),
     outputs: chooseOutputs({
       inputTag: flags.inputTag,

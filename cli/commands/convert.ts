@@ -5,9 +5,10 @@ import type { Algorithm, ConvertResult, Mode } from '../../converter/options.ts'
 import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
 import { collect, parseBlockSize, parseInteger, parseSpan, parseVsize } from '../parse-values.ts';
+import { renderPlan } from '../plan-report.ts';
 import { createProgress, type Verbosity } from '../progress/index.ts';
 import { jsonText, resultDocument } from '../progress/json.ts';
-import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
+import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
 import { hasUnicode, styleFor } from '../terminal.ts';
 import { convertRequest, defaultWorkers } from './convert-request.ts';
@@ -18,6 +19,9 @@ export interface ConvertFlags extends RegistryFlags {
   readonly inputTag?: string;
   readonly inputDigest?: string;
   readonly outputTag?: string;
+  readonly targetRepository?: string;
+  readonly targetUsername?: string;
+  readonly dryRun?: boolean;
   readonly overlaybd?: string;
   readonly turboOCI?: string;
   readonly fastoci?: string;
@@ -69,6 +73,8 @@ export function convertCommand(context: CommandContext): Command {
     .option('-g, --input-digest <digest>', 'digest of the image, instead of its tag')
     .option('-o, --output-tag <tag>', 'push exactly this tag, in the chosen mode')
     .addOption(new Option('--mode <mode>', 'kind of artifact, full unless given').choices(['full', 'index-only']))
+    .option('--target-repository <repo>', 'push the result there instead, host[:port]/name or oci:DIR')
+    .option('--target-username <user:password>', 'user of the target registry, where it is another one')
     .option('--overlaybd <tag>', 'push a full image under this tag')
     .option('--turboOCI <tag>', 'push an index-only image under this tag (may go with --overlaybd)')
     .addOption(new Option('--fastoci <tag>', 'old name of --turboOCI').hideHelp())
@@ -120,6 +126,7 @@ function addRunFlags(command: Command): void {
         .default(defaultWorkers(), 'one less than the processors'),
     )
     .option('-d, --dir <dir>', 'folder for temporary files; a new folder in it is made and removed')
+    .option('--dry-run', 'say what would be done; read manifests alone and write nothing')
     .option('--no-upload', 'convert, but push and tag nothing')
     .option('--no-cache', 'convert layers anew that an earlier run converted; keep no record of them in the repository')
     .option('--force', 'convert again what stands already, overwrite a tag of the other mode')
@@ -135,18 +142,27 @@ async function runConvert(flags: ConvertFlags, context: CommandContext): Promise
   const verbosity = verbosityOf(flags);
   const request = convertRequest(flags);
   const registry = await registryChoice(flags, context.stdin);
+  const target = targetChoice(registry, flags.targetUsername);
   const progress = await createProgress(context.stderr, context.env, verbosity);
   try {
     if (verbosity !== 'quiet') {
       for (const message of legacyWarnings({ ...flags })) progress.onEvent({ type: 'warning', message });
     }
-    const convert = await context.loadConvert();
+    const converter = await context.loadConverter();
     const warn = (message: string): void => progress.onEvent({ type: 'warning', message });
-    const result = await convert(request, {
+    const call = {
       onEvent: progress.onEvent,
       signal: context.signal,
       registry: { ...registry, env: context.env, warn },
-    });
+      ...(target === undefined ? {} : { targetRegistry: { ...target, env: context.env, warn } }),
+    };
+    if (flags.dryRun === true) {
+      const plan = await converter.planConversion(request, call);
+      progress.stop();
+      context.stdout.write(flags.json === true ? jsonText(plan) : renderPlan(plan));
+      return;
+    }
+    const result = await converter.convert(request, call);
     progress.stop();
     await printResult(result, flags, context);
   } finally {

@@ -22,13 +22,8 @@ async function indexed(tar: Uint8Array) {
   parser.end();
   for (const { first, count } of image.discarded) engine.discard(first * 4096, count * 4096);
   for (const { block, bytes } of image.commit()) engine.metadata(block * 4096, bytes);
-  const source = {
-    digest: `sha256:${'1'.repeat(64)}`,
-    compression: 'none',
-    mediaType: 'tar',
-    tarSize: tar.length,
-    gzip: undefined,
-  } as const;
+  const descriptor = { mediaType: 'tar', digest: `sha256:${'1'.repeat(64)}`, size: tar.length };
+  const source = { descriptor, compression: 'none', tarSize: tar.length, gzip: undefined } as const;
   const blob = await engine.finish(source);
   const { fsMeta } = await unpackTurboLayer(await collect(blob.content.open(), blob.size));
   const zfile = await ZFileReader.open(

@@ -163,6 +163,8 @@ describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'directories', () => {
       }
       await box.check();
       await lookUp(box, all);
+      box.layer(tar().whiteout('d'));
+      await box.check();
     });
   });
 

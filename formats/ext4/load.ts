@@ -21,7 +21,7 @@ import {
   SUPERBLOCK_OFFSET,
   superblock,
 } from './layout.ts';
-import { type BlockDevice, Ext4Reader } from './reader.ts';
+import { type BlockDevice, decodeSuperblock, Ext4Reader } from './reader.ts';
 import { FILE_SYSTEM_UUID } from './superblock.ts';
 import { encodeXattrs } from './xattr.ts';
 
@@ -33,17 +33,21 @@ export async function loadImage(
   device: BlockDevice,
   options: Pick<Ext4ImageOptions, 'maxFiles'> = {},
 ): Promise<Ext4Image> {
-  const raw = superblock.read(await device.read(SUPERBLOCK_OFFSET, superblock.size));
+  const raw = decodeSuperblock(await device.read(SUPERBLOCK_OFFSET, superblock.size));
   if (!Buffer.from(raw.s_uuid).equals(FILE_SYSTEM_UUID)) {
     throw new AccelError('ext4-invalid', 'the file system was not made by accel', {
       expected: Buffer.from(FILE_SYSTEM_UUID).toString('hex'),
       found: Buffer.from(raw.s_uuid).toString('hex'),
     });
   }
-  const image = new Ext4Image({ ...options, virtualSize: raw.s_blocks_count_lo * BLOCK_SIZE });
+  if (raw.s_blocks_count_lo * BLOCK_SIZE !== device.size) throw damaged('its size', device.size, raw.s_blocks_count_lo);
+  const image = new Ext4Image({ ...options, virtualSize: device.size });
   const { geometry } = image.allocator;
   const { groups, nextInode } = await loadGroups(device, geometry);
-  image.allocator.restore({ nextBlock: (raw.s_kbytes_written * 1024) / BLOCK_SIZE, nextInode }, groups);
+  const nextBlock = (raw.s_kbytes_written * 1024) / BLOCK_SIZE;
+  if (!Number.isInteger(nextBlock) || nextBlock < geometry.firstDataBlock || nextBlock > geometry.blocks)
+    throw damaged('the end of its data', `block ${geometry.firstDataBlock} to ${geometry.blocks}`, nextBlock);
+  image.allocator.restore({ nextBlock, nextInode }, groups);
   image.restore(await new TreeLoader(device, await Ext4Reader.open(device), options.maxFiles).load());
   return image;
 }
@@ -104,6 +108,9 @@ class TreeLoader {
   async #directory(inode: Inode, raw: RawInode): Promise<{ inode: Inode; raw: RawInode }[]> {
     const directory = inode.directory!;
     const blocks: Uint8Array[] = [];
+    // Blocks for all of it, and no more: a size alone may claim terabytes of nothing.
+    const covered = inode.extents.reduce((sum, extent) => sum + extent.count, 0) * BLOCK_SIZE;
+    if (raw.size !== covered || covered === 0) throw damaged(`directory ${inode.number}`, covered, raw.size);
     for await (const piece of this.#reader.content(raw)) {
       for (let at = 0; at < piece.length; at += BLOCK_SIZE) blocks.push(piece.subarray(at, at + BLOCK_SIZE));
     }
@@ -132,7 +139,12 @@ class TreeLoader {
   /** The blocks that hold names: those of an index would read as empty, but cost a look. */
   #nameBlocks(blocks: readonly Uint8Array[], inode: Inode): readonly Uint8Array[] {
     const layout = inode.directory!.layout!;
-    return layout.indexed ? layout.leaves.map((leaf) => blocks[leaf.block]!) : blocks;
+    if (!layout.indexed) return blocks;
+    return layout.leaves.map((leaf) => {
+      const block = blocks[leaf.block];
+      if (block === undefined) throw damaged(`the index of directory ${inode.number}`, blocks.length, leaf.block);
+      return block;
+    });
   }
 
   async #inode(number: number, parent: Inode | undefined): Promise<{ inode: Inode; raw: RawInode }> {
@@ -161,6 +173,10 @@ class TreeLoader {
   /** The extents and, of a deep tree, its blocks in the order in which the writer fills them: leaves first. */
   async #extents(inode: Inode, raw: RawInode): Promise<void> {
     const where = { inode: inode.number };
+    const extents = inode.extents as Extent[];
+    // The reader sees to it that the tree is one: what follows may walk it without bounds of its own.
+    for (const { logical, physical, count } of await this.#reader.extents(raw))
+      extents.push({ logical, physical, count });
     const levels: number[][] = [];
     let nodes = [decodeExtentNode(raw.iBlock, where)];
     while (nodes.some((node) => node.depth > 0)) {
@@ -169,14 +185,13 @@ class TreeLoader {
       nodes = await Promise.all(
         blocks.map(async (block) => decodeExtentNode(await this.#device.read(block * BLOCK_SIZE, BLOCK_SIZE), where)),
       );
-      if (levels.length > 5) throw new AccelError('ext4-invalid', 'an extent tree is too deep', { where });
-    }
-    const extents = inode.extents as Extent[];
-    for (const node of nodes) {
-      for (const { logical, physical, count } of node.extents) extents.push({ logical, physical, count });
     }
     if (levels.length === 0) return;
     inode.extentBlocks = levels.flat();
     inode.extentRoot = raw.iBlock;
   }
+}
+
+function damaged(what: string, expected: string | number, found: string | number): AccelError {
+  return new AccelError('ext4-invalid', `the file system is damaged: ${what}`, { expected, found });
 }

@@ -269,7 +269,8 @@ export class Ext4Reader {
 
 type Superblock = ReturnType<typeof superblock.read>;
 
-function decodeSuperblock(raw: Uint8Array): Superblock {
+/** The fields of a superblock. AccelError `ext4-invalid` for numbers that no device has. */
+export function decodeSuperblock(raw: Uint8Array): Superblock {
   try {
     return superblock.read(raw);
   } catch (cause) {

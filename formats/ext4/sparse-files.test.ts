@@ -140,6 +140,19 @@ describeWith({ tools: ['e2fsck'] }, 'sparse files', () => {
     );
   });
 
+  test.each([5, 400, 1400])('a file of %i extents gives its blocks back when it goes', async (count) => {
+    const runs = Array.from({ length: count }, (_, i) => ({ offset: i * 8192, length: 512 }));
+    await withImage(SMALL, async (box) => {
+      box.layer(new TarBuilder());
+      const { freeBlocks } = box.image.allocator;
+      box.layer(layerWith(count * 8192, runs, dataOf(count * 512)));
+      await box.check();
+      box.layer(new TarBuilder().whiteout('f').whiteout('before'));
+      await box.check();
+      expect(box.image.allocator.freeBlocks).toBe(freeBlocks);
+    });
+  });
+
   test('the largest file that ext4 holds, and one byte more', async () => {
     const largest = (2 ** 32 - 1) * BLOCK_SIZE;
     const run = { offset: largest - 100, length: 100 };

@@ -148,6 +148,11 @@ describeWith({ tools: ['e2fsck'] }, '/lost+found', () => {
     }
   });
 
+  test('may be a file or a symlink of the image', async () => {
+    expect(await found([tar().file('lost+found', 'x')])).toEqual(['/ 755 0', '/lost+found 644 0']);
+    expect(await found([tar().symlink('lost+found', 'x')])).toEqual(['/ 755 0', '/lost+found 777 0']);
+  });
+
   test("of the image's own counts", async () => {
     const own = tar().dir('lost+found/', { mode: 0o755, uid: 9 }).file('lost+found/f', 'x');
     expect(await found([own])).toEqual(['/ 755 0', '/lost+found 755 9', '/lost+found/f 644 0']);

@@ -56,6 +56,35 @@ describe('manifests', () => {
     await rejects(target.push(named, bytesSource(manifest)), 'digest-mismatch');
   });
 
+  test('a manifest is read back: a registry that accepts one and serves another is caught (a stale cache before it)', async () => {
+    const { target } = await scripted(({ method }) => {
+      if (method === 'PUT') return { status: 201 };
+      return method === 'GET' ? { body: encodeJson({ other: true }) } : missing;
+    });
+    const error = await rejects(target.push(named, bytesSource(manifest)), 'size-mismatch');
+    expect(error.where.digest).toBe(named.digest);
+    const flipped = Buffer.from(manifest);
+    flipped[2] = (flipped[2] ?? 0) ^ 1;
+    const same = await scripted(({ method }) => {
+      if (method === 'PUT') return { status: 201 };
+      return method === 'GET' ? { body: flipped } : missing;
+    });
+    await rejects(same.target.push(named, bytesSource(manifest)), 'digest-mismatch');
+  });
+
+  test('a manifest that shows up a moment later is waited for, one that never does is an error (replicated stores)', async () => {
+    const late = await scripted(({ method }, seen) => {
+      if (method === 'PUT') return { status: 201 };
+      const reads = seen.filter((request) => request.method === 'GET').length;
+      return method === 'GET' && reads >= 3 ? { body: manifest } : missing;
+    });
+    expect(await late.target.push(named, bytesSource(manifest))).toBe('pushed');
+    expect(late.waits.length).toBe(2);
+    const never = await scripted(({ method }) => (method === 'PUT' ? { status: 201 } : missing));
+    const error = await rejects(never.target.push(named, bytesSource(manifest)), 'registry-error');
+    expect(error.message).toContain('does not have it');
+  });
+
   test('a tag that stands is not written again (immutable tags)', async () => {
     const headers = { 'docker-content-digest': named.digest, 'content-length': String(named.size) };
     const { target, server } = await scripted(() => ({ headers: { ...headers, 'content-type': OCI.manifest } }));

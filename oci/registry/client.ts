@@ -13,6 +13,7 @@ import {
   bytesSource,
   collect,
   fetchBytes,
+  type InRegistry,
   type Mounter,
   type ReadOptions,
   type ReferrerLink,
@@ -42,7 +43,7 @@ export async function openRegistry(
 }
 
 /** See {@link openRegistry}. */
-export class RegistryTarget implements Target, Mounter, BlobSizer, ReferrerStore {
+export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, ReferrerStore {
   readonly name: string;
   readonly registry: string;
   readonly repository: string;

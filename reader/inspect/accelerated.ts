@@ -5,8 +5,8 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import { type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../../oci/manifest.ts';
 import { fetchBytes, type ReadOptions, type Target } from '../../oci/storage.ts';
 import { openImage } from '../image.ts';
-import { layerKindOf } from '../stack.ts';
 import type { OpenedLayer } from '../layer.ts';
+import { layerKindOf } from '../stack.ts';
 import type { AcceleratedFacts, AcceleratedLayerFacts, BaseFacts } from './facts.ts';
 
 /** Opens the image and describes it; an image that does not open is described by its manifest, with the reason. */

@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { convertWithin } from '../../converter/convert.ts';
 import type { ConvertRequest } from '../../converter/options.ts';
 import type { LayerSpec } from '../../fixtures/image-builder.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../formats/overlaybd/annotations.ts';
@@ -10,7 +9,7 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import { encodeJson } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
 import { MemoryTarget } from '../../oci/memory.ts';
-import { request, type TestLayout, testLayout } from '../../tests/support/converter.ts';
+import { convertWithin, request, type TestLayout, testLayout } from '../../tests/support/converter.ts';
 import type { TreeEntry } from '../../tests/support/tree.ts';
 import type { FileStat, ImageFiles } from '../files.ts';
 

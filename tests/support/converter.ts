@@ -2,7 +2,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ConvertRequest, DEFAULT_ARTIFACT, type OutputTag } from '../../converter/options.ts';
+import { convertBetween } from '../../converter/convert.ts';
+import {
+  type ConvertContext,
+  type ConvertRequest,
+  type ConvertResult,
+  DEFAULT_ARTIFACT,
+  type OutputTag,
+} from '../../converter/options.ts';
 import { buildLayout, type ImageOptions, type LayerSpec } from '../../fixtures/image-builder.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -60,6 +67,15 @@ export function request(overrides: Partial<ConvertRequest> = {}): ConvertRequest
     force: false,
     ...overrides,
   };
+}
+
+/** Converts within one target. */
+export function convertWithin(
+  target: Target,
+  wanted: ConvertRequest,
+  context?: ConvertContext,
+): Promise<ConvertResult> {
+  return convertBetween({ source: target, target, mountFrom: undefined }, wanted, context);
 }
 
 /** A target that passes everything on and notes what was asked of it. */

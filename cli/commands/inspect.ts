@@ -1,0 +1,58 @@
+/** `accel inspect`: what is this image? */
+import { Command } from 'commander';
+import type { CommandContext } from '../context.ts';
+import { inspectDocument, renderInspect } from '../inspect-report.ts';
+import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
+import { styleFor } from '../terminal.ts';
+import { printable } from '../text.ts';
+
+/** The parsed flags of `accel inspect`. */
+export interface InspectFlags extends RegistryFlags {
+  readonly json?: boolean;
+  readonly verbose?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  $ accel inspect registry.example.com/team/app:1.2_accelerated
+  What conversion would make of an ordinary image:
+    $ accel inspect registry.example.com/team/app:1.2
+`;
+
+/** Declares the command. */
+export function inspectCommand(context: CommandContext): Command {
+  const command = new Command('inspect')
+    .summary('tell what an image is')
+    .description(
+      'Tells mode, platforms, layers and sizes of an accelerated image, what it was made from and whether that still ' +
+        'stands. Of an ordinary image it tells what each layer allows: full conversion, index-only, or why not.',
+    )
+    .argument('<ref>', 'image, HOST/NAME:TAG or oci:DIR:TAG')
+    .option('--json', 'print one JSON document on standard output');
+  return addRegistryFlags(command)
+    .option('--verbose', 'errors come with their stack')
+    .addHelpText('after', EXAMPLES)
+    .action((reference: string, flags: InspectFlags) => runInspect(reference, flags, context));
+}
+
+async function runInspect(reference: string, flags: InspectFlags, context: CommandContext): Promise<void> {
+  const { stdout, stderr, env, signal } = context;
+  context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
+  const registry = await registryChoice(flags, context.stdin);
+  const [{ openReference }, { inspectReference }] = await Promise.all([
+    import('../../reader/reference.ts'),
+    import('../../reader/inspect.ts'),
+  ]);
+  const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
+  const opened = await openReference(reference, { ...registry, env, warn });
+  try {
+    const report = await inspectReference(opened.target, opened.tagOrDigest, { signal });
+    const text =
+      flags.json === true
+        ? inspectDocument(opened.name, report)
+        : renderInspect(opened.name, report, await styleFor(stdout, env));
+    stdout.write(text);
+  } finally {
+    await opened.close();
+  }
+}

@@ -1,0 +1,121 @@
+/** What an image is, as a table for people. */
+import type { AcceleratedFacts, ImageFacts, InspectReport, OrdinaryFacts, Verdict } from '../reader/inspect.ts';
+import { formatBytes, formatCount, formatShare } from './format.ts';
+import { JSON_FORMAT_VERSION, jsonText } from './progress/json.ts';
+import { PLAIN_STYLE, type Style } from './terminal.ts';
+import { printable, shortDigest } from './text.ts';
+
+const MODES: Readonly<Record<AcceleratedFacts['mode'], string>> = {
+  full: 'full (containerd and Docker)',
+  'index-only': 'index-only (containerd, needs its base)',
+  mixed: 'index-only and full layers (containerd, needs its base)',
+};
+
+/** The report as JSON text. */
+export function inspectDocument(reference: string, report: InspectReport): string {
+  return jsonText({ formatVersion: JSON_FORMAT_VERSION, reference, ...report });
+}
+
+/** The report as lines; ends in a newline. */
+export function renderInspect(reference: string, report: InspectReport, style: Style = PLAIN_STYLE): string {
+  const lines = [style.bold(printable(reference))];
+  lines.push(...pairs([['digest', report.digest], ['type', report.mediaType], ...baseRows(report)], style));
+  for (const image of report.images) lines.push('', ...imageLines(image, style));
+  for (const { digest, platform } of report.others)
+    lines.push('', style.dim(`${shortDigest(digest)} ${platform}: no image, left alone`));
+  return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
+}
+
+function baseRows({ sourceDigest, baseTag }: InspectReport): [string, string][] {
+  const rows: [string, string][] = [];
+  if (sourceDigest !== undefined) rows.push(['made from', sourceDigest]);
+  if (baseTag?.digest === undefined) {
+    if (baseTag !== undefined) rows.push(['base tag', `${baseTag.tag} does not exist`]);
+  } else if (baseTag.matches) rows.push(['base tag', `${baseTag.tag} still names what was converted`]);
+  else rows.push(['base tag', `${baseTag.tag} names ${baseTag.digest} by now: convert again`]);
+  return rows;
+}
+
+function imageLines(image: ImageFacts, style: Style): string[] {
+  const head = style.bold(printable(image.platform));
+  if (!image.accelerated) {
+    return [`${head} an ordinary image, ${formatBytes(image.size)}`, ...ordinaryTable(image, style)];
+  }
+  const rows: [string, string][] = [
+    ['digest', image.digest],
+    ['mode', MODES[image.mode]],
+    ['size', sizeText(image)],
+  ];
+  if (image.virtualSize !== undefined) rows.push(['device', `${image.virtualSize / 2 ** 30} GiB`]);
+  if (image.base !== undefined) rows.push(['base', baseText(image)]);
+  if (image.accelVersion !== undefined) rows.push(['accel', image.accelVersion]);
+  if (image.options !== undefined) rows.push(['options', image.options]);
+  if (image.problem !== undefined) rows.push(['problem', image.problem]);
+  return [head, ...pairs(rows, style), ...acceleratedTable(image, style)];
+}
+
+function sizeText({ size, ratio, base }: AcceleratedFacts): string {
+  const share = ratio === undefined ? '' : `, ${formatShare(ratio)} of the base (${formatBytes(base?.size ?? 0)})`;
+  return formatBytes(size) + share;
+}
+
+function baseText({ base, mode, layers }: AcceleratedFacts): string {
+  const missing = layers.filter((layer) => layer.source?.present === false).length;
+  if (missing > 0) return `${base?.digest}: ${formatCount(missing, 'layer')} of it missing, this image does not run`;
+  if (base?.present === true) return `${base.digest}, present`;
+  return `${base?.digest}, gone${mode === 'full' ? '; not needed' : ''}`;
+}
+
+function acceleratedTable({ layers }: AcceleratedFacts, style: Style): string[] {
+  const rows = layers.map((layer, i) => [
+    String(i + 1),
+    shortDigest(layer.digest),
+    layer.kind,
+    formatBytes(layer.size),
+    layer.segments === undefined ? '-' : String(layer.segments),
+    layer.algorithm === undefined ? '-' : `${layer.algorithm} ${(layer.blockSize ?? 0) / 1024}K`,
+    layer.source === undefined ? '' : `${shortDigest(layer.source.digest)}${layer.source.present ? '' : ' missing'}`,
+    layer.accessPoints === undefined ? '' : String(layer.accessPoints),
+  ]);
+  return table(['', 'layer', 'kind', 'size', 'segments', 'blocks', 'over', 'points'], rows, style);
+}
+
+function ordinaryTable({ layers }: OrdinaryFacts, style: Style): string[] {
+  const rows = layers.map((layer, i) => [
+    String(i + 1),
+    shortDigest(layer.digest),
+    formatBytes(layer.size),
+    layer.compression,
+    verdictText(layer.full),
+    verdictText(layer.indexOnly),
+  ]);
+  return table(['', 'layer', 'size', 'content', 'full', 'index-only'], rows, style);
+}
+
+function verdictText({ possible, reason }: Verdict): string {
+  if (reason === '') return possible;
+  return possible === 'unknown' ? reason : `${possible}: ${reason}`;
+}
+
+function pairs(rows: readonly (readonly [string, string])[], style: Style): string[] {
+  const width = Math.max(...rows.map(([label]) => label.length));
+  return rows.map(([label, value]) => `  ${style.dim(label.padEnd(width))}  ${printable(value)}`);
+}
+
+/** Columns of numbers, which are set to the right. */
+const RIGHT: ReadonlySet<string> = new Set(['', 'size', 'segments', 'points']);
+
+/** Draws the columns in which anything stands. */
+function table(head: readonly string[], rows: readonly (readonly string[])[], style: Style): string[] {
+  const all = [head, ...rows];
+  const shown = head.map((_, i) => i).filter((i) => i === 0 || rows.some((row) => row[i] !== ''));
+  const drawn = all.map((row) =>
+    shown
+      .map((i) => {
+        const width = Math.max(...all.map((other) => other[i]!.length));
+        return RIGHT.has(head[i]!) ? row[i]!.padStart(width) : row[i]!.padEnd(width);
+      })
+      .join('  '),
+  );
+  return drawn.map((line, i) => `  ${i === 0 ? style.dim(line) : printable(line)}`);
+}

@@ -1,0 +1,31 @@
+/** What `convert --dry-run` says. */
+import type { ConvertPlan } from '../converter/plan.ts';
+import { formatBytes } from './format.ts';
+import { printable, shortDigest } from './text.ts';
+
+/** The plan as text, ending in a newline. */
+export function renderPlan(plan: ConvertPlan): string {
+  const { digest, size } = plan.source;
+  const lines = [`Nothing was written. A conversion of ${shortDigest(digest)} (${formatBytes(size)}) would make:`];
+  for (const { tag, kind, standing } of plan.tags) {
+    const state = standing === undefined ? kind : `stands already, ${shortDigest(standing)}`;
+    lines.push(`  ${printable(plan.repository)}:${printable(tag)}  ${state}`);
+  }
+  for (const image of plan.images) {
+    lines.push('', `${printable(image.platform)} ${shortDigest(image.digest)} ${formatBytes(image.size)}`);
+    image.layers.forEach((layer, index) => {
+      const tar = layer.compression === 'none' ? 'plain tar' : layer.compression;
+      const makes = layer.makes.join(' and ') || 'nothing';
+      const note = layer.notes.length > 0 ? ` (${layer.notes.join('; ')})` : '';
+      lines.push(`  ${index + 1} ${shortDigest(layer.digest)} ${formatBytes(layer.size)}, ${tar}: ${makes}${note}`);
+    });
+  }
+  const gzip = plan.images.some((image) =>
+    image.layers.some(({ compression, makes }) => compression === 'gzip' && makes.includes('index-only')),
+  );
+  if (gzip) lines.push('', 'A gzip layer is index-only if it has a single member, which only reading it shows.');
+  for (const skipped of plan.skipped) {
+    lines.push(`skipped ${printable(skipped.platform)} ${shortDigest(skipped.digest)}: ${printable(skipped.reason)}`);
+  }
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,62 @@
+/** What comes before any work: the source found and checked, the outputs told apart into those that stand and those due. */
+import { AccelError } from '../base/error.ts';
+import type { OutputTag, TagResult } from './options.ts';
+import { checkPlatform, type Selection, selectManifests } from './select.ts';
+import type { Session } from './session.ts';
+import { loadSourceImage, type SourceImage } from './source-image.ts';
+import { type NamedDocument, resolveDocument, standingOutput } from './standing.ts';
+
+/** A conversion that could start. */
+export interface Preparation {
+  readonly source: NamedDocument;
+  readonly selection: Selection;
+  /** The images to convert, in the order of the index. */
+  readonly images: readonly SourceImage[];
+  /** Outputs that were made before from the same source with the same options. */
+  readonly standing: readonly TagResult[];
+  readonly due: readonly OutputTag[];
+}
+
+/** Reads manifests and configs alone; throws everything that speaks against the conversion. */
+export async function prepare(session: Session): Promise<Preparation> {
+  const { request, signal } = session;
+  const source = await resolveSource(session);
+  const selection = selectManifests(source, request.platforms);
+  const images: SourceImage[] = [];
+  for (const manifest of selection.manifests) images.push(await loadSourceImage(session.source, manifest, { signal }));
+  if (source.document.kind === 'manifest') checkPlatform(images[0]!, request.platforms);
+  announce(session, source, selection, images);
+  const standing: TagResult[] = [];
+  const due: OutputTag[] = [];
+  for (const output of request.outputs) {
+    const found = await standingOutput(session, output, source.descriptor, images);
+    if (found === undefined) due.push(output);
+    else standing.push(found);
+  }
+  return { source, selection, images, standing, due };
+}
+
+async function resolveSource(session: Session): Promise<NamedDocument> {
+  const { request, source, signal } = session;
+  const { tag, digest } = request.source;
+  const found = await resolveDocument(source, digest ?? tag!, signal);
+  if (found === undefined) {
+    // Asked again for the error itself, which lists what there is.
+    await source.resolve(digest ?? tag!, { signal });
+    throw new AccelError('not-found', 'the source does not exist', { found: digest ?? tag! });
+  }
+  return found;
+}
+
+function announce(session: Session, source: NamedDocument, selection: Selection, images: readonly SourceImage[]): void {
+  const { name } = session.source;
+  const { request, emit } = session;
+  const { tag, digest } = request.source;
+  emit({
+    type: 'source',
+    reference: digest === undefined ? `${name}:${tag}` : `${name}@${digest}`,
+    digest: source.descriptor.digest,
+    platforms: images.map((image) => image.platform),
+  });
+  for (const skipped of selection.skipped) emit({ type: 'manifest-skipped', ...skipped });
+}

@@ -1,0 +1,94 @@
+/** What an archive of images holds: its index, and where each blob lies in the file. */
+import type { FileHandle } from 'node:fs/promises';
+import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
+import { assertDigest } from './digest.ts';
+import { asIndexFile, assertLayoutMarker, type IndexFile } from './layout-index.ts';
+import { MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
+import { readBytes, readMembers, type TarMember } from './tar-file.ts';
+
+/** A blob: `size` bytes from an offset of a file, or in memory if accel composed it. */
+export interface ArchiveBlob {
+  readonly size: number;
+  readonly place: Uint8Array | { readonly file: FileHandle; readonly offset: number };
+}
+
+/** See {@link readOciArchive}. */
+export interface ArchiveContent {
+  readonly index: IndexFile;
+  /** By digest. */
+  readonly blobs: ReadonlyMap<string, ArchiveBlob>;
+}
+
+/** Reads an image layout in a tar of `size` bytes (image-spec, image-layout.md). Throws `layout-invalid`. */
+export async function readOciArchive(file: FileHandle, size: number, where: ErrorPlace): Promise<ArchiveContent> {
+  return asOciArchive(file, await readMembers(file, size, where), where);
+}
+
+/** {@link readOciArchive} for members that were read already. */
+export async function asOciArchive(
+  file: FileHandle,
+  members: ReadonlyMap<string, TarMember>,
+  where: ErrorPlace,
+): Promise<ArchiveContent> {
+  assertLayoutMarker(await readJsonMember(file, members, 'oci-layout', where), { ...where, member: 'oci-layout' });
+  const place = { ...where, member: 'index.json' };
+  const index = asIndexFile(await readJsonMember(file, members, 'index.json', where), place);
+  const blobs = new Map<string, ArchiveBlob>();
+  for (const { name, kind } of members.values()) {
+    const match = /^blobs\/(sha256|sha512)\/([0-9a-f]+)$/.exec(name);
+    if (match === null) continue;
+    const { offset, size } = kind === 'file' ? members.get(name)! : followMember(members, name, where);
+    const digest = assertDigest(`${match[1]}:${match[2]}`, 'layout-invalid', { ...where, member: name });
+    blobs.set(digest, { size, place: { file, offset } });
+  }
+  return { index, blobs };
+}
+
+/** The member of a name, through links (docker save stores equal layers once). Throws `layout-invalid`. */
+export function followMember(members: ReadonlyMap<string, TarMember>, name: string, where: ErrorPlace): TarMember {
+  let member = members.get(name);
+  for (let hop = 0; member?.linkName !== undefined && hop < 16; hop += 1) member = members.get(member.linkName);
+  if (member?.kind === 'file') return member;
+  throw new AccelError('layout-invalid', 'a file is missing from the archive', {
+    where: { ...where, member: name },
+    expected: name,
+    found: member === undefined ? 'no such file' : 'links that lead in a circle',
+    hint: 'Check that the archive is one of images (docker save, skopeo copy) and was copied whole.',
+  });
+}
+
+/** A small member's bytes. Throws `layout-invalid` if it is missing, `limit-exceeded` if it is not small. */
+export async function readMember(
+  file: FileHandle,
+  members: ReadonlyMap<string, TarMember>,
+  name: string,
+  limit: number,
+  where: ErrorPlace,
+): Promise<Uint8Array> {
+  const { offset, size } = followMember(members, name, where);
+  if (size <= limit) return readBytes(file, offset, size);
+  throw new AccelError('limit-exceeded', 'a file of the archive is larger than accel reads', {
+    where: { ...where, member: name },
+    expected: `at most ${limit} bytes`,
+    found: `${size} bytes`,
+  });
+}
+
+async function readJsonMember(
+  file: FileHandle,
+  members: ReadonlyMap<string, TarMember>,
+  name: string,
+  where: ErrorPlace,
+): Promise<Record<string, unknown>> {
+  const bytes = await readMember(file, members, name, MAX_MANIFEST_SIZE, where);
+  try {
+    return parseObject(bytes, MAX_MANIFEST_SIZE, { ...where, member: name });
+  } catch (cause) {
+    const { message, found } = asAccelError(cause);
+    throw new AccelError('layout-invalid', `${name} of the archive cannot be read: ${message}`, {
+      where: { ...where, member: name },
+      ...(found === undefined ? {} : { found }),
+      cause,
+    });
+  }
+}

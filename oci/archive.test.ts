@@ -1,0 +1,366 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describeWith, run } from '../tests/support/tools.ts';
+import { openArchive } from './archive.ts';
+import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
+import { openLayout } from './layout.ts';
+import { parseManifest } from './manifest.ts';
+import { openTarget } from './open.ts';
+import { parseReference } from './reference.ts';
+import { bytesSource, fetchBytes } from './storage.ts';
+
+storageContract('oci-archive', async () => {
+  const parent = await mkdtemp(path.join(tmpdir(), 'accel-archive-'));
+  const target = await openArchive(path.join(parent, 'images.tar'), 'oci', { create: true });
+  return { target, dispose: () => rm(parent, { recursive: true, force: true }) };
+});
+
+storageContract('oci-archive, opened again', async () => {
+  const parent = await mkdtemp(path.join(tmpdir(), 'accel-archive-'));
+  const file = path.join(parent, 'images.tar');
+  const first = await openArchive(file, 'oci', { create: true });
+  await first.tag((await pushImage(first, 'earlier')).descriptor, 'earlier');
+  await first.close();
+  return { target: await openArchive(file, 'oci'), dispose: () => rm(parent, { recursive: true, force: true }) };
+});
+
+let directory: string;
+let file: string;
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'accel-archive-'));
+  file = path.join(directory, 'images.tar');
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+/** Writes an archive with one image under `tag`. */
+async function make(label: string, tag: string) {
+  const target = await openArchive(file, 'oci', { create: true });
+  const image = await pushImage(target, label);
+  await target.tag(image.descriptor, tag);
+  await target.close();
+  return image;
+}
+
+describe('committing an oci-archive', () => {
+  test('nothing stands before close, all of it afterwards, and no temporary file', async () => {
+    const target = await openArchive(file, 'oci', { create: true });
+    const { descriptor, bytes } = await pushImage(target, 'x');
+    await target.tag(descriptor, 'v1');
+    expect((await readdir(directory)).filter((name) => !name.startsWith('.accel-'))).toEqual([]);
+    await target.close();
+    await target.close();
+    expect(await readdir(directory)).toEqual(['images.tar']);
+    const again = await openArchive(file, 'oci');
+    expect(await again.resolve('v1')).toMatchObject(descriptor);
+    expect(Buffer.from(await fetchBytes(again, descriptor, 1e6)).equals(bytes)).toBe(true);
+    const { layers } = parseManifest(bytes, descriptor);
+    expect(new TextDecoder().decode(await fetchBytes(again, layers[0]!, 100))).toBe('layer of x');
+    await again.close();
+  });
+
+  test('pushes without a tag leave nothing, and what stood stays', async () => {
+    const target = await openArchive(file, 'oci', { create: true });
+    await pushImage(target, 'x');
+    await target.close();
+    expect(await readdir(directory)).toEqual([]);
+    await make('old', 'old');
+    const before = await readFile(file);
+    const second = await openArchive(file, 'oci');
+    await pushImage(second, 'untagged');
+    await second.close();
+    expect((await readFile(file)).equals(before)).toBe(true);
+    expect(await readdir(directory)).toEqual(['images.tar']);
+  });
+
+  test('reading alone touches nothing', async () => {
+    const { descriptor } = await make('x', 'v1');
+    const before = await stat(file);
+    const target = await openArchive(file, 'oci', { create: true });
+    await target.tag(descriptor, 'v1');
+    expect(await target.tags()).toEqual(['v1']);
+    await target.close();
+    expect((await stat(file)).ino).toBe(before.ino);
+  });
+
+  test('an archive that is written again keeps its images; the same image, the same bytes', async () => {
+    await make('one', 'one');
+    const first = await readFile(file);
+    await rm(file);
+    await make('one', 'one');
+    expect((await readFile(file)).equals(first)).toBe(true);
+    await make('two', 'two');
+    const target = await openArchive(file, 'oci');
+    expect(await target.tags()).toEqual(['one', 'two']);
+    for (const tag of ['one', 'two']) await fetchBytes(target, await target.resolve(tag), 1e6);
+    await target.close();
+  });
+
+  test('a failed push leaves no trace in what is committed', async () => {
+    const target = await openArchive(file, 'oci', { create: true });
+    const bytes = noise(200_000, 1);
+    await rejects(target.push(blob(bytes), pieces(noise(200_000, 2), 1000)), 'digest-mismatch');
+    await rejects(target.push(blob(bytes), pieces(bytes.subarray(5), 1000)), 'size-mismatch');
+    const { descriptor } = await pushImage(target, 'x');
+    await target.tag(descriptor, 'v1');
+    await target.close();
+    expect((await readFile(file)).length).toBeLessThan(20_000);
+    const again = await openArchive(file, 'oci');
+    expect(await again.exists(blob(bytes))).toBe(false);
+    await again.close();
+  });
+
+  test('two writers: the second one is told, and the first one’s archive stands', async () => {
+    await make('base', 'base');
+    const one = await openArchive(file, 'oci');
+    const two = await openArchive(file, 'oci');
+    for (const [target, tag] of [
+      [one, 'one'],
+      [two, 'two'],
+    ] as const) {
+      await target.tag((await pushImage(target, tag)).descriptor, tag);
+    }
+    await one.close();
+    await rejects(two.close(), 'io-error');
+    const again = await openArchive(file, 'oci');
+    expect(await again.tags()).toEqual(['base', 'one']);
+    await again.close();
+    expect(await readdir(directory)).toEqual(['images.tar']);
+  });
+
+  test('what a killed process left is swept, what may be alive is not', async () => {
+    const old = new Date(Date.now() - 3_600_000);
+    for (const name of ['.accel-999999999-1.tmp', `.accel-${process.ppid}-1.tmp`, '.accel-999999999-2.tmp', 'mine']) {
+      await writeFile(path.join(directory, name), 'x');
+      if (!name.endsWith('-2.tmp')) await utimes(path.join(directory, name), old, old);
+    }
+    await (await openArchive(file, 'oci', { create: true })).close();
+    const left = ['.accel-999999999-2.tmp', `.accel-${process.ppid}-1.tmp`, 'mine'];
+    expect((await readdir(directory)).sort()).toEqual(left.sort());
+  });
+
+  test('a layout is swept as well, its blobs included', async () => {
+    const layout = path.join(directory, 'layout');
+    await openLayout(layout, { create: true });
+    const stale = path.join(layout, 'blobs', 'sha256', '.accel-999999999-7.tmp');
+    await writeFile(stale, 'x');
+    await utimes(stale, 0, 0);
+    await openLayout(layout);
+    expect((await stat(stale)).isFile()).toBe(true);
+    await openLayout(layout, { create: true });
+    await expect(stat(stale)).rejects.toThrow('ENOENT');
+  });
+});
+
+describe('what is no archive', () => {
+  test.each([
+    ['a missing file', undefined, 'not-found'],
+    ['an empty file', Buffer.alloc(0), 'layout-invalid'],
+    ['text', Buffer.from('hello'.repeat(500)), 'layout-invalid'],
+    ['a gzip', gzipSync('x'), 'layout-invalid'],
+    ['zeros', Buffer.alloc(10_240), 'layout-invalid'],
+  ] as const)('%s', async (_, content, code) => {
+    if (content !== undefined) await writeFile(file, content);
+    for (const format of ['oci', 'docker'] as const) await rejects(openArchive(file, format), code);
+  });
+
+  test('a compressed archive: the hint says how to unpack it', async () => {
+    await writeFile(file, gzipSync('x'));
+    expect((await rejects(openArchive(file, 'docker'), 'layout-invalid')).hint).toContain('gzip -dc');
+  });
+
+  test('one that is cut off at any block is refused or reads as far as it goes, and never hangs', async () => {
+    await make('cut', 'v1');
+    const whole = await readFile(file);
+    for (let size = 512; size < whole.length - 1024; size += 512) {
+      await writeFile(file, whole.subarray(0, size));
+      await rejects(openArchive(file, 'oci'), 'layout-invalid');
+    }
+  });
+
+  test('a directory, and docker-archive as a target', async () => {
+    await rejects(openArchive(directory, 'oci'), 'layout-invalid');
+    await rejects(openArchive(file, 'docker', { create: true }), 'not-found');
+  });
+});
+
+/** Builds a tar of `files` with the system's tar. */
+async function systemTar(
+  files: Record<string, string | Uint8Array>,
+  links: Record<string, string> = {},
+  options: string[] = [],
+) {
+  const root = path.join(directory, 'content');
+  for (const [name, content] of Object.entries(files)) {
+    await mkdir(path.dirname(path.join(root, name)), { recursive: true });
+    await writeFile(path.join(root, name), content);
+  }
+  for (const [name, to] of Object.entries(links)) {
+    await mkdir(path.dirname(path.join(root, name)), { recursive: true });
+    await symlink(to, path.join(root, name));
+  }
+  await run('tar', [...options, '-cf', file, '-C', root, '.']);
+}
+
+describeWith({ tools: ['tar'] }, 'archives of docker save', () => {
+  const layerOne = noise(4096, 1);
+  const layerTwo = noise(9000, 2);
+  const config = (diffIds: string[]) =>
+    JSON.stringify({ os: 'linux', architecture: 'amd64', rootfs: { type: 'layers', diff_ids: diffIds } });
+  const plain = [blob(layerOne).digest, blob(layerTwo).digest, blob(layerOne).digest];
+
+  test.each([
+    ['gnu', ['--format=gnu']],
+    ['pax', ['--format=posix']],
+  ])('the old form, as a %s tar: links to equal layers, plain tars under their diff_id', async (_, options) => {
+    const long = `${'a'.repeat(64)}/${'b'.repeat(64)}/layer.tar`;
+    await systemTar(
+      {
+        'manifest.json': JSON.stringify([
+          {
+            Config: 'c.json',
+            RepoTags: ['reg.example:5000/app:v1', 'app:v2'],
+            Layers: ['one/layer.tar', long, 'three/layer.tar'],
+          },
+        ]),
+        'c.json': config(plain),
+        'one/layer.tar': layerOne,
+        [long]: layerTwo,
+      },
+      { 'three/layer.tar': '../one/layer.tar' },
+      options,
+    );
+    const target = await openTarget(parseReference(`docker-archive:${file}:v1`));
+    const descriptor = await target.resolve('v1');
+    expect(await target.resolve('v2')).toMatchObject({ digest: descriptor.digest });
+    const manifest = parseManifest(await fetchBytes(target, descriptor, 1e6), descriptor);
+    expect(manifest.layers.map(({ digest }) => digest)).toEqual(plain);
+    expect(manifest.layers.map(({ mediaType }) => mediaType)).toEqual(
+      Array(3).fill('application/vnd.oci.image.layer.v1.tar'),
+    );
+    expect(Buffer.from(await fetchBytes(target, manifest.layers[1]!, 1e5)).equals(layerTwo)).toBe(true);
+    expect(Buffer.from(await target.fetchRange(manifest.layers[2]!, 100, 50)).equals(layerOne.subarray(100, 150))).toBe(
+      true,
+    );
+    expect(JSON.parse(new TextDecoder().decode(await fetchBytes(target, manifest.config, 1e5))).os).toBe('linux');
+    expect(await target.resolve(descriptor.digest)).toMatchObject({ digest: descriptor.digest });
+    expect((await rejects(target.resolve('v9'), 'not-found')).found).toBe('the tags v1, v2');
+    await rejects(target.push(blob(noise(5, 5)), bytesSource(noise(5, 5))), 'usage');
+    await rejects(target.tag(descriptor, 'v3'), 'usage');
+    await target.close?.();
+  });
+
+  test('compressed layers inside get digests of their own (Bazel, Jib)', async () => {
+    const packed = gzipSync(layerOne);
+    await systemTar({
+      'manifest.json': JSON.stringify([{ Config: 'c.json', RepoTags: null, Layers: ['l.tar.gz'] }]),
+      'c.json': config([blob(layerOne).digest]),
+      'l.tar.gz': packed,
+    });
+    const target = await openArchive(file, 'docker');
+    const descriptor = await target.resolve('latest');
+    const { layers } = parseManifest(await fetchBytes(target, descriptor, 1e6), descriptor);
+    expect(layers).toEqual([{ ...blob(packed), mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip' }]);
+    await fetchBytes(target, layers[0]!, 1e6);
+    await target.close();
+  });
+
+  test('a layer that is not what its diff_id says is found while it is read', async () => {
+    await systemTar({
+      'manifest.json': JSON.stringify([{ Config: 'c.json', RepoTags: ['a:1'], Layers: ['l.tar'] }]),
+      'c.json': config([blob(layerTwo).digest]),
+      'l.tar': layerOne,
+    });
+    const target = await openArchive(file, 'docker');
+    const descriptor = await target.resolve('1');
+    const { layers } = parseManifest(await fetchBytes(target, descriptor, 1e6), descriptor);
+    await rejects(fetchBytes(target, layers[0]!, 1e6), 'digest-mismatch');
+    await target.close();
+  });
+
+  test('two images that share a tag are told apart by digest', async () => {
+    const image = (name: string, layer: Uint8Array) => ({
+      Config: `${name}.json`,
+      RepoTags: [`${name}:latest`],
+      Layers: [`${name}.tar`],
+      layer,
+    });
+    const images = [image('a', layerOne), image('b', layerTwo)];
+    await systemTar({
+      'manifest.json': JSON.stringify(images.map(({ layer: _, ...rest }) => rest)),
+      ...Object.fromEntries(
+        images.flatMap((each) => [
+          [each.Config, config([blob(each.layer).digest])],
+          [each.Layers[0]!, each.layer],
+        ]),
+      ),
+    });
+    const target = await openArchive(file, 'docker');
+    const error = await rejects(target.resolve('latest'), 'layout-invalid');
+    const digest = String(error.found).split(' and ')[0]!;
+    expect((await target.resolve(digest)).digest).toBe(digest);
+    await target.close();
+  });
+
+  test.each([
+    ['no manifest.json', {}],
+    ['not JSON', { 'manifest.json': '[' }],
+    ['not a list', { 'manifest.json': '{}' }],
+    ['a config that is missing', { 'manifest.json': '[{"Config":"no.json","RepoTags":[],"Layers":[]}]' }],
+    [
+      'a layer that is missing',
+      { 'manifest.json': '[{"Config":"c.json","Layers":["no.tar"]}]', 'c.json': config([plain[0]!]) },
+    ],
+    [
+      'fewer diff_ids than layers',
+      { 'manifest.json': '[{"Config":"c.json","Layers":["c.json"]}]', 'c.json': config([]) },
+    ],
+    ['a path out of the archive', { 'manifest.json': '[{"Config":"../../../../etc/hostname","Layers":[]}]' }],
+  ])('%s is refused', async (_, files) => {
+    await systemTar({ ...files, filler: 'x' });
+    const error: unknown = await openArchive(file, 'docker').catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ name: 'AccelError', code: expect.stringMatching(/layout-invalid|manifest-invalid/) });
+  });
+
+  test('links that lead in a circle', async () => {
+    await systemTar({ filler: 'x' }, { 'manifest.json': 'other.json', 'other.json': 'manifest.json' });
+    expect((await rejects(openArchive(file, 'docker'), 'layout-invalid')).found).toContain('circle');
+  });
+});
+
+describeWith({ tools: ['skopeo', 'tar'] }, 'skopeo as the judge', () => {
+  const policy = ['--insecure-policy', 'copy', '-q'];
+
+  test('reads the oci-archive that we wrote, checking every digest', async () => {
+    const { descriptor } = await make('judged', 'v1');
+    await run('skopeo', [...policy, '--preserve-digests', `oci-archive:${file}:v1`, `oci:${directory}/out:v1`]);
+    const out = await openLayout(path.join(directory, 'out'));
+    expect((await out.resolve('v1')).digest).toBe(descriptor.digest);
+    expect((await run('tar', ['-tf', file])).stdout.toString('utf8').split('\n').slice(-2)).toEqual(['index.json', '']);
+  });
+
+  test('we read the oci-archive and the docker-archive that it wrote', async () => {
+    const layout = await openLayout(path.join(directory, 'in'), { create: true });
+    const tar = path.join(directory, 'layer.tar');
+    await writeFile(path.join(directory, 'hello'), 'hello');
+    await run('tar', ['-cf', tar, '-C', directory, 'hello']);
+    const layer = await readFile(tar);
+    const { descriptor } = await pushImage(layout, 'skopeo', layer);
+    await layout.tag(descriptor, 'v1');
+    for (const format of ['oci', 'docker'] as const) {
+      await rm(file, { force: true });
+      const named = format === 'oci' ? ':v1' : ':example/app:v1';
+      await run('skopeo', [...policy, `oci:${directory}/in:v1`, `${format}-archive:${file}${named}`]);
+      const target = await openArchive(file, format);
+      const found = await target.resolve('v1');
+      const { layers } = parseManifest(await fetchBytes(target, found, 1e6), found);
+      const copied = await fetchBytes(target, layers[0]!, 1e6);
+      // skopeo compresses layers on their way into an oci-archive, and docker save's form has them plain.
+      const content = format === 'oci' ? gunzipSync(copied) : copied;
+      expect(layer.equals(content)).toBe(true);
+      await target.close();
+    }
+  });
+});

@@ -1,0 +1,117 @@
+/**
+ * What `docker save` writes. Before Docker 25: manifest.json, configs and layers as plain tars, from which an OCI
+ * manifest is composed in memory. Since then it is an image layout as well, which is read as such.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { AccelError, type ErrorPlace } from '../base/error.ts';
+import { type ArchiveBlob, type ArchiveContent, asOciArchive, followMember, readMember } from './archive-content.ts';
+import { brief, type Descriptor, isOptional, isRecord, isStringList } from './descriptor.ts';
+import { Digester, digestOf } from './digest.ts';
+import { REF_NAME } from './layout-index.ts';
+import { encodeJson, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseObject } from './manifest.ts';
+import { type LayerCompression, layerMediaType, OCI } from './media-types.ts';
+import { readBytes, readMembers, streamBytes, type TarMember } from './tar-file.ts';
+
+/** An image of manifest.json. */
+interface SavedImage {
+  readonly config: string;
+  /** `repository:tag`. */
+  readonly repoTags: readonly string[];
+  /** Bottom first. */
+  readonly layers: readonly string[];
+}
+
+/** What is read from: the file, its members, and its place for errors. */
+interface Archive {
+  readonly file: FileHandle;
+  readonly members: ReadonlyMap<string, TarMember>;
+  readonly where: ErrorPlace;
+}
+
+/** Reads an archive of `docker save`, of `size` bytes. Throws `layout-invalid`. */
+export async function readDockerArchive(file: FileHandle, size: number, where: ErrorPlace): Promise<ArchiveContent> {
+  const members = await readMembers(file, size, where);
+  if (members.has('index.json') && members.has('oci-layout')) return asOciArchive(file, members, where);
+  const archive: Archive = { file, members, where };
+  const images = await savedImages(archive);
+  const blobs = new Map<string, ArchiveBlob>();
+  const manifests: Descriptor[] = [];
+  for (const image of images) {
+    const descriptor = await compose(archive, image, blobs);
+    const tags = image.repoTags.map((name) => name.slice(name.lastIndexOf(':') + 1));
+    // Saved by its ID an image has no name; if it is alone, any default must mean it.
+    if (tags.length === 0 && images.length === 1) tags.push('latest');
+    if (tags.length === 0) manifests.push(descriptor);
+    for (const tag of new Set(tags)) manifests.push({ ...descriptor, annotations: { [REF_NAME]: tag } });
+  }
+  return { index: { schemaVersion: 2, manifests }, blobs };
+}
+
+async function savedImages({ file, members, where }: Archive): Promise<readonly SavedImage[]> {
+  const name = 'manifest.json';
+  const place = { ...where, member: name };
+  const bytes = await readMember(file, members, name, MAX_MANIFEST_SIZE - 16, where);
+  // A list at its top: wrapped, so that the bounds of all documents hold for it as well.
+  const wrapped = Buffer.concat([Buffer.from('{"images":'), bytes, Buffer.from('}')]);
+  const { images } = parseObject(wrapped, MAX_MANIFEST_SIZE, place);
+  if (!Array.isArray(images)) throw malformed(place, 'a list of images', images);
+  return images.map((image: unknown) => {
+    if (!isRecord(image)) throw malformed(place, 'an object for each image', image);
+    const { Config: config, RepoTags: repoTags, Layers: layers } = image;
+    if (typeof config !== 'string') throw malformed(place, 'Config as text', config);
+    if (!isOptional(repoTags, isStringList)) throw malformed(place, 'RepoTags as a list of text', repoTags);
+    if (!isOptional(layers, isStringList)) throw malformed(place, 'Layers as a list of text', layers);
+    return { config, repoTags: (repoTags ?? []) as string[], layers: (layers ?? []) as string[] };
+  });
+}
+
+/** Puts an image's config, layers and composed manifest into `blobs`. */
+async function compose(archive: Archive, image: SavedImage, blobs: Map<string, ArchiveBlob>): Promise<Descriptor> {
+  const { file, members, where } = archive;
+  const place = { ...where, member: image.config };
+  const bytes = await readMember(file, members, image.config, MAX_CONFIG_SIZE, where);
+  const config = { mediaType: OCI.config, digest: digestOf(bytes), size: bytes.length };
+  const { diff_ids: diffIds } = parseConfig(bytes, config).rootfs;
+  if (diffIds.length !== image.layers.length) {
+    throw malformed(place, `${image.layers.length} diff_ids, as many as layers`, `${diffIds.length}`);
+  }
+  const layers: Descriptor[] = [];
+  for (const [index, name] of image.layers.entries()) {
+    const member = followMember(members, name, where);
+    const layer = await layerOf(archive, member, diffIds[index]!);
+    blobs.set(layer.digest, { size: member.size, place: { file, offset: member.offset } });
+    layers.push(layer);
+  }
+  blobs.set(config.digest, { size: bytes.length, place: bytes });
+  const manifest = encodeJson({ schemaVersion: 2, mediaType: OCI.manifest, config, layers });
+  const descriptor = { mediaType: OCI.manifest, digest: digestOf(manifest), size: manifest.length };
+  blobs.set(descriptor.digest, { size: manifest.length, place: manifest });
+  return descriptor;
+}
+
+/**
+ * A plain layer's digest is its diff_id, which every read is held against. Some builders (Bazel, Jib) put compressed
+ * layers here: those are read through once for theirs.
+ */
+async function layerOf({ file }: Archive, { offset, size }: TarMember, diffId: string): Promise<Descriptor> {
+  const compression = compressionOf(await readBytes(file, offset, Math.min(size, 4)));
+  const mediaType = layerMediaType('oci', compression);
+  if (compression === 'none') return { mediaType, digest: diffId, size };
+  const digester = new Digester();
+  for await (const chunk of streamBytes(file, offset, size)) digester.update(chunk);
+  return { mediaType, digest: digester.digest(), size };
+}
+
+function compressionOf(start: Uint8Array): LayerCompression {
+  const magic = Buffer.from(start).toString('hex');
+  if (magic.startsWith('1f8b')) return 'gzip';
+  return magic === '28b52ffd' ? 'zstd' : 'none';
+}
+
+function malformed(where: ErrorPlace, expected: string, found: unknown): AccelError {
+  return new AccelError('layout-invalid', 'the archive is not one of docker save', {
+    where,
+    expected,
+    found: typeof found === 'string' ? found : brief(found),
+  });
+}

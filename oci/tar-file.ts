@@ -1,0 +1,208 @@
+/** A tar on disk, read in place: its members are found once, by their headers alone, and never unpacked. */
+import type { FileHandle } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { extract, type Header, pack } from 'tar-stream';
+import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
+
+/** A member of a tar: where its content lies in the file. Offsets and sizes are in bytes. */
+export interface TarMember {
+  readonly name: string;
+  /** `link` covers hard and symbolic links; other kinds are not listed. */
+  readonly kind: 'file' | 'link';
+  readonly offset: number;
+  readonly size: number;
+  /** Where a link leads, as a name of the archive. */
+  readonly linkName?: string;
+}
+
+/** Bytes of a read from disk. */
+const CHUNK = 1 << 20;
+const BLOCK = 512;
+/** Most bytes of one member's headers, PAX records included. */
+const MAX_HEAD = 1 << 20;
+/** Most members; an archive of images has some hundreds. */
+const MAX_MEMBERS = 100_000;
+
+/**
+ * Reads the headers of a tar of `size` bytes; the last member of a name counts. Throws `layout-invalid` if it is no tar,
+ * compressed or cut off.
+ */
+export async function readMembers(
+  file: FileHandle,
+  size: number,
+  where: ErrorPlace,
+): Promise<ReadonlyMap<string, TarMember>> {
+  const members = new Map<string, TarMember>();
+  for (let at = 0, count = 0; at < size; count += 1) {
+    const head = await readBytes(file, at, Math.min(BLOCK, size - at));
+    if (at === 0) refuseCompressed(head, where);
+    if (head.every((byte) => byte === 0)) break;
+    if (count >= MAX_MEMBERS) {
+      throw new AccelError('limit-exceeded', 'the archive has too many members', { where, expected: MAX_MEMBERS });
+    }
+    const { header, contentAt } = await readHeader(file, at, size, where);
+    const length = header.type === 'file' || header.type === 'contiguous-file' ? (header.size ?? 0) : 0;
+    if (contentAt + length > size) {
+      throw broken({ ...where, member: header.name, offset: at }, `${length} bytes of content`, 'the end of the file');
+    }
+    const name = plainName(header.name);
+    if (header.type === 'file' || header.type === 'contiguous-file') {
+      members.set(name, { name, kind: 'file', offset: contentAt, size: length });
+    } else if (header.type === 'link' || header.type === 'symlink') {
+      const base = header.type === 'symlink' ? name.slice(0, name.lastIndexOf('/') + 1) : '';
+      const linkName = plainName(`${base}${header.linkname ?? ''}`);
+      members.set(name, { name, kind: 'link', offset: contentAt, size: 0, linkName });
+    }
+    at = contentAt + Math.ceil(length / BLOCK) * BLOCK;
+  }
+  return members;
+}
+
+/** Exactly `length` bytes from `offset`. Throws `size-mismatch` where the file ends before. */
+export async function readBytes(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let filled = 0; filled < length; ) {
+    const { bytesRead } = await file.read(bytes, filled, length - filled, offset + filled).catch((error: unknown) => {
+      throw asAccelError(error);
+    });
+    if (bytesRead === 0) {
+      throw new AccelError('size-mismatch', 'the archive ended before the range that was asked for', {
+        where: { offset },
+        expected: length,
+        found: filled,
+      });
+    }
+    filled += bytesRead;
+  }
+  return bytes;
+}
+
+/** The bytes from `offset`, `size` of them, as a stream. */
+export async function* streamBytes(
+  file: FileHandle,
+  offset: number,
+  size: number,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let at = 0; at < size; at += CHUNK) {
+    signal?.throwIfAborted();
+    yield await readBytes(file, offset + at, Math.min(CHUNK, size - at));
+  }
+}
+
+/**
+ * Writes a member of `size` bytes at `at`, with an end of archive behind it, and returns where the next one goes: over
+ * that end. Passes on the stream's failure; then what was written from `at` on is garbage.
+ */
+export async function writeMember(
+  file: FileHandle,
+  at: number,
+  member: { readonly name: string; readonly size: number },
+  stream: AsyncIterable<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<number> {
+  const packer = pack();
+  let end = at;
+  const writing = (async () => {
+    for await (const chunk of packer as AsyncIterable<Uint8Array>) {
+      await file.write(chunk, 0, chunk.length, end);
+      end += chunk.length;
+    }
+  })();
+  // Awaited below; without this a failure on the way there would count as unhandled.
+  writing.catch(() => undefined);
+  try {
+    // Fixed owner, mode and time: the same content, the same header.
+    const entry = packer.entry({ ...member, type: 'file', mode: 0o644, mtime: new Date(0) });
+    for await (const chunk of stream) {
+      signal?.throwIfAborted();
+      if (chunk.length > 0 && !entry.write(chunk)) {
+        await Promise.race([new Promise<void>((resolve) => entry.once('drain', () => resolve())), writing]);
+      }
+    }
+    entry.end(undefined);
+    packer.finalize();
+    await writing;
+  } catch (error) {
+    packer.destroy();
+    await writing.catch(() => undefined);
+    throw signal?.aborted ? error : asAccelError(error);
+  }
+  return end - 2 * BLOCK;
+}
+
+/** One member's header with the PAX and GNU records before it, and where its content begins in the file. */
+async function readHeader(
+  file: FileHandle,
+  at: number,
+  size: number,
+  where: ErrorPlace,
+): Promise<{ readonly header: Header; readonly contentAt: number }> {
+  const limit = Math.min(size - at, MAX_HEAD);
+  let found: { header: Header; contentAt: number } | undefined;
+  const blocks = async function* () {
+    const step = 4 * BLOCK;
+    for (let offset = 0; offset < limit && found === undefined; offset += step) {
+      yield await readBytes(file, at + offset, Math.min(step, limit - offset));
+    }
+  };
+  // Names are bytes: latin1 keeps each one.
+  const parser = extract({ filenameEncoding: 'latin1' } as Parameters<typeof extract>[0]);
+  const source = Readable.from(blocks());
+  try {
+    await new Promise<void>((resolve, reject) => {
+      parser.on('entry', (header) => {
+        // tar-stream counts the bytes before the content, though its types do not say so.
+        const { byteOffset } = header as Header & { byteOffset: number };
+        found = { header, contentAt: at + byteOffset };
+        resolve();
+      });
+      parser.on('error', reject);
+      parser.on('finish', resolve);
+      source.on('error', reject);
+      source.pipe(parser);
+    });
+  } catch (error) {
+    if (error instanceof AccelError) throw error;
+    throw broken({ ...where, offset: at }, 'a tar header', error instanceof Error ? error.message : String(error));
+  } finally {
+    source.unpipe(parser);
+    source.destroy();
+    parser.on('error', () => undefined);
+    parser.destroy();
+  }
+  if (found === undefined) throw broken({ ...where, offset: at }, 'a tar header', 'none within its bounds');
+  return found;
+}
+
+/** Archives are read in place, which a compressed one does not allow. */
+function refuseCompressed(head: Uint8Array, where: ErrorPlace): void {
+  const magic = Buffer.from(head.subarray(0, 4)).toString('hex');
+  const tool = magic.startsWith('1f8b') ? 'gzip' : magic === '28b52ffd' ? 'zstd' : undefined;
+  if (tool === undefined) return;
+  throw new AccelError('layout-invalid', 'the archive is compressed; accel reads archives in place', {
+    where,
+    expected: 'a plain tar',
+    found: tool,
+    hint: `Unpack it first: ${tool} -dc FILE > FILE.tar`,
+  });
+}
+
+/** Without ./ and / at the start, and with . and .. resolved within the archive. */
+function plainName(name: string): string {
+  const parts: string[] = [];
+  for (const part of name.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return parts.join('/');
+}
+
+function broken(where: ErrorPlace, expected: string, found: string): AccelError {
+  return new AccelError('layout-invalid', 'the archive cannot be read as a tar', {
+    where,
+    expected,
+    found,
+    hint: 'Check that it was copied whole.',
+  });
+}

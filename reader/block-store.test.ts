@@ -1,0 +1,206 @@
+/** Blocks are fetched once, in few requests, and kept within bounds. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { BlockCache } from './block-cache.ts';
+import { type BlockBackend, BlockStore } from './block-store.ts';
+
+const BLOCK = 4096;
+
+/** A file of blocks that take 1000 bytes each in the blob; byte `i` of the file is a function of `i`. */
+class FakeBackend implements BlockBackend {
+  readonly loads: [number, number][] = [];
+  readonly count: number;
+  readonly #fetched: number;
+  located = Number.POSITIVE_INFINITY;
+  fail = 0;
+
+  constructor(count: number, fetched = 1000) {
+    this.count = count;
+    this.#fetched = fetched;
+  }
+  blockAt(offset: number): number {
+    return Math.floor(offset / BLOCK);
+  }
+  startOf(i: number): number {
+    return i * BLOCK;
+  }
+  async locate(_first: number, last: number): Promise<void> {
+    this.located = Math.max(this.located, last);
+  }
+  locatedFrom(): number {
+    return Math.min(this.located, this.count);
+  }
+  fetchedSize(first: number, last: number): number {
+    return (last - first) * this.#fetched;
+  }
+  async load(first: number, last: number): Promise<Uint8Array[]> {
+    this.loads.push([first, last]);
+    await new Promise((resolve) => setImmediate(resolve));
+    if (this.fail > 0) {
+      this.fail--;
+      throw new Error('gone for a moment');
+    }
+    return Array.from({ length: last - first }, (_, i) =>
+      Uint8Array.from({ length: BLOCK }, (__, j) => byteAt((first + i) * BLOCK + j)),
+    );
+  }
+}
+
+function byteAt(offset: number): number {
+  return (offset * 31 + (offset >>> 12)) & 0xff;
+}
+
+function expectBytes(bytes: Uint8Array, offset: number): void {
+  expect(
+    Buffer.compare(
+      bytes,
+      Uint8Array.from(bytes, (_, i) => byteAt(offset + i)),
+    ),
+  ).toBe(0);
+}
+
+async function read(store: BlockStore, offset: number, length: number): Promise<Uint8Array> {
+  const target = new Uint8Array(length);
+  await store.fill([{ offset, target }]);
+  expectBytes(target, offset);
+  return target;
+}
+
+function fixture(count = 10_000, cacheBytes = 1 << 24) {
+  const backend = new FakeBackend(count);
+  const cache = new BlockCache(cacheBytes);
+  return { backend, cache, store: new BlockStore(backend, cache, 3) };
+}
+
+describe('requests', () => {
+  it('one for a block and a few kilobytes behind it', async () => {
+    const { backend, store } = fixture();
+    await read(store, 100 * BLOCK + 5, 10);
+    expect(backend.loads).toEqual([[100, 112]]);
+    await read(store, 111 * BLOCK, BLOCK);
+    expect(backend.loads).toHaveLength(1);
+  });
+
+  it('more and more where reading goes on, up to a megabyte', async () => {
+    const { backend, store } = fixture();
+    for (let block = 0; block < 4000; block++) await read(store, block * BLOCK, BLOCK);
+    const sizes = backend.loads.map(([first, last]) => last - first);
+    expect(sizes.slice(0, 4)).toEqual([12, 24, 49, 98]);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(1024);
+    expect(backend.loads.length).toBeLessThan(20);
+    // Nothing twice.
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(backend.loads.at(-1)![1]);
+  });
+
+  it('streams side by side each have their own pace', async () => {
+    const { backend, store } = fixture();
+    for (let i = 0; i < 300; i++) for (const base of [0, 3000, 6000]) await read(store, (base + i) * BLOCK, BLOCK);
+    expect(backend.loads.length).toBeLessThan(25);
+  });
+
+  it('gap_32_blocks is fetched along, gap_33_blocks is not', async () => {
+    const near = fixture();
+    await near.store.fill([0, 33].map((block) => ({ offset: block * BLOCK, target: new Uint8Array(1) })));
+    expect(near.backend.loads).toHaveLength(1);
+    const far = fixture();
+    await far.store.fill([0, 34].map((block) => ({ offset: block * BLOCK, target: new Uint8Array(1) })));
+    expect(far.backend.loads.map(([first]) => first)).toEqual([0, 34]);
+  });
+
+  it('none has more than a megabyte, nor more than four in memory', async () => {
+    const { backend, store } = fixture();
+    await read(store, 0, 4000 * BLOCK);
+    expect(Math.max(...backend.loads.map(([first, last]) => last - first))).toBe(1024);
+    const zeros = new FakeBackend(10_000, 30);
+    await read(new BlockStore(zeros, new BlockCache(1 << 20), 0), 0, 4000 * BLOCK);
+    expect(Math.max(...zeros.loads.map(([first, last]) => last - first))).toBe(1024);
+  });
+
+  it('nothing is fetched ahead of what is located', async () => {
+    const { backend, store } = fixture();
+    backend.located = 0;
+    await read(store, 50 * BLOCK, BLOCK);
+    expect(backend.loads).toEqual([[50, 51]]);
+  });
+});
+
+describe('many readers at a time', () => {
+  it('share one fetch of the same block', async () => {
+    const { backend, store } = fixture();
+    await Promise.all(Array.from({ length: 20 }, () => read(store, 7 * BLOCK, 3 * BLOCK)));
+    expect(backend.loads).toEqual([[7, 19]]);
+  });
+
+  it('that overlap get the right bytes, and no block is fetched twice while it is kept', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(500 * BLOCK), fc.integer({ min: 1, max: 40 * BLOCK })), {
+          minLength: 1,
+          maxLength: 20,
+        }),
+        async (ranges) => {
+          const { backend, store } = fixture(600);
+          await Promise.all(ranges.map(([offset, length]) => read(store, offset, length)));
+          const wanted = new Set<number>();
+          for (const [first, last] of backend.loads) for (let block = first; block < last; block++) wanted.add(block);
+          for (const [offset, length] of ranges)
+            for (let at = offset; at < offset + length; at += BLOCK)
+              expect(wanted.has(Math.floor(at / BLOCK))).toBe(true);
+          const before = backend.loads.length;
+          for (const [offset, length] of ranges) await read(store, offset, length);
+          expect(backend.loads).toHaveLength(before);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('all hear of a failure, and the next one tries again', async () => {
+    const { backend, store } = fixture();
+    backend.fail = 1;
+    const results = await Promise.allSettled([read(store, 0, BLOCK), read(store, 0, BLOCK), read(store, BLOCK, BLOCK)]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    await read(store, 0, 2 * BLOCK);
+    expect(backend.loads).toHaveLength(2);
+  });
+});
+
+describe('the cache', () => {
+  it('stays below its limit, whatever is read', async () => {
+    const { cache, store } = fixture(10_000, 100_000);
+    for (let i = 0; i < 200; i++) {
+      await read(store, ((i * 7919) % 9000) * BLOCK, (1 + (i % 40)) * BLOCK);
+      expect(cache.bytes).toBeLessThanOrEqual(100_000);
+    }
+    expect(cache.bytes).toBeGreaterThan(50_000);
+  });
+
+  it('drops what was used longest ago', () => {
+    const cache = new BlockCache(3 * (1000 + 192));
+    const put = async (key: number): Promise<void> => {
+      const block = Promise.resolve(new Uint8Array(1000));
+      cache.announce(key, block);
+      await block;
+    };
+    return (async () => {
+      for (const key of [1, 2, 3]) await put(key);
+      expect(cache.get(1)).toBeInstanceOf(Uint8Array);
+      await put(4);
+      expect([1, 2, 3, 4].map((key) => cache.has(key))).toEqual([true, false, true, true]);
+    })();
+  });
+
+  it('keeps the blocks of two files apart', async () => {
+    const cache = new BlockCache(1 << 20);
+    const first = new BlockStore(new FakeBackend(10), cache, 0);
+    const backend = new FakeBackend(10);
+    await read(first, 0, BLOCK);
+    await read(new BlockStore(backend, cache, 1), 0, BLOCK);
+    expect(backend.loads).toHaveLength(1);
+  });
+
+  it('a file of no cache at all can be read', async () => {
+    const { store } = fixture(100, 0);
+    await read(store, 0, 50 * BLOCK);
+  });
+});
