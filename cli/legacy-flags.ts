@@ -36,11 +36,6 @@ export const LEGACY_FLAGS: readonly LegacyFlag[] = [
     attribute: 'disableSparse',
     why: 'no sparse file is made: layers are written as a stream',
   },
-  {
-    flags: '--referrer',
-    attribute: 'referrer',
-    why: 'attaching the result to its source is not supported yet; tags are pushed as usual',
-  },
 ];
 
 /** A warning for each legacy flag among the parsed options. */

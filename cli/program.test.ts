@@ -46,7 +46,7 @@ describe('accel convert', () => {
         { tag: '1.2_accelerated', kind: 'full' },
         { tag: '1.2_containerd_accelerated', kind: 'containerd' },
       ],
-      artifact: { algorithm: 'lz4', blockSize: 4096, span: 2 ** 20, oci: false, maxFiles: 1_000_000 },
+      artifact: { algorithm: 'lz4', blockSize: 4096, span: 2 ** 20, oci: false, referrer: false, maxFiles: 1_000_000 },
       platforms: [],
       concurrency: 4,
       workers: expect.any(Number),
@@ -67,7 +67,15 @@ describe('accel convert', () => {
       repository: 'oci:dir',
       source: { digest: 'sha256:00' },
       outputs: [{ tag: 'out', kind: 'index-only' }],
-      artifact: { virtualSize: 2 ** 37, algorithm: 'zstd', blockSize: 65_536, span: 2 ** 21, oci: true, maxFiles: 5 },
+      artifact: {
+        virtualSize: 2 ** 37,
+        algorithm: 'zstd',
+        blockSize: 65_536,
+        span: 2 ** 21,
+        oci: true,
+        referrer: false,
+        maxFiles: 5,
+      },
       platforms: ['linux/amd64', 'linux/arm64'],
       concurrency: 2,
       workers: 0,
@@ -102,10 +110,10 @@ describe('accel convert', () => {
 
   it('warns of flags without effect, never silently', async () => {
     const { code, err } = await run(
-      'convert -r h/a -i 1 --mkfs=true --db-str dsn --db-type mysql --reserve --disable-sparse --referrer',
+      'convert -r h/a -i 1 --mkfs=true --db-str dsn --db-type mysql --reserve --disable-sparse',
     );
     expect(code).toBe(0);
-    expect(err.match(/^warning --\S+ has no effect: /gm)).toHaveLength(6);
+    expect(err.match(/^warning --\S+ has no effect: /gm)).toHaveLength(5);
   });
 
   it('takes --flag=true and --flag=false', async () => {

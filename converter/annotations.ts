@@ -22,7 +22,8 @@ export function optionsText(artifact: ArtifactOptions, platforms: readonly strin
     `algorithm=${artifact.algorithm}`,
     `bs=${artifact.blockSize}`,
     `span=${artifact.span}`,
-    `oci=${artifact.oci}`,
+    `oci=${artifact.oci || artifact.referrer}`,
+    `referrer=${artifact.referrer}`,
     `platforms=${[...platforms].sort().join('+') || 'all'}`,
   ];
   return parts.join(',');

@@ -1,9 +1,11 @@
 /** Config and manifest of a converted image. */
+import { AccelError } from '../base/error.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf } from '../oci/digest.ts';
-import { encodeJson, type ImageConfig, type ImageManifest } from '../oci/manifest.ts';
+import { encodeJson, type ImageConfig, type ImageIndex, type ImageManifest } from '../oci/manifest.ts';
 import { layerMediaType, type MediaFamily, mediaFamily, toFamily } from '../oci/media-types.ts';
-import { bytesSource } from '../oci/storage.ts';
+import { subjectOf } from '../oci/referrers.ts';
+import { bytesSource, canRefer } from '../oci/storage.ts';
 import { encodeRecord, makeRecord } from './annotations.ts';
 import type { LayerBlob } from './engines/engine.ts';
 import type { CachedBlob } from './layer-cache.ts';
@@ -42,7 +44,7 @@ export async function composeImage(
   virtualSize: number,
 ): Promise<ComposedManifest> {
   const chosen = chooseBlobs(kind, layers);
-  const family: MediaFamily = session.request.artifact.oci ? 'oci' : mediaFamily(source.manifest.mediaType);
+  const family = familyOf(session, source.manifest.mediaType);
   // With no index-only layer in it the image is a full one, whatever was asked for, and has its manifest.
   const mode = kind === 'containerd' && chosen.every((blob) => blob.kind === 'full') ? 'full' : kind;
   const config: ImageConfig = {
@@ -53,6 +55,7 @@ export async function composeImage(
   const manifest: ImageManifest = {
     schemaVersion: 2,
     mediaType: toFamily(source.manifest.mediaType, family),
+    ...artifactTypeOf(session, mode),
     config: configDescriptor,
     layers: chosen.map((blob) => ({
       mediaType: layerMediaType(family, blob.compression),
@@ -60,12 +63,13 @@ export async function composeImage(
       size: blob.size,
       annotations: blob.annotations,
     })),
+    ...subjectField(session, source.descriptor),
     annotations: {
       ...source.manifest.annotations,
       ...encodeRecord(makeRecord(source.descriptor.digest, mode, session.options)),
     },
   };
-  const descriptor = await put(session, encodeJson(manifest), manifest.mediaType);
+  const descriptor = await putManifest(session, manifest);
   session.emit({
     type: 'manifest-pushed',
     digest: descriptor.digest,
@@ -95,8 +99,41 @@ function chooseBlobs(kind: ImageKind, layers: readonly CachedLayer[]): CachedBlo
   return layers.map(({ full, index }) => (indexed ? (index ?? full) : full)!);
 }
 
-/** Pushes a document, unless nothing is to be uploaded. */
-export async function put(session: Session, bytes: Uint8Array, mediaType: string): Promise<Descriptor> {
+/** The family of media types to write: the source's, unless OCI was asked for or is needed for a subject. */
+export function familyOf({ request: { artifact } }: Session, mediaType: string): MediaFamily {
+  return artifact.oci || artifact.referrer ? 'oci' : mediaFamily(mediaType);
+}
+
+/** The `artifactType` of a referrer (docs/formats.md §8). */
+export function artifactTypeOf({ request }: Session, mode: ImageKind): { readonly artifactType?: string } {
+  if (!request.artifact.referrer) return {};
+  return { artifactType: `application/vnd.containerd.overlaybd.${mode === 'full' ? 'native' : 'turbo'}.v1+json` };
+}
+
+/** The `subject` of a referrer: the source, with no more than every registry takes. */
+export function subjectField({ request }: Session, source: Descriptor): { readonly subject?: Descriptor } {
+  return request.artifact.referrer ? { subject: subjectOf(source) } : {};
+}
+
+/** Pushes a manifest or index: as a referrer when it has a subject. */
+export async function putManifest(session: Session, manifest: ImageManifest | ImageIndex): Promise<Descriptor> {
+  const { request, target, signal } = session;
+  const bytes = encodeJson(manifest);
+  if (manifest.subject === undefined || request.noUpload) return put(session, bytes, manifest.mediaType);
+  if (!canRefer(target)) {
+    throw new AccelError('usage', 'this target keeps no referrers', {
+      found: target.name,
+      hint: 'convert without --referrer',
+    });
+  }
+  const descriptor: Descriptor = { mediaType: manifest.mediaType, digest: digestOf(bytes), size: bytes.length };
+  const link = await target.pushReferrer(descriptor, bytesSource(bytes), { signal });
+  session.emit({ type: 'referrer', digest: descriptor.digest, subject: manifest.subject.digest, via: link.via });
+  return descriptor;
+}
+
+/** Pushes a blob of a few bytes, unless nothing is to be uploaded. */
+async function put(session: Session, bytes: Uint8Array, mediaType: string): Promise<Descriptor> {
   const descriptor: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
   if (!session.request.noUpload) await session.target.push(descriptor, bytesSource(bytes), { signal: session.signal });
   return descriptor;

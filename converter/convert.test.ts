@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
 import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { openLayout } from '../oci/layout.ts';
 import { parseConfig, parseIndex, parseManifest } from '../oci/manifest.ts';
 import { MemoryTarget } from '../oci/memory.ts';
@@ -32,7 +33,10 @@ async function use(layers: readonly LayerSpec[], options = {}): Promise<void> {
 }
 
 async function manifestOf(from: Target, tag: string) {
-  const descriptor = await from.resolve(tag);
+  return manifestIn(from, await from.resolve(tag));
+}
+
+async function manifestIn(from: Target, descriptor: Descriptor) {
   return parseManifest(await fetchBytes(from, descriptor, 1 << 22), descriptor);
 }
 
@@ -287,6 +291,39 @@ describe('another repository', () => {
     const { layers } = await manifestOf(target, 'base');
     expect(mounted.sort()).toEqual(layers.map((layer) => `team/app ${layer.digest}`).sort());
     for (const layer of layers) expect(elsewhere.pushed).not.toContain(layer.digest);
+  });
+});
+
+describe('referrers', () => {
+  it('link manifest and index to their sources, with no more of a subject than every registry takes', async () => {
+    await buildIndexLayout(layout.directory, 'base', [{ layers: [{ tar: smallTar(1) }] }], { docker: true });
+    const memory = new MemoryTarget();
+    const source = await openLayout(layout.directory, { create: false });
+    const events: ConvertEvent[] = [];
+    const artifact = { ...request().artifact, referrer: true };
+    const onEvent = (event: ConvertEvent): number => events.push(event);
+    const result = await convertBetween({ source, target: memory, mountFrom: undefined }, request({ artifact }), {
+      onEvent,
+    });
+    const base = await source.resolve('base');
+    const types = ['native', 'turbo'].map((kind) => `application/vnd.containerd.overlaybd.${kind}.v1+json`);
+    for (const [i, { digest }] of result.tags.entries()) {
+      const [listed] = await memory.referrers(base, types[i]);
+      expect(listed?.digest).toBe(digest);
+      const descriptor = await memory.resolve(digest);
+      const index = parseIndex(await fetchBytes(memory, descriptor, 1 << 20), descriptor);
+      expect(index.subject).toEqual({ mediaType: base.mediaType, digest: base.digest, size: base.size });
+      const child = await manifestIn(memory, index.manifests[0]!);
+      expect(child).toMatchObject({ artifactType: types[i], mediaType: 'application/vnd.oci.image.manifest.v1+json' });
+      expect(Object.keys(child.subject ?? {})).toEqual(['mediaType', 'digest', 'size']);
+    }
+    expect(events.filter((event) => event.type === 'referrer')).toHaveLength(4);
+  });
+
+  it('are refused where the target cannot keep them', async () => {
+    const artifact = { ...request().artifact, referrer: true };
+    expect(await failure(convertWithin(target, request({ artifact })))).toMatchObject({ code: 'usage' });
+    expect(target.tagged).toEqual([]);
   });
 });
 

@@ -24,6 +24,8 @@ export interface ArtifactOptions {
   readonly span: number;
   /** Write OCI media types whatever the source used. */
   readonly oci: boolean;
+  /** Push the results as referrers of the source (docs/formats.md §8); OCI media types then. */
+  readonly referrer: boolean;
   /** Files and directories an image may hold; a layer that goes past it is refused. */
   readonly maxFiles: number;
 }
@@ -34,6 +36,7 @@ export const DEFAULT_ARTIFACT: ArtifactOptions = {
   blockSize: 4096,
   span: 1 << 20,
   oci: false,
+  referrer: false,
   maxFiles: 1_000_000,
 };
 

@@ -2,10 +2,10 @@
 
 import { Limiter } from '../base/limiter.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { encodeJson, type ImageIndex } from '../oci/manifest.ts';
-import { mediaFamily, toFamily } from '../oci/media-types.ts';
+import type { ImageIndex } from '../oci/manifest.ts';
+import { toFamily } from '../oci/media-types.ts';
 import { encodeRecord, makeRecord } from './annotations.ts';
-import { type ComposedManifest, put } from './compose.ts';
+import { artifactTypeOf, type ComposedManifest, familyOf, putManifest, subjectField } from './compose.ts';
 import { type ConvertedImage, convertImage } from './image.ts';
 import type { OutputTag, TagResult } from './options.ts';
 import type { Session } from './session.ts';
@@ -66,19 +66,21 @@ async function nameable(
   const [only] = manifests;
   if (document.kind === 'manifest')
     return { mediaType: only!.mediaType, digest: only!.digest, size: only!.manifestSize };
-  const family = session.request.artifact.oci ? 'oci' : mediaFamily(document.index.mediaType);
+  const family = familyOf(session, document.index.mediaType);
   const index: ImageIndex = {
     schemaVersion: 2,
     mediaType: toFamily(document.index.mediaType, family),
+    ...artifactTypeOf(session, output.kind),
     manifests: manifests.map((manifest) => {
       const platform = document.index.manifests.find((child) => child.digest === manifest.sourceDigest)?.platform;
       const { mediaType, digest, manifestSize: size } = manifest;
       return { mediaType, digest, size, ...(platform === undefined ? {} : { platform }) };
     }),
+    ...subjectField(session, source),
     annotations: {
       ...document.index.annotations,
       ...encodeRecord(makeRecord(source.digest, output.kind, session.options)),
     },
   };
-  return put(session, encodeJson(index), index.mediaType);
+  return putManifest(session, index);
 }

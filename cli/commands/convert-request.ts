@@ -32,6 +32,7 @@ export function convertRequest(flags: ConvertFlags): ConvertRequest {
       blockSize: flags.bs,
       span: flags.span,
       oci: flags.oci === true,
+      referrer: flags.referrer === true,
       maxFiles: flags.maxFiles,
     },
     platforms: flags.platform,

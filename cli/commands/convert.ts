@@ -28,6 +28,7 @@ export interface ConvertFlags extends RegistryFlags {
   readonly mode?: Mode;
   readonly platform: readonly string[];
   readonly oci?: boolean;
+  readonly referrer?: boolean;
   readonly vsize?: number;
   readonly algorithm: Algorithm;
   readonly bs: number;
@@ -93,6 +94,7 @@ export function convertCommand(context: CommandContext): Command {
 function addArtifactFlags(command: Command): void {
   command
     .option('--oci', 'write OCI media types whatever the source uses')
+    .option('--referrer', 'link the results to the source as its referrers; implies --oci')
     .addOption(
       new Option('--vsize <GiB>', 'size of the virtual block device; 64, or more when needed, unless given').argParser(
         parseVsize,

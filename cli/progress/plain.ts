@@ -52,6 +52,8 @@ export function describeEvent(event: ConvertEvent, style: Style, verbose: boolea
     }
     case 'restart':
       return `${style.yellow('restart')} ${printable(event.platform)} on a device of ${event.virtualSize / 2 ** 30} GiB: ${printable(event.reason)}`;
+    case 'referrer':
+      return `linked ${shortDigest(event.digest)} to ${shortDigest(event.subject)} by ${event.via === 'api' ? 'the referrers API' : 'a tag: the registry has no referrers API'}`;
     case 'tagged':
       return `${style.green('tagged')} ${printable(event.tag)} ${printable(event.digest)}`;
     case 'up-to-date':
