@@ -19,7 +19,7 @@ import {
   testLayout,
 } from '../tests/support/converter.ts';
 import { LAYER_ANNOTATION, RECORD_ANNOTATION } from './annotations.ts';
-import { convertBetween, planConversion } from './convert.ts';
+import { convert, convertBetween, planConversion } from './convert.ts';
 import type { ConvertEvent } from './events.ts';
 import type { ConvertRequest } from './options.ts';
 
@@ -363,6 +363,11 @@ describe('a plan', () => {
     expect(repository).toBe(`oci:${elsewhere}`);
     await expect(readFile(join(elsewhere, 'index.json'))).rejects.toThrow('ENOENT');
   });
+});
+
+it('asks for a target when the source is a docker-archive, before anything is opened', async () => {
+  const error = await failure(convert(request({ repository: 'docker-archive:/nowhere/app.tar' })));
+  expect(error).toMatchObject({ code: 'usage', hint: expect.stringContaining('--target-repository') });
 });
 
 describe('an index', () => {

@@ -67,6 +67,12 @@ async function withPlaces<T>(
   const from = parseRepository(request.repository);
   const to = request.targetRepository === undefined ? from : parseRepository(request.targetRepository);
   const isSame = formatReference(from) === formatReference(to);
+  if (to.kind === 'archive' && to.format === 'docker' && !request.noUpload) {
+    throw new AccelError('usage', 'a docker-archive is a source alone', {
+      found: formatReference(to),
+      hint: 'name where the result goes with --target-repository, for example oci:DIR or oci-archive:FILE',
+    });
+  }
   const source = await openTarget(from, context.registry);
   let target = source;
   try {

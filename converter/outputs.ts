@@ -1,5 +1,5 @@
 /** From converted images to tags. */
-
+import { AccelError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
@@ -24,14 +24,26 @@ export async function makeOutputs(
   const converted = await Promise.all(images.map((image) => limiter.run(() => convertImage(session, image, kinds))));
   const results: { readonly result: TagResult; readonly descriptor: Descriptor }[] = [];
   for (const output of outputs) results.push(await makeOutput(session, source, converted, output));
+  // Before the tags: a run that ends between the two must leave the record behind for the next image.
+  if (!session.request.noUpload) await remember(session);
   // Everything stands: now the names, and nothing else can fail between them but the naming itself.
   for (const { result, descriptor } of results) {
     if (session.request.noUpload) continue;
     await session.target.tag(descriptor, result.tag, { signal: session.signal });
     session.emit({ type: 'tagged', tag: result.tag, digest: result.digest });
   }
-  if (!session.request.noUpload) await session.cache?.save();
   return results.map(({ result }) => result);
+}
+
+/** Keeps the record of converted layers. It only saves time: where a registry does not take it, that is worth a line. */
+async function remember({ cache, emit, signal }: Session): Promise<void> {
+  try {
+    await cache?.save();
+  } catch (error) {
+    if (signal.aborted || !(error instanceof AccelError)) throw error;
+    const message = `the record of converted layers was not kept; the next run converts them again: ${error.message}`;
+    emit({ type: 'warning', message });
+  }
 }
 
 async function makeOutput(

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { describeWith, run } from '../tests/support/tools.ts';
 import { openArchive } from './archive.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
+import { Digester } from './digest.ts';
 import { openLayout } from './layout.ts';
 import { parseManifest } from './manifest.ts';
 import { openTarget } from './open.ts';
@@ -110,6 +111,40 @@ describe('committing an oci-archive', () => {
     const again = await openArchive(file, 'oci');
     expect(await again.exists(blob(bytes))).toBe(false);
     await again.close();
+  });
+
+  test('memory does not grow with a blob of 128 MiB, written, committed twice and read; opening reads headers alone', async () => {
+    const piece = noise(1 << 20, 9);
+    const digester = new Digester();
+    for (let i = 0; i < 128; i += 1) digester.update(piece);
+    const descriptor = { ...blob(piece), digest: digester.digest(), size: 128 << 20 };
+    const start = process.memoryUsage().arrayBuffers;
+    let peak = 0;
+    const watch = () => {
+      peak = Math.max(peak, process.memoryUsage().arrayBuffers - start);
+    };
+    const target = await openArchive(file, 'oci', { create: true });
+    await target.push(descriptor, {
+      async *open() {
+        for (let i = 0; i < 128; i += 1) {
+          watch();
+          yield piece.slice();
+        }
+      },
+    });
+    await target.tag((await pushImage(target, 'large')).descriptor, 'v1');
+    await target.close();
+    const second = await openArchive(file, 'oci');
+    await second.tag(await second.resolve('v1'), 'v2');
+    await second.close();
+    watch();
+    const began = performance.now();
+    const third = await openArchive(file, 'oci');
+    expect(performance.now() - began).toBeLessThan(500);
+    expect(await third.tags()).toEqual(['v1', 'v2']);
+    for await (const _ of await third.fetch(descriptor)) watch();
+    await third.close();
+    expect(peak).toBeLessThan(64 << 20);
   });
 
   test('two writers: the second one is told, and the first one’s archive stands', async () => {

@@ -21,16 +21,17 @@ const RULES: Readonly<Record<Room, { readonly values: readonly Room[]; readonly 
   cli: { values: ['converter', 'reader', 'base'], types: ['oci', 'formats'] },
 };
 
-/** The one room where each npm package may be imported; a package that is not here may be imported nowhere. */
-const PACKAGES: Readonly<Record<string, Room>> = {
-  commander: 'cli',
-  ora: 'cli',
-  chalk: 'cli',
-  undici: 'oci',
-  'tar-stream': 'formats',
-  fflate: 'formats',
-  fzstd: 'formats',
-  '@hpcc-js/wasm-zstd': 'formats',
+/** The rooms where each npm package may be imported; a package that is not here may be imported nowhere. */
+const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
+  commander: ['cli'],
+  ora: ['cli'],
+  chalk: ['cli'],
+  undici: ['oci'],
+  // Small tars of an artifact, and the archives that images travel in.
+  'tar-stream': ['formats', 'oci'],
+  fflate: ['formats'],
+  fzstd: ['formats'],
+  '@hpcc-js/wasm-zstd': ['formats'],
 };
 
 /** Node modules that reach out of the process: a format is bytes in, bytes out. */
@@ -74,7 +75,7 @@ function violations({ path, text }: SourceFile): string[] {
         .split('/')
         .slice(0, specifier.startsWith('@') ? 2 : 1)
         .join('/');
-      return PACKAGES[name] === room ? [] : complaint;
+      return PACKAGES[name]?.includes(room) === true ? [] : complaint;
     }
     const target = roomOf(resolveImport(path, specifier));
     if (target === room || rule.values.includes(target)) return [];
