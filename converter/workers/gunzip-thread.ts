@@ -1,7 +1,7 @@
 /** Decompresses gzip on a thread of its own: compressed chunks go there as messages, output comes back in shared memory. */
 import type { Worker } from 'node:worker_threads';
 import type { AccelError } from '../../base/error.ts';
-import type { GzipSummary } from '../../formats/gzip/stream.ts';
+import type { GzipStreamOptions, GzipSummary } from '../../formats/gzip/stream.ts';
 import {
   fromPlain,
   type GunzipReply,
@@ -10,13 +10,15 @@ import {
   threadDied,
   type WorkerRole,
 } from './messages.ts';
-import type { GunzipOptions } from './threads.ts';
 
 /** Output that may wait for the reader. */
 const SLOTS = 8;
 const SLOT_SIZE = 1 << 20;
 /** Compressed chunks that may wait for the thread. */
 const CHUNKS_AHEAD = 4;
+
+/** How a gzip stream is to be read; see {@link GzipStreamOptions}. */
+export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & { readonly span: number | undefined };
 
 /** A thread that reads one gzip stream at a time. */
 export class GunzipThread {

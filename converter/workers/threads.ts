@@ -3,17 +3,14 @@
  * needed, kept for the next layer, ended together. The bytes that come out do not depend on how many there are.
  */
 import { Worker } from 'node:worker_threads';
-import { GzipStream, type GzipStreamOptions, type GzipSummary } from '../../formats/gzip/stream.ts';
+import { GzipStream, type GzipSummary } from '../../formats/gzip/stream.ts';
 import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
 import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
 import type { BlockCompressor } from '../../formats/zfile/writer.ts';
 import { digestOfFile } from './digest-file.ts';
-import { GunzipThread } from './gunzip-thread.ts';
+import { type GunzipOptions, GunzipThread } from './gunzip-thread.ts';
 import { JobPool } from './job-pool.ts';
 import type { WorkerRole } from './messages.ts';
-
-/** How a gzip stream is to be read; see {@link GzipStreamOptions}. */
-export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & { readonly span: number | undefined };
 
 /** The threads of one conversion. */
 export class Threads {
