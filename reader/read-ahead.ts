@@ -2,8 +2,8 @@
 
 /** Bytes fetched at a random place: metadata is read 4 KiB at a time, and its neighbours are wanted next. */
 const FIRST_WINDOW = 12_288;
-/** Bytes fetched at most where reading goes on. */
-const LAST_WINDOW = 1 << 20;
+/** Bytes fetched at most where reading goes on: whoever reads a large file asks for more than this at a time anyway. */
+const LAST_WINDOW = 1 << 18;
 /** Places where reading may go on: a walk through a tree goes through inode tables and directories side by side. */
 const STREAMS = 8;
 /** Blocks that may be left out and still count as going on. */

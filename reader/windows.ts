@@ -42,7 +42,10 @@ export class Windows {
   }
 
   #nextAfter(at: number): number {
-    return Math.min(...this.#windows.map(({ offset }) => offset).filter((offset) => offset > at), Number.POSITIVE_INFINITY);
+    return Math.min(
+      ...this.#windows.map(({ offset }) => offset).filter((offset) => offset > at),
+      Number.POSITIVE_INFINITY,
+    );
   }
 
   /** The range without what windows hold at its two ends. */

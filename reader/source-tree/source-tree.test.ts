@@ -16,6 +16,7 @@ import { readLayerEntries } from './layer-entries.ts';
 import type { SourceNode } from './node.ts';
 import { loadSourceImage, readSourceTree } from './source-image.ts';
 import { entriesOf } from './testing/entries-of.ts';
+import { buildStack, stacks } from './testing/stacks.ts';
 
 async function* pieces(bytes: Uint8Array, step = 4096): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += step) yield bytes.subarray(at, at + step);
@@ -169,8 +170,8 @@ describeWith({ tools: ['python3'] }, 'the tree that Python and its tar reader ma
 
   test('of stacks that nobody thought of, or both refuse them', { timeout: 120_000 }, async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(layer, { minLength: 1, maxLength: 3 }), async (stack) => {
-        const tars = stack.map(build);
+      fc.asyncProperty(stacks, async (stack) => {
+        const tars = buildStack(stack);
         const [expected, found] = await Promise.all([
           outcome(() => expectedTree(tars)),
           outcome(async () => entriesOf(await flatten(tars))),
@@ -191,55 +192,6 @@ describeWith({ tools: ['python3'] }, 'the tree that Python and its tar reader ma
     );
   });
 });
-
-type Kind = 'file' | 'dir' | 'symlink' | 'link' | 'device' | 'fifo' | 'whiteout' | 'opaque';
-
-interface Step {
-  readonly kind: Kind;
-  readonly path: readonly string[];
-  readonly target: readonly string[];
-  readonly absolute: boolean;
-  readonly mode: number;
-  readonly seconds: number;
-  readonly nanoseconds: number;
-  readonly xattr: string | undefined;
-}
-
-const name = fc.constantFrom('a', 'b', 'c', 'd');
-const step: fc.Arbitrary<Step> = fc.record({
-  kind: fc.constantFrom<Kind>('file', 'file', 'dir', 'dir', 'symlink', 'link', 'device', 'fifo', 'whiteout', 'opaque'),
-  path: fc.array(name, { minLength: 1, maxLength: 3 }),
-  target: fc.array(fc.oneof(name, fc.constant('..')), { minLength: 1, maxLength: 3 }),
-  absolute: fc.boolean(),
-  mode: fc.nat(0o7777),
-  seconds: fc.integer({ min: -1000, max: 9_999_999_999 }),
-  nanoseconds: fc.constantFrom(0, 1, 999_999_999),
-  xattr: fc.option(fc.constantFrom('user.a', 'user.b', 'security.c'), { nil: undefined }),
-});
-const layer = fc.array(step, { maxLength: 9 });
-
-function build(steps: readonly Step[]): Uint8Array {
-  const tar = new TarBuilder();
-  for (const { kind, path, target, absolute, mode, seconds, nanoseconds, xattr } of steps) {
-    const at = path.join('/');
-    const options = {
-      mode,
-      mtime: { seconds, nanoseconds },
-      uid: mode,
-      gid: seconds & 0xffff,
-      ...(xattr === undefined ? {} : { xattrs: { [xattr]: `${mode}` } }),
-    };
-    if (kind === 'file') tar.file(at, `${at} ${mode}`, options);
-    else if (kind === 'dir') tar.dir(`${at}/`, options);
-    else if (kind === 'symlink') tar.symlink(at, `${absolute ? '/' : ''}${target.join('/')}`, options);
-    else if (kind === 'link') tar.link(at, target.filter((part) => part !== '..').join('/') || 'a', options);
-    else if (kind === 'device') tar.device(at, 'character', mode & 0xff, mode >> 8, options);
-    else if (kind === 'fifo') tar.fifo(at, options);
-    else if (kind === 'whiteout') tar.whiteout(at);
-    else tar.opaque(at);
-  }
-  return tar.build();
-}
 
 async function outcome<T>(body: () => Promise<T>): Promise<{ readonly value?: T; readonly error?: string }> {
   try {

@@ -91,7 +91,7 @@ class TreeComparison implements ComparedTree {
       const device = `${expected.deviceMajor},${expected.deviceMinor}`;
       this.#log.tree(path, 'device', device, `${inode.deviceMajor},${inode.deviceMinor}`);
     }
-    0 && this.#compareXattrs(path, expected.xattrs, await this.#fs.xattrs(inode));
+    this.#compareXattrs(path, expected.xattrs, await this.#fs.xattrs(inode));
   }
 
   #compareXattrs(
