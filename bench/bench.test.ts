@@ -7,6 +7,7 @@ import { withTempDirectory } from '../tests/support/tools.ts';
 import { bytesAdded, readImage, withCopy } from './layout.ts';
 import { makeLayer } from './make-layer.ts';
 import { formatTable, median } from './report.ts';
+import { withSection } from './section.ts';
 
 const SCALE = 0.002;
 
@@ -53,4 +54,14 @@ test('a row is the medians of its rounds beside the baseline of its image', () =
     'gunzip',
   );
   expect(table.split('\n')[3]).toBe('| i | full | 22.00 (21.0–90.0) | 2.00 | 44.00 | 2.00 | 90 | 22 | 0.0 | 130.0 |');
+});
+
+test('a section is added at the end, and replaced where it stands', () => {
+  const one = withSection('', 'one', 'first');
+  const two = withSection(one, 'two', 'second\n');
+  expect(two).toContain('first');
+  expect(two.indexOf('second')).toBeGreaterThan(two.indexOf('<!-- end one -->'));
+  const again = withSection(two, 'one', 'changed');
+  expect(again).toBe(two.replace('first', 'changed'));
+  expect(withSection(again, 'two', 'second')).toBe(again);
 });

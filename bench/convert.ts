@@ -2,7 +2,7 @@
  * Measures `accel convert` next to node:zlib decompressing the same layers, in one run, round by round, so that both
  * see the same machine. See README.md beside this file.
  */
-import { access, mkdir, writeFile } from 'node:fs/promises';
+import { access, mkdir } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,11 +11,11 @@ import { type BenchImage, bytesAdded, readImage, withCopy } from './layout.ts';
 import type { Usage } from './measure.ts';
 import { formatTable, type Row } from './report.ts';
 import { IMAGES, MODES, type ModeScenario } from './scenarios.ts';
+import { writeSection } from './section.ts';
 
 const BASELINE = 'node:zlib gunzip';
 const GUNZIP = join(import.meta.dirname, 'gunzip.js');
 const CLI = join(import.meta.dirname, '..', 'cli', 'main.js');
-const RESULTS = join(import.meta.dirname, '..', '..', 'docs', 'benchmarks.md');
 
 const { values } = parseArgs({
   options: {
@@ -115,15 +115,13 @@ async function main(): Promise<void> {
   }
   const table = formatTable(rows, BASELINE);
   process.stdout.write(`${machine()}\n\n${table}\n`);
-  if (values.write) await writeFile(RESULTS, document(table, abouts));
+  if (values.write) await writeSection('convert', document(table, abouts));
   const broken = brokenLimits(rows);
   if (broken.length > 0) throw new Error(`over the limit: ${broken.join('; ')}`);
 }
 
 function document(table: string, abouts: readonly string[]): string {
-  return `# Benchmarks
-
-<!-- Written by bench/convert.ts --write; do not edit. -->
+  return `## Conversion
 
 Each row is the median of ${values.rounds} rounds (least–most in brackets), each in a process of its own that starts
 cold; the rounds of all rows of an image take turns. × is the ratio to the baseline, which only decompresses the same

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   collect,
   collectPaths,
+  parseAddress,
   parseBlockSize,
   parseChunkSize,
   parseInteger,
@@ -18,6 +19,18 @@ describe('--vsize', () => {
   ])('%s', (text, bytes) => expect(parseVsize(text)).toBe(bytes));
   it.each(['0', '-1', '0.1', '16384.125', '64G', '', 'NaN', '1e3', '0x40'])('refuses %j', (text) =>
     expect(() => parseVsize(text)).toThrow('--vsize'),
+  );
+});
+
+describe('--listen', () => {
+  it.each([
+    ['127.0.0.1:10809', '127.0.0.1', 10_809],
+    ['localhost:0', 'localhost', 0],
+    ['[::1]:65535', '::1', 65_535],
+  ])('%s', (text, host, port) => expect(parseAddress(text)).toEqual({ host, port }));
+  it.each(['', 'host', ':10809', '10809', '::1:10809', '[::1]', 'host:65536', 'host:-1', 'host:1x', 'a b:1', '[x]:1'])(
+    'refuses %j',
+    (text) => expect(() => parseAddress(text)).toThrow('--listen'),
   );
 });
 

@@ -254,3 +254,23 @@ describe('failures', () => {
     expect(result.err).toContain('error [aborted]');
   });
 });
+
+describe('accel export', () => {
+  it.each([
+    ['export', 'the command needs another one behind it'],
+    ['export nbdd oci:x', 'Did you mean nbd'],
+    ['export nbd', "missing required argument 'ref'"],
+    ['export raw oci:x', "missing required argument 'file'"],
+    ['export nbd oci:x --listen here', '--listen does not take this value'],
+    ['export nbd oci:x --listen h:1 --socket s', 'cannot be used with'],
+  ])('%s is a mistake that is explained', async (line, message) => {
+    const { code, err, out } = await run(line);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toContain(message);
+  });
+
+  it('takes the flags of its own commands with =true and =false', async () => {
+    const { code, err } = await run('export nbd oci:/nonexistent --quiet=true --plain=false');
+    expect([code, err]).toEqual([1, expect.stringContaining('not-found')]);
+  });
+});

@@ -111,9 +111,14 @@ function usageError(error: CommanderError): AccelError {
  * scripts use them.
  */
 function expandBooleans(args: readonly string[], program: Command): string[] {
-  const command = program.commands.find((candidate) => candidate.name() === args[0]);
+  let command = program;
+  for (const arg of args) {
+    const child = command.commands.find((candidate) => candidate.name() === arg);
+    if (child === undefined) break;
+    command = child;
+  }
   const booleans = new Set(
-    (command?.options ?? []).filter((option) => !option.required && !option.optional).map((option) => option.long),
+    command.options.filter((option) => !option.required && !option.optional).map((option) => option.long),
   );
   const end = args.indexOf('--');
   return args.flatMap((arg, index) => {

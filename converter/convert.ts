@@ -147,13 +147,8 @@ async function withSession<T>(
   }
 }
 
-async function openCache(
-  target: Target,
-  { cache, force }: ConvertRequest,
-  signal: AbortSignal,
-): Promise<LayerCache | undefined> {
-  if (!cache) return undefined;
-  return force ? LayerCache.forgetful(target, signal) : LayerCache.open(target, signal);
+async function openCache(target: Target, { cache, force }: ConvertRequest, signal: AbortSignal): Promise<LayerCache> {
+  return cache && !force ? LayerCache.open(target, signal) : LayerCache.forgetful(target, signal);
 }
 
 function checkRequest({ outputs, source }: ConvertRequest): void {
@@ -172,9 +167,10 @@ function checkRequest({ outputs, source }: ConvertRequest): void {
 async function run(session: Session, totals: Totals): Promise<ConvertResult> {
   const { request } = session;
   const started = performance.now();
-  const { source, selection, images, standing, due } = await prepare(session);
+  const preparation = await prepare(session);
+  const { source, selection, images, standing, due } = preparation;
   for (const { tag, digest } of standing) session.emit({ type: 'up-to-date', tag, digest });
-  const tags = [...standing, ...(due.length > 0 ? await makeOutputs(session, source, images, due) : [])];
+  const tags = [...standing, ...(due.length > 0 ? await makeOutputs(session, preparation) : [])];
   return {
     repository: request.targetRepository ?? request.repository,
     source: {

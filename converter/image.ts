@@ -107,7 +107,6 @@ class ImageConversion {
   /** Takes a layer over from an earlier conversion, if all that is wanted of it stands in the target. */
   async #takeOver(index: number): Promise<boolean> {
     const { cache, emit } = this.#session;
-    if (cache === undefined) return false;
     const key = this.#key(index);
     const full = this.#wantsFull ? await cache.find('full', key) : undefined;
     const entry = this.#wantsIndex ? await cache.find('index-only', key) : undefined;
@@ -150,10 +149,10 @@ class ImageConversion {
     const { cache } = this.#session;
     layers.slice(known).forEach(({ full, index }, at) => {
       const key = this.#key(known + at);
-      if (full !== undefined) cache?.add('full', key, full);
-      if (index !== undefined) cache?.add('index-only', key, index);
+      if (full !== undefined) cache.add('full', key, full);
+      if (index !== undefined) cache.add('index-only', key, index);
       const reason = this.#notIndexable.get(known + at);
-      if (reason !== undefined) cache?.add('index-only', key, { notIndexable: reason });
+      if (reason !== undefined) cache.add('index-only', key, { notIndexable: reason });
     });
   }
 

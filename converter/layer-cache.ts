@@ -60,7 +60,7 @@ export class LayerCache {
     return new LayerCache(target, signal, await readRecord(target, signal));
   }
 
-  /** A cache that knows nothing: for a run that is to make everything anew, and to remember it. */
+  /** A cache that knows nothing of earlier runs: for one that is to make everything anew. */
   static forgetful(target: Target, signal: AbortSignal): LayerCache {
     return new LayerCache(target, signal, new Map());
   }
@@ -68,7 +68,8 @@ export class LayerCache {
   /** The blob of a layer, if it is known and stands in the target. */
   async find(kind: LayerKind, key: LayerKey): Promise<CacheEntry | undefined> {
     const name = nameOf(kind, key);
-    const entry = this.#entries.get(name);
+    // What this run made itself serves as well: platforms of an image may share layers.
+    const entry = this.#used.get(name) ?? this.#entries.get(name);
     if (entry === undefined) return undefined;
     if (!('notIndexable' in entry)) {
       const descriptor = { mediaType: OCI.layer, digest: entry.digest, size: entry.size };

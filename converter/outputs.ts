@@ -5,27 +5,32 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
 import { toFamily } from '../oci/media-types.ts';
 import { encodeRecord, makeRecord } from './annotations.ts';
-import { artifactTypeOf, type ComposedManifest, familyOf, putManifest, subjectField } from './compose.ts';
+import {
+  artifactTypeOf,
+  type ComposedManifest,
+  familyOf,
+  type ImageKind,
+  putManifest,
+  subjectField,
+} from './compose.ts';
 import { type ConvertedImage, convertImage } from './image.ts';
 import type { OutputTag, TagResult } from './options.ts';
+import type { Preparation } from './prepare.ts';
 import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
-import { type NamedDocument, totals } from './standing.ts';
+import { totals } from './standing.ts';
+
+/** The converted images by the digest of their source. */
+type Converted = ReadonlyMap<string, ConvertedImage>;
 
 /** Converts the images and tags the outputs: the tags last, when everything that they refer to stands in the target. */
-export async function makeOutputs(
-  session: Session,
-  source: NamedDocument,
-  images: readonly SourceImage[],
-  outputs: readonly OutputTag[],
-): Promise<TagResult[]> {
-  const kinds = new Set(outputs.map((output) => output.kind));
-  const limiter = new Limiter(session.request.concurrency);
-  const converted = await Promise.all(images.map((image) => limiter.run(() => convertImage(session, image, kinds))));
+export async function makeOutputs(session: Session, preparation: Preparation): Promise<TagResult[]> {
+  const { images, due } = preparation;
+  const converted = await convertImages(session, images, new Set(due.map((output) => output.kind)));
   const results: { readonly result: TagResult; readonly descriptor: Descriptor }[] = [];
-  for (const output of outputs) results.push(await makeOutput(session, source, converted, output));
+  for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
   // Before the tags: a run that ends between the two must leave the record behind for the next image.
-  if (!session.request.noUpload) await remember(session);
+  await remember(session);
   // Everything stands: now the names, and nothing else can fail between them but the naming itself.
   for (const { result, descriptor } of results) {
     if (session.request.noUpload) continue;
@@ -35,10 +40,31 @@ export async function makeOutputs(
   return results.map(({ result }) => result);
 }
 
+/** Converts images side by side, but one after another where they share a base: its layers are converted once. */
+async function convertImages(
+  session: Session,
+  images: readonly SourceImage[],
+  kinds: ReadonlySet<ImageKind>,
+): Promise<Converted> {
+  const limiter = new Limiter(session.request.concurrency);
+  const byBase = new Map<string, SourceImage[]>();
+  for (const image of images) {
+    const base = image.config.rootfs.diff_ids[0]!;
+    byBase.set(base, [...(byBase.get(base) ?? []), image]);
+  }
+  const converted = new Map<string, ConvertedImage>();
+  const convertGroup = async (group: readonly SourceImage[]): Promise<void> => {
+    for (const image of group) converted.set(image.descriptor.digest, await convertImage(session, image, kinds));
+  };
+  await Promise.all([...byBase.values()].map((group) => limiter.run(() => convertGroup(group))));
+  return converted;
+}
+
 /** Keeps the record of converted layers. It only saves time: where a registry does not take it, that is worth a line. */
-async function remember({ cache, emit, signal }: Session): Promise<void> {
+async function remember({ request, cache, emit, signal }: Session): Promise<void> {
+  if (request.noUpload || !request.cache) return;
   try {
-    await cache?.save();
+    await cache.save();
   } catch (error) {
     if (signal.aborted || !(error instanceof AccelError)) throw error;
     const message = `the record of converted layers was not kept; the next run converts them again: ${error.message}`;
@@ -48,12 +74,12 @@ async function remember({ cache, emit, signal }: Session): Promise<void> {
 
 async function makeOutput(
   session: Session,
-  source: NamedDocument,
-  converted: readonly ConvertedImage[],
+  preparation: Preparation,
+  converted: Converted,
   output: OutputTag,
 ): Promise<{ readonly result: TagResult; readonly descriptor: Descriptor }> {
-  const manifests = converted.map((image) => image.get(output.kind)!);
-  const descriptor = await nameable(session, source, manifests, output);
+  const manifests = preparation.images.map((image) => converted.get(image.descriptor.digest)!.get(output.kind)!);
+  const descriptor = await nameable(session, preparation, manifests, output);
   return {
     descriptor,
     result: {
@@ -71,7 +97,7 @@ async function makeOutput(
 /** What the tag is to name: the one manifest, or an index over all of them when the source was one. */
 async function nameable(
   session: Session,
-  { descriptor: source, document }: NamedDocument,
+  { source: { descriptor: source, document }, selection }: Preparation,
   manifests: readonly ComposedManifest[],
   output: OutputTag,
 ): Promise<Descriptor> {
@@ -83,8 +109,8 @@ async function nameable(
     schemaVersion: 2,
     mediaType: toFamily(document.index.mediaType, family),
     ...artifactTypeOf(session, output.kind),
-    manifests: manifests.map((manifest) => {
-      const platform = document.index.manifests.find((child) => child.digest === manifest.sourceDigest)?.platform;
+    manifests: selection.manifests.map(({ digest: sourceDigest, platform }) => {
+      const manifest = manifests.find((one) => one.sourceDigest === sourceDigest)!;
       const { mediaType, digest, manifestSize: size } = manifest;
       return { mediaType, digest, size, ...(platform === undefined ? {} : { platform }) };
     }),

@@ -1,7 +1,8 @@
 /** What comes before any work: the source found and checked, the outputs told apart into those that stand and those due. */
 import { AccelError } from '../base/error.ts';
+import { indexEntries } from '../oci/index-entries.ts';
 import type { OutputTag, TagResult } from './options.ts';
-import { checkPlatform, type Selection, selectManifests } from './select.ts';
+import { checkPlatform, distinct, type Selection, selectManifests } from './select.ts';
 import type { Session } from './session.ts';
 import { loadSourceImage, type SourceImage } from './source-image.ts';
 import { type NamedDocument, resolveDocument, standingOutput } from './standing.ts';
@@ -10,7 +11,7 @@ import { type NamedDocument, resolveDocument, standingOutput } from './standing.
 export interface Preparation {
   readonly source: NamedDocument;
   readonly selection: Selection;
-  /** The images to convert, in the order of the index. */
+  /** The images to convert, in the order of the index, each once however often it is listed. */
   readonly images: readonly SourceImage[];
   /** Outputs that were made before from the same source with the same options. */
   readonly standing: readonly TagResult[];
@@ -21,10 +22,14 @@ export interface Preparation {
 export async function prepare(session: Session): Promise<Preparation> {
   const { request, signal } = session;
   const source = await resolveSource(session);
-  const selection = selectManifests(source, request.platforms);
+  const { document } = source;
+  const entries = document.kind === 'index' ? await indexEntries(session.source, document.index, { signal }) : [];
+  const selection = selectManifests(source, entries, request.platforms);
   const images: SourceImage[] = [];
-  for (const manifest of selection.manifests) images.push(await loadSourceImage(session.source, manifest, { signal }));
-  if (source.document.kind === 'manifest') checkPlatform(images[0]!, request.platforms);
+  for (const manifest of distinct(selection.manifests)) {
+    images.push(await loadSourceImage(session.source, manifest, { signal }));
+  }
+  if (document.kind === 'manifest') checkPlatform(images[0]!, request.platforms);
   announce(session, source, selection, images);
   const standing: TagResult[] = [];
   const due: OutputTag[] = [];

@@ -11,18 +11,22 @@ import type { NamedDocument } from './standing.ts';
 /** A manifest that is left out. */
 export type Skipped = ConvertResult['skipped'][number];
 
-/** The manifests to convert, in the order of the index. */
+/** The manifests to convert, in the order of the index; one may stand there several times, for several platforms. */
 export interface Selection {
   readonly manifests: readonly Descriptor[];
   readonly skipped: readonly Skipped[];
 }
 
 /**
- * Chooses from a source: its one manifest, or of an index every Linux image, or those of `platforms`. Throws
+ * Chooses from a source: its one manifest, or of an index's `entries` every Linux image, or those of `platforms`. Throws
  * `already-accelerated` for a conversion's own result, `image-unsupported` when nothing is left, `not-found` when a
  * wanted platform is not there.
  */
-export function selectManifests({ descriptor, document }: NamedDocument, platforms: readonly string[]): Selection {
+export function selectManifests(
+  { descriptor, document }: NamedDocument,
+  entries: readonly Descriptor[],
+  platforms: readonly string[],
+): Selection {
   const wanted = platforms.map(parsePlatform);
   if (document.kind === 'manifest') return { manifests: [descriptor], skipped: [] };
   if (decodeRecord(document.index.annotations) !== undefined) {
@@ -34,14 +38,12 @@ export function selectManifests({ descriptor, document }: NamedDocument, platfor
   }
   const manifests: Descriptor[] = [];
   const skipped: Skipped[] = [];
-  for (const child of document.index.manifests) {
+  for (const child of entries) {
     const reason = reasonToSkip(child, wanted);
     if (reason === undefined) manifests.push(child);
     else skipped.push({ digest: child.digest, platform: formatPlatform(child.platform ?? {}), reason });
   }
-  const available = document.index.manifests
-    .map((child) => child.platform)
-    .filter((platform) => platform !== undefined);
+  const available = entries.map((child) => child.platform).filter((platform) => platform !== undefined);
   for (const platform of wanted) {
     if (available.some((candidate) => matchPlatform(platform, candidate))) continue;
     throw noSuchPlatform(
@@ -58,6 +60,11 @@ export function selectManifests({ descriptor, document }: NamedDocument, platfor
     });
   }
   return { manifests, skipped };
+}
+
+/** The descriptors without those whose digest came before: builders list one image for several platforms. */
+export function distinct(descriptors: readonly Descriptor[]): Descriptor[] {
+  return descriptors.filter((one, at) => descriptors.findIndex(({ digest }) => digest === one.digest) === at);
 }
 
 /** Throws `not-found` when an image that stands alone is for none of the wanted platforms. */
@@ -80,8 +87,7 @@ function reasonToSkip(child: Descriptor, wanted: readonly Platform[]): string | 
   if (child.annotations?.['vnd.docker.reference.type'] !== undefined) {
     return `an attestation of ${child.annotations['vnd.docker.reference.digest'] ?? 'another manifest'}; it stays with the source`;
   }
-  if (isIndex(child.mediaType)) return 'an index inside of an index';
-  if (!isManifest(child.mediaType) || child.artifactType !== undefined)
+  if (child.artifactType !== undefined || !(isManifest(child.mediaType) || isIndex(child.mediaType)))
     return `not an image but ${child.artifactType ?? child.mediaType}`;
   const platform = normalizePlatform(child.platform ?? {});
   if (platform.os === 'unknown') return 'no image: its platform is unknown';

@@ -21,8 +21,8 @@ export interface Session {
   readonly threads: Threads;
   /** Bounds uploads in flight. */
   readonly uploads: Limiter;
-  /** Layers that were converted before; undefined when they are not to be used. */
-  readonly cache: LayerCache | undefined;
+  /** Layers that were converted before, in this run or, unless the request says otherwise, in earlier ones. */
+  readonly cache: LayerCache;
   /** Canonical text of the options, for the record annotations. */
   readonly options: string;
   /** Fires when the caller gives up, or when a part of the conversion failed and the others should stop. */

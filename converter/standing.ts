@@ -11,6 +11,7 @@ import {
 import { fetchBytes, type Target } from '../oci/storage.ts';
 import { type ConversionRecord, decodeRecord, LAYER_ANNOTATION, makeRecord } from './annotations.ts';
 import type { ManifestResult, OutputTag, TagResult } from './options.ts';
+import { distinct } from './select.ts';
 import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
 
@@ -92,7 +93,7 @@ async function describe(
 ): Promise<TagResult> {
   const manifests: ManifestResult[] = [];
   if (document.kind === 'manifest') manifests.push(describeManifest(descriptor, document.manifest, sources));
-  for (const child of document.kind === 'index' ? document.index.manifests : []) {
+  for (const child of document.kind === 'index' ? distinct(document.index.manifests) : []) {
     const bytes = await fetchBytes(session.target, child, MAX_MANIFEST_SIZE, { signal: session.signal });
     manifests.push(describeManifest(child, parseManifest(bytes, child), sources));
   }

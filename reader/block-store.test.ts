@@ -167,6 +167,17 @@ describe('the cache', () => {
     expect(cache.bytes).toBeGreaterThan(50_000);
   });
 
+  it('counts a block once that was fetched again between two others', async () => {
+    const { cache, store } = fixture(10_000, 1 << 24);
+    await read(store, 20 * BLOCK, BLOCK);
+    const one = cache.bytes / 12;
+    await store.fill([15, 25].map((block) => ({ offset: block * BLOCK, target: new Uint8Array(1) })));
+    await read(store, 40 * BLOCK, BLOCK);
+    await store.fill([10, 39].map((block) => ({ offset: block * BLOCK, target: new Uint8Array(1) })));
+    const kept = Array.from({ length: 200 }, (_, i) => cache.has(3 * 2 ** 40 + i)).filter(Boolean).length;
+    expect(cache.bytes).toBe(kept * one);
+  });
+
   it('drops what was used longest ago', () => {
     const cache = new BlockCache(3 * (1000 + 192));
     const put = async (key: number): Promise<void> => {

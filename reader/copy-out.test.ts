@@ -38,7 +38,7 @@ beforeAll(async () => {
     .symlink('etc/in', 'plain')
     .dir('etc/locked/', { mode: 0o500 })
     .file('etc/locked/inside', 'inside')
-    .file('su', 'su', { mode: 0o6755 })
+    .file('su', 'su', { mode: 0o6755, uid: 1234, gid: 567 })
     .dir('dev/')
     .device('dev/null', 'character', 1, 3)
     .fifo('dev/pipe')
@@ -104,7 +104,8 @@ describe('a copy', () => {
     const device = await lstat(out('all/dev/null'));
     expect([device.isCharacterDevice(), device.rdev]).toEqual([true, (1 << 8) | 3]);
     expect((await lstat(out('all/dev/pipe'))).isFIFO()).toBe(true);
-    expect((await stat(out('all/su'))).mode & 0o7777).toBe(0o6755);
+    const su = await stat(out('all/su'));
+    expect([su.mode & 0o7777, su.uid, su.gid]).toEqual([0o6755, 1234, 567]);
   });
 
   it('of a device alone is refused', async () => {

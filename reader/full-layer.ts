@@ -30,6 +30,9 @@ const MEDIUM_BLOB = 6 << 20;
 /** Bytes of such a blob that take a byte of index: 1024 of the data, which rarely shrinks to less than 2/5. */
 const BLOB_PER_INDEX = 400;
 
+/** Bytes at most behind the index: the ZFile's trailer, and what fills and ends the tar. */
+const BEHIND_INDEX = 2048;
+
 /** Opens the layer that `descriptor`, the `index`-th of the manifest, names. */
 export async function openFullLayer(index: number, descriptor: Descriptor, context: OpenContext): Promise<StackLayer> {
   const { traffic, cache } = context;
@@ -78,5 +81,5 @@ export async function openFullLayer(index: number, descriptor: Descriptor, conte
 
 /** Bytes to fetch of the end of a blob of `size` bytes before anything is known of it. */
 function tailOf(size: number): number {
-  return size > MEDIUM_BLOB ? TAIL : Math.max(TAIL, Math.ceil(size / BLOB_PER_INDEX) + BEFORE_INDEX);
+  return size > MEDIUM_BLOB ? TAIL : Math.max(TAIL, Math.ceil(size / BLOB_PER_INDEX) + BEFORE_INDEX + BEHIND_INDEX);
 }

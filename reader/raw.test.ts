@@ -62,6 +62,17 @@ it('leaves the old file and nothing else when the device fails, or the user give
   });
 });
 
+it('reads nothing more once a read has failed', async () => {
+  await withTempDirectory(async (directory) => {
+    const source = new MemoryDevice(64 * MIB, [{ offset: 0, length: 64 * MIB }]);
+    source.beforeRead = (offset) => {
+      if (offset === 0) throw new AccelError('registry-error', 'gone');
+    };
+    await expect(exportRaw(source, join(directory, 'disk'))).rejects.toMatchObject({ code: 'registry-error' });
+    expect(source.reads.length).toBeLessThan(8);
+  });
+});
+
 it('replaces the file behind a symlink, and neither directories nor devices', async () => {
   await withTempDirectory(async (directory) => {
     const file = join(directory, 'disk');

@@ -2,6 +2,7 @@
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { indexEntries } from '../oci/index-entries.ts';
 import { type ImageDocument, MAX_MANIFEST_SIZE, parseDocument } from '../oci/manifest.ts';
 import { formatPlatform, matchPlatform, parsePlatform } from '../oci/platform.ts';
 import { fetchBytes, type Target } from '../oci/storage.ts';
@@ -51,7 +52,7 @@ interface Named {
 export async function verifyReference(request: VerifyRequest): Promise<VerifyResult> {
   const { accelerated, signal } = request;
   const named = await load(accelerated, signal);
-  const source = request.source === undefined ? undefined : await load(request.source, signal).catch(noSource);
+  const source = request.source === undefined ? undefined : await loadSource(request.source, signal);
   const log = new DifferenceLog();
   if (named.document.kind === 'index') await compareIndex(named, source, request, log);
   const images: VerifyReport[] = [];
@@ -91,6 +92,14 @@ async function load({ target, tagOrDigest }: NamedImage, signal: AbortSignal | u
   return { descriptor, document: parseDocument(bytes, descriptor) };
 }
 
+/** A source, with the indexes inside of its index opened: those of a converted index are not nested. */
+async function loadSource(image: NamedImage, signal: AbortSignal | undefined): Promise<Named> {
+  const { descriptor, document } = await load(image, signal).catch(noSource);
+  if (document.kind === 'manifest') return { descriptor, document };
+  const manifests = await indexEntries(image.target, document.index, { signal }).catch(noSource);
+  return { descriptor, document: { ...document, index: { ...document.index, manifests } } };
+}
+
 function chooseImages({ descriptor, document }: Named, platforms: readonly string[]): readonly Descriptor[] {
   if (document.kind === 'manifest') return [descriptor];
   const images = document.index.manifests.filter(isImage);
@@ -118,7 +127,7 @@ async function compareIndex(
   const recorded = document.index.annotations?.[RECORD_ANNOTATION.sourceDigest];
   if (recorded === undefined) return;
   if (given?.document.kind === 'index') log.image('index', 'source digest', given.descriptor.digest, recorded);
-  const source = given ?? (await load({ ...accelerated, tagOrDigest: recorded }, signal).catch(noSource));
+  const source = given ?? (await loadSource({ ...accelerated, tagOrDigest: recorded }, signal));
   if (source.document.kind !== 'index') return;
   const { manifests } = source.document.index;
   for (const image of document.index.manifests.filter(isImage)) {

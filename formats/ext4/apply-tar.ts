@@ -9,7 +9,7 @@ import type { Ext4Image } from './image.ts';
 import { type Attributes, DEVICE_LIMITS, type Inode, MAX_SECONDS, MIN_SECONDS } from './inode.ts';
 import { BLOCK_SIZE } from './layout.ts';
 import { cleanPath, resolveDirectory } from './path.ts';
-import { type NamedDirectories, parseWhiteout, Whiteouts } from './whiteout.ts';
+import { isAufsDirectory, type NamedDirectories, parseWhiteout, Whiteouts } from './whiteout.ts';
 import { isKnownXattr } from './xattr.ts';
 
 /** Receives file data in tar order. */
@@ -102,6 +102,7 @@ export class TarApplier implements TarHandler {
       this.#updateDirectory(this.#image.root, entry);
       return;
     }
+    if (components.some(isAufsDirectory)) return;
     const whiteout = parseWhiteout(name);
     if (whiteout.kind !== 'none') {
       const parent = this.#parent(components, 'undefined');

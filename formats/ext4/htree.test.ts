@@ -124,6 +124,40 @@ function lowest(): string {
   return best;
 }
 
+/** A root of two leaves; the second one begins at `second`. Only the second holds the name. */
+function twoLeaves(name: string, second: number): Uint8Array[] {
+  const blocks = [0, 1, 2].map(() => new Uint8Array(4096));
+  const [root, first, last] = blocks.map((block) => new DataView(block.buffer));
+  for (const [i, value] of [
+    [28, 1],
+    [29, 8],
+  ] as const)
+    root!.setUint8(i, value);
+  root!.setUint16(32, 508, true);
+  root!.setUint16(34, 2, true);
+  root!.setUint32(36, 1, true);
+  root!.setUint32(40, second, true);
+  root!.setUint32(44, 2, true);
+  first!.setUint16(4, 4096, true);
+  last!.setUint32(0, 77, true);
+  last!.setUint16(4, 4096, true);
+  last!.setUint8(6, name.length);
+  blocks[2]!.set(Buffer.from(name), 8);
+  return blocks;
+}
+
+it.each([
+  ['whose hash goes on in the next leaf is looked for everywhere', (hash: number) => hash + 1, 'unknown'],
+  ['of the hash with which a leaf begins is in it', (hash: number) => hash, { inode: 77 }],
+  ['below the next leaf is not there', (hash: number) => hash + 2, undefined],
+] as const)('a name %s', async (_, second, expected) => {
+  const blocks = twoLeaves('name', second(hashName('name', SEED).major));
+  const read = async (logical: number): Promise<Uint8Array> => blocks[logical]!;
+  const found = await findInIndex(read, { number: 12, blocks: 3 }, 'name', { seed: SEED, flags: 2 });
+  if (typeof expected === 'object') expect(found).toMatchObject(expected);
+  else expect(found).toBe(expected);
+});
+
 it('an index that mke2fs and the kernel’s hash made, signed or not', async () => {
   requireTool('mke2fs');
   const tree = join(directory, 'tree');

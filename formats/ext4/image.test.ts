@@ -8,7 +8,7 @@ import { e2fsck } from '../../tests/support/ext4-judge.ts';
 import { describeWith, run, withTempDirectory } from '../../tests/support/tools.ts';
 import { crc16 } from '../checksum/crc16.ts';
 import { Ext4Image } from './image.ts';
-import { BLOCK_SIZE, GROUP_BYTES } from './layout.ts';
+import { BLOCK_SIZE, GROUP_BYTES, groupDescriptor, SUPERBLOCK_OFFSET, superblock } from './layout.ts';
 import { SMALL, withImage } from './testing/image-box.ts';
 
 const tar = (): TarBuilder => new TarBuilder({ mtime: '1700000000' });
@@ -202,6 +202,26 @@ setfattr -n user.b -v "$(head -c 500 /dev/zero | tr '\0' b)" x
 rm -r e && sync && rm large && sync
 test "$(ls d | wc -l)" = 3498
 `;
+
+describe('the superblock', () => {
+  // e2fsck sets these two right without a word, so it is no judge of them.
+  test('counts as free what its groups count as free', async () => {
+    await withImage({ virtualSize: 4 * GROUP_BYTES }, async (box) => {
+      for (const layer of [tar().file('f', new Uint8Array(9000)).dir('d/'), tar().whiteout('f').file('g', 'x')]) {
+        box.layer(layer);
+        const front = readFileSync(box.path).subarray(0, 2 * BLOCK_SIZE);
+        const groups = [0, 1, 2, 3].map((group) =>
+          groupDescriptor.read(front, BLOCK_SIZE + group * groupDescriptor.size),
+        );
+        const found = superblock.read(front, SUPERBLOCK_OFFSET);
+        expect(found.s_free_blocks_count_lo).toBe(
+          groups.reduce((sum, group) => sum + group.bg_free_blocks_count_lo, 0),
+        );
+        expect(found.s_free_inodes_count).toBe(groups.reduce((sum, group) => sum + group.bg_free_inodes_count_lo, 0));
+      }
+    });
+  });
+});
 
 describe('group descriptors', () => {
   test('carry the CRC-16 of UUID, group number and descriptor', async () => {

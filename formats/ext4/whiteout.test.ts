@@ -44,6 +44,10 @@ const lower = (): TarBuilder =>
     .file('top', 't');
 
 const CASES: readonly (readonly [string, TarBuilder])[] = [
+  [
+    'what_aufs_kept_for_itself',
+    new TarBuilder().dir('.wh..wh.plnk/').file('.wh..wh.plnk/162.1', 'x').file('.wh..wh.aufs', ''),
+  ],
   ['file', tar().whiteout('top')],
   ['directory', tar().whiteout('d')],
   ['symlink', tar().whiteout('d/s')],

@@ -16,6 +16,11 @@ export type Whiteout =
   | { readonly kind: 'ignored' }
   | { readonly kind: 'remove'; readonly name: string };
 
+/** True for a directory that AUFS kept for itself: it and what lies in it are no part of the image. */
+export function isAufsDirectory(name: string): boolean {
+  return name.startsWith(AUFS_PREFIX);
+}
+
 /** Classifies the last component of a path. AccelError `tar-invalid` for a whiteout that names nothing. */
 export function parseWhiteout(name: string): Whiteout {
   if (!name.startsWith(PREFIX)) return { kind: 'none' };

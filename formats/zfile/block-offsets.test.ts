@@ -12,11 +12,16 @@ interface Fixture {
   readonly reads: [number, number][];
 }
 
-function fixture(count: number, change: (index: DataView) => void = () => undefined): Fixture {
+function fixture(
+  count: number,
+  change: (index: DataView) => void = () => undefined,
+  { checksummed = false }: { readonly checksummed?: boolean } = {},
+): Fixture {
   const lengths = Uint32Array.from({ length: count }, (_, i) => 100 + ((i * 37) % 3000));
   const index = new Uint8Array(lengths.buffer);
   const expected = [ZFILE_SPACE];
   for (const length of lengths) expected.push(expected.at(-1)! + length);
+  if (checksummed) change(new DataView(index.buffer));
   const header: ZFileHeader = {
     flags: 0,
     indexOffset: expected.at(-1)!,
@@ -26,7 +31,7 @@ function fixture(count: number, change: (index: DataView) => void = () => undefi
     blockSize: 4096,
     algorithm: 'lz4',
   };
-  change(new DataView(index.buffer));
+  if (!checksummed) change(new DataView(index.buffer));
   const reads: [number, number][] = [];
   const read = async (offset: number, length: number): Promise<Uint8Array> => {
     const at = offset - header.indexOffset;
@@ -93,6 +98,26 @@ describe('damage', () => {
     // And again: nothing of it is taken for known.
     await expect(offsets.locate(0, 10_000)).rejects.toMatchObject({ code: 'zfile-invalid' });
     expect(offsets.complete).toBe(false);
+  });
+
+  it.each([
+    ['from the front', [[0, 10_000]]],
+    [
+      'from the back',
+      [
+        [0, 1],
+        [9000, 10_000],
+        [1500, 1501],
+      ],
+    ],
+  ] as const)('a sum that is not the end of the blocks is found, %s, whatever the checksum says', async (_, asks) => {
+    const { offsets } = fixture(10_000, (index) => index.setUint32(4 * 5000, 101, true), { checksummed: true });
+    await expect(
+      (async () => {
+        for (const [first, last] of asks) await offsets.locate(first, last);
+        for (let first = 9000; first > 0; first -= 500) await offsets.locate(first, 10_000);
+      })(),
+    ).rejects.toMatchObject({ code: 'zfile-invalid', message: expect.stringContaining('end at its index') });
   });
 
   it.each([

@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream';
 import { AccelError } from '../../base/error.ts';
 
-/** The sending half of a connection. Messages do not mix, whoever sends them. */
+/** The sending half of a connection. One message at a time is on its way, so that the stream's buffer stays small. */
 export class ByteOutput {
   readonly #stream: Writable;
   #last: Promise<void> = Promise.resolve();

@@ -350,6 +350,15 @@ describe('clients that misbehave', () => {
     expect(device.reads.length).toBeLessThan(60);
   });
 
+  it('ask without end: 32 requests are under way, the others wait', async () => {
+    device.beforeRead = () => new Promise(() => undefined);
+    const client = await structured();
+    for (let i = 0; i < 500; i++) client.ask({ offset: 16 * MIB, length: 1, cookie: i });
+    await expect.poll(() => device.reads.length).toBe(32);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(device.reads.length).toBe(32);
+  });
+
   it('random bytes after a good beginning do no harm', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 400 }), fc.boolean(), async (noise, late) => {

@@ -26,7 +26,7 @@ interface NbdRequest {
 export type ReadErrorListener = (offset: number, length: number, error: AccelError) => void;
 
 /** Requests of a client under way at a time; further ones wait in its socket. */
-const MAX_REQUESTS = 3200;
+const MAX_REQUESTS = 32;
 /** Bytes of answers of a client in memory at a time. */
 const MAX_ANSWERS = 32 << 20;
 /** Bytes of a structured answer that are read and sent at a time. */

@@ -77,7 +77,7 @@ export class SourceTreeBuilder {
     const parts = partsOf(entry.name);
     const last = parts.pop();
     if (last === undefined || !last.startsWith(WHITEOUT)) return;
-    if (last.startsWith(AUFS) && last !== OPAQUE) return;
+    if (parts.some(isAufs) || (isAufs(last) && last !== OPAQUE)) return;
     const hidden = last === OPAQUE ? undefined : whiteoutName(last);
     const directory = this.#directory(parts, 'none');
     if (directory === undefined) return;
@@ -95,7 +95,8 @@ export class SourceTreeBuilder {
   #applyEntry(entry: LayerEntry): void {
     const parts = partsOf(entry.name);
     const name = parts.pop();
-    if (name?.startsWith(WHITEOUT) === true) return;
+    // What AUFS kept for itself, and whatever lies in it, is no part of the image.
+    if (name?.startsWith(WHITEOUT) === true || parts.some(isAufs)) return;
     if (name === undefined) {
       if (entry.type !== 'directory') throw new AccelError('tar-invalid', 'an entry would replace the root directory');
       this.#root.attributes = renewed(this.#root, entry);
@@ -189,4 +190,8 @@ function located(entry: LayerEntry, step: () => void): void {
   } catch (error) {
     throw withPlace(error, { path: printable(entry.name), tarOffset: entry.tarOffset });
   }
+}
+
+function isAufs(name: string): boolean {
+  return name.startsWith(AUFS);
 }

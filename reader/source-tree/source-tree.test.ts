@@ -58,6 +58,8 @@ describe('whiteouts', () => {
 
   it('of AUFS mean nothing', async () => {
     expect(await paths(lower(), new TarBuilder().file('.wh..wh.plnk', ''))).toEqual(['/', '/d', '/d/low', '/f']);
+    const kept = new TarBuilder().dir('.wh..wh.plnk/').file('.wh..wh.plnk/162.1', 'x').file('.wh..wh.plnk/.wh.f', '');
+    expect(await paths(lower(), kept)).toEqual(['/', '/d', '/d/low', '/f']);
   });
 });
 

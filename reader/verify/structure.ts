@@ -121,12 +121,17 @@ function compareTarget(
   log.image(
     name,
     'annotation target-media-type',
-    source?.mediaType ?? 'nothing',
+    source === undefined ? 'nothing' : contentType(source, layer),
     annotations[LAYER_ANNOTATION.targetMediaType] ?? 'nothing',
   );
   if (source === undefined || layer.gzipIndex === undefined) return;
   // A runtime refuses an index that names another size (docs/formats.md §5).
   log.image(name, 'gzip_file_size', String(source.size), String(layer.gzipIndex.compressedSize));
+}
+
+/** The media type of a source layer; where its compression is not that of the content, the content counts. */
+function contentType({ mediaType }: Descriptor, { gzipIndex }: OpenedLayer): string {
+  return layerMediaType(mediaFamily(mediaType), gzipIndex === undefined ? 'none' : 'gzip');
 }
 
 /** The config is the source's but for `rootfs.diff_ids`; an acceleration layer may have a history entry of its own. */

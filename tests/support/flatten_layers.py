@@ -113,10 +113,15 @@ def members(path):
             yield member, content
 
 
+def in_aufs_directory(parts):
+    """AUFS kept directories such as .wh..wh.plnk for itself; nothing in them belongs to the image."""
+    return any(part.startswith(b'.wh..wh.') for part in parts[:-1])
+
+
 def apply_whiteouts(root, entries):
     for member, _ in entries:
         parts = parts_of(raw(member.name))
-        if not parts or not parts[-1].startswith(WHITEOUT):
+        if not parts or not parts[-1].startswith(WHITEOUT) or in_aufs_directory(parts):
             continue
         directory = directory_at(root, parts[:-1], create=False)
         if directory is None:
@@ -129,7 +134,7 @@ def apply_whiteouts(root, entries):
 
 def apply_entry(root, member, content):
     parts = parts_of(raw(member.name))
-    if parts and parts[-1].startswith(WHITEOUT):
+    if parts and (parts[-1].startswith(WHITEOUT) or in_aufs_directory(parts)):
         return
     if not parts:
         if member.type != tarfile.DIRTYPE:

@@ -18,6 +18,10 @@ const PACKAGES: Readonly<Record<string, string>> = {
   setfattr: 'attr',
   setfacl: 'acl',
   setcap: 'libcap2-bin',
+  nbdcopy: 'libnbd-bin',
+  nbdfuse: 'libnbd-bin',
+  nbdinfo: 'libnbd-bin',
+  'qemu-img': 'qemu-utils',
   gzip: 'gzip',
   zstd: 'zstd',
 };

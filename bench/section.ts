@@ -1,0 +1,27 @@
+/** docs/benchmarks.md is written by several benchmarks, a section each. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** What the page begins with. */
+const TITLE = '# Benchmarks';
+
+/** The page of results. */
+export const RESULTS = join(import.meta.dirname, '..', '..', 'docs', 'benchmarks.md');
+
+/** The page (empty for a new one) with section `name` replaced, or added at its end. */
+export function withSection(page: string, name: string, text: string): string {
+  const [begin, end] = [`<!-- begin ${name}: written by bench/${name}.ts --write -->`, `<!-- end ${name} -->`];
+  const section = `${begin}\n\n${text.trim()}\n\n${end}\n`;
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+  if (from < 0 || to < from) return `${page.trimEnd() || TITLE}\n\n${section}`;
+  return `${page.slice(0, from)}${section}${page.slice(to + end.length).replace(/^\n/, '')}`;
+}
+
+/** Writes a section of {@link RESULTS}; the others stay. */
+export async function writeSection(name: string, text: string): Promise<void> {
+  const page = await readFile(RESULTS, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return '';
+    throw error;
+  });
+  await writeFile(RESULTS, withSection(page, name, text));
+}

@@ -1,0 +1,143 @@
+/** A proxy before a registry that notes every request and can make some of them fail, the same ones for the same seed. */
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request as requestUpstream, type ServerResponse } from 'node:http';
+
+/**
+ * What may happen to a request: `unavailable` answers 503; `reset` cuts the connection before the registry hears of it,
+ * `lost` after the registry has done it, `cut` in the middle of the answer's body.
+ */
+export type Fault = 'unavailable' | 'reset' | 'lost' | 'cut';
+
+/** One request as it went through. */
+export interface Passage {
+  readonly method: string;
+  /** Path with query. */
+  readonly url: string;
+  readonly fault: Fault | undefined;
+  /** Status of the registry's answer; undefined while there is none. */
+  status: number | undefined;
+  /** Bytes of the answer's body that were passed on. */
+  bytes: number;
+}
+
+/** Says what happens to a request; `passages` are the ones before it. */
+export type FaultPlan = (request: Pick<Passage, 'method' | 'url'>, passages: readonly Passage[]) => Fault | undefined;
+
+/** A running proxy. */
+export interface FaultyProxy {
+  /** `127.0.0.1:port`. */
+  readonly host: string;
+  readonly passages: readonly Passage[];
+  /** Replaces the plan for the requests to come. */
+  plan(faults: FaultPlan): void;
+  /** Calls `listener` with the number of requests so far whenever one comes in. */
+  onRequest(listener: (count: number) => void): void;
+  /** Forgets the passages so far. */
+  clear(): void;
+  /** Resolves when no request is under way any more. */
+  quiet(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Everything goes through. */
+export const NO_FAULTS: FaultPlan = () => undefined;
+
+/** Starts a proxy for the plain HTTP server at `upstream` (`host:port`). */
+export async function startFaultyProxy(upstream: string, faults: FaultPlan = NO_FAULTS): Promise<FaultyProxy> {
+  let plan = faults;
+  let passages: Passage[] = [];
+  let listener: (count: number) => void = () => undefined;
+  let open = 0;
+  const server = createServer((incoming, outgoing) => {
+    const { method = '', url = '' } = incoming;
+    const passage: Passage = { method, url, fault: plan({ method, url }, passages), status: undefined, bytes: 0 };
+    passages.push(passage);
+    open += 1;
+    outgoing.once('close', () => {
+      open -= 1;
+    });
+    listener(passages.length);
+    pass(upstream, passage, incoming, outgoing);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
+  return {
+    host: `127.0.0.1:${address.port}`,
+    get passages() {
+      return passages;
+    },
+    plan(next) {
+      plan = next;
+    },
+    onRequest(next) {
+      listener = next;
+    },
+    clear() {
+      passages = [];
+    },
+    async quiet() {
+      while (open > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    },
+    async stop() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+function pass(upstream: string, passage: Passage, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { method, url, fault } = passage;
+  if (fault === 'reset') {
+    incoming.socket.resetAndDestroy();
+    return;
+  }
+  if (fault === 'unavailable') {
+    incoming.resume().on('end', () => outgoing.writeHead(503, { 'content-length': '0' }).end());
+    return;
+  }
+  const [hostname, port] = upstream.split(':');
+  const forwarded = requestUpstream({ hostname, port, method, path: url, headers: incoming.headers, agent: false });
+  forwarded.on('response', (answer) => {
+    passage.status = answer.statusCode;
+    if (fault === 'lost') {
+      answer.resume().on('end', () => incoming.socket.resetAndDestroy());
+      return;
+    }
+    outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+    const whole = Number(answer.headers['content-length'] ?? 0);
+    answer.on('data', (chunk: Buffer) => {
+      passage.bytes += chunk.length;
+      if (fault === 'cut' && passage.bytes >= whole / 2) incoming.socket.resetAndDestroy();
+    });
+    answer.on('error', () => incoming.socket.destroy());
+    answer.pipe(outgoing);
+  });
+  forwarded.on('error', () => incoming.socket.destroy());
+  // A client that goes away in the middle of its body takes the request to the registry with it.
+  incoming.on('aborted', () => forwarded.destroy());
+  incoming.pipe(forwarded);
+}
+
+const KINDS: readonly Fault[] = ['unavailable', 'reset', 'lost', 'cut'];
+/** One request may fail so often in a row and no more: a client that tries five times gets through. */
+const MOST_IN_A_ROW = 3;
+
+/**
+ * Lets `share` (0 to 1) of the requests fail, each kind of fault as often. The choice depends on the seed, the request
+ * and how often it came before, not on the order in which requests for different things arrive.
+ */
+export function randomFaults(seed: number, share: number): FaultPlan {
+  const times = new Map<string, { count: number; row: number }>();
+  return ({ method, url }) => {
+    // Names that the registry makes up anew each time would make another plan of each run.
+    const key = `${method} ${url.replace(/\/uploads\/[^?]+/, '/uploads/…').replace(/_state=[^&]*&?/, '')}`;
+    const before = times.get(key) ?? { count: 0, row: 0 };
+    const hash = createHash('sha256').update(`${seed} ${before.count} ${key}`).digest();
+    const fails = before.row < MOST_IN_A_ROW && hash.readUInt32LE(0) / 2 ** 32 < share;
+    times.set(key, { count: before.count + 1, row: fails ? before.row + 1 : 0 });
+    return fails ? KINDS[hash[4]! % KINDS.length] : undefined;
+  };
+}
