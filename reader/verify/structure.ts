@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { MAX_INDEX_ENTRIES, MAX_LAYERS } from '../../formats/lsmt/layout.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION } from '../../formats/overlaybd/annotations.ts';
 import { brief, type Descriptor } from '../../oci/descriptor.ts';
-import { layerCompression } from '../../oci/media-types.ts';
+import { layerCompression, layerMediaType, mediaFamily } from '../../oci/media-types.ts';
 import type { AcceleratedImage } from '../image.ts';
 import type { OpenedLayer } from '../layer.ts';
 import type { SourceImage } from '../source-tree/source-image.ts';
