@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   type BuiltDescriptor,
@@ -51,7 +50,6 @@ interface Shape {
   readonly platforms?: readonly string[];
   /** Media type of what the tags name. */
   readonly mediaType?: string;
-  readonly layers?: readonly string[];
   /** What standard error says. */
   readonly says?: readonly string[];
 }
@@ -120,18 +118,11 @@ const SHAPES: readonly Shape[] = [
     },
   },
   {
-    name: 'empty layers: no entries, no bytes but a gzip header',
+    name: 'empty layers: no entries, not one byte',
     async build(layout) {
       const nothing = new TarBuilder().build();
-      const gzip = gzipSync(nothing);
-      const built = await buildLayout(layout, 'latest', [
-        { tar: nothing },
-        layer('a'),
-        { tar: nothing, compression: 'none' },
-        { tar: new Uint8Array(0) },
-      ]);
-      expect(gzip.length).toBeGreaterThan(0);
-      return { named: built.manifest };
+      const layers: LayerSpec[] = [{ tar: nothing }, layer('a'), { tar: nothing, compression: 'none' }];
+      return { named: (await buildLayout(layout, 'latest', [...layers, { tar: new Uint8Array(0) }])).manifest };
     },
   },
   {
@@ -212,7 +203,8 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'registry to registry', (
     }
   });
 
-  test.each(SHAPES)('$name', async ({ name, build, platforms, mediaType, says = [] }) => {
+  test.each(SHAPES.map((shape) => [shape.name, shape] as const))('%s', async (name, shape) => {
+    const { build, platforms, mediaType, says = [] } = shape;
     const repository = `team/${name.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`;
     const layout = await newDirectory();
     const { named, once } = await build(layout);

@@ -21,37 +21,31 @@ export interface Passage {
   bytes: number;
 }
 
-/** Says what happens to a request; `passages` are the ones before it. */
-export type FaultPlan = (request: Pick<Passage, 'method' | 'url'>, passages: readonly Passage[]) => Fault | undefined;
+/** Says what happens to a request. */
+export type FaultPlan = (request: Pick<Passage, 'method' | 'url'>) => Fault | undefined;
 
 /** A running proxy. */
 export interface FaultyProxy {
   /** `127.0.0.1:port`. */
   readonly host: string;
   readonly passages: readonly Passage[];
-  /** Replaces the plan for the requests to come. */
-  plan(faults: FaultPlan): void;
   /** Calls `listener` with the number of requests so far whenever one comes in. */
   onRequest(listener: (count: number) => void): void;
-  /** Forgets the passages so far. */
+  /** Begins a new list of passages. */
   clear(): void;
   /** Resolves when no request is under way any more. */
   quiet(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Everything goes through. */
-export const NO_FAULTS: FaultPlan = () => undefined;
-
-/** Starts a proxy for the plain HTTP server at `upstream` (`host:port`). */
-export async function startFaultyProxy(upstream: string, faults: FaultPlan = NO_FAULTS): Promise<FaultyProxy> {
-  let plan = faults;
+/** Starts a proxy for the plain HTTP server at `upstream` (`host:port`); without a plan everything goes through. */
+export async function startFaultyProxy(upstream: string, faults: FaultPlan = () => undefined): Promise<FaultyProxy> {
   let passages: Passage[] = [];
   let listener: (count: number) => void = () => undefined;
   let open = 0;
   const server = createServer((incoming, outgoing) => {
     const { method = '', url = '' } = incoming;
-    const passage: Passage = { method, url, fault: plan({ method, url }, passages), status: undefined, bytes: 0 };
+    const passage: Passage = { method, url, fault: faults({ method, url }), status: undefined, bytes: 0 };
     passages.push(passage);
     open += 1;
     outgoing.once('close', () => {
@@ -67,9 +61,6 @@ export async function startFaultyProxy(upstream: string, faults: FaultPlan = NO_
     host: `127.0.0.1:${address.port}`,
     get passages() {
       return passages;
-    },
-    plan(next) {
-      plan = next;
     },
     onRequest(next) {
       listener = next;
