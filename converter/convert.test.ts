@@ -174,6 +174,21 @@ describe('index-only', () => {
     expect(target.tagged).toEqual([]);
   });
 
+  it('pushes nothing of one platform either when a layer of another is refused', async () => {
+    const platform = (architecture: string) => ({ platform: { os: 'linux', architecture } });
+    await buildIndexLayout(layout.directory, 'base', [
+      { layers: [{ tar: smallTar(1) }], options: platform('amd64') },
+      { layers: [{ tar: smallTar(2) }, { tar: smallTar(3), compression: 'zstd' }], options: platform('arm64') },
+    ]);
+    target = new CountingTarget(await openLayout(layout.directory, { create: false }));
+    for (const concurrency of [1, 4]) {
+      const error = await failure(convertWithin(target, request({ ...indexOnly, concurrency })));
+      expect(error).toMatchObject({ code: 'layer-unsupported', where: { platform: 'linux/arm64', layer: '2 of 2' } });
+    }
+    expect(target.pushed).toEqual([]);
+    expect(target.tagged).toEqual([]);
+  });
+
   it('goes by the content of a layer, not by its media type', async () => {
     const mediaType = 'application/vnd.oci.image.layer.v1.tar+zstd';
     await use([{ tar: smallTar(1), compression: 'gzip', mediaType }]);

@@ -132,6 +132,7 @@ async function withSession<T>(
       spool,
       threads,
       signal,
+      stop: (reason) => stop.abort(reason),
       uploads: new Limiter(request.concurrency),
       cache: await openCache(target, request, signal),
       options: optionsText(request.artifact, request.platforms),

@@ -25,19 +25,27 @@ export type ConvertedImage = ReadonlyMap<ImageKind, ComposedManifest>;
 /** Bytes that a byte of compressed layer is assumed to become at most when the virtual size is chosen. */
 const EXPANSION = 3;
 
+/** An image whose layers are converted, and pushed unless they had to be held back. */
+export interface ReadyImage {
+  /** Pushes what was held back, then configs and manifests. */
+  complete(): Promise<ConvertedImage>;
+}
+
 /**
- * Converts one image and pushes everything but tags. The virtual size doubles, and the image starts over, when its
- * content turns out not to fit and the caller did not set it.
+ * Converts the layers of one image. The virtual size doubles, and the image starts over, when its content turns out not
+ * to fit and the caller did not set it.
  */
 export async function convertImage(
   session: Session,
   source: SourceImage,
   kinds: ReadonlySet<ImageKind>,
-): Promise<ConvertedImage> {
+): Promise<ReadyImage> {
   const fixed = session.request.artifact.virtualSize;
   for (let virtualSize = fixed ?? initialVirtualSize(source); ; virtualSize *= 2) {
     try {
-      return await new ImageConversion(session, source, kinds, virtualSize).run();
+      const conversion = new ImageConversion(session, source, kinds, virtualSize);
+      await conversion.convert();
+      return conversion;
     } catch (error) {
       const isFull = asAccelError(error).code === 'filesystem-full';
       if (!isFull || fixed !== undefined || virtualSize * 2 > MAX_VIRTUAL_SIZE) {
@@ -57,7 +65,7 @@ function initialVirtualSize(source: SourceImage): number {
 }
 
 /** One try with one virtual size. */
-class ImageConversion {
+class ImageConversion implements ReadyImage {
   readonly #session: Session;
   readonly #source: SourceImage;
   readonly #kinds: ReadonlySet<ImageKind>;
@@ -78,25 +86,30 @@ class ImageConversion {
     this.#kinds = kinds;
     this.#virtualSize = virtualSize;
     this.#chain = chainIds(source.config.rootfs.diff_ids);
-    // An index-only image with a layer that cannot be indexed must leave nothing behind: its blobs wait for the last.
+    // An index-only image with a layer that cannot be indexed must leave nothing behind: its blobs wait for the last
+    // layer of the last platform.
     this.#pushes = new Pushes(session, { hold: kinds.has('index-only') });
     this.#wantsIndex = kinds.has('index-only') || kinds.has('containerd');
   }
 
-  async run(): Promise<ConvertedImage> {
-    let layers: CachedLayer[];
+  async convert(): Promise<void> {
     try {
-      const { layers: sources } = this.#source.manifest;
-      while (this.#done.length < sources.length && (await this.#takeOver(this.#done.length)));
-      const known = this.#done.length;
-      if (known < sources.length) this.#state = await this.#stateAfter(this.#done);
-      for (let index = known; index < sources.length; index++) await this.#layer(index);
-      layers = [...this.#done, ...(await this.#pushes.finish())];
-      this.#remember(known, layers);
+      const { layers } = this.#source.manifest;
+      while (this.#done.length < layers.length && (await this.#takeOver(this.#done.length)));
+      if (this.#done.length < layers.length) this.#state = await this.#stateAfter(this.#done);
+      for (let index = this.#done.length; index < layers.length; index++) await this.#layer(index);
+      const made = await this.#pushes.settle();
+      if (!this.#pushes.hold) this.#remember(made);
     } catch (error) {
       await this.#pushes.abandon();
       throw error;
     }
+  }
+
+  async complete(): Promise<ConvertedImage> {
+    const made = await this.#pushes.finish();
+    this.#remember(made);
+    const layers = [...this.#done, ...made];
     const composed: [ImageKind, ComposedManifest][] = [];
     for (const kind of this.#kinds) {
       composed.push([kind, await composeImage(this.#session, this.#source, kind, layers, this.#virtualSize)]);
@@ -144,14 +157,15 @@ class ImageConversion {
     return loadImage(device, { maxFiles });
   }
 
-  /** Notes for later conversions what this one made. */
-  #remember(known: number, layers: readonly CachedLayer[]): void {
+  /** Notes for later conversions what this one made, on top of what it took over. */
+  #remember(made: readonly CachedLayer[]): void {
     const { cache } = this.#session;
-    layers.slice(known).forEach(({ full, index }, at) => {
-      const key = this.#key(known + at);
+    made.forEach(({ full, index }, at) => {
+      const position = this.#done.length + at;
+      const key = this.#key(position);
       if (full !== undefined) cache.add('full', key, full);
       if (index !== undefined) cache.add('index-only', key, index);
-      const reason = this.#notIndexable.get(known + at);
+      const reason = this.#notIndexable.get(position);
       if (reason !== undefined) cache.add('index-only', key, { notIndexable: reason });
     });
   }

@@ -13,7 +13,7 @@ import {
   putManifest,
   subjectField,
 } from './compose.ts';
-import { type ConvertedImage, convertImage } from './image.ts';
+import { type ConvertedImage, convertImage, type ReadyImage } from './image.ts';
 import type { OutputTag, TagResult } from './options.ts';
 import type { Preparation } from './prepare.ts';
 import type { Session } from './session.ts';
@@ -40,7 +40,10 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
   return results.map(({ result }) => result);
 }
 
-/** Converts images side by side, but one after another where they share a base: its layers are converted once. */
+/**
+ * Converts images side by side, but one after another where they share a base: its layers are converted once. Nothing of
+ * the manifests is pushed before the layers of all are converted. After a failure the others are stopped and waited for.
+ */
 async function convertImages(
   session: Session,
   images: readonly SourceImage[],
@@ -52,11 +55,26 @@ async function convertImages(
     const base = image.config.rootfs.diff_ids[0]!;
     byBase.set(base, [...(byBase.get(base) ?? []), image]);
   }
-  const converted = new Map<string, ConvertedImage>();
+  const ready = new Map<string, ReadyImage>();
   const convertGroup = async (group: readonly SourceImage[]): Promise<void> => {
-    for (const image of group) converted.set(image.descriptor.digest, await convertImage(session, image, kinds));
+    for (const image of group) {
+      session.signal.throwIfAborted();
+      ready.set(image.descriptor.digest, await convertImage(session, image, kinds));
+    }
   };
-  await Promise.all([...byBase.values()].map((group) => limiter.run(() => convertGroup(group))));
+  let failure: { readonly error: unknown } | undefined;
+  const running = [...byBase.values()].map((group) =>
+    limiter
+      .run(() => convertGroup(group))
+      .catch((error: unknown) => {
+        failure ??= { error };
+        session.stop(error);
+      }),
+  );
+  await Promise.all(running);
+  if (failure !== undefined) throw failure.error;
+  const converted = new Map<string, ConvertedImage>();
+  for (const [digest, image] of ready) converted.set(digest, await image.complete());
   return converted;
 }
 

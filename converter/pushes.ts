@@ -26,8 +26,9 @@ export interface ReadLayer {
 
 /** The blobs of one image on their way. */
 export class Pushes {
+  /** Whether nothing is pushed before {@link finish}. */
+  readonly hold: boolean;
   readonly #session: Session;
-  readonly #hold: boolean;
   readonly #layers: { readonly read: ReadLayer; readonly blobs: Promise<LayerBlobs> }[] = [];
   readonly #running: Promise<void>[] = [];
   #failure: { readonly error: unknown } | undefined;
@@ -35,14 +36,14 @@ export class Pushes {
   /** With `hold` nothing is pushed before {@link finish}. */
   constructor(session: Session, options: { readonly hold: boolean }) {
     this.#session = session;
-    this.#hold = options.hold;
+    this.hold = options.hold;
   }
 
   /** Hands over a layer; throws what an earlier one failed with. */
   start(read: ReadLayer): void {
     const blobs = this.#complete(read);
     this.#layers.push({ read, blobs });
-    const work = this.#hold ? blobs.then(() => undefined) : blobs.then((ready) => this.#enqueue(read, ready));
+    const work = this.hold ? blobs.then(() => undefined) : blobs.then((ready) => this.#enqueue(read, ready));
     this.#running.push(
       work.catch((error: unknown) => {
         this.#failure ??= { error };
@@ -51,17 +52,18 @@ export class Pushes {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
-  /** Resolves to all blobs, lowest layer first, when they are pushed; throws what one of them failed with. */
-  async finish(): Promise<LayerBlobs[]> {
+  /** Resolves to all blobs, lowest layer first, when they are complete and, unless held back, pushed. */
+  async settle(): Promise<LayerBlobs[]> {
     await Promise.all(this.#running);
     if (this.#failure !== undefined) throw this.#failure.error;
-    return Promise.all(
-      this.#layers.map(async ({ read, blobs }) => {
-        const ready = await blobs;
-        if (this.#hold) await this.#enqueue(read, ready);
-        return ready;
-      }),
-    );
+    return Promise.all(this.#layers.map(({ blobs }) => blobs));
+  }
+
+  /** {@link settle}, and then pushes what was held back. */
+  async finish(): Promise<LayerBlobs[]> {
+    const layers = await this.settle();
+    if (this.hold) await Promise.all(this.#layers.map(({ read }, index) => this.#enqueue(read, layers[index]!)));
+    return layers;
   }
 
   /** Waits until nothing runs any more, whatever came of it. */

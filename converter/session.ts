@@ -27,5 +27,7 @@ export interface Session {
   readonly options: string;
   /** Fires when the caller gives up, or when a part of the conversion failed and the others should stop. */
   readonly signal: AbortSignal;
+  /** Fires {@link signal}, for a part that failed. */
+  stop(reason: unknown): void;
   emit(event: ConvertEvent): void;
 }
