@@ -20,8 +20,8 @@ interface Candidate {
   readonly outputOffset: number;
   readonly inputOffset: number;
   readonly bits: number;
-  /** The machine's log of references to this boundary's window. */
-  readonly slot: number;
+  /** The machine's log of references to this boundary's window; undefined where it was not asked to keep one. */
+  readonly slot: number | undefined;
   /** The window as it was, copied before the output moves on. */
   window?: Uint8Array;
 }
@@ -41,6 +41,10 @@ export class AccessPointRecorder {
   #candidate: Candidate | undefined;
   /** A chosen boundary whose window may still be read. */
   #watched: Candidate | undefined;
+  /** Output of the longest block since the last point and, before that, between the two points before. */
+  #longest = 0;
+  #longestBefore = 0;
+  #lastBoundary = 0;
 
   /** Records what `machine` does; `span` in bytes, {@link MIN_SPAN} to {@link MAX_SPAN}. */
   constructor(machine: InflateMachine, span: number) {
@@ -60,18 +64,29 @@ export class AccessPointRecorder {
     if (this.#watched !== undefined && at - this.#watched.outputOffset >= WINDOW_BYTES) this.#settle();
     if (at > this.#goal) this.#choose();
     while (this.#goal < at) this.#goal += this.#span;
-    const slot = this.#watched?.slot === 0 ? 1 : 0;
+    this.#longest = Math.max(this.#longest, at - this.#lastBoundary);
+    this.#lastBoundary = at;
+    const slot = this.#mayBeLast(at) ? (this.#watched?.slot === 0 ? 1 : 0) : undefined;
     this.#candidate = {
       outputOffset: at,
       inputOffset: this.#machine.inputOffset,
       bits: this.#machine.spareBits,
       slot,
     };
-    this.#machine.watch(slot);
+    if (slot !== undefined) this.#machine.watch(slot);
     if (at === this.#goal) {
       this.#choose();
       this.#goal += this.#span;
     }
+  }
+
+  /**
+   * Whether a boundary is near enough to the goal to be the last before it, going by the blocks of late. Logging what is
+   * read of a window costs a tenth of the time of inflating, so it is not done for every block. A block that is much
+   * longer than those before it makes this wrong: then the point's window is kept whole, larger and as good.
+   */
+  #mayBeLast(at: number): boolean {
+    return this.#goal - at <= 2 * Math.max(this.#longest, this.#longestBefore, WINDOW_BYTES);
   }
 
   /** The machine is about to give its output up. */
@@ -91,6 +106,8 @@ export class AccessPointRecorder {
     this.#keepWindow(this.#candidate);
     this.#watched = this.#candidate;
     this.#candidate = undefined;
+    this.#longestBefore = this.#longest;
+    this.#longest = 0;
   }
 
   #keepWindow(candidate: Candidate): void {
@@ -102,7 +119,8 @@ export class AccessPointRecorder {
     const chosen = this.#watched;
     if (chosen?.window === undefined) return;
     this.#watched = undefined;
-    const sparse = onlyReferenced(chosen.window, this.#machine.references(chosen.slot));
+    const { slot, window } = chosen;
+    const sparse = slot === undefined ? window : onlyReferenced(window, this.#machine.references(slot));
     this.points.push({
       outputOffset: chosen.outputOffset,
       inputOffset: chosen.inputOffset,
