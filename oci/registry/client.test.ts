@@ -4,7 +4,21 @@ import { digestOf } from '../digest.ts';
 import { encodeJson } from '../manifest.ts';
 import { OCI } from '../media-types.ts';
 import { bytesSource } from '../storage.ts';
-import { bytes, missing, scripted, serve } from './testing/scripted-target.ts';
+import { bytes, descriptor, missing, scripted, serve } from './testing/scripted-target.ts';
+
+describe('a HEAD that does not tell the size', () => {
+  test.each([
+    ['says 0 for want of it', '0', true, true],
+    ['says 0 of a blob that is empty', '0', false, false],
+    ['says another size', '9', true, false],
+  ])('%s', async (_, length, serves, expected) => {
+    const { target } = await scripted(({ method, headers }) => {
+      if (method === 'HEAD') return { headers: { 'content-length': length } };
+      return serves ? serve(bytes, headers.range) : { status: 416 };
+    });
+    expect(await target.exists(descriptor)).toBe(expected);
+  });
+});
 
 describe('manifests', () => {
   const manifest = encodeJson({

@@ -26,6 +26,7 @@ import { mountBlob } from './mount.ts';
 import type { RegistryOptions } from './options.ts';
 import { explainRefusal, listReferrers } from './referrers.ts';
 import { retryDelay, retrying } from './retry.ts';
+import { findContent, notMended, STANDS_OR_NOT, type Standing } from './standing.ts';
 import type { HttpResponse } from './transport.ts';
 import { Uploader } from './upload.ts';
 
@@ -76,13 +77,15 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
   }
 
   async push(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<'pushed' | 'existed'> {
+    const found = await this.#find(descriptor, true, options);
+    if (found === 'whole') return 'existed';
     const exists = () => this.#exists(descriptor, true, options);
-    if (await exists()) return 'existed';
     if (isManifestContent(descriptor.mediaType)) {
       const bytes = await this.#manifestBytes(descriptor, content);
       await this.#putManifest(descriptor, bytes, descriptor.digest, options);
     } else {
       await this.#uploader.upload(descriptor, content, exists, options);
+      if (found === 'damaged' && !(await exists())) throw notMended(descriptor, this.name);
     }
     return 'pushed';
   }
@@ -191,14 +194,11 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
   }
 
   async #exists(descriptor: Descriptor, write: boolean, options?: ReadOptions): Promise<boolean> {
-    const signal = options?.signal;
-    const head: Exchange = { ...this.#get(descriptor), method: 'HEAD', expect: [200, 404], write, signal };
-    const response = await this.#connection.exchange(head);
-    await response.discard();
-    if (response.status === 404) return false;
-    const size = response.header('content-length');
-    // A HEAD without a size (or with 0 for want of one) is taken at its word that the content is there.
-    return size === undefined || size === '0' || Number(size) === descriptor.size;
+    return (await this.#find(descriptor, write, options)) === 'whole';
+  }
+
+  #find(descriptor: Descriptor, write: boolean, options?: ReadOptions): Promise<Standing> {
+    return findContent(this.#connection, { ...this.#get(descriptor), write, signal: options?.signal }, descriptor.size);
   }
 
   async #tagStands(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<boolean> {
@@ -206,7 +206,7 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
       action: `read ${this.name}:${tag}`,
       method: 'HEAD',
       to: `manifests/${tag}`,
-      expect: [200, 404, 405],
+      expect: [...STANDS_OR_NOT, 405],
       write: true,
       headers: { accept: ACCEPT },
       signal: options?.signal,

@@ -20,6 +20,28 @@ describe('downloads', () => {
     expect(server.seen.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=3000-9999', 'bytes=6000-9999']);
   });
 
+  test.each([
+    ['of the registry', '"sha256:abc"', '"sha256:abc"'],
+    ['that is weak', 'W/"abc"', undefined],
+  ])('an entity tag %s and If-Match', async (_, etag, sent) => {
+    const { target, server } = await scripted(({ headers }, seen) => {
+      const whole = serve(bytes, headers.range);
+      if (seen.length > 1) return { ...whole, headers: { ...whole.headers, etag } };
+      return { headers: { 'content-length': '10000', etag }, body: bytes.subarray(0, 300), cut: true };
+    });
+    expect(Buffer.from(await fetchBytes(target, descriptor, 1e6)).equals(bytes)).toBe(true);
+    expect(server.seen.map(({ headers }) => headers['if-match'])).toEqual([undefined, sent]);
+  });
+
+  test('content that changed while it was read is refused at once', async () => {
+    const { target, server } = await scripted(({ headers }) => {
+      if (headers['if-match'] !== undefined) return { status: 412 };
+      return { headers: { 'content-length': '10000', etag: '"1"' }, body: bytes.subarray(0, 300), cut: true };
+    });
+    await rejects(fetchBytes(target, descriptor, 1e6), 'digest-mismatch');
+    expect(server.seen.length).toBe(2);
+  });
+
   test('a registry without ranges starts over, and what was there is passed over', async () => {
     const { target } = await scripted((_, seen) => {
       if (seen.length > 1) return { body: bytes };
@@ -36,13 +58,13 @@ describe('downloads', () => {
     expect(Buffer.from(await fetchBytes(target, descriptor, 1e6)).equals(bytes)).toBe(true);
   });
 
-  test('a stream that never gets further ends after five tries', async () => {
+  test('a stream that never gets further ends after eight tries', async () => {
     const { target, server } = await scripted(({ headers }) => {
       if (headers.range) return { reset: true };
       return { headers: { 'content-length': '10000' }, body: bytes.subarray(0, 100), cut: true };
     });
     await rejects(fetchBytes(target, descriptor, 1e6), 'registry-unreachable');
-    expect(server.seen.length).toBe(6);
+    expect(server.seen.length).toBe(9);
   });
 
   test('a whole of another size is refused at once', async () => {

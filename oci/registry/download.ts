@@ -19,6 +19,8 @@ interface Download {
   readonly descriptor: Descriptor;
   readonly part: Part;
   readonly signal: AbortSignal | undefined;
+  /** Entity tag of the first answer, for If-Match; undefined where it has none that can be trusted. */
+  readonly validator?: string | undefined;
 }
 
 /**
@@ -35,7 +37,8 @@ export async function download(
 ): Promise<AsyncIterable<Uint8Array>> {
   const signal = options?.signal;
   const task: Download = { connection, exchange: { ...exchange, signal }, descriptor, part, signal };
-  return resumed(task, await ask(task, part.start));
+  const first = await ask(task, part.start);
+  return resumed({ ...task, validator: validatorOf(task, first) }, first);
 }
 
 async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uint8Array, void, undefined> {
@@ -75,13 +78,14 @@ async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uin
 }
 
 async function ask(task: Download, offset: number): Promise<HttpResponse> {
-  const { connection, exchange, descriptor, part } = task;
+  const { connection, exchange, descriptor, part, validator } = task;
   const whole = offset === 0 && part.end === descriptor.size;
   const range = whole ? {} : { range: `bytes=${offset}-${part.end - 1}` };
+  const match = validator === undefined ? {} : { 'if-match': validator };
   const response = await connection.exchange({
     ...exchange,
-    headers: { ...exchange.headers, ...range },
-    expect: whole ? [200] : [200, 206, 416],
+    headers: { ...exchange.headers, ...range, ...match },
+    expect: [200, ...(whole ? [] : [206, 416]), ...(validator === undefined ? [] : [412])],
   });
   try {
     assertFits(task, response, offset);
@@ -95,6 +99,7 @@ async function ask(task: Download, offset: number): Promise<HttpResponse> {
 /** What the headers say must agree with what was asked for; a whole that announces another size is no use waiting for. */
 function assertFits(task: Download, response: HttpResponse, offset: number): void {
   const { descriptor, part } = task;
+  if (response.status === 412) throw changed(task, offset);
   if (response.status === 416) throw wrongSize(task, `no bytes at offset ${offset} (HTTP 416)`);
   if (response.status === 200) {
     const length = response.header('content-length');
@@ -111,6 +116,25 @@ function assertFits(task: Download, response: HttpResponse, offset: number): voi
     });
   }
   if (match[3] !== '*' && Number(match[3]) !== descriptor.size) throw wrongSize(task, `${match[3]} bytes`);
+}
+
+/**
+ * The strong entity tag of an answer that the registry gave itself. Where it sent us on to a storage, the tag is the
+ * storage's, and the registry, which hears If-Match first, might take it for a wrong one of its own.
+ */
+function validatorOf({ exchange }: Download, { url, header }: HttpResponse): string | undefined {
+  const tag = header('etag');
+  const isOwn = exchange.to instanceof URL ? url.href === exchange.to.href : url.pathname.endsWith(`/${exchange.to}`);
+  return isOwn && tag?.startsWith('"') ? tag : undefined;
+}
+
+function changed({ descriptor, exchange }: Download, offset: number): AccelError {
+  return new AccelError('digest-mismatch', 'the registry changed a piece of content while it was read', {
+    where: { ...exchange.where, digest: descriptor.digest, offset },
+    expected: 'the same bytes for a digest at all times',
+    found: 'HTTP 412 for the entity tag of the first answer',
+    hint: 'Run it again; if it stays, the registry or a cache before it is at fault.',
+  });
 }
 
 function wrongSize(task: Download, found: string): AccelError {

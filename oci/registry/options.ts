@@ -37,7 +37,10 @@ export interface RegistryRuntime {
   readonly random: () => number;
   /** Waits `milliseconds`, or rejects with the signal's reason. */
   readonly sleep: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
-  /** Tries of one request, the first included. */
+  /**
+   * Tries of one request, the first included. The default of eight takes about 15 seconds: longer than a registry takes
+   * to restart, and where each try fails three times of ten, one request of 15,000 is lost.
+   */
   readonly attempts: number;
   /** Milliseconds to connect. */
   readonly connectTimeout: number;
@@ -52,7 +55,7 @@ export const DEFAULT_RUNTIME: RegistryRuntime = {
   now: Date.now,
   random: Math.random,
   sleep,
-  attempts: 5,
+  attempts: 8,
   connectTimeout: 15_000,
   stallTimeout: 60_000,
   commitTimeout: 300_000,

@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { htpasswdLine, makeCertificates, startRegistry, type TestRegistry } from '../../tests/support/registry.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from '../contract.ts';
@@ -135,6 +135,55 @@ describeWith({ tools: ['docker-registry'] }, 'docker-registry over HTTP', () => 
     await Promise.all([restarting, target.tag(descriptor, 'v1')]);
     expect((await target.resolve('v1')).digest).toBe(descriptor.digest);
     await target.close();
+  });
+
+  describe('what a killed registry left behind', () => {
+    const store = (repository: string, { digest }: { digest: string }) => {
+      const hex = digest.slice('sha256:'.length);
+      const root = path.join(registry.root, 'docker/registry/v2');
+      return {
+        link: path.join(root, 'repositories', repository, '_layers/sha256', hex, 'link'),
+        tagLink: path.join(root, 'repositories', repository, '_manifests/tags/v1/current/link'),
+        data: path.join(root, 'blobs/sha256', hex.slice(0, 2), hex, 'data'),
+      };
+    };
+    const opened = (repository: string) =>
+      openRegistry(
+        { registry: registry.host, repository },
+        { plain: true, env, runtime: { sleep: async () => undefined } },
+      );
+
+    test('an empty link, for which it answers 500: the blob is pushed again', async () => {
+      const target = await opened('killed/link');
+      const bytes = noise(10_000, 75);
+      await target.push(blob(bytes), bytesSource(bytes));
+      await writeFile(store('killed/link', blob(bytes)).link, '');
+      expect(await target.exists(blob(bytes))).toBe(false);
+      expect(await target.push(blob(bytes), bytesSource(bytes))).toBe('pushed');
+      expect(Buffer.from(await fetchBytes(target, blob(bytes), 1e6)).equals(bytes)).toBe(true);
+      await target.close();
+    });
+
+    test('an empty link of a tag: the tag is written again', async () => {
+      const target = await opened('killed/tag');
+      const { descriptor } = await pushImage(target, 'killed');
+      await target.tag(descriptor, 'v1');
+      await writeFile(store('killed/tag', descriptor).tagLink, '');
+      await target.tag(descriptor, 'v1');
+      expect((await target.resolve('v1')).digest).toBe(descriptor.digest);
+      await target.close();
+    });
+
+    test('an empty file, which it does not replace: never taken for the blob', async () => {
+      const target = await opened('killed/data');
+      const bytes = noise(10_000, 76);
+      await target.push(blob(bytes), bytesSource(bytes));
+      await writeFile(store('killed/data', blob(bytes)).data, '');
+      expect(await target.exists(blob(bytes))).toBe(false);
+      const error = await rejects(target.push(blob(bytes), bytesSource(bytes)), 'registry-error');
+      expect(error.message).toContain('does not replace it');
+      await target.close();
+    });
   });
 
   test('a registry that is not there fails at once and says what to check', async () => {

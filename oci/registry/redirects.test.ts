@@ -49,6 +49,22 @@ describe('redirects', () => {
     expect(server.seen.at(-1)!.headers.authorization).toMatch(/^Basic /);
   });
 
+  test('the entity tag of another origin is not told to the registry when a download goes on', async () => {
+    const store = await startScripted(({ headers }, seen) => {
+      const whole = serve(bytes, headers.range);
+      if (seen.length > 1) return whole;
+      return {
+        headers: { 'content-length': '10000', etag: '"of-the-store"' },
+        body: bytes.subarray(0, 300),
+        cut: true,
+      };
+    });
+    const { target, server } = await scripted(() => ({ status: 307, headers: { location: `${store.url}/x` } }));
+    expect(Buffer.from(await fetchBytes(target, descriptor, 1e6)).equals(bytes)).toBe(true);
+    expect(server.seen.map(({ headers }) => headers['if-match'])).toEqual([undefined, undefined]);
+    await store.stop();
+  });
+
   test('a loop ends', async () => {
     const { target, server } = await scripted(({ url }) => ({ status: 302, headers: { location: url } }));
     await rejects(target.fetch(descriptor), 'registry-error');

@@ -6,7 +6,7 @@ export const MAX_DELAY = 60_000;
 
 /** First wait, in milliseconds; each further one doubles, up to MAX_BACKOFF. */
 const BASE_DELAY = 500;
-const MAX_BACKOFF = 10_000;
+const MAX_BACKOFF = 4_000;
 
 const TRANSIENT_STATUS: readonly number[] = [408, 425, 429];
 

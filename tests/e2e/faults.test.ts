@@ -18,8 +18,8 @@ import { noisyLayers, pushLayout } from './noisy-image.ts';
 const SOURCE = 'team/source';
 /** Share of the requests that fail. */
 const SHARE = 0.3;
-/** Milliseconds in which a conversion must give up: five tries of two requests, one after the other, and their work. */
-const GIVE_UP_TIME = 40_000;
+/** Milliseconds in which a conversion must give up: eight tries of two requests, one after the other, and their work. */
+const GIVE_UP_TIME = 55_000;
 
 describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a registry that fails', () => {
   let registry: TestRegistry;

@@ -113,22 +113,19 @@ function pass(upstream: string, passage: Passage, incoming: IncomingMessage, out
 }
 
 const KINDS: readonly Fault[] = ['unavailable', 'reset', 'lost', 'cut'];
-/** One request may fail so often in a row and no more: a client that tries five times gets through. */
-const MOST_IN_A_ROW = 3;
 
 /**
  * Lets `share` (0 to 1) of the requests fail, each kind of fault as often. The choice depends on the seed, the request
  * and how often it came before, not on the order in which requests for different things arrive.
  */
 export function randomFaults(seed: number, share: number): FaultPlan {
-  const times = new Map<string, { count: number; row: number }>();
+  const times = new Map<string, number>();
   return ({ method, url }) => {
     // Names that the registry makes up anew each time would make another plan of each run.
     const key = `${method} ${url.replace(/\/uploads\/[^?]+/, '/uploads/…').replace(/_state=[^&]*&?/, '')}`;
-    const before = times.get(key) ?? { count: 0, row: 0 };
-    const hash = createHash('sha256').update(`${seed} ${before.count} ${key}`).digest();
-    const fails = before.row < MOST_IN_A_ROW && hash.readUInt32LE(0) / 2 ** 32 < share;
-    times.set(key, { count: before.count + 1, row: fails ? before.row + 1 : 0 });
-    return fails ? KINDS[hash[4]! % KINDS.length] : undefined;
+    const count = times.get(key) ?? 0;
+    times.set(key, count + 1);
+    const hash = createHash('sha256').update(`${seed} ${count} ${key}`).digest();
+    return hash.readUInt32LE(0) / 2 ** 32 < share ? KINDS[hash[4]! % KINDS.length] : undefined;
   };
 }
