@@ -11,7 +11,7 @@ import type { LayerBlob } from './engines/engine.ts';
 import { FullEngine } from './engines/full.ts';
 import { IndexOnlyEngine, METADATA_BLOCK_SIZE } from './engines/index-only.ts';
 import type { LayerId } from './events.ts';
-import { applyLayer } from './layer.ts';
+import { type AppliedLayer, OpenLayer } from './layer.ts';
 import type { CachedBlob, LayerKey } from './layer-cache.ts';
 import { Pushes } from './pushes.ts';
 import type { Session } from './session.ts';
@@ -77,6 +77,8 @@ class ImageConversion implements ReadyImage {
   readonly #pushes: Pushes;
   /** Why layers have no index-only blob, by their position. */
   readonly #notIndexable = new Map<number, string>();
+  /** The layer that is to be applied next, on its way already. */
+  #next: { readonly opened: Promise<OpenLayer>; readonly started: number } | undefined;
   /** False once it is clear that no index-only layer can be used. */
   #wantsIndex: boolean;
 
@@ -96,8 +98,7 @@ class ImageConversion implements ReadyImage {
     try {
       const { layers } = this.#source.manifest;
       while (this.#done.length < layers.length && (await this.#takeOver(this.#done.length)));
-      if (this.#done.length < layers.length) this.#state = await this.#stateAfter(this.#done);
-      for (let index = this.#done.length; index < layers.length; index++) await this.#layer(index);
+      if (this.#done.length < layers.length) await this.#convertFrom(this.#done.length);
       const made = await this.#pushes.settle();
       if (!this.#pushes.hold) this.#remember(made);
     } catch (error) {
@@ -115,6 +116,17 @@ class ImageConversion implements ReadyImage {
       composed.push([kind, await composeImage(this.#session, this.#source, kind, layers, this.#virtualSize)]);
     }
     return new Map(composed);
+  }
+
+  async #convertFrom(first: number): Promise<void> {
+    this.#session.threads.warmUp();
+    this.#openNext(first);
+    try {
+      this.#state = await this.#stateAfter(this.#done);
+      for (let index = first; index < this.#source.manifest.layers.length; index++) await this.#layer(index);
+    } finally {
+      await this.#closeNext();
+    }
   }
 
   /** Takes a layer over from an earlier conversion, if all that is wanted of it stands in the target. */
@@ -186,16 +198,49 @@ class ImageConversion implements ReadyImage {
     return { platform: this.#source.platform, index, count: layers.length, digest, size };
   }
 
-  /** Applies a layer. The index-only blob is complete then; the full one is finished while the next layer is read. */
-  async #layer(index: number): Promise<void> {
-    const { emit } = this.#session;
+  /** Begins to fetch and decompress a layer, if there is one of this number, while the one before it is completed. */
+  #openNext(index: number): void {
+    const { layers } = this.#source.manifest;
+    if (index >= layers.length) return;
+    const { source, threads, signal, request, emit } = this.#session;
     const layer = this.#layerId(index);
     emit({ type: 'layer-start', layer });
-    const started = performance.now();
+    let bytesRead = 0;
+    const opened = OpenLayer.open({
+      source,
+      descriptor: layers[index]!,
+      span: this.#wantsIndex ? request.artifact.span : undefined,
+      mustIndex: this.#kinds.has('index-only'),
+      threads,
+      signal,
+      onRead(bytes) {
+        bytesRead += bytes;
+        emit({ type: 'layer-progress', layer, bytesRead });
+      },
+      onWarning: (message, path) => emit({ type: 'warning', message, layer, ...(path === undefined ? {} : { path }) }),
+    });
+    // Its failure is told when its turn comes; if a layer below fails first, that counts.
+    opened.catch(() => undefined);
+    this.#next = { opened, started: performance.now() };
+  }
+
+  async #closeNext(): Promise<void> {
+    const next = this.#next;
+    this.#next = undefined;
+    await next?.opened.then(
+      (layer) => layer.close(),
+      () => undefined,
+    );
+  }
+
+  /** Applies a layer. The index-only blob is complete then; the full one is finished while the next layer is read. */
+  async #layer(index: number): Promise<void> {
+    const layer = this.#layerId(index);
+    const { opened, started } = this.#next!;
     const full = await this.#fullEngine(index);
     const indexOnly = await this.#indexEngine();
     try {
-      const { source, entries } = await this.#apply(layer, [full, indexOnly]);
+      const { source, entries } = await this.#apply(index, await opened, [full, indexOnly]);
       const indexBlob = await this.#finishIndex(layer, indexOnly, source);
       // Index-only layers cannot stand on a full bottom layer (docs/formats.md §5): then there is nothing to index.
       if (index === 0 && indexBlob === undefined) this.#wantsIndex = false;
@@ -207,27 +252,17 @@ class ImageConversion implements ReadyImage {
     }
   }
 
-  async #apply(
-    layer: LayerId,
+  #apply(
+    index: number,
+    opened: OpenLayer,
     engines: readonly (FullEngine | IndexOnlyEngine | undefined)[],
-  ): ReturnType<typeof applyLayer> {
-    const { threads, signal, request, emit } = this.#session;
-    let bytesRead = 0;
-    return applyLayer({
-      source: this.#session.source,
-      descriptor: this.#source.manifest.layers[layer.index]!,
-      diffId: this.#source.config.rootfs.diff_ids[layer.index]!,
+  ): Promise<AppliedLayer> {
+    this.#next = undefined;
+    return opened.apply({
+      diffId: this.#source.config.rootfs.diff_ids[index]!,
       image: this.#state!,
       engines: engines.filter((engine) => engine !== undefined),
-      span: this.#wantsIndex ? request.artifact.span : undefined,
-      mustIndex: this.#kinds.has('index-only'),
-      threads,
-      signal,
-      onRead(bytes) {
-        bytesRead += bytes;
-        emit({ type: 'layer-progress', layer, bytesRead });
-      },
-      onWarning: (message, path) => emit({ type: 'warning', message, layer, ...(path === undefined ? {} : { path }) }),
+      onDecompressed: () => this.#openNext(index + 1),
     });
   }
 

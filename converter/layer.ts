@@ -3,27 +3,19 @@ import { AccelError, withPlace } from '../base/error.ts';
 import { TarApplier } from '../formats/ext4/apply-tar.ts';
 import type { Ext4Image } from '../formats/ext4/image.ts';
 import { BLOCK_SIZE } from '../formats/ext4/layout.ts';
-import type { GzipSummary } from '../formats/gzip/stream.ts';
 import { TarParser } from '../formats/tar/parser.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { Digester } from '../oci/digest.ts';
 import { layerMediaType, mediaFamily } from '../oci/media-types.ts';
 import type { Fetcher } from '../oci/storage.ts';
 import type { LayerEngine } from './engines/engine.ts';
 import { refuseUnindexable } from './engines/index-only.ts';
-import { decompress, type SniffedLayer, type SourceSummary, sniffLayer } from './source-layer.ts';
+import { decompress, type SniffedLayer, type SourceSummary, sniffLayer, type TarSummary } from './source-layer.ts';
 import type { Threads } from './workers/threads.ts';
 
-/** What to convert and with what. */
-export interface LayerJob {
+/** A layer to read and how. */
+export interface LayerSource {
   readonly source: Fetcher;
   readonly descriptor: Descriptor;
-  /** The digest that the image config gives for the uncompressed tar. */
-  readonly diffId: string;
-  /** The state after the layers below; holds this layer too when the job is done. */
-  readonly image: Ext4Image;
-  /** What makes the blobs; closed by the caller. */
-  readonly engines: readonly LayerEngine[];
   /** Distance of access points in bytes; undefined when no engine wants an index. */
   readonly span: number | undefined;
   /** True when a layer that cannot be indexed is an error, not a reason to keep to the full blob. */
@@ -34,6 +26,18 @@ export interface LayerJob {
   onWarning(message: string, path?: string): void;
 }
 
+/** What becomes of a layer's tar. */
+export interface LayerJob {
+  /** The digest that the image config gives for the uncompressed tar. */
+  readonly diffId: string;
+  /** The state after the layers below; holds this layer too when the job is done. */
+  readonly image: Ext4Image;
+  /** What makes the blobs; closed by the caller. */
+  readonly engines: readonly LayerEngine[];
+  /** Called when the last byte of the tar is there: the threads are free for the next layer. */
+  onDecompressed(): void;
+}
+
 /** A layer that was applied and given to the engines; their blobs are complete once each has finished. */
 export interface AppliedLayer {
   /** What the engines need to finish. */
@@ -42,54 +46,85 @@ export interface AppliedLayer {
   readonly entries: number;
 }
 
-/** Reads one layer into the state and the engines. What it throws names the byte or path, not yet the layer. */
-export async function applyLayer(job: LayerJob): Promise<AppliedLayer> {
-  const blob = await job.source.fetch(job.descriptor, { signal: job.signal });
-  const reader = counted(blob, job)[Symbol.asyncIterator]();
-  try {
-    const sniffed = await sniffLayer(reader, job.descriptor.mediaType);
-    if (sniffed.mismatch !== undefined) job.onWarning(sniffed.mismatch);
-    if (job.mustIndex) refuseUnindexable({ compression: sniffed.compression, gzip: undefined });
-    const { gzip, tarSize, entries } = await apply(job, sniffed);
-    // A decompressor stops at the end of its stream; the rest belongs to the digest all the same.
-    await drain(reader);
-    await commit(job);
-    return { source: summarize(job.descriptor, sniffed, gzip, tarSize), entries };
-  } catch (error) {
-    throw await rootCause(error, reader);
-  } finally {
-    await reader.return?.(undefined);
-  }
-}
+/** A layer whose bytes are on their way. What its methods throw names the byte or path, not yet the layer. */
+export class OpenLayer {
+  readonly #source: LayerSource;
+  readonly #reader: AsyncIterator<Uint8Array>;
+  readonly #sniffed: SniffedLayer;
+  readonly #pieces: AsyncGenerator<Uint8Array, TarSummary>;
+  /** The first piece is asked for at once: fetching and decompressing begin, and go on until the buffers are full. */
+  readonly #first: Promise<IteratorResult<Uint8Array, TarSummary>>;
 
-async function* counted(blob: AsyncIterable<Uint8Array>, job: LayerJob): AsyncGenerator<Uint8Array> {
-  for await (const chunk of blob) {
-    job.onRead(chunk.length);
-    yield chunk;
+  private constructor(source: LayerSource, reader: AsyncIterator<Uint8Array>, sniffed: SniffedLayer) {
+    this.#source = source;
+    this.#reader = reader;
+    this.#sniffed = sniffed;
+    this.#pieces = decompress(sniffed, source.span, source.threads);
+    this.#first = this.#pieces.next();
+    // Whoever applies the layer hears of a failure; a layer that is never applied has none that counts.
+    this.#first.catch(() => undefined);
   }
-}
 
-async function apply(
-  job: LayerJob,
-  layer: SniffedLayer,
-): Promise<{ gzip: GzipSummary | undefined; tarSize: number; entries: number }> {
-  const { image, engines } = job;
-  image.beginLayer();
-  const applier = new TarApplier(image, tee(engines), (message, path) => job.onWarning(message, path));
-  const parser = new TarParser(applier);
-  const digester = new Digester();
-  const pieces = decompress(layer, job.span, job.threads);
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done === true) {
-      parser.end();
-      checkDiffId(digester, job.diffId);
-      return { gzip: next.value, tarSize: digester.size, entries: applier.entries };
+  /** Begins to fetch and decompress a layer. */
+  static async open(source: LayerSource): Promise<OpenLayer> {
+    const blob = await source.source.fetch(source.descriptor, { signal: source.signal });
+    const reader = counted(blob, source)[Symbol.asyncIterator]();
+    try {
+      const sniffed = await sniffLayer(reader, source.descriptor.mediaType);
+      if (sniffed.mismatch !== undefined) source.onWarning(sniffed.mismatch);
+      if (source.mustIndex) refuseUnindexable({ compression: sniffed.compression, gzip: undefined });
+      return new OpenLayer(source, reader, sniffed);
+    } catch (error) {
+      const cause = await rootCause(error, reader);
+      await reader.return?.(undefined);
+      throw cause;
     }
-    digester.update(next.value);
-    parser.push(next.value);
-    for (const engine of engines) if (engine.saturated) await engine.drain();
-    job.signal?.throwIfAborted();
+  }
+
+  /** Reads the layer into the state and the engines. */
+  async apply(job: LayerJob): Promise<AppliedLayer> {
+    try {
+      const { tar, entries } = await this.#read(job);
+      job.onDecompressed();
+      // A decompressor stops at the end of its stream; the rest belongs to the digest all the same.
+      await drain(this.#reader);
+      await commit(job);
+      return { source: summarize(this.#source.descriptor, this.#sniffed, tar), entries };
+    } catch (error) {
+      throw await rootCause(error, this.#reader);
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Ends reading; {@link apply} does so itself. */
+  async close(): Promise<void> {
+    await this.#pieces.return(undefined as never);
+    await this.#reader.return?.(undefined);
+  }
+
+  async #read({ image, engines, diffId }: LayerJob): Promise<{ tar: TarSummary; entries: number }> {
+    const { signal, onWarning } = this.#source;
+    image.beginLayer();
+    const applier = new TarApplier(image, tee(engines), onWarning);
+    const parser = new TarParser(applier);
+    for (let next = await this.#first; ; next = await this.#pieces.next()) {
+      if (next.done === true) {
+        parser.end();
+        checkDiffId(next.value.digest, diffId);
+        return { tar: next.value, entries: applier.entries };
+      }
+      parser.push(next.value);
+      for (const engine of engines) if (engine.saturated) await engine.drain();
+      signal?.throwIfAborted();
+    }
+  }
+}
+
+async function* counted(blob: AsyncIterable<Uint8Array>, source: LayerSource): AsyncGenerator<Uint8Array> {
+  for await (const chunk of blob) {
+    source.onRead(chunk.length);
+    yield chunk;
   }
 }
 
@@ -107,8 +142,7 @@ function tee(engines: readonly LayerEngine[]): Pick<LayerEngine, 'beginRun' | 'w
   };
 }
 
-function checkDiffId(digester: Digester, expected: string): void {
-  const found = digester.digest();
+function checkDiffId(found: string, expected: string): void {
   if (found === expected) return;
   throw new AccelError('diff-id-mismatch', 'the uncompressed layer is not the one that the image config names', {
     expected,
@@ -132,8 +166,7 @@ async function commit({ image, engines }: LayerJob): Promise<void> {
 function summarize(
   { digest, size, mediaType }: Descriptor,
   { compression, mismatch }: SniffedLayer,
-  gzip: GzipSummary | undefined,
-  tarSize: number,
+  { gzip, size: tarSize }: TarSummary,
 ): SourceSummary {
   // Where the media type lies, the artifact says what the blob is.
   const trueType = mismatch === undefined ? mediaType : layerMediaType(mediaFamily(mediaType), compression);

@@ -3,6 +3,7 @@ import { AccelError } from '../base/error.ts';
 import type { GzipSummary } from '../formats/gzip/stream.ts';
 import { zstdDecompressStream } from '../formats/zstd/stream.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { Digester } from '../oci/digest.ts';
 import { layerCompression } from '../oci/media-types.ts';
 import type { Threads } from './workers/threads.ts';
 
@@ -82,16 +83,32 @@ export async function sniffLayer(source: AsyncIterator<Uint8Array>, mediaType: s
   };
 }
 
-/** The tar inside of a layer, in pieces that are valid until the next is asked for; returns what gzip told. */
+/** What the uncompressed tar of a layer was. */
+export interface TarSummary {
+  /** Digest of the tar: its diff_id. */
+  readonly digest: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Set for gzip. */
+  readonly gzip: GzipSummary | undefined;
+}
+
+/** The tar inside of a layer, in pieces that are valid until the next is asked for; returns what it was. */
 export async function* decompress(
   layer: SniffedLayer,
   span: number | undefined,
   threads: Threads,
-): AsyncGenerator<Uint8Array, GzipSummary | undefined> {
-  if (layer.compression === 'gzip') return yield* threads.gunzip(layer.bytes, { span, members: 'any' });
-  if (layer.compression === 'zstd') yield* zstdDecompressStream(layer.bytes);
-  else yield* layer.bytes;
-  return undefined;
+): AsyncGenerator<Uint8Array, TarSummary> {
+  if (layer.compression === 'gzip') {
+    const { gzip, digest } = yield* threads.gunzip(layer.bytes, { span, members: 'any' });
+    return { digest, size: gzip.uncompressedSize, gzip };
+  }
+  const digester = new Digester();
+  for await (const piece of layer.compression === 'zstd' ? zstdDecompressStream(layer.bytes) : layer.bytes) {
+    digester.update(piece);
+    yield piece;
+  }
+  return { digest: digester.digest(), size: digester.size, gzip: undefined };
 }
 
 /** Reads what is left without ending the iterator when this generator is left early. */

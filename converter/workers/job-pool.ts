@@ -37,6 +37,11 @@ export class JobPool {
     this.#start = start;
   }
 
+  /** Starts the first thread before there is a job for it. */
+  warmUp(): void {
+    if (this.#threads.length === 0 && this.#size > 0) this.#grow();
+  }
+
   /** Runs one job; rejects with what it failed with, or when a thread of the pool ended by itself. */
   async run<T extends PoolRequest['type']>(
     request: PoolRequest & { readonly type: T },

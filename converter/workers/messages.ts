@@ -1,10 +1,23 @@
 /** What the main thread and a worker say to each other. */
+import type { MessagePort } from 'node:worker_threads';
 import { AccelError, type AccelErrorCode, asAccelError, type ErrorPlace } from '../../base/error.ts';
 import type { GzipSummary } from '../../formats/gzip/stream.ts';
 import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
+import type { SharedSlots } from './shared-slots.ts';
 
-/** What a worker is started for; it does nothing else until it ends. */
-export type WorkerRole = { readonly role: 'jobs' } | { readonly role: 'gunzip'; readonly slots: SharedSlots };
+/**
+ * What a worker is started for; it does nothing else until it ends. `jobs` compresses and hashes, `gunzip` inflates, and
+ * the `companion` of a gunzip worker hashes what that puts out and packs the windows of its access points.
+ */
+export type WorkerRole =
+  | { readonly role: 'jobs' }
+  | {
+      readonly role: 'gunzip';
+      readonly input: SharedSlots;
+      readonly output: SharedSlots;
+      readonly companion: MessagePort;
+    }
+  | { readonly role: 'companion'; readonly output: SharedSlots; readonly gunzip: MessagePort };
 
 /** A job: a batch in shared memory that is read in place and compressed, or a finished file to hash. */
 export type PoolRequest =
@@ -28,25 +41,32 @@ export type PoolResult =
   | { readonly type: 'digest'; readonly digest: string }
   | { readonly type: 'error'; readonly error: PlainError };
 
-/** What a gunzip worker is told: a new stream, its next bytes, its end. */
+/** What a gunzip worker is told: a new stream, a slot with its next bytes, its end. */
 export type GunzipRequest =
   | { readonly type: 'begin'; readonly span: number | undefined; readonly members: 'single' | 'any' }
-  | { readonly type: 'chunk'; readonly bytes: Uint8Array }
+  | { readonly type: 'input'; readonly slot: number; readonly length: number }
   | { readonly type: 'end' };
 
-/** What a gunzip worker answers: a slot with output, a chunk it is done with, the end, a failure. */
+/** What a gunzip worker answers: a slot with output, that a slot of input is free, the end, a failure. */
 export type GunzipReply =
   | { readonly type: 'output'; readonly slot: number; readonly length: number }
   | { readonly type: 'taken' }
   | { readonly type: 'end'; readonly summary: GzipSummary }
   | { readonly type: 'error'; readonly error: PlainError };
 
-/** Shared memory for output: `count` slots of `size` bytes, and a flag for each (0 = free, 1 = in use). */
-export interface SharedSlots {
-  readonly bytes: SharedArrayBuffer;
-  readonly flags: SharedArrayBuffer;
-  readonly count: number;
-  readonly size: number;
+/** What a gunzip worker tells its companion: a slot with output, the next window, the end of the stream. */
+export type CompanionRequest =
+  | { readonly type: 'output'; readonly slot: number; readonly length: number }
+  | { readonly type: 'window'; readonly bytes: Uint8Array }
+  | { readonly type: 'end' };
+
+/** What a companion answers to the main thread when a stream has ended. */
+export interface CompanionReply {
+  readonly type: 'accompanied';
+  /** SHA-256 of the output, as a digest. */
+  readonly digest: string;
+  /** The packed windows of the access points, in their order. */
+  readonly windows: readonly Uint8Array[];
 }
 
 /** An AccelError as plain data, for it loses its class on the way between threads. */

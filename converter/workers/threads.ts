@@ -3,12 +3,13 @@
  * needed, kept for the next layer, ended together. The bytes that come out do not depend on how many there are.
  */
 import { Worker } from 'node:worker_threads';
-import { GzipStream, type GzipSummary } from '../../formats/gzip/stream.ts';
+import { GzipStream } from '../../formats/gzip/stream.ts';
 import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
 import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
 import type { BlockCompressor } from '../../formats/zfile/writer.ts';
+import { Digester } from '../../oci/digest.ts';
 import { digestOfFile } from './digest-file.ts';
-import { type GunzipOptions, GunzipThread } from './gunzip-thread.ts';
+import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-thread.ts';
 import { JobPool } from './job-pool.ts';
 import type { WorkerRole } from './messages.ts';
 
@@ -25,6 +26,13 @@ export class Threads {
     this.#jobs = new JobPool(count, () => this.#start({ role: 'jobs' }));
   }
 
+  /** Starts what a first layer needs, so that it is there when the layer's first bytes are. */
+  warmUp(): void {
+    if (this.#count === 0 || this.#workers.size > 0) return;
+    this.#idle.push(this.#gunzipThread());
+    this.#jobs.warmUp();
+  }
+
   /** A compressor of ZFile blocks; its {@link BlockCompressor.compress} may be called many times at once. */
   async compressor(algorithm: ZFileAlgorithm, blockSize: number): Promise<BlockCompressor> {
     if (this.#count === 0) return makeBlockCompressor(algorithm, blockSize);
@@ -38,13 +46,13 @@ export class Threads {
   }
 
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
-  async *gunzip(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GzipSummary> {
+  async *gunzip(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GunzipResult> {
     if (this.#count === 0) return yield* gunzipHere(source, options);
-    const thread = this.#idle.pop() ?? new GunzipThread((role) => this.#start(role));
-    const summary = yield* thread.run(source, options);
+    const thread = this.#idle.pop() ?? this.#gunzipThread();
+    const result = yield* thread.run(source, options);
     // Only a thread that came to its end is clean; one that failed or was left is ended with the others.
     this.#idle.push(thread);
-    return summary;
+    return result;
   }
 
   /** Ends all threads. */
@@ -52,8 +60,13 @@ export class Threads {
     await Promise.all([...this.#workers].map((worker) => worker.terminate()));
   }
 
+  #gunzipThread(): GunzipThread {
+    return new GunzipThread((role) => this.#start(role));
+  }
+
   #start(role: WorkerRole): Worker {
-    const worker = new Worker(workerFile(), { workerData: role });
+    const transferList = role.role === 'gunzip' ? [role.companion] : role.role === 'companion' ? [role.gunzip] : [];
+    const worker = new Worker(workerFile(), { workerData: role, transferList });
     this.#workers.add(worker);
     worker.once('exit', () => this.#workers.delete(worker));
     // What they wait for keeps the process alive, not that they exist.
@@ -71,12 +84,16 @@ function workerFile(): URL {
 async function* gunzipHere(
   source: AsyncIterable<Uint8Array>,
   options: GunzipOptions,
-): AsyncGenerator<Uint8Array, GzipSummary> {
+): AsyncGenerator<Uint8Array, GunzipResult> {
+  const digester = new Digester();
   let pieces: Uint8Array[] = [];
   const stream = new GzipStream({
     members: options.members,
     ...(options.span === undefined ? {} : { span: options.span }),
-    onOutput: (bytes) => pieces.push(bytes.slice()),
+    onOutput(bytes) {
+      digester.update(bytes);
+      pieces.push(bytes.slice());
+    },
   });
   for await (const chunk of source) {
     // Short steps: what one of them may inflate to is all that is held.
@@ -86,9 +103,9 @@ async function* gunzipHere(
       pieces = [];
     }
   }
-  const summary = stream.finish();
+  const gzip = stream.finish();
   yield* pieces;
-  return summary;
+  return { gzip, digest: digester.digest() };
 }
 
 const STEP = 1 << 16;

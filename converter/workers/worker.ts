@@ -1,23 +1,29 @@
-/** The program of a worker thread: it does jobs (compresses batches, hashes files), or decompresses one gzip stream after another. */
-import { parentPort, workerData } from 'node:worker_threads';
+/** The program of a worker thread: what it does is its role (messages.ts). */
+import { createHash } from 'node:crypto';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { packWindow } from '../../formats/gzip/access-points.ts';
 import { GzipStream } from '../../formats/gzip/stream.ts';
 import { makeBlockCompressor, type SyncBlockCompressor } from '../../formats/zfile/compressor.ts';
 import { digestOfFile } from './digest-file.ts';
+import { OUTPUT_READERS } from './gunzip-thread.ts';
 import {
+  type CompanionReply,
+  type CompanionRequest,
   type GunzipReply,
   type GunzipRequest,
   type NumberedRequest,
   type PoolReply,
-  type SharedSlots,
   toPlain,
   type WorkerRole,
 } from './messages.ts';
+import { SlotRing } from './shared-slots.ts';
 
 const port = parentPort!;
 const role = workerData as WorkerRole;
 
 if (role.role === 'jobs') serveJobs();
-else gunzip(role.slots);
+else if (role.role === 'gunzip') gunzip(new SlotRing(role.input), new SlotRing(role.output), role.companion);
+else accompany(new SlotRing(role.output), role.gunzip);
 
 function serveJobs(): void {
   const compressors = new Map<string, Promise<SyncBlockCompressor>>();
@@ -41,40 +47,65 @@ function serveJobs(): void {
   });
 }
 
-function gunzip(slots: SharedSlots): void {
+const NO_WINDOW = new Uint8Array(0);
+
+function gunzip(input: SlotRing, output: SlotRing, companion: MessagePort): void {
   const say = (reply: GunzipReply): void => port.postMessage(reply);
-  const flags = new Int32Array(slots.flags);
-  let slot = 0;
+  const tell = (request: CompanionRequest, transfer: ArrayBuffer[] = []): void =>
+    companion.postMessage(request, transfer);
   let stream: GzipStream | undefined;
   const onOutput = (bytes: Uint8Array): void => {
-    for (let from = 0; from < bytes.length; from += slots.size) {
-      // Waits until the reader has let go of the slot: so a stream that inflates a thousandfold takes no more memory.
-      Atomics.wait(flags, slot, 1);
-      const piece = bytes.subarray(from, from + slots.size);
-      new Uint8Array(slots.bytes, slot * slots.size, piece.length).set(piece);
-      Atomics.store(flags, slot, 1);
+    for (let from = 0; from < bytes.length; from += output.size) {
+      // Waits until both readers have let go of it: so a stream that inflates a thousandfold takes no more memory.
+      output.waitUntilFree();
+      const piece = bytes.subarray(from, from + output.size);
+      output.free.set(piece);
+      const slot = output.publish(OUTPUT_READERS);
       say({ type: 'output', slot, length: piece.length });
-      slot = (slot + 1) % slots.count;
+      tell({ type: 'output', slot, length: piece.length });
     }
+  };
+  const packAside = (window: Uint8Array): Uint8Array => {
+    const bytes = window.slice();
+    tell({ type: 'window', bytes }, [bytes.buffer]);
+    return NO_WINDOW;
   };
   port.on('message', (request: GunzipRequest) => {
     try {
       if (request.type === 'begin') {
-        stream = new GzipStream({
-          ...(request.span === undefined ? {} : { span: request.span }),
-          members: request.members,
-          onOutput,
-        });
-      } else if (request.type === 'chunk') {
-        stream?.push(request.bytes);
+        const span = request.span === undefined ? {} : { span: request.span };
+        stream = new GzipStream({ ...span, members: request.members, onOutput, packWindow: packAside });
+      } else if (request.type === 'input') {
+        stream?.push(input.read(request.slot, request.length));
+        input.release(request.slot);
         say({ type: 'taken' });
       } else if (stream !== undefined) {
-        say({ type: 'end', summary: stream.finish() });
+        const summary = stream.finish();
         stream = undefined;
+        tell({ type: 'end' });
+        say({ type: 'end', summary });
       }
     } catch (error) {
       stream = undefined;
       say({ type: 'error', error: toPlain(error) });
+    }
+  });
+}
+
+function accompany(output: SlotRing, inflating: MessagePort): void {
+  const say = (reply: CompanionReply): void => port.postMessage(reply);
+  let hash = createHash('sha256');
+  let windows: Uint8Array[] = [];
+  inflating.on('message', (request: CompanionRequest) => {
+    if (request.type === 'output') {
+      hash.update(output.read(request.slot, request.length));
+      output.release(request.slot);
+    } else if (request.type === 'window') {
+      windows.push(packWindow(request.bytes));
+    } else {
+      say({ type: 'accompanied', digest: `sha256:${hash.digest('hex')}`, windows });
+      hash = createHash('sha256');
+      windows = [];
     }
   });
 }

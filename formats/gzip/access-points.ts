@@ -15,6 +15,14 @@ export const MAX_SPAN = 0x7fff_ffff;
  */
 const WINDOW_LEVEL = 2;
 
+/** Makes the zlib stream of a window; called once for each access point, in their order. */
+export type WindowPacker = (window: Uint8Array) => Uint8Array;
+
+/** The usual {@link WindowPacker}: the same bytes on every platform. */
+export function packWindow(window: Uint8Array): Uint8Array {
+  return zlibSync(window, { level: WINDOW_LEVEL });
+}
+
 /** A block boundary that is or may become an access point. */
 interface Candidate {
   readonly outputOffset: number;
@@ -35,6 +43,7 @@ export class AccessPointRecorder {
   readonly points: AccessPoint[] = [];
   readonly #machine: InflateMachine;
   readonly #span: number;
+  readonly #pack: WindowPacker;
   /** The multiple of the span that the next point is for. */
   #goal = 0;
   /** The last boundary at or before the goal, so far. */
@@ -47,7 +56,7 @@ export class AccessPointRecorder {
   #lastBoundary = 0;
 
   /** Records what `machine` does; `span` in bytes, {@link MIN_SPAN} to {@link MAX_SPAN}. */
-  constructor(machine: InflateMachine, span: number) {
+  constructor(machine: InflateMachine, span: number, pack: WindowPacker = packWindow) {
     if (!Number.isInteger(span) || span < MIN_SPAN || span > MAX_SPAN)
       throw new AccelError('usage', 'the span of a gzip index is out of range', {
         expected: `${MIN_SPAN} to ${MAX_SPAN} bytes`,
@@ -56,6 +65,7 @@ export class AccessPointRecorder {
       });
     this.#machine = machine;
     this.#span = span;
+    this.#pack = pack;
   }
 
   /** The machine stands at the start of the stream, or at a boundary behind a block that is not the last. */
@@ -125,7 +135,7 @@ export class AccessPointRecorder {
       outputOffset: chosen.outputOffset,
       inputOffset: chosen.inputOffset,
       bits: chosen.bits,
-      window: zlibSync(sparse, { level: WINDOW_LEVEL }),
+      window: this.#pack(sparse),
     });
   }
 }

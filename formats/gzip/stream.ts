@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib';
 import { AccelError } from '../../base/error.ts';
 import { Inflater } from '../kernels/inflate.ts';
 import type { InflateMachine } from '../kernels/inflate-machine.ts';
-import { AccessPointRecorder } from './access-points.ts';
+import { AccessPointRecorder, type WindowPacker } from './access-points.ts';
 import { GzipHeaderReader, hex } from './header.ts';
 import { GZIP_MAGIC, gzipTrailer } from './layout.ts';
 import type { AccessPoint } from './points.ts';
@@ -20,6 +20,8 @@ export interface GzipStreamOptions {
    * index cannot cross members.
    */
   readonly members: 'single' | 'any';
+  /** Makes the windows of the access points small; omitted: here and now. */
+  readonly packWindow?: WindowPacker;
   /** The inflate to use; omitted: a new WebAssembly one. */
   readonly machine?: InflateMachine;
 }
@@ -65,7 +67,8 @@ export class GzipStream {
   constructor(options: GzipStreamOptions) {
     this.#options = options;
     this.#machine = options.machine ?? new Inflater();
-    if (options.span !== undefined) this.#recorder = new AccessPointRecorder(this.#machine, options.span);
+    const { span, packWindow } = options;
+    if (span !== undefined) this.#recorder = new AccessPointRecorder(this.#machine, span, packWindow);
   }
 
   /** Members that have begun so far; more than 1 means that there will be no index. */
