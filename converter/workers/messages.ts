@@ -19,13 +19,14 @@ export type WorkerRole =
     }
   | { readonly role: 'companion'; readonly output: SharedSlots; readonly gunzip: MessagePort };
 
-/** A job: a batch in shared memory that is read in place and compressed, or a finished file to hash. */
+/** A job: a batch in shared memory that is read in place and compressed into other shared memory, or a finished file to hash. */
 export type PoolRequest =
   | {
       readonly type: 'compress';
       readonly algorithm: ZFileAlgorithm;
       readonly blockSize: number;
       readonly bytes: Uint8Array;
+      readonly into: Uint8Array;
     }
   | { readonly type: 'digest'; readonly path: string };
 
@@ -37,7 +38,7 @@ export type PoolReply = { readonly id: number } & PoolResult;
 
 /** What came of a job. */
 export type PoolResult =
-  | { readonly type: 'compress'; readonly bytes: Uint8Array; readonly lengths: Uint32Array }
+  | { readonly type: 'compress'; readonly length: number; readonly lengths: Uint32Array }
   | { readonly type: 'digest'; readonly digest: string }
   | { readonly type: 'error'; readonly error: PlainError };
 

@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { GzipStream } from '../../formats/gzip/stream.ts';
-import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
+import { compressedBound, makeBlockCompressor } from '../../formats/zfile/compressor.ts';
 import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
 import type { BlockCompressor } from '../../formats/zfile/writer.ts';
 import { Digester } from '../../oci/digest.ts';
@@ -36,7 +36,18 @@ export class Threads {
   /** A compressor of ZFile blocks; its {@link BlockCompressor.compress} may be called many times at once. */
   async compressor(algorithm: ZFileAlgorithm, blockSize: number): Promise<BlockCompressor> {
     if (this.#count === 0) return makeBlockCompressor(algorithm, blockSize);
-    return { compress: (bytes) => this.#jobs.run({ type: 'compress', algorithm, blockSize, bytes }) };
+    // Memory that a thread fills and the writer empties goes round: fresh buffers by the gigabyte keep V8 collecting.
+    const free: Uint8Array[] = [];
+    return {
+      compress: async (bytes) => {
+        const bound = compressedBound(bytes.length, blockSize);
+        let into = free.pop();
+        if (into === undefined || into.length < bound) into = new Uint8Array(new SharedArrayBuffer(bound));
+        const { length, lengths } = await this.#jobs.run({ type: 'compress', algorithm, blockSize, bytes, into });
+        const lent = into;
+        return { bytes: lent.subarray(0, length), lengths, release: () => free.push(lent) };
+      },
+    };
   }
 
   /** SHA-256 of a finished file, as a digest. */

@@ -27,8 +27,7 @@ else accompany(new SlotRing(role.output), role.gunzip);
 
 function serveJobs(): void {
   const compressors = new Map<string, Promise<SyncBlockCompressor>>();
-  const say = (reply: PoolReply, transfer: ArrayBufferLike[] = []): void =>
-    port.postMessage(reply, transfer as ArrayBuffer[]);
+  const say = (reply: PoolReply): void => port.postMessage(reply);
   port.on('message', async (request: NumberedRequest) => {
     const { id } = request;
     try {
@@ -39,8 +38,8 @@ function serveJobs(): void {
       const key = `${request.algorithm} ${request.blockSize}`;
       const compressor = compressors.get(key) ?? makeBlockCompressor(request.algorithm, request.blockSize);
       compressors.set(key, compressor);
-      const { bytes, lengths } = (await compressor).compress(request.bytes);
-      say({ id, type: 'compress', bytes, lengths }, [bytes.buffer, lengths.buffer]);
+      const { bytes, lengths } = (await compressor).compress(request.bytes, request.into);
+      say({ id, type: 'compress', length: bytes.length, lengths });
     } catch (error) {
       say({ id, type: 'error', error: toPlain(error) });
     }

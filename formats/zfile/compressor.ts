@@ -9,8 +9,16 @@ import type { CompressedBatch } from './writer.ts';
 
 /** A {@link CompressedBatch} at once. */
 export interface SyncBlockCompressor {
-  /** Compresses `batch` (at most 1 MiB) block by block; what it answers belongs to the caller. */
-  compress(batch: Uint8Array): CompressedBatch;
+  /**
+   * Compresses `batch` (at most 1 MiB) block by block. The bytes are put into `into`, which holds
+   * {@link compressedBound} bytes, or into fresh memory; what it answers belongs to the caller.
+   */
+  compress(batch: Uint8Array, into?: Uint8Array): CompressedBatch;
+}
+
+/** The most bytes that the compressed blocks of a batch of `length` bytes take: LZ4's bound and zstd's are less. */
+export function compressedBound(length: number, blockSize: number): number {
+  return length + Math.ceil(length / blockSize) * (Math.ceil(blockSize / 128) + 96 + BLOCK_CHECKSUM_SIZE);
 }
 
 /**
@@ -27,34 +35,29 @@ export async function makeBlockCompressor(
   if (algorithm === 'lz4') {
     const kernel = new Lz4Compressor();
     return {
-      compress(batch) {
-        const { bytes, lengths } = kernel.compress(batch, blockSize);
+      compress(batch, into = new Uint8Array(compressedBound(batch.length, blockSize))) {
         // The kernel's views live until its next call; the copy is a twentieth of the time that compressing takes.
-        return { bytes: bytes.slice(), lengths: lengths.slice() };
+        const { bytes, lengths } = kernel.compress(batch, blockSize);
+        into.set(bytes);
+        return { bytes: into.subarray(0, bytes.length), lengths: lengths.slice() };
       },
     };
   }
   const compressBlock = await loadZstdCompressor(level);
-  return { compress: (batch) => zstdBatch(batch, blockSize, compressBlock) };
-}
-
-function zstdBatch(
-  batch: Uint8Array,
-  blockSize: number,
-  compressBlock: (block: Uint8Array) => Uint8Array,
-): CompressedBatch {
-  const blocks: Uint8Array[] = [];
-  for (let from = 0; from < batch.length; from += blockSize)
-    blocks.push(compressBlock(batch.subarray(from, Math.min(from + blockSize, batch.length))));
-  const lengths = Uint32Array.from(blocks, (block) => block.length + BLOCK_CHECKSUM_SIZE);
-  const bytes = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
-  const view = viewOf(bytes);
-  let at = 0;
-  for (const block of blocks) {
-    bytes.set(block, at);
-    at += block.length;
-    view.setUint32(at, crc32c(block, CRC32C_BLOCK_SALT), true);
-    at += BLOCK_CHECKSUM_SIZE;
-  }
-  return { bytes, lengths };
+  return {
+    compress(batch, into = new Uint8Array(compressedBound(batch.length, blockSize))) {
+      const lengths = new Uint32Array(Math.ceil(batch.length / blockSize));
+      const view = viewOf(into);
+      let at = 0;
+      for (let i = 0; i < lengths.length; i++) {
+        const block = compressBlock(batch.subarray(i * blockSize, (i + 1) * blockSize));
+        into.set(block, at);
+        at += block.length;
+        view.setUint32(at, crc32c(block, CRC32C_BLOCK_SALT), true);
+        at += BLOCK_CHECKSUM_SIZE;
+        lengths[i] = block.length + BLOCK_CHECKSUM_SIZE;
+      }
+      return { bytes: into.subarray(0, at), lengths };
+    },
+  };
 }

@@ -22,6 +22,8 @@ export interface CompressedBatch {
   readonly bytes: Uint8Array;
   /** Bytes of each block including its checksum. */
   readonly lengths: Uint32Array;
+  /** Called when `bytes` were written, where their memory is to be used again. */
+  readonly release?: () => void;
 }
 
 /** Compresses batches: in the calling thread, or in workers (then it answers promises). */
@@ -180,7 +182,7 @@ export class ZFileWriter {
     });
   }
 
-  async #append({ bytes, lengths }: CompressedBatch, batchLength: number): Promise<void> {
+  async #append({ bytes, lengths, release }: CompressedBatch, batchLength: number): Promise<void> {
     let sum = 0;
     for (const length of lengths) {
       this.#rules.next(length);
@@ -194,6 +196,7 @@ export class ZFileWriter {
       });
     await this.#options.write(bytes);
     this.#position += bytes.length;
+    release?.();
   }
 
   /** Runs `work`; the first failure of all is kept and thrown to the caller at its next call. */
