@@ -36,6 +36,13 @@ export function parseChunkSize(text: string): number {
   throw refused('--chunk-size', text, 'bytes from 64K to 1024M, such as 4M');
 }
 
+/** `--max-memory`: bytes, or with `K`, `M` or `G` behind. How little is too little, the converter says. */
+export function parseMemory(text: string): number {
+  const bytes = bytesOf(text);
+  if (bytes !== undefined && Number.isSafeInteger(bytes)) return bytes;
+  throw refused('--max-memory', text, 'bytes, such as 512M');
+}
+
 /** A parser for a whole number between two bounds, both included. */
 export function parseInteger(flag: string, least: number, most: number): (text: string) => number {
   return (text) => {
@@ -65,9 +72,9 @@ export function collectPaths(text: string, previous: readonly string[] = []): st
 }
 
 function bytesOf(text: string): number | undefined {
-  const match = /^(\d{1,12})([kKmM]?)(?:i?[bB])?$/.exec(text);
+  const match = /^(\d{1,12})([kKmMgG]?)(?:i?[bB])?$/.exec(text);
   if (match === null) return undefined;
-  const unit = { '': 1, k: 1024, m: 2 ** 20 }[match[2]!.toLowerCase()];
+  const unit = { '': 1, k: 1024, m: 2 ** 20, g: 2 ** 30 }[match[2]!.toLowerCase()];
   return Number(match[1]) * unit!;
 }
 

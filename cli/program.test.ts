@@ -50,6 +50,7 @@ describe('accel convert', () => {
       platforms: [],
       concurrency: 4,
       workers: expect.any(Number),
+      maxMemory: 2 ** 29,
       noUpload: false,
       cache: true,
       force: false,
@@ -61,7 +62,7 @@ describe('accel convert', () => {
     const line =
       'convert -r oci:dir -g sha256:00 -o out --mode index-only -u ci:pw --plain --insecure --root-ca ca --cert-dir d ' +
       '--client-cert c:k --oci --vsize 128 --algorithm zstd --bs 64 --span 2M --platform linux/amd64 --platform linux/arm64 ' +
-      '--concurrency-limit 2 --workers 0 --max-files 5 -d /var/tmp --no-upload --force --fstype ext4';
+      '--concurrency-limit 2 --workers 0 --max-memory 1G --max-files 5 -d /var/tmp --no-upload --force --fstype ext4';
     const { request, registry } = await run(line);
     expect(request).toEqual({
       repository: 'oci:dir',
@@ -79,6 +80,7 @@ describe('accel convert', () => {
       platforms: ['linux/amd64', 'linux/arm64'],
       concurrency: 2,
       workers: 0,
+      maxMemory: 2 ** 30,
       noUpload: true,
       cache: true,
       force: true,

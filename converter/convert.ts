@@ -11,6 +11,7 @@ import { canTakeFiles, type Target } from '../oci/storage.ts';
 import { optionsText } from './annotations.ts';
 import type { ConvertEvent } from './events.ts';
 import { LayerCache } from './layer-cache.ts';
+import { DEFAULT_MAX_MEMORY, shareMemory } from './memory.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
 import { makeOutputs } from './outputs.ts';
 import { type ConvertPlan, makePlan } from './plan.ts';
@@ -121,10 +122,12 @@ async function withSession<T>(
   body: (session: Session) => Promise<T>,
 ): Promise<T> {
   const { target } = places;
+  const asked = { images: request.concurrency, workers: request.workers };
+  const share = shareMemory(request.maxMemory ?? DEFAULT_MAX_MEMORY, asked);
   const stop = new AbortController();
   const signal = context.signal === undefined ? stop.signal : AbortSignal.any([context.signal, stop.signal]);
   const spool = await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined));
-  const threads = new Threads(request.workers);
+  const threads = new Threads(share.workers);
   try {
     return await body({
       ...places,
@@ -133,6 +136,7 @@ async function withSession<T>(
       threads,
       signal,
       stop: (reason) => stop.abort(reason),
+      imagesAtOnce: share.images,
       uploads: new Limiter(request.concurrency),
       cache: await openCache(target, request, signal),
       options: optionsText(request.artifact, request.platforms),

@@ -57,6 +57,11 @@ export interface ConvertRequest {
   readonly concurrency: number;
   /** Compress threads; 0 compresses in the calling thread. */
   readonly workers: number;
+  /**
+   * Bytes of memory that buffers and threads are sized for, at least 288 MiB: images at a time and compress threads give
+   * way. Omitted: 512 MiB. The file system's state, which grows with the number of files, comes on top.
+   */
+  readonly maxMemory?: number;
   /** Convert, but push and tag nothing. */
   readonly noUpload: boolean;
   /** Take over layers that were converted before, and keep the record of them in the target (`accel-cache`). */

@@ -49,7 +49,7 @@ async function convertImages(
   images: readonly SourceImage[],
   kinds: ReadonlySet<ImageKind>,
 ): Promise<Converted> {
-  const limiter = new Limiter(session.request.concurrency);
+  const limiter = new Limiter(session.imagesAtOnce);
   const byBase = new Map<string, SourceImage[]>();
   for (const image of images) {
     const base = image.config.rootfs.diff_ids[0]!;

@@ -19,6 +19,8 @@ export interface Session {
   readonly mountFrom: string | undefined;
   readonly spool: Spool;
   readonly threads: Threads;
+  /** Images to convert at a time. */
+  readonly imagesAtOnce: number;
   /** Bounds uploads in flight. */
   readonly uploads: Limiter;
   /** Layers that were converted before, in this run or, unless the request says otherwise, in earlier ones. */

@@ -38,6 +38,7 @@ export function convertRequest(flags: ConvertFlags): ConvertRequest {
     platforms: flags.platform,
     concurrency: flags.concurrencyLimit,
     workers: flags.workers,
+    maxMemory: flags.maxMemory,
     noUpload: !flags.upload,
     cache: flags.cache,
     force: flags.force === true,

@@ -1,10 +1,11 @@
 /** `accel convert`: flags in, a conversion, its result out. */
 import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
+import { DEFAULT_MAX_MEMORY } from '../../converter/memory.ts';
 import type { Algorithm, ConvertResult, Mode } from '../../converter/options.ts';
 import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
-import { collect, parseBlockSize, parseInteger, parseSpan, parseVsize } from '../parse-values.ts';
+import { collect, parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
 import { renderPlan } from '../plan-report.ts';
 import { createProgress, type Verbosity } from '../progress/index.ts';
 import { jsonText, resultDocument } from '../progress/json.ts';
@@ -36,6 +37,7 @@ export interface ConvertFlags extends RegistryFlags {
   readonly maxFiles: number;
   readonly concurrencyLimit: number;
   readonly workers: number;
+  readonly maxMemory: number;
   readonly dir?: string;
   readonly upload: boolean;
   readonly force?: boolean;
@@ -126,6 +128,11 @@ function addRunFlags(command: Command): void {
       new Option('--workers <n>', 'compress threads; 0 compresses in the main thread')
         .argParser(parseInteger('--workers', 0, 256))
         .default(defaultWorkers(), 'one less than the processors'),
+    )
+    .addOption(
+      new Option('--max-memory <bytes>', 'memory that threads and buffers are sized for')
+        .argParser(parseMemory)
+        .default(DEFAULT_MAX_MEMORY, '512M'),
     )
     .option('-d, --dir <dir>', 'folder for temporary files; a new folder in it is made and removed')
     .option('--dry-run', 'say what would be done; read manifests alone and write nothing')
