@@ -1,11 +1,18 @@
 import { createHash } from 'node:crypto';
-import { access, readFile } from 'node:fs/promises';
+import { access, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { Zstd } from '@hpcc-js/wasm-zstd';
 import { expect, test } from 'vitest';
-import { withTempDirectory } from '../tests/support/tools.ts';
-import { bytesAdded, readImage, withCopy } from './layout.ts';
-import { makeLayer } from './make-layer.ts';
+import { requireBuild } from '../tests/support/accel.ts';
+import { run, withTempDirectory } from '../tests/support/tools.ts';
+import { measureCommand } from './child.ts';
+import { highWater } from './counters.ts';
+import { bytesAdded, readImage, tarSize, withCopy, withTars } from './layout.ts';
+import { judge } from './limits.ts';
+import { shaInstructions } from './machine.ts';
+import { makeImage } from './make-image.ts';
+import { makeLayer, runtimeLayer } from './make-layer.ts';
 import { formatTable, median } from './report.ts';
 import { withSection } from './section.ts';
 
@@ -22,6 +29,50 @@ test('the generated image is a layout whose digests hold, and the same tar each 
     expect(tar).toBe('c5281e5741e8c5131730d65f187a2bcde0a8a052c83c17c36ecd61c1b8db9a7b');
   });
 });
+
+test('layers of several kinds: a zstd blob and a gzip blob of one recipe hold the same tar', async () => {
+  await withTempDirectory(async (directory) => {
+    const layers = [{ ...runtimeLayer(SCALE), prefix: 'srv/part-0/' }];
+    const gzip = await readImage(await makeImage(directory, { folder: 'gzip', layers }));
+    const compression = { kind: 'zstd', level: 3 } as const;
+    const zstd = await readImage(await makeImage(directory, { folder: 'zstd', layers, compression }));
+    const unpacked = (await Zstd.load()).decompress(await readFile(zstd.layers[0]!));
+    await withTars(directory, gzip.layers, async ({ files, size }) => {
+      expect(Buffer.compare(unpacked, await readFile(files[0]!))).toBe(0);
+      expect([size, await tarSize(gzip.layout)]).toEqual([unpacked.length, unpacked.length]);
+    });
+    expect((await readdir(directory)).sort()).toEqual(['accel-bench-gzip', 'accel-bench-zstd']);
+  });
+});
+
+test.runIf(process.platform === 'linux')(
+  'a process is charged with what its children and its threads used',
+  async () => {
+    const burn =
+      'const end = Date.now() + 200; while (Date.now() < end); process.stdout.write(String(process.cpuUsage().user / 1e6))';
+    const parent = `process.stdout.write(require('node:child_process').execFileSync(process.execPath, ['-e', ${JSON.stringify(burn)}]))`;
+    const { usage, stdout } = await measureCommand({
+      program: process.execPath,
+      args: ['-e', parent],
+      keepOutput: true,
+    });
+    // The kernel shows hundredths of a second, cut off, of user and of system time.
+    expect(usage.cpu).toBeGreaterThanOrEqual(Number(stdout) - 0.02);
+    expect(Number(stdout)).toBeGreaterThan(0);
+    expect(usage.wall).toBeGreaterThanOrEqual(0.2);
+    expect(highWater('self')).toBeGreaterThan(20 * 2 ** 20);
+    await expect(measureCommand({ program: process.execPath, args: ['-e', 'process.exit(3)'] })).rejects.toThrow(
+      'exit 3',
+    );
+  },
+);
+
+test.each([
+  ['x86 with', 'model name\t: a\nflags\t\t: fpu sha_ni avx\n', 'with SHA-NI'],
+  ['x86 without', 'flags\t\t: fpu sha_nix avx\n', 'without SHA instructions'],
+  ['Arm', 'Features\t: fp aes sha1 sha2\n', 'with SHA2 instructions'],
+  ['no /proc', undefined, 'SHA instructions unknown'],
+])('SHA instructions, %s', (_name, cpuInfo, says) => expect(shaInstructions(cpuInfo)).toBe(says));
 
 test('a round converts in a copy that is gone afterwards, and what it pushed is counted', async () => {
   await withTempDirectory(async (directory) => {
@@ -44,16 +95,31 @@ test.each([
   expect(median(values)).toBe(middle);
 });
 
-test('a row is the medians of its rounds beside the baseline of its image', () => {
-  const usage = (wall: number) => ({ wall, cpu: wall * 2, peakRss: wall * 2 ** 20, written: wall * 1e6 });
-  const table = formatTable(
-    [
-      { image: 'i', what: 'gunzip', rounds: [usage(10), usage(11), usage(30)], source: 1000 },
-      { image: 'i', what: 'full', rounds: [usage(22), usage(21), usage(90)], pushed: 1300, source: 1000 },
-    ],
-    'gunzip',
-  );
-  expect(table.split('\n')[3]).toBe('| i | full | 22.00 (21.0–90.0) | 2.00 | 44.00 | 2.00 | 90 | 22 | 0.0 | 130.0 |');
+const usage = (wall: number) => ({ wall, cpu: wall * 2, peakRss: wall * 2 ** 20, written: wall * 1e6 });
+const ROWS = [
+  { what: 'gunzip', rounds: [usage(10), usage(11), usage(30)] },
+  { what: 'igzip -dc', rounds: [] },
+  { what: 'full', rounds: [usage(22), usage(21), usage(90)], pushed: 21_000_000 },
+  { what: 'both', rounds: [usage(24)], pushed: 24_000_000 },
+];
+const CONTEXT = { baseline: 'gunzip', source: 20_000_000, tar: 44_000_000 };
+
+test('a row is the medians of its rounds beside the baseline; a program that is missing is named', () => {
+  expect(formatTable(ROWS, CONTEXT).split('\n').slice(3, 5)).toEqual([
+    '| igzip -dc | not installed |  |  |  |  |  |  |  |  |',
+    '| full | 22.00 (21.00–90.00) | 2.00 | 2 | 44.00 (42.00–180.00) | 2.00 | 90 | 22 | 21.0 | 105.0 |',
+  ]);
+});
+
+test('limits are held by medians, resources by the worst; what was not measured is not judged', () => {
+  const held = judge(ROWS, CONTEXT, { fullWall: 2, fullCpu: 1.9, indexWall: 1, bothWall: 1.1 });
+  expect(held.map(({ text, held: yes }) => [yes, text])).toEqual([
+    [true, 'wall time of full over node:zlib: 2.00, at most 2.00'],
+    [false, 'CPU time of full over node:zlib: 2.00, at most 1.90 (**not held**)'],
+    [true, 'wall time of both over full: 1.09, at most 1.10'],
+    [true, 'peak RSS in MiB, the worst conversion: 90, at most 400'],
+    [true, 'bytes written over pushed, the worst conversion: 1.05, at most 1.05'],
+  ]);
 });
 
 test('a section is added at the end, and replaced where it stands', () => {
@@ -64,4 +130,43 @@ test('a section is added at the end, and replaced where it stands', () => {
   const again = withSection(two, 'one', 'changed');
   expect(again).toBe(two.replace('first', 'changed'));
   expect(withSection(again, 'two', 'second')).toBe(again);
+  // What the marker says behind the name may change.
+  const old = one.replace(/<!-- begin one:.*-->/, '<!-- begin one: as it was -->');
+  expect(withSection(old, 'one', 'first')).toBe(one);
+});
+
+test('a run from end to end, small: every candidate is measured, sections are written, nothing but images is left', async () => {
+  await requireBuild();
+  await withTempDirectory(async (directory) => {
+    const main = join(import.meta.dirname, '../dist/bench/main.js');
+    const work = join(directory, 'work');
+    const page = join(directory, 'page.md');
+    const env = { ACCEL_BENCH_PAGE: page, OVERLAYBD_CREATE: '/nowhere' };
+    const only = ['one-layer', 'growing-layer', 'start-up', 'reference'].flatMap((name) => ['--only', name]);
+    const modes = ['full', 'index-only'].flatMap((name) => ['--mode', name]);
+    const args = [main, '--dir', work, '--rounds', '1', '--scale', '0.001', '--write', ...only, ...modes];
+    const result = await run(process.execPath, args, { env });
+    const [stdout, stderr] = [result.stdout.toString('utf8'), result.stderr];
+    const text = await readFile(page, 'utf8');
+    expect([...text.matchAll(/<!-- begin (\S+):/g)].map((match) => match[1])).toEqual([
+      'one-layer',
+      'growing-layer',
+      'start-up',
+    ]);
+    // The name, a time, a ratio: of the baseline, the other programs (or that they are missing), and each mode.
+    const measured = (name: string) =>
+      new RegExp(`^\\| ${name} \\| (\\d+\\.\\d\\d \\(.*\\) \\| \\d|not installed)`, 'm');
+    for (const name of ['node:zlib gunzip', 'gzip -dc', 'igzip -dc', 'lz4 -1 -B4 of the tar', 'sha256sum of the tar'])
+      expect(stdout).toMatch(measured(name));
+    for (const name of ['full', 'index-only', 'node -e 0', 'accel --version', 'accel convert, demo image'])
+      expect(stdout).toMatch(new RegExp(`^\\| ${name} \\| \\d`, 'm'));
+    expect(stdout).toMatch(/^\| 4 GB \| index-only \| \d/m);
+    expect(stdout).not.toContain('NaN');
+    expect(text).toContain('A trial at 0.001 of the full size');
+    expect(stderr).toContain('reference: skipped, not installed: overlaybd-create');
+    expect((await readdir(work)).filter((name) => !/-scale-0\.001$/.test(name))).toEqual([]);
+    await run(process.execPath, [main, '--dir', work, '--clean']);
+    expect(await readdir(work)).toEqual([]);
+    expect((await stat(page)).isFile()).toBe(true);
+  });
 });

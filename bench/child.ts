@@ -1,10 +1,24 @@
-/** Runs a script as a process of its own and tells what it used. */
+/** Runs a program as a process of its own and tells what it and everything that it started used. */
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
-import type { Usage } from './measure.ts';
+import { endedChildren, highWater } from './counters.ts';
+
+/** What a process and its children used. */
+export interface Usage {
+  /** Seconds from the start of the process to its end. */
+  readonly wall: number;
+  /** Seconds of processor time, user and system, of all threads of all its processes. */
+  readonly cpu: number;
+  /** Largest resident set of the process in bytes. */
+  readonly peakRss: number;
+  /** Bytes that it made the storage write. */
+  readonly written: number;
+}
 
 /** A measured run: what it used, and what it printed. */
 export interface Measured {
@@ -12,31 +26,87 @@ export interface Measured {
   readonly stdout: string;
 }
 
-/** Runs `node SCRIPT ARGS` with the measuring preload; throws with its standard error unless it exits with 0. */
-export async function runMeasured(script: string, args: readonly string[]): Promise<Measured> {
-  const directory = await mkdtemp(join(tmpdir(), 'accel-bench-'));
-  const report = join(directory, 'usage.json');
-  const preload = pathToFileURL(join(import.meta.dirname, 'measure.js')).href;
+/** A program to run. */
+export interface Command {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** A file for its standard input; nothing unless given. */
+  readonly input?: string;
+  /** A file for its standard output, which otherwise goes to /dev/null. */
+  readonly output?: string;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Give standard output back as text instead. */
+  readonly keepOutput?: boolean;
+}
+
+/** Milliseconds between two looks at the resident set: the mark only rises, so the last look counts. */
+const RSS_INTERVAL = 20;
+
+/** Runs a program to its end; throws with its standard error unless it exits with 0. */
+export async function measureCommand(command: Command): Promise<Measured> {
+  const { program, args } = command;
+  const input = command.input === undefined ? undefined : await open(command.input);
+  const output = command.output === undefined ? undefined : await open(command.output, 'w');
+  let timer: NodeJS.Timeout | undefined;
   try {
-    const child = spawn(process.execPath, ['--import', preload, script, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ACCEL_BENCH_USAGE: report },
+    const before = endedChildren();
+    const start = performance.now();
+    const child = spawn(program, args, {
+      stdio: [input?.fd ?? 'ignore', command.keepOutput === true ? 'pipe' : (output?.fd ?? 'ignore'), 'pipe'],
+      env: { ...process.env, ...command.env },
     });
-    let stdout = '';
-    let stderr = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    let [stdout, stderr, wall, peakRss] = ['', '', 0, Number.NaN];
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
     });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-4000);
     });
-    const code = await new Promise<number | null>((resolve, reject) => {
-      child.on('error', reject);
-      child.on('close', resolve);
+    child.on('exit', () => {
+      wall = (performance.now() - start) / 1000;
     });
-    if (code !== 0) throw new Error(`${script} ${args.join(' ')}: exit ${code}\n${stderr.slice(-4000)}`);
-    return { usage: JSON.parse(await readFile(report, 'utf8')) as Usage, stdout };
+    timer = setInterval(() => {
+      const now = child.pid === undefined ? Number.NaN : highWater(child.pid);
+      if (!Number.isNaN(now)) peakRss = now;
+    }, RSS_INTERVAL);
+    const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+    if (code !== 0) throw new Error(`${program} ${args.join(' ')}: ${signal ?? `exit ${code}`}\n${stderr}`);
+    const after = endedChildren();
+    const usage = { wall, cpu: after.cpu - before.cpu, peakRss, written: after.written - before.written };
+    return { usage, stdout };
+  } finally {
+    clearInterval(timer);
+    await input?.close();
+    await output?.close();
+  }
+}
+
+/** Runs `node SCRIPT ARGS` with the measuring preload, which tells the exact peak of its resident set. */
+export async function runMeasured(script: string, args: readonly string[]): Promise<Measured> {
+  const directory = await mkdtemp(join(tmpdir(), 'accel-bench-'));
+  const report = join(directory, 'rss');
+  const preload = pathToFileURL(join(import.meta.dirname, 'measure.js')).href;
+  try {
+    const { usage, stdout } = await measureCommand({
+      program: process.execPath,
+      args: ['--import', preload, script, ...args],
+      env: { ACCEL_BENCH_RSS: report },
+      keepOutput: true,
+    });
+    return { usage: { ...usage, peakRss: Number(await readFile(report, 'utf8')) }, stdout };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** What runs one after another used together. */
+export function together(usages: readonly Usage[]): Usage {
+  const sum = (of: (usage: Usage) => number) => usages.reduce((total, usage) => total + of(usage), 0);
+  return {
+    wall: sum((usage) => usage.wall),
+    cpu: sum((usage) => usage.cpu),
+    peakRss: Math.max(...usages.map((usage) => usage.peakRss)),
+    written: sum((usage) => usage.written),
+  };
 }

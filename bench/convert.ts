@@ -1,45 +1,39 @@
 /**
- * Measures `accel convert` next to node:zlib decompressing the same layers, in one run, round by round, so that both
- * see the same machine. See README.md beside this file.
+ * Measures `accel convert` of one image next to node:zlib decompressing the same layers, and next to the programs of
+ * tools.ts, round by round, so that all see the same machine.
  */
-import { access, mkdir } from 'node:fs/promises';
-import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { runMeasured } from './child.ts';
-import { type BenchImage, bytesAdded, readImage, withCopy } from './layout.ts';
-import type { Usage } from './measure.ts';
+import { runMeasured, type Usage } from './child.ts';
+import { type BenchImage, bytesAdded, readImage, withCopy, withTars } from './layout.ts';
+import { formatVerdicts, judge } from './limits.ts';
+import type { BenchOptions, Outcome } from './options.ts';
 import { formatTable, type Row } from './report.ts';
-import { IMAGES, MODES, type ModeScenario } from './scenarios.ts';
-import { writeSection } from './section.ts';
+import { type ImageScenario, MODES, type ModeScenario } from './scenarios.ts';
+import { runTool, TOOLS } from './tools.ts';
 
-const BASELINE = 'node:zlib gunzip';
+/** The row that only decompresses. */
+export const BASELINE = 'node:zlib gunzip';
+
 const GUNZIP = join(import.meta.dirname, 'gunzip.js');
-const CLI = join(import.meta.dirname, '..', 'cli', 'main.js');
 
-const { values } = parseArgs({
-  options: {
-    image: { type: 'string', multiple: true, default: ['generated'] },
-    mode: { type: 'string', multiple: true, default: ['full'] },
-    rounds: { type: 'string', default: '3' },
-    scale: { type: 'string', default: '1' },
-    cache: { type: 'string', default: join(tmpdir(), 'accel-bench') },
-    write: { type: 'boolean', default: false },
-    'max-ratio': { type: 'string' },
-    'max-rss': { type: 'string' },
-  },
-});
+/** The built command line. */
+export const CLI: string = join(import.meta.dirname, '..', 'cli', 'main.js');
 
-/** The scenarios that were asked for by name, or an error that lists the names there are. */
-function pick<T extends { readonly name: string }>(all: readonly T[], names: readonly string[]): T[] {
-  return names.map((name) => {
-    const found = all.find((one) => one.name === name);
-    if (found === undefined) throw new Error(`no ${name}; there are: ${all.map((one) => one.name).join(', ')}`);
-    return found;
-  });
+/** One way to spend a round. */
+export interface Candidate {
+  readonly what: string;
+  /** Undefined when it cannot run on this machine. */
+  run(): Promise<{ readonly usage: Usage; readonly pushed?: number } | undefined>;
 }
 
-async function convertOnce(image: BenchImage, mode: ModeScenario): Promise<{ usage: Usage; pushed: number }> {
+/** Decompresses layers one after another in one thread of a Node process. */
+export async function gunzip(layers: readonly string[]): Promise<{ usage: Usage }> {
+  const { usage } = await runMeasured(GUNZIP, layers);
+  return { usage };
+}
+
+/** Converts in a throw-away copy of the layout. */
+export function convertOnce(image: BenchImage, mode: ModeScenario): Promise<{ usage: Usage; pushed: number }> {
   return withCopy(image.layout, async (copy) => {
     const args = ['convert', '-r', `oci:${copy}`, '-i', 'latest', ...mode.flags, '--json'];
     const { usage } = await runMeasured(CLI, args);
@@ -47,92 +41,80 @@ async function convertOnce(image: BenchImage, mode: ModeScenario): Promise<{ usa
   });
 }
 
-async function measureImage(name: string, image: BenchImage, modes: readonly ModeScenario[]): Promise<Row[]> {
-  const baseline: Usage[] = [];
-  const conversions = modes.map((mode) => ({ mode, rounds: [] as Usage[], pushed: 0 }));
-  const rounds = Number(values.rounds);
+/** Every candidate once a round, in turns; a row each. */
+export async function takeTurns(
+  name: string,
+  candidates: readonly Candidate[],
+  { rounds, log }: Pick<BenchOptions, 'rounds' | 'log'>,
+): Promise<Row[]> {
+  const taken = candidates.map(({ what }) => ({
+    what,
+    rounds: [] as Usage[],
+    pushed: undefined as number | undefined,
+  }));
   for (let round = 1; round <= rounds; round++) {
-    baseline.push((await runMeasured(GUNZIP, image.layers)).usage);
-    log(`${name} round ${round}/${rounds}: gunzip ${baseline.at(-1)!.wall.toFixed(2)} s`);
-    for (const conversion of conversions) {
-      const { usage, pushed } = await convertOnce(image, conversion.mode);
-      conversion.rounds.push(usage);
-      conversion.pushed = pushed;
-      log(`${name} round ${round}/${rounds}: ${conversion.mode.name} ${usage.wall.toFixed(2)} s`);
+    for (const [index, { what, run }] of candidates.entries()) {
+      const done = await run();
+      const row = taken[index]!;
+      if (done !== undefined) row.rounds.push(done.usage);
+      row.pushed = done?.pushed;
+      log(`${name} ${round}/${rounds}: ${what} ${done === undefined ? 'not installed' : seconds(done.usage)}`);
     }
   }
-  const source = image.compressed;
-  return [
-    { image: name, what: BASELINE, rounds: baseline, source },
-    ...conversions.map(({ mode, rounds: all, pushed }) => ({
-      image: name,
-      what: mode.name,
-      rounds: all,
-      pushed,
-      source,
-    })),
-  ];
+  return taken.map(({ what, rounds: usages, pushed }) => ({
+    what,
+    rounds: usages,
+    ...(pushed === undefined ? {} : { pushed }),
+  }));
 }
 
-function log(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-/** The machine, because a figure without one says nothing. */
-function machine(): string {
-  const memory = Math.round(totalmem() / 2 ** 30);
-  return `${cpus()[0]?.model ?? 'unknown CPU'}, ${availableParallelism()} cores, ${memory} GiB, Node ${process.version}`;
-}
-
-/** The limits of `--max-ratio` (wall time of full conversion over the baseline) and `--max-rss` (MiB) that a row breaks. */
-function brokenLimits(rows: readonly Row[]): string[] {
-  const broken: string[] = [];
-  const wall = (row: Row) => Math.min(...row.rounds.map((usage) => usage.wall));
-  for (const row of rows.filter((one) => one.what !== BASELINE)) {
-    const base = rows.find((other) => other.image === row.image && other.what === BASELINE)!;
-    const ratio = wall(row) / wall(base);
-    const rss = Math.max(...row.rounds.map((usage) => usage.peakRss)) / 2 ** 20;
-    const label = `${row.image}, ${row.what}`;
-    if (ratio > Number(values['max-ratio'] ?? Number.POSITIVE_INFINITY))
-      broken.push(`${label}: ${ratio.toFixed(2)}× the baseline`);
-    if (rss > Number(values['max-rss'] ?? Number.POSITIVE_INFINITY))
-      broken.push(`${label}: peak RSS ${rss.toFixed(0)} MiB`);
-  }
-  return broken;
-}
-
-async function main(): Promise<void> {
-  const modes = pick(MODES, values.mode);
-  await access(CLI);
-  await mkdir(values.cache, { recursive: true });
-  const rows: Row[] = [];
-  const abouts: string[] = [];
-  for (const scenario of pick(IMAGES, values.image)) {
-    const layout = await scenario.layout({ cache: values.cache, scale: Number(values.scale) });
-    if (layout === undefined) throw new Error(`the image ${scenario.name} is not on this machine: ${scenario.about}`);
-    rows.push(...(await measureImage(scenario.name, await readImage(layout), modes)));
-    abouts.push(`* ${scenario.name}: ${scenario.about}`);
-  }
-  const table = formatTable(rows, BASELINE);
-  process.stdout.write(`${machine()}\n\n${table}\n`);
-  if (values.write) await writeSection('convert', document(table, abouts));
-  const broken = brokenLimits(rows);
-  if (broken.length > 0) throw new Error(`over the limit: ${broken.join('; ')}`);
-}
-
-function document(table: string, abouts: readonly string[]): string {
-  return `## Conversion
-
-Each row is the median of ${values.rounds} rounds (least–most in brackets), each in a process of its own that starts
-cold; the rounds of all rows of an image take turns. × is the ratio to the baseline, which only decompresses the same
-layers. Peak RSS is that of the worst round. Source and result are OCI layouts on the same disk.
+/** A scenario as a section of the page. */
+export async function measureConversion(scenario: ImageScenario, options: BenchOptions): Promise<Outcome> {
+  const layout = await scenario.layout(options);
+  if (layout === undefined) return { skipped: `not on this machine: ${scenario.about}` };
+  const image = await readImage(layout);
+  const twin = scenario.gzipTwin === undefined ? image : await readImage(await scenario.gzipTwin(options));
+  // Making the tars reads the layers, so that they are in memory before the first round.
+  return withTars(options.directory, twin.layers, async (tars) => {
+    options.log(
+      `${scenario.name}: ${gigabytes(image.compressed)} GB of layers in ${layout}, tars of ${gigabytes(tars.size)} GB`,
+    );
+    const inputs = { gzip: twin.layers, zstd: twin === image ? [] : image.layers, tar: tars.files };
+    const candidates: Candidate[] = [
+      { what: BASELINE, run: () => gunzip(twin.layers) },
+      ...TOOLS.filter(({ input }) => inputs[input].length > 0).map((tool) => ({
+        what: tool.name,
+        run: async () => {
+          const usage = await runTool(tool, inputs[tool.input]);
+          return usage === undefined ? undefined : { usage };
+        },
+      })),
+      ...MODES.filter(({ name }) => scenario.modes.includes(name) && options.modes.includes(name)).map((mode) => ({
+        what: mode.name,
+        run: () => convertOnce(image, mode),
+      })),
+    ];
+    const rows = await takeTurns(scenario.name, candidates, options);
+    const context = { baseline: BASELINE, source: image.compressed, tar: tars.size };
+    const verdicts = judge(rows, context, scenario.limits);
+    const table = formatTable(rows, context);
+    const text = `## ${scenario.title}
 
 ${table}
 
-${abouts.join('\n')}
+The image: ${scenario.about}.
+${gigabytes(tars.size)} GB of tar, ${gigabytes(image.compressed)} GB compressed. Medians of ${options.rounds} rounds.
 
-Machine: ${machine()}.
-`;
+${formatVerdicts(verdicts)}`;
+    return { text, verdicts };
+  });
 }
 
-await main();
+/** Bytes as GB with two digits. */
+export function gigabytes(bytes: number): string {
+  return (bytes / 1e9).toFixed(2);
+}
+
+function seconds(usage: Usage): string {
+  return `${usage.wall.toFixed(2)} s`;
+}

@@ -1,37 +1,16 @@
 /**
- * Loaded into a measured process by `--import`: when it ends it writes what it used to the file that ACCEL_BENCH_USAGE
- * names. The kernel counts every thread of the process, so that worker threads are in it.
+ * Loaded into a measured Node process by `--import`: when it ends it writes its largest resident set to the file that
+ * ACCEL_BENCH_RSS names. The kernel's high-water mark is of the program that runs, where `ru_maxrss` may be that of the
+ * process which started it.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
+import { highWater } from './counters.ts';
 
-/** What one process used. */
-export interface Usage {
-  /** Seconds from start to end, as the process itself saw them. */
-  readonly wall: number;
-  /** Seconds of processor time, user and system, of all its threads. */
-  readonly cpu: number;
-  /** Largest resident set in bytes. */
-  readonly peakRss: number;
-  /** Bytes that it made the storage write; 0 where /proc does not tell. */
-  readonly written: number;
-}
-
-const target = process.env.ACCEL_BENCH_USAGE;
+const target = process.env.ACCEL_BENCH_RSS;
 if (target !== undefined && isMainThread) {
   process.on('exit', () => {
-    const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
-    const usage: Usage = {
-      wall: process.uptime(),
-      cpu: (userCPUTime + systemCPUTime) / 1e6,
-      peakRss: maxRSS * 1024,
-      written: bytesWritten(),
-    };
-    writeFileSync(target, JSON.stringify(usage));
+    const known = highWater('self');
+    writeFileSync(target, String(Number.isNaN(known) ? process.resourceUsage().maxRSS * 1024 : known));
   });
-}
-
-function bytesWritten(): number {
-  if (process.platform !== 'linux') return 0;
-  return Number(/^write_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'latin1'))?.[1] ?? 0);
 }

@@ -1,16 +1,31 @@
-/** What the benchmarks run: images to convert and the ways to convert them. Adding a line here adds a row to the table. */
+/** What is converted and how. Adding an image here adds a section to docs/benchmarks.md. */
 import { access } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeLayer } from './make-layer.ts';
+import { type Limits, ZSTD_BLOCK, ZSTD_MODE } from './limits.ts';
+import { type ImageRecipe, makeImage } from './make-image.ts';
+import { oneLayer, runtimeLayer, SEED } from './make-layer.ts';
+import { type FileGroup, INCOMPRESSIBLE, ONE_FILE, RUNTIME, RUNTIME_BYTES, SMALL_FILES } from './mixes.ts';
+
+/** Where images are kept and how large they are, as a share of their full size. */
+export interface Making {
+  readonly directory: string;
+  readonly scale: number;
+}
 
 /** An image, made or found when it is asked for. */
 export interface ImageScenario {
   readonly name: string;
+  readonly title: string;
   /** What it is, for the report. */
   readonly about: string;
+  /** Names of {@link MODES}. */
+  readonly modes: readonly string[];
+  readonly limits: Limits;
   /** Its OCI layout with the tag `latest`; undefined where this machine does not have it. */
-  layout(options: { readonly cache: string; readonly scale: number }): Promise<string | undefined>;
+  layout(making: Making): Promise<string | undefined>;
+  /** The layout of the same layers by gzip, for the programs that read gzip; left out where the image's are. */
+  gzipTwin?(making: Making): Promise<string>;
 }
 
 /** Flags that make `accel convert` do one thing. */
@@ -19,16 +34,89 @@ export interface ModeScenario {
   readonly flags: readonly string[];
 }
 
+/** The modes by name. */
+export const MODES: readonly ModeScenario[] = [
+  { name: 'full', flags: ['-o', 'bench_full'] },
+  { name: 'index-only', flags: ['-o', 'bench_index', '--mode', 'index-only'] },
+  { name: 'both', flags: ['--overlaybd', 'bench_full', '--turboOCI', 'bench_index'] },
+  { name: ZSTD_MODE, flags: ['-o', 'bench_zstd', '--algorithm', 'zstd', '--bs', ZSTD_BLOCK] },
+];
+
+const GZIP_MODES = ['full', 'index-only', 'both'];
+const MAX_ZSTD_SIZE = 1.02;
+const ONE_LAYER_LIMITS: Limits = {
+  fullWall: 2.2,
+  fullCpu: 4.5,
+  indexWall: 1.3,
+  bothWall: 1.15,
+  zstdSize: MAX_ZSTD_SIZE,
+};
+
 /** The images by name. */
 export const IMAGES: readonly ImageScenario[] = [
   {
-    name: 'generated',
-    about: 'one layer of about 1.1 GB (bench/make-layer.ts), gzip -6',
-    layout: ({ cache, scale }) => makeLayer(cache, scale),
+    name: 'one-layer',
+    title: 'One layer of 1.1 GB',
+    about: '24,000 files of text, programs, media, zeros and a model in one layer of 1.1 GB, gzip -6',
+    modes: [...GZIP_MODES, ZSTD_MODE],
+    limits: ONE_LAYER_LIMITS,
+    layout: generated(oneLayer),
+  },
+  {
+    name: 'twelve-layers',
+    title: 'Twelve similar layers',
+    about: 'twelve layers of 55 MB, each with the same mix of files, gzip -6',
+    modes: GZIP_MODES,
+    limits: { ...ONE_LAYER_LIMITS, indexWall: 0.8 },
+    layout: generated((scale) => ({
+      folder: `twelve-layers-1-scale-${scale}`,
+      layers: Array.from({ length: 12 }, (_, i) => part(i, RUNTIME, scale * 0.05)),
+    })),
+  },
+  {
+    name: 'small-files',
+    title: 'Forty thousand small files',
+    about: 'one layer of 40,000 files of 60 to 12,000 bytes, 180 MB, gzip -6',
+    modes: GZIP_MODES,
+    limits: {},
+    layout: generated(single('small-files', SMALL_FILES)),
+  },
+  {
+    name: 'one-file',
+    title: 'One file of 1 GB',
+    about: 'one layer with a single file of 1 GB that compresses to a half, gzip -6',
+    modes: GZIP_MODES,
+    limits: {},
+    layout: generated(single('one-file', ONE_FILE)),
+  },
+  {
+    name: 'incompressible',
+    title: 'Incompressible data',
+    about: 'one layer with 50 files of 10 MB of noise, gzip -6 (which stores it, so that node:zlib only copies)',
+    modes: GZIP_MODES,
+    limits: {},
+    layout: generated(single('incompressible', INCOMPRESSIBLE)),
+  },
+  {
+    name: 'zstd-source',
+    title: 'zstd source',
+    about:
+      'the same tar as the one layer of 1.1 GB, by zstd -3; there is no index-only mode for it. The programs that read gzip read the same tar by gzip -6, so that × compares with the table of that image',
+    modes: ['full'],
+    limits: {},
+    layout: generated((scale) => ({
+      folder: `zstd-source-1-scale-${scale}`,
+      layers: [runtimeLayer(scale)],
+      compression: { kind: 'zstd', level: 3 },
+    })),
+    gzipTwin: generated(oneLayer),
   },
   {
     name: 'debian',
+    title: 'Debian',
     about: 'Debian in six layers with its packages (fixtures/real-image/build.sh)',
+    modes: [...GZIP_MODES, ZSTD_MODE],
+    limits: { zstdSize: MAX_ZSTD_SIZE },
     layout: async () => {
       const layout = process.env.ACCEL_REAL_IMAGE ?? join(tmpdir(), 'accel-real-image');
       return access(join(layout, '.complete')).then(
@@ -39,9 +127,41 @@ export const IMAGES: readonly ImageScenario[] = [
   },
 ];
 
-/** The modes by name. */
-export const MODES: readonly ModeScenario[] = [
-  { name: 'full', flags: ['-o', 'bench_full'] },
-  { name: 'index-only', flags: ['-o', 'bench_index', '--mode', 'index-only'] },
-  { name: 'both', flags: ['--overlaybd', 'bench_full', '--turboOCI', 'bench_index'] },
-];
+/** A point of a growth series: an image that is like the others but in one respect. */
+export interface GrowthPoint {
+  readonly label: string;
+  readonly recipe: (scale: number) => ImageRecipe;
+}
+
+/** One layer that grows, by gzip -1 to be made in a minute. */
+export const GROWING_LAYER: readonly GrowthPoint[] = [0.25, 1, 4].map((gigabytes) => ({
+  label: `${gigabytes} GB`,
+  recipe: (scale) => ({
+    folder: `growing-layer-1-${gigabytes}-scale-${scale}`,
+    layers: [part(0, RUNTIME, (scale * gigabytes * 1e9) / RUNTIME_BYTES)],
+    compression: { kind: 'gzip', level: 1 },
+  }),
+}));
+
+/** Half a gigabyte in ever more layers. */
+export const MORE_LAYERS: readonly GrowthPoint[] = [1, 10, 100].map((count) => ({
+  label: `${count} ${count === 1 ? 'layer' : 'layers'}`,
+  recipe: (scale) => ({
+    folder: `more-layers-1-${count}-scale-${scale}`,
+    layers: Array.from({ length: count }, (_, i) => part(i, RUNTIME, (scale * 0.5e9) / RUNTIME_BYTES / count)),
+    compression: { kind: 'gzip', level: 1 },
+  }),
+}));
+
+function generated(recipe: (scale: number) => ImageRecipe): (making: Making) => Promise<string> {
+  return ({ directory, scale }) => makeImage(directory, recipe(scale));
+}
+
+function single(name: string, mix: readonly FileGroup[]): (scale: number) => ImageRecipe {
+  return (scale) => ({ folder: `${name}-1-scale-${scale}`, layers: [{ seed: SEED, mix, scale }] });
+}
+
+/** Layer `index` of several: other bytes and other paths than its neighbours. */
+function part(index: number, mix: readonly FileGroup[], scale: number) {
+  return { seed: SEED + 1 + index, mix, scale, prefix: `srv/part-${index}/` };
+}

@@ -5,14 +5,15 @@ import { join } from 'node:path';
 /** What the page begins with. */
 const TITLE = '# Benchmarks';
 
-/** The page of results. */
-export const RESULTS = join(import.meta.dirname, '..', '..', 'docs', 'benchmarks.md');
+/** The page of results; ACCEL_BENCH_PAGE names another one, for a trial. */
+export const RESULTS: string =
+  process.env.ACCEL_BENCH_PAGE ?? join(import.meta.dirname, '..', '..', 'docs', 'benchmarks.md');
 
 /** The page (empty for a new one) with section `name` replaced, or added at its end. */
 export function withSection(page: string, name: string, text: string): string {
-  const [begin, end] = [`<!-- begin ${name}: written by bench/${name}.ts --write -->`, `<!-- end ${name} -->`];
-  const section = `${begin}\n\n${text.trim()}\n\n${end}\n`;
-  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+  const end = `<!-- end ${name} -->`;
+  const section = `<!-- begin ${name}: written by bench/, see the README there -->\n\n${text.trim()}\n\n${end}\n`;
+  const [from, to] = [page.indexOf(`<!-- begin ${name}:`), page.indexOf(end)];
   if (from < 0 || to < from) return `${page.trimEnd() || TITLE}\n\n${section}`;
   return `${page.slice(0, from)}${section}${page.slice(to + end.length).replace(/^\n/, '')}`;
 }

@@ -1,0 +1,83 @@
+/** What accel holds itself to, as ratios of medians of one run: a ratio survives a slow machine, a time does not. */
+import { cpuOf, figure, middle, type Row, type TableContext, wallOf, worstRss } from './report.ts';
+
+/** The limits of one scenario; what is not named has none. */
+export interface Limits {
+  /** Wall time of full mode over the baseline's. */
+  readonly fullWall?: number;
+  /** Processor time of full mode over the baseline's. */
+  readonly fullCpu?: number;
+  /** Wall time of index-only mode over the baseline's. */
+  readonly indexWall?: number;
+  /** Wall time of both tags in one run over full mode's. */
+  readonly bothWall?: number;
+  /** Bytes of the image with zstd blocks over those of the source. */
+  readonly zstdSize?: number;
+}
+
+/** A limit and what was measured. */
+export interface Verdict {
+  readonly text: string;
+  readonly held: boolean;
+}
+
+/** MiB of resident memory that no conversion may exceed, however large its image. */
+export const MAX_RSS = 400;
+
+/** Bytes written to disk over bytes pushed: nothing goes there twice. */
+export const MAX_WRITTEN = 1.05;
+
+/** The limits of a scenario against its rows; a limit whose figure is missing says nothing. */
+export function judge(rows: readonly Row[], context: TableContext, limits: Limits): Verdict[] {
+  const find = (what: string) => rows.find((row) => row.what === what && row.rounds.length > 0);
+  const [base, full, index, both] = [find(context.baseline), find('full'), find('index-only'), find('both')];
+  const ratio = (row: Row | undefined, over: Row | undefined, pick: typeof wallOf) =>
+    row === undefined || over === undefined ? Number.NaN : middle(row, pick) / middle(over, pick);
+  const zstd = find(ZSTD_MODE);
+  return [
+    verdict('wall time of full over node:zlib', ratio(full, base, wallOf), limits.fullWall),
+    verdict('CPU time of full over node:zlib', ratio(full, base, cpuOf), limits.fullCpu),
+    verdict('wall time of index-only over node:zlib', ratio(index, base, wallOf), limits.indexWall),
+    verdict('wall time of both over full', ratio(both, full, wallOf), limits.bothWall),
+    verdict('size with zstd over source', (zstd?.pushed ?? Number.NaN) / context.source, limits.zstdSize),
+    ...judgeResources(rows),
+  ].filter((one) => one !== undefined);
+}
+
+/** What holds for every conversion, memory and disk: the worst of the rows. */
+export function judgeResources(rows: readonly Row[]): (Verdict | undefined)[] {
+  const conversions = rows.filter((row) => row.pushed !== undefined && row.rounds.length > 0);
+  const worst = (of: (row: Row) => number) => Math.max(...conversions.map(of));
+  return [
+    verdict(
+      'peak RSS in MiB, the worst conversion',
+      worst((row) => worstRss(row) / 2 ** 20),
+      MAX_RSS,
+      0,
+    ),
+    verdict('bytes written over pushed, the worst conversion', worst(writtenOverPushed), MAX_WRITTEN),
+  ];
+}
+
+function writtenOverPushed(row: Row): number {
+  return middle(row, (usage) => usage.written) / (row.pushed ?? Number.NaN);
+}
+
+/** Size of a zstd block in KiB: the largest that takes noise, because 64 KiB of it outgrow what a node reads. */
+export const ZSTD_BLOCK = '32';
+
+/** The mode whose size the zstd limit is about. */
+export const ZSTD_MODE = `full, zstd ${ZSTD_BLOCK} KiB` as const;
+
+/** A figure against the most that it may be; undefined without either. */
+export function verdict(what: string, measured: number, most: number | undefined, digits = 2): Verdict | undefined {
+  if (most === undefined || !Number.isFinite(measured)) return undefined;
+  const held = measured <= most;
+  const text = `${what}: ${figure(measured, digits)}, at most ${figure(most, digits)}${held ? '' : ' (**not held**)'}`;
+  return { text, held };
+}
+
+/** Verdicts as a Markdown list. */
+export function formatVerdicts(verdicts: readonly Verdict[]): string {
+  return verdicts.map(({ text }) => `* ${text}`).join('\n');
+}

@@ -1,0 +1,102 @@
+/** `npm run bench`: measures everything, or what is asked for, and prints it. See README.md beside this file. */
+import { access, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { CLI } from './convert.ts';
+import type { Verdict } from './limits.ts';
+import { machine } from './machine.ts';
+import { FOLDER_PREFIX } from './make-image.ts';
+import type { BenchOptions, BenchSection } from './options.ts';
+import { MODES } from './scenarios.ts';
+import { writeSection } from './section.ts';
+import { SECTIONS } from './sections.ts';
+import { toolVersions } from './tools.ts';
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true },
+    skip: { type: 'string', multiple: true, default: [] },
+    mode: { type: 'string', multiple: true },
+    rounds: { type: 'string', default: '3' },
+    scale: { type: 'string', default: '1' },
+    dir: { type: 'string', default: join(tmpdir(), 'accel-bench') },
+    write: { type: 'boolean', default: false },
+    check: { type: 'boolean', default: false },
+    clean: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+  },
+});
+
+/** Those of `all` that were asked for, all when nothing was; an Error lists the names there are. */
+function pick<T extends { readonly name: string }>(all: readonly T[], names: readonly string[] | undefined): T[] {
+  const unknown = names?.find((name) => all.every((one) => one.name !== name));
+  if (unknown !== undefined) throw new Error(`no ${unknown}; there are: ${all.map((one) => one.name).join(', ')}`);
+  return all.filter((one) => names?.includes(one.name) ?? true);
+}
+
+/** A number above zero. */
+function positive(name: 'rounds' | 'scale'): number {
+  const value = Number(values[name]);
+  if (!(value > 0) || (name === 'rounds' && !Number.isInteger(value)))
+    throw new Error(`--${name} ${values[name]}: expected a ${name === 'rounds' ? 'whole ' : ''}number above 0`);
+  return value;
+}
+
+function log(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** Removes what benchmarks left in the work directory, and nothing else. */
+async function clean(): Promise<void> {
+  const names = await readdir(values.dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const ours = names.filter((name) => name.startsWith(FOLDER_PREFIX));
+  for (const name of ours) await rm(join(values.dir, name), { recursive: true });
+  log(`removed ${ours.length} folders from ${values.dir}`);
+}
+
+async function sizeOf(directory: string): Promise<number> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => stat(join(entry.parentPath, entry.name)));
+  return (await Promise.all(files)).reduce((sum, { size }) => sum + size, 0);
+}
+
+async function runSection(section: BenchSection, options: BenchOptions, conditions: string): Promise<Verdict[]> {
+  const started = performance.now();
+  const outcome = await section.run(options);
+  if ('skipped' in outcome) log(`${section.name}: skipped, ${outcome.skipped}`);
+  else log(`${section.name}: done in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  if (!('text' in outcome)) return [];
+  const text = `${outcome.text}\n\n${conditions}`;
+  process.stdout.write(`${text}\n\n`);
+  if (options.write) await writeSection(section.name, text);
+  return outcome.verdicts.map(({ text: what, held }) => ({ text: `${section.name}: ${what}`, held }));
+}
+
+async function main(): Promise<void> {
+  const skipped = pick(SECTIONS, values.skip);
+  const sections = pick(SECTIONS, values.only).filter((section) => !skipped.includes(section));
+  const modes = pick(MODES, values.mode).map(({ name }) => name);
+  const [rounds, scale] = [positive('rounds'), positive('scale')];
+  if (values.list) {
+    for (const { name, about } of sections) process.stdout.write(`${name.padEnd(16)}${about}\n`);
+    return;
+  }
+  if (values.clean) return clean();
+  await access(CLI);
+  await mkdir(values.dir, { recursive: true });
+  const options: BenchOptions = { directory: values.dir, scale, rounds, modes, write: values.write, log };
+  const reduced = scale === 1 ? '' : ` **A trial at ${scale} of the full size: the figures say nothing.**`;
+  const conditions = `Machine: ${machine()}.\nTools: ${await toolVersions()}.${reduced}`;
+  const verdicts: Verdict[] = [];
+  for (const section of sections) verdicts.push(...(await runSection(section, options, conditions)));
+  log(`${((await sizeOf(values.dir)) / 1e9).toFixed(1)} GB of images stand in ${values.dir}; --clean removes them`);
+  const broken = verdicts.filter(({ held }) => !held);
+  for (const { text } of broken) log(`over the limit: ${text}`);
+  if (values.check && broken.length > 0) process.exitCode = 1;
+}
+
+await main();

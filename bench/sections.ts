@@ -1,0 +1,73 @@
+/** Everything that one run measures, in the order of the page. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { findTool } from '../tests/support/tools.ts';
+import { measureConversion } from './convert.ts';
+import { measureGrowth } from './growth.ts';
+import type { BenchOptions, BenchSection, Outcome } from './options.ts';
+import { measureReference } from './reference.ts';
+import { GROWING_LAYER, IMAGES, MORE_LAYERS } from './scenarios.ts';
+import { measureStartUp } from './start-up.ts';
+
+/** Megabytes of a layer of shared-base.ts at full size. */
+const SHARED_BASE_SIZE = 100;
+
+/** The sections by name. */
+export const SECTIONS: readonly BenchSection[] = [
+  ...IMAGES.map((scenario) => ({
+    name: scenario.name,
+    about: scenario.about,
+    run: (options: BenchOptions) => measureConversion(scenario, options),
+  })),
+  {
+    name: 'growing-layer',
+    about: 'one layer of 0.25, 1 and 4 GB: time per GB and memory',
+    run: (options) => measureGrowth('growing-layer', 'A layer that grows', GROWING_LAYER, options),
+  },
+  {
+    name: 'more-layers',
+    about: 'half a GB in 1, 10 and 100 layers: time per GB and memory',
+    run: (options) => measureGrowth('more-layers', 'More layers', MORE_LAYERS, options),
+  },
+  { name: 'start-up', about: 'accel --version, and the demo image', run: measureStartUp },
+  {
+    name: 'reference',
+    about: 'overlaybd’s own tools on the one layer, where they are installed',
+    run: measureReference,
+  },
+  {
+    name: 'lazy',
+    about: 'what a cold start fetches (lazy.ts)',
+    async run(options) {
+      const debian = IMAGES.find(({ name }) => name === 'debian')!;
+      if ((await debian.layout(options)) === undefined) return { skipped: `not on this machine: ${debian.about}` };
+      return runScript('lazy.js', ['docker-registry'], options, []);
+    },
+  },
+  {
+    name: 'shared-base',
+    about: 'a second image on the same base (shared-base.ts)',
+    run: (options) =>
+      runScript('shared-base.js', ['docker-registry', 'skopeo'], options, [
+        ...['--rounds', String(options.rounds)],
+        ...['--size', String(Math.max(1, SHARED_BASE_SIZE * options.scale))],
+      ]),
+  },
+];
+
+/** Runs a benchmark that is a script of its own and prints and writes its own section. */
+async function runScript(
+  script: string,
+  tools: readonly string[],
+  options: BenchOptions,
+  args: readonly string[],
+): Promise<Outcome> {
+  const missing = tools.filter((tool) => findTool(tool) === undefined);
+  if (missing.length > 0) return { skipped: `not installed: ${missing.join(', ')}` };
+  const path = join(import.meta.dirname, script);
+  const child = spawn(process.execPath, [path, ...args, ...(options.write ? ['--write'] : [])], { stdio: 'inherit' });
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0) throw new Error(`${script}: exit ${code}`);
+  return { done: true };
+}
