@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { access, readdir, readFile, stat } from 'node:fs/promises';
+import { access, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { Zstd } from '@hpcc-js/wasm-zstd';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { requireBuild } from '../tests/support/accel.ts';
 import { run, withTempDirectory } from '../tests/support/tools.ts';
 import { measureCommand } from './child.ts';
@@ -45,27 +45,52 @@ test('layers of several kinds: a zstd blob and a gzip blob of one recipe hold th
   });
 });
 
-test.runIf(process.platform === 'linux')(
-  'a process is charged with what its children and its threads used',
-  async () => {
-    const burn =
-      'const end = Date.now() + 200; while (Date.now() < end); process.stdout.write(String(process.cpuUsage().user / 1e6))';
-    const parent = `process.stdout.write(require('node:child_process').execFileSync(process.execPath, ['-e', ${JSON.stringify(burn)}]))`;
-    const { usage, stdout } = await measureCommand({
-      program: process.execPath,
-      args: ['-e', parent],
-      keepOutput: true,
-    });
+/** Type of a file system in memory (statfs(2)), where nothing is written to storage. */
+const TMPFS = 0x01021994;
+
+describe.runIf(process.platform === 'linux')('a process is charged with what it and its children used', () => {
+  const node = (script: string) =>
+    measureCommand({ program: process.execPath, args: ['-e', script], keepOutput: true });
+  const inChild = (script: string) =>
+    node(
+      `process.stdout.write(require('node:child_process').execFileSync(process.execPath, ['-e', ${JSON.stringify(script)}]))`,
+    );
+
+  test('processor time', async () => {
+    const { usage, stdout } = await inChild(
+      'const end = Date.now() + 200; while (Date.now() < end); process.stdout.write(String(process.cpuUsage().user / 1e6))',
+    );
     // The kernel shows hundredths of a second, cut off, of user and of system time.
     expect(usage.cpu).toBeGreaterThanOrEqual(Number(stdout) - 0.02);
     expect(Number(stdout)).toBeGreaterThan(0);
     expect(usage.wall).toBeGreaterThanOrEqual(0.2);
-    expect(highWater('self')).toBeGreaterThan(20 * 2 ** 20);
-    await expect(measureCommand({ program: process.execPath, args: ['-e', 'process.exit(3)'] })).rejects.toThrow(
-      'exit 3',
-    );
-  },
-);
+  });
+
+  test('bytes written', async () => {
+    await withTempDirectory(async (directory) => {
+      const file = JSON.stringify(join(directory, 'file'));
+      const { usage } = await inChild(`require('node:fs').writeFileSync(${file}, Buffer.alloc(8_000_000, 1))`);
+      expect(usage.written).toBeGreaterThanOrEqual((await statfs(directory)).type === TMPFS ? 0 : 8_000_000);
+    });
+  });
+
+  test('its high-water mark stays when memory is given back', () => {
+    const before = highWater('self');
+    let block: Buffer | undefined = Buffer.alloc(64 << 20, 1);
+    const with64 = highWater('self');
+    block = undefined;
+    expect([block, with64 >= before, highWater('self') >= with64, before > 20 << 20]).toEqual([
+      undefined,
+      true,
+      true,
+      true,
+    ]);
+  });
+
+  test('one that fails is an error with its exit code and what it said', async () => {
+    await expect(node('console.error("why"); process.exit(3)')).rejects.toThrow(/exit 3\nwhy/);
+  });
+});
 
 test.each([
   ['x86 with', 'model name\t: a\nflags\t\t: fpu sha_ni avx\n', 'with SHA-NI'],
@@ -101,6 +126,7 @@ const ROWS = [
   { what: 'igzip -dc', rounds: [] },
   { what: 'full', rounds: [usage(22), usage(21), usage(90)], pushed: 21_000_000 },
   { what: 'both', rounds: [usage(24)], pushed: 24_000_000 },
+  { what: 'another', rounds: [usage(24)], pushed: 4_000_000 },
 ];
 const CONTEXT = { baseline: 'gunzip', source: 20_000_000, tar: 44_000_000 };
 
@@ -169,4 +195,4 @@ test('a run from end to end, small: every candidate is measured, sections are wr
     expect(await readdir(work)).toEqual([]);
     expect((await stat(page)).isFile()).toBe(true);
   });
-});
+}, 300_000);

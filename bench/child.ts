@@ -1,10 +1,10 @@
 /** Runs a program as a process of its own and tells what it and everything that it started used. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { Readable, type Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { endedChildren, highWater } from './counters.ts';
 
@@ -38,10 +38,15 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>;
   /** Give standard output back as text instead. */
   readonly keepOutput?: boolean;
+  /** It has measure.ts loaded, which tells the peak of its resident set. */
+  readonly tellsRss?: boolean;
 }
 
 /** Milliseconds between two looks at the resident set: the mark only rises, so the last look counts. */
 const RSS_INTERVAL = 20;
+
+/** The descriptor behind the standard ones, where a Node process tells its own mark. */
+const RSS_PIPE = 3;
 
 /** Runs a program to its end; throws with its standard error unless it exits with 0. */
 export async function measureCommand(command: Command): Promise<Measured> {
@@ -53,28 +58,33 @@ export async function measureCommand(command: Command): Promise<Measured> {
     const before = endedChildren();
     const start = performance.now();
     const child = spawn(program, args, {
-      stdio: [input?.fd ?? 'ignore', command.keepOutput === true ? 'pipe' : (output?.fd ?? 'ignore'), 'pipe'],
+      stdio: [
+        input?.fd ?? 'ignore',
+        command.keepOutput === true ? 'pipe' : (output?.fd ?? 'ignore'),
+        'pipe',
+        command.tellsRss === true ? 'pipe' : 'ignore',
+      ],
       env: { ...process.env, ...command.env },
     });
-    let [stdout, stderr, wall, peakRss] = ['', '', 0, Number.NaN];
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-    });
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      stderr = (stderr + text).slice(-4000);
-    });
+    const [stdout, stderr, told] = [child.stdout, child.stderr, child.stdio[RSS_PIPE]].map(textOf);
+    let [wall, seen] = [0, Number.NaN];
     child.on('exit', () => {
       wall = (performance.now() - start) / 1000;
     });
     timer = setInterval(() => {
       const now = child.pid === undefined ? Number.NaN : highWater(child.pid);
-      if (!Number.isNaN(now)) peakRss = now;
+      if (!Number.isNaN(now)) seen = now;
     }, RSS_INTERVAL);
     const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
-    if (code !== 0) throw new Error(`${program} ${args.join(' ')}: ${signal ?? `exit ${code}`}\n${stderr}`);
+    if (code !== 0) throw new Error(`${program} ${args.join(' ')}: ${signal ?? `exit ${code}`}\n${stderr!()}`);
     const after = endedChildren();
-    const usage = { wall, cpu: after.cpu - before.cpu, peakRss, written: after.written - before.written };
-    return { usage, stdout };
+    const usage: Usage = {
+      wall,
+      cpu: after.cpu - before.cpu,
+      peakRss: told!() === '' ? seen : Number(told!()),
+      written: after.written - before.written,
+    };
+    return { usage, stdout: stdout!() };
   } finally {
     clearInterval(timer);
     await input?.close();
@@ -82,22 +92,26 @@ export async function measureCommand(command: Command): Promise<Measured> {
   }
 }
 
-/** Runs `node SCRIPT ARGS` with the measuring preload, which tells the exact peak of its resident set. */
-export async function runMeasured(script: string, args: readonly string[]): Promise<Measured> {
-  const directory = await mkdtemp(join(tmpdir(), 'accel-bench-'));
-  const report = join(directory, 'rss');
-  const preload = pathToFileURL(join(import.meta.dirname, 'measure.js')).href;
-  try {
-    const { usage, stdout } = await measureCommand({
-      program: process.execPath,
-      args: ['--import', preload, script, ...args],
-      env: { ACCEL_BENCH_RSS: report },
-      keepOutput: true,
+/** Collects what a child writes; the function gives what has come so far. */
+function textOf(stream: Readable | Writable | null | undefined): () => string {
+  let text = '';
+  if (stream instanceof Readable)
+    stream.setEncoding('utf8').on('data', (piece: string) => {
+      text += piece;
     });
-    return { usage: { ...usage, peakRss: Number(await readFile(report, 'utf8')) }, stdout };
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  return () => text;
+}
+
+/** Runs `node SCRIPT ARGS` with the measuring preload, which tells the exact peak of its resident set. */
+export function runMeasured(script: string, args: readonly string[]): Promise<Measured> {
+  const preload = pathToFileURL(join(import.meta.dirname, 'measure.js')).href;
+  return measureCommand({
+    program: process.execPath,
+    args: ['--import', preload, script, ...args],
+    env: { ACCEL_BENCH_RSS: String(RSS_PIPE) },
+    keepOutput: true,
+    tellsRss: true,
+  });
 }
 
 /** What runs one after another used together. */
@@ -106,7 +120,8 @@ export function together(usages: readonly Usage[]): Usage {
   return {
     wall: sum((usage) => usage.wall),
     cpu: sum((usage) => usage.cpu),
-    peakRss: Math.max(...usages.map((usage) => usage.peakRss)),
+    // One that ended before it was looked at tells nothing about the others.
+    peakRss: usages.map((usage) => usage.peakRss).reduce((a, b) => (Number.isNaN(b) || a > b ? a : b), Number.NaN),
     written: sum((usage) => usage.written),
   };
 }

@@ -1,5 +1,5 @@
 /** What accel holds itself to, as ratios of medians of one run: a ratio survives a slow machine, a time does not. */
-import { cpuOf, figure, middle, type Row, type TableContext, wallOf, worstRss } from './report.ts';
+import { cpuOf, figure, median, middle, type Row, type TableContext, wallOf, worstRss } from './report.ts';
 
 /** The limits of one scenario; what is not named has none. */
 export interface Limits {
@@ -26,6 +26,9 @@ export const MAX_RSS = 400;
 
 /** Bytes written to disk over bytes pushed: nothing goes there twice. */
 export const MAX_WRITTEN = 1.05;
+
+/** Bytes pushed below which {@link MAX_WRITTEN} is not judged: directories and whole pages weigh too much there. */
+export const LEAST_PUSHED = 5_000_000;
 
 /** The limits of a scenario against its rows; a limit whose figure is missing says nothing. */
 export function judge(rows: readonly Row[], context: TableContext, limits: Limits): Verdict[] {
@@ -59,8 +62,8 @@ export function judgeResources(rows: readonly Row[]): (Verdict | undefined)[] {
   ];
 }
 
-function writtenOverPushed(row: Row): number {
-  return middle(row, (usage) => usage.written) / (row.pushed ?? Number.NaN);
+function writtenOverPushed({ rounds, pushed = 0 }: Row): number {
+  return pushed < LEAST_PUSHED ? Number.NEGATIVE_INFINITY : median(rounds.map((usage) => usage.written)) / pushed;
 }
 
 /** Size of a zstd block in KiB: the largest that takes noise, because 64 KiB of it outgrow what a node reads. */

@@ -27,6 +27,7 @@ const SERVICE = {
   logLevel: 1,
   ioEngine: 0,
   gzipCacheConfig: { enable: false },
+  credentialConfig: { mode: 'file', path: '' },
   download: { enable: false },
   enableAudit: false,
 };
