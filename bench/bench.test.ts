@@ -171,6 +171,8 @@ test('a run from end to end, small: every candidate is measured, sections are wr
     const only = ['one-layer', 'growing-layer', 'start-up', 'reference'].flatMap((name) => ['--only', name]);
     const modes = ['full', 'index-only'].flatMap((name) => ['--mode', name]);
     const args = [main, '--dir', work, '--rounds', '1', '--scale', '0.001', '--write', ...only, ...modes];
+    await run(process.execPath, [...args, '--prepare'], { env });
+    expect((await readdir(work)).length).toBe(4);
     const result = await run(process.execPath, args, { env });
     const [stdout, stderr] = [result.stdout.toString('utf8'), result.stderr];
     const text = await readFile(page, 'utf8');

@@ -8,7 +8,7 @@ import type { Verdict } from './limits.ts';
 import { machine } from './machine.ts';
 import { FOLDER_PREFIX } from './make-image.ts';
 import type { BenchOptions, BenchSection } from './options.ts';
-import { MODES } from './scenarios.ts';
+import { type Making, MODES } from './scenarios.ts';
 import { writeSection } from './section.ts';
 import { SECTIONS } from './sections.ts';
 import { toolVersions } from './tools.ts';
@@ -23,6 +23,7 @@ const { values } = parseArgs({
     dir: { type: 'string', default: join(tmpdir(), 'accel-bench') },
     write: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
+    prepare: { type: 'boolean', default: false },
     clean: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
   },
@@ -58,6 +59,24 @@ async function clean(): Promise<void> {
   log(`removed ${ours.length} folders from ${values.dir}`);
 }
 
+async function prepare(sections: readonly BenchSection[], making: Making): Promise<void> {
+  for (const section of sections) {
+    const started = performance.now();
+    await section.prepare?.(making);
+    log(`${section.name}: images stand after ${secondsSince(started)} s`);
+  }
+  log(await standing());
+}
+
+/** How much stands in the work directory. */
+async function standing(): Promise<string> {
+  return `${((await sizeOf(values.dir)) / 1e9).toFixed(1)} GB of images stand in ${values.dir}; --clean removes them`;
+}
+
+function secondsSince(started: number): string {
+  return ((performance.now() - started) / 1000).toFixed(0);
+}
+
 async function sizeOf(directory: string): Promise<number> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile()).map((entry) => stat(join(entry.parentPath, entry.name)));
@@ -68,7 +87,7 @@ async function runSection(section: BenchSection, options: BenchOptions, conditio
   const started = performance.now();
   const outcome = await section.run(options);
   if ('skipped' in outcome) log(`${section.name}: skipped, ${outcome.skipped}`);
-  else log(`${section.name}: done in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  else log(`${section.name}: done in ${secondsSince(started)} s`);
   if (!('text' in outcome)) return [];
   const text = `${outcome.text}\n\n${conditions}`;
   process.stdout.write(`${text}\n\n`);
@@ -86,14 +105,15 @@ async function main(): Promise<void> {
     return;
   }
   if (values.clean) return clean();
-  await access(CLI);
   await mkdir(values.dir, { recursive: true });
+  if (values.prepare) return prepare(sections, { directory: values.dir, scale });
+  await access(CLI);
   const options: BenchOptions = { directory: values.dir, scale, rounds, modes, write: values.write, log };
   const reduced = scale === 1 ? '' : ` **A trial at ${scale} of the full size: the figures say nothing.**`;
   const conditions = `Machine: ${machine()}.\nTools: ${await toolVersions()}.${reduced}`;
   const verdicts: Verdict[] = [];
   for (const section of sections) verdicts.push(...(await runSection(section, options, conditions)));
-  log(`${((await sizeOf(values.dir)) / 1e9).toFixed(1)} GB of images stand in ${values.dir}; --clean removes them`);
+  log(await standing());
   const broken = verdicts.filter(({ held }) => !held);
   for (const { text } of broken) log(`over the limit: ${text}`);
   if (values.check && broken.length > 0) process.exitCode = 1;

@@ -26,5 +26,7 @@ export interface BenchSection {
   readonly name: string;
   /** One line for `--list`. */
   readonly about: string;
+  /** Makes the images that it needs, where it needs any. */
+  prepare?(making: Making): Promise<unknown>;
   run(options: BenchOptions): Promise<Outcome>;
 }

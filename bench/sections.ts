@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { findTool } from '../tests/support/tools.ts';
 import { measureConversion } from './convert.ts';
 import { measureGrowth } from './growth.ts';
+import { makeImage } from './make-image.ts';
 import type { BenchOptions, BenchSection, Outcome } from './options.ts';
 import { measureReference } from './reference.ts';
-import { GROWING_LAYER, IMAGES, MORE_LAYERS } from './scenarios.ts';
+import { GROWING_LAYER, type GrowthPoint, IMAGES, type Making, MORE_LAYERS } from './scenarios.ts';
 import { measureStartUp } from './start-up.ts';
 
 /** Megabytes of a layer of shared-base.ts at full size. */
@@ -18,16 +19,22 @@ export const SECTIONS: readonly BenchSection[] = [
   ...IMAGES.map((scenario) => ({
     name: scenario.name,
     about: scenario.about,
+    prepare: async (making: Making) => {
+      await scenario.layout(making);
+      await scenario.gzipTwin?.(making);
+    },
     run: (options: BenchOptions) => measureConversion(scenario, options),
   })),
   {
     name: 'growing-layer',
     about: 'one layer of 0.25, 1 and 4 GB: time per GB and memory',
+    prepare: (making) => preparePoints(GROWING_LAYER, making),
     run: (options) => measureGrowth('growing-layer', 'A layer that grows', GROWING_LAYER, options),
   },
   {
     name: 'more-layers',
     about: 'half a GB in 1, 10 and 100 layers: time per GB and memory',
+    prepare: (making) => preparePoints(MORE_LAYERS, making),
     run: (options) => measureGrowth('more-layers', 'More layers', MORE_LAYERS, options),
   },
   { name: 'start-up', about: 'accel --version, and the demo image', run: measureStartUp },
@@ -55,6 +62,10 @@ export const SECTIONS: readonly BenchSection[] = [
       ]),
   },
 ];
+
+async function preparePoints(points: readonly GrowthPoint[], { directory, scale }: Making): Promise<void> {
+  for (const { recipe } of points) await makeImage(directory, recipe(scale));
+}
 
 /** Runs a benchmark that is a script of its own and prints and writes its own section. */
 async function runScript(
