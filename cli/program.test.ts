@@ -61,7 +61,7 @@ describe('accel convert', () => {
   it('passes every flag on', async () => {
     const line =
       'convert -r oci:dir -g sha256:00 -o out --mode index-only -u ci:pw --plain --insecure --root-ca ca --cert-dir d ' +
-      '--client-cert c:k --oci --vsize 128 --algorithm zstd --bs 64 --span 2M --platform linux/amd64 --platform linux/arm64 ' +
+      '--client-cert c:k --oci --vsize 128 --algorithm zstd --bs 64 --level 9 --span 2M --platform linux/amd64 --platform linux/arm64 ' +
       '--concurrency-limit 2 --workers 0 --max-memory 1G --max-files 5 -d /var/tmp --no-upload --force --fstype ext4';
     const { request, registry } = await run(line);
     expect(request).toEqual({
@@ -72,6 +72,7 @@ describe('accel convert', () => {
         virtualSize: 2 ** 37,
         algorithm: 'zstd',
         blockSize: 65_536,
+        level: 9,
         span: 2 ** 21,
         oci: true,
         referrer: false,
@@ -187,6 +188,7 @@ describe('usage', () => {
     ['another file system', 'convert -r h/a -i 1 --fstype erofs', 'ext4'],
     ['another mode', 'convert -r h/a -i 1 --mode both', 'index-only'],
     ['an odd block size', 'convert -r h/a -i 1 --bs 5', 'power of two'],
+    ['a level without zstd', 'convert -r h/a -i 1 --level 9', 'Add --algorithm zstd'],
     ['quiet and verbose', 'convert -r h/a -i 1 --quiet --verbose', 'Choose one'],
     ['a value that is missing', 'convert -r', 'argument missing'],
     ['too many words', 'convert -r h/a -i 1 more', 'too many arguments'],

@@ -21,6 +21,7 @@ export function optionsText(artifact: ArtifactOptions, platforms: readonly strin
     `vsize=${artifact.virtualSize ?? 'auto'}`,
     `algorithm=${artifact.algorithm}`,
     `bs=${artifact.blockSize}`,
+    ...(artifact.level === undefined ? [] : [`level=${artifact.level}`]),
     `span=${artifact.span}`,
     `oci=${artifact.oci || artifact.referrer}`,
     `referrer=${artifact.referrer}`,

@@ -21,7 +21,7 @@ import {
 import { LAYER_ANNOTATION, RECORD_ANNOTATION } from './annotations.ts';
 import { convert, convertBetween, planConversion } from './convert.ts';
 import type { ConvertEvent } from './events.ts';
-import type { ConvertRequest } from './options.ts';
+import { type ConvertRequest, DEFAULT_ARTIFACT } from './options.ts';
 
 let layout: TestLayout;
 let target: CountingTarget;
@@ -105,6 +105,29 @@ describe('both tags', () => {
     }
     expect(digests[1]).toEqual(digests[0]);
     expect(digests[2]).toEqual(digests[0]);
+  });
+
+  it('are smaller at a higher level of zstd, and the same with and without threads', async () => {
+    const tar = new TarBuilder()
+      .file('text', await readFile(join(import.meta.dirname, '../package-lock.json')))
+      .build();
+    const sizes = new Map<string, number>();
+    for (const workers of [0, 2]) {
+      for (const level of [undefined, 3, 12]) {
+        await use([{ tar }]);
+        const artifact = { ...DEFAULT_ARTIFACT, algorithm: 'zstd', blockSize: 32_768 } as const;
+        const wanted = request({ workers, artifact: level === undefined ? artifact : { ...artifact, level } });
+        const result = await convertWithin(target, wanted);
+        const [layer] = result.tags[0]!.manifests[0]!.layers;
+        sizes.set(`${workers} ${level}`, layer!.size);
+        sizes.set(layer!.digest, level ?? 3);
+      }
+    }
+    expect(sizes.get('0 undefined')).toBe(sizes.get('0 3'));
+    expect(sizes.get('2 12')).toBe(sizes.get('0 12'));
+    expect(sizes.get('0 12')).toBeLessThan(sizes.get('0 3')!);
+    // One digest a level.
+    expect([...sizes.keys()].filter((key) => key.startsWith('sha256:'))).toHaveLength(2);
   });
 
   it('keep a layer full that cannot be indexed, and say why', async () => {

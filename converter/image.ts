@@ -299,7 +299,7 @@ class ImageConversion implements ReadyImage {
       virtualSize: this.#virtualSize,
       uuid: chainUuid(this.#chain[index]!),
       parentUuid: parent === undefined ? undefined : chainUuid(parent),
-      compressor: await threads.compressor(artifact.algorithm, artifact.blockSize),
+      compressor: await threads.compressor(artifact.algorithm, artifact.blockSize, artifact.level),
       file: await spool.file(),
       digestFile: (path) => threads.digestFile(path),
     });

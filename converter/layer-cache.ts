@@ -119,7 +119,8 @@ export class LayerCache {
 
 /** Everything that decides the bytes, hashed: a change of any of it is another layer. */
 function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest }: LayerKey): string {
-  const special = kind === 'full' ? [artifact.algorithm, artifact.blockSize] : [artifact.span, sourceDigest];
+  const special =
+    kind === 'full' ? [artifact.algorithm, artifact.blockSize, artifact.level] : [artifact.span, sourceDigest];
   return `${kind}:${digestOf(encodeJson([VERSION, chainId, virtualSize, ...special]))}`;
 }
 

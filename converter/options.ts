@@ -20,6 +20,8 @@ export interface ArtifactOptions {
   readonly algorithm: Algorithm;
   /** Bytes of a compressed block: a power of two, 4096 to 65536. */
   readonly blockSize: number;
+  /** Level of zstd, 1 to 22; LZ4 has none. Omitted: 3, as the reference's tools have it. */
+  readonly level?: number;
   /** Bytes of output between two access points of a gzip index. */
   readonly span: number;
   /** Write OCI media types whatever the source used. */

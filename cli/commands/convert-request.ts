@@ -15,6 +15,11 @@ export function defaultWorkers(): number {
 
 /** The request; throws `usage` or `tag-too-long` before anything is done. */
 export function convertRequest(flags: ConvertFlags): ConvertRequest {
+  if (flags.level !== undefined && flags.algorithm !== 'zstd')
+    throw new AccelError('usage', 'LZ4 has no levels', {
+      found: `--level ${flags.level}`,
+      hint: 'Add --algorithm zstd.',
+    });
   return {
     repository: repositoryOf(flags),
     ...(flags.targetRepository === undefined ? {} : { targetRepository: flags.targetRepository }),
@@ -30,6 +35,7 @@ export function convertRequest(flags: ConvertFlags): ConvertRequest {
       ...(flags.vsize === undefined ? {} : { virtualSize: flags.vsize }),
       algorithm: flags.algorithm,
       blockSize: flags.bs,
+      ...(flags.level === undefined ? {} : { level: flags.level }),
       span: flags.span,
       oci: flags.oci === true,
       referrer: flags.referrer === true,

@@ -32,6 +32,7 @@ export interface ConvertFlags extends RegistryFlags {
   readonly referrer?: boolean;
   readonly vsize?: number;
   readonly algorithm: Algorithm;
+  readonly level?: number;
   readonly bs: number;
   readonly span: number;
   readonly maxFiles: number;
@@ -104,6 +105,11 @@ function addArtifactFlags(command: Command): void {
     )
     .addOption(new Option('--algorithm <name>', 'compression of blocks').choices(['lz4', 'zstd']).default('lz4'))
     .addOption(new Option('--bs <KiB>', 'size of a compressed block').argParser(parseBlockSize).default(4096, '4'))
+    .addOption(
+      new Option('--level <n>', 'level of zstd: a higher one makes smaller layers and takes longer').argParser(
+        parseInteger('--level', 1, 22),
+      ),
+    )
     .addOption(
       new Option('--span <bytes>', 'output between two access points of a gzip index')
         .argParser(parseSpan)

@@ -25,6 +25,7 @@ export type PoolRequest =
       readonly type: 'compress';
       readonly algorithm: ZFileAlgorithm;
       readonly blockSize: number;
+      readonly level: number | undefined;
       readonly bytes: Uint8Array;
       readonly into: Uint8Array;
     }

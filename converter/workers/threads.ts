@@ -34,8 +34,8 @@ export class Threads {
   }
 
   /** A compressor of ZFile blocks; its {@link BlockCompressor.compress} may be called many times at once. */
-  async compressor(algorithm: ZFileAlgorithm, blockSize: number): Promise<BlockCompressor> {
-    if (this.#count === 0) return makeBlockCompressor(algorithm, blockSize);
+  async compressor(algorithm: ZFileAlgorithm, blockSize: number, level?: number): Promise<BlockCompressor> {
+    if (this.#count === 0) return makeBlockCompressor(algorithm, blockSize, level);
     // Memory that a thread fills and the writer empties goes round: fresh buffers by the gigabyte keep V8 collecting.
     const free: Uint8Array[] = [];
     return {
@@ -43,7 +43,14 @@ export class Threads {
         const bound = compressedBound(bytes.length, blockSize);
         let into = free.pop();
         if (into === undefined || into.length < bound) into = new Uint8Array(new SharedArrayBuffer(bound));
-        const { length, lengths } = await this.#jobs.run({ type: 'compress', algorithm, blockSize, bytes, into });
+        const { length, lengths } = await this.#jobs.run({
+          type: 'compress',
+          algorithm,
+          blockSize,
+          level,
+          bytes,
+          into,
+        });
         const lent = into;
         return { bytes: lent.subarray(0, length), lengths, release: () => free.push(lent) };
       },

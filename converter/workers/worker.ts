@@ -35,8 +35,9 @@ function serveJobs(): void {
         say({ id, type: 'digest', digest: await digestOfFile(request.path) });
         return;
       }
-      const key = `${request.algorithm} ${request.blockSize}`;
-      const compressor = compressors.get(key) ?? makeBlockCompressor(request.algorithm, request.blockSize);
+      const { algorithm, blockSize, level } = request;
+      const key = `${algorithm} ${blockSize} ${level}`;
+      const compressor = compressors.get(key) ?? makeBlockCompressor(algorithm, blockSize, level);
       compressors.set(key, compressor);
       const { bytes, lengths } = (await compressor).compress(request.bytes, request.into);
       say({ id, type: 'compress', length: bytes.length, lengths });
