@@ -1,7 +1,9 @@
-import { gzipSync } from 'node:zlib';
+import { createHash } from 'node:crypto';
+import { gzipSync, inflateSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
+import type { GunzipResult } from './gunzip-thread.ts';
 import { Threads } from './threads.ts';
 
 let threads = new Threads(0);
@@ -58,6 +60,29 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
       const again = await all(threads.gunzip(pieces(gzipSync(content), 1_000_000), options));
       expect(again.summary).toEqual(together[i]!.summary);
     }
+  });
+
+  it('answers what the calling thread would: digest, access points and their windows', async () => {
+    const content = Buffer.concat([
+      Buffer.alloc(2_000_000, 'window '),
+      noise(1_500_000),
+      Buffer.alloc(900_000, 'again '),
+    ]);
+    const options = { span: 1 << 16, members: 'any' } as const;
+    const { summary } = await all(use(count).gunzip(pieces(gzipSync(content), 33_333), options));
+    const here = await all(new Threads(0).gunzip(pieces(gzipSync(content), 1 << 20), options));
+    expect(summary).toEqual(here.summary);
+    const { gzip, digest } = summary as GunzipResult;
+    expect(digest).toBe(`sha256:${createHash('sha256').update(content).digest('hex')}`);
+    expect(gzip.points.length).toBeGreaterThan(5);
+    for (const { outputOffset, window } of gzip.points)
+      expect(inflateSync(window).length, `${outputOffset}`).toBe(32_768);
+  });
+
+  it('tells of several members that they have no points', async () => {
+    const members = Buffer.concat([gzipSync(noise(1_000_000)), gzipSync(noise(500_000))]);
+    const { summary } = await all(use(count).gunzip(pieces(members, 65_536), { span: 1 << 16, members: 'any' }));
+    expect((summary as GunzipResult).gzip).toMatchObject({ members: 2, points: [], uncompressedSize: 1_500_000 });
   });
 
   it('passes on what is wrong with a stream, and takes the next', async () => {
