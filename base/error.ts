@@ -33,6 +33,7 @@ export type AccelErrorCode =
   | 'lsmt-invalid'
   | 'zfile-invalid'
   | 'turbo-invalid'
+  | 'prefetch-invalid'
   // the rest
   | 'verification-failed'
   | 'io-error'

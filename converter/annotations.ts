@@ -7,6 +7,8 @@ import type { ArtifactOptions, OutputTag } from './options.ts';
 
 export { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION };
 
+const PREFETCH_OPTION = 'prefetch=';
+
 /** What the record annotations say. */
 export interface ConversionRecord {
   readonly sourceDigest: string;
@@ -15,8 +17,8 @@ export interface ConversionRecord {
   readonly version: string;
 }
 
-/** The choices that decide the bytes, as one canonical text. */
-export function optionsText(artifact: ArtifactOptions, platforms: readonly string[]): string {
+/** The choices that decide the bytes, as one canonical text; `prefetch` names the list of files to prefetch. */
+export function optionsText(artifact: ArtifactOptions, platforms: readonly string[], prefetch?: string): string {
   const parts = [
     `vsize=${artifact.virtualSize ?? 'auto'}`,
     `algorithm=${artifact.algorithm}`,
@@ -27,7 +29,13 @@ export function optionsText(artifact: ArtifactOptions, platforms: readonly strin
     `referrer=${artifact.referrer}`,
     `platforms=${[...platforms].sort().join('+') || 'all'}`,
   ];
-  return parts.join(',');
+  return withPrefetchOption(parts.join(','), prefetch);
+}
+
+/** An options text with another prefetch list, or without one. */
+export function withPrefetchOption(options: string, prefetch: string | undefined): string {
+  const others = options.split(',').filter((part) => !part.startsWith(PREFETCH_OPTION));
+  return [...others, ...(prefetch === undefined ? [] : [`${PREFETCH_OPTION}${prefetch}`])].join(',');
 }
 
 /** The record for a source converted in a mode. */

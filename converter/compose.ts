@@ -1,15 +1,14 @@
 /** Config and manifest of a converted image. */
-import { AccelError } from '../base/error.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { digestOf } from '../oci/digest.ts';
-import { encodeJson, type ImageConfig, type ImageIndex, type ImageManifest } from '../oci/manifest.ts';
+import { encodeJson, type ImageConfig, type ImageManifest } from '../oci/manifest.ts';
 import { layerMediaType, type MediaFamily, mediaFamily, toFamily } from '../oci/media-types.ts';
 import { subjectOf } from '../oci/referrers.ts';
-import { bytesSource, canRefer } from '../oci/storage.ts';
+import { type AccelerationLayer, accelerationDescriptor, withAcceleration } from './acceleration.ts';
 import { encodeRecord, makeRecord } from './annotations.ts';
 import type { LayerBlob } from './engines/engine.ts';
 import type { CachedBlob } from './layer-cache.ts';
 import type { ManifestResult, OutputTag } from './options.ts';
+import { putBytes, putManifest } from './put.ts';
 import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
 
@@ -35,34 +34,33 @@ export interface LayerBlobs {
   readonly index: LayerBlob | undefined;
 }
 
-/** Pushes config and manifest of one kind over layers that were pushed before. */
+/** Pushes config and manifest of one kind over layers that were pushed before, and the acceleration layer if any. */
 export async function composeImage(
   session: Session,
   source: SourceImage,
   kind: ImageKind,
-  layers: readonly CachedLayer[],
+  chosen: readonly CachedBlob[],
   virtualSize: number,
+  acceleration?: AccelerationLayer,
 ): Promise<ComposedManifest> {
-  const chosen = chooseBlobs(kind, layers);
   const family = familyOf(session, source.manifest.mediaType);
   // With no index-only layer in it the image is a full one, whatever was asked for, and has its manifest.
   const mode = kind === 'containerd' && chosen.every((blob) => blob.kind === 'full') ? 'full' : kind;
-  const config: ImageConfig = {
+  const stack: ImageConfig = {
     ...source.config,
     rootfs: { ...source.config.rootfs, diff_ids: chosen.map((blob) => blob.diffId) },
   };
-  const configDescriptor = await put(session, encodeJson(config), toFamily(source.manifest.config.mediaType, family));
+  const config = acceleration === undefined ? stack : withAcceleration(stack, acceleration);
+  const top = acceleration === undefined ? [] : [accelerationDescriptor(acceleration, family)];
+  if (acceleration !== undefined) await putBytes(session, acceleration.blob, top[0]!.mediaType);
+  const configType = toFamily(source.manifest.config.mediaType, family);
+  const configDescriptor = await putBytes(session, encodeJson(config), configType);
   const manifest: ImageManifest = {
     schemaVersion: 2,
     mediaType: toFamily(source.manifest.mediaType, family),
     ...artifactTypeOf(session, mode),
     config: configDescriptor,
-    layers: chosen.map((blob) => ({
-      mediaType: layerMediaType(family, blob.compression),
-      digest: blob.digest,
-      size: blob.size,
-      annotations: blob.annotations,
-    })),
+    layers: [...chosen.map((blob) => descriptorOf(blob, family)), ...top],
     ...subjectField(session, source.descriptor),
     annotations: {
       ...source.manifest.annotations,
@@ -82,19 +80,24 @@ export async function composeImage(
     digest: descriptor.digest,
     mediaType: descriptor.mediaType,
     manifestSize: descriptor.size,
-    size: chosen.reduce((sum, blob) => sum + blob.size, configDescriptor.size),
+    size: manifest.layers.reduce((sum, layer) => sum + layer.size, configDescriptor.size),
     sourceSize: source.size,
     virtualSize,
     layers: chosen.map((blob, index) => {
       const { digest, size } = source.manifest.layers[index]!;
       return { kind: blob.kind, sourceDigest: digest, sourceSize: size, digest: blob.digest, size: blob.size };
     }),
+    ...(acceleration === undefined ? {} : { prefetch: acceleration.result }),
     manifest,
   };
 }
 
+function descriptorOf({ compression, digest, size, annotations }: CachedBlob, family: MediaFamily): Descriptor {
+  return { mediaType: layerMediaType(family, compression), digest, size, annotations };
+}
+
 /** The blob of each layer. Only on an index-only bottom layer may index-only layers stand (docs/formats.md §5). */
-function chooseBlobs(kind: ImageKind, layers: readonly CachedLayer[]): CachedBlob[] {
+export function chooseBlobs(kind: ImageKind, layers: readonly CachedLayer[]): CachedBlob[] {
   const indexed = kind !== 'full' && layers[0]?.index !== undefined;
   return layers.map(({ full, index }) => (indexed ? (index ?? full) : full)!);
 }
@@ -113,28 +116,4 @@ export function artifactTypeOf({ request }: Session, mode: ImageKind): { readonl
 /** The `subject` of a referrer: the source, with no more than every registry takes. */
 export function subjectField({ request }: Session, source: Descriptor): { readonly subject?: Descriptor } {
   return request.artifact.referrer ? { subject: subjectOf(source) } : {};
-}
-
-/** Pushes a manifest or index: as a referrer when it has a subject. */
-export async function putManifest(session: Session, manifest: ImageManifest | ImageIndex): Promise<Descriptor> {
-  const { request, target, signal } = session;
-  const bytes = encodeJson(manifest);
-  if (manifest.subject === undefined || request.noUpload) return put(session, bytes, manifest.mediaType);
-  if (!canRefer(target)) {
-    throw new AccelError('usage', 'this target keeps no referrers', {
-      found: target.name,
-      hint: 'convert without --referrer',
-    });
-  }
-  const descriptor: Descriptor = { mediaType: manifest.mediaType, digest: digestOf(bytes), size: bytes.length };
-  const link = await target.pushReferrer(descriptor, bytesSource(bytes), { signal });
-  session.emit({ type: 'referrer', digest: descriptor.digest, subject: manifest.subject.digest, via: link.via });
-  return descriptor;
-}
-
-/** Pushes a blob of a few bytes, unless nothing is to be uploaded. */
-async function put(session: Session, bytes: Uint8Array, mediaType: string): Promise<Descriptor> {
-  const descriptor: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
-  if (!session.request.noUpload) await session.target.push(descriptor, bytesSource(bytes), { signal: session.signal });
-  return descriptor;
 }

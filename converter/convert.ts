@@ -15,6 +15,7 @@ import { DEFAULT_MAX_MEMORY, shareMemory } from './memory.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
 import { makeOutputs } from './outputs.ts';
 import { type ConvertPlan, makePlan } from './plan.ts';
+import { parsePrefetch } from './prefetch-list.ts';
 import { prepare } from './prepare.ts';
 import type { Session } from './session.ts';
 import { Spool } from './spool.ts';
@@ -122,6 +123,7 @@ async function withSession<T>(
   body: (session: Session) => Promise<T>,
 ): Promise<T> {
   const { target } = places;
+  const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   const asked = { images: request.concurrency, workers: request.workers };
   const share = shareMemory(request.maxMemory ?? DEFAULT_MAX_MEMORY, asked);
   const stop = new AbortController();
@@ -139,7 +141,9 @@ async function withSession<T>(
       imagesAtOnce: share.images,
       uploads: new Limiter(request.concurrency),
       cache: await openCache(target, request, signal),
-      options: optionsText(request.artifact, request.platforms),
+      options: optionsText(request.artifact, request.platforms, prefetch?.name),
+      noUpload: request.noUpload,
+      prefetch,
       emit: (event) => context.onEvent?.(event),
     });
   } catch (error) {

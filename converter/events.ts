@@ -64,6 +64,15 @@ export type ConvertEvent =
       readonly platform: string;
       readonly kind: 'full' | 'containerd';
     }
+  | {
+      readonly type: 'prefetch';
+      readonly platform: string;
+      readonly kind: 'full' | 'containerd';
+      readonly form: 'list' | 'trace';
+      readonly files: number;
+      readonly bytes: number;
+      readonly entries: number;
+    }
   | { readonly type: 'referrer'; readonly digest: string; readonly subject: string; readonly via: 'api' | 'tag' }
   | { readonly type: 'tagged'; readonly tag: string; readonly digest: string }
   | { readonly type: 'up-to-date'; readonly tag: string; readonly digest: string };

@@ -6,11 +6,12 @@ import { loadImage } from '../formats/ext4/load.ts';
 import { layerMediaType } from '../oci/media-types.ts';
 import { openStack } from '../reader/stack.ts';
 import { chainIds, chainUuid } from './chain.ts';
-import { type CachedLayer, type ComposedManifest, composeImage, type ImageKind } from './compose.ts';
+import { type CachedLayer, type ComposedManifest, chooseBlobs, composeImage, type ImageKind } from './compose.ts';
 import type { LayerBlob } from './engines/engine.ts';
 import { FullEngine } from './engines/full.ts';
 import { IndexOnlyEngine, METADATA_BLOCK_SIZE } from './engines/index-only.ts';
 import type { LayerId } from './events.ts';
+import { openAcceleration } from './image-acceleration.ts';
 import { type AppliedLayer, OpenLayer } from './layer.ts';
 import type { CachedBlob, LayerKey } from './layer-cache.ts';
 import { Pushes } from './pushes.ts';
@@ -111,9 +112,12 @@ class ImageConversion implements ReadyImage {
     const made = await this.#pushes.finish();
     this.#remember(made);
     const layers = [...this.#done, ...made];
+    const acceleration = await openAcceleration(this.#session, this.#source, layers, made);
     const composed: [ImageKind, ComposedManifest][] = [];
     for (const kind of this.#kinds) {
-      composed.push([kind, await composeImage(this.#session, this.#source, kind, layers, this.#virtualSize)]);
+      const chosen = chooseBlobs(kind, layers);
+      const top = await acceleration?.layerFor(kind, chosen);
+      composed.push([kind, await composeImage(this.#session, this.#source, kind, chosen, this.#virtualSize, top)]);
     }
     return new Map(composed);
   }

@@ -42,6 +42,19 @@ export const DEFAULT_ARTIFACT: ArtifactOptions = {
   maxFiles: 1_000_000,
 };
 
+/** The files that a node is to fetch before anyone asks for them (docs/prefetch.md). */
+export interface PrefetchRequest {
+  /**
+   * One absolute path a line, with `/` at its end for all that is below a directory; wildcards, `#` comments and blank
+   * lines are taken. Text, or bytes where a name is not UTF-8.
+   */
+  readonly lines: readonly (string | Uint8Array)[];
+  /** Form of what the node reads; omitted: the one that brings more. */
+  readonly format?: 'list' | 'trace';
+  /** Refuse a list that names what is not in the image; otherwise that is a warning. */
+  readonly strict?: boolean;
+}
+
 /** A request to convert one image. References are parsed already (oci/reference.ts does that). */
 export interface ConvertRequest {
   /** `host[:port]/repo` or `oci:DIR`. */
@@ -53,6 +66,8 @@ export interface ConvertRequest {
   /** The tags to make, at least one. */
   readonly outputs: readonly OutputTag[];
   readonly artifact: ArtifactOptions;
+  /** Files to prefetch, the same list for every platform. */
+  readonly prefetch?: PrefetchRequest;
   /** Platforms to convert as `os/arch[/variant]`; empty: every Linux platform of the index. */
   readonly platforms: readonly string[];
   /** Manifests and uploads in flight at a time. */
@@ -89,6 +104,21 @@ export interface LayerResult {
   readonly size: number;
 }
 
+/** The acceleration layer of an image of the result. */
+export interface PrefetchResult {
+  readonly form: 'list' | 'trace';
+  /** Different files that the list comes to in this image. */
+  readonly files: number;
+  /** Bytes of their content. */
+  readonly bytes: number;
+  /** Lines of the list, or reads of the trace, that a node gets. */
+  readonly entries: number;
+  /** Of the layer. */
+  readonly digest: string;
+  /** Bytes of the layer. */
+  readonly size: number;
+}
+
 /** An image manifest of the result. */
 export interface ManifestResult {
   readonly platform: string;
@@ -100,7 +130,10 @@ export interface ManifestResult {
   readonly sourceSize: number;
   /** Bytes of the block device; undefined when the image stood already and was not looked into. */
   readonly virtualSize: number | undefined;
+  /** Those with files, lowest first. */
   readonly layers: readonly LayerResult[];
+  /** The acceleration layer above them; absent when there is none, or the image stood already. */
+  readonly prefetch?: PrefetchResult;
   /** The manifest as pushed, for `--dump-manifest`. */
   readonly manifest: unknown;
 }

@@ -5,17 +5,11 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
 import { toFamily } from '../oci/media-types.ts';
 import { encodeRecord, makeRecord } from './annotations.ts';
-import {
-  artifactTypeOf,
-  type ComposedManifest,
-  familyOf,
-  type ImageKind,
-  putManifest,
-  subjectField,
-} from './compose.ts';
+import { artifactTypeOf, type ComposedManifest, familyOf, type ImageKind, subjectField } from './compose.ts';
 import { type ConvertedImage, convertImage, type ReadyImage } from './image.ts';
 import type { OutputTag, TagResult } from './options.ts';
 import type { Preparation } from './prepare.ts';
+import { putManifest } from './put.ts';
 import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
 import { totals } from './standing.ts';

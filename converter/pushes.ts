@@ -91,7 +91,7 @@ export class Pushes {
   }
 
   async #push(layer: LayerId, blob: LayerBlob): Promise<void> {
-    const { target, request, signal, emit } = this.#session;
+    const { target, request, prefetch, signal, emit } = this.#session;
     const { kind, digest, size, path } = blob;
     if (!request.noUpload) {
       const descriptor = { mediaType: layerMediaType('oci', blob.compression), digest, size };
@@ -103,7 +103,9 @@ export class Pushes {
         throw withPlace(error, { layer: `${layer.index + 1} of ${layer.count}`, blob: digest });
       }
     }
-    if (path !== undefined) await rm(path, { force: true });
+    // Without an upload the file is the only place from which the prefetch list can be resolved.
+    const isNeeded = request.noUpload && prefetch !== undefined;
+    if (path !== undefined && !isNeeded) await rm(path, { force: true });
   }
 }
 

@@ -5,6 +5,7 @@ import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
 import type { LayerCache } from './layer-cache.ts';
 import type { ConvertRequest } from './options.ts';
+import type { PrefetchList } from './prefetch-list.ts';
 import type { Spool } from './spool.ts';
 import type { Threads } from './workers/threads.ts';
 
@@ -31,5 +32,9 @@ export interface Session {
   readonly signal: AbortSignal;
   /** Fires {@link signal}, for a part that failed. */
   stop(reason: unknown): void;
+  /** Push nothing. */
+  readonly noUpload: boolean;
+  /** The parsed list of files to prefetch, if any. */
+  readonly prefetch: PrefetchList | undefined;
   emit(event: ConvertEvent): void;
 }

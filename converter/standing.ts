@@ -122,7 +122,7 @@ function describeManifest(
     size: manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size),
     sourceSize: source?.size ?? 0,
     virtualSize: undefined,
-    layers: manifest.layers.map((layer, index) => ({
+    layers: manifest.layers.filter(isStacked).map((layer, index) => ({
       kind: layer.annotations?.[LAYER_ANNOTATION.targetDigest] === undefined ? 'full' : 'index-only',
       sourceDigest: source?.manifest.layers[index]?.digest ?? '',
       sourceSize: source?.manifest.layers[index]?.size ?? 0,
@@ -131,6 +131,10 @@ function describeManifest(
     })),
     manifest,
   };
+}
+
+function isStacked({ annotations }: Descriptor): boolean {
+  return annotations?.[LAYER_ANNOTATION.accelerationLayer] === undefined;
 }
 
 /** Size and ratio over all platforms of a tag. */

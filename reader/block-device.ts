@@ -1,8 +1,8 @@
 /** The block device that a stack of layers makes: each part of it from the uppermost layer that maps it. */
-import { withPlace } from '../base/error.ts';
+import { AccelError, withPlace } from '../base/error.ts';
 import type { BlockDevice } from '../formats/ext4/reader.ts';
 import { TAG_REMOTE } from '../formats/lsmt/layout.ts';
-import { type MergedIndex, mergeIndexes } from '../formats/lsmt/merge.ts';
+import { type LayerSegment, type MergedIndex, mergeIndexes } from '../formats/lsmt/merge.ts';
 import type { BlockStore, Piece } from './block-store.ts';
 import type { OpenedLayer, StackLayer } from './layer.ts';
 
@@ -21,11 +21,31 @@ export interface MappedDevice extends BlockDevice {
   parts(offset: number, length: number): Iterable<MappedPart>;
 }
 
+/** A device that is a stack of layers, and tells which of them holds what. */
+export interface StackedDevice extends MappedDevice {
+  /** What holds `length` bytes from `offset` on, in order and without a gap; layers by their place in the stack. */
+  segments(offset: number, length: number): Iterable<LayerSegment>;
+  /** Bytes of a file behind the device by its layer: what a record of a trace reads. Throws `usage` outside the file. */
+  readLayer(place: LayerPlace): Promise<Uint8Array>;
+  /** Bytes of the blob that hold a part of a file behind the device; finds out by reading the layer's index alone. */
+  storedSize(place: LayerPlace): Promise<number>;
+}
+
+/** A part of a file behind the device: of a layer's own LSMT file, or of its uncompressed source tar. */
+export interface LayerPlace {
+  /** Place in the stack, 0 the lowest. */
+  readonly layer: number;
+  /** 0 the layer's own file, 1 its source tar, as in the index of a layer (docs/formats.md §5). */
+  readonly tag: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** Bytes of the device that are put together at a time: bounds what one large read holds beside its result. */
 const STEP = 4 << 20;
 
 /** See the module's comment. Reads may overlap in time. */
-export class LayeredDevice implements MappedDevice {
+export class LayeredDevice implements StackedDevice {
   readonly size: number;
   readonly #layers: readonly StackLayer[];
   readonly #map: MergedIndex;
@@ -47,6 +67,30 @@ export class LayeredDevice implements MappedDevice {
 
   parts(offset: number, length: number): Iterable<MappedPart> {
     return this.#map.lookup(offset, length);
+  }
+
+  segments(offset: number, length: number): Iterable<LayerSegment> {
+    return this.#map.lookup(offset, length);
+  }
+
+  async readLayer({ layer, tag, offset, length }: LayerPlace): Promise<Uint8Array> {
+    const target = new Uint8Array(length);
+    await this.#store(layer, tag, offset + length).fill([{ offset, target }]);
+    return target;
+  }
+
+  storedSize({ layer, tag, offset, length }: LayerPlace): Promise<number> {
+    return this.#store(layer, tag, offset + length).storedSize(offset, length);
+  }
+
+  #store(layer: number, tag: number, end: number): BlockStore {
+    const opened = this.#layers[layer];
+    const store = tag === TAG_REMOTE ? opened?.remote : opened?.local;
+    if (store !== undefined && end <= store.size) return store;
+    throw new AccelError('usage', 'a read outside of the layers', {
+      where: { layer, byte: end },
+      expected: store === undefined ? `a layer below ${this.#layers.length}` : `at most ${store.size} bytes`,
+    });
   }
 
   async #fill(offset: number, out: Uint8Array): Promise<void> {

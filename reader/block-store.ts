@@ -53,6 +53,20 @@ export class BlockStore {
     this.#firstKey = number * KEYS_PER_STORE;
   }
 
+  /** Bytes of the file. */
+  get size(): number {
+    return this.#backend.startOf(this.#backend.count);
+  }
+
+  /** Bytes that are fetched for a part of the file, which lies inside of it, where none of it is here yet. */
+  async storedSize(offset: number, length: number): Promise<number> {
+    if (length === 0) return 0;
+    const first = this.#backend.blockAt(offset);
+    const last = this.#backend.blockAt(offset + length - 1) + 1;
+    await this.#backend.locate(first, last);
+    return this.#backend.fetchedSize(first, last);
+  }
+
   /** Fills every piece; all lie inside the file. */
   async fill(pieces: readonly Piece[]): Promise<void> {
     const backend = this.#backend;

@@ -41,6 +41,17 @@ export interface NamedEntry {
 export interface LookupOptions {
   /** Whether a symlink at the end of the path is followed; true unless given. */
   readonly followLast?: boolean;
+  /** Told of everything that the look-up goes through, symlinks and the end of the path included. */
+  readonly onStep?: (stat: FileStat) => void;
+}
+
+/** A part of a file's content, in bytes and in whole blocks. */
+export interface ByteExtent {
+  /** Byte of the file. */
+  readonly start: number;
+  /** Byte of the device. */
+  readonly offset: number;
+  readonly length: number;
 }
 
 /** Symlinks that one look-up follows, as Linux has it. */
@@ -83,6 +94,7 @@ export class ImageFiles {
     const { followLast = true } = options;
     /** From the root down to where the walk is. */
     const trail: FileStat[] = [await this.#stat('', await this.#reader.root())];
+    options.onStep?.(trail[0]!);
     const ahead = path.split('/').reverse();
     // "link/" asks for what the link leads to, as the kernel has it.
     const followEnd = followLast || path.endsWith('/');
@@ -99,6 +111,7 @@ export class ImageFiles {
       const inode = await this.#reader.lookup(directory.raw, name);
       if (inode === undefined) throw notFound(path, 'a path of the image', `no ${name} in ${directory.path}`);
       const found = await this.#stat(directory.path === '/' ? `/${name}` : `${directory.path}/${name}`, inode);
+      options.onStep?.(found);
       const isLast = ahead.every((rest) => rest === '');
       if (found.target === undefined || (isLast && !followEnd)) {
         trail.push(found);
@@ -111,6 +124,16 @@ export class ImageFiles {
     const last = trail.at(-1)!;
     if (path.endsWith('/') && last.type !== 'directory') throw notFound(path, 'a directory', `a ${last.type}`);
     return last;
+  }
+
+  /** What a path leads to, or undefined where it leads nowhere. */
+  async find(path: string, options?: LookupOptions): Promise<FileStat | undefined> {
+    try {
+      return await this.lookup(path, options);
+    } catch (error) {
+      if (error instanceof AccelError && error.code === 'not-found') return undefined;
+      throw error;
+    }
   }
 
   /** What a path leads to; the same as {@link ImageFiles.lookup} for a path. */
@@ -191,6 +214,25 @@ export class ImageFiles {
   /** Extended attributes by full name; POSIX ACLs in the form that user space sees. */
   async xattrs(path: string | FileStat): Promise<Map<string, Uint8Array>> {
     return this.#reader.xattrs((await this.stat(path, { followLast: false })).raw);
+  }
+
+  /** Where the content of a file or directory lies on the device, in bytes, holes left out. */
+  async extents(path: string | FileStat): Promise<ByteExtent[]> {
+    const { raw } = await this.stat(path);
+    const { blockSize } = this.#reader;
+    const extents = await this.#reader.extents(raw);
+    return extents
+      .filter(({ unwritten }) => !unwritten)
+      .map(({ logical, physical, count }) => ({
+        start: logical * blockSize,
+        offset: physical * blockSize,
+        length: count * blockSize,
+      }));
+  }
+
+  /** What mounting the file system reads before any file: the superblock and the group descriptors. */
+  mountExtents(): readonly { readonly offset: number; readonly length: number }[] {
+    return this.#reader.mountExtents();
   }
 
   /** Text of a symlink. Throws `not-found` if it is none. */

@@ -14,7 +14,7 @@ import {
 } from '../oci/manifest.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Target } from '../oci/storage.ts';
-import { LayeredDevice, type MappedDevice } from './block-device.ts';
+import { LayeredDevice, type StackedDevice } from './block-device.ts';
 import type { OpenedLayer } from './layer.ts';
 import { selectImage } from './select.ts';
 import { layerKindOf, type OpenStackOptions, openContext, openLayers } from './stack.ts';
@@ -37,7 +37,7 @@ export interface AcceleratedImage {
   /** All layers of the manifest, lowest first. */
   readonly layers: readonly OpenedLayer[];
   /** The root file system, as a node would attach it. */
-  readonly device: MappedDevice;
+  readonly device: StackedDevice;
   /** What opening and reading have cost so far. */
   statistics(): TrafficStatistics;
 }
@@ -93,11 +93,13 @@ async function loadConfig(traffic: Traffic, { config }: ImageManifest): Promise<
 function assertAccelerated({ layers }: ImageManifest): void {
   const kinds = layers.map(layerKindOf);
   const ordinary = kinds.indexOf(undefined);
-  if (ordinary < 0 && kinds.some((kind) => kind !== 'acceleration') && layers.length <= MAX_LAYERS) return;
-  if (layers.length > MAX_LAYERS)
+  // An acceleration layer is no part of the stack.
+  const stacked = kinds.filter((kind) => kind !== 'acceleration').length;
+  if (ordinary < 0 && stacked > 0 && stacked <= MAX_LAYERS) return;
+  if (stacked > MAX_LAYERS)
     throw new AccelError('limit-exceeded', 'the image has more layers than the runtime can stack', {
       expected: `at most ${MAX_LAYERS}`,
-      found: layers.length,
+      found: stacked,
     });
   throw new AccelError('image-unsupported', 'this is not an accelerated image', {
     expected: `layers with ${LAYER_ANNOTATION.blobDigest}`,

@@ -4,7 +4,7 @@ import { IS_ACCELERATION_LAYER, LAYER_ANNOTATION } from '../formats/overlaybd/an
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Target } from '../oci/storage.ts';
 import { BlockCache } from './block-cache.ts';
-import { LayeredDevice, type MappedDevice, placeOf } from './block-device.ts';
+import { LayeredDevice, placeOf, type StackedDevice } from './block-device.ts';
 import { openFullLayer } from './full-layer.ts';
 import { openIndexOnlyLayer } from './index-only-layer.ts';
 import type { LayerKind, StackLayer } from './layer.ts';
@@ -38,7 +38,7 @@ export async function openStack(
   target: Target,
   layers: readonly Descriptor[],
   options: OpenStackOptions = {},
-): Promise<MappedDevice> {
+): Promise<StackedDevice> {
   const opened = await openLayers(layers, openContext(target, options));
   return new LayeredDevice(opened.filter((layer) => layer !== undefined));
 }

@@ -1,7 +1,7 @@
 /** From the flags of `accel convert` to the request that the converter takes. */
 import { availableParallelism } from 'node:os';
 import { AccelError } from '../../base/error.ts';
-import type { ConvertRequest } from '../../converter/options.ts';
+import type { ConvertRequest, PrefetchRequest } from '../../converter/options.ts';
 import { chooseOutputs } from '../output-tags.ts';
 import type { ConvertFlags } from './convert.ts';
 
@@ -14,7 +14,7 @@ export function defaultWorkers(): number {
 }
 
 /** The request; throws `usage` or `tag-too-long` before anything is done. */
-export function convertRequest(flags: ConvertFlags): ConvertRequest {
+export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest): ConvertRequest {
   if (flags.level !== undefined && flags.algorithm !== 'zstd')
     throw new AccelError('usage', 'LZ4 has no levels', {
       found: `--level ${flags.level}`,
@@ -41,6 +41,7 @@ export function convertRequest(flags: ConvertFlags): ConvertRequest {
       referrer: flags.referrer === true,
       maxFiles: flags.maxFiles,
     },
+    ...(prefetch === undefined ? {} : { prefetch }),
     platforms: flags.platform,
     concurrency: flags.concurrencyLimit,
     workers: flags.workers,

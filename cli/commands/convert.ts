@@ -7,6 +7,7 @@ import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
 import { collect, parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
 import { renderPlan } from '../plan-report.ts';
+import { addPrefetchFlags, type PrefetchFlags, prefetchRequest } from '../prefetch-flags.ts';
 import { createProgress, type Verbosity } from '../progress/index.ts';
 import { jsonText, resultDocument } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
@@ -15,7 +16,7 @@ import { hasUnicode, styleFor } from '../terminal.ts';
 import { convertRequest, defaultWorkers } from './convert-request.ts';
 
 /** The parsed flags of `accel convert`. */
-export interface ConvertFlags extends RegistryFlags {
+export interface ConvertFlags extends RegistryFlags, PrefetchFlags {
   readonly repository?: string;
   readonly inputTag?: string;
   readonly inputDigest?: string;
@@ -59,6 +60,8 @@ Examples:
     $ accel convert -r registry.example.com/team/app -i 1.2 --mode index-only
   An OCI image layout on disk, in place:
     $ accel convert -r oci:./layout -i latest
+  With the files that the container reads first, see accel prefetch:
+    $ accel convert -r registry.example.com/team/app -i 1.2 --prefetch startup.txt
   In a script:
     $ accel convert -r registry.example.com/team/app -i 1.2 -u ci --password-stdin --json < token
 `;
@@ -89,6 +92,7 @@ export function convertCommand(context: CommandContext): Command {
     );
   addRegistryFlags(command);
   addArtifactFlags(command);
+  addPrefetchFlags(command);
   addRunFlags(command);
   for (const { flags, why } of LEGACY_FLAGS) command.addOption(new Option(flags, why).hideHelp());
   return command.addHelpText('after', EXAMPLES).action((flags: ConvertFlags) => runConvert(flags, context));
@@ -155,7 +159,11 @@ function addRunFlags(command: Command): void {
 async function runConvert(flags: ConvertFlags, context: CommandContext): Promise<void> {
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
   const verbosity = verbosityOf(flags);
-  const request = convertRequest(flags);
+  if (flags.prefetch === '-' && flags.passwordStdin === true)
+    throw new AccelError('usage', '--prefetch - and --password-stdin both read standard input', {
+      hint: 'Give the list as a file.',
+    });
+  const request = convertRequest(flags, await prefetchRequest(flags, context.stdin));
   const registry = await registryChoice(flags, context.stdin);
   const target = targetChoice(registry, flags.targetUsername);
   const progress = await createProgress(context.stderr, context.env, verbosity);

@@ -1,6 +1,6 @@
 /** One line for every event that matters: for logs, pipes and CI, where nothing can be redrawn. */
 import type { ConvertEvent, LayerId, LayerOutput } from '../../converter/events.ts';
-import { formatBytes, formatSeconds, formatShare } from '../format.ts';
+import { formatBytes, formatCount, formatSeconds, formatShare } from '../format.ts';
 import type { Output, Style } from '../terminal.ts';
 import { printable, shortDigest } from '../text.ts';
 import type { Progress } from './index.ts';
@@ -52,6 +52,11 @@ export function describeEvent(event: ConvertEvent, style: Style, verbose: boolea
     }
     case 'restart':
       return `${style.yellow('restart')} ${printable(event.platform)} on a device of ${event.virtualSize / 2 ** 30} GiB: ${printable(event.reason)}`;
+    case 'prefetch': {
+      const brings = `${formatCount(event.files, 'file')}, ${formatBytes(event.bytes)}`;
+      const form = formatCount(event.entries, event.form === 'list' ? 'line' : 'read');
+      return `${printable(event.platform)}: ${event.kind} prefetches ${brings}, by a ${event.form} of ${form}`;
+    }
     case 'referrer':
       return `linked ${shortDigest(event.digest)} to ${shortDigest(event.subject)} by ${event.via === 'api' ? 'the referrers API' : 'a tag: the registry has no referrers API'}`;
     case 'tagged':

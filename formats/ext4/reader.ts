@@ -51,6 +51,7 @@ export class Ext4Reader {
   readonly #inodesPerGroup: number;
   readonly #firstDataBlock: number;
   readonly #descriptorSize: number;
+  readonly #groups: number;
   readonly #hash: HashParameters;
   readonly #cache = new Map<number, Promise<Uint8Array>>();
 
@@ -73,6 +74,7 @@ export class Ext4Reader {
     this.#inodeSize = s.s_rev_level === 0 ? 128 : s.s_inode_size;
     this.#inodesPerGroup = s.s_inodes_per_group;
     this.#firstDataBlock = s.s_first_data_block;
+    this.#groups = Math.ceil(s.s_inodes_count / s.s_inodes_per_group);
     this.#hash = { seed: wordsOf(s.s_hash_seed), flags: s.s_flags };
     this.#descriptorSize = s.s_feature_incompat & INCOMPAT.is64bit ? s.s_desc_size : 32;
     // Powers of two: no inode and no descriptor lies across two blocks.
@@ -86,6 +88,19 @@ export class Ext4Reader {
   /** Reads the superblock. AccelError `ext4-invalid` when there is none or it asks for what this reader does not know. */
   static async open(device: BlockDevice): Promise<Ext4Reader> {
     return new Ext4Reader(device, decodeSuperblock(await readWithin(device, SUPERBLOCK_OFFSET, superblock.size)));
+  }
+
+  /**
+   * The bytes of the device that a mount reads before it looks anything up: the block of the superblock and all group
+   * descriptors. (Bitmaps wait until something is written.)
+   */
+  mountExtents(): { readonly offset: number; readonly length: number }[] {
+    const { blockSize } = this;
+    const descriptors = Math.ceil((this.#groups * this.#descriptorSize) / blockSize) * blockSize;
+    return [
+      { offset: this.#firstDataBlock * blockSize, length: blockSize },
+      { offset: (this.#firstDataBlock + 1) * blockSize, length: descriptors },
+    ];
   }
 
   /** The root directory. */

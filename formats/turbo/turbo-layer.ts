@@ -2,12 +2,8 @@
  * The blob of an index-only layer (docs/formats.md §5): a gzip-compressed tar of `ext4.fs.meta`, `.turbo.ociv1` and, for
  * a gzip source layer, `gzip.meta`.
  */
-import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { gunzipSync } from 'node:zlib';
-import { gzipSync } from 'fflate';
-import { extract, pack } from 'tar-stream';
 import { AccelError } from '../../base/error.ts';
+import { type PackedArchive, packArchive, unpackArchive } from '../tar/small-archive.ts';
 
 /** Name of the metadata: a ZFile over a warp LSMT, without a tar of its own. */
 export const FS_META_NAME = 'ext4.fs.meta';
@@ -24,16 +20,6 @@ export interface TurboLayer {
   readonly gzipIndex?: Uint8Array;
 }
 
-/** A packed index-only layer. */
-export interface PackedTurboLayer {
-  /** What is pushed. */
-  readonly blob: Uint8Array;
-  /** `sha256:` and the hash of the uncompressed tar: the layer's entry in `rootfs.diff_ids`. */
-  readonly diffId: string;
-}
-
-/** fflate's level: past it the blob hardly shrinks, its parts are compressed already. */
-const GZIP_LEVEL = 6;
 /** What a blob may unpack to by default: the metadata of an image of some 100 GB. */
 const DEFAULT_MAX_UNPACKED = 1 << 30;
 
@@ -41,19 +27,13 @@ const DEFAULT_MAX_UNPACKED = 1 << 30;
 export async function packTurboLayer(layer: {
   readonly fsMeta: Uint8Array | readonly Uint8Array[];
   readonly gzipIndex?: Uint8Array;
-}): Promise<PackedTurboLayer> {
-  const archive = pack();
-  const add = (name: string, content: Buffer): void => {
-    archive.entry({ name, mode: 0o644, uid: 0, gid: 0, mtime: new Date(0), type: 'file' }, content);
-  };
-  add(FS_META_NAME, Buffer.concat(layer.fsMeta instanceof Uint8Array ? [layer.fsMeta] : layer.fsMeta));
-  add(MARKER_NAME, Buffer.alloc(0));
-  if (layer.gzipIndex !== undefined) add(GZIP_INDEX_NAME, Buffer.from(layer.gzipIndex));
-  archive.finalize();
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of archive) chunks.push(chunk as Uint8Array);
-  const tar = Buffer.concat(chunks);
-  return { blob: gzipSync(tar, { level: GZIP_LEVEL, mtime: 0 }), diffId: diffIdOf(tar) };
+}): Promise<PackedArchive> {
+  const fsMeta = layer.fsMeta instanceof Uint8Array ? layer.fsMeta : Buffer.concat(layer.fsMeta);
+  return packArchive([
+    { name: FS_META_NAME, content: fsMeta },
+    { name: MARKER_NAME, content: new Uint8Array(0) },
+    ...(layer.gzipIndex === undefined ? [] : [{ name: GZIP_INDEX_NAME, content: layer.gzipIndex }]),
+  ]);
 }
 
 /**
@@ -64,8 +44,11 @@ export async function unpackTurboLayer(
   blob: Uint8Array,
   maxUnpacked = DEFAULT_MAX_UNPACKED,
 ): Promise<TurboLayer & { readonly diffId: string }> {
-  const tar = gunzip(blob, maxUnpacked);
-  const files = await filesOf(tar);
+  const { files, diffId } = await unpackArchive(blob, {
+    name: 'the index-only layer',
+    code: 'turbo-invalid',
+    maxUnpacked,
+  });
   const fsMeta = files.get(FS_META_NAME);
   if (fsMeta === undefined || !files.has(MARKER_NAME))
     throw new AccelError('turbo-invalid', 'the index-only layer lacks a file', {
@@ -73,42 +56,5 @@ export async function unpackTurboLayer(
       found: [...files.keys()].join(', ') || 'nothing',
     });
   const gzipIndex = files.get(GZIP_INDEX_NAME);
-  return { fsMeta, ...(gzipIndex === undefined ? {} : { gzipIndex }), diffId: diffIdOf(tar) };
-}
-
-function gunzip(blob: Uint8Array, maxOutputLength: number): Uint8Array {
-  try {
-    return gunzipSync(blob, { maxOutputLength });
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
-      throw new AccelError('limit-exceeded', 'the index-only layer unpacks to too much', {
-        expected: maxOutputLength,
-        cause,
-      });
-    throw new AccelError('turbo-invalid', 'the index-only layer is not gzip-compressed or is damaged', { cause });
-  }
-}
-
-async function filesOf(tar: Uint8Array): Promise<Map<string, Uint8Array>> {
-  const files = new Map<string, Uint8Array>();
-  const reader = Readable.from([tar]).pipe(extract());
-  try {
-    for await (const entry of reader) {
-      const { name, type } = entry.header;
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of entry) chunks.push(chunk as Uint8Array);
-      if (type !== 'file') continue;
-      if (files.has(name))
-        throw new AccelError('turbo-invalid', 'the index-only layer has a file twice', { where: { name } });
-      files.set(name, Buffer.concat(chunks));
-    }
-  } catch (cause) {
-    if (cause instanceof AccelError) throw cause;
-    throw new AccelError('turbo-invalid', 'the tar of the index-only layer is damaged', { cause });
-  }
-  return files;
-}
-
-function diffIdOf(tar: Uint8Array): string {
-  return `sha256:${createHash('sha256').update(tar).digest('hex')}`;
+  return { fsMeta, ...(gzipIndex === undefined ? {} : { gzipIndex }), diffId };
 }

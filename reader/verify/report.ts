@@ -101,6 +101,7 @@ const DAMAGE: ReadonlySet<AccelError['code']> = new Set([
   'lsmt-invalid',
   'zfile-invalid',
   'turbo-invalid',
+  'prefetch-invalid',
   'gzip-invalid',
   'zstd-invalid',
 ]);

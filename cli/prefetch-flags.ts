@@ -1,0 +1,80 @@
+/** The flags that say what a node is to prefetch, the same for `convert` and for `prefetch`. */
+import { readFile } from 'node:fs/promises';
+import { type Command, Option } from 'commander';
+import { AccelError } from '../base/error.ts';
+import type { PrefetchRequest } from '../converter/options.ts';
+import { collectPaths } from './parse-values.ts';
+
+/** The parsed flags. */
+export interface PrefetchFlags {
+  readonly prefetch?: string;
+  readonly prefetchPath?: readonly string[];
+  readonly prefetchFormat?: 'list' | 'trace';
+  readonly prefetchStrict?: boolean;
+}
+
+/** Bytes of a list that are read. */
+const MAX_LIST_BYTES = 64 << 20;
+
+/** Declares the flags of `convert`. */
+export function addPrefetchFlags(command: Command): Command {
+  return command
+    .option(
+      '--prefetch <file>',
+      'list of files that a node fetches first, one absolute path a line; - for standard input',
+    )
+    .addOption(new Option('--prefetch-path <path>', 'a line of the prefetch list (repeatable)').argParser(collectPaths))
+    .addOption(prefetchFormat('--prefetch-format <form>'))
+    .option('--prefetch-strict', 'fail when the prefetch list names what is not in the image');
+}
+
+/** The flag that chooses the form of what a node reads. */
+export function prefetchFormat(flags: string): Option {
+  return new Option(flags, 'what a node gets; the form that brings more unless given').choices(['list', 'trace']);
+}
+
+/** The list that the flags give: the lines of the file, then the single paths. Undefined when there are none. */
+export async function prefetchRequest(
+  { prefetch, prefetchPath = [], prefetchFormat: format, prefetchStrict }: PrefetchFlags,
+  stdin: AsyncIterable<Uint8Array | string>,
+): Promise<PrefetchRequest | undefined> {
+  if (prefetch === undefined && prefetchPath.length === 0) {
+    if (format === undefined && prefetchStrict !== true) return undefined;
+    throw new AccelError('usage', 'there is no prefetch list', { hint: 'Give one with --prefetch FILE.' });
+  }
+  const lines = prefetch === undefined ? [] : linesOf(await readBytes(prefetch, stdin));
+  return {
+    lines: [...lines, ...prefetchPath],
+    ...(format === undefined ? {} : { format }),
+    ...(prefetchStrict === undefined ? {} : { strict: prefetchStrict }),
+  };
+}
+
+/** The bytes of a file, or of standard input for `-`. Throws `usage` past 64 MiB. */
+export async function readBytes(file: string, stdin: AsyncIterable<Uint8Array | string>): Promise<Uint8Array> {
+  if (file !== '-') return readFile(file);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stdin) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    size += bytes.length;
+    if (size > MAX_LIST_BYTES)
+      throw new AccelError('usage', 'standard input is too long for a list', {
+        expected: `at most ${MAX_LIST_BYTES} bytes`,
+      });
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Lines as bytes: a name need not be UTF-8. */
+function linesOf(bytes: Uint8Array): Uint8Array[] {
+  const lines: Uint8Array[] = [];
+  for (let from = 0; from < bytes.length; ) {
+    const end = bytes.indexOf(0x0a, from);
+    const to = end < 0 ? bytes.length : end;
+    lines.push(bytes.subarray(from, to));
+    from = to + 1;
+  }
+  return lines;
+}

@@ -1,0 +1,101 @@
+/**
+ * The small tars that some artifacts are: a handful of files, packed the same everywhere, unpacked within bounds. What a
+ * layer of an image holds goes through parser.ts instead.
+ */
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { gunzipSync } from 'node:zlib';
+import { extract, pack } from 'tar-stream';
+import { AccelError, type AccelErrorCode } from '../../base/error.ts';
+import { gzipDeterministic } from '../gzip/writer.ts';
+
+/** A file of an archive. */
+export interface ArchiveFile {
+  readonly name: string;
+  readonly content: Uint8Array;
+  /** Permission bits; 0644 unless given. */
+  readonly mode?: number;
+}
+
+/** A packed archive. */
+export interface PackedArchive {
+  /** The gzip-compressed tar. */
+  readonly blob: Uint8Array;
+  /** `sha256:` and the hash of the uncompressed tar: a layer's entry in `rootfs.diff_ids`. */
+  readonly diffId: string;
+}
+
+/** An archive that was taken apart. */
+export interface UnpackedArchive {
+  /** The regular files by name. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** See {@link PackedArchive.diffId}. */
+  readonly diffId: string;
+}
+
+/** What an archive is to whoever unpacks it. */
+export interface UnpackOptions {
+  /** For messages, `the index-only layer`. */
+  readonly name: string;
+  /** Code of the errors about its form. */
+  readonly code: AccelErrorCode;
+  /** Bytes that it may unpack to. */
+  readonly maxUnpacked: number;
+  /** Whether a tar that is not compressed is taken as well. */
+  readonly allowPlain?: boolean;
+}
+
+/** Packs files into a gzip-compressed tar: no times, owners or names of the machine. */
+export async function packArchive(files: readonly ArchiveFile[]): Promise<PackedArchive> {
+  const archive = pack();
+  for (const { name, content, mode = 0o644 } of files)
+    archive.entry({ name, mode, uid: 0, gid: 0, mtime: new Date(0), type: 'file' }, Buffer.from(content));
+  archive.finalize();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of archive) chunks.push(chunk as Uint8Array);
+  const tar = Buffer.concat(chunks);
+  return { blob: gzipDeterministic(tar), diffId: diffIdOf(tar) };
+}
+
+/**
+ * Takes an archive apart. Throws an error of the given code for anything but a tar in which each file stands once, and
+ * `limit-exceeded` for one that unpacks to too much.
+ */
+export async function unpackArchive(blob: Uint8Array, options: UnpackOptions): Promise<UnpackedArchive> {
+  const isGzip = blob[0] === 0x1f && blob[1] === 0x8b;
+  const tar = isGzip || options.allowPlain !== true ? gunzip(blob, options) : blob;
+  return { files: await filesOf(tar, options), diffId: diffIdOf(tar) };
+}
+
+function gunzip(blob: Uint8Array, { name, code, maxUnpacked }: UnpackOptions): Uint8Array {
+  try {
+    return gunzipSync(blob, { maxOutputLength: maxUnpacked });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
+      throw new AccelError('limit-exceeded', `${name} unpacks to too much`, { expected: maxUnpacked, cause });
+    throw new AccelError(code, `${name} is not gzip-compressed or is damaged`, { cause });
+  }
+}
+
+async function filesOf(tar: Uint8Array, { name: what, code }: UnpackOptions): Promise<Map<string, Uint8Array>> {
+  const files = new Map<string, Uint8Array>();
+  const reader = Readable.from([tar]).pipe(extract());
+  try {
+    for await (const entry of reader) {
+      const { name, type } = entry.header;
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of entry) chunks.push(chunk as Uint8Array);
+      if (type !== 'file') continue;
+      if (files.has(name)) throw new AccelError(code, `${what} has a file twice`, { where: { name } });
+      files.set(name, Buffer.concat(chunks));
+    }
+  } catch (cause) {
+    if (cause instanceof AccelError) throw cause;
+    throw new AccelError(code, `the tar of ${what} is damaged`, { cause });
+  }
+  return files;
+}
+
+function diffIdOf(tar: Uint8Array): string {
+  return `sha256:${createHash('sha256').update(tar).digest('hex')}`;
+}
