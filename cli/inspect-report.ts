@@ -48,6 +48,7 @@ function imageLines(image: ImageFacts, style: Style): string[] {
   ];
   if (image.virtualSize !== undefined) rows.push(['device', `${image.virtualSize / 2 ** 30} GiB`]);
   if (image.base !== undefined) rows.push(['base', baseText(image)]);
+  if (image.prefetch !== undefined) rows.push(['prefetch', prefetchText(image.prefetch)]);
   if (image.accelVersion !== undefined) rows.push(['accel', image.accelVersion]);
   if (image.options !== undefined) rows.push(['options', image.options]);
   if (image.problem !== undefined) rows.push(['problem', image.problem]);
@@ -66,13 +67,18 @@ function baseText({ base, mode, layers }: AcceleratedFacts): string {
   return `${base?.digest}, gone${mode === 'full' ? '; not needed' : ''}`;
 }
 
+function prefetchText({ form, entries, skipped }: NonNullable<AcceleratedFacts['prefetch']>): string {
+  const what = `a ${form} of ${formatCount(entries, form === 'list' ? 'line' : 'read')}`;
+  return skipped === 0 ? what : `${what}; a node skips ${formatCount(skipped, 'more line')}`;
+}
+
 function acceleratedTable({ layers }: AcceleratedFacts, style: Style): string[] {
   const rows = layers.map((layer, i) => [
     String(i + 1),
     shortDigest(layer.digest),
     layer.kind,
     formatBytes(layer.size),
-    layer.segments === undefined ? '-' : String(layer.segments),
+    layer.segments === undefined || layer.kind === 'acceleration' ? '-' : String(layer.segments),
     layer.algorithm === undefined ? '-' : `${layer.algorithm} ${(layer.blockSize ?? 0) / 1024}K`,
     layer.source === undefined ? '' : `${shortDigest(layer.source.digest)}${layer.source.present ? '' : ' missing'}`,
     layer.accessPoints === undefined ? '' : String(layer.accessPoints),

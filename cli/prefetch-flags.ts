@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { AccelError } from '../base/error.ts';
 import type { PrefetchRequest } from '../converter/options.ts';
 import { collectPaths } from './parse-values.ts';
+import type { RegistryFlags } from './registry-flags.ts';
 
 /** The parsed flags. */
 export interface PrefetchFlags {
@@ -42,7 +43,8 @@ export async function prefetchRequest(
     if (format === undefined && prefetchStrict !== true) return undefined;
     throw new AccelError('usage', 'there is no prefetch list', { hint: 'Give one with --prefetch FILE.' });
   }
-  const lines = prefetch === undefined ? [] : linesOf(await readBytes(prefetch, stdin));
+  const { splitLines } = await import('../reader/prefetch/lines.ts');
+  const lines = prefetch === undefined ? [] : splitLines(await readBytes(prefetch, stdin));
   return {
     lines: [...lines, ...prefetchPath],
     ...(format === undefined ? {} : { format }),
@@ -67,14 +69,10 @@ export async function readBytes(file: string, stdin: AsyncIterable<Uint8Array | 
   return Buffer.concat(chunks);
 }
 
-/** Lines as bytes: a name need not be UTF-8. */
-function linesOf(bytes: Uint8Array): Uint8Array[] {
-  const lines: Uint8Array[] = [];
-  for (let from = 0; from < bytes.length; ) {
-    const end = bytes.indexOf(0x0a, from);
-    const to = end < 0 ? bytes.length : end;
-    lines.push(bytes.subarray(from, to));
-    from = to + 1;
-  }
-  return lines;
+/** Throws `usage` when standard input is to give both `what` and the password. */
+export function refuseTwoInputs({ passwordStdin }: RegistryFlags, what: string): void {
+  if (passwordStdin !== true) return;
+  throw new AccelError('usage', `${what} and --password-stdin both read standard input`, {
+    hint: 'Give one of them as a file.',
+  });
 }

@@ -8,6 +8,7 @@ import { cpCommand } from './commands/cp.ts';
 import { exportCommand } from './commands/export.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { lsCommand } from './commands/ls.ts';
+import { prefetchCommand } from './commands/prefetch.ts';
 import { verifyCommand } from './commands/verify.ts';
 import type { CommandContext, Reporting } from './context.ts';
 import { jsonText } from './progress/json.ts';
@@ -39,7 +40,8 @@ export function createProgram(context: CommandContext): Command {
     .addCommand(lsCommand(context))
     .addCommand(catCommand(context))
     .addCommand(cpCommand(context))
-    .addCommand(exportCommand(context));
+    .addCommand(exportCommand(context))
+    .addCommand(prefetchCommand(context));
   for (const command of withSubcommands(program)) {
     command
       .showSuggestionAfterError(true)

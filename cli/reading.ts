@@ -1,6 +1,7 @@
 /** What the commands that look into an accelerated image share: flags, the opened image, the line about its cost. */
 import type { Command } from 'commander';
 import { AccelError } from '../base/error.ts';
+import type { Target } from '../oci/storage.ts';
 import type { ImageFiles } from '../reader/files.ts';
 import type { AcceleratedImage } from '../reader/image.ts';
 import type { CommandContext } from './context.ts';
@@ -19,6 +20,8 @@ export interface ReadingFlags extends RegistryFlags {
 export interface ReadableImage {
   readonly image: AcceleratedImage;
   readonly files: ImageFiles;
+  /** Where the image stands. */
+  readonly target: Target;
 }
 
 /** Declares the flags that say which image and how to reach it. */
@@ -49,7 +52,7 @@ export async function withFiles(
   const opened = await openReference(reference, { ...registry, env, warn });
   try {
     const image = await openImage(opened.target, opened.tagOrDigest, { platform: flags.platform, signal });
-    await body({ image, files: await openFiles(image) });
+    await body({ image, files: await openFiles(image), target: opened.target });
     if (flags.quiet !== true) stderr.write(renderCost(image.statistics(), imageSize(image)));
   } finally {
     await opened.close();

@@ -25,6 +25,8 @@ export interface MappedDevice extends BlockDevice {
 export interface StackedDevice extends MappedDevice {
   /** What holds `length` bytes from `offset` on, in order and without a gap; layers by their place in the stack. */
   segments(offset: number, length: number): Iterable<LayerSegment>;
+  /** Whether there is such a place. */
+  holds(place: LayerPlace): boolean;
   /** Bytes of a file behind the device by its layer: what a record of a trace reads. Throws `usage` outside the file. */
   readLayer(place: LayerPlace): Promise<Uint8Array>;
   /** Bytes of the blob that hold a part of a file behind the device; finds out by reading the layer's index alone. */
@@ -73,24 +75,30 @@ export class LayeredDevice implements StackedDevice {
     return this.#map.lookup(offset, length);
   }
 
-  async readLayer({ layer, tag, offset, length }: LayerPlace): Promise<Uint8Array> {
-    const target = new Uint8Array(length);
-    await this.#store(layer, tag, offset + length).fill([{ offset, target }]);
+  async readLayer(place: LayerPlace): Promise<Uint8Array> {
+    const target = new Uint8Array(place.length);
+    await this.#store(place).fill([{ offset: place.offset, target }]);
     return target;
   }
 
-  storedSize({ layer, tag, offset, length }: LayerPlace): Promise<number> {
-    return this.#store(layer, tag, offset + length).storedSize(offset, length);
+  async storedSize(place: LayerPlace): Promise<number> {
+    return this.#store(place).storedSize(place.offset, place.length);
   }
 
-  #store(layer: number, tag: number, end: number): BlockStore {
+  holds(place: LayerPlace): boolean {
+    return this.#find(place) !== undefined;
+  }
+
+  #find({ layer, tag, offset, length }: LayerPlace): BlockStore | undefined {
     const opened = this.#layers[layer];
     const store = tag === TAG_REMOTE ? opened?.remote : opened?.local;
-    if (store !== undefined && end <= store.size) return store;
-    throw new AccelError('usage', 'a read outside of the layers', {
-      where: { layer, byte: end },
-      expected: store === undefined ? `a layer below ${this.#layers.length}` : `at most ${store.size} bytes`,
-    });
+    return store !== undefined && offset + length <= store.size ? store : undefined;
+  }
+
+  #store(place: LayerPlace): BlockStore {
+    const store = this.#find(place);
+    if (store !== undefined) return store;
+    throw new AccelError('usage', 'a read outside of the layers', { where: { ...place } });
   }
 
   async #fill(offset: number, out: Uint8Array): Promise<void> {

@@ -10,6 +10,7 @@ import type { AcceleratedImage } from './image.ts';
 import type { OpenedLayer } from './layer.ts';
 import type { SourceNode } from './source-tree/node.ts';
 import { loadSourceImage, readSourceTree, type SourceImage } from './source-tree/source-image.ts';
+import { compareAcceleration } from './verify/acceleration.ts';
 import { compareAccessPoints, PointProbe } from './verify/access-points.ts';
 import { compareBlobs, compareSourceBlobs } from './verify/blobs.ts';
 import { compareContents } from './verify/content.ts';
@@ -53,6 +54,7 @@ export async function verifyImage(
   const source = await loadSourceImage(sourceTarget, descriptor, { signal }).catch(sourceError);
   const layers = compareStructure(image, source, log);
   await compareSourceBlobs(target, image, layers, log, { signal });
+  const notes = await compareAcceleration(target, image, log, { signal });
   if (!quick) {
     const total = image.layers.reduce((sum, layer) => sum + layer.size, 0);
     await compareBlobs(target, image, log, { signal, onRead: counter(progress, 'layers', total) });
@@ -81,7 +83,7 @@ export async function verifyImage(
     quick,
     differences: log.kept,
     differenceCount: log.count,
-    warnings: [...layers.warnings, ...tree.warnings],
+    warnings: [...layers.warnings, ...notes, ...tree.warnings],
     compared: { ...compared, layers: image.layers.length },
     traffic: image.statistics(),
   };

@@ -7,7 +7,7 @@ import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
 import { collect, parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
 import { renderPlan } from '../plan-report.ts';
-import { addPrefetchFlags, type PrefetchFlags, prefetchRequest } from '../prefetch-flags.ts';
+import { addPrefetchFlags, type PrefetchFlags, prefetchRequest, refuseTwoInputs } from '../prefetch-flags.ts';
 import { createProgress, type Verbosity } from '../progress/index.ts';
 import { jsonText, resultDocument } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
@@ -159,10 +159,7 @@ function addRunFlags(command: Command): void {
 async function runConvert(flags: ConvertFlags, context: CommandContext): Promise<void> {
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
   const verbosity = verbosityOf(flags);
-  if (flags.prefetch === '-' && flags.passwordStdin === true)
-    throw new AccelError('usage', '--prefetch - and --password-stdin both read standard input', {
-      hint: 'Give the list as a file.',
-    });
+  if (flags.prefetch === '-') refuseTwoInputs(flags, '--prefetch -');
   const request = convertRequest(flags, await prefetchRequest(flags, context.stdin));
   const registry = await registryChoice(flags, context.stdin);
   const target = targetChoice(registry, flags.targetUsername);

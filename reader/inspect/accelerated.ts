@@ -6,8 +6,9 @@ import { type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../../oci/
 import { fetchBytes, type ReadOptions, type Target } from '../../oci/storage.ts';
 import { openImage } from '../image.ts';
 import type { OpenedLayer } from '../layer.ts';
+import { readCarriedPrefetch } from '../prefetch/carried.ts';
 import { layerKindOf } from '../stack.ts';
-import type { AcceleratedFacts, AcceleratedLayerFacts, BaseFacts } from './facts.ts';
+import type { AcceleratedFacts, AcceleratedLayerFacts, AccelerationFacts, BaseFacts } from './facts.ts';
 
 /** Opens the image and describes it; an image that does not open is described by its manifest, with the reason. */
 export async function inspectAccelerated(
@@ -18,6 +19,8 @@ export async function inspectAccelerated(
   options: ReadOptions,
 ): Promise<AcceleratedFacts> {
   const opened = await openLayers(target, descriptor, options);
+  const prefetch = await prefetchOf(target, manifest, options);
+  const problem = opened.problem ?? prefetch.problem;
   const size = sizeOf(manifest);
   const base = await baseOf(target, manifest, options);
   const { [RECORD_ANNOTATION.version]: version, [RECORD_ANNOTATION.options]: choices } = manifest.annotations ?? {};
@@ -36,7 +39,8 @@ export async function inspectAccelerated(
     ...(base?.size === undefined || base.size === 0 ? {} : { ratio: size / base.size }),
     ...(version === undefined ? {} : { accelVersion: version }),
     ...(choices === undefined ? {} : { options: choices }),
-    ...(opened.problem === undefined ? {} : { problem: opened.problem }),
+    ...(prefetch.facts === undefined ? {} : { prefetch: prefetch.facts }),
+    ...(problem === undefined ? {} : { problem }),
   };
 }
 
@@ -59,11 +63,33 @@ async function openLayers(
   try {
     return { layers: (await openImage(target, digest, options)).layers };
   } catch (error) {
-    const known = asAccelError(error);
-    if (known.code === 'aborted' || known.code === 'unauthorized') throw error;
-    const place = Object.entries(known.where).map(([key, value]) => `${key} ${value}`);
-    return { problem: [known.message, ...place].join(', ') };
+    return { problem: problemOf(error) };
   }
+}
+
+async function prefetchOf(
+  target: Target,
+  { layers }: ImageManifest,
+  options: ReadOptions,
+): Promise<{ readonly facts?: AccelerationFacts; readonly problem?: string }> {
+  try {
+    const carried = await readCarriedPrefetch(target, layers, options);
+    if (carried === undefined) return {};
+    const { content } = carried;
+    if (content.form === 'trace') return { facts: { form: 'trace', entries: content.reads.length, skipped: 0 } };
+    const { kept, skipped } = content.list;
+    return { facts: { form: 'list', entries: kept.length, skipped: skipped.length } };
+  } catch (error) {
+    return { problem: problemOf(error) };
+  }
+}
+
+/** What is wrong with an image, as text; an error of another kind is thrown on. */
+function problemOf(error: unknown): string {
+  const known = asAccelError(error);
+  if (known.code === 'aborted' || known.code === 'unauthorized') throw error;
+  const place = Object.entries(known.where).map(([key, value]) => `${key} ${value}`);
+  return [known.message, ...place].join(', ');
 }
 
 async function layerFacts(

@@ -20,6 +20,15 @@ export interface AcceleratedLayerFacts {
   readonly accessPoints?: number;
 }
 
+/** What an acceleration layer holds. */
+export interface AccelerationFacts {
+  readonly form: 'list' | 'trace';
+  /** Lines that a node keeps, or reads of the trace. */
+  readonly entries: number;
+  /** Lines that a node skips without a word. */
+  readonly skipped: number;
+}
+
 /** Whether a layer can be converted in a mode. `unknown` when only reading all of it would tell. */
 export interface Verdict {
   readonly possible: 'yes' | 'no' | 'unknown';
@@ -75,6 +84,8 @@ export interface AcceleratedFacts extends CommonFacts {
   readonly accelVersion?: string;
   /** The choices that it was made with. */
   readonly options?: string;
+  /** What a node prefetches; absent without an acceleration layer, and when it cannot be read. */
+  readonly prefetch?: AccelerationFacts;
   /** Why the layers could not be opened. */
   readonly problem?: string;
 }

@@ -44,6 +44,18 @@ export function parsePrefetchLines(lines: readonly (string | Uint8Array)[]): Pre
   return parsed;
 }
 
+/** The lines of a file as bytes, without their ends: a name need not be UTF-8. */
+export function splitLines(bytes: Uint8Array): Uint8Array[] {
+  const lines: Uint8Array[] = [];
+  for (let from = 0; from < bytes.length; ) {
+    const end = bytes.indexOf(0x0a, from);
+    const to = end < 0 ? bytes.length : end;
+    lines.push(bytes.subarray(from, to));
+    from = to + 1;
+  }
+  return lines;
+}
+
 /** How messages call a line. */
 export function nameOfLine({ number, path }: PrefetchLine): string {
   return `line ${number} (${path})`;

@@ -38,8 +38,7 @@ export function compareStructure(image: AcceleratedImage, source: SourceImage, l
   const { pairs, warnings } = pairLayers(image, source, log);
   const record = compareRecord(image, source, log);
   if (record === undefined) warnings.push('the image does not say what it was made from; the given source was taken');
-  if (image.layers.length > MAX_LAYERS)
-    log.image('manifest', 'layers', `at most ${MAX_LAYERS}`, String(image.layers.length));
+  if (pairs.length > MAX_LAYERS) log.image('manifest', 'layers', `at most ${MAX_LAYERS}`, String(pairs.length));
   const [bottom] = pairs;
   const virtualSize = bottom?.layer.lsmt?.virtualSize;
   for (const { layer, source: from } of pairs) {
@@ -82,18 +81,22 @@ function compareRecord({ manifest }: AcceleratedImage, source: SourceImage, log:
   return recorded;
 }
 
-function compareDescriptor(layer: OpenedLayer, image: AcceleratedImage, log: DifferenceLog): void {
+/** Compares what a layer's descriptor says of its blob with what it is. */
+export function compareDescriptor(layer: OpenedLayer, image: AcceleratedImage, log: DifferenceLog): void {
   const { descriptor, kind } = layer;
   const name = layerName(layer, image);
   const annotation = (key: string): string => descriptor.annotations?.[key] ?? 'nothing';
   log.image(name, 'annotation blob-digest', descriptor.digest, annotation(LAYER_ANNOTATION.blobDigest));
   log.image(name, 'annotation blob-size', String(descriptor.size), annotation(LAYER_ANNOTATION.blobSize));
-  if (kind !== 'acceleration')
-    log.image(name, 'annotation version', LAYER_VERSION[kind], annotation(LAYER_ANNOTATION.version));
+  const version = LAYER_VERSION[kind === 'index-only' ? kind : 'full'];
+  log.image(name, 'annotation version', version, annotation(LAYER_ANNOTATION.version));
   const fsType = descriptor.annotations?.[LAYER_ANNOTATION.fsType];
   if (fsType !== undefined) log.image(name, 'annotation blob-fs-type', 'ext4', fsType);
   const compression = layerCompression(descriptor.mediaType) ?? descriptor.mediaType;
-  log.image(name, 'compression by media type', kind === 'full' ? 'none' : 'gzip', compression);
+  // The reference does not compress an acceleration layer; containerd unpacks it either way.
+  const isPlainAcceleration = kind === 'acceleration' && compression === 'none';
+  if (!isPlainAcceleration)
+    log.image(name, 'compression by media type', kind === 'full' ? 'none' : 'gzip', compression);
   // A full layer's blob is an uncompressed tar already; that of an acceleration layer is hashed when it is read.
   if (kind !== 'acceleration') compareDiffId(image, layer, layer.diffId ?? descriptor.digest, log);
 }

@@ -29,7 +29,7 @@ export function prefetchLayers(compression: 'gzip' | 'zstd' = 'gzip'): LayerSpec
     .symlink('bin', 'usr/bin')
     .symlink('usr/bin/current', `../../${'opt/../'.repeat(12)}usr/bin/app`)
     .dir('opt/');
-  ODD_NAMES.forEach((name, i) => lower.file(`opt/${name}`, noise(70_000, 10 + i)));
+  for (const [i, name] of ODD_NAMES.entries()) lower.file(`opt/${name}`, noise(70_000, 10 + i));
   lower.file(NOT_UTF8, noise(9000, 20));
   lower.dir('crowd/');
   for (let i = 0; i < 400; i++) lower.file(`crowd/file-with-a-long-name-${i}`, noise(300 + i, 100 + i));

@@ -1,0 +1,19 @@
+/** `accel prefetch`: what a node fetches before a container asks for it. */
+import { Command } from 'commander';
+import type { CommandContext } from '../context.ts';
+import { prefetchAddCommand } from './prefetch-add.ts';
+import { prefetchRecordCommand } from './prefetch-record.ts';
+import { prefetchShowCommand } from './prefetch-show.ts';
+
+/** Declares the command. */
+export function prefetchCommand(context: CommandContext): Command {
+  return new Command('prefetch')
+    .summary('choose the files that a node fetches first')
+    .description(
+      'An accelerated image may carry a list of files that a node fetches while the container starts, before they are ' +
+        'asked for. Make such a list, look at the one that an image has, or put one on.',
+    )
+    .addCommand(prefetchRecordCommand(context))
+    .addCommand(prefetchShowCommand(context))
+    .addCommand(prefetchAddCommand(context));
+}
