@@ -1,6 +1,6 @@
 /** What `convert --dry-run` says. */
 import type { ConvertPlan } from '../converter/plan.ts';
-import { formatBytes } from './format.ts';
+import { formatBytes, formatCount } from './format.ts';
 import { printable, shortDigest } from './text.ts';
 
 /** The plan as text, ending in a newline. */
@@ -19,6 +19,12 @@ export function renderPlan(plan: ConvertPlan): string {
       const note = layer.notes.length > 0 ? ` (${layer.notes.join('; ')})` : '';
       lines.push(`  ${index + 1} ${shortDigest(layer.digest)} ${formatBytes(layer.size)}, ${tar}: ${makes}${note}`);
     });
+  }
+  if (plan.prefetch !== undefined && plan.images.length > 0) {
+    const { lines: count, format } = plan.prefetch;
+    const form = format === undefined ? '' : `, as a ${format}`;
+    lines.push('', `On top an acceleration layer, from ${formatCount(count, 'line')} to prefetch${form}.`);
+    lines.push('Whether the image has what they name shows when its layers are read.');
   }
   const gzip = plan.images.some((image) =>
     image.layers.some(({ compression, makes }) => compression === 'gzip' && makes.includes('index-only')),

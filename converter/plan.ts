@@ -36,12 +36,14 @@ export interface ConvertPlan {
     readonly size: number;
     readonly layers: readonly LayerPlan[];
   }[];
+  /** The prefetch list; its paths are looked up when the layers are converted. */
+  readonly prefetch?: { readonly lines: number; readonly format: 'list' | 'trace' | undefined };
   readonly skipped: readonly Skipped[];
 }
 
 /** Makes the plan; throws everything that `prepare` throws, and what is known of layers to stop the conversion. */
 export async function makePlan(session: Session): Promise<ConvertPlan> {
-  const { request } = session;
+  const { request, prefetch } = session;
   const { source, selection, images, standing, due } = await prepare(session);
   const planned: ConvertPlan['images'][number][] = [];
   for (const image of due.length > 0 ? images : []) planned.push(await planImage(session, image, due));
@@ -58,6 +60,7 @@ export async function makePlan(session: Session): Promise<ConvertPlan> {
       standing: standing.find((found) => found.tag === tag)?.digest,
     })),
     images: planned,
+    ...(prefetch === undefined ? {} : { prefetch: { lines: prefetch.lines.length, format: prefetch.format } }),
     skipped: selection.skipped,
   };
 }

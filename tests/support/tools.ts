@@ -9,6 +9,8 @@ import { describe, test } from 'vitest';
 /** Where Debian has each tool; a tool that is not listed is its own package. */
 const PACKAGES: Readonly<Record<string, string>> = {
   debugfs: 'e2fsprogs',
+  ldconfig: 'libc-bin',
+  readelf: 'binutils',
   dumpe2fs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
   mke2fs: 'e2fsprogs',
