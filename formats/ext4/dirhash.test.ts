@@ -26,6 +26,20 @@ const NAMES = [
 const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
 
 describeWith({ tools: ['debugfs'] }, 'the directory hash', () => {
+  test('without a seed is what debugfs says without one', async () => {
+    const names = NAMES.filter((name) => /^[\0-\x7f]*$/.test(name));
+    const commands = names.map((name) => `dx_hash -h ${HALF_MD4_UNSIGNED} ${name}\n`).join('');
+    await withTempDirectory(async (directory) => {
+      const script = join(directory, 'commands');
+      await run('sh', ['-c', 'cat >"$1"', 'sh', script], { input: commands });
+      const { stdout } = await run('debugfs', ['-f', script]);
+      const found = [...stdout.toString('latin1').matchAll(/is (0x[0-9a-f]+) \(minor/g)];
+      expect(found.map(([, major]) => hex(Number(major)))).toEqual(
+        names.map((name) => hex(hashName(name, new Uint32Array(4)).major)),
+      );
+    });
+  });
+
   test('is what debugfs says for the unsigned half-MD4', async () => {
     const seed = Buffer.from(HASH_SEED_BYTES).toString('hex');
     const uuid = [seed.slice(0, 8), seed.slice(8, 12), seed.slice(12, 16), seed.slice(16, 20), seed.slice(20)].join(

@@ -20,9 +20,12 @@ export interface NameHash {
   readonly minor: number;
 }
 
+/** What MD4 starts from: the seed of a file system that has none, as the reference's empty one. */
+const NO_SEED = Uint32Array.of(0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476);
+
 /** Hashes `name` (Latin-1, a character for each byte) under the superblock's `s_hash_seed` (four little-endian words). */
 export function hashName(name: string, seed: Uint32Array): NameHash {
-  const buffer = Uint32Array.from(seed);
+  const buffer = Uint32Array.from(seed.some((word) => word !== 0) ? seed : NO_SEED);
   const words = new Uint32Array(WORDS);
   for (let from = 0; from < name.length; from += WORDS * 4) {
     fillWords(name, from, words);
