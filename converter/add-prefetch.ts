@@ -28,7 +28,7 @@ import {
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from './annotations.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from './options.ts';
 import { type PrefetchList, parsePrefetch } from './prefetch-list.ts';
-import { type DocumentPlace, putBytes, putManifest } from './put.ts';
+import { type DocumentPlace, inOrder, putBytes, putManifest } from './put.ts';
 
 /** What to put where. */
 export interface AddPrefetchRequest {
@@ -93,7 +93,7 @@ export async function addPrefetch(
       manifests.push({ ...child, ...added.descriptor });
     }
     const changed: ImageIndex = { ...index, manifests, ...recorded(index, list) };
-    result = await putManifest(place, changed);
+    result = await putManifest(place, inOrder(changed));
   }
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
@@ -159,7 +159,7 @@ async function putImage(
     layers,
     ...recorded(manifest, list),
   };
-  return putManifest(place, changed);
+  return putManifest(place, inOrder(changed));
 }
 
 /** The annotations of accel's own images record the list as one of their options; others get none. */

@@ -15,6 +15,25 @@ export interface DocumentPlace {
   readonly emit: EventSink;
 }
 
+/** The fields of manifests and indexes in the order in which accel writes them, so that one content has one digest. */
+const FIELDS = [
+  'schemaVersion',
+  'mediaType',
+  'artifactType',
+  'config',
+  'layers',
+  'manifests',
+  'subject',
+  'annotations',
+];
+
+/** A document that was parsed, with its fields in accel's order; fields that accel does not know come last. */
+export function inOrder<T extends ImageManifest | ImageIndex>(document: T): T {
+  const fields = new Map(Object.entries(document));
+  const known = FIELDS.filter((field) => fields.get(field) !== undefined).map((field) => [field, fields.get(field)]);
+  return { ...Object.fromEntries(known), ...document };
+}
+
 /** Pushes a manifest or index: as a referrer when it has a subject. */
 export async function putManifest(place: DocumentPlace, manifest: ImageManifest | ImageIndex): Promise<Descriptor> {
   const { target, signal } = place;

@@ -61,7 +61,7 @@ function content(): TarBuilder {
 }
 
 const APP = ['/usr/bin/app', LOADER, '/etc/ld.so.cache', '/opt/cached/libcached.so.1'];
-const APP_LIBRARIES = ['/usr/lib/x86_64-linux-gnu/libc.so.6', '/opt/deep/libdeep.so'];
+const APP_LIBRARIES = ['/usr/lib/x86_64-linux-gnu/libc.so.6', '/opt/cached/../deep/libdeep.so'];
 const PYTHON_START = [
   `/${PYTHON}/encodings/__init__.py`,
   `/${PYTHON}/codecs.py`,
@@ -109,7 +109,7 @@ describe('the command of an image', () => {
     [
       'files among the arguments',
       ['static', 'config.json', '/srv/start'],
-      ['/usr/bin/static', '/srv/config.json', '/srv/start', '/srv/start', '/usr/bin/sh'],
+      ['/usr/bin/static', '/srv/config.json', '/srv/start'],
     ],
     [
       'a module of Python',
