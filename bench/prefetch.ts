@@ -165,7 +165,7 @@ async function withImages(source: string, to: Target, paths: string[]): Promise<
 
 async function main(): Promise<void> {
   const scenario = IMAGES.find(({ name }) => name === 'debian')!;
-  const layout = await scenario.layout({ cache: tmpdir(), scale: 1 });
+  const layout = await scenario.layout({ directory: tmpdir(), scale: 1 });
   if (layout === undefined) throw new Error(`the image is not on this machine: ${scenario.about}`);
   const rounds = Number(values.rounds);
   const registry = await startRegistry();

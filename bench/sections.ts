@@ -53,6 +53,15 @@ export const SECTIONS: readonly BenchSection[] = [
     },
   },
   {
+    name: 'prefetch',
+    about: 'a first start over a slow link, with and without a prefetch list (prefetch.ts)',
+    async run(options) {
+      const debian = IMAGES.find(({ name }) => name === 'debian')!;
+      if ((await debian.layout(options)) === undefined) return { skipped: `not on this machine: ${debian.about}` };
+      return runScript('prefetch.js', ['docker-registry'], options, ['--rounds', String(options.rounds)]);
+    },
+  },
+  {
     name: 'shared-base',
     about: 'a second image on the same base (shared-base.ts)',
     run: (options) =>
