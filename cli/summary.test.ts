@@ -12,6 +12,17 @@ const REQUEST = {
 } as const;
 
 describe('renderSummary', () => {
+  it('tells what a node prefetches, under the tag', () => {
+    const result = sampleResult(REQUEST);
+    const prefetch = { form: 'trace', files: 2, bytes: 3e6, entries: 5, digest: sampleDigest('f'), size: 250 } as const;
+    const tags = result.tags.map((tag, i) =>
+      i > 0 ? tag : { ...tag, manifests: tag.manifests.map((manifest) => ({ ...manifest, prefetch })) },
+    );
+    expect(renderSummary({ ...result, tags })).toContain(
+      `  ${sampleDigest('9')}\n  prefetches 2 files, 3.0 MB, by a trace\n\nhost/app:1_containerd_accelerated\n`,
+    );
+  });
+
   it('80 columns', () => {
     expect(renderSummary(sampleResult(REQUEST), { columns: 80 })).toBe(
       `✔ converted and pushed in 2.0 s (all layers: convert 1.5 s, push 0.5 s)

@@ -76,7 +76,18 @@ function tagLines(result: ConvertResult, tag: TagResult, style: Style, columns: 
   const line = `  ${facts.join(' · ')}`;
   const noted =
     line.length + note.length + 3 <= columns ? [`${line} ${style.dim(`· ${note}`)}`] : [line, `  ${style.dim(note)}`];
-  return [style.bold(tagName(result, tag)), ...noted, `  ${style.cyan(ellipsis(printable(tag.digest), columns - 2))}`];
+  const digest = `  ${style.cyan(ellipsis(printable(tag.digest), columns - 2))}`;
+  return [style.bold(tagName(result, tag)), ...noted, digest, ...prefetchLines(tag, style)];
+}
+
+/** What a node fetches first, for each platform that has a list. */
+function prefetchLines({ manifests }: TagResult, style: Style): string[] {
+  return manifests.flatMap(({ platform, prefetch }) => {
+    if (prefetch === undefined) return [];
+    const { files, bytes, form } = prefetch;
+    const of = manifests.length > 1 ? `${printable(platform)} ` : '';
+    return [style.dim(`  ${of}prefetches ${formatCount(files, 'file')}, ${formatBytes(bytes)}, by a ${form}`)];
+  });
 }
 
 /** A containerd image without an index-only layer is the full image under another name. */
