@@ -7,15 +7,17 @@ import { TarParser } from '../../formats/tar/parser.ts';
 import { unpackTurboLayer } from '../../formats/turbo/turbo-layer.ts';
 import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
 import { ZFileReader } from '../../formats/zfile/reader.ts';
+import type { BlockCompressor } from '../../formats/zfile/writer.ts';
 import { collect } from '../../oci/storage.ts';
 import { IndexOnlyEngine } from './index-only.ts';
 
 const VIRTUAL_SIZE = 2 ** 30;
 
 /** The device of one index-only layer, put together by the segments alone, and its file's bytes by the file's extents. */
-async function indexed(tar: Uint8Array) {
+async function indexed(tar: Uint8Array, given?: BlockCompressor) {
   const image = new Ext4Image({ virtualSize: VIRTUAL_SIZE });
-  const engine = new IndexOnlyEngine({ virtualSize: VIRTUAL_SIZE, compressor: await makeBlockCompressor('lz4', 4096) });
+  const compressor = given ?? (await makeBlockCompressor('lz4', 4096));
+  const engine = new IndexOnlyEngine({ virtualSize: VIRTUAL_SIZE, compressor });
   image.beginLayer();
   const parser = new TarParser(new TarApplier(image, engine, () => undefined));
   for (let at = 0; at < tar.length; at += 777) parser.push(tar.subarray(at, at + 777));
@@ -44,6 +46,7 @@ async function indexed(tar: Uint8Array) {
     return out;
   };
   return {
+    metadata: await zfile.read(0, zfile.size),
     segments: Array.from({ length: index.count }, (_, i) => index.segment(i)),
     async content(name: string): Promise<Uint8Array> {
       const { inode } = image.root.directory!.children.get(name)!;
@@ -149,4 +152,29 @@ describe('IndexOnlyEngine', () => {
     const mapped = layer.segments.filter((segment) => segment.tag === 1);
     expect(mapped.map((segment) => segment.length)).toEqual([512]);
   });
+});
+
+it('metadata of several batches does not depend on memory that the compressor fills again', async () => {
+  const tar = new TarBuilder();
+  for (let i = 0; i < 10_000; i++) tar.file(`d${i % 7}/file-${i}`, '');
+  const bytes = tar.build();
+  const plain = await makeBlockCompressor('lz4', 4096);
+  let released = 0;
+  const reusing: BlockCompressor = {
+    async compress(batch) {
+      const answer = await plain.compress(batch);
+      const memory = Uint8Array.from(answer.bytes);
+      return {
+        ...answer,
+        bytes: memory,
+        release() {
+          released++;
+          memory.fill(0xee);
+        },
+      };
+    },
+  };
+  const { metadata } = await indexed(bytes, reusing);
+  expect(released).toBeGreaterThan(1);
+  expect(Buffer.from(metadata).equals(Buffer.from((await indexed(bytes)).metadata))).toBe(true);
 });

@@ -41,7 +41,8 @@ export class IndexOnlyEngine implements LayerEngine {
       blockSize: METADATA_BLOCK_SIZE,
       compressor: options.compressor,
       write: async (bytes) => {
-        this.#meta.push(bytes);
+        // Threads fill the memory of a batch again once it is written, and these bytes stay until the layer is complete.
+        this.#meta.push(bytes.slice());
       },
     });
     this.#lsmt = new LsmtWriter({

@@ -45,7 +45,7 @@ export interface ZFileWriterOptions {
   readonly batchSize?: number;
   /** Batches that may be with the compressor or wait to be written. Default: 4. */
   readonly maxInFlight?: number;
-  /** Takes the file's bytes in their order, the next only when it has resolved. */
+  /** Takes the file's bytes in their order, the next only when it has resolved; until then they are valid. */
   readonly write: (bytes: Uint8Array) => Promise<void>;
 }
 
