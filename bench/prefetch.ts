@@ -99,6 +99,20 @@ async function start(
   return { seconds, requests, bytes };
 }
 
+/** Throws unless the replay alone brings all that looking up and reading the files takes. */
+async function assertComplete(link: SlowLink, tag: string, paths: readonly string[]): Promise<void> {
+  const target = await openRegistry({ registry: link.host, repository: 'bench' }, { plain: true });
+  const image = await openImage(target, tag, { parallel: PARALLEL, cacheBytes: CACHE });
+  const carried = await readCarriedPrefetch(target, image.manifest.layers);
+  await replay(image, carried!.trace);
+  const before = link.count().requests;
+  const files = await openFiles(image);
+  for (const path of paths) await readAsNode(files, path);
+  const requests = link.count().requests - before;
+  await target.close();
+  if (requests > 0) throw new Error(`${tag}: ${requests} requests after the replay`);
+}
+
 async function measure(link: SlowLink, paths: readonly string[], rounds: number): Promise<Row[]> {
   const rows: Row[] = [];
   for (const { name, options } of LINKS) {
@@ -175,6 +189,7 @@ async function main(): Promise<void> {
     const paths: string[] = [];
     await withImages(layout, to, paths);
     await to.close();
+    for (const tag of Object.values(TAGS)) await assertComplete(link, tag, paths);
     const rows = await measure(link, paths, rounds);
     const table = formatRows(rows);
     process.stdout.write(`${table}\n`);
