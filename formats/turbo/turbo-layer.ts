@@ -95,6 +95,8 @@ async function filesOf(tar: Uint8Array): Promise<Map<string, Uint8Array>> {
   try {
     for await (const entry of reader) {
       const { name, type } = entry.header;
+      // tar-stream lets a directory that states a size wait for content that never comes.
+      if (type === 'directory') continue;
       const chunks: Uint8Array[] = [];
       for await (const chunk of entry) chunks.push(chunk as Uint8Array);
       if (type !== 'file') continue;
