@@ -1,8 +1,13 @@
-/** Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. */
+/**
+ * Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. That of a run
+ * that was killed goes when the next one makes its own beside it.
+ */
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { processMark } from '../base/process-mark.ts';
 import { type BlobSource, fileSource } from '../oci/storage.ts';
+import { sweepLeftovers } from '../oci/sweep.ts';
 
 /** A folder of spooled blobs, readable by this user alone. */
 export class Spool {
@@ -13,9 +18,10 @@ export class Spool {
     this.#directory = directory;
   }
 
-  /** Makes a fresh folder in `parent`, by default the system's temporary one. */
+  /** Makes a fresh folder in `parent`, by default the system's temporary one, and first removes those of runs that are gone. */
   static async create(parent: string = tmpdir()): Promise<Spool> {
-    return new Spool(await mkdtemp(join(parent, '.accel-spool-')));
+    await sweepLeftovers(parent);
+    return new Spool(await mkdtemp(join(parent, `.accel-spool-${processMark()}-`)));
   }
 
   /** A new empty file. */
