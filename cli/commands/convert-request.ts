@@ -40,6 +40,7 @@ export function convertRequest(flags: ConvertFlags): ConvertRequest {
       oci: flags.oci === true,
       referrer: flags.referrer === true,
       maxFiles: flags.maxFiles,
+      maxLayerSize: flags.maxLayerSize,
     },
     platforms: flags.platform,
     concurrency: flags.concurrencyLimit,

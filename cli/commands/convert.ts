@@ -10,6 +10,7 @@ import { renderPlan } from '../plan-report.ts';
 import { createProgress, type Verbosity } from '../progress/index.ts';
 import { jsonText, resultDocument } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
+import { maxLayerSizeOption } from '../size-flag.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
 import { hasUnicode, styleFor } from '../terminal.ts';
 import { convertRequest, defaultWorkers } from './convert-request.ts';
@@ -36,6 +37,7 @@ export interface ConvertFlags extends RegistryFlags {
   readonly bs: number;
   readonly span: number;
   readonly maxFiles: number;
+  readonly maxLayerSize: number;
   readonly concurrencyLimit: number;
   readonly workers: number;
   readonly maxMemory: number;
@@ -120,7 +122,8 @@ function addArtifactFlags(command: Command): void {
       new Option('--max-files <n>', 'files and directories an image may hold')
         .argParser(parseInteger('--max-files', 1, 2 ** 32 - 1))
         .default(1_000_000),
-    );
+    )
+    .addOption(maxLayerSizeOption());
 }
 
 function addRunFlags(command: Command): void {
