@@ -23,7 +23,7 @@ import {
 } from './layout.ts';
 import { type BlockDevice, decodeSuperblock, Ext4Reader } from './reader.ts';
 import { FILE_SYSTEM_UUID } from './superblock.ts';
-import { encodeXattrs } from './xattr.ts';
+import { type EncodedXattrs, encodeXattrs } from './xattr.ts';
 
 /**
  * Reads the state from a device. AccelError `ext4-invalid` when accel did not make the file system, or it is damaged;
@@ -163,7 +163,7 @@ class TreeLoader {
     const xattrs = await this.#reader.xattrs(raw);
     if (xattrs.size > 0) {
       inode.xattrs = xattrs;
-      inode.encodedXattrs = encodeXattrs(xattrs);
+      inode.encodedXattrs = encodedAgain(xattrs, number);
     }
     if (inode.hasExtents) await this.#extents(inode, raw);
     this.#inodes.set(number, inode);
@@ -189,6 +189,18 @@ class TreeLoader {
     if (levels.length === 0) return;
     inode.extentBlocks = levels.flat();
     inode.extentRoot = raw.iBlock;
+  }
+}
+
+/** Attributes as the next commit writes them. What accel would not have written was not written by accel. */
+function encodedAgain(xattrs: ReadonlyMap<string, Uint8Array>, inode: number): EncodedXattrs {
+  try {
+    return encodeXattrs(xattrs);
+  } catch (cause) {
+    throw new AccelError('ext4-invalid', 'the file system is damaged: the extended attributes of a file', {
+      where: { inode },
+      cause,
+    });
   }
 }
 
