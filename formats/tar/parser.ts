@@ -78,10 +78,13 @@ export class TarParser {
     if (this.#broken) throw new AccelError('internal', 'a tar parser was used after an error');
     // Set while work is under way, so that an exception from anywhere leaves it set.
     this.#broken = true;
-    this.#assertSize(this.#offset + this.#blockFilled + chunk.length);
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const end = this.#offset + bytes.length;
     let at = 0;
-    while (at < bytes.length) at += this.#step(chunk, bytes, at);
+    // What lies within the bound is looked at first: a header that announces too much knows a path.
+    const within = end > this.#limits.archiveBytes ? bytes.length - (end - this.#limits.archiveBytes) : bytes.length;
+    while (at < within) at += this.#step(chunk, bytes, at);
+    this.#assertSize(end);
     this.#broken = false;
   }
 
