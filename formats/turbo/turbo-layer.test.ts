@@ -72,6 +72,14 @@ describe('an index-only layer', () => {
     await expect(unpackTurboLayer(gzipSync(folder))).rejects.toMatchObject(invalid);
   });
 
+  it('with a header whose size is no number is refused, and does not wait for more', async () => {
+    const tar = new TarBuilder()
+      .header({ name: 'ext4.fs.meta', patch: { 124: Buffer.alloc(12, 0xa9) } })
+      .file('.turbo.ociv1')
+      .build();
+    await expect(unpackTurboLayer(gzipSync(tar))).rejects.toMatchObject({ code: 'turbo-invalid' });
+  });
+
   it('with a directory that states a size is read to its end', async () => {
     const tar = new TarBuilder()
       .file('ext4.fs.meta', 'meta')

@@ -3,11 +3,11 @@
  * a gzip source layer, `gzip.meta`.
  */
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
 import { gunzipSync } from 'node:zlib';
 import { gzipSync } from 'fflate';
-import { extract, pack } from 'tar-stream';
+import { pack } from 'tar-stream';
 import { AccelError } from '../../base/error.ts';
+import { TarParser } from '../tar/parser.ts';
 
 /** Name of the metadata: a ZFile over a warp LSMT, without a tar of its own. */
 export const FS_META_NAME = 'ext4.fs.meta';
@@ -65,7 +65,7 @@ export async function unpackTurboLayer(
   maxUnpacked = DEFAULT_MAX_UNPACKED,
 ): Promise<TurboLayer & { readonly diffId: string }> {
   const tar = gunzip(blob, maxUnpacked);
-  const files = await filesOf(tar);
+  const files = filesOf(tar);
   const fsMeta = files.get(FS_META_NAME);
   if (fsMeta === undefined || !files.has(MARKER_NAME))
     throw new AccelError('turbo-invalid', 'the index-only layer lacks a file', {
@@ -89,23 +89,30 @@ function gunzip(blob: Uint8Array, maxOutputLength: number): Uint8Array {
   }
 }
 
-async function filesOf(tar: Uint8Array): Promise<Map<string, Uint8Array>> {
+/** The regular files of a tar by name; what else stands in it is passed over. */
+function filesOf(tar: Uint8Array): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
-  const reader = Readable.from([tar]).pipe(extract());
-  try {
-    for await (const entry of reader) {
-      const { name, type } = entry.header;
-      // tar-stream lets a directory that states a size wait for content that never comes.
-      if (type === 'directory') continue;
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of entry) chunks.push(chunk as Uint8Array);
-      if (type !== 'file') continue;
+  let open: { readonly name: string; readonly chunks: Uint8Array[] } | undefined;
+  const parser = new TarParser({
+    entry({ name, type }) {
+      if (type !== 'file') return;
       if (files.has(name))
         throw new AccelError('turbo-invalid', 'the index-only layer has a file twice', { where: { name } });
-      files.set(name, Buffer.concat(chunks));
-    }
+      open = { name, chunks: [] };
+    },
+    data(bytes) {
+      open?.chunks.push(bytes);
+    },
+    entryEnd() {
+      if (open !== undefined) files.set(open.name, Buffer.concat(open.chunks));
+      open = undefined;
+    },
+  });
+  try {
+    parser.push(tar);
+    parser.end();
   } catch (cause) {
-    if (cause instanceof AccelError) throw cause;
+    if (cause instanceof AccelError && cause.code === 'turbo-invalid') throw cause;
     throw new AccelError('turbo-invalid', 'the tar of the index-only layer is damaged', { cause });
   }
   return files;
