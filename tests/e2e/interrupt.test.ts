@@ -13,6 +13,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)('%s in the middle of a layer', async (
   await withTempDirectory(async (directory) => {
     const layout = await makeLayer(directory, 0.03);
     const index = await readFile(join(layout, 'index.json'), 'utf8');
+    const before = (await readdir(layout)).sort();
     const scratch = join(directory, 'scratch');
     const args = ['convert', '-r', `oci:${layout}`, '-i', 'latest', '-o', 'obd', '-d', scratch];
     await mkdir(scratch);
@@ -29,7 +30,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)('%s in the middle of a layer', async (
     expect(stderr).toContain('interrupted');
     expect(await readdir(scratch)).toEqual([]);
     expect(await readFile(join(layout, 'index.json'), 'utf8')).toBe(index);
-    expect((await readdir(layout)).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+    expect((await readdir(layout)).sort()).toEqual(before);
     await convert(['-r', `oci:${layout}`, '-i', 'latest', '-o', 'obd']);
     expect((await readTags(layout)).has('obd')).toBe(true);
   });
