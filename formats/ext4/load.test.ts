@@ -173,6 +173,20 @@ describe('loadImage refuses', () => {
     });
   });
 
+  it('a group whose bitmap would lie behind the device', async () => {
+    await withTempDirectory(async (directory) => {
+      const path = join(directory, 'image');
+      const raw = new RawImage(path, { virtualSize: 2 ** 30 });
+      raw.apply([new TarBuilder().build()]);
+      raw.close();
+      const file = await open(path, 'r+');
+      // bg_block_bitmap_lo, the first field of the first descriptor.
+      await file.write(Uint8Array.of(0xff, 0xff, 0xff, 0xf0), 0, 4, 4096);
+      await file.close();
+      await expect(withDevice(path, loadImage)).rejects.toMatchObject({ code: 'ext4-invalid' });
+    });
+  });
+
   it('more files than allowed', async () => {
     await withTempDirectory(async (directory) => {
       const path = join(directory, 'image');

@@ -21,7 +21,7 @@ import {
   SUPERBLOCK_OFFSET,
   superblock,
 } from './layout.ts';
-import { type BlockDevice, decodeSuperblock, Ext4Reader } from './reader.ts';
+import { type BlockDevice, decodeSuperblock, Ext4Reader, readWithin } from './reader.ts';
 import { FILE_SYSTEM_UUID } from './superblock.ts';
 import { type EncodedXattrs, encodeXattrs } from './xattr.ts';
 
@@ -33,7 +33,7 @@ export async function loadImage(
   device: BlockDevice,
   options: Pick<Ext4ImageOptions, 'maxFiles'> = {},
 ): Promise<Ext4Image> {
-  const raw = decodeSuperblock(await device.read(SUPERBLOCK_OFFSET, superblock.size));
+  const raw = decodeSuperblock(await readWithin(device, SUPERBLOCK_OFFSET, superblock.size));
   if (!Buffer.from(raw.s_uuid).equals(FILE_SYSTEM_UUID)) {
     throw new AccelError('ext4-invalid', 'the file system was not made by accel', {
       expected: Buffer.from(FILE_SYSTEM_UUID).toString('hex'),
@@ -56,13 +56,13 @@ async function loadGroups(
   device: BlockDevice,
   geometry: Geometry,
 ): Promise<{ groups: GroupState[]; nextInode: number }> {
-  const descriptors = await device.read(BLOCK_SIZE, geometry.descriptorBlocks * BLOCK_SIZE);
+  const descriptors = await readWithin(device, BLOCK_SIZE, geometry.descriptorBlocks * BLOCK_SIZE);
   const groups: GroupState[] = [];
   let nextInode = 1;
   for (let index = 0; index < geometry.groups; index++) {
     const raw = groupDescriptor.read(descriptors, index * groupDescriptor.size);
     const bitmap = (flag: number, block: number): Promise<Uint8Array> | undefined =>
-      (raw.bg_flags & flag) === 0 ? device.read(block * BLOCK_SIZE, BLOCK_SIZE) : undefined;
+      (raw.bg_flags & flag) === 0 ? readWithin(device, block * BLOCK_SIZE, BLOCK_SIZE) : undefined;
     const used = INODES_PER_GROUP - raw.bg_itable_unused_lo;
     if (used > 0) nextInode = index * INODES_PER_GROUP + used + 1;
     groups.push({
@@ -183,7 +183,9 @@ class TreeLoader {
       const blocks = nodes.flatMap((node) => node.children);
       levels.unshift(blocks);
       nodes = await Promise.all(
-        blocks.map(async (block) => decodeExtentNode(await this.#device.read(block * BLOCK_SIZE, BLOCK_SIZE), where)),
+        blocks.map(async (block) =>
+          decodeExtentNode(await readWithin(this.#device, block * BLOCK_SIZE, BLOCK_SIZE), where),
+        ),
       );
     }
     if (levels.length === 0) return;
