@@ -24,9 +24,9 @@ export function printable(text: string, kind: TextKind = 'text'): string {
   return replaceUnprintable(known, escapeOne);
 }
 
-/** `text` with every character that can make a terminal show something else than what is there as `escape` has it. */
-export function replaceUnprintable(text: string, escape: (char: string) => string): string {
-  return text.replace(UNPRINTABLE, escape);
+/** `text` with every character that can make a terminal show something else than what is there as `replacement` has it. */
+export function replaceUnprintable(text: string, replacement: (char: string) => string): string {
+  return text.replace(UNPRINTABLE, replacement);
 }
 
 /** The same for a text of several lines, such as a registry's answer: line breaks stay, the rest is escaped. */
