@@ -89,11 +89,23 @@ describeWith({ tools: ['bash'] }, 'limits of the process', () => {
     });
   });
 
-  test('no file descriptor is left', async () => {
+  test('no file descriptor is left once the folder for the spool stands', async () => {
     await places(async (place) => {
-      const result = await limited('-n 26', args(place.scratch, place.target));
-      if (result.exitCode === 0) return;
-      await expectCleanFailure(result, /\[io-error\].*EMFILE|too many open files/i, place);
+      // Not a limit so low that Node hardly starts: how many it needs itself changes with its version.
+      const option = await disturbance(
+        `import { openSync } from 'node:fs';
+         import promises from 'node:fs/promises';
+         import { syncBuiltinESMExports } from 'node:module';
+         const { mkdtemp } = promises;
+         promises.mkdtemp = async (...args) => {
+           const made = await mkdtemp(...args);
+           try { for (;;) openSync('/dev/null'); } catch (error) { if (error.code !== 'EMFILE') throw error; }
+           return made;
+         };
+         syncBuiltinESMExports();`,
+      );
+      const result = await limited('-n 400', args(place.scratch, place.target), { NODE_OPTIONS: option });
+      await expectCleanFailure(result, /EMFILE|too many open files/i, place);
     });
   });
 });
@@ -151,12 +163,15 @@ describe('standard output', () => {
   });
 });
 
-/** A module that is loaded before accel and disturbs it. */
-async function disturbed(code: string, place: { scratch: string; target: string }) {
+/** Writes a module that is loaded before accel and disturbs it; the option of Node that loads it. */
+async function disturbance(code: string): Promise<string> {
   const file = join(home.path, `disturb-${Math.abs(hash(code))}.mjs`);
   await writeFile(file, code);
-  const option = `--import=${pathToFileURL(file).href}`;
-  return accel(args(place.scratch, place.target), { env: { NODE_OPTIONS: option } });
+  return `--import=${pathToFileURL(file).href}`;
+}
+
+async function disturbed(code: string, place: { scratch: string; target: string }) {
+  return accel(args(place.scratch, place.target), { env: { NODE_OPTIONS: await disturbance(code) } });
 }
 
 const hash = (text: string): number => [...text].reduce((sum, char) => Math.imul(sum, 31) + char.charCodeAt(0), 7);
