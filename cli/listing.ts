@@ -59,7 +59,10 @@ export function alignRows(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** A name of the image for `terminal` output, harmless there, or as the bytes that it is. */
-export function nameBytes(name: string, terminal: boolean): Uint8Array {
-  return terminal ? Buffer.from(printable(name, 'bytes')) : Buffer.from(name, 'latin1');
+/**
+ * A name of the image, harmless on a terminal and in the log of a CI system, which reads lines as commands; or `exact`,
+ * the bytes that it is.
+ */
+export function nameBytes(name: string, exact: boolean): Uint8Array {
+  return exact ? Buffer.from(name, 'latin1') : Buffer.from(printable(name, 'bytes'));
 }

@@ -6,6 +6,7 @@ import {
   parseBlockSize,
   parseChunkSize,
   parseInteger,
+  parseMaxLayerSize,
   parseSpan,
   parseVsize,
 } from './parse-values.ts';
@@ -68,6 +69,18 @@ describe('--chunk-size', () => {
   ])('%s', (text, bytes) => expect(parseChunkSize(text)).toBe(bytes));
   it.each(['63K', '1025M', '0', '-1', '4G', ''])('refuses %j', (text) =>
     expect(() => parseChunkSize(text)).toThrow('--chunk-size'),
+  );
+});
+
+describe('--max-layer-size', () => {
+  it.each([
+    ['256G', 2 ** 38],
+    ['1T', 2 ** 40],
+    ['512m', 2 ** 29],
+    ['1000000', 1_000_000],
+  ])('%s', (text, bytes) => expect(parseMaxLayerSize(text)).toBe(bytes));
+  it.each(['0', '-1', '1.5G', 'G', '8192T0', '999999999999999T', ''])('refuses %j', (text) =>
+    expect(() => parseMaxLayerSize(text)).toThrow('--max-layer-size'),
   );
 });
 

@@ -43,6 +43,13 @@ export function parseMemory(text: string): number {
   throw refused('--max-memory', text, 'bytes, such as 512M');
 }
 
+/** `--max-layer-size`: bytes, or with `K`, `M`, `G` or `T` behind; from 1 up to 2^53 - 1. */
+export function parseMaxLayerSize(text: string): number {
+  const bytes = bytesOf(text);
+  if (bytes !== undefined && bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
+  throw refused('--max-layer-size', text, 'bytes, or with K, M, G or T behind, such as 256G');
+}
+
 /** A parser for a whole number between two bounds, both included. */
 export function parseInteger(flag: string, least: number, most: number): (text: string) => number {
   return (text) => {
@@ -72,9 +79,9 @@ export function collectPaths(text: string, previous: readonly string[] = []): st
 }
 
 function bytesOf(text: string): number | undefined {
-  const match = /^(\d{1,12})([kKmMgG]?)(?:i?[bB])?$/.exec(text);
+  const match = /^(\d{1,15})([kKmMgGtT]?)(?:i?[bB])?$/.exec(text);
   if (match === null) return undefined;
-  const unit = { '': 1, k: 1024, m: 2 ** 20, g: 2 ** 30 }[match[2]!.toLowerCase()];
+  const unit = { '': 1, k: 1024, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 }[match[2]!.toLowerCase()];
   return Number(match[1]) * unit!;
 }
 

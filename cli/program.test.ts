@@ -46,7 +46,15 @@ describe('accel convert', () => {
         { tag: '1.2_accelerated', kind: 'full' },
         { tag: '1.2_containerd_accelerated', kind: 'containerd' },
       ],
-      artifact: { algorithm: 'lz4', blockSize: 4096, span: 2 ** 20, oci: false, referrer: false, maxFiles: 1_000_000 },
+      artifact: {
+        algorithm: 'lz4',
+        blockSize: 4096,
+        span: 2 ** 20,
+        oci: false,
+        referrer: false,
+        maxFiles: 1_000_000,
+        maxLayerSize: 2 ** 38,
+      },
       platforms: [],
       concurrency: 4,
       workers: expect.any(Number),
@@ -62,7 +70,7 @@ describe('accel convert', () => {
     const line =
       'convert -r oci:dir -g sha256:00 -o out --mode index-only -u ci:pw --plain --insecure --root-ca ca --cert-dir d ' +
       '--client-cert c:k --oci --vsize 128 --algorithm zstd --bs 64 --level 9 --span 2M --platform linux/amd64 --platform linux/arm64 ' +
-      '--concurrency-limit 2 --workers 0 --max-memory 1G --max-files 5 -d /var/tmp --no-upload --force --fstype ext4';
+      '--concurrency-limit 2 --workers 0 --max-memory 1G --max-files 5 --max-layer-size 512G -d /var/tmp --no-upload --force --fstype ext4';
     const { request, registry } = await run(line);
     expect(request).toEqual({
       repository: 'oci:dir',
@@ -77,6 +85,7 @@ describe('accel convert', () => {
         oci: true,
         referrer: false,
         maxFiles: 5,
+        maxLayerSize: 2 ** 39,
       },
       platforms: ['linux/amd64', 'linux/arm64'],
       concurrency: 2,

@@ -21,7 +21,12 @@ const HIGH_BYTE = /[\u0080-\u00ff]/g;
  */
 export function printable(text: string, kind: TextKind = 'text'): string {
   const known = kind === 'bytes' ? decodeBytes(text) : text;
-  return known.replace(UNPRINTABLE, escapeOne);
+  return replaceUnprintable(known, escapeOne);
+}
+
+/** `text` with every character that can make a terminal show something else than what is there as `replacement` has it. */
+export function replaceUnprintable(text: string, replacement: (char: string) => string): string {
+  return text.replace(UNPRINTABLE, replacement);
 }
 
 /** The same for a text of several lines, such as a registry's answer: line breaks stay, the rest is escaped. */

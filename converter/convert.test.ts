@@ -443,6 +443,15 @@ it('refuses a single image that is for another platform than the one asked for',
   expect((await convertWithin(target, request({ platforms: ['linux/amd64'] }))).tags).toHaveLength(2);
 });
 
+it.each(['am d64', 'linux/amd64/v1/x', '\x1b[2J'])(
+  'an architecture of %j is a platform that nobody asked for',
+  async (odd) => {
+    await use([{ tar: smallTar(1) }], { platform: { os: 'linux', architecture: odd } });
+    const error = await failure(convertWithin(target, request({ platforms: ['linux/amd64'] })));
+    expect(error).toMatchObject({ code: 'not-found', expected: 'linux/amd64', found: `linux/${odd}` });
+  },
+);
+
 describe('damage', () => {
   it.each([0.2, 0.5, 0.9])('a flipped bit at %d of a gzip layer is told as a wrong digest', async (share) => {
     await use([{ tar: smallTar(1) }, { tar: smallTar(2) }]);

@@ -263,6 +263,7 @@ class ImageConversion implements ReadyImage {
   ): Promise<AppliedLayer> {
     this.#next = undefined;
     return opened.apply({
+      maxSize: this.#session.request.artifact.maxLayerSize,
       diffId: this.#source.config.rootfs.diff_ids[index]!,
       image: this.#state!,
       engines: engines.filter((engine) => engine !== undefined),

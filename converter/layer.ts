@@ -28,6 +28,8 @@ export interface LayerSource {
 
 /** What becomes of a layer's tar. */
 export interface LayerJob {
+  /** Bytes that the tar may have. */
+  readonly maxSize: number;
   /** The digest that the image config gives for the uncompressed tar. */
   readonly diffId: string;
   /** The state after the layers below; holds this layer too when the job is done. */
@@ -103,11 +105,11 @@ export class OpenLayer {
     await this.#reader.return?.(undefined);
   }
 
-  async #read({ image, engines, diffId }: LayerJob): Promise<{ tar: TarSummary; entries: number }> {
+  async #read({ image, engines, diffId, maxSize }: LayerJob): Promise<{ tar: TarSummary; entries: number }> {
     const { signal, onWarning } = this.#source;
     image.beginLayer();
     const applier = new TarApplier(image, tee(engines), onWarning);
-    const parser = new TarParser(applier);
+    const parser = new TarParser(applier, { archiveBytes: maxSize });
     for (let next = await this.#first; ; next = await this.#pieces.next()) {
       if (next.done === true) {
         parser.end();

@@ -30,6 +30,8 @@ export interface ArtifactOptions {
   readonly referrer: boolean;
   /** Files and directories an image may hold; a layer that goes past it is refused. */
   readonly maxFiles: number;
+  /** Bytes that a layer may have, as a blob and uncompressed; one that has or announces more is refused. */
+  readonly maxLayerSize: number;
 }
 
 /** What the command line uses where nothing else is said. */
@@ -40,6 +42,7 @@ export const DEFAULT_ARTIFACT: ArtifactOptions = {
   oci: false,
   referrer: false,
   maxFiles: 1_000_000,
+  maxLayerSize: 2 ** 38,
 };
 
 /** The files that a node is to fetch before anyone asks for them (docs/prefetch.md). */

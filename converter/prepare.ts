@@ -27,7 +27,9 @@ export async function prepare(session: Session): Promise<Preparation> {
   const selection = selectManifests(source, entries, request.platforms);
   const images: SourceImage[] = [];
   for (const manifest of distinct(selection.manifests)) {
-    images.push(await loadSourceImage(session.source, manifest, { signal }));
+    images.push(
+      await loadSourceImage(session.source, manifest, { signal, maxLayerSize: request.artifact.maxLayerSize }),
+    );
   }
   if (document.kind === 'manifest') checkPlatform(images[0]!, request.platforms);
   announce(session, source, selection, images);

@@ -69,7 +69,9 @@ export function distinct(descriptors: readonly Descriptor[]): Descriptor[] {
 
 /** Throws `not-found` when an image that stands alone is for none of the wanted platforms. */
 export function checkPlatform(image: SourceImage, platforms: readonly string[]): void {
-  const actual = parsePlatform(image.platform);
+  const { os = 'linux', architecture, variant } = image.config;
+  // Not parsed from text: a config may say anything, and what it says is no mistake of the caller's.
+  const actual = normalizePlatform({ os, ...(architecture ? { architecture } : {}), ...(variant ? { variant } : {}) });
   if (platforms.length === 0 || platforms.some((wanted) => matchPlatform(parsePlatform(wanted), actual))) return;
   throw noSuchPlatform(image.descriptor.digest, platforms.join(', '), image.platform);
 }

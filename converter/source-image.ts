@@ -28,11 +28,17 @@ export interface SourceImage {
   readonly size: number;
 }
 
-/** Fetches manifest and config. Throws `image-unsupported`, `layer-unsupported`, `already-accelerated` or `manifest-invalid`. */
+/** How an image is loaded. */
+export interface LoadImageOptions extends ReadOptions {
+  /** Bytes that the blob of a layer may have. */
+  readonly maxLayerSize: number;
+}
+
+/** Fetches manifest and config. Throws `image-unsupported`, `layer-unsupported`, `already-accelerated`, `limit-exceeded` or `manifest-invalid`. */
 export async function loadSourceImage(
   fetcher: Fetcher,
   descriptor: Descriptor,
-  options: ReadOptions,
+  options: LoadImageOptions,
 ): Promise<SourceImage> {
   const manifest = parseManifest(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
   const where = { manifest: descriptor.digest };
@@ -57,12 +63,17 @@ export async function loadSourceImage(
       found: platform,
     });
   }
-  checkLayers(manifest, config, where);
+  checkLayers(manifest, config, options.maxLayerSize, where);
   const size = manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size);
   return { descriptor, manifest, config, platform, size };
 }
 
-function checkLayers({ layers }: ImageManifest, config: ImageConfig, where: { readonly manifest: string }): void {
+function checkLayers(
+  { layers }: ImageManifest,
+  config: ImageConfig,
+  maxLayerSize: number,
+  where: { readonly manifest: string },
+): void {
   const diffIds = config.rootfs.diff_ids;
   if (layers.length === 0) {
     throw new AccelError('image-unsupported', 'the image has no layers', {
@@ -87,10 +98,19 @@ function checkLayers({ layers }: ImageManifest, config: ImageConfig, where: { re
     });
   }
   layers.forEach((layer, index) => {
+    const place = { ...where, layer: `${index + 1} of ${layers.length}`, digest: layer.digest };
+    if (layer.size > maxLayerSize) {
+      throw new AccelError('limit-exceeded', 'the layer is larger than accel reads', {
+        where: place,
+        expected: `at most ${maxLayerSize} bytes`,
+        found: `${layer.size} bytes, by the manifest`,
+        hint: 'If the image is what you expect, raise the bound with --max-layer-size.',
+      });
+    }
     const problem = layerProblem(layer.mediaType);
     if (problem === undefined) return;
     throw new AccelError('layer-unsupported', problem.message, {
-      where: { ...where, layer: `${index + 1} of ${layers.length}`, digest: layer.digest },
+      where: place,
       expected: 'a file-system layer in this registry',
       found: layer.mediaType,
       hint: problem.hint,

@@ -1,8 +1,14 @@
-/** Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. */
+/**
+ * Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. That of a run
+ * that was killed goes when the next one makes its own beside it.
+ */
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { AccelError } from '../base/error.ts';
+import { processMark } from '../base/process-mark.ts';
 import { type BlobSource, fileSource } from '../oci/storage.ts';
+import { sweepLeftovers } from '../oci/sweep.ts';
 
 /** A folder of spooled blobs, readable by this user alone. */
 export class Spool {
@@ -13,9 +19,10 @@ export class Spool {
     this.#directory = directory;
   }
 
-  /** Makes a fresh folder in `parent`, by default the system's temporary one. */
+  /** Makes a fresh folder in `parent`, by default the system's temporary one, and first removes those of runs that are gone. */
   static async create(parent: string = tmpdir()): Promise<Spool> {
-    return new Spool(await mkdtemp(join(parent, '.accel-spool-')));
+    await sweepLeftovers(parent);
+    return new Spool(await mkdtemp(join(parent, `.accel-spool-${processMark()}-`)));
   }
 
   /** A new empty file. */
@@ -28,6 +35,17 @@ export class Spool {
   async remove(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** Node does not say where a write failed, and a disk that is full is one that the user can do something about. */
+function unwritten(error: unknown, path: string): AccelError {
+  const { code } = error as NodeJS.ErrnoException;
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG';
+  return new AccelError('io-error', `a converted layer could not be kept: ${(error as Error).message}`, {
+    where: { path },
+    ...(isFull ? { hint: 'Make room there, or name a folder with more of it by -d/--dir.' } : {}),
+    cause: error,
+  });
 }
 
 /** A file that is written in order, patched at its start, and read. */
@@ -77,7 +95,11 @@ export class SpoolFile {
 
   async #writeAt(bytes: Uint8Array, offset: number): Promise<void> {
     for (let from = 0; from < bytes.length; ) {
-      const { bytesWritten } = await this.#handle.write(bytes, from, bytes.length - from, offset + from);
+      const { bytesWritten } = await this.#handle
+        .write(bytes, from, bytes.length - from, offset + from)
+        .catch((error: unknown) => {
+          throw unwritten(error, this.#path);
+        });
       from += bytesWritten;
     }
   }

@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ownIdentity, processMark } from '../base/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
 import { openArchive } from './archive.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
@@ -165,26 +166,24 @@ describe('committing an oci-archive', () => {
     expect(await readdir(directory)).toEqual(['images.tar']);
   });
 
-  test('what a killed process left is swept, what may be alive is not', async () => {
-    const old = new Date(Date.now() - 3_600_000);
-    for (const name of ['.accel-999999999-1.tmp', `.accel-${process.ppid}-1.tmp`, '.accel-999999999-2.tmp', 'mine']) {
-      await writeFile(path.join(directory, name), 'x');
-      if (!name.endsWith('-2.tmp')) await utimes(path.join(directory, name), old, old);
-    }
-    await (await openArchive(file, 'oci', { create: true })).close();
-    const left = ['.accel-999999999-2.tmp', `.accel-${process.ppid}-1.tmp`, 'mine'];
-    expect((await readdir(directory)).sort()).toEqual(left.sort());
+  test('what a killed process left is swept, what is in use is not', async () => {
+    const gone = `.accel-${processMark({ ...ownIdentity(), pid: 999_999_999 })}-1.tmp`;
+    const alive = `.accel-${processMark()}-999.tmp`;
+    for (const name of [gone, alive, 'mine']) await writeFile(path.join(directory, name), 'x');
+    await make('one', 'one');
+    expect((await readdir(directory)).sort()).toEqual([alive, 'images.tar', 'mine']);
   });
 
-  test('a layout is swept as well, its blobs included', async () => {
+  test('a layout is swept as well, its blobs included, by the first who writes to it', async () => {
     const layout = path.join(directory, 'layout');
     await openLayout(layout, { create: true });
-    const stale = path.join(layout, 'blobs', 'sha256', '.accel-999999999-7.tmp');
+    const gone = `.accel-${processMark({ ...ownIdentity(), pid: 999_999_999 })}-7.tmp`;
+    const stale = path.join(layout, 'blobs', 'sha256', gone);
+    await mkdir(path.dirname(stale), { recursive: true });
     await writeFile(stale, 'x');
-    await utimes(stale, 0, 0);
-    await openLayout(layout);
+    const target = await openLayout(layout);
     expect((await stat(stale)).isFile()).toBe(true);
-    await openLayout(layout, { create: true });
+    await pushImage(target, 'one');
     await expect(stat(stale)).rejects.toThrow('ENOENT');
   });
 });

@@ -31,8 +31,9 @@ import {
   type TagLister,
   type Target,
 } from './storage.ts';
+import { sweepLeftovers } from './sweep.ts';
 import { readBytes, streamBytes, writeMember } from './tar-file.ts';
-import { isAbsent, sweepTemporaries, temporaryBeside } from './write-atomically.ts';
+import { isAbsent, temporaryBeside } from './write-atomically.ts';
 
 /** What is in a tar: an OCI image layout, or what `docker save` writes. */
 export type ArchiveFormat = 'oci' | 'docker';
@@ -48,7 +49,6 @@ export async function openArchive(
 ): Promise<ArchiveTarget> {
   const name = `${format}-archive:${file}`;
   const create = options.create === true && format === 'oci';
-  if (create) await sweepTemporaries(path.dirname(file));
   const handle = await open(file, 'r').catch((error: unknown) => {
     if (!isAbsent(error)) throw asAccelError(error);
     if (create) return undefined;
@@ -224,7 +224,7 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   }
 
   #begin(): Promise<Draft> {
-    this.#draft ??= Draft.create(temporaryBeside(this.#file));
+    this.#draft ??= sweepLeftovers(path.dirname(this.#file)).then(() => Draft.create(temporaryBeside(this.#file)));
     return this.#draft;
   }
 

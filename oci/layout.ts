@@ -24,7 +24,8 @@ import {
   type TagLister,
   type Target,
 } from './storage.ts';
-import { isAbsent, sweepTemporaries, writeAtomically } from './write-atomically.ts';
+import { sweepLeftovers } from './sweep.ts';
+import { isAbsent, writeAtomically } from './write-atomically.ts';
 
 /** Bytes of a read from disk. */
 const CHUNK = 1 << 20;
@@ -40,11 +41,7 @@ export interface LayoutOptions {
  * there is not a layout.
  */
 export async function openLayout(directory: string, options: LayoutOptions = {}): Promise<LayoutTarget> {
-  if (options.create) {
-    await createLayoutFiles(directory);
-    for (const algorithm of ['sha256', 'sha512']) await sweepTemporaries(path.join(directory, 'blobs', algorithm));
-    await sweepTemporaries(directory);
-  }
+  if (options.create) await createLayoutFiles(directory);
   await readIndexFile(directory);
   return new LayoutTarget(directory);
 }
@@ -53,6 +50,7 @@ export async function openLayout(directory: string, options: LayoutOptions = {})
 export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore, FileTaker, LayoutContent {
   readonly name: string;
   readonly directory: string;
+  #swept: Promise<void> | undefined;
 
   constructor(directory: string) {
     this.directory = directory;
@@ -99,6 +97,7 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
 
   async push(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<'pushed' | 'existed'> {
     if (await this.exists(descriptor, options)) return 'existed';
+    await this.#sweep();
     const target = this.#blobPath(descriptor.digest);
     const stream = verified(content.open(), descriptor, this.#place(descriptor));
     await writeAtomically(target, stream, options?.signal);
@@ -111,6 +110,7 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
 
   async takeFile(descriptor: Descriptor, file: string): Promise<'pushed' | 'existed' | undefined> {
     if (await this.exists(descriptor)) return 'existed';
+    await this.#sweep();
     const target = this.#blobPath(descriptor.digest);
     try {
       await mkdir(path.dirname(target), { recursive: true });
@@ -159,6 +159,15 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
     const size = await this.storedSize(digest);
     if (size === undefined) throw contentNotFound(this.name, { digest });
     return size;
+  }
+
+  /** Before the first write: whoever only reads leaves things as they are. */
+  #sweep(): Promise<void> {
+    this.#swept ??= (async () => {
+      for (const folder of ['blobs/sha256', 'blobs/sha512', '.'])
+        await sweepLeftovers(path.join(this.directory, folder));
+    })();
+    return this.#swept;
   }
 
   async #assertStored(descriptor: Descriptor): Promise<void> {

@@ -99,6 +99,13 @@ test('a host that is one by its capitals alone keeps them', () => {
   expect(parseReference(formatReference(reference))).toEqual(reference);
 });
 
+test.each(['[:81]/a', '[B:1]:5000/a', '[::1::2]/a', '1.2.3.400/a', '1.2.3.400:5000/a'])(
+  '%s: digits that are no address are refused here, not by the first request',
+  (text) => {
+    expect(codeOf(() => parseReference(text))).toBe('reference-invalid');
+  },
+);
+
 describe('layout references', () => {
   test.each([
     ['oci:dir', 'dir', undefined, undefined],

@@ -197,7 +197,9 @@ function splitDigestSuffix(text: string, whole: string): { readonly rest: string
 
 function isHost(text: string): boolean {
   const port = /:(\d{1,5})$/.exec(text.replace(/^\[[^\]]*\]/, ''))?.[1];
-  return HOST.test(text) && (port === undefined || (Number(port) > 0 && Number(port) < 65536));
+  if (!HOST.test(text) || (port !== undefined && (Number(port) < 1 || Number(port) > 65535))) return false;
+  // The grammar has no room for what makes digits and colons an address: [::81] is one, [:81] and 1.2.3.400 are none.
+  return URL.canParse(`https://${text}/`);
 }
 
 function hasControl(text: string): boolean {

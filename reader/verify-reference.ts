@@ -26,6 +26,8 @@ export interface VerifyRequest {
   readonly platforms: readonly string[];
   /** Leave content alone. */
   readonly quick: boolean;
+  /** Bytes that a source layer may have, uncompressed; 256 GiB unless given. */
+  readonly maxLayerSize?: number;
   readonly onProgress?: (platform: string, progress: VerifyProgress) => void;
   readonly signal?: AbortSignal | undefined;
 }
@@ -67,6 +69,7 @@ export async function verifyReference(request: VerifyRequest): Promise<VerifyRes
           {
             target: accelerated.target,
             quick: request.quick,
+            ...(request.maxLayerSize === undefined ? {} : { maxLayerSize: request.maxLayerSize }),
             onProgress: (progress) => request.onProgress?.(image.platform, progress),
             ...(signal === undefined ? {} : { signal }),
           },

@@ -31,6 +31,8 @@ export interface VerifySource {
 export interface VerifyOptions {
   /** Leave content alone: compare documents, indexes and everything that a path has but its bytes. */
   readonly quick?: boolean;
+  /** Bytes that a source layer may have, uncompressed; 256 GiB unless given. */
+  readonly maxLayerSize?: number;
   /** Where the accelerated image stands; by default where its source does. */
   readonly target?: Target;
   readonly onProgress?: (progress: VerifyProgress) => void;
@@ -63,6 +65,7 @@ export async function verifyImage(
   const tree = await readSourceTree(sourceTarget, source.manifest, {
     signal,
     hashContent: !quick,
+    ...(options.maxLayerSize === undefined ? {} : { maxLayerSize: options.maxLayerSize }),
     observe: (index) => {
       const probe = probes.find(({ sourceIndex }) => sourceIndex === index)?.probe;
       return probe && ((chunk) => probe.update(chunk));

@@ -40,6 +40,7 @@ export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest):
       oci: flags.oci === true,
       referrer: flags.referrer === true,
       maxFiles: flags.maxFiles,
+      maxLayerSize: flags.maxLayerSize,
     },
     ...(prefetch === undefined ? {} : { prefetch }),
     platforms: flags.platform,

@@ -11,6 +11,7 @@ import { addPrefetchFlags, type PrefetchFlags, prefetchRequest, refuseTwoInputs 
 import { createProgress, type Verbosity } from '../progress/index.ts';
 import { jsonText, resultDocument } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
+import { maxLayerSizeOption } from '../size-flag.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
 import { hasUnicode, styleFor } from '../terminal.ts';
 import { convertRequest, defaultWorkers } from './convert-request.ts';
@@ -37,6 +38,7 @@ export interface ConvertFlags extends RegistryFlags, PrefetchFlags {
   readonly bs: number;
   readonly span: number;
   readonly maxFiles: number;
+  readonly maxLayerSize: number;
   readonly concurrencyLimit: number;
   readonly workers: number;
   readonly maxMemory: number;
@@ -124,7 +126,8 @@ function addArtifactFlags(command: Command): void {
       new Option('--max-files <n>', 'files and directories an image may hold')
         .argParser(parseInteger('--max-files', 1, 2 ** 32 - 1))
         .default(1_000_000),
-    );
+    )
+    .addOption(maxLayerSizeOption());
 }
 
 function addRunFlags(command: Command): void {

@@ -10,6 +10,7 @@ import { addReadingFlags, imagePath, type ReadingFlags, splitPath, withFiles } f
 export interface LsFlags extends ReadingFlags {
   readonly long?: boolean;
   readonly recursive?: boolean;
+  readonly null?: boolean;
 }
 
 const EXAMPLES = `
@@ -34,12 +35,13 @@ export function lsCommand(context: CommandContext): Command {
     .summary('list files of an accelerated image')
     .description(
       'Lists a directory of an accelerated image, reading only what that takes, and says on standard error how much it ' +
-        'was. Names are escaped on a terminal and written as they are elsewhere.',
+        'was. Control characters in names, and bytes that are not UTF-8, are escaped as \\xNN, so that a line is a name.',
     )
     .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG; with :PATH behind it if you like')
     .argument('[path]', 'path in the image, / unless given')
     .option('-l, --long', 'mode, links, owner, group, size and time as well')
-    .option('-R, --recursive', 'everything below, one path a line');
+    .option('-R, --recursive', 'everything below, one path a line')
+    .option('-0, --null', 'names byte for byte, each with a NUL behind it instead of a line break, for programs');
   addReadingFlags(command);
   return command
     .addHelpText('after', EXAMPLES)
@@ -83,15 +85,15 @@ async function* linesOf(files: ImageFiles, path: string, flags: LsFlags): AsyncG
 
 /** False when nobody reads any more. */
 async function writeLines(lines: readonly Line[], flags: LsFlags, { stdout }: CommandContext): Promise<boolean> {
-  const isTerminal = stdout.isTTY === true;
+  const exact = flags.null === true;
   const columns = flags.long === true ? alignRows(lines.map(({ stat }) => longColumns(stat!))) : [];
   const parts: Uint8Array[] = [];
   lines.forEach(({ name, stat }, i) => {
     if (flags.long === true) parts.push(Buffer.from(`${columns[i]} `));
-    parts.push(nameBytes(name, isTerminal));
+    parts.push(nameBytes(name, exact));
     if (flags.long === true && stat?.target !== undefined)
-      parts.push(Buffer.from(' -> '), nameBytes(stat.target, isTerminal));
-    parts.push(Buffer.from('\n'));
+      parts.push(Buffer.from(' -> '), nameBytes(stat.target, exact));
+    parts.push(Buffer.from(exact ? '\0' : '\n'));
   });
   return writeBytes(stdout, Buffer.concat(parts));
 }

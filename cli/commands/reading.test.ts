@@ -90,6 +90,14 @@ describe.each([FULL, INDEXED])('%s', (tag) => {
     );
   });
 
+  it('ls escapes names into a pipe as well; ls -0 writes them as they are', async () => {
+    const lines = (await run(['ls', ref(), 'etc'])).out;
+    expect(lines).toBe('\\x1b]0;caf\\xe9\nlink\nloop\nos-release\n');
+    const exact = await run(['ls', '-0', ref(), 'etc']);
+    expect(exact.out).toContain('\x1b]0;caf');
+    expect(exact.out.split('\0')).toHaveLength(5);
+  });
+
   it('ls -R: every path once', async () => {
     const { out } = await run(['ls', '-R', ref()]);
     const paths = [
@@ -98,7 +106,7 @@ describe.each([FULL, INDEXED])('%s', (tag) => {
       '/dev',
       '/dev/null',
       '/etc',
-      '/etc/\x1b]0;caf\xe9',
+      '/etc/\\x1b]0;caf\\xe9',
       '/etc/link',
       '/etc/loop',
       '/etc/os-release',

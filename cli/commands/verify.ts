@@ -6,6 +6,7 @@ import type { CommandContext } from '../context.ts';
 import { collect } from '../parse-values.ts';
 import { createVerifyDisplay } from '../progress/verify.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
+import { maxLayerSizeOption } from '../size-flag.ts';
 import { hasUnicode, styleFor } from '../terminal.ts';
 import { printable } from '../text.ts';
 import { renderVerify, verifyDocument } from '../verify-report.ts';
@@ -15,6 +16,7 @@ export interface VerifyFlags extends RegistryFlags {
   readonly source?: string;
   readonly platform: readonly string[];
   readonly quick?: boolean;
+  readonly maxLayerSize: number;
   readonly json?: boolean;
   readonly verbose?: boolean;
 }
@@ -43,6 +45,7 @@ export function verifyCommand(context: CommandContext): Command {
         .default([], 'every platform of the image'),
     )
     .option('--quick', 'compare everything but content')
+    .addOption(maxLayerSizeOption())
     .option('--json', 'print one JSON document on standard output, with all differences');
   return addRegistryFlags(command)
     .option('--verbose', 'errors come with their stack')
@@ -73,6 +76,7 @@ async function runVerify(reference: string, flags: VerifyFlags, context: Command
       source,
       platforms: flags.platform,
       quick: flags.quick === true,
+      maxLayerSize: flags.maxLayerSize,
       onProgress: display.show,
       signal,
     });

@@ -1,5 +1,7 @@
 /** The one JSON document that `--json` prints on standard output when all is over. */
+
 import type { ConvertResult } from '../../converter/options.ts';
+import { replaceUnprintable } from '../text.ts';
 
 /** Version of the document's form; it grows when a field changes its meaning or goes away. */
 export const JSON_FORMAT_VERSION = 1;
@@ -17,7 +19,17 @@ export function resultDocument(result: ConvertResult, withManifests: boolean): s
   return jsonText({ formatVersion: JSON_FORMAT_VERSION, ...result, tags });
 }
 
-/** Any value as one JSON document with a newline. */
+/**
+ * Any value as one JSON document with a newline. JSON itself escapes the lower controls alone; the others that can steer
+ * a terminal or turn text around are escaped as well, which reads as the same text.
+ */
 export function jsonText(value: unknown): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`;
+  return `${escapeUnprintable(JSON.stringify(value, undefined, 2))}\n`;
+}
+
+/** Outside of strings JSON has nothing that is escaped here but line breaks, which stay. */
+function escapeUnprintable(json: string): string {
+  return replaceUnprintable(json, (char) =>
+    char === '\n' ? char : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

@@ -151,6 +151,42 @@ describe('loadImage refuses', () => {
     });
   });
 
+  it('attributes of a namespace that no one writes', async () => {
+    await withTempDirectory(async (directory) => {
+      const path = join(directory, 'image');
+      const raw = new RawImage(path, { virtualSize: 2 ** 30 });
+      const { metadata } = raw.apply([new TarBuilder().file('f', 'x', { xattrs: { 'user.a': 'value' } }).build()]);
+      raw.close();
+      const file = await open(path, 'r+');
+      for (const block of metadata) {
+        const bytes = Buffer.alloc(4096);
+        await file.read(bytes, 0, 4096, block * 4096);
+        // Magic of the attributes behind an inode, length of the name, its namespace.
+        const at = bytes.indexOf(Buffer.from('000002ea0101', 'hex'));
+        if (at >= 0) await file.write(Uint8Array.of(15), 0, 1, block * 4096 + at + 5);
+      }
+      await file.close();
+      await expect(withDevice(path, loadImage)).rejects.toMatchObject({
+        code: 'ext4-invalid',
+        where: { inode: expect.any(Number) },
+      });
+    });
+  });
+
+  it('a group whose bitmap would lie behind the device', async () => {
+    await withTempDirectory(async (directory) => {
+      const path = join(directory, 'image');
+      const raw = new RawImage(path, { virtualSize: 2 ** 30 });
+      raw.apply([new TarBuilder().build()]);
+      raw.close();
+      const file = await open(path, 'r+');
+      // bg_block_bitmap_lo, the first field of the first descriptor.
+      await file.write(Uint8Array.of(0xff, 0xff, 0xff, 0xf0), 0, 4, 4096);
+      await file.close();
+      await expect(withDevice(path, loadImage)).rejects.toMatchObject({ code: 'ext4-invalid' });
+    });
+  });
+
   it('more files than allowed', async () => {
     await withTempDirectory(async (directory) => {
       const path = join(directory, 'image');

@@ -21,9 +21,9 @@ import {
   SUPERBLOCK_OFFSET,
   superblock,
 } from './layout.ts';
-import { type BlockDevice, decodeSuperblock, Ext4Reader } from './reader.ts';
+import { type BlockDevice, decodeSuperblock, Ext4Reader, readWithin } from './reader.ts';
 import { FILE_SYSTEM_UUID } from './superblock.ts';
-import { encodeXattrs } from './xattr.ts';
+import { type EncodedXattrs, encodeXattrs } from './xattr.ts';
 
 /**
  * Reads the state from a device. AccelError `ext4-invalid` when accel did not make the file system, or it is damaged;
@@ -33,7 +33,7 @@ export async function loadImage(
   device: BlockDevice,
   options: Pick<Ext4ImageOptions, 'maxFiles'> = {},
 ): Promise<Ext4Image> {
-  const raw = decodeSuperblock(await device.read(SUPERBLOCK_OFFSET, superblock.size));
+  const raw = decodeSuperblock(await readWithin(device, SUPERBLOCK_OFFSET, superblock.size));
   if (!Buffer.from(raw.s_uuid).equals(FILE_SYSTEM_UUID)) {
     throw new AccelError('ext4-invalid', 'the file system was not made by accel', {
       expected: Buffer.from(FILE_SYSTEM_UUID).toString('hex'),
@@ -56,13 +56,13 @@ async function loadGroups(
   device: BlockDevice,
   geometry: Geometry,
 ): Promise<{ groups: GroupState[]; nextInode: number }> {
-  const descriptors = await device.read(BLOCK_SIZE, geometry.descriptorBlocks * BLOCK_SIZE);
+  const descriptors = await readWithin(device, BLOCK_SIZE, geometry.descriptorBlocks * BLOCK_SIZE);
   const groups: GroupState[] = [];
   let nextInode = 1;
   for (let index = 0; index < geometry.groups; index++) {
     const raw = groupDescriptor.read(descriptors, index * groupDescriptor.size);
     const bitmap = (flag: number, block: number): Promise<Uint8Array> | undefined =>
-      (raw.bg_flags & flag) === 0 ? device.read(block * BLOCK_SIZE, BLOCK_SIZE) : undefined;
+      (raw.bg_flags & flag) === 0 ? readWithin(device, block * BLOCK_SIZE, BLOCK_SIZE) : undefined;
     const used = INODES_PER_GROUP - raw.bg_itable_unused_lo;
     if (used > 0) nextInode = index * INODES_PER_GROUP + used + 1;
     groups.push({
@@ -163,7 +163,7 @@ class TreeLoader {
     const xattrs = await this.#reader.xattrs(raw);
     if (xattrs.size > 0) {
       inode.xattrs = xattrs;
-      inode.encodedXattrs = encodeXattrs(xattrs);
+      inode.encodedXattrs = encodedAgain(xattrs, number);
     }
     if (inode.hasExtents) await this.#extents(inode, raw);
     this.#inodes.set(number, inode);
@@ -183,12 +183,26 @@ class TreeLoader {
       const blocks = nodes.flatMap((node) => node.children);
       levels.unshift(blocks);
       nodes = await Promise.all(
-        blocks.map(async (block) => decodeExtentNode(await this.#device.read(block * BLOCK_SIZE, BLOCK_SIZE), where)),
+        blocks.map(async (block) =>
+          decodeExtentNode(await readWithin(this.#device, block * BLOCK_SIZE, BLOCK_SIZE), where),
+        ),
       );
     }
     if (levels.length === 0) return;
     inode.extentBlocks = levels.flat();
     inode.extentRoot = raw.iBlock;
+  }
+}
+
+/** Attributes as the next commit writes them. What accel would not have written was not written by accel. */
+function encodedAgain(xattrs: ReadonlyMap<string, Uint8Array>, inode: number): EncodedXattrs {
+  try {
+    return encodeXattrs(xattrs);
+  } catch (cause) {
+    throw new AccelError('ext4-invalid', 'the file system is damaged: the extended attributes of a file', {
+      where: { inode },
+      cause,
+    });
   }
 }
 

@@ -298,7 +298,8 @@ function isPowerBetween(low: number, value: number, high: number): boolean {
   return value >= low && value <= high && (value & (value - 1)) === 0;
 }
 
-async function readWithin(device: BlockDevice, offset: number, length: number): Promise<Uint8Array> {
+/** A read that stays on the device. AccelError `ext4-invalid` for one that does not: a number on the disk is wrong. */
+export async function readWithin(device: BlockDevice, offset: number, length: number): Promise<Uint8Array> {
   if (offset + length <= device.size) return device.read(offset, length);
   throw new AccelError('ext4-invalid', 'the file system points behind the end of its device', {
     where: { byte: offset },

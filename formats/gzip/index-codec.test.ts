@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { inflateRawSync } from 'node:zlib';
+import { deflateSync, inflateRawSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { crc32c } from '../checksum/crc32c.ts';
@@ -182,6 +182,18 @@ describe('hostile indexes', () => {
     ['bits_before_the_file', change(0, { bits: 3, inputOffset: 0 })],
   ])('an entry with %s is refused', (_, bytes) => {
     expect(() => decodeGzipIndex(bytes)).toThrow(expect.objectContaining({ code: 'turbo-invalid' }));
+  });
+
+  test.each(['de_pos', 'en_pos', 'win_pos'] as const)('an entry whose %s is past 2^53 is refused', (field) => {
+    const header = indexHeader.read(valid);
+    const entries = inflateSync(valid.subarray(header.index_start));
+    entries.fill(0xff, indexEntry.offsets[field], indexEntry.offsets[field] + 8);
+    const packed = deflateSync(entries);
+    const sizes = { index_area_len: packed.length, index_file_size: header.index_start + packed.length };
+    const bytes = new Uint8Array(Buffer.concat([withHeader(sizes).subarray(0, header.index_start), packed]));
+    expect(() => decodeGzipIndex(bytes)).toThrow(
+      expect.objectContaining({ code: 'turbo-invalid', where: { file: 'gzip.meta', 'access point': 0 } }),
+    );
   });
 
   test('a window that is no zlib stream of 32 KiB is refused', () => {

@@ -74,7 +74,7 @@ export function decodeGzipIndex(bytes: Uint8Array): GzipIndex {
   const entries = readEntries(bytes, header);
   const points: AccessPoint[] = [];
   for (let i = 0; i < header.index_num; i++) {
-    const entry = indexEntry.read(entries, i * indexEntry.size);
+    const entry = readFields(() => indexEntry.read(entries, i * indexEntry.size), i);
     const before = points.at(-1);
     check('window position', entry.win_pos >= indexHeader.size, `from ${indexHeader.size}`, entry.win_pos, i);
     const windowEnd = entry.win_pos + entry.win_len;
@@ -109,12 +109,7 @@ function readHeader(bytes: Uint8Array): Header {
   const crc = crc32c(bytes.subarray(0, INDEX_HEADER_CHECKED));
   const stored = new DataView(bytes.buffer, bytes.byteOffset).getUint32(INDEX_HEADER_CHECKED, true);
   check('crc', stored === crc, crc, stored);
-  let header: Header;
-  try {
-    header = indexHeader.read(bytes);
-  } catch (cause) {
-    throw invalid('64-bit field', 'below 2^53', String(cause), undefined, cause);
-  }
+  const header = readFields(() => indexHeader.read(bytes));
   check('magic', header.magic === INDEX_MAGIC, INDEX_MAGIC, header.magic);
   check('major_version', header.major_version === 1, 1, header.major_version);
   check(
@@ -130,6 +125,16 @@ function readHeader(bytes: Uint8Array): Header {
   check('end of the index area', header.index_start >= indexHeader.size && end === bytes.length, bytes.length, end);
   check('index_num', header.index_num >= 1, 'at least 1', header.index_num);
   return header;
+}
+
+/** A structure, or AccelError `turbo-invalid` for a field that no file has a use for: past 2^53. */
+function readFields<T>(read: () => T, entry?: number): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw invalid('64-bit field', 'below 2^53', cause.message, entry, cause);
+  }
 }
 
 function readEntries(bytes: Uint8Array, header: Header): Uint8Array {

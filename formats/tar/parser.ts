@@ -79,8 +79,12 @@ export class TarParser {
     // Set while work is under way, so that an exception from anywhere leaves it set.
     this.#broken = true;
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const end = this.#offset + bytes.length;
     let at = 0;
-    while (at < bytes.length) at += this.#step(chunk, bytes, at);
+    // What lies within the bound is looked at first: a header that announces too much knows a path.
+    const within = end > this.#limits.archiveBytes ? bytes.length - (end - this.#limits.archiveBytes) : bytes.length;
+    while (at < within) at += this.#step(chunk, bytes, at);
+    this.#assertSize(end);
     this.#broken = false;
   }
 
@@ -220,6 +224,8 @@ export class TarParser {
     this.#name = extensions.longName ?? header.name;
     const draft = assemble(header, extensions, realSize, this.#limits);
     this.#name = draft.entry.name;
+    // What a header announces is refused before any of it comes.
+    this.#assertSize(this.#offset + draft.storedSize + draft.skippedSize);
     if (draft.sparseMap === 'none') return draft;
     const runs = new SparseRuns(draft.entry.size, this.#limits.sparseRuns);
     const mapReader = draft.sparseMap === 'data' ? new SparseMapReader(runs, this.#limits.sparseRuns) : undefined;
@@ -284,6 +290,17 @@ export class TarParser {
     this.#remaining = size + padding;
     this.#padding = padding;
     this.#phase = this.#remaining === 0 ? 'header' : 'skip';
+  }
+
+  #assertSize(bytes: number): void {
+    if (bytes <= this.#limits.archiveBytes) return;
+    throw this.#place(
+      new AccelError('limit-exceeded', 'the layer is larger than accel reads', {
+        expected: `at most ${this.#limits.archiveBytes} bytes, uncompressed`,
+        found: `at least ${bytes} bytes`,
+        hint: 'If the image is what you expect, raise the bound with --max-layer-size.',
+      }),
+    );
   }
 
   /** Runs a part of the parser, and tells where it was if it fails. */

@@ -3,11 +3,11 @@
  * layer of an image holds goes through parser.ts instead.
  */
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
 import { gunzipSync } from 'node:zlib';
-import { extract, pack } from 'tar-stream';
+import { pack } from 'tar-stream';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
 import { gzipDeterministic } from '../gzip/writer.ts';
+import { TarParser } from './parser.ts';
 
 /** A file of an archive. */
 export interface ArchiveFile {
@@ -64,7 +64,7 @@ export async function packArchive(files: readonly ArchiveFile[]): Promise<Packed
 export async function unpackArchive(blob: Uint8Array, options: UnpackOptions): Promise<UnpackedArchive> {
   const isGzip = blob[0] === 0x1f && blob[1] === 0x8b;
   const tar = isGzip || options.allowPlain !== true ? gunzip(blob, options) : blob;
-  return { files: await filesOf(tar, options), diffId: diffIdOf(tar) };
+  return { files: filesOf(tar, options), diffId: diffIdOf(tar) };
 }
 
 function gunzip(blob: Uint8Array, { name, code, maxUnpacked }: UnpackOptions): Uint8Array {
@@ -77,20 +77,29 @@ function gunzip(blob: Uint8Array, { name, code, maxUnpacked }: UnpackOptions): U
   }
 }
 
-async function filesOf(tar: Uint8Array, { name: what, code }: UnpackOptions): Promise<Map<string, Uint8Array>> {
+/** The regular files of a tar by name; what else stands in it is passed over. */
+function filesOf(tar: Uint8Array, { name: what, code }: UnpackOptions): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
-  const reader = Readable.from([tar]).pipe(extract());
-  try {
-    for await (const entry of reader) {
-      const { name, type } = entry.header;
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of entry) chunks.push(chunk as Uint8Array);
-      if (type !== 'file') continue;
+  let open: { readonly name: string; readonly chunks: Uint8Array[] } | undefined;
+  const parser = new TarParser({
+    entry({ name, type }) {
+      if (type !== 'file') return;
       if (files.has(name)) throw new AccelError(code, `${what} has a file twice`, { where: { name } });
-      files.set(name, Buffer.concat(chunks));
-    }
+      open = { name, chunks: [] };
+    },
+    data(bytes) {
+      open?.chunks.push(bytes);
+    },
+    entryEnd() {
+      if (open !== undefined) files.set(open.name, Buffer.concat(open.chunks));
+      open = undefined;
+    },
+  });
+  try {
+    parser.push(tar);
+    parser.end();
   } catch (cause) {
-    if (cause instanceof AccelError) throw cause;
+    if (cause instanceof AccelError && cause.code === code) throw cause;
     throw new AccelError(code, `the tar of ${what} is damaged`, { cause });
   }
   return files;

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
+import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { ZFileReader } from '../zfile/reader.ts';
 import { golden, readerOf } from '../zfile/testing/goldens.ts';
 import { packTurboLayer, unpackTurboLayer } from './turbo-layer.ts';
@@ -69,6 +70,24 @@ describe('an index-only layer', () => {
     await expect(unpackTurboLayer(gzipSync(twice))).rejects.toMatchObject(invalid);
     const folder = await tarOf(['ext4.fs.meta', '', 'directory'], ['.turbo.ociv1', '']);
     await expect(unpackTurboLayer(gzipSync(folder))).rejects.toMatchObject(invalid);
+  });
+
+  it('with a header whose size is no number is refused, and does not wait for more', async () => {
+    const tar = new TarBuilder()
+      .header({ name: 'ext4.fs.meta', patch: { 124: Buffer.alloc(12, 0xa9) } })
+      .file('.turbo.ociv1')
+      .build();
+    await expect(unpackTurboLayer(gzipSync(tar))).rejects.toMatchObject({ code: 'turbo-invalid' });
+  });
+
+  it('with a directory that states a size is read to its end', async () => {
+    const tar = new TarBuilder()
+      .file('ext4.fs.meta', 'meta')
+      .file('.turbo.ociv1')
+      .dir('d/', { header: { size: 700 } })
+      .build();
+    const { fsMeta } = await unpackTurboLayer(gzipSync(tar));
+    expect(Buffer.from(fsMeta).toString()).toBe('meta');
   });
 
   it('may not unpack to more than its bound', async () => {

@@ -7,6 +7,7 @@ import { bytesSource } from '../storage.ts';
 import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
 import { type Credentials, findCredentials } from './credentials.ts';
 import { MAX_ERROR_BODY, redactUrl, responseError, transportError } from './errors.ts';
+import { isLocalUrl } from './local-address.ts';
 import type { RegistryOptions, RegistryRuntime } from './options.ts';
 import { sendFollowing } from './redirects.ts';
 import { retrying } from './retry.ts';
@@ -178,10 +179,10 @@ function realmOf(challenge: Challenge, base: URL): URL {
   const realm = challenge.parameters.realm ?? '';
   const url = URL.canParse(realm, base.href) ? new URL(realm, base) : undefined;
   const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && base.protocol === 'http:');
-  if (url !== undefined && safe) return url;
+  if (url !== undefined && safe && (isLocalUrl(base) || !isLocalUrl(url))) return url;
   throw new AccelError('registry-error', 'the registry names a token server that accel does not trust', {
     where: { registry: base.host },
-    expected: 'an https URL',
+    expected: 'an https URL that does not lead to this machine itself',
     found: url === undefined ? 'no URL' : redactUrl(url),
   });
 }

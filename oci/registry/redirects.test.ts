@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { rejects } from '../contract.ts';
 import { bytesSource, fetchBytes } from '../storage.ts';
-import { redirected } from './redirects.ts';
+import { isLocalUrl } from './local-address.ts';
+import { redirected, resolveLocation } from './redirects.ts';
 import { startScripted } from './testing/scripted-server.ts';
 import { bytes, descriptor, scripted, serve } from './testing/scripted-target.ts';
 
@@ -104,5 +105,45 @@ describe('one step', () => {
 
   test('user and password of a Location are dropped', () => {
     expect(redirected(request, 307, 'https://u:p@x.io/b').url.href).toBe('https://x.io/b');
+  });
+});
+
+describe('towards this machine', () => {
+  test.each([
+    ['http://localhost/', true],
+    ['http://app.localhost:80/', true],
+    ['http://127.0.0.1:8080/x', true],
+    ['http://127.255.1.2/', true],
+    ['http://2130706433/', true],
+    ['http://0x7f.1/', true],
+    ['http://0.0.0.0/', true],
+    ['http://[::1]/', true],
+    ['http://[::]/', true],
+    ['http://[::ffff:127.0.0.1]/', true],
+    ['http://[::ffff:169.254.169.254]/', true],
+    ['http://169.254.169.254/latest/meta-data', true],
+    ['http://[fe80::1]/', true],
+    ['http://10.0.0.1/', false],
+    ['http://192.168.1.1/', false],
+    ['http://127.0.0.1.example.com/', false],
+    ['http://localhost.example.com/', false],
+    ['http://[2001:db8::1]/', false],
+    ['http://[::ffff:10.0.0.1]/', false],
+  ])('%s is this machine: %s', (url, expected) => expect(isLocalUrl(new URL(url))).toBe(expected));
+
+  const elsewhere = new URL('https://registry.example.com/v2/app/blobs/x');
+
+  test.each(['https://127.0.0.1/', 'https://169.254.169.254/latest/meta-data/iam', 'https://localhost:8443/'])(
+    'a registry elsewhere may not send us to %s',
+    (location) => {
+      expect(() => resolveLocation(location, elsewhere)).toThrow(expect.objectContaining({ code: 'registry-error' }));
+      const request = { method: 'GET', url: elsewhere, headers: {} } as const;
+      expect(() => redirected(request, 307, location)).toThrow('this machine itself');
+    },
+  );
+
+  test('a registry on this machine may', () => {
+    const here = new URL('http://127.0.0.1:5000/v2/app/blobs/x');
+    expect(resolveLocation('http://localhost:9000/store/x', here).port).toBe('9000');
   });
 });

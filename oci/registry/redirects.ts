@@ -1,6 +1,7 @@
 /** Redirects: registries send readers of blobs to object stores. Credentials stay behind at every change of origin. */
 import { AccelError } from '../../base/error.ts';
 import { redactUrl } from './errors.ts';
+import { isLocalUrl } from './local-address.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
 /** Most redirects of one request. */
@@ -49,7 +50,10 @@ export function redirected(request: HttpRequest, status: number, location: strin
   return { ...rest, headers: kept, url, ...(body === undefined ? {} : { body }) };
 }
 
-/** A Location header, relative or absolute, as a URL without user and password. Throws `registry-error`. */
+/**
+ * A Location header, relative or absolute, as a URL without user and password. Throws `registry-error`, also where a
+ * registry elsewhere points to this machine itself: what answers there is not for it to reach.
+ */
 export function resolveLocation(location: string, base: URL): URL {
   let url: URL;
   try {
@@ -64,6 +68,14 @@ export function resolveLocation(location: string, base: URL): URL {
     throw new AccelError('registry-error', 'the registry points to something that is not HTTP', {
       where: { url: redactUrl(base) },
       found: url.protocol,
+    });
+  }
+  if (isLocalUrl(url) && !isLocalUrl(base)) {
+    throw new AccelError('registry-error', 'the registry points to this machine itself, which is refused', {
+      where: { url: redactUrl(base) },
+      expected: 'an address that is not loopback or link-local',
+      found: redactUrl(url),
+      hint: 'For a registry on this machine, write its loopback address as the repository’s host.',
     });
   }
   url.username = '';

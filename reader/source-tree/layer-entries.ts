@@ -2,6 +2,7 @@
 import { AccelError } from '../../base/error.ts';
 import { printable } from '../../formats/bytes/printable.ts';
 import type { SparseRun, TarEntry, TarHandler, TarTime } from '../../formats/tar/entry.ts';
+import type { TarLimits } from '../../formats/tar/limits.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 import { type ContentHasher, contentHasher } from './content-hash.ts';
 import type { LayerEntry } from './node.ts';
@@ -12,6 +13,8 @@ export interface LayerEntriesOptions {
   readonly hashContent: boolean;
   /** Entries that a layer may have. */
   readonly maxEntries: number;
+  /** Bounds of the archive, where they are other than the parser's own. */
+  readonly limits?: Partial<TarLimits>;
   /** Told of what an ext4 cannot hold and is therefore not compared as the tar says it. */
   readonly onWarning: (message: string, path: string) => void;
 }
@@ -30,7 +33,7 @@ export async function readLayerEntries(
   options: LayerEntriesOptions,
 ): Promise<LayerEntry[]> {
   const collector = new EntryCollector(options);
-  const parser = new TarParser(collector);
+  const parser = new TarParser(collector, options.limits);
   for await (const chunk of tar) parser.push(chunk);
   parser.end();
   return collector.entries;

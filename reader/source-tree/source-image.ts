@@ -45,6 +45,8 @@ export interface SourceTreeOptions extends ReadOptions {
   readonly hashContent?: boolean;
   /** Entries that one layer may have; 4,000,000 by default. */
   readonly maxEntries?: number;
+  /** Bytes that one layer may have, uncompressed; the tar parser's bound by default. */
+  readonly maxLayerSize?: number;
   /** Sees the tar of layer `index` (0 = lowest) as it passes; the chunks are valid during the call only. */
   readonly observe?: (index: number) => ((chunk: Uint8Array) => void) | undefined;
   /** Told of the blobs' bytes as they are read. */
@@ -85,6 +87,7 @@ export async function readSourceTree(
       const entries = await readLayerEntries(tar.bytes, {
         hashContent: options.hashContent ?? true,
         maxEntries: options.maxEntries ?? MAX_ENTRIES,
+        limits: options.maxLayerSize === undefined ? {} : { archiveBytes: options.maxLayerSize },
         onWarning: (message, path) => warnings.add(`layer ${index + 1}: ${path}: ${message}`),
       });
       builder.apply(entries);

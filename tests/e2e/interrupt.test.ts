@@ -13,6 +13,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)('%s in the middle of a layer', async (
   await withTempDirectory(async (directory) => {
     const layout = await makeLayer(directory, 0.03);
     const index = await readFile(join(layout, 'index.json'), 'utf8');
+    const before = (await readdir(layout)).sort();
     const scratch = join(directory, 'scratch');
     const args = ['convert', '-r', `oci:${layout}`, '-i', 'latest', '-o', 'obd', '-d', scratch];
     await mkdir(scratch);
@@ -29,8 +30,41 @@ test.each(['SIGINT', 'SIGTERM'] as const)('%s in the middle of a layer', async (
     expect(stderr).toContain('interrupted');
     expect(await readdir(scratch)).toEqual([]);
     expect(await readFile(join(layout, 'index.json'), 'utf8')).toBe(index);
-    expect((await readdir(layout)).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+    expect((await readdir(layout)).sort()).toEqual(before);
     await convert(['-r', `oci:${layout}`, '-i', 'latest', '-o', 'obd']);
+    expect((await readTags(layout)).has('obd')).toBe(true);
+  });
+});
+
+test('SIGKILL in the middle of a layer: its folder goes at the next run, that of a run under way stays', async () => {
+  await withTempDirectory(async (directory) => {
+    const layout = await makeLayer(directory, 0.03);
+    const scratch = join(directory, 'scratch');
+    await mkdir(scratch);
+    const start = async (known: readonly string[]) => {
+      const args = ['convert', '-r', `oci:${layout}`, '-i', 'latest', '-o', 'obd', '-d', scratch];
+      const child = spawn(process.execPath, [ACCEL, ...args], { stdio: 'ignore' });
+      const ended = new Promise((resolve) => child.on('close', resolve));
+      for (;;) {
+        const folder = (await readdir(scratch)).find((name) => !known.includes(name));
+        if (folder !== undefined) return { child, ended, folder };
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    };
+    const killed = await start([]);
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    expect(await readdir(scratch)).toEqual([killed.folder]);
+    // Stopped, so that it is surely under way while the next ones run.
+    const stopped = await start([killed.folder]);
+    stopped.child.kill('SIGSTOP');
+    expect(await readdir(scratch)).toEqual([stopped.folder]);
+    await convert(['-r', `oci:${layout}`, '-i', 'latest', '-o', 'other', '-d', scratch]);
+    expect(await readdir(scratch)).toEqual([stopped.folder]);
+    stopped.child.kill('SIGCONT');
+    await stopped.ended;
+    expect(stopped.child.exitCode).toBe(0);
+    expect(await readdir(scratch)).toEqual([]);
     expect((await readTags(layout)).has('obd')).toBe(true);
   });
 });

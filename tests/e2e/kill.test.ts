@@ -1,6 +1,6 @@
 /** Conversions that are killed without a warning: no tag points to what is not there, and the next run goes on. */
 import { spawn } from 'node:child_process';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Random } from '../../bench/content.ts';
@@ -49,17 +49,25 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, `SIGKILL at ${MOMENTS} mo
   });
 
   /** Runs a conversion until it has made `requests` requests and `delay` milliseconds have passed. */
-  async function killed(repository: string, requests: number, delay: number): Promise<void> {
-    const env = { ...process.env, TMPDIR: await mkdtemp(join(scratch.path, 'killed-')), DOCKER_CONFIG: scratch.path };
+  async function killed(
+    repository: string,
+    requests: number,
+    delay: number,
+    signal: NodeJS.Signals = 'SIGKILL',
+  ): Promise<{ readonly exitCode: number | null; readonly left: readonly string[] }> {
+    const temporary = await mkdtemp(join(scratch.path, 'killed-'));
+    const env = { ...process.env, TMPDIR: temporary, DOCKER_CONFIG: scratch.path };
     proxy.clear();
     const child = spawn(process.execPath, [ACCEL, 'convert', ...args(repository)], { stdio: 'ignore', env });
     proxy.onRequest((count) => {
-      if (count >= requests) setTimeout(() => child.kill('SIGKILL'), delay);
+      // Once: a second SIGTERM asks to stop without cleaning up.
+      if (count === requests) setTimeout(() => child.kill(signal), delay);
     });
     await new Promise((resolve) => child.on('close', resolve));
     if (child.signalCode === 'SIGKILL') hits += 1;
     proxy.onRequest(() => undefined);
     await proxy.quiet();
+    return { exitCode: child.exitCode, left: await readdir(temporary) };
   }
 
   const random = new Random(SEED);
@@ -86,6 +94,19 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, `SIGKILL at ${MOMENTS} mo
     expect(uploaded).toEqual([...new Set(uploaded)]);
     expect(await listTags(registry, repository)).toEqual(['accel-cache', 'full', 'lazy']);
     for (const tag of ['full', 'lazy']) expect(await missingFrom(registry, repository, tag), tag).toEqual([]);
+  });
+
+  test.each([0.02, 0.3, 0.6, 0.9])('SIGTERM after %d of the requests: nothing is left behind', async (share) => {
+    const repository = `team/ended-${share * 100}`;
+    const { exitCode, left } = await killed(repository, Math.ceil(share * undisturbed.requests), 0, 'SIGTERM');
+    // A signal that comes too late finds nothing to interrupt.
+    expect([0, 130]).toContain(exitCode);
+    expect(left).toEqual([]);
+    for (const tag of await listTags(registry, repository)) {
+      expect(await missingFrom(registry, repository, tag), tag).toEqual([]);
+    }
+    const { tags } = await convert(args(repository));
+    expect(tags.map((tag) => tag.digest)).toEqual(undisturbed.digests);
   });
 
   test('nearly all of them were in time', () => {
