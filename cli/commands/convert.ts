@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
 import { DEFAULT_MAX_MEMORY } from '../../converter/memory.ts';
 import type { Algorithm, ConvertResult, Mode } from '../../converter/options.ts';
+import { defaultWorkers } from '../../converter/settings.ts';
 import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
 import { collect, parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
@@ -12,7 +13,7 @@ import { jsonText, resultDocument } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
 import { hasUnicode, styleFor } from '../terminal.ts';
-import { convertRequest, defaultWorkers } from './convert-request.ts';
+import { convertRequest } from './convert-request.ts';
 
 /** The parsed flags of `accel convert`. */
 export interface ConvertFlags extends RegistryFlags {

@@ -84,7 +84,7 @@ async function runNbd(reference: string, flags: NbdFlags, context: CommandContex
   const { signal, stderr, stdout } = context;
   const address: NbdAddress = flags.socket === undefined ? (flags.listen ?? DEFAULT_ADDRESS) : { socket: flags.socket };
   if (flags.socket === '') throw new AccelError('usage', '--socket needs a path');
-  await withFiles(reference, flags, context, async ({ image }) => {
+  await withFiles(reference, flags, context, async (image) => {
     const { serveNbd } = await import('../../reader/nbd/server.ts');
     const server = await serveNbd(image.device, {
       address,
@@ -128,7 +128,7 @@ function renderEvent(event: NbdEvent, verbose: boolean): string | undefined {
 
 async function runRaw(reference: string, file: string, flags: ReadingFlags, context: CommandContext): Promise<void> {
   const { signal, stderr, env } = context;
-  await withFiles(reference, flags, context, async ({ image }) => {
+  await withFiles(reference, flags, context, async (image) => {
     const { exportRaw } = await import('../../reader/raw.ts');
     const line = createBytesLine(stderr, env, flags.quiet === true);
     try {
