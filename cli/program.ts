@@ -2,13 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
-import { catCommand } from './commands/cat.ts';
-import { convertCommand } from './commands/convert.ts';
-import { cpCommand } from './commands/cp.ts';
-import { exportCommand } from './commands/export.ts';
-import { inspectCommand } from './commands/inspect.ts';
-import { lsCommand } from './commands/ls.ts';
-import { verifyCommand } from './commands/verify.ts';
+import { loadCommands } from './commands/index.ts';
 import type { CommandContext, Reporting } from './context.ts';
 import { jsonText } from './progress/json.ts';
 import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
@@ -26,20 +20,17 @@ Examples:
   $ accel convert -r oci:./layout -i latest
 `;
 
-/** The commands of accel; scripts/generate-docs.ts reads the same tree. */
-export function createProgram(context: CommandContext): Command {
+/**
+ * The command tree: whole, as scripts/generate-docs.ts reads it, or with the one command alone that `named` names, which
+ * is all that a call of it needs.
+ */
+export async function createProgram(context: CommandContext, named?: string): Promise<Command> {
   const program = new Command('accel')
     .description(DESCRIPTION)
     .version(VERSION, '-V, --version', 'print the version')
     .helpCommand(true)
-    .addHelpText('after', EXAMPLES)
-    .addCommand(convertCommand(context))
-    .addCommand(verifyCommand(context))
-    .addCommand(inspectCommand(context))
-    .addCommand(lsCommand(context))
-    .addCommand(catCommand(context))
-    .addCommand(cpCommand(context))
-    .addCommand(exportCommand(context));
+    .addHelpText('after', EXAMPLES);
+  for (const command of await loadCommands(context, named)) program.addCommand(command);
   for (const command of withSubcommands(program)) {
     command
       .showSuggestionAfterError(true)
@@ -67,8 +58,8 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
       reporting = known;
     },
   };
-  const program = createProgram(context);
   try {
+    const program = await createProgram(context, args[0]);
     if (args.length === 0) {
       context.stderr.write(program.helpInformation());
       return EXIT_CODES.usage;
