@@ -1,8 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { publint } from 'publint';
-import { formatMessage } from 'publint/utils';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 interface LockEntry {
@@ -72,11 +70,6 @@ describe('the built package', () => {
     }
     expect(paths.filter((path) => /\.test\.|\.map$|(^|\/)goldens\/|\.tar(\.gz)?$/.test(path))).toEqual([]);
   });
-});
-
-it('publint has nothing against it', async () => {
-  const { messages } = await publint({ pkgDir: root, pack: false, strict: true });
-  expect(messages.map((message) => formatMessage(message, manifest))).toEqual([]);
 });
 
 it('the licence is the Apache License 2.0, whole', () => {
