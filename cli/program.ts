@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
-import { loadCommands } from './commands/index.ts';
+import { COMMANDS, loadCommands } from './commands/index.ts';
 import type { CommandContext, Reporting } from './context.ts';
 import { jsonText } from './progress/json.ts';
 import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
@@ -68,7 +68,7 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    return report(toAccelError(error, context.signal), reporting, context);
+    return report(toAccelError(error, args, context.signal), reporting, context);
   }
 }
 
@@ -79,8 +79,8 @@ async function report(error: AccelError, reporting: Reporting, context: CommandC
   return EXIT_CODES[error.code];
 }
 
-function toAccelError(error: unknown, signal: AbortSignal): AccelError {
-  if (error instanceof CommanderError) return usageError(error);
+function toAccelError(error: unknown, args: readonly string[], signal: AbortSignal): AccelError {
+  if (error instanceof CommanderError) return usageError(error, args);
   const known = asAccelError(error);
   // What breaks while everything is being torn down is the interrupt's doing.
   if (signal.aborted && known.code !== 'aborted') return new AccelError('aborted', 'interrupted', { cause: known });
@@ -88,13 +88,18 @@ function toAccelError(error: unknown, signal: AbortSignal): AccelError {
 }
 
 /** Commander's message without its prefix; its "Did you mean" becomes the hint. */
-function usageError(error: CommanderError): AccelError {
+function usageError(error: CommanderError, args: readonly string[]): AccelError {
   if (error.code === 'commander.help')
     return new AccelError('usage', 'the command needs another one behind it', { hint: 'Add --help to see which.' });
   const text = error.message.replace(/^error: /, '');
   const [message = text, suggestion] = text.split(/\n\((?=Did you mean)/);
-  const hint = suggestion === undefined ? 'See accel --help.' : suggestion.replace(/\)$/, '');
+  const hint = suggestion === undefined ? `See ${helpOf(args)}.` : suggestion.replace(/\)$/, '');
   return new AccelError('usage', message, { hint, cause: error });
+}
+
+/** The help page that is nearest to a call that went wrong. */
+function helpOf(args: readonly string[]): string {
+  return args[0] !== undefined && COMMANDS.has(args[0]) ? `accel ${args[0]} --help` : 'accel --help';
 }
 
 /**

@@ -14,6 +14,12 @@ interface NbdFlags extends ReadingFlags {
   readonly socket?: string;
 }
 
+const EXAMPLES = `
+Examples:
+  $ accel export nbd registry.example.com/team/app:1.2_accelerated
+  $ accel export raw registry.example.com/team/app:1.2_accelerated app.img
+`;
+
 const NBD_EXAMPLES = `
 Examples:
   Serve, and mount it from another terminal (nbdfuse is in Debian's libnbd-bin):
@@ -41,7 +47,8 @@ export function exportCommand(context: CommandContext): Command {
     .summary('hand out the block device of an accelerated image')
     .description('Makes the block device of an accelerated image, an ext4 file system, available to other programs.')
     .addCommand(nbdCommand(context))
-    .addCommand(rawCommand(context));
+    .addCommand(rawCommand(context))
+    .addHelpText('after', EXAMPLES);
 }
 
 function nbdCommand(context: CommandContext): Command {

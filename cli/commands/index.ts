@@ -14,6 +14,7 @@ export const COMMANDS: ReadonlyMap<string, CommandLoader> = new Map<string, Comm
   ['cat', async (context) => (await import('./cat.ts')).catCommand(context)],
   ['cp', async (context) => (await import('./cp.ts')).cpCommand(context)],
   ['export', async (context) => (await import('./export.ts')).exportCommand(context)],
+  ['completion', async (context) => (await import('./completion.ts')).completionCommand(context)],
 ]);
 
 /** The commands that a call needs: the one that it names, or all, for help, suggestions and the documentation. */
