@@ -57,7 +57,7 @@ Examples:
   One tag of your choice:
     $ accel convert -r registry.example.com/team/app -i 1.2 -o 1.2_obd
   An index over the original layers, 3 % of their size, for containerd:
-    $ accel convert -r registry.example.com/team/app -i 1.2 --mode index-only
+    $ accel convert -r registry.example.com/team/app -i 1.2 --mode index-only -o 1.2_index
   An OCI image layout on disk, in place:
     $ accel convert -r oci:./layout -i latest
   In a script:
