@@ -39,7 +39,7 @@ export async function createProgram(context: CommandContext, named?: string): Pr
         writeOut: (text) => context.stdout.write(text),
         // Errors are thrown and told by report.ts, in one form for all.
         writeErr: () => undefined,
-        getOutHelpWidth: () => context.stdout.columns ?? 100,
+        getOutHelpWidth: () => context.stdout.columns || 100,
       });
   }
   return program;

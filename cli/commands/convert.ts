@@ -12,7 +12,7 @@ import { createProgress, type Verbosity } from '../progress/index.ts';
 import { jsonText, resultDocument } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
-import { hasUnicode, styleFor } from '../terminal.ts';
+import { columnsOf, hasUnicode, styleFor } from '../terminal.ts';
 import { convertRequest } from './convert-request.ts';
 
 /** The parsed flags of `accel convert`. */
@@ -195,11 +195,10 @@ async function printResult(result: ConvertResult, flags: ConvertFlags, context: 
   // The manifests are for a program to read: with them the summary moves over to the log.
   const out = flags.dumpManifest === true ? stderr : stdout;
   const style = await styleFor(out, env);
-  const width = out.columns === undefined ? {} : { columns: out.columns };
   const text =
     flags.quiet === true
       ? renderQuiet(result)
-      : renderSummary(result, { style, ...width, unicode: hasUnicode(env), dry: !flags.upload });
+      : renderSummary(result, { style, columns: columnsOf(out), unicode: hasUnicode(env), dry: !flags.upload });
   out.write(text);
   if (flags.dumpManifest !== true) return;
   for (const tag of result.tags) for (const { manifest } of tag.manifests) stdout.write(jsonText(manifest));

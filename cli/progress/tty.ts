@@ -4,7 +4,7 @@
  */
 import ora from 'ora';
 import { formatBytes, formatRate, formatSeconds } from '../format.ts';
-import { DEFAULT_COLUMNS, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
+import { columnsOf, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
 import { ellipsis, printable, shortDigest } from '../text.ts';
 import type { Progress } from './index.ts';
 import { describeEvent } from './plain.ts';
@@ -27,7 +27,7 @@ export function createTtyProgress(
   const tracker = new LayerTracker();
   const unicode = hasUnicode(env);
   const started = now();
-  const columns = (): number => output.columns ?? DEFAULT_COLUMNS;
+  const columns = (): number => columnsOf(output);
   const spinner = ora({
     stream: output,
     isEnabled: true,

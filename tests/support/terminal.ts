@@ -19,12 +19,13 @@ export interface Terminal {
   screen(options?: { readonly escapes?: boolean; readonly history?: boolean }): Promise<string>;
   /** Types keys by tmux's names (`Tab`, `C-c`) or as text. */
   type(...keys: readonly string[]): Promise<void>;
-  /** Waits until the screen shows `pattern`; throws with the screen after a minute. */
-  waitFor(pattern: RegExp): Promise<string>;
+  /** Waits until the screen shows `pattern`; throws with the screen after a minute, or as long as it is told. */
+  waitFor(pattern: RegExp, patience?: number): Promise<string>;
   /** Ends it with all that runs in it. */
   close(): Promise<void>;
 }
 
+/** Milliseconds. */
 const PATIENCE = 60_000;
 
 /** Opens a terminal of a fixed size. */
@@ -39,7 +40,20 @@ export async function openTerminal(options: TerminalOptions): Promise<Terminal> 
   const started = await tmux(
     ...['new-session', '-d', ...size, ...(options.cwd === undefined ? [] : ['-c', options.cwd])],
     ...[...clean, 'sh', '-c', options.command],
-    ...[';', 'set-option', 'remain-on-exit', 'on', ';', 'set-option', 'status', 'off'],
+    ...[
+      ';',
+      'set-option',
+      'remain-on-exit',
+      'on',
+      ';',
+      'set-option',
+      'remain-on-exit-format',
+      '',
+      ';',
+      'set-option',
+      'status',
+      'off',
+    ],
   );
   if (started.exitCode !== 0) throw new Error(`tmux: ${started.stderr}`);
   const screen: Terminal['screen'] = async ({ escapes = false, history = false } = {}) => {
@@ -52,8 +66,8 @@ export async function openTerminal(options: TerminalOptions): Promise<Terminal> 
     async type(...keys) {
       await tmux('send-keys', ...keys);
     },
-    async waitFor(pattern) {
-      const end = Date.now() + PATIENCE;
+    async waitFor(pattern, patience = PATIENCE) {
+      const end = Date.now() + patience;
       for (;;) {
         const text = await screen();
         if (pattern.test(text)) return text;
