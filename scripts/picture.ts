@@ -41,8 +41,9 @@ async function picture(columns: number): Promise<void> {
         'accel convert while it runs',
       );
       await terminal.waitFor(/^END$/m, PATIENCE);
-      const screen = await terminal.screen({ escapes: true });
-      await save(`done-${columns}`, screen.replace(/\n+END$/, ''), columns, 'accel convert when it is done');
+      const lines = (await terminal.screen({ escapes: true })).split('\n');
+      // Without the mark of the end, and the empty line above it.
+      await save(`done-${columns}`, lines.slice(0, -2).join('\n'), columns, 'accel convert when it is done');
     } finally {
       await terminal.close();
     }

@@ -44,8 +44,10 @@ export function createTtyProgress(
     text: TOTAL,
     suffixText: () => renderTotals(tracker, (now() - started) / 1000, { columns: columns(), rows: 1, style, unicode }),
   });
+  let lasting = 0;
   const persist = (line: string): void => {
     output.write(`${line}\n`);
+    lasting++;
   };
   spinner.start();
   return {
@@ -63,6 +65,9 @@ export function createTtyProgress(
     },
     stop() {
       spinner.stop();
+      // The summary, or an error, stands apart from what led to it.
+      if (lasting > 0) output.write('\n');
+      lasting = 0;
     },
   };
 }
@@ -138,7 +143,8 @@ function barLine(head: string, share: number, tail: string, width: number, canva
 }
 
 function headOf(state: LayerState, namePlatform: boolean, canvas: Canvas): string {
-  return ` ${nameOf(state, namePlatform, canvas)} `;
+  // In the column of the finished layers' names, behind their mark.
+  return `  ${nameOf(state, namePlatform, canvas)} `;
 }
 
 const WIDE_TAIL = '  45 %   210 MB/s  1 min 12 s left'.length;

@@ -83,7 +83,7 @@ export async function setUp(): Promise<Surroundings> {
         await writeFile(join(path, 'token'), 'secret\n');
         return path;
       },
-      script: (text, cwd) => runScript(text, { cwd, env, timeout: 60_000 }, at('one-shot.mjs')),
+      script: (text, cwd) => runScript(text, { cwd, env, timeout: 110_000 }, at('one-shot.mjs')),
       stop,
     };
   } catch (error) {
