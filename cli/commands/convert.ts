@@ -147,7 +147,7 @@ function addRunFlags(command: Command): void {
     .option('--no-cache', 'convert layers anew that an earlier run converted; keep no record of them in the repository')
     .option('--force', 'convert again what stands already, overwrite a tag of the other mode')
     .option('--dump-manifest', 'print the manifests on standard output')
-    .option('--json', 'print one JSON document on standard output')
+    .option('--json', 'print one JSON document on standard output, and nothing else but warnings and errors')
     .option('-q, --quiet', 'print the pushed references and nothing else')
     .option('--verbose', 'tell every step; errors come with their stack');
 }
@@ -208,5 +208,8 @@ function verbosityOf(flags: ConvertFlags): Verbosity {
   if (flags.quiet === true && flags.verbose === true) {
     throw new AccelError('usage', '--quiet does not go with --verbose', { hint: 'Choose one of them.' });
   }
-  return flags.quiet === true ? 'quiet' : flags.verbose === true ? 'verbose' : 'normal';
+  if (flags.quiet === true) return 'quiet';
+  if (flags.verbose === true) return 'verbose';
+  // A script reads the document, in which all that mattered stands; what it did wrong is still told.
+  return flags.json === true ? 'warnings' : 'normal';
 }
