@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Named } from '../reader/by-name.ts';
 import type { AcceleratedFacts, InspectReport, OrdinaryFacts } from '../reader/inspect.ts';
 import { inspectDocument, renderInspect } from './inspect-report.ts';
 import { sampleDigest } from './testing/sample.ts';
@@ -38,7 +39,11 @@ const ACCELERATED: AcceleratedFacts = {
   ],
 };
 
-const report = (image: InspectReport['images'][number], more: Partial<InspectReport> = {}): InspectReport => ({
+const report = (
+  image: InspectReport['images'][number],
+  more: Partial<Named<InspectReport>> = {},
+): Named<InspectReport> => ({
+  reference: 'x',
   digest: sampleDigest('a'),
   mediaType: 'application/vnd.oci.image.manifest.v1+json',
   accelerated: image.accelerated,
@@ -52,8 +57,8 @@ const lines = (...args: Parameters<typeof renderInspect>): string[] => renderIns
 describe('renderInspect', () => {
   it('an accelerated image', () => {
     const text = renderInspect(
-      'host/app:1_containerd_accelerated',
       report(ACCELERATED, {
+        reference: 'host/app:1_containerd_accelerated',
         sourceDigest: sampleDigest('b'),
         baseTag: { tag: '1', digest: sampleDigest('b'), matches: true },
       }),
@@ -86,7 +91,7 @@ linux/amd64
     ],
     ['gone', { tag: '1', matches: false }, '1 does not exist'],
   ])('a base tag that %s', (_, baseTag, text) => {
-    expect(lines('x', report(ACCELERATED, { baseTag }))[3]).toBe(`  base tag  ${text}`);
+    expect(lines(report(ACCELERATED, { baseTag }))[3]).toBe(`  base tag  ${text}`);
   });
 
   it.each([
@@ -97,7 +102,7 @@ linux/amd64
     const [first, second] = ACCELERATED.layers;
     const layers = [{ ...first!, source: { digest: sampleDigest('2'), present } }, second!];
     const image = { ...ACCELERATED, mode, layers, base: { digest: sampleDigest('b'), present: false } };
-    const base = lines('x', report(image)).find((line) => line.startsWith('  base '));
+    const base = lines(report(image)).find((line) => line.startsWith('  base '));
     expect(base?.endsWith(text)).toBe(true);
   });
 
@@ -105,7 +110,7 @@ linux/amd64
     const { virtualSize: _, ratio: __, accelVersion: ___, options: ____, ...rest } = ACCELERATED;
     const layers = [{ kind: 'full' as const, digest: sampleDigest('1'), mediaType: 'x', size: 1 }];
     const image = { ...rest, platform: 'linux/\u001b[2J', layers, problem: 'a \u001b[31m problem' };
-    const text = renderInspect('x', report(image));
+    const text = renderInspect(report(image));
     expect(text).not.toContain('\u001b');
     expect(text).toContain('problem  a \\x1b[31m problem');
     expect(text).toMatch(/\n {2}1 {2}1{12} {2}full {3}1 B +- {2}-\n$/);
@@ -125,7 +130,7 @@ linux/amd64
       ],
     };
     const others = [{ digest: sampleDigest('c'), mediaType: 'x', platform: 'unknown/unknown' }];
-    expect(lines('x', report(image, { others })).slice(4)).toEqual([
+    expect(lines(report(image, { others })).slice(4)).toEqual([
       'linux/amd64 an ordinary image, 20.0 MB',
       '     layer            size  content  full  index-only',
       '  1  111111111111  10.0 MB  gzip     yes   if it is one gzip member',
@@ -137,11 +142,7 @@ linux/amd64
   });
 });
 
-it('inspectDocument is the report with its reference', () => {
-  const whole = report(ACCELERATED);
-  expect(JSON.parse(inspectDocument('host/app:1', whole))).toEqual({
-    formatVersion: 1,
-    reference: 'host/app:1',
-    ...whole,
-  });
+it('inspectDocument is the report with the version of its form', () => {
+  const whole = report(ACCELERATED, { reference: 'host/app:1' });
+  expect(JSON.parse(inspectDocument(whole))).toEqual({ formatVersion: 1, ...whole });
 });

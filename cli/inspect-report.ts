@@ -1,4 +1,5 @@
 /** What an image is, as a table for people. */
+import type { Named } from '../reader/by-name.ts';
 import type { AcceleratedFacts, ImageFacts, InspectReport, OrdinaryFacts, Verdict } from '../reader/inspect.ts';
 import { formatBytes, formatCount, formatShare } from './format.ts';
 import { JSON_FORMAT_VERSION, jsonText } from './progress/json.ts';
@@ -12,13 +13,13 @@ const MODES: Readonly<Record<AcceleratedFacts['mode'], string>> = {
 };
 
 /** The report as JSON text. */
-export function inspectDocument(reference: string, report: InspectReport): string {
-  return jsonText({ formatVersion: JSON_FORMAT_VERSION, reference, ...report });
+export function inspectDocument(report: Named<InspectReport>): string {
+  return jsonText({ formatVersion: JSON_FORMAT_VERSION, ...report });
 }
 
 /** The report as lines; ends in a newline. */
-export function renderInspect(reference: string, report: InspectReport, style: Style = PLAIN_STYLE): string {
-  const lines = [style.bold(printable(reference))];
+export function renderInspect(report: Named<InspectReport>, style: Style = PLAIN_STYLE): string {
+  const lines = [style.bold(printable(report.reference))];
   lines.push(...pairs([['digest', report.digest], ['type', report.mediaType], ...baseRows(report)], style));
   for (const image of report.images) lines.push('', ...imageLines(image, style));
   for (const { digest, platform } of report.others)

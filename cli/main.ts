@@ -1,24 +1,31 @@
 #!/usr/bin/env node
 /** The executable: argv -> command -> exit code. Everything heavy is loaded by the command that needs it. */
+import { VERSION } from '../base/version.ts';
 import { handleInterrupts } from './interrupt.ts';
 import { watchOutputs } from './output-failure.ts';
-import { runProgram } from './program.ts';
 import { failUnlessFinished } from './unfinished.ts';
 
 const exitCodeAfter = watchOutputs(process.stdout, process.stderr);
-const finished = failUnlessFinished(process, process.stderr);
-const controller = new AbortController();
-const release = handleInterrupts(process, controller, process.stderr);
-const code = await runProgram(process.argv.slice(2), {
-  stdout: process.stdout,
-  stderr: process.stderr,
-  stdin: process.stdin,
-  env: process.env,
-  signal: controller.signal,
-  loadConverter: () => import('../converter/index.ts'),
-});
-// A stream tells of a failed write only in a later turn.
-await new Promise((resolve) => setImmediate(resolve));
-process.exitCode = exitCodeAfter(code);
-release();
-finished();
+const args = process.argv.slice(2);
+if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
+  // The command tree would say the same, but loading it takes longer than starting Node (docs/benchmarks.md, start-up).
+  process.stdout.write(`${VERSION}\n`);
+} else {
+  const { runProgram } = await import('./program.ts');
+  const finished = failUnlessFinished(process, process.stderr);
+  const controller = new AbortController();
+  const release = handleInterrupts(process, controller, process.stderr);
+  const code = await runProgram(args, {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stdin: process.stdin,
+    env: process.env,
+    signal: controller.signal,
+    loadConverter: () => import('../converter/index.ts'),
+  });
+  // A stream tells of a failed write only in a later turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  process.exitCode = exitCodeAfter(code);
+  release();
+  finished();
+}

@@ -1,11 +1,8 @@
 /** Which tags a conversion makes: the naming contract that users know from hosted conversion. */
 import { AccelError } from '../base/error.ts';
 import type { Mode, OutputTag } from '../converter/options.ts';
+import { defaultOutputs } from '../converter/settings.ts';
 
-/** Suffix of the tag that each mode makes by default. */
-export const ACCELERATED_SUFFIX = '_accelerated';
-/** Suffix of the second tag of full mode: containerd only, needs the base image. */
-export const CONTAINERD_SUFFIX = '_containerd_accelerated';
 /** Characters of a tag (distribution-spec, "Pulling manifests"). */
 export const MAX_TAG_LENGTH = 128;
 
@@ -23,7 +20,7 @@ export interface TagChoice {
  * before any work when a registry would refuse one.
  */
 export function chooseOutputs(choice: TagChoice): OutputTag[] {
-  const outputs = named(choice) ?? defaults(choice);
+  const outputs = named(choice) ?? defaultOutputs(choice.inputTag, choice.mode);
   for (const { tag } of outputs) checkLength(tag, choice);
   return outputs;
 }
@@ -54,19 +51,6 @@ function named(choice: TagChoice): OutputTag[] | undefined {
   return [
     ...(overlaybd === undefined ? [] : [{ tag: overlaybd, kind: 'full' as const }]),
     ...(turboOci === undefined ? [] : [{ tag: turboOci, kind: 'index-only' as const }]),
-  ];
-}
-
-function defaults({ inputTag, mode }: TagChoice): OutputTag[] {
-  if (inputTag === undefined) {
-    throw new AccelError('usage', 'a source given by digest alone has no tag to name the result after', {
-      hint: 'Name the result with -o TAG.',
-    });
-  }
-  if (mode === 'index-only') return [{ tag: inputTag + ACCELERATED_SUFFIX, kind: 'index-only' }];
-  return [
-    { tag: inputTag + ACCELERATED_SUFFIX, kind: 'full' },
-    { tag: inputTag + CONTAINERD_SUFFIX, kind: 'containerd' },
   ];
 }
 

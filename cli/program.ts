@@ -2,14 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
-import { catCommand } from './commands/cat.ts';
-import { convertCommand } from './commands/convert.ts';
-import { cpCommand } from './commands/cp.ts';
-import { exportCommand } from './commands/export.ts';
-import { inspectCommand } from './commands/inspect.ts';
-import { lsCommand } from './commands/ls.ts';
-import { prefetchCommand } from './commands/prefetch.ts';
-import { verifyCommand } from './commands/verify.ts';
+import { COMMANDS, loadCommands } from './commands/index.ts';
 import type { CommandContext, Reporting } from './context.ts';
 import { jsonText } from './progress/json.ts';
 import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
@@ -27,21 +20,17 @@ Examples:
   $ accel convert -r oci:./layout -i latest
 `;
 
-/** The commands of accel; scripts/generate-docs.ts reads the same tree. */
-export function createProgram(context: CommandContext): Command {
+/**
+ * The command tree: whole, as scripts/generate-docs.ts reads it, or with the one command alone that `named` names, which
+ * is all that a call of it needs.
+ */
+export async function createProgram(context: CommandContext, named?: string): Promise<Command> {
   const program = new Command('accel')
     .description(DESCRIPTION)
     .version(VERSION, '-V, --version', 'print the version')
     .helpCommand(true)
-    .addHelpText('after', EXAMPLES)
-    .addCommand(convertCommand(context))
-    .addCommand(verifyCommand(context))
-    .addCommand(inspectCommand(context))
-    .addCommand(lsCommand(context))
-    .addCommand(catCommand(context))
-    .addCommand(cpCommand(context))
-    .addCommand(exportCommand(context))
-    .addCommand(prefetchCommand(context));
+    .addHelpText('after', EXAMPLES);
+  for (const command of await loadCommands(context, named)) program.addCommand(command);
   for (const command of withSubcommands(program)) {
     command
       .showSuggestionAfterError(true)
@@ -50,7 +39,7 @@ export function createProgram(context: CommandContext): Command {
         writeOut: (text) => context.stdout.write(text),
         // Errors are thrown and told by report.ts, in one form for all.
         writeErr: () => undefined,
-        getOutHelpWidth: () => context.stdout.columns ?? 100,
+        getOutHelpWidth: () => context.stdout.columns || 100,
       });
   }
   return program;
@@ -69,8 +58,8 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
       reporting = known;
     },
   };
-  const program = createProgram(context);
   try {
+    const program = await createProgram(context, args[0]);
     if (args.length === 0) {
       context.stderr.write(program.helpInformation());
       return EXIT_CODES.usage;
@@ -79,7 +68,7 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    return report(toAccelError(error, context.signal), reporting, context);
+    return report(toAccelError(error, args, context.signal), reporting, context);
   }
 }
 
@@ -90,8 +79,8 @@ async function report(error: AccelError, reporting: Reporting, context: CommandC
   return EXIT_CODES[error.code];
 }
 
-function toAccelError(error: unknown, signal: AbortSignal): AccelError {
-  if (error instanceof CommanderError) return usageError(error);
+function toAccelError(error: unknown, args: readonly string[], signal: AbortSignal): AccelError {
+  if (error instanceof CommanderError) return usageError(error, args);
   const known = asAccelError(error);
   // What breaks while everything is being torn down is the interrupt's doing.
   if (signal.aborted && known.code !== 'aborted') return new AccelError('aborted', 'interrupted', { cause: known });
@@ -99,13 +88,18 @@ function toAccelError(error: unknown, signal: AbortSignal): AccelError {
 }
 
 /** Commander's message without its prefix; its "Did you mean" becomes the hint. */
-function usageError(error: CommanderError): AccelError {
+function usageError(error: CommanderError, args: readonly string[]): AccelError {
   if (error.code === 'commander.help')
     return new AccelError('usage', 'the command needs another one behind it', { hint: 'Add --help to see which.' });
   const text = error.message.replace(/^error: /, '');
   const [message = text, suggestion] = text.split(/\n\((?=Did you mean)/);
-  const hint = suggestion === undefined ? 'See accel --help.' : suggestion.replace(/\)$/, '');
+  const hint = suggestion === undefined ? `See ${helpOf(args)}.` : suggestion.replace(/\)$/, '');
   return new AccelError('usage', message, { hint, cause: error });
+}
+
+/** The help page that is nearest to a call that went wrong. */
+function helpOf(args: readonly string[]): string {
+  return args[0] !== undefined && COMMANDS.has(args[0]) ? `accel ${args[0]} --help` : 'accel --help';
 }
 
 /**

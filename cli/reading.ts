@@ -1,9 +1,7 @@
 /** What the commands that look into an accelerated image share: flags, the opened image, the line about its cost. */
 import type { Command } from 'commander';
 import { AccelError } from '../base/error.ts';
-import type { Target } from '../oci/storage.ts';
-import type { ImageFiles } from '../reader/files.ts';
-import type { AcceleratedImage } from '../reader/image.ts';
+import type { OpenedImage } from '../reader/by-name.ts';
 import type { CommandContext } from './context.ts';
 import { formatBytes, formatCount, formatShare } from './format.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from './registry-flags.ts';
@@ -14,14 +12,6 @@ export interface ReadingFlags extends RegistryFlags {
   readonly platform?: string;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
-}
-
-/** An accelerated image, opened for a command. */
-export interface ReadableImage {
-  readonly image: AcceleratedImage;
-  readonly files: ImageFiles;
-  /** Where the image stands. */
-  readonly target: Target;
 }
 
 /** Declares the flags that say which image and how to reach it. */
@@ -37,25 +27,26 @@ export async function withFiles(
   reference: string,
   flags: ReadingFlags,
   context: CommandContext,
-  body: (opened: ReadableImage) => Promise<void>,
+  body: (image: OpenedImage) => Promise<void>,
 ): Promise<void> {
   const { signal, stderr, env } = context;
   context.setReporting({ json: false, verbose: flags.verbose === true });
   const registry = await registryChoice(flags, context.stdin);
-  const [{ openReference }, { openImage }, { openFiles }, { imageSize }] = await Promise.all([
-    import('../reader/reference.ts'),
-    import('../reader/image.ts'),
-    import('../reader/files.ts'),
+  const [{ openImage }, { imageSize }] = await Promise.all([
+    import('../reader/by-name.ts'),
     import('../reader/footprint.ts'),
   ]);
   const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
-  const opened = await openReference(reference, { ...registry, env, warn });
+  const image = await openImage(reference, {
+    registry: { ...registry, env, warn },
+    platform: flags.platform,
+    signal,
+  });
   try {
-    const image = await openImage(opened.target, opened.tagOrDigest, { platform: flags.platform, signal });
-    await body({ image, files: await openFiles(image), target: opened.target });
+    await body(image);
     if (flags.quiet !== true) stderr.write(renderCost(image.statistics(), imageSize(image)));
   } finally {
-    await opened.close();
+    await image.close();
   }
 }
 

@@ -31,6 +31,11 @@ export const PLAIN_STYLE: Style = { bold: same, dim: same, red: same, green: sam
 /** Columns to assume where the stream does not tell. */
 export const DEFAULT_COLUMNS = 80;
 
+/** The width of a stream. A pseudo-terminal that nobody gave a size says 0, which is as good as nothing. */
+export function columnsOf({ columns }: Output): number {
+  return columns || DEFAULT_COLUMNS;
+}
+
 /** Whether colours may be written: `NO_COLOR` (no-color.org) wins over `FORCE_COLOR`, which wins over the stream. */
 export function wantsColor(output: Output, env: Environment): boolean {
   if (env.NO_COLOR) return false;
@@ -39,10 +44,13 @@ export function wantsColor(output: Output, env: Environment): boolean {
   return output.isTTY === true && env.TERM !== 'dumb';
 }
 
-/** Whether lines may be redrawn: a terminal that moves its cursor, and no CI system that keeps every frame in its log. */
+/**
+ * Whether lines may be redrawn: a terminal that moves its cursor, that knows its width (without which nobody can tell how
+ * many lines to take back), and no CI system that keeps every frame in its log.
+ */
 export function canRedraw(output: Output, env: Environment): boolean {
   const inCi = env.CI !== undefined && env.CI !== '' && env.CI !== 'false' && env.CI !== '0';
-  return output.isTTY === true && env.TERM !== 'dumb' && !inCi;
+  return output.isTTY === true && output.columns !== 0 && env.TERM !== 'dumb' && !inCi;
 }
 
 /** Whether block characters and check marks can be expected to show; the old Linux console and plain C locales cannot. */

@@ -77,7 +77,10 @@ describe('renderVerify', () => {
 describe('verifyDocument', () => {
   it('holds every difference in readable text', () => {
     const document = JSON.parse(
-      verifyDocument('host/app:1', result(Array.from({ length: 50 }, () => difference('/caf\xe9')))),
+      verifyDocument({
+        reference: 'host/app:1',
+        ...result(Array.from({ length: 50 }, () => difference('/caf\xe9'))),
+      }),
     );
     expect(document).toMatchObject({
       formatVersion: 1,

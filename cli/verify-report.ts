@@ -1,4 +1,5 @@
 /** The result of a verification as a person wants to see it, and as a script does. */
+import type { Named } from '../reader/by-name.ts';
 import type { Difference, VerifyReport } from '../reader/verify.ts';
 import type { VerifyResult } from '../reader/verify-reference.ts';
 import { formatBytes, formatCount } from './format.ts';
@@ -28,10 +29,9 @@ export function renderVerify(result: VerifyResult, options: VerifyReportOptions 
 }
 
 /** The same as JSON text; bytes of names that are no UTF-8 are `\xNN`. */
-export function verifyDocument(reference: string, result: VerifyResult): string {
+export function verifyDocument(result: Named<VerifyResult>): string {
   return jsonText({
     formatVersion: JSON_FORMAT_VERSION,
-    reference,
     ...result,
     differences: result.differences.map(readable),
     images: result.images.map((image) => ({ ...image, differences: image.differences.map(readable) })),

@@ -18,6 +18,7 @@ import { type ConvertPlan, makePlan } from './plan.ts';
 import { parsePrefetch } from './prefetch-list.ts';
 import { prepare } from './prepare.ts';
 import type { Session } from './session.ts';
+import { type ConvertSettings, completeRequest } from './settings.ts';
 import { Spool } from './spool.ts';
 import { Threads } from './workers/threads.ts';
 
@@ -29,15 +30,20 @@ export interface ConvertSurroundings extends ConvertContext {
 }
 
 /**
- * Converts one image as the request says and tags the results. Every failure is an AccelError; its `where` tells image,
+ * Converts one image as the settings say and tags the results. Every failure is an AccelError; its `where` tells image,
  * platform, layer and place.
  */
-export async function convert(request: ConvertRequest, context: ConvertSurroundings = {}): Promise<ConvertResult> {
+export async function convert(settings: ConvertSettings, context: ConvertSurroundings = {}): Promise<ConvertResult> {
+  const request = completeRequest(settings);
   return withPlaces(request, context, (places) => convertBetween(places, request, context));
 }
 
 /** What {@link convert} would do with the same request; reads manifests and the first bytes of layers, writes nothing. */
-export async function planConversion(request: ConvertRequest, context: ConvertSurroundings = {}): Promise<ConvertPlan> {
+export async function planConversion(
+  settings: ConvertSettings,
+  context: ConvertSurroundings = {},
+): Promise<ConvertPlan> {
+  const request = completeRequest(settings);
   return withPlaces({ ...request, noUpload: true }, context, (places) =>
     withSession(places, request, context, makePlan),
   );

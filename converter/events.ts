@@ -43,6 +43,8 @@ export type ConvertEvent =
       readonly reference: string;
       readonly digest: string;
       readonly platforms: readonly string[];
+      /** Bytes of the layers of all platforms, which a conversion reads unless it takes them over. */
+      readonly bytes?: number;
     }
   | { readonly type: 'manifest-skipped'; readonly digest: string; readonly platform: string; readonly reason: string }
   | { readonly type: 'warning'; readonly message: string; readonly layer?: LayerId; readonly path?: string }

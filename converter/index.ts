@@ -1,6 +1,22 @@
 /** accel as a library: what `import … from 'accel-image'` gives. */
 export { AccelError, type AccelErrorCode, type ErrorPlace } from '../base/error.ts';
 export { VERSION } from '../base/version.ts';
+export type { RegistryOptions } from '../oci/registry/options.ts';
+export {
+  inspect,
+  type Named,
+  type NameOptions,
+  type OpenedImage,
+  type OpenOptions,
+  openImage,
+  type VerifyOptions,
+  verify,
+} from '../reader/by-name.ts';
+export type { FileStat, ImageFiles } from '../reader/files.ts';
+export type * from '../reader/inspect/facts.ts';
+export type { TrafficStatistics } from '../reader/traffic.ts';
+export type { Difference, VerifyProgress, VerifyReport } from '../reader/verify.ts';
+export type { VerifyResult } from '../reader/verify-reference.ts';
 export {
   type AddPrefetchRequest,
   type AddPrefetchResult,
@@ -24,3 +40,4 @@ export type {
 } from './options.ts';
 export { DEFAULT_ARTIFACT } from './options.ts';
 export type { ConvertPlan, LayerPlan } from './plan.ts';
+export { type ConvertSettings, defaultOutputs } from './settings.ts';

@@ -64,6 +64,7 @@ function announce(session: Session, source: NamedDocument, selection: Selection,
     reference: digest === undefined ? `${name}:${tag}` : `${name}@${digest}`,
     digest: source.descriptor.digest,
     platforms: images.map((image) => image.platform),
+    bytes: images.flatMap(({ manifest }) => manifest.layers).reduce((sum, { size }) => sum + size, 0),
   });
   for (const skipped of selection.skipped) emit({ type: 'manifest-skipped', ...skipped });
 }

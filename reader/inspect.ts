@@ -1,6 +1,7 @@
 /** What an image is, told from its documents and the ends of its layers, without reading it. */
 import { asAccelError } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
+import { TAG_SUFFIXES } from '../formats/overlaybd/tag-suffixes.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseDocument, parseManifest } from '../oci/manifest.ts';
 import { isConfig } from '../oci/media-types.ts';
@@ -13,9 +14,6 @@ import { isImage } from './select.ts';
 import { layerKindOf } from './stack.ts';
 
 export type * from './inspect/facts.ts';
-
-/** Suffixes of the tags that `accel convert` makes by default, the longer one first. */
-const SUFFIXES = ['_containerd_accelerated', '_accelerated'] as const;
 
 /**
  * Describes what a tag or digest names. Throws `not-found`, `manifest-invalid` and what the target throws; layers that do
@@ -86,7 +84,7 @@ async function findBaseTag(
   sourceDigest: string | undefined,
   options: ReadOptions,
 ): Promise<InspectReport['baseTag']> {
-  const suffix = SUFFIXES.find((candidate) => tag.endsWith(candidate) && tag.length > candidate.length);
+  const suffix = TAG_SUFFIXES.find((candidate) => tag.endsWith(candidate) && tag.length > candidate.length);
   if (suffix === undefined || tag.includes(':')) return undefined;
   const base = tag.slice(0, -suffix.length);
   try {

@@ -29,7 +29,7 @@ const complaints = [
   ...README_COMMANDS.filter((command) => !readmeLines.includes(command)).map(
     (command) => `README.md: no line that reads "${command}"`,
   ),
-  ...(read(CLI_DOCS_PATH) === renderCliDocs()
+  ...(read(CLI_DOCS_PATH) === (await renderCliDocs())
     ? []
     : [`${CLI_DOCS_PATH} is stale: run node dist/scripts/generate-docs.js`]),
 ];

@@ -13,8 +13,8 @@ in [troubleshooting](troubleshooting.md#exit-codes).
 `;
 
 /** The page as Markdown. */
-export function renderCliDocs(): string {
-  const program = createProgram({
+export async function renderCliDocs(): Promise<string> {
+  const program = await createProgram({
     stdout: { write: () => undefined, columns: 100 },
     stderr: { write: () => undefined },
     stdin: noInput(),

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
 
-const text = renderCliDocs();
+const text = await renderCliDocs();
 if (!process.argv.includes('--check')) {
   writeFileSync(CLI_DOCS_PATH, text);
   console.log(`wrote ${CLI_DOCS_PATH}`);

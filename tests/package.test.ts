@@ -1,8 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { publint } from 'publint';
-import { formatMessage } from 'publint/utils';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 interface LockEntry {
@@ -74,11 +72,6 @@ describe('the built package', () => {
   });
 });
 
-it('publint has nothing against it', async () => {
-  const { messages } = await publint({ pkgDir: root, pack: false, strict: true });
-  expect(messages.map((message) => formatMessage(message, manifest))).toEqual([]);
-});
-
 it('the licence is the Apache License 2.0, whole', () => {
   const text = readFileSync(`${root}LICENSE`, 'utf8');
   expect(manifest.license).toBe('Apache-2.0');
@@ -95,3 +88,19 @@ function failureOf(args: readonly string[]): { status: number; stderr: string } 
   }
   throw new Error('the command did not fail');
 }
+
+describe.each(readdirSync(`${root}.github/workflows`))('the workflow %s', (name) => {
+  const text = readFileSync(`${root}.github/workflows/${name}`, 'utf8');
+
+  it('pins every action by its commit, and says which version that is', () => {
+    const uses = [...text.matchAll(/^\s*(?:- )?uses: (.+)$/gm)].map((match) => match[1]!);
+    expect(uses.length).toBeGreaterThan(0);
+    expect(uses.filter((use) => !/^(?:\.\/\S*|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$/.test(use))).toEqual([]);
+  });
+
+  it('begins with permissions that allow nothing to be written', () => {
+    const [, granted] = /^permissions:(.*(?:\n {2}.*)*)/m.exec(text) ?? [];
+    expect(granted, 'permissions for the whole workflow').toBeDefined();
+    expect(granted).not.toContain('write');
+  });
+});

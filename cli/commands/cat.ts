@@ -8,7 +8,7 @@ import { addReadingFlags, imagePath, type ReadingFlags, splitPath, withFiles } f
 const EXAMPLES = `
 Examples:
   $ accel cat registry.example.com/team/app:1.2_accelerated /etc/os-release
-  $ accel cat oci:./layout:latest_accelerated /bin/ls | file -
+  $ accel cat oci:./layout:latest_accelerated /bin/ls | sha256sum
 `;
 
 /** Declares the command. */

@@ -1,17 +1,8 @@
 /** From the flags of `accel convert` to the request that the converter takes. */
-import { availableParallelism } from 'node:os';
 import { AccelError } from '../../base/error.ts';
 import type { ConvertRequest, PrefetchRequest } from '../../converter/options.ts';
 import { chooseOutputs } from '../output-tags.ts';
 import type { ConvertFlags } from './convert.ts';
-
-/** More threads than this find nothing to do: the reading of a layer is one thread. */
-const MAX_DEFAULT_WORKERS = 8;
-
-/** Compress threads by default: one processor stays with the thread that reads. */
-export function defaultWorkers(): number {
-  return Math.min(MAX_DEFAULT_WORKERS, Math.max(1, availableParallelism() - 1));
-}
 
 /** The request; throws `usage` or `tag-too-long` before anything is done. */
 export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest): ConvertRequest {

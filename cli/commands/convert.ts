@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
 import { DEFAULT_MAX_MEMORY } from '../../converter/memory.ts';
 import type { Algorithm, ConvertResult, Mode } from '../../converter/options.ts';
+import { defaultWorkers } from '../../converter/settings.ts';
 import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
 import { collect, parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
@@ -13,8 +14,8 @@ import { jsonText, resultDocument } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
 import { maxLayerSizeOption } from '../size-flag.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
-import { hasUnicode, styleFor } from '../terminal.ts';
-import { convertRequest, defaultWorkers } from './convert-request.ts';
+import { columnsOf, hasUnicode, styleFor } from '../terminal.ts';
+import { convertRequest } from './convert-request.ts';
 
 /** The parsed flags of `accel convert`. */
 export interface ConvertFlags extends RegistryFlags, PrefetchFlags {
@@ -59,7 +60,7 @@ Examples:
   One tag of your choice:
     $ accel convert -r registry.example.com/team/app -i 1.2 -o 1.2_obd
   An index over the original layers, 3 % of their size, for containerd:
-    $ accel convert -r registry.example.com/team/app -i 1.2 --mode index-only
+    $ accel convert -r registry.example.com/team/app -i 1.2 --mode index-only -o 1.2_index
   An OCI image layout on disk, in place:
     $ accel convert -r oci:./layout -i latest
   With the files that the container reads first, see accel prefetch:
@@ -153,7 +154,7 @@ function addRunFlags(command: Command): void {
     .option('--no-cache', 'convert layers anew that an earlier run converted; keep no record of them in the repository')
     .option('--force', 'convert again what stands already, overwrite a tag of the other mode')
     .option('--dump-manifest', 'print the manifests on standard output')
-    .option('--json', 'print one JSON document on standard output')
+    .option('--json', 'print one JSON document on standard output, and nothing else but warnings and errors')
     .option('-q, --quiet', 'print the pushed references and nothing else')
     .option('--verbose', 'tell every step; errors come with their stack');
 }
@@ -202,11 +203,10 @@ async function printResult(result: ConvertResult, flags: ConvertFlags, context: 
   // The manifests are for a program to read: with them the summary moves over to the log.
   const out = flags.dumpManifest === true ? stderr : stdout;
   const style = await styleFor(out, env);
-  const width = out.columns === undefined ? {} : { columns: out.columns };
   const text =
     flags.quiet === true
       ? renderQuiet(result)
-      : renderSummary(result, { style, ...width, unicode: hasUnicode(env), dry: !flags.upload });
+      : renderSummary(result, { style, columns: columnsOf(out), unicode: hasUnicode(env), dry: !flags.upload });
   out.write(text);
   if (flags.dumpManifest !== true) return;
   for (const tag of result.tags) for (const { manifest } of tag.manifests) stdout.write(jsonText(manifest));
@@ -216,5 +216,8 @@ function verbosityOf(flags: ConvertFlags): Verbosity {
   if (flags.quiet === true && flags.verbose === true) {
     throw new AccelError('usage', '--quiet does not go with --verbose', { hint: 'Choose one of them.' });
   }
-  return flags.quiet === true ? 'quiet' : flags.verbose === true ? 'verbose' : 'normal';
+  if (flags.quiet === true) return 'quiet';
+  if (flags.verbose === true) return 'verbose';
+  // A script reads the document, in which all that mattered stands; what it did wrong is still told.
+  return flags.json === true ? 'warnings' : 'normal';
 }

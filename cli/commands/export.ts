@@ -14,6 +14,12 @@ interface NbdFlags extends ReadingFlags {
   readonly socket?: string;
 }
 
+const EXAMPLES = `
+Examples:
+  $ accel export nbd registry.example.com/team/app:1.2_accelerated
+  $ accel export raw registry.example.com/team/app:1.2_accelerated app.img
+`;
+
 const NBD_EXAMPLES = `
 Examples:
   Serve, and mount it from another terminal (nbdfuse is in Debian's libnbd-bin):
@@ -41,7 +47,8 @@ export function exportCommand(context: CommandContext): Command {
     .summary('hand out the block device of an accelerated image')
     .description('Makes the block device of an accelerated image, an ext4 file system, available to other programs.')
     .addCommand(nbdCommand(context))
-    .addCommand(rawCommand(context));
+    .addCommand(rawCommand(context))
+    .addHelpText('after', EXAMPLES);
 }
 
 function nbdCommand(context: CommandContext): Command {
@@ -84,7 +91,7 @@ async function runNbd(reference: string, flags: NbdFlags, context: CommandContex
   const { signal, stderr, stdout } = context;
   const address: NbdAddress = flags.socket === undefined ? (flags.listen ?? DEFAULT_ADDRESS) : { socket: flags.socket };
   if (flags.socket === '') throw new AccelError('usage', '--socket needs a path');
-  await withFiles(reference, flags, context, async ({ image }) => {
+  await withFiles(reference, flags, context, async (image) => {
     const { serveNbd } = await import('../../reader/nbd/server.ts');
     const server = await serveNbd(image.device, {
       address,
@@ -128,7 +135,7 @@ function renderEvent(event: NbdEvent, verbose: boolean): string | undefined {
 
 async function runRaw(reference: string, file: string, flags: ReadingFlags, context: CommandContext): Promise<void> {
   const { signal, stderr, env } = context;
-  await withFiles(reference, flags, context, async ({ image }) => {
+  await withFiles(reference, flags, context, async (image) => {
     const { exportRaw } = await import('../../reader/raw.ts');
     const line = createBytesLine(stderr, env, flags.quiet === true);
     try {

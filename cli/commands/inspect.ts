@@ -39,20 +39,8 @@ async function runInspect(reference: string, flags: InspectFlags, context: Comma
   const { stdout, stderr, env, signal } = context;
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
   const registry = await registryChoice(flags, context.stdin);
-  const [{ openReference }, { inspectReference }] = await Promise.all([
-    import('../../reader/reference.ts'),
-    import('../../reader/inspect.ts'),
-  ]);
+  const { inspect } = await import('../../reader/by-name.ts');
   const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
-  const opened = await openReference(reference, { ...registry, env, warn });
-  try {
-    const report = await inspectReference(opened.target, opened.tagOrDigest, { signal });
-    const text =
-      flags.json === true
-        ? inspectDocument(opened.name, report)
-        : renderInspect(opened.name, report, await styleFor(stdout, env));
-    stdout.write(text);
-  } finally {
-    await opened.close();
-  }
+  const report = await inspect(reference, { registry: { ...registry, env, warn }, signal });
+  stdout.write(flags.json === true ? inspectDocument(report) : renderInspect(report, await styleFor(stdout, env)));
 }

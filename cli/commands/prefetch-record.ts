@@ -60,7 +60,7 @@ async function runRecord(reference: string, flags: RecordFlags, context: Command
     if (file === '-') refuseTwoInputs(flags, '--from -');
     from.push({ name: file === '-' ? 'standard input' : basename(file), bytes: await readBytes(file, context.stdin) });
   }
-  await withFiles(reference, flags, context, async ({ image }) => {
+  await withFiles(reference, flags, context, async (image) => {
     const { encodeRecorded, recordPrefetch } = await import('../../reader/startup/record.ts');
     const recorded = await recordPrefetch(image, { useConfig: flags.config, from });
     for (const note of recorded.notes) context.stderr.write(`note: ${printable(note, 'bytes')}\n`);

@@ -37,12 +37,12 @@ export function prefetchShowCommand(context: CommandContext): Command {
 
 async function runShow(reference: string, flags: ShowFlags, context: CommandContext): Promise<void> {
   const { stdout, env, signal } = context;
-  await withFiles(reference, flags, context, async ({ image, target }) => {
+  await withFiles(reference, flags, context, async (image) => {
     const [{ readCarriedPrefetch }, { describePrefetch }] = await Promise.all([
       import('../../reader/prefetch/carried.ts'),
       import('../../reader/prefetch/describe.ts'),
     ]);
-    const carried = await readCarriedPrefetch(target, image.manifest.layers, { signal });
+    const carried = await readCarriedPrefetch(image.target, image.manifest.layers, { signal });
     if (flags.raw === true) {
       if (carried === undefined)
         throw new AccelError('not-found', 'the image carries nothing to prefetch', { where: { image: reference } });

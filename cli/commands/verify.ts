@@ -1,7 +1,6 @@
 /** `accel verify`: is the accelerated image what its source says? */
 import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
-import type { OpenedReference } from '../../reader/reference.ts';
 import type { CommandContext } from '../context.ts';
 import { collect } from '../parse-values.ts';
 import { createVerifyDisplay } from '../progress/verify.ts';
@@ -62,39 +61,31 @@ async function runVerify(reference: string, flags: VerifyFlags, context: Command
     env,
     warn: (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`),
   };
-  const [{ openReference }, { verifyReference }] = await Promise.all([
-    import('../../reader/reference.ts'),
-    import('../../reader/verify-reference.ts'),
-  ]);
+  const { verify } = await import('../../reader/by-name.ts');
   const display = createVerifyDisplay(stderr, env);
-  const accelerated = await openReference(reference, registry);
-  let source: OpenedReference | undefined;
   try {
-    if (flags.source !== undefined) source = await openReference(flags.source, registry);
-    const result = await verifyReference({
-      accelerated,
-      source,
+    const result = await verify(reference, {
+      source: flags.source,
       platforms: flags.platform,
       quick: flags.quick === true,
       maxLayerSize: flags.maxLayerSize,
       onProgress: display.show,
+      registry,
       signal,
     });
     display.stop();
-    if (flags.json === true) stdout.write(verifyDocument(accelerated.name, result));
+    if (flags.json === true) stdout.write(verifyDocument(result));
     else stdout.write(renderVerify(result, { style: await styleFor(stdout, env), unicode: hasUnicode(env) }));
     if (result.identical) return;
     // Standard output has its one document already.
     context.setReporting({ json: false, verbose });
     throw new AccelError('verification-failed', 'the accelerated image is not what its source says', {
-      where: { image: accelerated.name },
+      where: { image: result.reference },
       expected: 'no difference',
       found: result.differenceCount,
       hint: 'Do not run it; convert the source again with --force and verify the result.',
     });
   } finally {
     display.stop();
-    await source?.close();
-    await accelerated.close();
   }
 }

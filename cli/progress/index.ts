@@ -11,11 +11,12 @@ export interface Progress {
   stop(): void;
 }
 
-/** How much to show: nothing, what matters, or all. */
-export type Verbosity = 'quiet' | 'normal' | 'verbose';
+/** How much to show: nothing, warnings alone, what matters, or all. */
+export type Verbosity = 'quiet' | 'warnings' | 'normal' | 'verbose';
 
 /**
- * The display for a stream: live lines on a terminal, plain lines elsewhere and with `verbose`, nothing with `quiet`.
+ * The display for a stream: live lines on a terminal, plain lines elsewhere, with `warnings` and with `verbose`, nothing
+ * with `quiet`.
  * Only what is needed is loaded.
  */
 export async function createProgress(output: Output, env: Environment, verbosity: Verbosity): Promise<Progress> {
@@ -25,5 +26,7 @@ export async function createProgress(output: Output, env: Environment, verbosity
     const { createTtyProgress } = await import('./tty.ts');
     return createTtyProgress(output as Output & NodeJS.WritableStream, env, style);
   }
-  return createPlainProgress(output, style, verbosity === 'verbose');
+  const plain = createPlainProgress(output, style, verbosity === 'verbose');
+  if (verbosity !== 'warnings') return plain;
+  return { ...plain, onEvent: (event) => (event.type === 'warning' ? plain.onEvent(event) : undefined) };
 }

@@ -22,12 +22,33 @@ export interface LayerState {
 const SAMPLE_MS = 400;
 const SAMPLE_WEIGHT = 0.35;
 
+/** What is known of a platform's layers that are not in progress. */
+interface PlatformState {
+  readonly count: number;
+  done: number;
+  /** Bytes of the layers that were read to their end. */
+  bytesRead: number;
+  /** Bytes of the layers that an earlier run converted, so that nothing is read of them. */
+  bytesReused: number;
+}
+
+/** Where a conversion is as a whole. */
+export interface Totals {
+  /** Layers that are done. */
+  readonly done: number;
+  /** Layers of all platforms that are known so far. */
+  readonly count: number;
+  readonly bytesRead: number;
+  readonly bytesReused: number;
+  /** Bytes of all layers; undefined before the source was looked at. */
+  readonly bytes: number | undefined;
+}
+
 /** Follows the events of a conversion. */
 export class LayerTracker {
   readonly #active = new Map<string, LayerState>();
-  readonly #counts = new Map<string, number>();
-  #done = 0;
-  #doneBytes = 0;
+  readonly #platforms = new Map<string, PlatformState>();
+  #bytes: number | undefined;
 
   /** The layers in progress, lowest platform and index first. */
   get active(): LayerState[] {
@@ -36,30 +57,42 @@ export class LayerTracker {
     );
   }
 
-  /** Layers that are done, and layers of all platforms that are known so far. */
-  get totals(): { readonly done: number; readonly count: number; readonly bytesRead: number } {
-    let bytesRead = this.#doneBytes;
-    for (const state of this.#active.values()) bytesRead += state.bytesRead;
-    return { done: this.#done, count: [...this.#counts.values()].reduce((sum, n) => sum + n, 0), bytesRead };
+  /** Sums over all platforms. */
+  get totals(): Totals {
+    const platforms = [...this.#platforms.values()];
+    const sum = (pick: (platform: PlatformState) => number) => platforms.reduce((all, one) => all + pick(one), 0);
+    const active = [...this.#active.values()].reduce((all, { bytesRead }) => all + bytesRead, 0);
+    return {
+      done: sum(({ done }) => done),
+      count: sum(({ count }) => count),
+      bytesRead: sum(({ bytesRead }) => bytesRead) + active,
+      bytesReused: sum(({ bytesReused }) => bytesReused),
+      bytes: this.#bytes,
+    };
   }
 
   /** True once layers of more than one platform were seen: lines then need to name it. */
   get manyPlatforms(): boolean {
-    return this.#counts.size > 1;
+    return this.#platforms.size > 1;
   }
 
   /** Takes one event at the time `now` in milliseconds; returns the layer that it finished, if it did. */
   take(event: ConvertEvent, now: number): LayerState | undefined {
     switch (event.type) {
+      case 'source':
+        this.#bytes = event.bytes;
+        return undefined;
       case 'layer-start':
-        this.#counts.set(event.layer.platform, event.layer.count);
+        this.#platformOf(event.layer);
         this.#active.set(keyOf(event.layer), newState(event.layer, now));
         return undefined;
-      case 'layer-reused':
+      case 'layer-reused': {
         // Nothing is read of a layer that an earlier run converted: it is done at once.
-        this.#counts.set(event.layer.platform, event.layer.count);
-        this.#done++;
+        const platform = this.#platformOf(event.layer);
+        platform.done++;
+        platform.bytesReused += event.layer.size;
         return undefined;
+      }
       case 'layer-progress':
         this.#progress(event.layer, event.bytesRead, now);
         return undefined;
@@ -78,6 +111,7 @@ export class LayerTracker {
       case 'restart':
         // The platform begins again from its first layer with another virtual size.
         for (const [key, state] of this.#active) if (state.layer.platform === event.platform) this.#active.delete(key);
+        this.#platforms.delete(event.platform);
         return undefined;
       default:
         return undefined;
@@ -100,8 +134,17 @@ export class LayerTracker {
     const state = this.#active.get(keyOf(layer));
     if (state === undefined) return undefined;
     this.#active.delete(keyOf(layer));
-    this.#done++;
-    this.#doneBytes += layer.size;
+    const platform = this.#platformOf(layer);
+    platform.done++;
+    platform.bytesRead += layer.size;
+    return state;
+  }
+
+  #platformOf({ platform, count }: LayerId): PlatformState {
+    const known = this.#platforms.get(platform);
+    if (known !== undefined) return known;
+    const state: PlatformState = { count, done: 0, bytesRead: 0, bytesReused: 0 };
+    this.#platforms.set(platform, state);
     return state;
   }
 }

@@ -25,19 +25,19 @@ function tracked(count: number, share: number, platforms = ['linux/amd64']): Lay
 describe('renderLayers', () => {
   it('80 columns: bar, share, rate, time left', () => {
     expect(renderLayers(tracked(1, 0.5), CANVAS)).toEqual([
-      ' 1/1 111111111111 █████████████▌░░░░░░░░░░░░░  50 %   5.0 MB/s  10 s left',
+      '  1/1 111111111111 █████████████░░░░░░░░░░░░░  50 %   5.0 MB/s  10 s left',
     ]);
   });
 
   it('40 columns: the rate goes', () => {
     expect(renderLayers(tracked(1, 0.5), { ...CANVAS, columns: 40 })).toEqual([
-      ' 1/1 1111111 ███████░░░░░░░  50 %  10 s',
+      '  1/1 1111111 ██████▌░░░░░░  50 %  10 s',
     ]);
   });
 
   it('draws with ASCII where nothing else shows', () => {
     const [line] = renderLayers(tracked(1, 0.5), { ...CANVAS, unicode: false });
-    expect(line).toMatch(/\[#{13}\.{12}\]/);
+    expect(line).toMatch(/\[#{12}\.{12}\]/);
   });
 
   it('names the platform when there are several', () => {
@@ -78,22 +78,60 @@ it('a finished layer says as much as fits', () => {
   expect(renderDone(state!, 2, false, { ...CANVAS, columns: 20 })).toHaveLength(19);
 });
 
-it('totals shrink with the width', () => {
-  expect(renderTotals(tracked(3, 0.5), 12, 60)).toBe('0 of 3 layers, 150 MB read, 12 s');
-  expect(renderTotals(tracked(3, 0.5), 12, 20)).toBe('0/3 layers, 12 s');
-  expect(renderTotals(new LayerTracker(), 1, 60)).toBe('reading the image, 1 s');
+describe('renderTotals', () => {
+  /** Three layers of 100 MB of which one was converted before, one is read, and one is at its half. */
+  function underWay(): LayerTracker {
+    const tracker = new LayerTracker();
+    const [reused, read, half] = [0, 1, 2].map((index) => sampleLayer(index, 3, 100e6));
+    tracker.take({ type: 'source', reference: 'x', digest: 'y', platforms: ['linux/amd64'], bytes: 300e6 }, 0);
+    tracker.take({ type: 'layer-reused', layer: reused!, outputs: [] }, 0);
+    for (const layer of [read!, half!]) tracker.take({ type: 'layer-start', layer }, 0);
+    tracker.take({ type: 'layer-done', layer: read!, times: { convert: 1, push: 1 } }, 0);
+    tracker.take({ type: 'layer-progress', layer: half!, bytesRead: 50e6 }, 10_000);
+    return tracker;
+  }
+
+  it('stands in the columns of the layers', () => {
+    const [layer] = renderLayers(underWay(), CANVAS);
+    const total = ` ⠸ total ${renderTotals(underWay(), 10, CANVAS)}`;
+    expect([layer, total]).toEqual([
+      '  3/3 333333333333 █████████████░░░░░░░░░░░░░  50 %   5.0 MB/s  10 s left',
+      ' ⠸ total 2/3       █████████████████████▋░░░░  83 %  15.0 MB/s  4 s left',
+    ]);
+    expect(renderTotals(underWay(), 10, { ...CANVAS, columns: 40 })).toBe('2/3  ██████████▉░░  83 %   4 s');
+  });
+
+  it('says that all was read, and how long that is going on', () => {
+    const tracker = underWay();
+    tracker.take({ type: 'layer-progress', layer: sampleLayer(2, 3, 100e6), bytesRead: 100e6 }, 20_000);
+    expect(renderTotals(tracker, 21, CANVAS)).toMatch(/^2\/3 +█+ finishing {2}21 s$/);
+    expect(renderLayers(tracker, CANVAS)[0]).toMatch(/█ finishing$/);
+  });
+
+  it('does without what is not known', () => {
+    expect(renderTotals(tracked(3, 0.5), 12, CANVAS)).toBe('0/3 layers, 150 MB read');
+    expect(renderTotals(new LayerTracker(), 1, CANVAS)).toBe('reading the image, 1 s');
+  });
+
+  it('is never wider than the canvas', () => {
+    for (let columns = 20; columns < 200; columns++)
+      expect(` ⠸ total ${renderTotals(underWay(), 10, { ...CANVAS, columns })}`.length, `${columns}`).toBeLessThan(
+        columns,
+      );
+  });
 });
 
 it('counts a layer that was converted before', () => {
   const tracker = new LayerTracker();
   tracker.take({ type: 'layer-reused', layer: sampleLayer(0, 3, 100e6), outputs: [] }, 0);
-  expect(tracker.totals).toEqual({ done: 1, count: 3, bytesRead: 0 });
+  expect(tracker.totals).toEqual({ done: 1, count: 3, bytesRead: 0, bytesReused: 100e6, bytes: undefined });
 });
 
 it('follows a conversion that begins again', () => {
   const tracker = tracked(2, 0.5);
   tracker.take({ type: 'restart', platform: 'linux/amd64', virtualSize: 2 ** 37, reason: 'full' }, 0);
   expect(tracker.active).toEqual([]);
+  expect(tracker.totals).toMatchObject({ done: 0, count: 0, bytesRead: 0 });
 });
 
 it('keeps what is finished, takes away the rest, gives the cursor back', () => {
@@ -114,5 +152,5 @@ it('keeps what is finished, takes away the rest, gives the cursor back', () => {
   expect(text).toContain('warning linux/amd64 layer 1/2 111111111111: left out (café\\x07)\n');
   expect(text).not.toContain('tagged');
   expect(raw).not.toContain('\x1b[2J');
-  expect(raw.endsWith('\x1b[?25h')).toBe(true);
+  expect(raw.endsWith('\x1b[?25h\n')).toBe(true);
 });

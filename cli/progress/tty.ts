@@ -4,7 +4,7 @@
  */
 import ora from 'ora';
 import { formatBytes, formatRate, formatSeconds } from '../format.ts';
-import { DEFAULT_COLUMNS, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
+import { columnsOf, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
 import { ellipsis, printable, shortDigest } from '../text.ts';
 import type { Progress } from './index.ts';
 import { describeEvent } from './plain.ts';
@@ -15,7 +15,7 @@ const FRAME_MS = 100;
 /** Bytes a second below which a time left would be a joke. */
 const MIN_RATE = 1;
 
-const SPINNER_TEXT = 'converting';
+const TOTAL = 'total';
 
 /** The live display on a terminal. */
 export function createTtyProgress(
@@ -27,7 +27,7 @@ export function createTtyProgress(
   const tracker = new LayerTracker();
   const unicode = hasUnicode(env);
   const started = now();
-  const columns = (): number => output.columns ?? DEFAULT_COLUMNS;
+  const columns = (): number => columnsOf(output);
   const spinner = ora({
     stream: output,
     isEnabled: true,
@@ -41,12 +41,13 @@ export function createTtyProgress(
       const lines = renderLayers(tracker, { columns: columns(), rows: (output.rows ?? 24) - 3, style, unicode });
       return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
     },
-    text: SPINNER_TEXT,
-    // A space, the spinner and a space stand before the text, one space between the two.
-    suffixText: () => renderTotals(tracker, (now() - started) / 1000, columns() - SPINNER_TEXT.length - 5),
+    text: TOTAL,
+    suffixText: () => renderTotals(tracker, (now() - started) / 1000, { columns: columns(), rows: 1, style, unicode }),
   });
+  let lasting = 0;
   const persist = (line: string): void => {
     output.write(`${line}\n`);
+    lasting++;
   };
   spinner.start();
   return {
@@ -64,6 +65,9 @@ export function createTtyProgress(
     },
     stop() {
       spinner.stop();
+      // The summary, or an error, stands apart from what led to it.
+      if (lasting > 0) output.write('\n');
+      lasting = 0;
     },
   };
 }
@@ -87,13 +91,25 @@ export function renderLayers(tracker: LayerTracker, canvas: Canvas): string[] {
   return lines;
 }
 
-/** The line of totals in at most `width` characters: layers done, bytes read, time since the start in seconds. */
-export function renderTotals(tracker: LayerTracker, seconds: number, width: number): string {
-  const { done, count, bytesRead } = tracker.totals;
-  const time = wholeSeconds(seconds);
-  if (count === 0) return ellipsis(`reading the image, ${time}`, width);
-  const text = `${done} of ${count} layers, ${formatBytes(bytesRead)} read, ${time}`;
-  return ellipsis(text.length <= width ? text : `${done}/${count} layers, ${time}`, width);
+/** Columns before what {@link renderTotals} returns: a space, the spinner, a space, the word, a space. */
+const BEFORE_TOTALS = TOTAL.length + 4;
+
+/**
+ * What stands behind the word `total`, in the columns of the layers above: layers done, bar, share, rate and time left over
+ * all layers; `seconds` is the time since the start.
+ */
+export function renderTotals(tracker: LayerTracker, seconds: number, canvas: Canvas): string {
+  const { done, count, bytesRead, bytesReused, bytes } = tracker.totals;
+  const width = canvas.columns - 1 - BEFORE_TOTALS;
+  if (count === 0) return ellipsis(`reading the image, ${wholeSeconds(seconds)}`, width);
+  const number = `${done}/${count} `;
+  if (bytes === undefined) return ellipsis(`${number}layers, ${formatBytes(bytesRead)} read`, width);
+  const [first] = tracker.active;
+  const above = first === undefined || tracker.manyPlatforms ? 0 : headOf(first, false, canvas).length - BEFORE_TOTALS;
+  const known = Math.min(bytes, bytesRead + bytesReused);
+  const rate = seconds > 0 ? bytesRead / seconds : 0;
+  const tail = known >= bytes ? ` finishing  ${wholeSeconds(seconds)}` : advance(known, bytes, rate, isWide(canvas));
+  return barLine(number.padEnd(above), bytes === 0 ? 1 : known / bytes, tail, width, canvas);
 }
 
 /** The line that stays of a finished layer: its size before and after, and the seconds it took, as far as they fit. */
@@ -110,17 +126,25 @@ export function renderDone(state: LayerState, seconds: number, namePlatform: boo
 }
 
 function layerLine(state: LayerState, namePlatform: boolean, canvas: Canvas): string {
-  const { layer } = state;
-  const width = canvas.columns - 1;
-  const share = layer.size === 0 ? 1 : Math.min(1, state.bytesRead / layer.size);
-  const head = ` ${nameOf(state, namePlatform, canvas)} `;
+  const { layer, stage, bytesRead, rate } = state;
+  const share = layer.size === 0 ? 1 : Math.min(1, bytesRead / layer.size);
+  // What was read last is still being compressed when the last byte has come.
+  const end = stage === 'pushing' ? ' pushing' : bytesRead >= layer.size ? ' finishing' : undefined;
+  const tail = end ?? advance(bytesRead, layer.size, rate, isWide(canvas));
+  return barLine(headOf(state, namePlatform, canvas), share, tail, canvas.columns - 1, canvas);
+}
+
+/** A head, a bar that takes the room there is, and a tail; at most `width` wide. */
+function barLine(head: string, share: number, tail: string, width: number, canvas: Canvas): string {
   // Fixed widths: a bar that grows and shrinks with the digits beside it looks like a twitch.
-  const tail = (state.stage === 'pushing' ? ' pushing' : advance(state, share, isWide(canvas))).padEnd(
-    isWide(canvas) ? WIDE_TAIL : NARROW_TAIL,
-  );
-  const room = width - head.length - tail.length;
-  if (room < 4) return ellipsis(`${head.trimEnd()}${tail.trimEnd()}`, width);
-  return `${head}${bar(share, Math.min(room, 32), canvas)}${tail.trimEnd()}`;
+  const room = width - head.length - Math.max(tail.length, isWide(canvas) ? WIDE_TAIL : NARROW_TAIL);
+  if (room < 4) return ellipsis(`${head.trimEnd()}${tail}`, width);
+  return `${head}${bar(share, Math.min(room, 32), canvas)}${tail}`;
+}
+
+function headOf(state: LayerState, namePlatform: boolean, canvas: Canvas): string {
+  // In the column of the finished layers' names, behind their mark.
+  return `  ${nameOf(state, namePlatform, canvas)} `;
 }
 
 const WIDE_TAIL = '  45 %   210 MB/s  1 min 12 s left'.length;
@@ -136,11 +160,11 @@ function nameOf({ layer }: LayerState, namePlatform: boolean, canvas: Canvas): s
   return `${platform}${number} ${shortDigest(layer.digest, isWide(canvas) ? 12 : 7)}`;
 }
 
-function advance(state: LayerState, share: number, wide: boolean): string {
-  const percent = `${Math.floor(share * 100)} %`.padStart(6);
-  if (state.rate < MIN_RATE) return percent;
-  const left = wholeSeconds((state.layer.size - state.bytesRead) / state.rate);
-  return wide ? `${percent} ${formatRate(state.rate).padStart(10)}  ${left} left` : `${percent} ${left.padStart(5)}`;
+function advance(read: number, size: number, rate: number, wide: boolean): string {
+  const percent = `${Math.floor((read / size) * 100)} %`.padStart(6);
+  if (rate < MIN_RATE) return percent;
+  const left = wholeSeconds((size - read) / rate);
+  return wide ? `${percent} ${formatRate(rate).padStart(10)}  ${left} left` : `${percent} ${left.padStart(5)}`;
 }
 
 function wholeSeconds(seconds: number): string {

@@ -1,7 +1,7 @@
 /** One line that says where a verification is, on terminals that can redraw it. */
 import type { VerifyProgress } from '../../reader/verify.ts';
 import { formatBytes, formatShare } from '../format.ts';
-import { canRedraw, DEFAULT_COLUMNS, type Environment, type Output } from '../terminal.ts';
+import { canRedraw, columnsOf, type Environment, type Output } from '../terminal.ts';
 import { ellipsis, printable } from '../text.ts';
 
 /** Milliseconds between two drawings. */
@@ -33,7 +33,7 @@ export function createVerifyDisplay(output: Output, env: Environment, now: () =>
       drawnAt = now();
       isDrawn = true;
       const line = `${printable(platform)}: ${STAGES[progress.stage]} ${amount(progress)}`;
-      output.write(CLEAR_LINE + ellipsis(line, (output.columns ?? DEFAULT_COLUMNS) - 1));
+      output.write(CLEAR_LINE + ellipsis(line, columnsOf(output) - 1));
     },
     stop() {
       if (isDrawn) output.write(CLEAR_LINE);

@@ -73,8 +73,12 @@ export async function htpasswdLine(user: string, password: string): Promise<stri
   return `${stdout.toString('utf8').trim()}\n`;
 }
 
-/** A certificate authority and a certificate for 127.0.0.1 and localhost in `directory`, made by openssl. */
-export async function makeCertificates(directory: string): Promise<{ ca: string; cert: string; key: string }> {
+/** A certificate authority and a certificate for 127.0.0.1, localhost and `names` in `directory`, made by openssl. */
+export async function makeCertificates(
+  directory: string,
+  names: readonly string[] = [],
+): Promise<{ ca: string; cert: string; key: string }> {
+  const subject = ['DNS:localhost', 'IP:127.0.0.1', ...names.map((name) => `DNS:${name}`)].join(',');
   const at = (name: string) => path.join(directory, name);
   const files = { ca: at('ca.crt'), cert: at('server.crt'), key: at('server.key') };
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
@@ -95,7 +99,7 @@ export async function makeCertificates(directory: string): Promise<{ ca: string;
   ]);
   await run('openssl', [
     ...['req', '-x509', ...newKey, '-keyout', files.key, '-out', files.cert, '-days', '2', '-subj', '/CN=localhost'],
-    ...['-CA', files.ca, '-CAkey', at('ca.key'), '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
+    ...['-CA', files.ca, '-CAkey', at('ca.key'), '-addext', `subjectAltName=${subject}`],
     ...['-addext', 'basicConstraints=critical,CA:FALSE'],
   ]);
   return files;

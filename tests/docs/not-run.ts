@@ -1,0 +1,27 @@
+/**
+ * The commands of the documentation that its test does not run, each with the reason: all others are run as they stand. The
+ * test fails when an entry matches nothing any more.
+ */
+export interface Exception {
+  /** Matches whole lines of a block. */
+  readonly line: RegExp;
+  readonly why: string;
+}
+
+/** See the module's comment. */
+export const NOT_RUN: readonly Exception[] = [
+  { line: /^npm ci( && npm (run demo|test))?$/, why: 'this very test is part of it; .ci/run runs both' },
+  { line: /^npm test\b/, why: 'this very test is part of it' },
+  { line: /^(npm run check|\.ci\/run)\b/, why: 'the gate, of which .ci/run runs every part' },
+  { line: /^sudo (modprobe nbd|nbd-client)\b/, why: 'needs a kernel with nbd, which a container does not have' },
+  {
+    line: /^(sudo )?(nbdfuse|fuse2fs|fusermount3|nbdinfo|qemu-img|umount|mount|mkdir -p \/run\/app)\b/,
+    why: 'a client of a server that is running: tests/e2e/nbd.test.ts does the same with free ports and its own folders',
+  },
+  { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
+];
+
+/** Parts of a line that are taken out before it is run. */
+export const TAKEN_OUT: readonly Exception[] = [
+  { line: / && sudo mount -o loop,ro,noload app\.img \/mnt$/, why: 'mounting, as above' },
+];

@@ -1,0 +1,73 @@
+/** What the pages promise to be complete. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { createProgram } from '../../cli/program.ts';
+import { EXIT_CODES } from '../../cli/report.ts';
+import { pages } from './blocks.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const read = (page: string) => readFileSync(join(ROOT, page), 'utf8');
+
+async function* noInput() {}
+
+const program = await createProgram({
+  stdout: { write: () => undefined },
+  stderr: { write: () => undefined },
+  stdin: noInput(),
+  env: {},
+  signal: new AbortController().signal,
+  loadConverter: () => Promise.reject(new Error('nothing is converted here')),
+  setReporting: () => undefined,
+});
+const convert = program.commands.find((command) => command.name() === 'convert')!;
+
+it.each(Object.entries(EXIT_CODES))('troubleshooting.md explains %s, with its exit code %d', (code, exit) => {
+  const rows = read('docs/troubleshooting.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && line.split('|')[1]!.includes(`\`${code}\``));
+  expect(rows).toHaveLength(1);
+  const [, , exitCell, text] = rows[0]!.split('|').map((cell) => cell.trim());
+  expect(exitCell).toBe(String(exit));
+  expect(text!.length).toBeGreaterThan(20);
+});
+
+it('migrating.md names flags that convert takes, and all those of the reference convertor', () => {
+  const rows = read('docs/migrating.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| `-'));
+  const named = rows.flatMap((row) => [...row.split('|')[1]!.matchAll(/`(--?[\w-]+)`/g)].map((match) => match[1]!));
+  const known = convert.options.flatMap(({ short, long }) => [short, long]);
+  expect(named.filter((flag) => !known.includes(flag))).toEqual([]);
+  // The flags that are hidden in the help are there for the reference's sake alone.
+  const forReference = convert.options.filter((option) => option.hidden).map(({ long }) => long);
+  expect(forReference.filter((flag) => !named.includes(flag!))).toEqual([]);
+});
+
+it('a call of accel in a page names a command and flags that exist', () => {
+  const wrong: string[] = [];
+  for (const page of pages()) {
+    for (const [call, name = '', rest = ''] of read(page).matchAll(/`accel ([a-z]+)([^`\n]*)`/g)) {
+      const command = program.commands.find((candidate) => candidate.name() === name);
+      const flags = [...rest.matchAll(/ (--[a-z][\w-]*)/g)].map((match) => match[1]!);
+      const all = [command, ...(command?.commands ?? [])].flatMap((one) => one?.options ?? []).map(({ long }) => long);
+      if (command === undefined && name !== 'help') wrong.push(`${page}: ${call}`);
+      wrong.push(
+        ...flags.filter((flag) => flag !== '--help' && !all.includes(flag)).map((flag) => `${page}: ${call}: ${flag}`),
+      );
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
+it('the glossary is in the order of the alphabet, each term once', () => {
+  const terms = [...read('docs/glossary.md').matchAll(/^\*\*([^*]+)\*\*/gm)].map((match) => match[1]!.toLowerCase());
+  expect(terms.length).toBeGreaterThan(20);
+  expect(terms).toEqual([...new Set(terms)].sort((a, b) => a.localeCompare(b, 'en')));
+});
+
+it('every decision is in the list', () => {
+  const list = read('docs/decisions/README.md');
+  const files = pages().filter((page) => /decisions\/\d{4}/.test(page));
+  expect(files.filter((page) => !list.includes(`(${page.split('/').at(-1)})`))).toEqual([]);
+});
