@@ -1,11 +1,8 @@
 /** Which tags a conversion makes: the naming contract that users know from hosted conversion. */
 import { AccelError } from '../base/error.ts';
+import { ACCELERATED_SUFFIX, CONTAINERD_SUFFIX } from '../base/tags.ts';
 import type { Mode, OutputTag } from '../converter/options.ts';
 
-/** Suffix of the tag that each mode makes by default. */
-export const ACCELERATED_SUFFIX = '_accelerated';
-/** Suffix of the second tag of full mode: containerd only, needs the base image. */
-export const CONTAINERD_SUFFIX = '_containerd_accelerated';
 /** Characters of a tag (distribution-spec, "Pulling manifests"). */
 export const MAX_TAG_LENGTH = 128;
 

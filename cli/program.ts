@@ -5,6 +5,7 @@ import { VERSION } from '../base/version.ts';
 import { catCommand } from './commands/cat.ts';
 import { convertCommand } from './commands/convert.ts';
 import { cpCommand } from './commands/cp.ts';
+import { eventCommand } from './commands/event.ts';
 import { exportCommand } from './commands/export.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { lsCommand } from './commands/ls.ts';
@@ -39,7 +40,8 @@ export function createProgram(context: CommandContext): Command {
     .addCommand(lsCommand(context))
     .addCommand(catCommand(context))
     .addCommand(cpCommand(context))
-    .addCommand(exportCommand(context));
+    .addCommand(exportCommand(context))
+    .addCommand(eventCommand(context));
   for (const command of withSubcommands(program)) {
     command
       .showSuggestionAfterError(true)

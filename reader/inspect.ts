@@ -1,5 +1,6 @@
 /** What an image is, told from its documents and the ends of its layers, without reading it. */
 import { asAccelError } from '../base/error.ts';
+import { ACCELERATED_SUFFIX, CONTAINERD_SUFFIX } from '../base/tags.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseDocument, parseManifest } from '../oci/manifest.ts';
@@ -15,7 +16,7 @@ import { layerKindOf } from './stack.ts';
 export type * from './inspect/facts.ts';
 
 /** Suffixes of the tags that `accel convert` makes by default, the longer one first. */
-const SUFFIXES = ['_containerd_accelerated', '_accelerated'] as const;
+const SUFFIXES = [CONTAINERD_SUFFIX, ACCELERATED_SUFFIX] as const;
 
 /**
  * Describes what a tag or digest names. Throws `not-found`, `manifest-invalid` and what the target throws; layers that do
