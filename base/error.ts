@@ -35,6 +35,7 @@ export type AccelErrorCode =
   | 'turbo-invalid'
   // the rest
   | 'verification-failed'
+  | 'notify-failed'
   | 'io-error'
   | 'internal';
 

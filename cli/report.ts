@@ -39,6 +39,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   'lsmt-invalid': 1,
   'zfile-invalid': 1,
   'turbo-invalid': 1,
+  'notify-failed': 1,
   'io-error': 1,
   internal: 1,
 };

@@ -77,7 +77,7 @@ async function withPlaces<T>(
   const source = await openTarget(from, context.registry);
   let target = source;
   try {
-    if (!isSame) target = await openOther(to, targetOptions(from, to, context), request.noUpload);
+    if (!isSame) target = await openOther(to, targetOptions(request, context), request.noUpload);
     return await body({ source, target, mountFrom: isSame ? undefined : repositoryToMount(from, to) });
   } catch (error) {
     throw withPlace(context.signal?.aborted === true ? aborted(error) : error, { image: source.name });
@@ -103,14 +103,17 @@ async function openOther(to: Reference, options: OpenOptions, isDry: boolean): P
   }
 }
 
-/** The source's password is for the source's registry: another one gets it only when told so. */
-function targetOptions(
-  from: Reference,
-  to: Reference,
+/**
+ * How the place of the results is reached. The source's password is for the source's registry: another one gets it only
+ * when told so.
+ */
+export function targetOptions(
+  { repository, targetRepository }: Pick<ConvertRequest, 'repository' | 'targetRepository'>,
   { registry = {}, targetRegistry }: ConvertSurroundings,
 ): OpenOptions {
+  if (targetRepository === undefined) return registry;
   if (targetRegistry !== undefined) return targetRegistry;
-  if (repositoryToMount(from, to) !== undefined) return registry;
+  if (repositoryToMount(parseRepository(repository), parseRepository(targetRepository)) !== undefined) return registry;
   const { username: _, password: __, ...rest } = registry;
   return rest;
 }
