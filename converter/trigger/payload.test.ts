@@ -73,6 +73,13 @@ describe('the repository of a package', () => {
     expect(repositoryOf(payload)).toBe(expected);
   });
 
+  it('metadata of a container tell enough, whatever the package is called', () => {
+    const payload = published((one) =>
+      Object.assign(one.registry_package, { package_type: 'npm', ecosystem: 'npm', registry: undefined }),
+    );
+    expect(repositoryOf(payload)).toBe(repository);
+  });
+
   it('the tag of the URL serves where the metadata has none', () => {
     const payload = published((one) => Object.assign(version(one), { container_metadata: { tag: { name: '' } } }));
     expect(readEvent(PACKAGE, payload)).toMatchObject({ image: { tag: '1.2' } });
