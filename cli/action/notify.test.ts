@@ -42,10 +42,15 @@ afterAll(async () => {
 const slept: number[] = [];
 const RUNTIME = { sleep: async (ms: number) => void slept.push(ms), random: () => 0.5, tryTimeout: 30_000 };
 const send = (inputs: object = {}, runtime: object = {}, signal?: AbortSignal) =>
-  notify({ url: receiverUrl(url, false), secret: SECRET, ...inputs }, { event: 'accelerated', name: 'café' }, signal, {
-    ...RUNTIME,
-    ...runtime,
-  });
+  notify(
+    { url: receiverUrl(url, false), secret: SECRET, ...inputs },
+    { delivery: 'd1', document: { event: 'accelerated', name: 'café' } },
+    signal,
+    {
+      ...RUNTIME,
+      ...runtime,
+    },
+  );
 
 describe('a message', () => {
   it('is JSON and signed over its bytes', async () => {
@@ -67,7 +72,7 @@ describe('a message', () => {
     answers = [500];
     await send();
     await send();
-    expect(new Set(taken.map(({ headers }) => headers['x-accel-delivery'])).size).toBe(1);
+    expect(taken.map(({ headers }) => headers['x-accel-delivery'])).toEqual(['d1', 'd1', 'd1']);
   });
 });
 

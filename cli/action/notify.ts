@@ -1,5 +1,5 @@
 /** Tells a web hook of a finished conversion: signed, repeated while it may help, and bounded in time. */
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { AccelError } from '../../base/error.ts';
 import { VERSION } from '../../base/version.ts';
 
@@ -10,9 +10,16 @@ export interface Receiver {
   readonly secret: string | undefined;
 }
 
+/** What to send. */
+export interface Notice {
+  /** The same for every sending of the same news. */
+  readonly delivery: string;
+  readonly document: Readonly<Record<string, unknown>>;
+}
+
 /** Header with the HMAC-SHA256 of the body, `sha256=` and hexadecimal digits, as GitHub's own web hooks have it. */
 const SIGNATURE_HEADER = 'x-accel-signature-256';
-/** Header that is the same for every delivery of the same content: receivers can drop what they had already. */
+/** Header by which receivers can drop what they had already. */
 const DELIVERY_HEADER = 'x-accel-delivery';
 
 /** Clock, randomness and patience. */
@@ -44,12 +51,12 @@ const FIRST_DELAY = 1000;
 const SHOWN_ANSWER = 300;
 
 /**
- * POSTs `document` as JSON. Throws `notify-failed` when the receiver did not take it: at once after an answer that will
+ * POSTs the document as JSON. Throws `notify-failed` when the receiver did not take it: at once after an answer that will
  * not change (4xx, a redirect), else when patience is at its end.
  */
 export async function notify(
   { url: address, secret }: Receiver,
-  document: Readonly<Record<string, unknown>>,
+  { delivery, document }: Notice,
   signal?: AbortSignal,
   runtime: Partial<NotifyRuntime> = {},
 ): Promise<{ readonly attempts: number }> {
@@ -58,7 +65,7 @@ export async function notify(
   const headers = {
     'content-type': 'application/json',
     'user-agent': `accel/${VERSION}`,
-    [DELIVERY_HEADER]: createHash('sha256').update(body).digest('hex').slice(0, 32),
+    [DELIVERY_HEADER]: delivery,
     ...(secret === undefined ? {} : { [SIGNATURE_HEADER]: signatureOf(body, secret) }),
   };
   const started = parts.now();

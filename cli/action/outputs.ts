@@ -1,6 +1,11 @@
 /** An outcome as the outputs of the step, and as the document that `json` and the web hook carry. */
+import { createHash } from 'node:crypto';
 import { JSON_FORMAT_VERSION, resultRecord } from '../progress/json.ts';
+import type { Notice } from './notify.ts';
 import type { Outcome, ReportedTag } from './outcome.ts';
+
+/** Hexadecimal digits of a delivery. */
+const DELIVERY_DIGITS = 32;
 
 /** The names of the outputs, as action.yml declares them. */
 export const OUTPUT_NAMES = [
@@ -43,13 +48,17 @@ export function outcomeDocument({ decision, repository, tags, result }: Outcome)
   };
 }
 
-/** What the web hook is told: as much as a receiver needs to pull the image, and the same text for the same content. */
-export function noticeDocument({ decision, repository, tags }: Outcome): Record<string, unknown> {
+/**
+ * What the web hook is told: as much as a receiver needs to pull the image. The delivery is the same for the same images,
+ * whatever this run verified of them.
+ */
+export function noticeOf({ decision, repository, tags }: Outcome): Notice {
+  const { event } = decision;
+  const images = tags.map(({ start: _, ...tag }) => tagRecord(repository, tag));
+  const what = JSON.stringify([event, images.map(({ reference }) => reference)]);
   return {
-    formatVersion: JSON_FORMAT_VERSION,
-    event: decision.event,
-    repository,
-    tags: tags.map(({ start: _, ...tag }) => tagRecord(repository, tag)),
+    delivery: createHash('sha256').update(what).digest('hex').slice(0, DELIVERY_DIGITS),
+    document: { formatVersion: JSON_FORMAT_VERSION, event, repository, tags: images },
   };
 }
 

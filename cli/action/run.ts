@@ -22,7 +22,7 @@ import {
   type Outcome,
   type ReportedTag,
 } from './outcome.ts';
-import { noticeDocument, outputsOf } from './outputs.ts';
+import { noticeOf, outputsOf } from './outputs.ts';
 import { actionRequest } from './request.ts';
 import { renderFailure, renderJobSummary } from './summary.ts';
 import { Runner } from './workflow-commands.ts';
@@ -87,7 +87,7 @@ async function runStep(step: Step): Promise<ExitCode> {
   refuseDifferences(outcome);
   // One report a conversion: of an event it is that of the finished tag, for a run by hand it is this run itself.
   if (inputs.notify !== undefined && (decision.event === 'accelerated' || !byEvent)) {
-    const { attempts } = await notify(inputs.notify, noticeDocument(outcome), signal);
+    const { attempts } = await notify(inputs.notify, noticeOf(outcome), signal);
     runner.log(`notify-url took the message${attempts === 1 ? '' : ` at attempt ${attempts}`}`);
   }
   return 0;
@@ -124,8 +124,11 @@ async function convertImage(step: Step, decision: Extract<EventDecision, { event
   const against = request.targetRepository === undefined ? undefined : source;
   const platform = result.tags[0]?.manifests[0]?.platform;
   const tags: ReportedTag[] = [];
-  for (const tag of convertedTags(result))
-    tags.push(await look(step, result.repository, tag, { platform, target, against }));
+  for (const tag of convertedTags(result)) {
+    // What stood already was looked at when it was made: an event that comes again costs no more than manifests.
+    const isNew = tag.upToDate !== true;
+    tags.push(isNew ? await look(step, result.repository, tag, { platform, target, against }) : tag);
+  }
   return { decision, repository: result.repository, tags, layers: convertedLayers(result), result };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { sampleDigest, sampleResult } from '../testing/sample.ts';
 import { convertedLayers, convertedTags, type Outcome } from './outcome.ts';
-import { noticeDocument, outputsOf } from './outputs.ts';
+import { noticeOf, outputsOf } from './outputs.ts';
 import { renderFailure, renderJobSummary } from './summary.ts';
 import { MAX_SUMMARY_BYTES } from './workflow-commands.ts';
 
@@ -107,9 +107,15 @@ describe('outputs', () => {
     expect(JSON.parse(json).tags[0]).toMatchObject({ kind: 'full', start: START, verified: null });
   });
 
-  it('what the web hook is told has nothing that another run would tell otherwise', () => {
-    const quicker = { ...RESULT, seconds: { total: 1, convert: 1, push: 0 } };
-    const other = converted({ result: quicker, tags: convertedTags(RESULT) });
-    expect(noticeDocument(other)).toEqual(noticeDocument(converted()));
+  it('the web hook is told of the same images by the same delivery, and of others by another', () => {
+    const again = converted({ tags: convertedTags(RESULT).map((tag) => ({ ...tag, upToDate: true })) });
+    const verified = converted({
+      tags: convertedTags(RESULT).map((tag) => ({ ...tag, verification: { impossible: 'gone' } })),
+    });
+    const { delivery, document } = noticeOf(converted());
+    expect(document).toMatchObject({ formatVersion: 1, event: 'convert', repository: REPOSITORY });
+    expect(JSON.stringify(document)).not.toContain('requests');
+    expect([again, verified].map((outcome) => noticeOf(outcome).delivery)).toEqual([delivery, delivery]);
+    expect(noticeOf(converted({ repository: 'ghcr.io/octo-org/other' })).delivery).not.toBe(delivery);
   });
 });

@@ -40,20 +40,20 @@ function headline({ decision, tags, result }: Outcome): string {
 }
 
 function tagTable(repository: string, tags: readonly ReportedTag[]): string[] {
-  const rows = tags.map(({ tag, kind, size, ratio, start, verification, digest }) => [
+  const rows = tags.map(({ tag, kind, size, ratio, start, verification, digest, upToDate }) => [
     code(`${repository}:${tag}`),
     kind,
     formatBytes(size),
     ratio === undefined ? '' : formatShare(ratio),
     start === undefined ? '' : `${formatBytes(start.bytes)} of ${formatBytes(start.whole)}`,
-    verdict(verification),
+    verdict(verification, upToDate),
     code(digest),
   ]);
   return table(['tag', 'kind', 'size', 'of the base', 'at start', 'verified', 'digest'], [2, 3], rows);
 }
 
-function verdict(verification: Verification | undefined): string {
-  if (verification === undefined) return 'no';
+function verdict(verification: Verification | undefined, upToDate: boolean | undefined): string {
+  if (verification === undefined) return upToDate === true ? 'stood already' : 'no';
   if ('impossible' in verification) return `not possible: ${cell(verification.impossible)}`;
   if (!verification.identical) return `**${formatCount(verification.differenceCount, 'difference')}**`;
   return verification.images.every(({ quick }) => quick) ? 'yes, without content' : 'yes';

@@ -102,9 +102,14 @@ describeWith({ tools: TOOLS }, 'a step', () => {
     const names = commands.map(({ name }) => name).join(' ');
     expect(names).toBe('group endgroup group endgroup group endgroup');
 
-    const again = await step({ with: plain({ repository, tag: 'app', verify: 'off' }) });
+    const again = await step({ with: plain({ repository, tag: 'app', verify: 'full' }) });
     expect(again.outputs.digest).toBe(outputs.digest);
     expect(again.summary).toContain('already up to date');
+    // Nothing is read of what stood already.
+    expect(again.commands.map(({ name }) => name).join(' ')).toBe('group endgroup');
+    const finished = await step({ with: plain({ repository, tag: 'app_accelerated', verify: 'full' }) });
+    expect(finished.outputs).toMatchObject({ event: 'accelerated', digest: outputs.digest });
+    expect(finished.summary).toContain('| yes |');
   });
 
   test('of an index converts its platforms, or those that are asked for', async () => {
