@@ -2,7 +2,7 @@
 import { AccelError } from '../../base/error.ts';
 import { type DecideContext, decideEvent, decideImage, type EventDecision } from '../../converter/trigger/decide.ts';
 import { IMAGE_EVENTS } from '../../converter/trigger/payload.ts';
-import { readPayload } from '../commands/event.ts';
+import { readPayload } from '../event-report.ts';
 import type { Environment } from '../terminal.ts';
 import type { ActionInputs } from './inputs.ts';
 

@@ -3,7 +3,7 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import { convert, targetOptions } from '../../converter/convert.ts';
 import type { EventDecision } from '../../converter/trigger/decide.ts';
 import type { InspectReport } from '../../reader/inspect.ts';
-import { describeDecision } from '../commands/event.ts';
+import { describeDecision } from '../event-report.ts';
 import { formatBytes, formatCount } from '../format.ts';
 import { createGithubProgress } from '../progress/github.ts';
 import { EXIT_CODES, type ExitCode, renderError } from '../report.ts';

@@ -1,9 +1,8 @@
 /** `accel event`: what a push to a registry calls for, decided and not done. */
-import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { AccelError } from '../../base/error.ts';
-import type { EventDecision } from '../../converter/trigger/decide.ts';
 import type { CommandContext } from '../context.ts';
+import { describeDecision, readPayload } from '../event-report.ts';
 import { JSON_FORMAT_VERSION, jsonText } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
 import { printable } from '../text.ts';
@@ -74,28 +73,4 @@ async function runEvent(flags: EventFlags, context: CommandContext): Promise<voi
       ? jsonText({ formatVersion: JSON_FORMAT_VERSION, ...decision })
       : `${printable(describeDecision(decision))}\n`,
   );
-}
-
-/** Reads and parses the payload of an event. Throws `usage` when it is not JSON, `io-error` when it cannot be read. */
-export async function readPayload(file: string): Promise<unknown> {
-  const text = await readFile(file, 'utf8');
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new AccelError('usage', 'the payload is not JSON', { where: { file }, found: text.slice(0, 80), cause });
-  }
-}
-
-/** A decision in one line. */
-export function describeDecision(decision: EventDecision): string {
-  const { event, reason } = decision;
-  if (event === 'convert') {
-    const { tag, digest } = decision.source;
-    return `convert ${decision.repository}${tag === undefined ? `@${digest}` : `:${tag}`}: ${reason}`;
-  }
-  if (event === 'accelerated')
-    return `accelerated ${decision.repository}:${decision.tags.map(({ tag }) => tag).join(' and ')}: ${reason}`;
-  const { repository, tag, code } = decision;
-  const place = repository === undefined ? '' : ` ${repository}${tag === undefined ? '' : `:${tag}`}`;
-  return `skipped${place}: ${reason} (${code})`;
 }
