@@ -65,6 +65,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a thousand events', () =
     const repository = `${proxy.host}/team/app`;
     const registryOptions = { plain: true, env: {} };
     const random = randomFrom(20_261);
+    const conversions: string[] = [];
     const handle = async (payload: unknown): Promise<EventDecision> => {
       const name = 'registry_package';
       const decision = await decideEvent({ name, payload }, { registry: registryOptions });
@@ -74,10 +75,11 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a thousand events', () =
         ...{ inputTag: source.tag, outputTag: undefined, overlaybd: undefined, turboOci: undefined, mode: undefined },
       });
       const whole = { platforms: [], concurrency: 2, workers: 0, noUpload: false, cache: true, force: false };
-      await convert(
+      const done = await convert(
         { repository, source, outputs, artifact: DEFAULT_ARTIFACT, ...whole },
         { registry: registryOptions },
       );
+      if (done.tags.some(({ upToDate }) => !upToDate)) conversions.push(source.tag ?? '');
       return decision;
     };
 
@@ -101,6 +103,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a thousand events', () =
         for (const { tag: done } of decision.tags) reported.add(`${tag} reports ${done}`);
     }
 
+    expect(conversions.sort()).toEqual(BASES);
     const puts = proxy.passages
       .slice(before)
       .filter(({ method, url }) => method === 'PUT' && url.includes('/manifests/'))
