@@ -36,6 +36,7 @@ export type AccelErrorCode =
   | 'prefetch-invalid'
   // the rest
   | 'verification-failed'
+  | 'notify-failed'
   | 'io-error'
   | 'internal';
 

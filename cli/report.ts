@@ -40,6 +40,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   'zfile-invalid': 1,
   'turbo-invalid': 1,
   'prefetch-invalid': 1,
+  'notify-failed': 1,
   'io-error': 1,
   internal: 1,
 };

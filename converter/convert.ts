@@ -11,14 +11,14 @@ import { canTakeFiles, type Target } from '../oci/storage.ts';
 import { optionsText } from './annotations.ts';
 import type { ConvertEvent } from './events.ts';
 import { LayerCache } from './layer-cache.ts';
-import { DEFAULT_MAX_MEMORY, shareMemory } from './memory.ts';
+import { shareMemory } from './memory.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
 import { makeOutputs } from './outputs.ts';
 import { type ConvertPlan, makePlan } from './plan.ts';
 import { parsePrefetch } from './prefetch-list.ts';
 import { prepare } from './prepare.ts';
 import type { Session } from './session.ts';
-import { type ConvertSettings, completeRequest } from './settings.ts';
+import { type ConvertSettings, completeRequest, DEFAULT_MAX_MEMORY } from './settings.ts';
 import { Spool } from './spool.ts';
 import { Threads } from './workers/threads.ts';
 
@@ -84,7 +84,7 @@ async function withPlaces<T>(
   const source = await openTarget(from, context.registry);
   let target = source;
   try {
-    if (!isSame) target = await openOther(to, targetOptions(from, to, context), request.noUpload);
+    if (!isSame) target = await openOther(to, targetOptions(request, context), request.noUpload);
     return await body({ source, target, mountFrom: isSame ? undefined : repositoryToMount(from, to) });
   } catch (error) {
     throw withPlace(context.signal?.aborted === true ? aborted(error) : error, { image: source.name });
@@ -110,14 +110,17 @@ async function openOther(to: Reference, options: OpenOptions, isDry: boolean): P
   }
 }
 
-/** The source's password is for the source's registry: another one gets it only when told so. */
-function targetOptions(
-  from: Reference,
-  to: Reference,
+/**
+ * How the place of the results is reached. The source's password is for the source's registry: another one gets it only
+ * when told so.
+ */
+export function targetOptions(
+  { repository, targetRepository }: Pick<ConvertRequest, 'repository' | 'targetRepository'>,
   { registry = {}, targetRegistry }: ConvertSurroundings,
 ): OpenOptions {
+  if (targetRepository === undefined) return registry;
   if (targetRegistry !== undefined) return targetRegistry;
-  if (repositoryToMount(from, to) !== undefined) return registry;
+  if (repositoryToMount(parseRepository(repository), parseRepository(targetRepository)) !== undefined) return registry;
   const { username: _, password: __, ...rest } = registry;
   return rest;
 }

@@ -41,3 +41,13 @@ export type {
 export { DEFAULT_ARTIFACT } from './options.ts';
 export type { ConvertPlan, LayerPlan } from './plan.ts';
 export { type ConvertSettings, defaultOutputs } from './settings.ts';
+export {
+  type DecideContext,
+  decideEvent,
+  decideImage,
+  type EventDecision,
+  type EventRequest,
+  type FinishedTag,
+  type NamedRequest,
+} from './trigger/decide.ts';
+export type { SkipCode } from './trigger/payload.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_MAX_MEMORY, MIN_MAX_MEMORY, shareMemory } from './memory.ts';
+import { MIN_MAX_MEMORY, shareMemory } from './memory.ts';
+import { DEFAULT_MAX_MEMORY } from './settings.ts';
 
 const MIB = 2 ** 20;
 

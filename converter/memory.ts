@@ -3,8 +3,6 @@ import { AccelError } from '../base/error.ts';
 
 const MIB = 2 ** 20;
 
-/** What `--max-memory` is where nothing is said, in bytes. */
-export const DEFAULT_MAX_MEMORY = 512 * MIB;
 /** The least that can be promised, in bytes: one image with one compress thread. */
 export const MIN_MAX_MEMORY = 288 * MIB;
 

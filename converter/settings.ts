@@ -55,3 +55,6 @@ export function completeRequest({ mode, artifact, ...settings }: ConvertSettings
     artifact: { ...DEFAULT_ARTIFACT, ...artifact },
   };
 }
+
+/** What threads and buffers of a conversion are sized for where nothing is said, in bytes. */
+export const DEFAULT_MAX_MEMORY = 2 ** 29;

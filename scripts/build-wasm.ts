@@ -3,9 +3,9 @@
  * is compared with what would be, and a stale one fails.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import asc from 'assemblyscript/asc';
+import { projectRoot } from './project-root.ts';
 
 /** A kernel: its source under formats/kernels/assembly, the constant that holds it, and its fixed memory in 64 KiB pages. */
 const KERNELS = [
@@ -15,7 +15,7 @@ const KERNELS = [
 
 const TARGET = 'formats/kernels/wasm.ts';
 
-const root = projectRoot();
+const root = projectRoot(import.meta.url);
 const generated = await generate();
 const target = join(root, TARGET);
 if (!process.argv.includes('--check')) {
@@ -23,13 +23,6 @@ if (!process.argv.includes('--check')) {
 } else if (!existsSync(target) || readFileSync(target, 'utf8') !== generated) {
   process.stderr.write(`${TARGET} is stale: run \`npm run build:wasm\` and commit the result\n`);
   process.exitCode = 1;
-}
-
-/** The folder of package.json above this script, which runs from dist/scripts. */
-function projectRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
 }
 
 async function generate(): Promise<string> {

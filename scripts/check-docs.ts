@@ -4,6 +4,7 @@
  * list otherwise.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { ACTION_DOCS_PATH, withActionTables } from './action-docs.ts';
 import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
 import { brokenCitations, brokenLinks, overlongFile, undocumentedExports, unknownScripts } from './doc-checks.ts';
 import { isGenerated, isTest, listFiles, OTHER_ROOMS, PRODUCT_ROOMS } from './source-files.ts';
@@ -32,6 +33,9 @@ const complaints = [
   ...(read(CLI_DOCS_PATH) === (await renderCliDocs())
     ? []
     : [`${CLI_DOCS_PATH} is stale: run node dist/scripts/generate-docs.js`]),
+  ...(read(ACTION_DOCS_PATH) === withActionTables(read(ACTION_DOCS_PATH) ?? '', read('action.yml') ?? '')
+    ? []
+    : [`${ACTION_DOCS_PATH} is stale: run node dist/scripts/generate-docs.js`]),
 ];
 for (const complaint of complaints) process.stderr.write(`${complaint}\n`);
 console.log(`documentation: ${sources.length} sources and ${pages.length} pages read, ${complaints.length} complaints`);

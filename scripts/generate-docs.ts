@@ -1,14 +1,23 @@
-/** Writes docs/cli.md; with `--check` it only says whether the file is what it would write (exit 1 when not). */
+/**
+ * Writes what of the documentation is generated: docs/cli.md and the tables of docs/action.md. With `--check` it only says
+ * whether the files are what it would write (exit 1 when not).
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { ACTION_DOCS_PATH, withActionTables } from './action-docs.ts';
 import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
 
-const text = await renderCliDocs();
-if (!process.argv.includes('--check')) {
-  writeFileSync(CLI_DOCS_PATH, text);
-  console.log(`wrote ${CLI_DOCS_PATH}`);
-} else if (readFileSync(CLI_DOCS_PATH, 'utf8') !== text) {
-  process.stderr.write(`${CLI_DOCS_PATH} is stale: run node dist/scripts/generate-docs.js\n`);
-  process.exitCode = 1;
-} else {
-  console.log(`${CLI_DOCS_PATH} is fresh`);
+const pages: readonly (readonly [path: string, text: string])[] = [
+  [CLI_DOCS_PATH, await renderCliDocs()],
+  [ACTION_DOCS_PATH, withActionTables(readFileSync(ACTION_DOCS_PATH, 'utf8'), readFileSync('action.yml', 'utf8'))],
+];
+for (const [path, text] of pages) {
+  if (!process.argv.includes('--check')) {
+    writeFileSync(path, text);
+    console.log(`wrote ${path}`);
+  } else if (readFileSync(path, 'utf8') !== text) {
+    process.stderr.write(`${path} is stale: run node dist/scripts/generate-docs.js\n`);
+    process.exitCode = 1;
+  } else {
+    console.log(`${path} is fresh`);
+  }
 }

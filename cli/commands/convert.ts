@@ -1,9 +1,8 @@
 /** `accel convert`: flags in, a conversion, its result out. */
 import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
-import { DEFAULT_MAX_MEMORY } from '../../converter/memory.ts';
 import type { Algorithm, ConvertResult, Mode } from '../../converter/options.ts';
-import { defaultWorkers } from '../../converter/settings.ts';
+import { DEFAULT_MAX_MEMORY, defaultWorkers } from '../../converter/settings.ts';
 import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
 import { collect, parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';

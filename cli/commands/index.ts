@@ -15,6 +15,7 @@ export const COMMANDS: ReadonlyMap<string, CommandLoader> = new Map<string, Comm
   ['cp', async (context) => (await import('./cp.ts')).cpCommand(context)],
   ['export', async (context) => (await import('./export.ts')).exportCommand(context)],
   ['prefetch', async (context) => (await import('./prefetch.ts')).prefetchCommand(context)],
+  ['event', async (context) => (await import('./event.ts')).eventCommand(context)],
   ['completion', async (context) => (await import('./completion.ts')).completionCommand(context)],
 ]);
 

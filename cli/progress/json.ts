@@ -11,12 +11,17 @@ export const JSON_FORMAT_VERSION = 1;
  * layers.
  */
 export function resultDocument(result: ConvertResult, withManifests: boolean): string {
+  return jsonText({ formatVersion: JSON_FORMAT_VERSION, ...resultRecord(result, withManifests) });
+}
+
+/** The result as a record, as {@link resultDocument} has it. */
+export function resultRecord(result: ConvertResult, withManifests: boolean): Record<string, unknown> {
   const tags = result.tags.map((tag) => ({
     ...tag,
     reference: `${result.repository}:${tag.tag}@${tag.digest}`,
     manifests: tag.manifests.map(({ manifest, ...rest }) => (withManifests ? { ...rest, manifest } : rest)),
   }));
-  return jsonText({ formatVersion: JSON_FORMAT_VERSION, ...result, tags });
+  return { ...result, tags };
 }
 
 /**
