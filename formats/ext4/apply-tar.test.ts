@@ -227,6 +227,21 @@ describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'what stands in the wa
     await likeTheModel(lower, upper);
   });
 
+  test.each([
+    ['file', tar().file('d', 'x')],
+    ['symlink', tar().symlink('d', 'e')],
+    ['link', tar().link('d', 'e/outside')],
+  ])('a directory with several names of one file in it gives way to a %s', async (_, upper) => {
+    const lower = tar()
+      .file('d/a', 'inside')
+      .link('d/b', 'd/a')
+      .link('d/deep/c', 'd/a')
+      .file('e/outside', 'outside')
+      .link('d/deep/e', 'e/outside')
+      .link('d/f', 'e/outside');
+    await likeTheModel(lower, upper);
+  });
+
   test('of two entries for a path the later one counts', async () => {
     const layer = tar()
       .file('f', 'first')
