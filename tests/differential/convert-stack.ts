@@ -66,20 +66,19 @@ export function convertStack(
   return convertWithin(target, wanted, { onEvent });
 }
 
-/** The devices of all prefixes of a stack's layers, the lowest alone first. */
+/** The device of the lowest layers of a stack, in both conversions. */
 export interface PrefixDevices {
-  readonly full: readonly MappedDevice[];
+  readonly full: MappedDevice;
   /** Index-only where a layer allows it. */
-  readonly indexed: readonly MappedDevice[];
+  readonly indexed: MappedDevice;
 }
 
-/** Opens both conversions as a node would. */
-export async function openPrefixes(target: MemoryTarget): Promise<PrefixDevices> {
-  const [full, indexed] = await Promise.all(
-    BOTH.map(async ({ tag }) => {
-      const { layers } = (await openImage(target, tag)).manifest;
-      return Promise.all(layers.map((_, i) => openStack(target, layers.slice(0, i + 1))));
-    }),
-  );
-  return { full: full!, indexed: indexed! };
+/** Opens both conversions as a node would; what comes back opens the device of their lowest `count` layers. */
+export async function openPrefixes(target: MemoryTarget): Promise<(count: number) => Promise<PrefixDevices>> {
+  const images = await Promise.all(BOTH.map(({ tag }) => openImage(target, tag)));
+  return async (count) => {
+    const open = (i: number): Promise<MappedDevice> => openStack(target, images[i]!.manifest.layers.slice(0, count));
+    const [full, indexed] = await Promise.all([open(0), open(1)]);
+    return { full, indexed };
+  };
 }
