@@ -14,6 +14,7 @@ import { shaInstructions } from './machine.ts';
 import { makeImage } from './make-image.ts';
 import { makeLayer, runtimeLayer } from './make-layer.ts';
 import { formatTable, median } from './report.ts';
+import { measureScale } from './scale.ts';
 import { withSection } from './section.ts';
 
 const SCALE = 0.002;
@@ -110,6 +111,20 @@ test('a round converts in a copy that is gone afterwards, and what it pushed is 
     await expect(access(place)).rejects.toThrow('ENOENT');
     await access(join(layout, 'index.json'));
   });
+});
+
+test.each([
+  ['files', 2500, 2_549_760],
+  ['bytes', 70_000_001, 70_002_176],
+  ['layers', 3, 3 * 2048],
+])('%s, %i of them, are generated, converted and swallowed', async (what, count, source) => {
+  const result = await measureScale(what, count);
+  expect(result).toMatchObject({ what, count, source });
+  expect(result.sizes.every((size) => size > 0)).toBe(true);
+});
+
+test('what cannot be scaled is told', async () => {
+  await expect(measureScale('nothing', 1)).rejects.toThrow('files|bytes|size|layers COUNT');
 });
 
 test.each([

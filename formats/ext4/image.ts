@@ -155,18 +155,21 @@ export class Ext4Image {
   /** Removes a name and, of a directory, everything below it. The name must exist. */
   remove(parent: Inode, name: string): void {
     // An explicit stack: the depth of a tree is the image's choice, not ours.
-    const stack: { readonly inode: Inode; readonly entered: boolean }[] = [
-      { inode: this.#dropName(parent, name), entered: false },
-    ];
+    const stack: { readonly inode: Inode; readonly entered: boolean }[] = [];
+    const drop = (from: Inode, child: string): void => {
+      const inode = this.#dropName(from, child);
+      // With its last name an inode comes here, and so once, however many of its names the tree holds.
+      if (inode.names === 0) stack.push({ inode, entered: false });
+    };
+    drop(parent, name);
     for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
       const { directory } = top.inode;
       if (directory === undefined || top.entered) {
-        if (top.inode.names === 0) this.#release(top.inode);
+        this.#release(top.inode);
         continue;
       }
       stack.push({ inode: top.inode, entered: true });
-      for (const child of [...directory.children.keys()])
-        stack.push({ inode: this.#dropName(top.inode, child), entered: false });
+      for (const child of [...directory.children.keys()]) drop(top.inode, child);
     }
   }
 
