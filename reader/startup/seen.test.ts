@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseSeenPaths } from './seen.ts';
 
-const seen = (text: string, directory = '/work') => parseSeenPaths(Buffer.from(text), directory).paths;
+const seen = (text: string, directory = '/srv') => parseSeenPaths(Buffer.from(text), directory).paths;
 
 describe('what strace wrote', () => {
   it.each([
@@ -15,7 +15,7 @@ describe('what strace wrote', () => {
     ['a process by -f -o', '4242  open("/a", O_RDONLY) = 3', ['/a']],
     ['a time by -t', '12:00:01 open("/a", O_RDONLY) = 3', ['/a']],
     ['a process and a time', '4242 12:00:01.123456 open("/a", O_RDONLY) = 3', ['/a']],
-    ['a relative path', 'open("lib/a.py", O_RDONLY) = 3', ['/work/lib/a.py']],
+    ['a relative path', 'open("lib/a.py", O_RDONLY) = 3', ['/srv/lib/a.py']],
     ['a relative path by -y', 'openat(AT_FDCWD</srv>, "a.py", O_RDONLY) = 3', ['/srv/a.py']],
     ['a directory by -y', 'openat(5</srv/lib>, "a.py", O_RDONLY) = 6', ['/srv/lib/a.py']],
     ['an unknown directory', 'openat(5, "a.py", O_RDONLY) = 6', []],
@@ -44,7 +44,7 @@ describe('what strace wrote', () => {
       '7 open("a", O_RDONLY) = 3',
       '8 open("a", O_RDONLY) = 3',
     ];
-    expect(seen(text.join('\n'))).toEqual(['/opt/app/a', '/work/a']);
+    expect(seen(text.join('\n'))).toEqual(['/opt/app/a', '/srv/a']);
   });
 });
 
