@@ -76,11 +76,13 @@ describe.runIf(process.platform === 'linux')('a process is charged with what it 
   });
 
   test('its high-water mark stays when memory is given back', () => {
+    // The kernel counts pages for each processor and adds them up lazily (percpu_counter): a few may be missing at a time.
+    const slack = 1 << 20;
     const before = highWater('self');
     let block: Buffer | undefined = Buffer.alloc(64 << 20, 1);
     const with64 = highWater('self');
     block = undefined;
-    expect([block, with64 >= before, highWater('self') >= with64, before > 20 << 20]).toEqual([
+    expect([block, with64 >= before - slack, highWater('self') >= with64 - slack, before > 20 << 20]).toEqual([
       undefined,
       true,
       true,

@@ -15,6 +15,8 @@ import { openDevice } from './testing/reader-tree.ts';
 
 /** Milliseconds for each property. */
 const TIME = Number(process.env.ACCEL_FUZZ_SECONDS ?? 8) * 1000;
+/** The same cases in every run, unless a longer search is asked for: a change is to blame for a failure, not chance. */
+const SEED = process.env.ACCEL_FUZZ_SECONDS === undefined ? { seed: 20_261_125 } : {};
 const SMALLEST = { virtualSize: 2 ** 27 };
 
 /** The blocks of the next layer's commit. */
@@ -41,7 +43,7 @@ describe('loadImage', () => {
           expect(commitOf(loaded, tars.at(-1)!)).toEqual(commitOf(box.image, tars.at(-1)!));
         });
       }),
-      { interruptAfterTimeLimit: TIME, numRuns: 1_000_000 },
+      { ...SEED, interruptAfterTimeLimit: TIME, numRuns: 1_000_000 },
     );
   });
 
@@ -74,7 +76,7 @@ describe('loadImage', () => {
             for (const [at, xor] of flips) bytes[at] = bytes[at]! ^ xor;
           }
         }),
-        { interruptAfterTimeLimit: TIME, numRuns: 1_000_000 },
+        { ...SEED, interruptAfterTimeLimit: TIME, numRuns: 1_000_000 },
       );
       expect((await loadImage(device)).files).toBe(303);
     });
