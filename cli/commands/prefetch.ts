@@ -5,6 +5,13 @@ import { prefetchAddCommand } from './prefetch-add.ts';
 import { prefetchRecordCommand } from './prefetch-record.ts';
 import { prefetchShowCommand } from './prefetch-show.ts';
 
+const EXAMPLES = `
+Examples:
+  $ accel prefetch record registry.example.com/team/app:1.2_accelerated > list
+  $ accel prefetch add registry.example.com/team/app:1.2_accelerated list
+  $ accel prefetch show registry.example.com/team/app:1.2_accelerated
+`;
+
 /** Declares the command. */
 export function prefetchCommand(context: CommandContext): Command {
   return new Command('prefetch')
@@ -13,6 +20,7 @@ export function prefetchCommand(context: CommandContext): Command {
       'An accelerated image may carry a list of files that a node fetches while the container starts, before they are ' +
         'asked for. Make such a list, look at the one that an image has, or put one on.',
     )
+    .addHelpText('after', EXAMPLES)
     .addCommand(prefetchRecordCommand(context))
     .addCommand(prefetchShowCommand(context))
     .addCommand(prefetchAddCommand(context));
