@@ -19,6 +19,12 @@ export const NOT_RUN: readonly Exception[] = [
     why: 'a client of a server that is running: tests/e2e/nbd.test.ts does the same with free ports and its own folders',
   },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
+  { line: /^(strace|fatrace) /, why: 'watches a program of the reader' },
+  {
+    line: /^accel (prefetch (record|show|add)|convert .*--prefetch) ?/,
+    why: 'needs the list or the image of the line before: tests/e2e/prefetch.test.ts runs each of them',
+  },
+  { line: /^accel event /, why: 'needs the payload of an event: tests/e2e/events.test.ts runs it on them' },
 ];
 
 /** Parts of a line that are taken out before it is run. */
