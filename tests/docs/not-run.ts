@@ -19,6 +19,10 @@ export const NOT_RUN: readonly Exception[] = [
     why: 'a client of a server that is running: tests/e2e/nbd.test.ts does the same with free ports and its own folders',
   },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
+  {
+    line: /^(npm run (fuzz|build|sbom)|ACCEL_\w+=.*|node dist\/)/,
+    why: 'long searches in a clone of the repository, started by hand',
+  },
   { line: /^(strace|fatrace) /, why: 'watches a program of the reader' },
   {
     line: /^accel (prefetch (record|show|add)|convert .*--prefetch) ?/,
