@@ -8,7 +8,7 @@ import { failUnlessFinished } from './unfinished.ts';
 const exitCodeAfter = watchOutputs(process.stdout, process.stderr);
 const args = process.argv.slice(2);
 if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
-  // The command tree would say the same, but loading it takes longer than starting Node (docs/benchmarks.md, start-up).
+  // The command tree would say the same, but loading it takes longer than starting Node (bench/start-up.ts measures it).
   process.stdout.write(`${VERSION}\n`);
 } else {
   const { runProgram } = await import('./program.ts');

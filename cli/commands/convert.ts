@@ -62,10 +62,10 @@ Examples:
     $ accel convert -r registry.example.com/team/app -i 1.2 --mode index-only -o 1.2_index
   An OCI image layout on disk, in place:
     $ accel convert -r oci:./layout -i latest
-  With the files that the container reads first, see accel prefetch:
-    $ accel convert -r registry.example.com/team/app -i 1.2 --prefetch startup.txt
   In a script:
     $ accel convert -r registry.example.com/team/app -i 1.2 -u ci --password-stdin --json < token
+  With the files that the container reads first, see accel prefetch:
+    $ accel convert -r registry.example.com/team/app -i 1.2 --prefetch startup.txt
 `;
 
 /** Declares the command. */

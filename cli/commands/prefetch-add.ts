@@ -19,7 +19,7 @@ interface AddFlags extends RegistryFlags {
 const ADD_EXAMPLES = `
 Examples:
   $ accel prefetch add registry.example.com/team/app:1.2_accelerated startup.txt
-  $ accel prefetch record oci:./layout:app_accelerated | accel prefetch add oci:./layout:app_accelerated -
+  $ accel prefetch record oci:./layout:latest_accelerated | accel prefetch add oci:./layout:latest_accelerated -
 `;
 
 /** Declares the command. */

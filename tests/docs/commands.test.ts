@@ -9,13 +9,12 @@ import { type Surroundings, setUp } from './surroundings.ts';
 const shell = pages()
   .flatMap(blocksOf)
   .filter(({ language }) => language === 'sh');
-/** What the other pages take as done: the README's installation and conversions. */
-const READY = `
+/** What the other pages take as done: the README's installation, and its conversions in the registry and in the layout. */
+const INSTALLED = `
 command -v accel >/dev/null || npm install -g accel-image
 accel convert -r registry.example.com/team/app -i 1.2 -q
-accel convert -r oci:./layout -i latest -q
-touch .ready
 `;
+const CONVERTED = 'accel convert -r oci:./layout -i latest -q';
 const used = new Set<Exception>();
 
 /** What of a block is run; empty when nothing is. */
@@ -47,6 +46,7 @@ const others = scripts.filter(({ page }) => page !== 'README.md');
 describeWith({ tools: ['docker-registry', 'skopeo', 'openssl', 'bash'] }, 'the commands of the documentation', () => {
   let surroundings: Surroundings;
   const folders = new Map<string, string>();
+  let installed: Promise<unknown> | undefined;
 
   beforeAll(async () => {
     surroundings = await setUp();
@@ -83,9 +83,12 @@ describeWith({ tools: ['docker-registry', 'skopeo', 'openssl', 'bash'] }, 'the c
   it.each(others)(
     '$where',
     async ({ page, text }) => {
+      const isFirst = !folders.has(page);
       const folder = await folderOf(page);
-      if (!(await readdir(folder)).includes('.ready')) {
-        await surroundings.script(READY, folder);
+      installed ??= surroundings.script(INSTALLED, folder);
+      await installed;
+      if (isFirst && others.some((other) => other.page === page && other.text.includes('oci:./layout:'))) {
+        await surroundings.script(CONVERTED, folder);
       }
       await surroundings.script(text, folder);
     },

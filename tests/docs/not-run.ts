@@ -13,6 +13,8 @@ export const NOT_RUN: readonly Exception[] = [
   { line: /^npm ci( && npm (run demo|test))?$/, why: 'this very test is part of it; .ci/run runs both' },
   { line: /^npm test\b/, why: 'this very test is part of it' },
   { line: /^(npm run check|\.ci\/run)\b/, why: 'the gate, of which .ci/run runs every part' },
+  { line: /^npm run fuzz\b/, why: 'takes an hour by what it says; tests/fuzz has its own run in CI' },
+  { line: /^(strace|fatrace) /, why: 'traces a program of the reader; what strace saw lies in the folder of the test' },
   { line: /^sudo (modprobe nbd|nbd-client)\b/, why: 'needs a kernel with nbd, which a container does not have' },
   {
     line: /^(sudo )?(nbdfuse|fuse2fs|fusermount3|nbdinfo|qemu-img|umount|mount|mkdir -p \/run\/app)\b/,

@@ -12,7 +12,7 @@ import { makeCertificates, startRegistry, type TestRegistry } from '../support/r
 import { type RunOptions, type RunResult, run, type TempDirectory, tempDirectory } from '../support/tools.ts';
 
 /** Host names that the documentation uses for registries. */
-export const HOSTS = ['registry.example.com', 'backup.example.com'] as const;
+export const HOSTS = ['registry.example.com', 'backup.example.com', 'ghcr.io'] as const;
 
 /** Runs `accel export nbd` until it serves, and interrupts it then: the one command that does not end by itself. */
 const ONE_SHOT = `
@@ -22,10 +22,16 @@ child.stdout.once('data', () => child.kill('SIGINT'));
 child.on('close', (code) => { process.exitCode = code ?? 1; });
 `;
 
+/** What strace writes of a program that opens one file. */
+const SEEN = '100 openat(AT_FDCWD, "/usr/lib/app.js", O_RDONLY|O_CLOEXEC) = 3\n';
+
+/** What a workflow is dispatched with for a push of the image. */
+const EVENT = { action: 'pushed', client_payload: { repository: 'ghcr.io/team/app', tag: '1.2' } };
+
 /** The surroundings, set up. */
 export interface Surroundings {
   readonly npm: NpmRegistry;
-  /** An empty folder but for what the pages say is there: \`layout\`, an image layout, and \`token\`, a password. */
+  /** An empty folder but for what the pages say is there: an image layout, a password, a prefetch list, what strace saw, an event. */
   folder(name: string): Promise<string>;
   /** Runs a script with bash in a folder; throws with its output when a command of it fails. */
   script(text: string, cwd: string): Promise<RunResult>;
@@ -81,6 +87,9 @@ export async function setUp(): Promise<Surroundings> {
         await rm(path, { recursive: true, force: true });
         await cp(at('image'), join(path, 'layout'), { recursive: true });
         await writeFile(join(path, 'token'), 'secret\n');
+        await writeFile(join(path, 'startup.txt'), '/usr/lib/app.js\n');
+        await writeFile(join(path, 'seen.txt'), SEEN);
+        await writeFile(join(path, 'event.json'), JSON.stringify(EVENT));
         return path;
       },
       script: (text, cwd) => runScript(text, { cwd, env, timeout: 110_000 }, at('one-shot.mjs')),
@@ -119,5 +128,7 @@ async function makeImage(directory: string): Promise<void> {
     .file('usr/bin/ls', 'no program\n', { mode: 0o755 })
     .file('usr/share/doc/copyright', 'none\n');
   const app = new TarBuilder().file('usr/lib/app.js', 'console.log(1);\n'.repeat(5000));
-  await buildLayout(directory, 'latest', [{ tar: base.build() }, { tar: app.build() }]);
+  await buildLayout(directory, 'latest', [{ tar: base.build() }, { tar: app.build() }], {
+    config: { Cmd: ['/usr/bin/ls'] },
+  });
 }
