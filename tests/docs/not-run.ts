@@ -13,7 +13,6 @@ export const NOT_RUN: readonly Exception[] = [
   { line: /^npm ci( && npm (run demo|test))?$/, why: 'this very test is part of it; .ci/run runs both' },
   { line: /^npm test\b/, why: 'this very test is part of it' },
   { line: /^(npm run check|\.ci\/run)\b/, why: 'the gate, of which .ci/run runs every part' },
-  { line: /^npm run fuzz\b/, why: 'takes an hour by what it says; tests/fuzz has its own run in CI' },
   { line: /^(strace|fatrace) /, why: 'traces a program of the reader; what strace saw lies in the folder of the test' },
   { line: /^sudo (modprobe nbd|nbd-client)\b/, why: 'needs a kernel with nbd, which a container does not have' },
   {
@@ -25,12 +24,6 @@ export const NOT_RUN: readonly Exception[] = [
     line: /^(npm run (fuzz|build|sbom)|ACCEL_\w+=.*|node dist\/)/,
     why: 'long searches in a clone of the repository, started by hand',
   },
-  { line: /^(strace|fatrace) /, why: 'watches a program of the reader' },
-  {
-    line: /^accel (prefetch (record|show|add)|convert .*--prefetch) ?/,
-    why: 'needs the list or the image of the line before: tests/e2e/prefetch.test.ts runs each of them',
-  },
-  { line: /^accel event /, why: 'needs the payload of an event: tests/e2e/events.test.ts runs it on them' },
 ];
 
 /** Parts of a line that are taken out before it is run. */
