@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildIndexLayout, buildLayout } from '../../fixtures/image-builder.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import { accel } from '../support/accel.ts';
 import { smallTar } from '../support/converter.ts';
 import { eventAbout, eventFixture } from '../support/events.ts';
 import { htpasswdLine, makeCertificates, startRegistry, type TestRegistry } from '../support/registry.ts';
@@ -125,6 +126,18 @@ describeWith({ tools: TOOLS }, 'a step', () => {
     expect(outputs).toMatchObject({ event: 'convert', tags: `${repository}:multi_arm`, 'containerd-digest': '' });
     expect(summary).toContain('linux/arm64: 1 layer');
     expect(summary).toMatch(/^Left out: linux\/amd64 .* not asked for\.$/m);
+  });
+
+  test('puts the paths of its input prefetch onto what it converts', async () => {
+    const { exitCode, log } = await step({
+      with: plain({ repository, tag: 'app', 'output-tag': 'app_prefetch', prefetch: '# first\n/link1\n/d2/\n' }),
+    });
+    expect(exitCode, log).toBe(0);
+    const shown = await accel(['prefetch', 'show', `${repository}:app_prefetch`, '--plain', '--json']);
+    expect(shown.exitCode, shown.stderr).toBe(0);
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      prefetch: { form: 'trace', entries: 6, missing: [], outside: 0 },
+    });
   });
 
   describe('on an event', () => {
