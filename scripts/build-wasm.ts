@@ -7,11 +7,14 @@ import { join } from 'node:path';
 import asc from 'assemblyscript/asc';
 import { projectRoot } from './project-root.ts';
 
-/** A kernel: its source under formats/kernels/assembly, the constant that holds it, and its fixed memory in 64 KiB pages. */
+/** A kernel: its source under formats/kernels/assembly, the constant that holds it, and the least memory in 64 KiB pages. */
 const KERNELS = [
-  { source: 'lz4', constant: 'LZ4_WASM', pages: 36 },
+  { source: 'lz4', constant: 'LZ4_WASM', pages: 37 },
   { source: 'inflate', constant: 'INFLATE_WASM', pages: 23 },
 ] as const;
+
+/** The most pages that the memory of a kernel may have: 256 MiB. */
+const MAX_PAGES = 4096;
 
 const TARGET = 'formats/kernels/wasm.ts';
 
@@ -34,7 +37,7 @@ async function generate(): Promise<string> {
   for (const kernel of KERNELS) {
     const bytes = await compile(`formats/kernels/assembly/${kernel.source}.ts`, kernel.pages);
     lines.push(
-      `/** assembly/${kernel.source}.ts, ${bytes.length} bytes, memory of ${kernel.pages} pages. */`,
+      `/** assembly/${kernel.source}.ts, ${bytes.length} bytes, for a memory of ${kernel.pages} pages or more. */`,
       `export const ${kernel.constant} =`,
       `  '${Buffer.from(bytes).toString('base64')}';`,
       '',
@@ -43,12 +46,13 @@ async function generate(): Promise<string> {
   return lines.join('\n');
 }
 
-/** Runs the AssemblyScript compiler. Memory never grows (growth detaches cached views): initial is maximum. */
+/** Runs the AssemblyScript compiler. The memory is the caller's: shared, so that other threads read a kernel's output in place. */
 async function compile(source: string, pages: number): Promise<Uint8Array> {
   let binary: Uint8Array | undefined;
   const stderr: string[] = [];
-  const flags = ['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--use', 'abort='];
-  const memory = ['--initialMemory', String(pages), '--maximumMemory', String(pages)];
+  const flags = ['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd,threads', '--use', 'abort='];
+  const limits = ['--initialMemory', String(pages), '--maximumMemory', String(MAX_PAGES)];
+  const memory = ['--importMemory', '--sharedMemory', '--noExportMemory', ...limits];
   const { error } = await asc.main([source, '--outFile', 'kernel.wasm', '--baseDir', root, ...flags, ...memory], {
     stderr: { write: (text: string | Uint8Array) => void stderr.push(String(text)) },
     writeFile(name: string, content: string | Uint8Array) {

@@ -1,9 +1,11 @@
 /** What the main thread and a worker say to each other. */
 import type { MessagePort } from 'node:worker_threads';
 import { AccelError, type AccelErrorCode, asAccelError, type ErrorPlace } from '../../base/error.ts';
+import type { GzipMemberEnd } from '../../formats/gzip/member-checks.ts';
 import type { GzipSummary } from '../../formats/gzip/stream.ts';
+import type { KernelMemory } from '../../formats/kernels/instance.ts';
 import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
-import type { SharedSlots } from './shared-slots.ts';
+import type { Holds, SharedSlots } from './shared-slots.ts';
 
 /**
  * What a worker is started for; it does nothing else until it ends. `jobs` compresses and hashes, `gunzip` inflates, and
@@ -13,11 +15,27 @@ export type WorkerRole =
   | { readonly role: 'jobs' }
   | {
       readonly role: 'gunzip';
+      readonly memory: KernelMemory;
+      /** Slots in that memory. */
       readonly input: SharedSlots;
-      readonly output: SharedSlots;
+      /** Who holds the pieces of output in it: {@link Holds}. */
+      readonly holds: SharedArrayBuffer;
       readonly companion: MessagePort;
     }
-  | { readonly role: 'companion'; readonly output: SharedSlots; readonly gunzip: MessagePort };
+  | {
+      readonly role: 'companion';
+      readonly memory: KernelMemory;
+      readonly holds: SharedArrayBuffer;
+      readonly gunzip: MessagePort;
+    };
+
+/** Output in the memory of a gunzip worker, for a reader until it lets go of the piece. */
+export interface OutputPlace {
+  readonly piece: number;
+  /** Bytes from the start of the memory. */
+  readonly start: number;
+  readonly length: number;
+}
 
 /** A job: a batch in shared memory that is read in place and compressed into other shared memory, or a finished file to hash. */
 export type PoolRequest =
@@ -49,22 +67,27 @@ export type GunzipRequest =
   | { readonly type: 'input'; readonly slot: number; readonly length: number }
   | { readonly type: 'end' };
 
-/** What a gunzip worker answers: a slot with output, that a slot of input is free, the end, a failure. */
+/** What a gunzip worker answers: output, that a slot of input is free, the end, a failure. */
 export type GunzipReply =
-  | { readonly type: 'output'; readonly slot: number; readonly length: number }
+  | ({ readonly type: 'output' } & OutputPlace)
   | { readonly type: 'taken' }
   | { readonly type: 'end'; readonly summary: GzipSummary }
   | { readonly type: 'error'; readonly error: PlainError };
 
-/** What a gunzip worker tells its companion: a slot with output, the next window, the end of the stream. */
+/** What a gunzip worker tells its companion: output, the end of a gzip member, the next window, the end of the stream. */
 export type CompanionRequest =
-  | { readonly type: 'output'; readonly slot: number; readonly length: number }
+  | ({ readonly type: 'output' } & OutputPlace)
+  | { readonly type: 'member'; readonly end: GzipMemberEnd }
   | { readonly type: 'window'; readonly bytes: Uint8Array }
   | { readonly type: 'end' };
 
-/** What a companion answers to the main thread when a stream has ended. */
-export interface CompanionReply {
-  readonly type: 'accompanied';
+/** What a companion answers to the main thread: that a stream has ended, or a member's checksum was wrong. */
+export type CompanionReply =
+  | ({ readonly type: 'accompanied' } & Accompanied)
+  | { readonly type: 'error'; readonly error: PlainError };
+
+/** What a companion made of a stream. */
+export interface Accompanied {
   /** SHA-256 of the output, as a digest. */
   readonly digest: string;
   /** The packed windows of the access points, in their order. */

@@ -1,73 +1,91 @@
 /** Shared memory in pieces that one thread fills and others read: nothing is copied into messages, and nothing grows. */
 
-/** `count` slots of `size` bytes, and for each the number of readers that have not let go of it; plain data for messages. */
-export interface SharedSlots {
-  readonly bytes: SharedArrayBuffer;
-  readonly readers: SharedArrayBuffer;
-  readonly count: number;
-  readonly size: number;
+/** How many readers hold each of some pieces; seen by all threads. */
+export class Holds {
+  /** The counts, to be handed to another thread and given to the constructor there. */
+  readonly counts: SharedArrayBuffer;
+  readonly #counts: Int32Array;
+
+  constructor(counts: SharedArrayBuffer) {
+    this.counts = counts;
+    this.#counts = new Int32Array(counts);
+  }
+
+  /** For `pieces` pieces that nobody holds. */
+  static of(pieces: number): Holds {
+    return new Holds(new SharedArrayBuffer(pieces * Int32Array.BYTES_PER_ELEMENT));
+  }
+
+  /** Whether nobody holds a piece. */
+  isFree(piece: number): boolean {
+    return Atomics.load(this.#counts, piece) === 0;
+  }
+
+  /** Blocks the thread until nobody holds a piece. Not for the main thread. */
+  waitUntilFree(piece: number): void {
+    for (;;) {
+      const readers = Atomics.load(this.#counts, piece);
+      if (readers === 0) return;
+      Atomics.wait(this.#counts, piece, readers);
+    }
+  }
+
+  /** The writer hands a piece, or a part of it, to `readers` readers. */
+  add(piece: number, readers: number): void {
+    Atomics.add(this.#counts, piece, readers);
+  }
+
+  /** A reader lets go of a piece, once for each time it was handed to it. */
+  release(piece: number): void {
+    if (Atomics.sub(this.#counts, piece, 1) === 1) Atomics.notify(this.#counts, piece);
+  }
 }
 
-/** Makes free slots. */
-export function makeSlots(count: number, size: number): SharedSlots {
-  return {
-    bytes: new SharedArrayBuffer(count * size),
-    readers: new SharedArrayBuffer(count * Int32Array.BYTES_PER_ELEMENT),
-    count,
-    size,
-  };
+/** `count` slots of `size` bytes from byte `start` of a shared memory on, and who holds them; plain data for messages. */
+export interface SharedSlots {
+  readonly memory: SharedArrayBuffer;
+  readonly start: number;
+  readonly count: number;
+  readonly size: number;
+  /** Of {@link Holds}. */
+  readonly counts: SharedArrayBuffer;
 }
 
 /** One thread's view of {@link SharedSlots}. The writer takes the slots in turn. */
 export class SlotRing {
   readonly size: number;
-  readonly #count: number;
-  readonly #bytes: Uint8Array;
-  readonly #readers: Int32Array;
+  readonly #slots: SharedSlots;
+  readonly #holds: Holds;
   /** The slot that the writer fills next. */
   #next = 0;
 
   constructor(slots: SharedSlots) {
     this.size = slots.size;
-    this.#count = slots.count;
-    this.#bytes = new Uint8Array(slots.bytes);
-    this.#readers = new Int32Array(slots.readers);
+    this.#slots = slots;
+    this.#holds = new Holds(slots.counts);
   }
 
   /** Whether the next slot is free. */
   get isFree(): boolean {
-    return Atomics.load(this.#readers, this.#next) === 0;
+    return this.#holds.isFree(this.#next);
   }
 
-  /** Blocks the thread until the next slot is free. Not for the main thread. */
-  waitUntilFree(): void {
-    for (;;) {
-      const readers = Atomics.load(this.#readers, this.#next);
-      if (readers === 0) return;
-      Atomics.wait(this.#readers, this.#next, readers);
-    }
-  }
-
-  /** The next slot's memory, for the writer. */
-  get free(): Uint8Array {
-    return this.#bytes.subarray(this.#next * this.size, (this.#next + 1) * this.size);
-  }
-
-  /** Hands the next slot to `readers` readers and returns its number. */
-  publish(readers: number): number {
+  /** Puts `bytes` into the next slot, which is free, for one reader; returns its number. */
+  publish(bytes: Uint8Array): number {
     const slot = this.#next;
-    Atomics.store(this.#readers, slot, readers);
-    this.#next = (slot + 1) % this.#count;
+    this.read(slot, bytes.length).set(bytes);
+    this.#holds.add(slot, 1);
+    this.#next = (slot + 1) % this.#slots.count;
     return slot;
   }
 
-  /** The first `length` bytes of a slot, for a reader, until it lets go. */
+  /** The first `length` bytes of a slot, for its reader, until it lets go. */
   read(slot: number, length: number): Uint8Array {
-    return this.#bytes.subarray(slot * this.size, slot * this.size + length);
+    return new Uint8Array(this.#slots.memory, this.#slots.start + slot * this.size, length);
   }
 
-  /** A reader lets go of a slot. */
+  /** The reader lets go of a slot. */
   release(slot: number): void {
-    if (Atomics.sub(this.#readers, slot, 1) === 1) Atomics.notify(this.#readers, slot);
+    this.#holds.release(slot);
   }
 }

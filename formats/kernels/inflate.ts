@@ -9,25 +9,29 @@ import {
   OUTPUT_BYTES,
   WINDOW_BYTES,
 } from './inflate-machine.ts';
-import { instantiate, type KernelExports } from './instance.ts';
+import { instantiate, type KernelMemory, makeKernelMemory } from './instance.ts';
 import { INFLATE_WASM } from './wasm.ts';
 
 /** Bytes of input that the kernel holds. */
 const INPUT_BYTES = 256 * 1024;
 
+/** Bytes that V8 copies into shared memory at once. */
+const WORD = 8;
+
 /** A match or three literals may go past the end of the output before the kernel looks. */
 const OUTPUT_SLACK = 4096;
 
-interface InflateExports extends KernelExports {
+interface InflateExports {
   inputAddress(): number;
   inputPosition(): number;
   setInput(start: number, end: number): void;
+  copyInput(from: number, to: number, length: number): void;
   spareBits(): number;
-  outputAddress(): number;
   outputPosition(): number;
   historyPosition(): number;
   begin(atBlocks: number): void;
   prime(value: number, count: number): void;
+  nextPiece(): void;
   slide(): number;
   watch(slot: number): void;
   referencesAddress(slot: number): number;
@@ -37,24 +41,67 @@ interface InflateExports extends KernelExports {
 const STOPS: readonly InflateStop[] = ['input', 'output', 'boundary', 'end'];
 const FAULTS = Object.keys(INFLATE_FAULTS) as (keyof typeof INFLATE_FAULTS)[];
 
-/** The fast {@link InflateMachine}. An instance holds 1.5 MiB of memory; use one a thread and a stream. */
+/**
+ * Room for output that others read while the next is made: pieces of {@link OUTPUT_BYTES}, used in turn. What does not fit
+ * into one, the rest of a match, is at the start of the next.
+ */
+export interface InflateRing {
+  readonly memory: KernelMemory;
+  /** From 2. */
+  readonly pieces: number;
+  /** Returns when nobody reads a piece, from 0, any more: it is going to be written over. */
+  readonly waitUntilFree: (piece: number) => void;
+}
+
+/** Where output starts in the kernel's memory; its own areas are below. */
+const OUTPUT_ADDRESS = 0x68000;
+
+/** Memory for an {@link InflateRing}, with `room` bytes at its end for input: from there the kernel copies it itself. */
+export function makeInflateMemory(pieces: number, room = 0): KernelMemory {
+  return makeKernelMemory(inflateRoom(pieces) + room);
+}
+
+/** Where that room starts. */
+export function inflateRoom(pieces: number): number {
+  return OUTPUT_ADDRESS + pieces * OUTPUT_BYTES + OUTPUT_SLACK;
+}
+
+/** The piece that holds the byte at `address` of a ring's memory. */
+export function pieceAt(address: number): number {
+  return Math.floor((address - OUTPUT_ADDRESS) / OUTPUT_BYTES);
+}
+
+/** The fast {@link InflateMachine}. Without a ring it has 1.5 MiB of memory of its own; use one a thread and a stream. */
 export class Inflater implements InflateMachine {
-  readonly #kernel = instantiate<InflateExports>(INFLATE_WASM);
-  readonly #inputAddress = this.#kernel.inputAddress();
-  readonly #outputAddress = this.#kernel.outputAddress();
-  readonly #input = new Uint8Array(this.#kernel.memory.buffer, this.#inputAddress, INPUT_BYTES);
+  readonly #kernel: InflateExports;
+  readonly #memory: SharedArrayBuffer;
+  readonly #pieces: number;
+  readonly #waitUntilFree: ((piece: number) => void) | undefined;
+  readonly #inputAddress: number;
+  readonly #input: Uint8Array;
   /** History and output, one behind the other. */
-  readonly #output = new Uint8Array(
-    this.#kernel.memory.buffer,
-    this.#outputAddress - WINDOW_BYTES,
-    WINDOW_BYTES + OUTPUT_BYTES + OUTPUT_SLACK,
-  );
+  readonly #output: Uint8Array;
+  /** The piece that is being filled. */
+  #piece = 0;
   /** End of the input within its area. */
   #inputEnd = 0;
   /** Offset of the first byte of the input area. */
   #inputBase = 0;
   /** Offset of the first byte behind the history. */
   #outputBase = 0;
+
+  constructor(ring?: InflateRing) {
+    this.#pieces = ring?.pieces ?? 1;
+    this.#waitUntilFree = ring?.waitUntilFree;
+    const memory = ring?.memory ?? makeInflateMemory(this.#pieces);
+    this.#memory = memory.buffer;
+    this.#kernel = instantiate<InflateExports>(INFLATE_WASM, memory);
+    this.#inputAddress = this.#kernel.inputAddress();
+    this.#input = new Uint8Array(this.#memory, this.#inputAddress, INPUT_BYTES);
+    const outputBytes = WINDOW_BYTES + this.#pieces * OUTPUT_BYTES + OUTPUT_SLACK;
+    this.#output = new Uint8Array(this.#memory, OUTPUT_ADDRESS - WINDOW_BYTES, outputBytes);
+    this.#enter(0);
+  }
 
   get inputOffset(): number {
     return this.#inputBase + this.#inputStart();
@@ -65,7 +112,7 @@ export class Inflater implements InflateMachine {
   }
 
   get outputOffset(): number {
-    return this.#outputBase + this.#kernel.outputPosition() - this.#outputAddress;
+    return this.#outputBase + this.#kernel.outputPosition() - OUTPUT_ADDRESS;
   }
 
   get unread(): Uint8Array {
@@ -73,10 +120,15 @@ export class Inflater implements InflateMachine {
   }
 
   write(chunk: Uint8Array, from = 0): number {
+    const isHere = chunk.buffer === this.#memory;
     const wanted = chunk.length - from;
-    if (wanted > INPUT_BYTES - this.#inputEnd) this.#compact();
+    const phase = (chunk.byteOffset + from) % WORD;
+    // V8 copies into shared memory by single bytes unless both sides are aligned alike, an eighth as fast.
+    const isAligned = isHere || this.#inputEnd % WORD === phase;
+    if (!isAligned || wanted > INPUT_BYTES - this.#inputEnd) this.#compact(phase);
     const taken = Math.min(wanted, INPUT_BYTES - this.#inputEnd);
-    this.#input.set(taken === chunk.length ? chunk : chunk.subarray(from, from + taken), this.#inputEnd);
+    if (isHere) this.#kernel.copyInput(chunk.byteOffset + from, this.#inputAddress + this.#inputEnd, taken);
+    else this.#input.set(taken === chunk.length ? chunk : chunk.subarray(from, from + taken), this.#inputEnd);
     this.#setInput(this.#inputStart(), this.#inputEnd + taken);
     return taken;
   }
@@ -97,6 +149,7 @@ export class Inflater implements InflateMachine {
       });
     this.#inputBase = 0;
     this.#outputBase = 0;
+    this.#enter(0);
     this.#setInput(0, 0);
     this.#kernel.begin(0);
     this.#kernel.prime(start.bits === 0 ? 0 : start.byte >>> (8 - start.bits), start.bits);
@@ -114,13 +167,27 @@ export class Inflater implements InflateMachine {
   }
 
   release(): void {
-    this.#outputBase += this.#kernel.slide();
+    const next = this.#piece + 1;
+    if (next < this.#pieces) {
+      this.#enter(next);
+      this.#kernel.nextPiece();
+    } else {
+      this.#enter(0);
+      this.#outputBase += this.#kernel.slide();
+    }
+  }
+
+  /** Waits for a piece, and for the next, into which a last match may run over. */
+  #enter(piece: number): void {
+    this.#piece = piece;
+    this.#waitUntilFree?.(piece);
+    if (piece + 1 < this.#pieces) this.#waitUntilFree?.(piece + 1);
   }
 
   window(at: number): Uint8Array {
     const end = this.#placeOf(at);
     const window = this.#output.slice(end - WINDOW_BYTES, end);
-    const unmade = this.#kernel.historyPosition() - this.#outputAddress + 2 * WINDOW_BYTES - end;
+    const unmade = this.#kernel.historyPosition() - OUTPUT_ADDRESS + 2 * WINDOW_BYTES - end;
     if (unmade > 0) window.fill(0, 0, unmade);
     return window;
   }
@@ -130,7 +197,7 @@ export class Inflater implements InflateMachine {
   }
 
   references(slot: number): Uint8Array {
-    return new Uint8Array(this.#kernel.memory.buffer, this.#kernel.referencesAddress(slot), WINDOW_BYTES / 8);
+    return new Uint8Array(this.#memory, this.#kernel.referencesAddress(slot), WINDOW_BYTES / 8);
   }
 
   /** Where an output offset is in history and output. */
@@ -147,11 +214,13 @@ export class Inflater implements InflateMachine {
     this.#kernel.setInput(this.#inputAddress + start, this.#inputAddress + end);
   }
 
-  /** Moves the unread input to the front. */
-  #compact(): void {
+  /** Moves the unread input to the front, so that its end is aligned as told. */
+  #compact(phase: number): void {
     const start = this.#inputStart();
-    this.#input.copyWithin(0, start, this.#inputEnd);
-    this.#inputBase += start;
-    this.#setInput(0, this.#inputEnd - start);
+    const length = this.#inputEnd - start;
+    const to = (phase + WORD - (length % WORD)) % WORD;
+    this.#input.copyWithin(to, start, this.#inputEnd);
+    this.#inputBase += start - to;
+    this.#setInput(to, to + length);
   }
 }

@@ -1,6 +1,6 @@
 /** LZ4 blocks as a ZFile holds them (docs/formats.md §2): compression in WebAssembly, decompression in plain TypeScript. */
 import { AccelError } from '../../base/error.ts';
-import { instantiate, type KernelExports } from './instance.ts';
+import { instantiate, type KernelMemory, makeKernelMemory } from './instance.ts';
 import { LZ4_WASM } from './wasm.ts';
 
 /** The most bytes that one call of a {@link BlockCompressor} takes. */
@@ -29,26 +29,69 @@ export interface BlockCompressor {
   compress(input: Uint8Array, blockSize: number): CompressedBlocks;
 }
 
-interface Lz4Exports extends KernelExports {
-  inputAddress(): number;
-  outputAddress(): number;
-  lengthsAddress(): number;
-  compress(length: number, blockSize: number): number;
+interface Lz4Exports {
+  slotAddress(slot: number): number;
+  inputOffset(): number;
+  outputOffset(): number;
+  lengthsOffset(): number;
+  compress(slot: number, length: number, blockSize: number): number;
 }
 
-/** The WebAssembly {@link BlockCompressor}. An instance holds 2.3 MiB of memory; use one a thread. */
+/** Bytes before the first slot of a memory, and of a slot. */
+const SLOTS_START = 0xc000;
+const SLOT_BYTES = 0x23_8000;
+
+/** Memory for kernels in any number of threads to compress `slots` batches in, at most 100. */
+export function makeLz4Memory(slots: number): KernelMemory {
+  return makeKernelMemory(SLOTS_START + slots * SLOT_BYTES);
+}
+
+/** A batch's place in a memory: what goes in and what comes out. */
+export interface Lz4Slot {
+  /** {@link LZ4_MAX_INPUT} bytes. */
+  readonly input: Uint8Array;
+  /** Blocks and checksums; whatever the input holds and the block size is, they fit. */
+  readonly output: Uint8Array;
+  /** Bytes of each block with its checksum. */
+  readonly lengths: Uint32Array;
+}
+
+/** The WebAssembly {@link BlockCompressor}, in a memory that may be shared with others; use one a thread. */
 export class Lz4Compressor implements BlockCompressor {
-  readonly #kernel = instantiate<Lz4Exports>(LZ4_WASM);
-  readonly #input = new Uint8Array(this.#kernel.memory.buffer, this.#kernel.inputAddress(), LZ4_MAX_INPUT);
+  readonly #kernel: Lz4Exports;
+  readonly #memory: SharedArrayBuffer;
+
+  /** `memory` is of {@link makeLz4Memory}; left out, it is the instance's own. */
+  constructor(memory: KernelMemory = makeLz4Memory(1)) {
+    this.#memory = memory.buffer;
+    this.#kernel = instantiate<Lz4Exports>(LZ4_WASM, memory);
+  }
 
   compress(input: Uint8Array, blockSize: number): CompressedBlocks {
     checkBatch(input.length, blockSize);
-    this.#input.set(input);
-    const length = this.#kernel.compress(input.length, blockSize);
-    const { buffer } = this.#kernel.memory;
+    const slot = this.slot(0);
+    slot.input.set(input);
+    const length = this.compressSlot(0, input.length, blockSize);
     return {
-      bytes: new Uint8Array(buffer, this.#kernel.outputAddress(), length),
-      lengths: new Uint32Array(buffer, this.#kernel.lengthsAddress(), Math.ceil(input.length / blockSize)),
+      bytes: slot.output.subarray(0, length),
+      lengths: slot.lengths.subarray(0, Math.ceil(input.length / blockSize)),
+    };
+  }
+
+  /** Compresses the first `length` bytes of a slot's input, in place; returns the bytes of output. */
+  compressSlot(slot: number, length: number, blockSize: number): number {
+    checkBatch(length, blockSize);
+    return this.#kernel.compress(slot, length, blockSize);
+  }
+
+  /** Views of a slot. */
+  slot(slot: number): Lz4Slot {
+    const address = this.#kernel.slotAddress(slot);
+    const [input, output] = [this.#kernel.inputOffset(), this.#kernel.outputOffset()];
+    return {
+      input: new Uint8Array(this.#memory, address + input, LZ4_MAX_INPUT),
+      output: new Uint8Array(this.#memory, address + output, SLOT_BYTES - output),
+      lengths: new Uint32Array(this.#memory, address + this.#kernel.lengthsOffset(), LZ4_MAX_INPUT / MIN_BLOCK),
     };
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Inflate (RFC 1951) as a machine that stops: when it needs input, when its megabyte of output is full, at the end of
+ * Inflate (RFC 1951) as a machine that stops: when it needs input, when a megabyte of output is full, at the end of
  * each block if asked, and at the end of the stream. It accepts and refuses exactly what zlib does.
  *
  * What makes it fast: a 64-bit bit buffer refilled without a branch, up to three literals a refill,
@@ -36,8 +36,8 @@ const SWIZZLES: usize = 0x5f00; // for distances 1 to 15, sixteen indices each
 const INPUT: usize = 0x10000; // 256 KiB, then padding
 const INPUT_PADDING: usize = 1024;
 const HISTORY: usize = 0x60000; // the 32 KiB before the output
-const OUTPUT: usize = 0x68000; // 1 MiB, then slack for a match and its overrun
-const OUTPUT_END: usize = 0x168000;
+const OUTPUT: usize = 0x68000; // OUTPUT_ADDRESS of formats/kernels/inflate.ts: pieces of 1 MiB, then slack for a match and its overrun
+const PIECE: usize = 0x100000;
 
 /** A step of the symbol loop reads at most 22 bytes ahead of where it started. */
 const SYMBOL_AHEAD: usize = 32;
@@ -52,6 +52,7 @@ let mode: i32 = IN_HEADER;
 let storedLeft: usize = 0;
 let stopAtBlocks: bool = false;
 let output: usize = OUTPUT;
+let outputEnd: usize = OUTPUT + PIECE; // where the piece ends that is being filled
 let historyStart: usize = OUTPUT; // no match reaches below
 
 placeInput(INPUT, INPUT);
@@ -75,11 +76,6 @@ export function spareBits(): u32 {
   return bitCount as u32;
 }
 
-/** Where output starts; the 32 KiB below are the history. */
-export function outputAddress(): usize {
-  return OUTPUT;
-}
-
 /** Behind the last byte of output. */
 export function outputPosition(): usize {
   return output;
@@ -88,6 +84,11 @@ export function outputPosition(): usize {
 /** The first byte that belongs to the stream's output or window. */
 export function historyPosition(): usize {
   return historyStart;
+}
+
+/** Takes `length` bytes of input, at most what there is room for behind the input, from elsewhere in the memory. */
+export function copyInput(from: usize, to: usize, length: usize): void {
+  memory.copy(to, from, length);
 }
 
 /** Tells where input starts and ends after the caller moved it. */
@@ -107,15 +108,25 @@ export function begin(atBlocks: bool): void {
 /** After {@link begin}: `count` bits (0 to 7) that come before the input, and a history of 32 KiB at HISTORY. */
 export function prime(value: u32, count: u32): void {
   output = OUTPUT;
+  outputEnd = OUTPUT + PIECE;
   historyStart = HISTORY;
   holdBits(value as u64, count as u64);
 }
 
-/** Moves the last 32 KiB of output into the history and starts the output anew; returns by how much it moved. */
+/** Goes on in the next piece; the output before it stays where it is. There must be one. */
+export function nextPiece(): void {
+  outputEnd += PIECE;
+}
+
+/**
+ * Goes on in the first piece, with the end of the last one as its history; returns by how much that moved: the bytes of all
+ * pieces, so that what is aligned in the output stays aligned in memory.
+ */
 export function slide(): usize {
-  const by = output - OUTPUT;
-  memory.copy(HISTORY, HISTORY + by, OUTPUT - HISTORY);
-  output = OUTPUT;
+  const by = outputEnd - OUTPUT;
+  output -= by;
+  outputEnd = OUTPUT + PIECE;
+  memory.copy(HISTORY, HISTORY + by, output - HISTORY);
   historyStart = historyStart < HISTORY + by ? HISTORY : historyStart - by;
   slideWatches(by);
   return by;
@@ -167,8 +178,8 @@ export function run(final: bool): i32 {
 
 function copyStored(): i32 {
   while (storedLeft > 0) {
-    const size = min(storedLeft, min(inputEnd - input, OUTPUT_END - min(output, OUTPUT_END)));
-    if (size == 0) return output >= OUTPUT_END ? OUTPUT_FULL : NEEDS_INPUT;
+    const size = min(storedLeft, min(inputEnd - input, outputEnd - min(output, outputEnd)));
+    if (size == 0) return output >= outputEnd ? OUTPUT_FULL : NEEDS_INPUT;
     memory.copy(output, input, size);
     output += size;
     advance(size);
@@ -207,12 +218,13 @@ function decodeSymbols(safe: usize): i32 {
   let to = output;
   let held = bits;
   let count = bitCount;
+  const end = outputEnd;
   const guard = max(historyStart, watchLimit());
   let stop: i32 = NEEDS_INPUT;
 
   while (true) {
     if (from > safe) break;
-    if (to >= OUTPUT_END) {
+    if (to >= end) {
       stop = OUTPUT_FULL;
       break;
     }
@@ -290,13 +302,13 @@ function decodeSymbols(safe: usize): i32 {
       }
       markReferences(match, min(match + length, to));
     }
-    const end = to + length;
+    const matchEnd = to + length;
     if (distance >= 16) {
       do {
         v128.store(to, v128.load(match));
         to += 16;
         match += 16;
-      } while (to < end);
+      } while (to < matchEnd);
     } else {
       // The bytes repeat every `distance`: make sixteen of them once, then store those at multiples of it.
       const pattern = v128.swizzle(v128.load(match), v128.load(SWIZZLES + (distance << 4)));
@@ -304,9 +316,9 @@ function decodeSymbols(safe: usize): i32 {
       do {
         v128.store(to, pattern);
         to += step;
-      } while (to < end);
+      } while (to < matchEnd);
     }
-    to = end;
+    to = matchEnd;
   }
 
   output = to;

@@ -6,11 +6,15 @@
  */
 import { crc32c, makeCrcTables } from './crc32c.ts';
 
-// Memory, fixed: the TypeScript side caches views on these (formats/kernels/lz4.ts).
+// Memory, fixed. The tables are at constant addresses (one more live variable in the loops costs a tenth of the speed);
+// behind them are slots, each for a batch that others fill and read.
 const HASH_TABLE: usize = 0x8000; // 2^13 positions of 16 bits
-const LENGTHS: usize = 0xc000; // 256 words: bytes of each block with its checksum
-const INPUT: usize = 0x10000; // 1 MiB, then slack for reads that overrun
-const OUTPUT: usize = 0x120000; // 1 MiB + what incompressible blocks grow + slack
+const FIRST_SLOT: usize = 0xc000;
+const SLOT_BYTES: usize = 0x238000;
+// Within a slot:
+const LENGTHS: usize = 0; // 256 words: bytes of each block with its checksum
+const INPUT: usize = 0x4000; // 1 MiB, then slack for reads that overrun
+const OUTPUT: usize = 0x114000; // 1 MiB + what incompressible blocks grow + slack
 
 const HASH_BYTES: usize = 1 << 14;
 const HASH_MULTIPLIER: u32 = 2654435761;
@@ -28,27 +32,33 @@ const SALT: u32 = 100007;
 
 makeCrcTables();
 
-/** Where the input goes. */
-export function inputAddress(): usize {
+/** Where a slot starts. */
+export function slotAddress(slot: usize): usize {
+  return FIRST_SLOT + slot * SLOT_BYTES;
+}
+
+/** Where in a slot the input goes. */
+export function inputOffset(): usize {
   return INPUT;
 }
 
-/** Where the blocks are after {@link compress}. */
-export function outputAddress(): usize {
+/** Where in a slot the blocks are after {@link compress}. */
+export function outputOffset(): usize {
   return OUTPUT;
 }
 
-/** Where the lengths are after {@link compress}. */
-export function lengthsAddress(): usize {
+/** Where in a slot the lengths are after {@link compress}. */
+export function lengthsOffset(): usize {
   return LENGTHS;
 }
 
-/** Compresses the first `length` bytes of the input in blocks of `blockSize`; returns the bytes of output. */
-export function compress(length: usize, blockSize: usize): usize {
-  let to = OUTPUT;
-  let entry = LENGTHS;
-  const end = INPUT + length;
-  for (let from = INPUT; from < end; from += blockSize) {
+/** Compresses the first `length` bytes of a slot's input in blocks of `blockSize`; returns the bytes of output. */
+export function compress(slot: usize, length: usize, blockSize: usize): usize {
+  const base = slotAddress(slot);
+  let to = base + OUTPUT;
+  let entry = base + LENGTHS;
+  const end = base + INPUT + length;
+  for (let from = base + INPUT; from < end; from += blockSize) {
     const size = min(blockSize, end - from);
     const after = compressBlock(from, size, to);
     store<u32>(after, crc32c(to, after - to, SALT));
@@ -56,7 +66,7 @@ export function compress(length: usize, blockSize: usize): usize {
     entry += 4;
     to = after + 4;
   }
-  return to - OUTPUT;
+  return to - base - OUTPUT;
 }
 
 // @ts-ignore: decorator
