@@ -242,7 +242,7 @@ class ImageConversion implements ReadyImage {
     const layer = this.#layerId(index);
     const { opened, started } = this.#next!;
     const full = await this.#fullEngine(index);
-    const indexOnly = await this.#indexEngine();
+    const indexOnly = this.#indexEngine();
     try {
       const { source, entries } = await this.#apply(index, await opened, [full, indexOnly]);
       const indexBlob = await this.#finishIndex(layer, indexOnly, source);
@@ -298,21 +298,22 @@ class ImageConversion implements ReadyImage {
     if (!this.#wantsFull) return undefined;
     const { request, threads, spool } = this.#session;
     const { artifact } = request;
+    const { algorithm, blockSize, level } = artifact;
     const parent = this.#chain[index - 1];
     return new FullEngine({
       artifact,
       virtualSize: this.#virtualSize,
       uuid: chainUuid(this.#chain[index]!),
       parentUuid: parent === undefined ? undefined : chainUuid(parent),
-      compressor: await threads.compressor(artifact.algorithm, artifact.blockSize, artifact.level),
+      compressor: threads.compressor({ algorithm, blockSize, level }),
       file: await spool.file(),
       digestFile: (path) => threads.digestFile(path),
     });
   }
 
-  async #indexEngine(): Promise<IndexOnlyEngine | undefined> {
+  #indexEngine(): IndexOnlyEngine | undefined {
     if (!this.#wantsIndex) return undefined;
-    const compressor = await this.#session.threads.compressor('lz4', METADATA_BLOCK_SIZE);
+    const compressor = this.#session.threads.compressor({ algorithm: 'lz4', blockSize: METADATA_BLOCK_SIZE });
     return new IndexOnlyEngine({ virtualSize: this.#virtualSize, compressor });
   }
 }

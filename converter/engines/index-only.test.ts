@@ -16,7 +16,7 @@ const VIRTUAL_SIZE = 2 ** 30;
 /** The device of one index-only layer, put together by the segments alone, and its file's bytes by the file's extents. */
 async function indexed(tar: Uint8Array, given?: BlockCompressor) {
   const image = new Ext4Image({ virtualSize: VIRTUAL_SIZE });
-  const compressor = given ?? (await makeBlockCompressor('lz4', 4096));
+  const compressor = given ?? makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
   const engine = new IndexOnlyEngine({ virtualSize: VIRTUAL_SIZE, compressor });
   image.beginLayer();
   const parser = new TarParser(new TarApplier(image, engine, () => undefined));
@@ -158,18 +158,23 @@ it('metadata of several batches does not depend on memory that the compressor fi
   const tar = new TarBuilder();
   for (let i = 0; i < 10_000; i++) tar.file(`d${i % 7}/file-${i}`, '');
   const bytes = tar.build();
-  const plain = await makeBlockCompressor('lz4', 4096);
+  const plain = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
   let released = 0;
   const reusing: BlockCompressor = {
-    async compress(batch) {
-      const answer = await plain.compress(batch);
-      const memory = Uint8Array.from(answer.bytes);
+    take() {
+      const batch = plain.take();
+      let memory = new Uint8Array(0);
       return {
-        ...answer,
-        bytes: memory,
+        ...batch,
+        async compress(length) {
+          const answer = await batch.compress(length);
+          memory = Uint8Array.from(answer.bytes);
+          return { ...answer, bytes: memory };
+        },
         release() {
           released++;
           memory.fill(0xee);
+          batch.release();
         },
       };
     },

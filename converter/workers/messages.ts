@@ -4,7 +4,8 @@ import { AccelError, type AccelErrorCode, asAccelError, type ErrorPlace } from '
 import type { GzipMemberEnd } from '../../formats/gzip/member-checks.ts';
 import type { GzipSummary } from '../../formats/gzip/stream.ts';
 import type { KernelMemory } from '../../formats/kernels/instance.ts';
-import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
+import type { BatchRef } from '../../formats/zfile/batches.ts';
+import type { BlockFormat } from '../../formats/zfile/compressor.ts';
 import type { Holds, SharedSlots } from './shared-slots.ts';
 
 /**
@@ -37,27 +38,20 @@ export interface OutputPlace {
   readonly length: number;
 }
 
-/** A job: a batch in shared memory that is read in place and compressed into other shared memory, or a finished file to hash. */
-export type PoolRequest =
-  | {
-      readonly type: 'compress';
-      readonly algorithm: ZFileAlgorithm;
-      readonly blockSize: number;
-      readonly level: number | undefined;
-      readonly bytes: Uint8Array;
-      readonly into: Uint8Array;
-    }
+/** A job: a batch that is compressed where it lies, or a finished file to hash. */
+export type Job =
+  | ({ readonly type: 'compress'; readonly length: number; readonly format: BlockFormat } & BatchRef)
   | { readonly type: 'digest'; readonly path: string };
 
-/** A job on its way: replies come back with its number, in any order. */
-export type NumberedRequest = { readonly id: number } & PoolRequest;
+/** A job on its way. */
+export type JobRequest = { readonly id: number } & Job;
 
-/** The answer to a {@link PoolRequest}. */
-export type PoolReply = { readonly id: number } & PoolResult;
+/** The answer to the {@link JobRequest} of the same number. */
+export type JobReply = { readonly id: number } & JobResult;
 
-/** What came of a job. */
-export type PoolResult =
-  | { readonly type: 'compress'; readonly length: number; readonly lengths: Uint32Array }
+/** What came of a job: the bytes of output of a batch, the digest of a file, a failure. */
+export type JobResult =
+  | { readonly type: 'compress'; readonly size: number }
   | { readonly type: 'digest'; readonly digest: string }
   | { readonly type: 'error'; readonly error: PlainError };
 

@@ -3,6 +3,7 @@ import { gzipSync, inflateSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
+import { compressBatch } from '../../formats/zfile/testing/compressor.ts';
 import type { GunzipResult } from './gunzip-thread.ts';
 import { Threads } from './threads.ts';
 
@@ -33,19 +34,21 @@ afterEach(() => threads.close());
 
 describe.each([0, 1, 3])('with %d job threads', (count) => {
   it('compresses to the same blocks as in the calling thread, in the order of the batches', async () => {
-    const compressor = await use(count).compressor('lz4', 4096);
-    const here = await makeBlockCompressor('lz4', 4096);
-    const batches = Array.from({ length: 12 }, (_, i) => {
-      const shared = new Uint8Array(new SharedArrayBuffer(1 << 20)).subarray(0, 300_000 + i * 4097);
-      shared.set(noise(shared.length).map((byte) => byte + i));
-      return shared;
+    const format = { algorithm: 'lz4', blockSize: 4096 } as const;
+    const compressor = use(count).compressor(format);
+    const here = makeBlockCompressor(format);
+    const batches = Array.from({ length: 20 }, (_, i) => {
+      const content = noise(300_000 + i * 4097).map((byte) => byte + i);
+      const batch = compressor.take();
+      batch.input.set(content);
+      return { batch, content };
     });
-    const results = await Promise.all(batches.map((batch) => compressor.compress(batch)));
-    results.forEach((result, i) => {
-      const expected = here.compress(batches[i]!);
-      expect(Buffer.from(result.bytes).equals(Buffer.from(expected.bytes))).toBe(true);
-      expect([...result.lengths]).toEqual([...expected.lengths]);
-    });
+    const results = await Promise.all(batches.map(({ batch, content }) => batch.compress(content.length)));
+    for (const [i, { content }] of batches.entries()) {
+      const expected = await compressBatch(here, content);
+      expect(Buffer.from(results[i]!.bytes).equals(Buffer.from(expected.bytes))).toBe(true);
+      expect([...results[i]!.lengths]).toEqual([...expected.lengths]);
+    }
   });
 
   it('decompresses several streams at once and one after another, with their access points', async () => {
@@ -132,10 +135,8 @@ it('holds no more than the slots of a stream that inflates a thousandfold', asyn
 });
 
 it('fails what is under way when a thread dies, and says so', async () => {
-  const compressor = await use(1).compressor('lz4', 4096);
-  const batches = Array.from({ length: 40 }, () =>
-    Promise.resolve(compressor.compress(new Uint8Array(new SharedArrayBuffer(1 << 20)))),
-  );
+  const compressor = use(1).compressor({ algorithm: 'lz4', blockSize: 4096 });
+  const batches = Array.from({ length: 40 }, () => compressor.take().compress(1 << 20));
   const outcomes = Promise.allSettled(batches);
   await threads.close();
   const last = (await outcomes).at(-1)!;
@@ -143,5 +144,5 @@ it('fails what is under way when a thread dies, and says so', async () => {
     code: 'internal',
     hint: expect.stringContaining('--workers 0'),
   });
-  await expect(compressor.compress(new Uint8Array(4096))).rejects.toMatchObject({ code: 'internal' });
+  await expect(compressor.take().compress(4096)).rejects.toMatchObject({ code: 'internal' });
 });

@@ -1,66 +1,51 @@
 /**
- * The threads of a conversion: some that compress, one for each gzip stream that is being read. Started when first
- * needed, kept for the next layer, ended together. The bytes that come out do not depend on how many there are.
+ * The threads of a conversion: some that compress, one that hashes finished files, two for each gzip stream that is being
+ * read. Started when first needed, kept for the next layer, ended together. The bytes that come out do not depend on how
+ * many there are.
  */
 import { Worker } from 'node:worker_threads';
 import { GzipStream } from '../../formats/gzip/stream.ts';
-import { compressedBound, makeBlockCompressor } from '../../formats/zfile/compressor.ts';
-import type { ZFileAlgorithm } from '../../formats/zfile/layout.ts';
+import { type BlockFormat, makeBlockCompressor } from '../../formats/zfile/compressor.ts';
 import type { BlockCompressor } from '../../formats/zfile/writer.ts';
 import { Digester } from '../../oci/digest.ts';
+import { CompressThreads } from './compress-threads.ts';
 import { digestOfFile } from './digest-file.ts';
 import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-thread.ts';
-import { JobPool } from './job-pool.ts';
+import { JobThread } from './job-thread.ts';
 import type { WorkerRole } from './messages.ts';
 
 /** The threads of one conversion. */
 export class Threads {
   readonly #count: number;
-  readonly #jobs: JobPool;
+  readonly #compress: CompressThreads;
+  #hashing: JobThread | undefined;
   readonly #idle: GunzipThread[] = [];
   readonly #workers = new Set<Worker>();
 
-  /** `count` threads that compress and hash; with 0 everything runs in the calling thread. */
+  /** `count` threads that compress; with 0 everything runs in the calling thread. */
   constructor(count: number) {
     this.#count = count;
-    this.#jobs = new JobPool(count, () => this.#start({ role: 'jobs' }));
+    this.#compress = new CompressThreads(count, () => this.#jobThread());
   }
 
   /** Starts what a first layer needs, so that it is there when the layer's first bytes are. */
   warmUp(): void {
     if (this.#count === 0 || this.#workers.size > 0) return;
     this.#idle.push(this.#gunzipThread());
-    this.#jobs.warmUp();
+    this.#compress.warmUp();
   }
 
-  /** A compressor of ZFile blocks; its {@link BlockCompressor.compress} may be called many times at once. */
-  async compressor(algorithm: ZFileAlgorithm, blockSize: number, level?: number): Promise<BlockCompressor> {
-    if (this.#count === 0) return makeBlockCompressor(algorithm, blockSize, level);
-    // Memory that a thread fills and the writer empties goes round: fresh buffers by the gigabyte keep V8 collecting.
-    const free: Uint8Array[] = [];
-    return {
-      compress: async (bytes) => {
-        const bound = compressedBound(bytes.length, blockSize);
-        let into = free.pop();
-        if (into === undefined || into.length < bound) into = new Uint8Array(new SharedArrayBuffer(bound));
-        const { length, lengths } = await this.#jobs.run({
-          type: 'compress',
-          algorithm,
-          blockSize,
-          level,
-          bytes,
-          into,
-        });
-        const lent = into;
-        return { bytes: lent.subarray(0, length), lengths, release: () => free.push(lent) };
-      },
-    };
+  /** A compressor of ZFile blocks, for any number of files at once. Throws `usage` for a block size that there is not. */
+  compressor(format: BlockFormat): BlockCompressor {
+    return this.#count === 0 ? makeBlockCompressor(format) : this.#compress.compressor(format);
   }
 
   /** SHA-256 of a finished file, as a digest. */
   async digestFile(path: string): Promise<string> {
     if (this.#count === 0) return digestOfFile(path);
-    return (await this.#jobs.run({ type: 'digest', path })).digest;
+    // A thread of its own: the blocks of the next layer do not wait for the hash of this one.
+    this.#hashing ??= this.#jobThread();
+    return (await this.#hashing.run({ type: 'digest', path })).digest;
   }
 
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
@@ -76,6 +61,10 @@ export class Threads {
   /** Ends all threads. */
   async close(): Promise<void> {
     await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+  }
+
+  #jobThread(): JobThread {
+    return new JobThread(this.#start({ role: 'jobs' }));
   }
 
   #gunzipThread(): GunzipThread {

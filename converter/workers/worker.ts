@@ -5,7 +5,7 @@ import { packWindow } from '../../formats/gzip/access-points.ts';
 import { MemberChecks } from '../../formats/gzip/member-checks.ts';
 import { GzipStream } from '../../formats/gzip/stream.ts';
 import { Inflater, pieceAt } from '../../formats/kernels/inflate.ts';
-import { makeBlockCompressor, type SyncBlockCompressor } from '../../formats/zfile/compressor.ts';
+import { BatchCompressor } from '../../formats/zfile/compressor.ts';
 import { digestOfFile } from './digest-file.ts';
 import { OUTPUT_PIECES, OUTPUT_READERS } from './gunzip-thread.ts';
 import {
@@ -13,8 +13,9 @@ import {
   type CompanionRequest,
   type GunzipReply,
   type GunzipRequest,
-  type NumberedRequest,
-  type PoolReply,
+  type JobReply,
+  type JobRequest,
+  type JobResult,
   toPlain,
   type WorkerRole,
 } from './messages.ts';
@@ -28,24 +29,14 @@ else if (role.role === 'gunzip') gunzip(role);
 else accompany(role);
 
 function serveJobs(): void {
-  const compressors = new Map<string, Promise<SyncBlockCompressor>>();
-  const say = (reply: PoolReply): void => port.postMessage(reply);
-  port.on('message', async (request: NumberedRequest) => {
-    const { id } = request;
-    try {
-      if (request.type === 'digest') {
-        say({ id, type: 'digest', digest: await digestOfFile(request.path) });
-        return;
-      }
-      const { algorithm, blockSize, level } = request;
-      const key = `${algorithm} ${blockSize} ${level}`;
-      const compressor = compressors.get(key) ?? makeBlockCompressor(algorithm, blockSize, level);
-      compressors.set(key, compressor);
-      const { bytes, lengths } = (await compressor).compress(request.bytes, request.into);
-      say({ id, type: 'compress', length: bytes.length, lengths });
-    } catch (error) {
-      say({ id, type: 'error', error: toPlain(error) });
-    }
+  const compressor = new BatchCompressor();
+  const run = async (job: JobRequest): Promise<JobResult> => {
+    if (job.type === 'digest') return { type: 'digest', digest: await digestOfFile(job.path) };
+    return { type: 'compress', size: await compressor.compress(job, job.length, job.format) };
+  };
+  port.on('message', async (request: JobRequest) => {
+    const result = await run(request).catch((error: unknown): JobResult => ({ type: 'error', error: toPlain(error) }));
+    port.postMessage({ id: request.id, ...result } satisfies JobReply);
   });
 }
 

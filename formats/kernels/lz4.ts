@@ -30,20 +30,19 @@ export interface BlockCompressor {
 }
 
 interface Lz4Exports {
-  slotAddress(slot: number): number;
-  inputOffset(): number;
-  outputOffset(): number;
-  lengthsOffset(): number;
   compress(slot: number, length: number, blockSize: number): number;
 }
 
-/** Bytes before the first slot of a memory, and of a slot. */
-const SLOTS_START = 0xc000;
+// The memory as the kernel has it (assembly/lz4.ts): bytes before the first slot, of a slot, and to its parts.
+const FIRST_SLOT = 0xc000;
 const SLOT_BYTES = 0x23_8000;
+const LENGTHS_AT = 0;
+const INPUT_AT = 0x4000;
+const OUTPUT_AT = 0x11_4000;
 
 /** Memory for kernels in any number of threads to compress `slots` batches in, at most 100. */
 export function makeLz4Memory(slots: number): KernelMemory {
-  return makeKernelMemory(SLOTS_START + slots * SLOT_BYTES);
+  return makeKernelMemory(FIRST_SLOT + slots * SLOT_BYTES);
 }
 
 /** A batch's place in a memory: what goes in and what comes out. */
@@ -56,20 +55,30 @@ export interface Lz4Slot {
   readonly lengths: Uint32Array;
 }
 
-/** The WebAssembly {@link BlockCompressor}, in a memory that may be shared with others; use one a thread. */
+/** Views of a slot of a memory, from 0. */
+export function lz4Slot({ buffer }: KernelMemory, slot: number): Lz4Slot {
+  const start = FIRST_SLOT + slot * SLOT_BYTES;
+  return {
+    input: new Uint8Array(buffer, start + INPUT_AT, LZ4_MAX_INPUT),
+    output: new Uint8Array(buffer, start + OUTPUT_AT, SLOT_BYTES - OUTPUT_AT),
+    lengths: new Uint32Array(buffer, start + LENGTHS_AT, LZ4_MAX_INPUT / MIN_BLOCK),
+  };
+}
+
+/** The WebAssembly {@link BlockCompressor}, in a memory whose batches others fill and read; one a memory. */
 export class Lz4Compressor implements BlockCompressor {
   readonly #kernel: Lz4Exports;
-  readonly #memory: SharedArrayBuffer;
+  readonly #memory: KernelMemory;
 
   /** `memory` is of {@link makeLz4Memory}; left out, it is the instance's own. */
   constructor(memory: KernelMemory = makeLz4Memory(1)) {
-    this.#memory = memory.buffer;
+    this.#memory = memory;
     this.#kernel = instantiate<Lz4Exports>(LZ4_WASM, memory);
   }
 
   compress(input: Uint8Array, blockSize: number): CompressedBlocks {
     checkBatch(input.length, blockSize);
-    const slot = this.slot(0);
+    const slot = lz4Slot(this.#memory, 0);
     slot.input.set(input);
     const length = this.compressSlot(0, input.length, blockSize);
     return {
@@ -82,17 +91,6 @@ export class Lz4Compressor implements BlockCompressor {
   compressSlot(slot: number, length: number, blockSize: number): number {
     checkBatch(length, blockSize);
     return this.#kernel.compress(slot, length, blockSize);
-  }
-
-  /** Views of a slot. */
-  slot(slot: number): Lz4Slot {
-    const address = this.#kernel.slotAddress(slot);
-    const [input, output] = [this.#kernel.inputOffset(), this.#kernel.outputOffset()];
-    return {
-      input: new Uint8Array(this.#memory, address + input, LZ4_MAX_INPUT),
-      output: new Uint8Array(this.#memory, address + output, SLOT_BYTES - output),
-      lengths: new Uint32Array(this.#memory, address + this.#kernel.lengthsOffset(), LZ4_MAX_INPUT / MIN_BLOCK),
-    };
   }
 }
 

@@ -1,63 +1,83 @@
-/** Compresses the blocks of a ZFile in the calling thread; a pool of workers makes one of these in each. */
+/** Compresses the blocks of a ZFile where their batch lies: in the calling thread, or in a worker that is told the place. */
 import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
-import { Lz4Compressor } from '../kernels/lz4.ts';
+import { Lz4Compressor, type Lz4Slot, lz4Slot } from '../kernels/lz4.ts';
 import { loadZstdCompressor } from '../zstd/block.ts';
+import { BatchPool, type BatchRef } from './batches.ts';
 import { BLOCK_CHECKSUM_SIZE, isBlockSize, type ZFileAlgorithm } from './layout.ts';
-import type { CompressedBatch } from './writer.ts';
+import type { BlockCompressor } from './writer.ts';
 
-/** A {@link CompressedBatch} at once. */
-export interface SyncBlockCompressor {
-  /**
-   * Compresses `batch` (at most 1 MiB) block by block. The bytes are put into `into`, which holds
-   * {@link compressedBound} bytes, or into fresh memory; what it answers belongs to the caller.
-   */
-  compress(batch: Uint8Array, into?: Uint8Array): CompressedBatch;
+/** How blocks are made; plain data. */
+export interface BlockFormat {
+  readonly algorithm: ZFileAlgorithm;
+  /** Bytes of a block: a power of two, 4096 to 65536. */
+  readonly blockSize: number;
+  /** zstd's level (default 3, as the reference's tools have it); LZ4 has none. */
+  readonly level?: number | undefined;
 }
 
-/** The most bytes that the compressed blocks of a batch of `length` bytes take: LZ4's bound and zstd's are less. */
-export function compressedBound(length: number, blockSize: number): number {
-  return length + Math.ceil(length / blockSize) * (Math.ceil(blockSize / 128) + 96 + BLOCK_CHECKSUM_SIZE);
+/** Compresses batches in place; one a thread. */
+export class BatchCompressor {
+  /** By the number of their memory. */
+  readonly #kernels = new Map<number, Lz4Compressor>();
+  readonly #zstd = new Map<number | undefined, ReturnType<typeof loadZstdCompressor>>();
+
+  /** Compresses the first `length` bytes of a batch's input; returns the bytes of output. */
+  async compress({ memory, memoryId, slot }: BatchRef, length: number, format: BlockFormat): Promise<number> {
+    if (format.algorithm === 'lz4') {
+      const kernel = this.#kernels.get(memoryId) ?? new Lz4Compressor(memory);
+      this.#kernels.set(memoryId, kernel);
+      return kernel.compressSlot(slot, length, format.blockSize);
+    }
+    const loading = this.#zstd.get(format.level) ?? loadZstdCompressor(format.level);
+    this.#zstd.set(format.level, loading);
+    return compressBlocks(lz4Slot(memory, slot), length, format.blockSize, await loading);
+  }
 }
 
-/**
- * A compressor for blocks of `blockSize` bytes. `level` is zstd's (default 3, as the reference's tools have it); LZ4
- * has none. Asynchronous because zstd's WebAssembly is loaded that way.
- */
-export async function makeBlockCompressor(
-  algorithm: ZFileAlgorithm,
+/** Any other compression than LZ4, in the same form. A block is written only where it fits. */
+function compressBlocks(
+  { input, output, lengths }: Lz4Slot,
+  length: number,
   blockSize: number,
-  level?: number,
-): Promise<SyncBlockCompressor> {
+  compressBlock: (block: Uint8Array) => Uint8Array,
+): number {
+  const view = viewOf(output);
+  let at = 0;
+  for (let from = 0, i = 0; from < length; from += blockSize, i++) {
+    const block = compressBlock(input.subarray(from, Math.min(from + blockSize, length)));
+    output.set(block, at);
+    at += block.length;
+    view.setUint32(at, crc32c(block, CRC32C_BLOCK_SALT), true);
+    at += BLOCK_CHECKSUM_SIZE;
+    lengths[i] = block.length + BLOCK_CHECKSUM_SIZE;
+  }
+  return at;
+}
+
+/** Throws AccelError `usage` for a block size that there is not. */
+export function assertBlockSize(blockSize: number): void {
   if (!isBlockSize(blockSize))
     throw new AccelError('usage', 'the block size is no power of two from 4096 to 65536', { found: blockSize });
-  if (algorithm === 'lz4') {
-    const kernel = new Lz4Compressor();
-    return {
-      compress(batch, into = new Uint8Array(compressedBound(batch.length, blockSize))) {
-        // The kernel's views live until its next call; the copy is a twentieth of the time that compressing takes.
-        const { bytes, lengths } = kernel.compress(batch, blockSize);
-        into.set(bytes);
-        return { bytes: into.subarray(0, bytes.length), lengths: lengths.slice() };
-      },
-    };
-  }
-  const compressBlock = await loadZstdCompressor(level);
+}
+
+/** A compressor in the calling thread. */
+export function makeBlockCompressor(format: BlockFormat): BlockCompressor {
+  assertBlockSize(format.blockSize);
+  const pool = new BatchPool();
+  const compressor = new BatchCompressor();
   return {
-    compress(batch, into = new Uint8Array(compressedBound(batch.length, blockSize))) {
-      const lengths = new Uint32Array(Math.ceil(batch.length / blockSize));
-      const view = viewOf(into);
-      let at = 0;
-      for (let i = 0; i < lengths.length; i++) {
-        const block = compressBlock(batch.subarray(i * blockSize, (i + 1) * blockSize));
-        into.set(block, at);
-        at += block.length;
-        view.setUint32(at, crc32c(block, CRC32C_BLOCK_SALT), true);
-        at += BLOCK_CHECKSUM_SIZE;
-        lengths[i] = block.length + BLOCK_CHECKSUM_SIZE;
-      }
-      return { bytes: into.subarray(0, at), lengths };
+    take() {
+      const batch = pool.take();
+      return {
+        input: batch.input,
+        async compress(length) {
+          const size = await compressor.compress(batch, length, format);
+          return batch.result(size, length, format.blockSize);
+        },
+        release: () => pool.give(batch),
+      };
     },
   };
 }

@@ -4,6 +4,7 @@ import { crc32c } from '../checksum/crc32c.ts';
 import { makeBlockCompressor } from './compressor.ts';
 import { encodeZFileHeader, FLAG_DATA_FILE, FLAG_DIGEST, FLAG_HEADER, FLAG_SEALED, zfileStruct } from './layout.ts';
 import { ZFileReader } from './reader.ts';
+import { compressBatch, compressorOf } from './testing/compressor.ts';
 import { encodeZFile } from './testing/encode.ts';
 import { readerOf } from './testing/goldens.ts';
 
@@ -25,7 +26,7 @@ describe.each(['lz4', 'zstd'] as const)('a %s ZFile', (algorithm) => {
   const content = sample(100_001);
   let zfile: Uint8Array;
   beforeAll(async () => {
-    const compressor = await makeBlockCompressor(algorithm, 8192);
+    const compressor = makeBlockCompressor({ algorithm, blockSize: 8192 });
     zfile = await encodeZFile(content, { algorithm, blockSize: 8192, compressor, batchSize: 16_384 }, 1000);
   });
 
@@ -93,16 +94,14 @@ describe.each(['lz4', 'zstd'] as const)('a %s ZFile', (algorithm) => {
 
 it.each(['lz4', 'zstd'] as const)('a %s block that holds fewer bytes than its place is refused', async (algorithm) => {
   const content = sample(8192);
-  const compressor = await makeBlockCompressor(algorithm, 4096);
-  const short = {
-    compress(batch: Uint8Array) {
-      // A valid block with a valid checksum, of all but the last byte.
-      const first = compressor.compress(batch.subarray(0, 4095));
-      const second = compressor.compress(batch.subarray(4096));
-      const lengths = Uint32Array.of(...first.lengths, ...second.lengths);
-      return { bytes: Buffer.concat([first.bytes, second.bytes]), lengths };
-    },
-  };
+  const compressor = makeBlockCompressor({ algorithm, blockSize: 4096 });
+  const short = compressorOf(async (bytes) => {
+    // A valid block with a valid checksum, of all but the last byte.
+    const first = await compressBatch(compressor, bytes.subarray(0, 4095));
+    const second = await compressBatch(compressor, bytes.subarray(4096));
+    const lengths = Uint32Array.of(...first.lengths, ...second.lengths);
+    return { bytes: Buffer.concat([first.bytes, second.bytes]), lengths };
+  });
   const reader = await open(await encodeZFile(content, { algorithm, blockSize: 4096, compressor: short }, 8192));
   await expect(reader.read(0, 8192)).rejects.toMatchObject({ code: 'zfile-invalid', where: { block: 0 } });
   expect(await reader.read(4096, 4096)).toEqual(content.subarray(4096));

@@ -5,6 +5,7 @@ import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { makeBlockCompressor } from './compressor.ts';
 import { isBlockSize, LengthRules } from './layout.ts';
 import { ZFileReader } from './reader.ts';
+import { compressBatch, compressorOf } from './testing/compressor.ts';
 import { encodeZFile } from './testing/encode.ts';
 import { readerOf } from './testing/goldens.ts';
 import { type BlockCompressor, type CompressedBatch, ZFileWriter } from './writer.ts';
@@ -20,7 +21,7 @@ const noise = (length: number, seed = 1): Uint8Array => {
 describe('ZFileWriter', () => {
   it('gives the same bytes whatever the chunks, batches and workers', async () => {
     const content = Buffer.concat([noise(50_000), new Uint8Array(50_000), Buffer.from('text '.repeat(20_000))]);
-    const inThread = await makeBlockCompressor('lz4', 4096);
+    const inThread = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
     const options = { algorithm: 'lz4', blockSize: 4096, compressor: inThread } as const;
     const expected = await encodeZFile(content, options, content.length);
     await fc.assert(
@@ -31,12 +32,10 @@ describe('ZFileWriter', () => {
         fc.infiniteStream(fc.nat(3)),
         async (chunk, batchSize, maxInFlight, delays) => {
           // Like a pool: answers come late and out of order.
-          const compressor: BlockCompressor = {
-            async compress(batch) {
-              for (let turns = delays.next().value ?? 0; turns > 0; turns--) await new Promise(setImmediate);
-              return inThread.compress(batch);
-            },
-          };
+          const compressor = compressorOf(async (bytes) => {
+            for (let turns = delays.next().value ?? 0; turns > 0; turns--) await new Promise(setImmediate);
+            return compressBatch(inThread, bytes);
+          });
           const found = await encodeZFile(content, { ...options, compressor, batchSize, maxInFlight }, chunk);
           expect(Buffer.compare(found, expected)).toBe(0);
         },
@@ -47,7 +46,7 @@ describe('ZFileWriter', () => {
 
   it.each([0, 1, 4095, 4096, 4097])('writes %d bytes', async (length) => {
     const content = noise(length);
-    const compressor = await makeBlockCompressor('lz4', 4096);
+    const compressor = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
     const zfile = await encodeZFile(content, { algorithm: 'lz4', blockSize: 4096, compressor }, 1);
     const reader = await ZFileReader.open(readerOf(zfile), zfile.length);
     expect(await reader.read(0, reader.size)).toEqual(content);
@@ -55,7 +54,7 @@ describe('ZFileWriter', () => {
 
   it('can be read without its overwritten header', async () => {
     const pieces: Uint8Array[] = [];
-    const compressor = await makeBlockCompressor('lz4', 4096);
+    const compressor = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
     const write = async (bytes: Uint8Array) => void pieces.push(bytes.slice());
     const writer = new ZFileWriter({ algorithm: 'lz4', blockSize: 4096, compressor, write });
     writer.write(noise(9000));
@@ -65,30 +64,68 @@ describe('ZFileWriter', () => {
     expect(await reader.read(0, 9000)).toEqual(noise(9000));
   });
 
-  it('holds no more batches than it is allowed, all in shared memory', async () => {
-    const buffers = new Set<ArrayBufferLike>();
+  it('holds no more batches than it is allowed, and gives each back once', async () => {
+    let taken = 0;
     let held = 0;
     let most = 0;
-    const inThread = await makeBlockCompressor('lz4', 4096);
+    const inThread = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
     const compressor: BlockCompressor = {
-      async compress(batch) {
-        buffers.add(batch.buffer);
+      take() {
+        taken++;
         most = Math.max(most, ++held);
-        await new Promise((resolve) => setTimeout(resolve, 1));
-        held--;
-        return inThread.compress(batch);
+        const batch = inThread.take();
+        let released = false;
+        return {
+          ...batch,
+          async compress(length) {
+            await new Promise((resolve) => setTimeout(resolve, 1));
+            return batch.compress(length);
+          },
+          release() {
+            expect(released).toBe(false);
+            released = true;
+            held--;
+            batch.release();
+          },
+        };
       },
     };
     const options = { algorithm: 'lz4', blockSize: 4096, compressor, batchSize: 4096, maxInFlight: 3 } as const;
     await encodeZFile(new Uint8Array(400_000), options, 4096);
+    expect({ taken, held }).toEqual({ taken: 98, held: 0 });
     expect(most).toBe(3);
-    expect(buffers.size).toBeLessThanOrEqual(4);
-    for (const buffer of buffers) expect(buffer).toBeInstanceOf(SharedArrayBuffer);
+  });
+
+  it('writes blocks before their memory is given back', async () => {
+    const content = noise(300_000);
+    const inThread = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
+    const options = { algorithm: 'lz4', blockSize: 4096, compressor: inThread, batchSize: 8192 } as const;
+    const expected = await encodeZFile(content, options, 10_000);
+    const wiping: BlockCompressor = {
+      take() {
+        const batch = inThread.take();
+        let bytes = new Uint8Array(0);
+        return {
+          ...batch,
+          async compress(length) {
+            const answer = await batch.compress(length);
+            bytes = Uint8Array.from(answer.bytes);
+            return { ...answer, bytes };
+          },
+          release() {
+            bytes.fill(0xee);
+            batch.release();
+          },
+        };
+      },
+    };
+    const found = await encodeZFile(content, { ...options, compressor: wiping }, 10_000);
+    expect(Buffer.compare(found, expected)).toBe(0);
   });
 
   it('writes one piece at a time, in order', async () => {
     let writing = false;
-    const inThread = await makeBlockCompressor('lz4', 4096);
+    const inThread = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
     const writer = new ZFileWriter({
       ...{ algorithm: 'lz4', blockSize: 4096, compressor: inThread, batchSize: 4096 },
       write: async () => {
@@ -105,22 +142,12 @@ describe('ZFileWriter', () => {
     await writer.finish();
   });
 
-  it.each<[string, BlockCompressor['compress']]>([
-    [
-      'throws',
-      () => {
-        throw new Error('no more memory');
-      },
-    ],
-    [
-      'rejects',
-      async () => {
-        throw new Error('no more memory');
-      },
-    ],
-  ])('hands on what a compressor that %s says', async (_name, compress) => {
+  it('hands on what a compressor fails with', async () => {
+    const compressor = compressorOf(() => {
+      throw new Error('no more memory');
+    });
     const writer = new ZFileWriter({
-      ...{ algorithm: 'lz4', blockSize: 4096, compressor: { compress }, batchSize: 4096, maxInFlight: 1 },
+      ...{ algorithm: 'lz4', blockSize: 4096, compressor, batchSize: 4096, maxInFlight: 1 },
       write: async () => {},
     });
     writer.write(new Uint8Array(4096));
@@ -132,7 +159,12 @@ describe('ZFileWriter', () => {
   it('hands on what the output says, and stops there', async () => {
     let writes = 0;
     const writer = new ZFileWriter({
-      ...{ algorithm: 'lz4', blockSize: 4096, compressor: await makeBlockCompressor('lz4', 4096), batchSize: 4096 },
+      ...{
+        algorithm: 'lz4',
+        blockSize: 4096,
+        compressor: makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 }),
+        batchSize: 4096,
+      },
       write: async () => {
         if (++writes === 2) throw new Error('disk full');
       },
@@ -147,20 +179,24 @@ describe('ZFileWriter', () => {
     ['too few blocks', { bytes: new Uint8Array(10), lengths: Uint32Array.of(10) }],
     ['lengths that do not add up', { bytes: new Uint8Array(30), lengths: Uint32Array.of(10, 10) }],
   ])('refuses a compressor that answers %s', async (_name, answer) => {
-    const compressor = { compress: () => answer };
+    const compressor = compressorOf(() => answer);
     const writer = new ZFileWriter({ algorithm: 'lz4', blockSize: 4096, compressor, write: async () => {} });
     writer.write(new Uint8Array(8192));
     await expect(writer.finish()).rejects.toMatchObject({ code: 'internal' });
   });
 
   it('refuses odd sizes', async () => {
-    const compressor = await makeBlockCompressor('lz4', 4096);
+    const compressor = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
     const make = (blockSize: number, batchSize: number) =>
       new ZFileWriter({ algorithm: 'lz4', blockSize, batchSize, compressor, write: async () => {} });
     expect(() => make(4095, 1 << 20)).toThrow(/block size/);
     expect(() => make(8192, 4096)).toThrow(/batch size/);
-    await expect(makeBlockCompressor('zstd', 4096, 99)).rejects.toMatchObject({ code: 'usage' });
-    await expect(makeBlockCompressor('lz4', 131_072)).rejects.toMatchObject({ code: 'usage' });
+    expect(() => make(4096, 1 << 21)).toThrow(/batch size/);
+    const noLevel = makeBlockCompressor({ algorithm: 'zstd', blockSize: 4096, level: 99 }).take();
+    await expect(noLevel.compress(1)).rejects.toMatchObject({ code: 'usage' });
+    expect(() => makeBlockCompressor({ algorithm: 'lz4', blockSize: 131_072 })).toThrow(
+      expect.objectContaining({ code: 'usage' }),
+    );
   });
 });
 
@@ -188,7 +224,7 @@ describe('what a node can address', () => {
   it.each(['lz4', 'zstd'] as const)(
     '%s blocks of 64 KiB that do not shrink are refused when they are written',
     async (algorithm) => {
-      const compressor = await makeBlockCompressor(algorithm, 65_536);
+      const compressor = makeBlockCompressor({ algorithm, blockSize: 65_536 });
       const written = encodeZFile(noise(65_536), { algorithm, blockSize: 65_536, compressor }, 65_536);
       await expect(written).rejects.toMatchObject({ code: 'limit-exceeded', hint: expect.stringContaining('--bs') });
     },
@@ -197,7 +233,7 @@ describe('what a node can address', () => {
   it.each([4096, 8192, 16_384, 32_768])('nothing does not shrink too much for blocks of %d', async (blockSize) => {
     for (const algorithm of ['lz4', 'zstd'] as const) {
       const content = noise(200_000);
-      const compressor = await makeBlockCompressor(algorithm, blockSize);
+      const compressor = makeBlockCompressor({ algorithm, blockSize });
       const zfile = await encodeZFile(content, { algorithm, blockSize, compressor, batchSize: 1 << 18 }, 1 << 17);
       const reader = await ZFileReader.open(readerOf(zfile), zfile.length);
       expect(Buffer.compare(await reader.read(0, content.length), content)).toBe(0);
@@ -211,19 +247,39 @@ describe('what a node can address', () => {
 });
 
 describe('the blocks of a batch', () => {
-  it.each(['lz4', 'zstd'] as const)("%s: the answer is the caller's to keep", async (algorithm) => {
-    const compressor = await makeBlockCompressor(algorithm, 4096);
-    const first = compressor.compress(noise(10_000, 1));
-    const copy = { bytes: first.bytes.slice(), lengths: first.lengths.slice() };
-    compressor.compress(noise(10_000, 2));
-    expect(first).toEqual(copy);
-    expect(first.lengths.length).toBe(3);
+  it.each(['lz4', 'zstd'] as const)(
+    '%s: they stay until it is released, whatever is compressed meanwhile',
+    async (algorithm) => {
+      const compressor = makeBlockCompressor({ algorithm, blockSize: 4096 });
+      // More than a memory of the pool holds.
+      const batches = Array.from({ length: 40 }, (_, i) => ({
+        batch: compressor.take(),
+        content: noise(10_000, i + 1),
+      }));
+      for (const { batch, content } of batches) batch.input.set(content);
+      const answers = await Promise.all(batches.map(({ batch, content }) => batch.compress(content.length)));
+      const alone = makeBlockCompressor({ algorithm, blockSize: 4096 });
+      for (const [i, { content }] of batches.entries()) {
+        const { bytes, lengths } = await compressBatch(alone, content);
+        expect(Buffer.compare(answers[i]!.bytes, bytes)).toBe(0);
+        expect([...answers[i]!.lengths]).toEqual([...lengths]);
+        expect(lengths.length).toBe(3);
+      }
+    },
+  );
+
+  it('memory that was released is used again', () => {
+    const compressor = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
+    const [first, second] = [compressor.take(), compressor.take()];
+    expect(second.input.byteOffset).not.toBe(first.input.byteOffset);
+    first.release();
+    expect(compressor.take().input).toBe(first.input);
   });
 
   it('zstd: each is a frame that the system knows, then its checksum', async () => {
-    const compressor = await makeBlockCompressor('zstd', 4096);
+    const compressor = makeBlockCompressor({ algorithm: 'zstd', blockSize: 4096 });
     const content = Buffer.concat([noise(4096), Buffer.from('abcdefg'.repeat(1000)), new Uint8Array(5000)]);
-    const { bytes, lengths } = compressor.compress(content);
+    const { bytes, lengths } = await compressBatch(compressor, content);
     const blocks: Buffer[] = [];
     let at = 0;
     for (const length of lengths) {

@@ -17,22 +17,27 @@ import {
   type ZFileHeader,
 } from './layout.ts';
 
-/** The compressed blocks of a batch, one after another, each followed by its 4-byte checksum. */
+/** The compressed blocks of a batch, one after another, each followed by its 4-byte checksum; views of the batch's memory. */
 export interface CompressedBatch {
   readonly bytes: Uint8Array;
   /** Bytes of each block including its checksum. */
   readonly lengths: Uint32Array;
-  /** Called when `bytes` were written, where their memory is to be used again. */
-  readonly release?: () => void;
 }
 
-/** Compresses batches: in the calling thread, or in workers (then it answers promises). */
+/** Memory for a number of blocks, from being filled to being written. */
+export interface Batch {
+  /** To be filled from the start; 1 MiB. */
+  readonly input: Uint8Array;
+  /** Cuts the first `length` bytes of the input into blocks (the last one may be short) and compresses each; once. */
+  compress(length: number): Promise<CompressedBatch>;
+  /** Ends the use of this memory by whoever took it. */
+  release(): void;
+}
+
+/** Where batches are compressed: in the calling thread, or in workers. */
 export interface BlockCompressor {
-  /**
-   * Cuts `batch` into blocks (the last one may be short) and compresses each. The batch belongs to the compressor until
-   * the answer is there; what is answered belongs to the caller.
-   */
-  compress(batch: Uint8Array): Promise<CompressedBatch> | CompressedBatch;
+  /** Memory for a batch. */
+  take(): Batch;
 }
 
 /** How a ZFile is written and where its bytes go. */
@@ -41,7 +46,7 @@ export interface ZFileWriterOptions {
   /** Bytes of a block: a power of two, 4096 to 65536. */
   readonly blockSize: number;
   readonly compressor: BlockCompressor;
-  /** Bytes given to the compressor at a time, a multiple of the block size. Default: 1 MiB. */
+  /** Bytes given to the compressor at a time, a multiple of the block size. Default, and the most: 1 MiB. */
   readonly batchSize?: number;
   /** Batches that may be with the compressor or wait to be written. Default: 4. */
   readonly maxInFlight?: number;
@@ -75,9 +80,7 @@ export class ZFileWriter {
   readonly #maxInFlight: number;
   readonly #rules: LengthRules;
   readonly #lengths = new LengthList();
-  /** Buffers to use again. Shared memory, so that workers read a batch without a copy. */
-  readonly #free: Uint8Array[] = [];
-  #current: Uint8Array | undefined;
+  #current: Batch | undefined;
   #filled = 0;
   #inFlight = 0;
   /** Resolves when everything given so far is written, or the writer has failed; never rejects. */
@@ -97,8 +100,10 @@ export class ZFileWriter {
     this.#maxInFlight = options.maxInFlight ?? DEFAULT_IN_FLIGHT;
     if (!isBlockSize(blockSize))
       throw new AccelError('usage', 'the block size is no power of two from 4096 to 65536', { found: blockSize });
-    if (this.#batchSize <= 0 || this.#batchSize % blockSize !== 0)
-      throw new AccelError('usage', 'the batch size is no multiple of the block size', { found: this.#batchSize });
+    if (this.#batchSize <= 0 || this.#batchSize > DEFAULT_BATCH || this.#batchSize % blockSize !== 0)
+      throw new AccelError('usage', 'the batch size is no multiple of the block size up to 1 MiB', {
+        found: this.#batchSize,
+      });
     this.#rules = new LengthRules(blockSize, 'limit-exceeded');
     this.#tail = this.#guard(() => options.write(this.#header(FLAG_HEADER, 0, 0)));
   }
@@ -119,9 +124,9 @@ export class ZFileWriter {
     this.#throwFailure();
     this.#originalSize += bytes.length;
     for (let from = 0; from < bytes.length; ) {
-      this.#current ??= this.#free.pop() ?? new Uint8Array(new SharedArrayBuffer(this.#batchSize));
+      this.#current ??= this.#options.compressor.take();
       const count = Math.min(bytes.length - from, this.#batchSize - this.#filled);
-      this.#current.set(bytes.subarray(from, from + count), this.#filled);
+      this.#current.input.set(bytes.subarray(from, from + count), this.#filled);
       this.#filled += count;
       from += count;
       if (this.#filled === this.#batchSize) this.#dispatch();
@@ -151,7 +156,6 @@ export class ZFileWriter {
       await this.#options.write(piece);
     }
     await this.#options.write(this.#header(FLAG_SEALED, indexOffset, indexCrc));
-    this.#free.length = 0;
     return {
       header: this.#header(FLAG_HEADER | FLAG_OVERWRITTEN, indexOffset, indexCrc),
       size: indexOffset + this.#lengths.count * INDEX_ENTRY_SIZE + ZFILE_SPACE,
@@ -160,8 +164,8 @@ export class ZFileWriter {
   }
 
   #dispatch(): void {
-    const buffer = this.#current!;
-    const batch = buffer.subarray(0, this.#filled);
+    const batch = this.#current!;
+    const length = this.#filled;
     this.#current = undefined;
     this.#filled = 0;
     this.#inFlight++;
@@ -169,20 +173,19 @@ export class ZFileWriter {
     // The compressor starts now, whatever is still ahead of this batch; only the writing waits for its turn.
     let compressed: CompressedBatch | undefined;
     const compressing = this.#guard(async () => {
-      compressed = await this.#options.compressor.compress(batch);
+      compressed = await batch.compress(length);
     });
     this.#tail = this.#guard(async () => {
       await compressing;
       await before;
-      if (compressed !== undefined && this.#failure === undefined) await this.#append(compressed, batch.length);
-      // Kept for the steady state alone: what a burst needed beyond that is let go.
-      if (this.#free.length <= this.#maxInFlight) this.#free.push(buffer);
+      if (compressed !== undefined && this.#failure === undefined) await this.#append(compressed, length);
+      batch.release();
       this.#inFlight--;
       this.#wakeUp();
     });
   }
 
-  async #append({ bytes, lengths, release }: CompressedBatch, batchLength: number): Promise<void> {
+  async #append({ bytes, lengths }: CompressedBatch, batchLength: number): Promise<void> {
     let sum = 0;
     for (const length of lengths) {
       this.#rules.next(length);
@@ -196,7 +199,6 @@ export class ZFileWriter {
       });
     await this.#options.write(bytes);
     this.#position += bytes.length;
-    release?.();
   }
 
   /** Runs `work`; the first failure of all is kept and thrown to the caller at its next call. */

@@ -6,8 +6,8 @@
  */
 import { crc32c, makeCrcTables } from './crc32c.ts';
 
-// Memory, fixed. The tables are at constant addresses (one more live variable in the loops costs a tenth of the speed);
-// behind them are slots, each for a batch that others fill and read.
+// Memory, fixed: formats/kernels/lz4.ts knows it too. The tables are at constant addresses (one more live variable in the
+// loops costs a tenth of the speed); behind them are slots, each for a batch that others fill and read.
 const HASH_TABLE: usize = 0x8000; // 2^13 positions of 16 bits
 const FIRST_SLOT: usize = 0xc000;
 const SLOT_BYTES: usize = 0x238000;
@@ -32,29 +32,9 @@ const SALT: u32 = 100007;
 
 makeCrcTables();
 
-/** Where a slot starts. */
-export function slotAddress(slot: usize): usize {
-  return FIRST_SLOT + slot * SLOT_BYTES;
-}
-
-/** Where in a slot the input goes. */
-export function inputOffset(): usize {
-  return INPUT;
-}
-
-/** Where in a slot the blocks are after {@link compress}. */
-export function outputOffset(): usize {
-  return OUTPUT;
-}
-
-/** Where in a slot the lengths are after {@link compress}. */
-export function lengthsOffset(): usize {
-  return LENGTHS;
-}
-
 /** Compresses the first `length` bytes of a slot's input in blocks of `blockSize`; returns the bytes of output. */
 export function compress(slot: usize, length: usize, blockSize: usize): usize {
-  const base = slotAddress(slot);
+  const base = FIRST_SLOT + slot * SLOT_BYTES;
   let to = base + OUTPUT;
   let entry = base + LENGTHS;
   const end = base + INPUT + length;

@@ -19,7 +19,7 @@ export async function zfileOf(content: Uint8Array, algorithm: ZFileAlgorithm, bl
   const writer = new ZFileWriter({
     algorithm,
     blockSize,
-    compressor: await makeBlockCompressor(algorithm, blockSize),
+    compressor: makeBlockCompressor({ algorithm, blockSize }),
     write: async (bytes) => {
       pieces.push(bytes.slice());
     },
