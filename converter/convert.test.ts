@@ -107,6 +107,24 @@ describe('both tags', () => {
     expect(digests[2]).toEqual(digests[0]);
   });
 
+  it('hold the same full layer however its 6 MB come compressed from disk', async () => {
+    let state = 1;
+    const noise = Uint8Array.from({ length: 6_000_000 }, () => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      return state >>> 24;
+    });
+    const tar = new TarBuilder().file('noise', noise).build();
+    const digests = new Set<string>();
+    for (const compression of ['none', 'gzip', 'zstd', 'gzip-members'] as const) {
+      for (const workers of [0, 1]) {
+        await use([{ tar, compression }]);
+        const result = await convertWithin(target, request({ workers }));
+        digests.add(result.tags[0]!.manifests[0]!.layers[0]!.digest);
+      }
+    }
+    expect(digests.size).toBe(1);
+  });
+
   it('are smaller at a higher level of zstd, and the same with and without threads', async () => {
     const tar = new TarBuilder()
       .file('text', await readFile(join(import.meta.dirname, '../package-lock.json')))

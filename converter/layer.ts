@@ -69,7 +69,7 @@ export class OpenLayer {
 
   /** Begins to fetch and decompress a layer. */
   static async open(source: LayerSource): Promise<OpenLayer> {
-    const blob = await source.source.fetch(source.descriptor, { signal: source.signal });
+    const blob = await source.source.fetch(source.descriptor, { signal: source.signal, transient: true });
     const reader = counted(blob, source)[Symbol.asyncIterator]();
     try {
       const sniffed = await sniffLayer(reader, source.descriptor.mediaType);

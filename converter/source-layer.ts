@@ -54,7 +54,7 @@ export function compressionOf(first: Uint8Array): Compression {
 /** A blob whose first bytes were looked at. */
 export interface SniffedLayer {
   readonly compression: Compression;
-  /** The whole blob, its first bytes included. */
+  /** The whole blob, its first bytes included; pieces are valid until the next is asked for. */
   readonly bytes: AsyncIterable<Uint8Array>;
   /** Set when the media type says otherwise than the content; the content counts. */
   readonly mismatch: string | undefined;
@@ -67,8 +67,8 @@ export async function sniffLayer(source: AsyncIterator<Uint8Array>, mediaType: s
   while (size < SNIFF_SIZE) {
     const next = await source.next();
     if (next.done === true) break;
-    head.push(next.value);
     size += next.value.length;
+    head.push(size < SNIFF_SIZE ? next.value.slice() : next.value);
   }
   const first = head.length === 1 ? head[0]! : Buffer.concat(head);
   const compression = compressionOf(first);
@@ -104,11 +104,16 @@ export async function* decompress(
     return { digest, size: gzip.uncompressedSize, gzip };
   }
   const digester = new Digester();
-  for await (const piece of layer.compression === 'zstd' ? zstdDecompressStream(layer.bytes) : layer.bytes) {
+  for await (const piece of layer.compression === 'zstd' ? zstdDecompressStream(kept(layer.bytes)) : layer.bytes) {
     digester.update(piece);
     yield piece;
   }
   return { digest: digester.digest(), size: digester.size, gzip: undefined };
+}
+
+/** Pieces that stay what they are: Node's zstd asks for more while it has not read what it was given. */
+async function* kept(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of bytes) yield piece.slice();
 }
 
 /** Reads what is left without ending the iterator when this generator is left early. */

@@ -2,9 +2,10 @@
 import type { FileHandle } from 'node:fs/promises';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import { assertDigest } from './digest.ts';
+import { readBytes } from './file-pieces.ts';
 import { asIndexFile, assertLayoutMarker, type IndexFile } from './layout-index.ts';
 import { MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
-import { readBytes, readMembers, type TarMember } from './tar-file.ts';
+import { readMembers, type TarMember } from './tar-file.ts';
 
 /** A blob: `size` bytes from an offset of a file, or in memory if accel composed it. */
 export interface ArchiveBlob {

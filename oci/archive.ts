@@ -14,6 +14,7 @@ import { type ArchiveBlob, type ArchiveContent, readOciArchive } from './archive
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest, splitDigest, verified } from './digest.ts';
 import { readDockerArchive } from './docker-archive.ts';
+import { filePieces, readBytes } from './file-pieces.ts';
 import { type IndexFile, retagged, tagsOf } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { encodeJson } from './manifest.ts';
@@ -25,6 +26,7 @@ import {
   type BlobSizer,
   type BlobSource,
   bytesSource,
+  type FetchOptions,
   type ReadOptions,
   type ReferrerLink,
   type ReferrerStore,
@@ -32,7 +34,7 @@ import {
   type Target,
 } from './storage.ts';
 import { sweepLeftovers } from './sweep.ts';
-import { readBytes, streamBytes, writeMember } from './tar-file.ts';
+import { writeMember } from './tar-file.ts';
 import { isAbsent, temporaryBeside } from './write-atomically.ts';
 
 /** What is in a tar: an OCI image layout, or what `docker save` writes. */
@@ -115,12 +117,12 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
     return this.#blobs.get(assertDigest(descriptor.digest))?.size === descriptor.size;
   }
 
-  async fetch(descriptor: Descriptor, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>> {
+  async fetch(descriptor: Descriptor, options?: FetchOptions): Promise<AsyncIterable<Uint8Array>> {
     options?.signal?.throwIfAborted();
     const { size, place } = this.#stored(descriptor);
     const where = { target: this.name };
     if (place instanceof Uint8Array) return verified(bytesSource(place.slice()).open(), descriptor, where);
-    return verified(streamBytes(place.file, place.offset, size, options?.signal), descriptor, where);
+    return verified(filePieces(place.file, { ...options, offset: place.offset, size }), descriptor, where);
   }
 
   async fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
@@ -209,7 +211,7 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   async #commit(draft: Draft): Promise<void> {
     for (const [digest, blob] of this.#blobs) {
       if (blob.place instanceof Uint8Array || blob.place.file !== this.#before) continue;
-      const stream = streamBytes(blob.place.file, blob.place.offset, blob.size);
+      const stream = filePieces(blob.place.file, { offset: blob.place.offset, size: blob.size });
       await draft.write(blobName(digest), blob.size, stream);
     }
     const index = encodeJson(this.#index);

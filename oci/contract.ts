@@ -97,6 +97,22 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         expect(await target.exists(descriptor)).toBe(false);
       });
 
+      test.each([0, 1, 1 << 20, (5 << 20) + 3])(
+        'transient pieces of %d bytes in all, each used before the next',
+        async (size) => {
+          const bytes = noise(size, 61);
+          const descriptor = blob(bytes);
+          await target.push(descriptor, bytesSource(bytes));
+          const got: Uint8Array[] = [];
+          for await (const piece of await target.fetch(descriptor, { transient: true })) {
+            // Others read meanwhile, and what comes later must not be in here yet.
+            await new Promise((resolve) => setTimeout(resolve, 5));
+            got.push(piece.slice());
+          }
+          expect(equal(Buffer.concat(got), bytes)).toBe(true);
+        },
+      );
+
       test('a blob that is not there is not-found and names its digest', async () => {
         const descriptor = blob(noise(10, 99));
         expect(await target.exists(descriptor)).toBe(false);

@@ -7,10 +7,11 @@ import { AccelError, type ErrorPlace } from '../base/error.ts';
 import { type ArchiveBlob, type ArchiveContent, asOciArchive, followMember, readMember } from './archive-content.ts';
 import { brief, type Descriptor, isOptional, isRecord, isStringList } from './descriptor.ts';
 import { Digester, digestOf } from './digest.ts';
+import { filePieces, readBytes } from './file-pieces.ts';
 import { REF_NAME } from './layout-index.ts';
 import { encodeJson, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseObject } from './manifest.ts';
 import { type LayerCompression, layerMediaType, OCI } from './media-types.ts';
-import { readBytes, readMembers, streamBytes, type TarMember } from './tar-file.ts';
+import { readMembers, type TarMember } from './tar-file.ts';
 
 /** An image of manifest.json. */
 interface SavedImage {
@@ -98,7 +99,7 @@ async function layerOf({ file }: Archive, { offset, size }: TarMember, diffId: s
   const mediaType = layerMediaType('oci', compression);
   if (compression === 'none') return { mediaType, digest: diffId, size };
   const digester = new Digester();
-  for await (const chunk of streamBytes(file, offset, size)) digester.update(chunk);
+  for await (const chunk of filePieces(file, { offset, size, transient: true })) digester.update(chunk);
   return { mediaType, digest: digester.digest(), size };
 }
 

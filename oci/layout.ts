@@ -3,12 +3,12 @@
  * tags are the `org.opencontainers.image.ref.name` annotations of index.json. Every write goes to a temporary file of
  * the layout and is renamed, so a reader sees the old state or the new one.
  */
-import { createReadStream } from 'node:fs';
-import { chmod, mkdir, open, rename, stat } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
+import { asAccelError, type ErrorPlace, withPlace } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
 import { splitDigest, verified } from './digest.ts';
+import { type FilePart, filePieces, readBytes } from './file-pieces.ts';
 import { createLayoutFiles, readIndexFile, tagInIndexFile, tagsOf } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { assertTag } from './reference.ts';
@@ -17,6 +17,7 @@ import {
   assertRange,
   type BlobSizer,
   type BlobSource,
+  type FetchOptions,
   type FileTaker,
   type ReadOptions,
   type ReferrerLink,
@@ -26,9 +27,6 @@ import {
 } from './storage.ts';
 import { sweepLeftovers } from './sweep.ts';
 import { isAbsent, writeAtomically } from './write-atomically.ts';
-
-/** Bytes of a read from disk. */
-const CHUNK = 1 << 20;
 
 /** How a layout is opened. */
 export interface LayoutOptions {
@@ -62,34 +60,22 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
     return (await this.storedSize(descriptor.digest)) === descriptor.size;
   }
 
-  async fetch(descriptor: Descriptor, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>> {
+  async fetch(descriptor: Descriptor, options?: FetchOptions): Promise<AsyncIterable<Uint8Array>> {
     options?.signal?.throwIfAborted();
     await this.#assertStored(descriptor);
-    const signal = options?.signal;
-    return verified(readFile(this.#blobPath(descriptor.digest), signal), descriptor, this.#place(descriptor));
+    const pieces = readFile(this.#blobPath(descriptor.digest), { ...options, offset: 0, size: descriptor.size });
+    return verified(pieces, descriptor, this.#place(descriptor));
   }
 
   async fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
     options?.signal?.throwIfAborted();
     assertRange(descriptor, offset, length);
     await this.#assertStored(descriptor);
-    const bytes = new Uint8Array(length);
-    const file = await open(this.#blobPath(descriptor.digest), 'r').catch((error: unknown) => {
-      throw asAccelError(error);
-    });
+    const file = await openFile(this.#blobPath(descriptor.digest));
     try {
-      let filled = 0;
-      while (filled < length) {
-        const { bytesRead } = await file.read(bytes, filled, length - filled, offset + filled);
-        if (bytesRead === 0) break;
-        filled += bytesRead;
-      }
-      if (filled === length) return bytes;
-      throw new AccelError('size-mismatch', 'the blob ended before the range that was asked for', {
-        where: { ...this.#place(descriptor), offset },
-        expected: length,
-        found: filled,
-      });
+      return await readBytes(file, offset, length);
+    } catch (error) {
+      throw withPlace(error, this.#place(descriptor));
     } finally {
       await file.close();
     }
@@ -201,10 +187,19 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
   }
 }
 
-async function* readFile(file: string, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+async function* readFile(path: string, part: FilePart): AsyncGenerator<Uint8Array> {
+  const file = await openFile(path);
   try {
-    yield* createReadStream(file, { highWaterMark: CHUNK, ...(signal && { signal }) });
+    yield* filePieces(file, part);
   } catch (error) {
     throw asAccelError(error);
+  } finally {
+    await file.close();
   }
+}
+
+function openFile(path: string): Promise<FileHandle> {
+  return open(path, 'r').catch((error: unknown) => {
+    throw asAccelError(error);
+  });
 }

@@ -12,13 +12,19 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of {@link Fetcher.fetch}. */
+export interface FetchOptions extends ReadOptions {
+  /** The caller is done with a piece when it asks for the next: what comes from a disk then uses its memory again. */
+  readonly transient?: boolean | undefined;
+}
+
 /** Gives content by descriptor. */
 export interface Fetcher {
   /**
    * The content as a stream that is verified while it is read: it ends with `digest-mismatch` or `size-mismatch` if the
    * bytes are not what the descriptor says. Rejects with `not-found` if there is no such content.
    */
-  fetch(descriptor: Descriptor, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>>;
+  fetch(descriptor: Descriptor, options?: FetchOptions): Promise<AsyncIterable<Uint8Array>>;
 }
 
 /** Gives parts of content. */

@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { extract, type Header, pack } from 'tar-stream';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
+import { readBytes } from './file-pieces.ts';
 
 /** A member of a tar: where its content lies in the file. Offsets and sizes are in bytes. */
 export interface TarMember {
@@ -15,8 +16,6 @@ export interface TarMember {
   readonly linkName?: string;
 }
 
-/** Bytes of a read from disk. */
-const CHUNK = 1 << 20;
 const BLOCK = 512;
 /** Most bytes of one member's headers, PAX records included. */
 const MAX_HEAD = 1 << 20;
@@ -56,38 +55,6 @@ export async function readMembers(
     at = contentAt + Math.ceil(length / BLOCK) * BLOCK;
   }
   return members;
-}
-
-/** Exactly `length` bytes from `offset`. Throws `size-mismatch` where the file ends before. */
-export async function readBytes(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  for (let filled = 0; filled < length; ) {
-    const { bytesRead } = await file.read(bytes, filled, length - filled, offset + filled).catch((error: unknown) => {
-      throw asAccelError(error);
-    });
-    if (bytesRead === 0) {
-      throw new AccelError('size-mismatch', 'the archive ended before the range that was asked for', {
-        where: { offset },
-        expected: length,
-        found: filled,
-      });
-    }
-    filled += bytesRead;
-  }
-  return bytes;
-}
-
-/** The bytes from `offset`, `size` of them, as a stream. */
-export async function* streamBytes(
-  file: FileHandle,
-  offset: number,
-  size: number,
-  signal?: AbortSignal,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  for (let at = 0; at < size; at += CHUNK) {
-    signal?.throwIfAborted();
-    yield await readBytes(file, offset + at, Math.min(CHUNK, size - at));
-  }
 }
 
 /**
