@@ -7,7 +7,6 @@ import type { GzipIndex } from './points.ts';
 import { GzipIndexReader } from './reader.ts';
 import { GzipStream } from './stream.ts';
 import { gzipWriters, sampleContent, seededRandom } from './testing/samples.ts';
-import { gzipDeterministic } from './writer.ts';
 
 function indexOf(gzip: Uint8Array, span: number): GzipIndex {
   const stream = new GzipStream({ members: 'single', span, onOutput: () => undefined });
@@ -131,14 +130,4 @@ describe('reads', () => {
     damaged.fill(0xff, 5000, 6000);
     await expect(whole(new RemoteFile(damaged).fetch)).rejects.toThrow(code('gzip-invalid'));
   });
-});
-
-test('deterministic gzip is one member without time and name that gunzip reads back', () => {
-  const small = content.subarray(0, 100_000);
-  for (const level of [1, 6, 9] as const) {
-    const gzip = gzipDeterministic(small, level);
-    expect([...gzip.subarray(0, 8)]).toEqual([0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
-    expect(Buffer.compare(gunzipSync(gzip), small)).toBe(0);
-    expect(Buffer.compare(gzipDeterministic(small, level), gzip)).toBe(0);
-  }
 });

@@ -1,13 +1,74 @@
 /** Writing gzip whose bytes depend on nothing but its content. */
-import { gzipSync } from 'fflate';
+import { crc32 } from 'node:zlib';
+import { deflateSync } from 'fflate';
+import { Inflater } from '../kernels/inflate.ts';
+import { gzipTrailer } from './layout.ts';
 
 /** Deflate levels, 1 (fast) to 9 (small). */
 export type GzipLevel = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
 
-/**
- * `bytes` as one gzip member with time 0 and no name. The same on every platform and Node version, which node:zlib's
- * is not; for small artifacts, because it holds everything in memory.
- */
-export function gzipDeterministic(bytes: Uint8Array, level: GzipLevel = 6): Uint8Array {
-  return gzipSync(bytes, { level, mtime: 0 });
+/** A part of what is packed. */
+export interface GzipPart {
+  readonly bytes: Uint8Array;
+  /** 0 for what does not shrink: it is stored as it is, at the speed of a copy. */
+  readonly level: 0 | GzipLevel;
 }
+
+/** A member's header without time and name, by Unix (RFC 1952 §2.3). */
+const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3);
+const MAX_STORED = 65_535;
+
+/**
+ * The parts, one after another, as one gzip member. The same on every platform and Node version, which node:zlib's is not;
+ * for small artifacts, because it holds everything in memory.
+ */
+export function gzipDeterministic(parts: readonly GzipPart[]): Uint8Array {
+  const pieces: Uint8Array[] = [HEADER];
+  let crc = 0;
+  let size = 0;
+  for (const { bytes, level } of parts) {
+    pieces.push(...(level === 0 ? storedBlocks(bytes) : openEnded(deflateSync(bytes, { level }))));
+    crc = crc32(bytes, crc);
+    size += bytes.length;
+  }
+  const trailer = new Uint8Array(gzipTrailer.size);
+  gzipTrailer.write(trailer, 0, { crc32: crc, isize: size % 0x1_0000_0000 });
+  return Buffer.concat([...pieces, EMPTY_LAST, trailer]);
+}
+
+/** An empty stored block that is the last (RFC 1951 §3.2.4). */
+const EMPTY_LAST = Uint8Array.of(1, 0, 0, 0xff, 0xff);
+
+/** Stored blocks, none of them the last; they start at a whole byte. */
+function storedBlocks(bytes: Uint8Array): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  for (let from = 0; from < bytes.length; from += MAX_STORED) {
+    const block = bytes.subarray(from, from + MAX_STORED);
+    const { length } = block;
+    pieces.push(Uint8Array.of(0, length & 0xff, length >>> 8, ~length & 0xff, (~length >>> 8) & 0xff), block);
+  }
+  return pieces;
+}
+
+/**
+ * A deflate stream that more blocks can follow, at a whole byte: its last block is no longer called the last, and an empty
+ * stored block fills the byte up. Where the last block starts, inflating tells.
+ */
+function openEnded(deflate: Uint8Array): Uint8Array[] {
+  const machine = new Inflater();
+  machine.begin(true);
+  let lastBlock = 0;
+  for (let at = 0, stop = machine.run(false); stop !== 'end'; stop = machine.run(at === deflate.length)) {
+    if (stop === 'boundary') lastBlock = machine.inputOffset * 8 - machine.spareBits;
+    else if (stop === 'output') machine.release();
+    else at += machine.write(deflate, at);
+  }
+  const open = deflate.slice();
+  open[Math.floor(lastBlock / 8)]! &= ~(1 << (lastBlock % 8));
+  // Three bits of header, zeros: in the bits that the stream left of its last byte, or in one more.
+  return [open, machine.spareBits >= 3 ? EMPTY_REST : EMPTY];
+}
+
+/** An empty stored block that is not the last: whole, and without the byte that its header shares with the block before. */
+const EMPTY = Uint8Array.of(0, 0, 0, 0xff, 0xff);
+const EMPTY_REST = EMPTY.subarray(1);

@@ -6,8 +6,11 @@ import { createHash } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
-import { gzipDeterministic } from '../gzip/writer.ts';
+import { type GzipPart, gzipDeterministic } from '../gzip/writer.ts';
+import { BLOCK_SIZE } from './layout.ts';
 import { TarParser } from './parser.ts';
+
+const LEVEL = 6;
 
 /** A file of an archive. */
 export interface ArchiveFile {
@@ -15,6 +18,8 @@ export interface ArchiveFile {
   readonly content: Uint8Array;
   /** Permission bits; 0644 unless given. */
   readonly mode?: number;
+  /** Whether packing it again would gain nothing: it is stored then. */
+  readonly isPacked?: boolean;
 }
 
 /** A packed archive. */
@@ -54,7 +59,23 @@ export async function packArchive(files: readonly ArchiveFile[]): Promise<Packed
   const chunks: Uint8Array[] = [];
   for await (const chunk of archive) chunks.push(chunk as Uint8Array);
   const tar = Buffer.concat(chunks);
-  return { blob: gzipDeterministic(tar), diffId: diffIdOf(tar) };
+  return { blob: gzipDeterministic(partsOf(tar, files)), diffId: diffIdOf(tar) };
+}
+
+/** The parts of a tar of these files, whose names are so short that each header is one block. */
+function partsOf(tar: Uint8Array, files: readonly ArchiveFile[]): GzipPart[] {
+  const parts: GzipPart[] = [];
+  let packed = 0;
+  let at = 0;
+  for (const { content, isPacked } of files) {
+    const start = at + BLOCK_SIZE;
+    at = start + Math.ceil(content.length / BLOCK_SIZE) * BLOCK_SIZE;
+    if (isPacked !== true) continue;
+    const end = start + content.length;
+    parts.push({ bytes: tar.subarray(packed, start), level: LEVEL }, { bytes: tar.subarray(start, end), level: 0 });
+    packed = end;
+  }
+  return [...parts, { bytes: tar.subarray(packed), level: LEVEL }];
 }
 
 /**
