@@ -1,20 +1,16 @@
 /** Hashing a finished file. */
-import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { Digester } from '../../oci/digest.ts';
+import { filePieces } from '../../oci/file-pieces.ts';
 
-const READ_SIZE = 1 << 20;
-
-/** SHA-256 of a file, as a digest. Waits for each piece of it, so that its thread gets to other jobs in between. */
+/** SHA-256 of a file, as a digest. One piece is read while the one before it is hashed. */
 export async function digestOfFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  const buffer = Buffer.allocUnsafe(READ_SIZE);
+  const digester = new Digester();
   const file = await open(path, 'r');
   try {
-    for (;;) {
-      const { bytesRead } = await file.read(buffer, 0, READ_SIZE);
-      if (bytesRead === 0) return `sha256:${hash.digest('hex')}`;
-      hash.update(buffer.subarray(0, bytesRead));
-    }
+    const { size } = await file.stat();
+    for await (const piece of filePieces(file, { offset: 0, size, transient: true })) digester.update(piece);
+    return digester.digest();
   } finally {
     await file.close();
   }
