@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Limiter } from './limiter.ts';
+import { Limiter, together } from './limiter.ts';
 
 /** Resolves after a turn of the event loop. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -36,4 +36,19 @@ test('a task that fails gives its place back', async () => {
   await expect(failed).rejects.toThrow('failed');
   expect(await next).toBe('ran');
   expect(await limiter.run(async () => 'ran again')).toBe('ran again');
+});
+
+test('together_waits_for_all_and_throws_the_first_in_order', async () => {
+  const ended: string[] = [];
+  const task = async (name: string, turns: number, error?: Error): Promise<string> => {
+    for (let i = 0; i < turns; i++) await turn();
+    ended.push(name);
+    if (error !== undefined) throw error;
+    return name;
+  };
+  await expect(together([task('a', 3), task('b', 1), undefined])).resolves.toEqual(['a', 'b', undefined]);
+  ended.length = 0;
+  const failing = together([task('a', 5, new Error('of a')), task('b', 1, new Error('of b')), task('c', 9)]);
+  await expect(failing).rejects.toThrow('of a');
+  expect(ended).toEqual(['b', 'a', 'c']);
 });

@@ -1,4 +1,4 @@
-/** Bounds how many tasks run at a time. */
+/** Running tasks side by side: bounded, and to the end. */
 
 /** A gate for at most `limit` tasks; the others wait their turn in order. */
 export class Limiter {
@@ -23,4 +23,15 @@ export class Limiter {
       else next();
     }
   }
+}
+
+/**
+ * What all of `running` resolve to, in their order. If any fails, the others are waited for, so that nothing goes on behind
+ * the caller's back, and the first in order that failed is thrown.
+ */
+export async function together<T extends readonly unknown[] | []>(
+  running: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(running);
+  return Promise.all(running);
 }

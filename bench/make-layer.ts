@@ -13,7 +13,7 @@ export function runtimeLayer(scale: number): LayerRecipe {
 
 /** The image of that layer alone. */
 export function oneLayer(scale: number): ImageRecipe {
-  return { folder: `one-layer-1-scale-${scale}`, layers: [runtimeLayer(scale)] };
+  return { folder: `one-layer-2-scale-${scale}`, layers: [runtimeLayer(scale)] };
 }
 
 /** The OCI layout with the generated image under the tag `latest`, made in `directory` if it is not there yet. */

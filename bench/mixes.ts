@@ -10,12 +10,15 @@ export interface FileGroup {
   readonly size: readonly [least: number, most: number];
 }
 
-/** The layer of a language runtime with its packages and a model, as a converter sees it: about 1.1 GB. */
+/**
+ * The layer of a language runtime with its packages and a model, as a converter sees it: about 1.1 GB, of which gzip -6
+ * leaves a third and LZ4 in blocks of 4 KiB somewhat more than a half, as they do of the layers of real images.
+ */
 export const RUNTIME: readonly FileGroup[] = [
-  { directory: 'usr/lib', kind: 'binary', count: 500, size: [16_384, 2_500_000] },
+  { directory: 'usr/lib', kind: 'binary', count: 573, size: [16_384, 2_500_000] },
   { directory: 'usr/share/text', kind: 'text', count: 3_000, size: [1_000, 120_000] },
   { directory: 'usr/lib/modules', kind: 'text', count: 20_000, size: [60, 14_000] },
-  { directory: 'opt/media', kind: 'noise', count: 60, size: [500_000, 5_000_000] },
+  { directory: 'opt/media', kind: 'noise', count: 26, size: [500_000, 5_000_000] },
   { directory: 'opt/model', kind: 'binary', count: 3, size: [100_000_000, 100_000_001] },
   { directory: 'var/lib/zeros', kind: 'zeros', count: 4, size: [5_000_000, 20_000_000] },
 ];

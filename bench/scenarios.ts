@@ -69,7 +69,7 @@ export const IMAGES: readonly ImageScenario[] = [
     modes: GZIP_MODES,
     limits: { ...ONE_LAYER_LIMITS, indexWall: 0.8 },
     layout: generated((scale) => ({
-      folder: `twelve-layers-1-scale-${scale}`,
+      folder: `twelve-layers-2-scale-${scale}`,
       layers: Array.from({ length: 12 }, (_, i) => part(i, RUNTIME, scale * 0.05)),
     })),
   },
@@ -105,7 +105,7 @@ export const IMAGES: readonly ImageScenario[] = [
     modes: ['full'],
     limits: {},
     layout: generated((scale) => ({
-      folder: `zstd-source-1-scale-${scale}`,
+      folder: `zstd-source-2-scale-${scale}`,
       layers: [runtimeLayer(scale)],
       compression: { kind: 'zstd', level: 3 },
     })),
@@ -137,7 +137,7 @@ export interface GrowthPoint {
 export const GROWING_LAYER: readonly GrowthPoint[] = [0.25, 1, 4].map((gigabytes) => ({
   label: `${gigabytes} GB`,
   recipe: (scale) => ({
-    folder: `growing-layer-1-${gigabytes}-scale-${scale}`,
+    folder: `growing-layer-2-${gigabytes}-scale-${scale}`,
     layers: [part(0, RUNTIME, (scale * gigabytes * 1e9) / RUNTIME_BYTES)],
     compression: { kind: 'gzip', level: 1 },
   }),
@@ -147,7 +147,7 @@ export const GROWING_LAYER: readonly GrowthPoint[] = [0.25, 1, 4].map((gigabytes
 export const MORE_LAYERS: readonly GrowthPoint[] = [1, 10, 100].map((count) => ({
   label: `${count} ${count === 1 ? 'layer' : 'layers'}`,
   recipe: (scale) => ({
-    folder: `more-layers-1-${count}-scale-${scale}`,
+    folder: `more-layers-2-${count}-scale-${scale}`,
     layers: Array.from({ length: count }, (_, i) => part(i, RUNTIME, (scale * 0.5e9) / RUNTIME_BYTES / count)),
     compression: { kind: 'gzip', level: 1 },
   }),
@@ -158,7 +158,7 @@ function generated(recipe: (scale: number) => ImageRecipe): (making: Making) => 
 }
 
 function single(name: string, mix: readonly FileGroup[]): (scale: number) => ImageRecipe {
-  return (scale) => ({ folder: `${name}-1-scale-${scale}`, layers: [{ seed: SEED, mix, scale }] });
+  return (scale) => ({ folder: `${name}-2-scale-${scale}`, layers: [{ seed: SEED, mix, scale }] });
 }
 
 /** Layer `index` of several: other bytes and other paths than its neighbours. */

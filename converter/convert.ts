@@ -149,7 +149,7 @@ async function withSession<T>(
       stop: (reason) => stop.abort(reason),
       imagesAtOnce: share.images,
       uploads: new Limiter(request.concurrency),
-      cache: await openCache(target, request, signal),
+      cache: openCache(target, request, signal),
       options: optionsText(request.artifact, request.platforms, prefetch?.name),
       noUpload: request.noUpload,
       prefetch,
@@ -165,7 +165,7 @@ async function withSession<T>(
   }
 }
 
-async function openCache(target: Target, { cache, force }: ConvertRequest, signal: AbortSignal): Promise<LayerCache> {
+function openCache(target: Target, { cache, force }: ConvertRequest, signal: AbortSignal): LayerCache {
   return cache && !force ? LayerCache.open(target, signal) : LayerCache.forgetful(target, signal);
 }
 

@@ -1,19 +1,27 @@
 /** One platform's image: its layers one after another, then the configs and manifests of what was asked for. */
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
+import { Limiter, together } from '../base/limiter.ts';
 import { DEFAULT_VIRTUAL_SIZE, MAX_VIRTUAL_SIZE } from '../formats/ext4/geometry.ts';
 import { Ext4Image } from '../formats/ext4/image.ts';
 import { loadImage } from '../formats/ext4/load.ts';
 import { layerMediaType } from '../oci/media-types.ts';
 import { openStack } from '../reader/stack.ts';
 import { chainIds, chainUuid } from './chain.ts';
-import { type CachedLayer, type ComposedManifest, chooseBlobs, composeImage, type ImageKind } from './compose.ts';
+import {
+  type CachedLayer,
+  type ComposedManifest,
+  chooseBlobs,
+  composeImage,
+  type ImageKind,
+  type LayerBlobs,
+} from './compose.ts';
 import type { LayerBlob } from './engines/engine.ts';
 import { FullEngine } from './engines/full.ts';
 import { IndexOnlyEngine, METADATA_BLOCK_SIZE } from './engines/index-only.ts';
-import type { LayerId } from './events.ts';
+import type { LayerId, LayerKind } from './events.ts';
 import { openAcceleration } from './image-acceleration.ts';
 import { type AppliedLayer, OpenLayer } from './layer.ts';
-import type { CachedBlob, LayerKey } from './layer-cache.ts';
+import type { CachedBlob, CacheEntry, LayerKey } from './layer-cache.ts';
 import { Pushes } from './pushes.ts';
 import type { Session } from './session.ts';
 import { bringSourceBlob } from './source-blob.ts';
@@ -26,10 +34,21 @@ export type ConvertedImage = ReadonlyMap<ImageKind, ComposedManifest>;
 /** Bytes that a byte of compressed layer is assumed to become at most when the virtual size is chosen. */
 const EXPANSION = 3;
 
+/** Layers that are looked for at a time. */
+const LOOKUPS_AT_ONCE = 8;
+
+/** What is known of a layer from earlier conversions. */
+interface KnownLayer {
+  readonly full: CacheEntry | undefined;
+  readonly index: CacheEntry | undefined;
+}
+
 /** An image whose layers are converted, and pushed unless they had to be held back. */
 export interface ReadyImage {
-  /** Pushes what was held back, then configs and manifests. */
-  complete(): Promise<ConvertedImage>;
+  /** Pushes what was held back. Then the session's cache knows all layers. */
+  settle(): Promise<void>;
+  /** After that: pushes configs and manifests. */
+  compose(): Promise<ConvertedImage>;
 }
 
 /**
@@ -76,6 +95,7 @@ class ImageConversion implements ReadyImage {
   readonly #done: CachedLayer[] = [];
   readonly #chain: readonly string[];
   readonly #pushes: Pushes;
+  #made: readonly LayerBlobs[] = [];
   /** Why layers have no index-only blob, by their position. */
   readonly #notIndexable = new Map<number, string>();
   /** The layer that is to be applied next, on its way already. */
@@ -98,7 +118,8 @@ class ImageConversion implements ReadyImage {
   async convert(): Promise<void> {
     try {
       const { layers } = this.#source.manifest;
-      while (this.#done.length < layers.length && (await this.#takeOver(this.#done.length)));
+      const known = await this.#lookUp();
+      while (this.#done.length < layers.length && (await this.#takeOver(this.#done.length, known)));
       if (this.#done.length < layers.length) await this.#convertFrom(this.#done.length);
       const made = await this.#pushes.settle();
       if (!this.#pushes.hold) this.#remember(made);
@@ -108,18 +129,22 @@ class ImageConversion implements ReadyImage {
     }
   }
 
-  async complete(): Promise<ConvertedImage> {
-    const made = await this.#pushes.finish();
-    this.#remember(made);
-    const layers = [...this.#done, ...made];
-    const acceleration = await openAcceleration(this.#session, this.#source, layers, made);
-    const composed: [ImageKind, ComposedManifest][] = [];
+  async settle(): Promise<void> {
+    this.#made = await this.#pushes.finish();
+    this.#remember(this.#made);
+  }
+
+  async compose(): Promise<ConvertedImage> {
+    const layers = [...this.#done, ...this.#made];
+    const acceleration = await openAcceleration(this.#session, this.#source, layers, this.#made);
+    const composing: Promise<[ImageKind, ComposedManifest]>[] = [];
     for (const kind of this.#kinds) {
       const chosen = chooseBlobs(kind, layers);
       const top = await acceleration?.layerFor(kind, chosen);
-      composed.push([kind, await composeImage(this.#session, this.#source, kind, chosen, this.#virtualSize, top)]);
+      const image = composeImage(this.#session, this.#source, kind, chosen, this.#virtualSize, top);
+      composing.push(image.then((composed) => [kind, composed]));
     }
-    return new Map(composed);
+    return new Map(await together(composing));
   }
 
   async #convertFrom(first: number): Promise<void> {
@@ -133,12 +158,25 @@ class ImageConversion implements ReadyImage {
     }
   }
 
+  /** What earlier conversions left of each layer that stands in the target, of what is wanted of it. */
+  async #lookUp(): Promise<KnownLayer[]> {
+    const { cache } = this.#session;
+    const limiter = new Limiter(LOOKUPS_AT_ONCE);
+    const find = async (kind: LayerKind, index: number) => limiter.run(() => cache.find(kind, this.#key(index)));
+    const looking = this.#source.manifest.layers.map(async (_, index) => {
+      const [full, indexOnly] = await together([
+        this.#wantsFull ? find('full', index) : undefined,
+        this.#wantsIndex ? find('index-only', index) : undefined,
+      ]);
+      return { full, index: indexOnly };
+    });
+    return together(looking);
+  }
+
   /** Takes a layer over from an earlier conversion, if all that is wanted of it stands in the target. */
-  async #takeOver(index: number): Promise<boolean> {
-    const { cache, emit } = this.#session;
-    const key = this.#key(index);
-    const full = this.#wantsFull ? await cache.find('full', key) : undefined;
-    const entry = this.#wantsIndex ? await cache.find('index-only', key) : undefined;
+  async #takeOver(index: number, known: readonly KnownLayer[]): Promise<boolean> {
+    const { emit } = this.#session;
+    const { full, index: entry } = known[index]!;
     if (this.#wantsFull && (full === undefined || 'notIndexable' in full)) return false;
     if (this.#wantsIndex && entry === undefined) return false;
     if (entry !== undefined && 'notIndexable' in entry) {
@@ -147,7 +185,7 @@ class ImageConversion implements ReadyImage {
     }
     const taken: CachedLayer = {
       full: full as CachedBlob | undefined,
-      index: entry === undefined || 'notIndexable' in entry ? undefined : entry,
+      index: !this.#wantsIndex || entry === undefined || 'notIndexable' in entry ? undefined : entry,
     };
     if (taken.index !== undefined) await bringSourceBlob(this.#session, this.#source.manifest.layers[index]!);
     this.#done.push(taken);
@@ -307,7 +345,7 @@ class ImageConversion implements ReadyImage {
       parentUuid: parent === undefined ? undefined : chainUuid(parent),
       compressor: threads.compressor({ algorithm, blockSize, level }),
       file: await spool.file(),
-      digestFile: (path) => threads.digestFile(path),
+      digestFile: (path, size) => threads.digestFile(path, size),
     });
   }
 

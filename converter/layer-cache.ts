@@ -4,6 +4,7 @@
  * record that does not parse is an empty one.
  */
 import { AccelError, asAccelError } from '../base/error.ts';
+import { together } from '../base/limiter.ts';
 import { VERSION } from '../base/version.ts';
 import { isRecord, isStringMap } from '../oci/descriptor.ts';
 import { assertDigest, digestOf } from '../oci/digest.ts';
@@ -31,7 +32,8 @@ export interface NotIndexable {
   readonly notIndexable: string;
 }
 
-type CacheEntry = CachedBlob | NotIndexable;
+/** What is remembered of a layer and a kind of blob. */
+export type CacheEntry = CachedBlob | NotIndexable;
 
 /** What a layer's blob depends on. */
 export interface LayerKey {
@@ -46,30 +48,35 @@ export interface LayerKey {
 export class LayerCache {
   readonly #target: Target;
   readonly #signal: AbortSignal;
-  readonly #entries: Map<string, CacheEntry>;
+  readonly #record: Promise<StandingRecord>;
   readonly #used = new Map<string, CacheEntry>();
 
-  private constructor(target: Target, signal: AbortSignal, entries: Map<string, CacheEntry>) {
+  private constructor(target: Target, signal: AbortSignal, record: Promise<StandingRecord>) {
     this.#target = target;
     this.#signal = signal;
-    this.#entries = entries;
+    this.#record = record;
   }
 
-  /** Reads the record; an empty cache where there is none. Other failures of the target are thrown. */
-  static async open(target: Target, signal: AbortSignal): Promise<LayerCache> {
-    return new LayerCache(target, signal, await readRecord(target, signal));
+  /**
+   * Begins to read the record; the cache is empty where there is none. What else the target fails with is thrown when a
+   * layer is looked for.
+   */
+  static open(target: Target, signal: AbortSignal): LayerCache {
+    const record = readRecord(target, signal);
+    record.catch(() => undefined);
+    return new LayerCache(target, signal, record);
   }
 
   /** A cache that knows nothing of earlier runs: for one that is to make everything anew. */
   static forgetful(target: Target, signal: AbortSignal): LayerCache {
-    return new LayerCache(target, signal, new Map());
+    return new LayerCache(target, signal, Promise.resolve(NO_RECORD));
   }
 
   /** The blob of a layer, if it is known and stands in the target. */
   async find(kind: LayerKind, key: LayerKey): Promise<CacheEntry | undefined> {
     const name = nameOf(kind, key);
     // What this run made itself serves as well: platforms of an image may share layers.
-    const entry = this.#used.get(name) ?? this.#entries.get(name);
+    const entry = this.#used.get(name) ?? (await this.#record).entries.get(name);
     if (entry === undefined) return undefined;
     if (!('notIndexable' in entry)) {
       const descriptor = { mediaType: OCI.layer, digest: entry.digest, size: entry.size };
@@ -90,7 +97,7 @@ export class LayerCache {
    */
   async save(): Promise<void> {
     if (this.#used.size === 0) return;
-    const standing = await readRecord(this.#target, this.#signal);
+    const { entries: standing } = await readRecord(this.#target, this.#signal, await this.#record);
     const merged = new Map(standing);
     for (const [name, entry] of this.#used) {
       merged.delete(name);
@@ -98,8 +105,10 @@ export class LayerCache {
     }
     const newest = [...merged].slice(-MAX_LAYERS);
     if (newest.length === standing.size && newest.every(([name]) => standing.has(name))) return;
-    const layer = await this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: Object.fromEntries(newest) }));
-    const config = await this.#put(EMPTY_CONFIG, encodeJson({}));
+    const [layer, config] = await together([
+      this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: Object.fromEntries(newest) })),
+      this.#put(EMPTY_CONFIG, encodeJson({})),
+    ]);
     const manifest = {
       schemaVersion: 2,
       mediaType: OCI.manifest,
@@ -128,18 +137,30 @@ function remembered({ kind, digest, size, diffId, compression, annotations, segm
   return { kind, digest, size, diffId, compression, annotations, segments };
 }
 
-async function readRecord(target: Target, signal: AbortSignal): Promise<Map<string, CacheEntry>> {
+/** The record that stands in a target. */
+interface StandingRecord {
+  /** Of its manifest; undefined where there is none. */
+  readonly digest: string | undefined;
+  readonly entries: ReadonlyMap<string, CacheEntry>;
+}
+
+const NO_RECORD: StandingRecord = { digest: undefined, entries: new Map() };
+
+/** Reads the record, unless it is still `known`. */
+async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD): Promise<StandingRecord> {
   try {
     const descriptor = await target.resolve(CACHE_TAG, { signal });
+    if (descriptor.digest === known.digest) return known;
     const manifest = parseManifest(await fetchBytes(target, descriptor, MAX_RECORD_SIZE, { signal }), descriptor);
     const [layer] = manifest.layers;
-    if (layer?.mediaType !== CACHE_MEDIA_TYPE) return new Map();
+    if (layer?.mediaType !== CACHE_MEDIA_TYPE) return NO_RECORD;
     const record = parseObject(await fetchBytes(target, layer, MAX_RECORD_SIZE, { signal }), MAX_RECORD_SIZE, {});
     const entries = isRecord(record.layers) ? Object.entries(record.layers) : [];
-    return new Map(entries.flatMap(([name, value]) => (isEntry(value) ? [[name, value] as const] : [])));
+    const sound = entries.flatMap(([name, value]) => (isEntry(value) ? [[name, value] as const] : []));
+    return { digest: descriptor.digest, entries: new Map(sound) };
   } catch (error) {
     // Without a record there is more to do; a registry that cannot be reached says so soon enough.
-    if (error instanceof AccelError && UNUSABLE.has(error.code)) return new Map();
+    if (error instanceof AccelError && UNUSABLE.has(error.code)) return NO_RECORD;
     throw asAccelError(error);
   }
 }

@@ -1,6 +1,6 @@
 /** From converted images to tags. */
 import { AccelError } from '../base/error.ts';
-import { Limiter } from '../base/limiter.ts';
+import { Limiter, together } from '../base/limiter.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
 import { toFamily } from '../oci/media-types.ts';
@@ -14,35 +14,43 @@ import type { Session } from './session.ts';
 import type { SourceImage } from './source-image.ts';
 import { totals } from './standing.ts';
 
-/** The converted images by the digest of their source. */
+/** Images by the digest of their source: their layers are converted; their manifests stand. */
+type Ready = ReadonlyMap<string, ReadyImage>;
 type Converted = ReadonlyMap<string, ConvertedImage>;
 
 /** Converts the images and tags the outputs: the tags last, when everything that they refer to stands in the target. */
 export async function makeOutputs(session: Session, preparation: Preparation): Promise<TagResult[]> {
   const { images, due } = preparation;
-  const converted = await convertImages(session, images, new Set(due.map((output) => output.kind)));
-  const results: { readonly result: TagResult; readonly descriptor: Descriptor }[] = [];
-  for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
+  const ready = await convertImages(session, images, new Set(due.map((output) => output.kind)));
   // Before the tags: a run that ends between the two must leave the record behind for the next image.
-  await remember(session);
+  const [converted] = await together([composeImages(session, ready), remember(session)]);
+  const results: MadeOutput[] = [];
+  for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
   // Everything stands: now the names, and nothing else can fail between them but the naming itself.
-  for (const { result, descriptor } of results) {
-    if (session.request.noUpload) continue;
-    await session.target.tag(descriptor, result.tag, { signal: session.signal });
-    session.emit({ type: 'tagged', tag: result.tag, digest: result.digest });
-  }
+  if (!session.request.noUpload) await together(results.map((output) => nameOutput(session, output)));
   return results.map(({ result }) => result);
+}
+
+/** A result, and what its tag is to name. */
+interface MadeOutput {
+  readonly result: TagResult;
+  readonly descriptor: Descriptor;
+}
+
+async function nameOutput({ target, signal, emit }: Session, { result, descriptor }: MadeOutput): Promise<void> {
+  await target.tag(descriptor, result.tag, { signal });
+  emit({ type: 'tagged', tag: result.tag, digest: result.digest });
 }
 
 /**
  * Converts images side by side, but one after another where they share a base: its layers are converted once. Nothing of
- * the manifests is pushed before the layers of all are converted. After a failure the others are stopped and waited for.
+ * the manifests is pushed yet. After a failure the others are stopped and waited for.
  */
 async function convertImages(
   session: Session,
   images: readonly SourceImage[],
   kinds: ReadonlySet<ImageKind>,
-): Promise<Converted> {
+): Promise<Ready> {
   const limiter = new Limiter(session.imagesAtOnce);
   const byBase = new Map<string, SourceImage[]>();
   for (const image of images) {
@@ -67,9 +75,16 @@ async function convertImages(
   );
   await Promise.all(running);
   if (failure !== undefined) throw failure.error;
-  const converted = new Map<string, ConvertedImage>();
-  for (const [digest, image] of ready) converted.set(digest, await image.complete());
-  return converted;
+  for (const image of ready.values()) await image.settle();
+  return ready;
+}
+
+async function composeImages({ request }: Session, ready: Ready): Promise<Converted> {
+  const limiter = new Limiter(request.concurrency);
+  const composing = [...ready].map(async ([digest, image]) => {
+    return [digest, await limiter.run(() => image.compose())] as const;
+  });
+  return new Map(await together(composing));
 }
 
 /** Keeps the record of converted layers. It only saves time: where a registry does not take it, that is worth a line. */
@@ -89,7 +104,7 @@ async function makeOutput(
   preparation: Preparation,
   converted: Converted,
   output: OutputTag,
-): Promise<{ readonly result: TagResult; readonly descriptor: Descriptor }> {
+): Promise<MadeOutput> {
   const manifests = preparation.images.map((image) => converted.get(image.descriptor.digest)!.get(output.kind)!);
   const descriptor = await nameable(session, preparation, manifests, output);
   return {

@@ -1,5 +1,7 @@
 /** What comes before any work: the source found and checked, the outputs told apart into those that stand and those due. */
 import { AccelError } from '../base/error.ts';
+import { Limiter, together } from '../base/limiter.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { indexEntries } from '../oci/index-entries.ts';
 import type { OutputTag, TagResult } from './options.ts';
 import { checkPlatform, distinct, type Selection, selectManifests } from './select.ts';
@@ -25,20 +27,25 @@ export async function prepare(session: Session): Promise<Preparation> {
   const { document } = source;
   const entries = document.kind === 'index' ? await indexEntries(session.source, document.index, { signal }) : [];
   const selection = selectManifests(source, entries, request.platforms);
-  const images: SourceImage[] = [];
-  for (const manifest of distinct(selection.manifests)) {
-    images.push(
-      await loadSourceImage(session.source, manifest, { signal, maxLayerSize: request.artifact.maxLayerSize }),
-    );
-  }
+  const limiter = new Limiter(request.concurrency);
+  const load = (descriptor: Descriptor): Promise<SourceImage> =>
+    loadSourceImage(session.source, descriptor, {
+      signal,
+      maxLayerSize: request.artifact.maxLayerSize,
+      manifest: document.kind === 'manifest' ? document.manifest : undefined,
+    });
+  const images = await together(distinct(selection.manifests).map((one) => limiter.run(() => load(one))));
   if (document.kind === 'manifest') checkPlatform(images[0]!, request.platforms);
   announce(session, source, selection, images);
   const standing: TagResult[] = [];
   const due: OutputTag[] = [];
-  for (const output of request.outputs) {
-    const found = await standingOutput(session, output, source.descriptor, images);
-    if (found === undefined) due.push(output);
-    else standing.push(found);
+  const found = await together(
+    request.outputs.map((output) => limiter.run(() => standingOutput(session, output, source.descriptor, images))),
+  );
+  for (const [index, output] of request.outputs.entries()) {
+    const result = found[index];
+    if (result === undefined) due.push(output);
+    else standing.push(result);
   }
   return { source, selection, images, standing, due };
 }

@@ -32,6 +32,8 @@ export interface SourceImage {
 export interface LoadImageOptions extends ReadOptions {
   /** Bytes that the blob of a layer may have. */
   readonly maxLayerSize: number;
+  /** The manifest, where it was read before. */
+  readonly manifest?: ImageManifest | undefined;
 }
 
 /** Fetches manifest and config. Throws `image-unsupported`, `layer-unsupported`, `already-accelerated`, `limit-exceeded` or `manifest-invalid`. */
@@ -40,7 +42,8 @@ export async function loadSourceImage(
   descriptor: Descriptor,
   options: LoadImageOptions,
 ): Promise<SourceImage> {
-  const manifest = parseManifest(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
+  const manifest =
+    options.manifest ?? parseManifest(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
   const where = { manifest: descriptor.digest };
   if (!isConfig(manifest.config.mediaType)) {
     throw new AccelError('image-unsupported', 'this is an artifact, not a container image', {

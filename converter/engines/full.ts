@@ -20,15 +20,15 @@ export interface FullEngineOptions {
   readonly compressor: BlockCompressor;
   /** Takes the blob; closed with the engine. */
   readonly file: SpoolFile;
-  /** SHA-256 of a file, as a digest. */
-  readonly digestFile: (path: string) => Promise<string>;
+  /** SHA-256 of a file of some bytes, as a digest. */
+  readonly digestFile: (path: string, size: number) => Promise<string>;
 }
 
 /** Writes one full layer into a spool file. */
 export class FullEngine implements LayerEngine {
   readonly kind = 'full';
   readonly #file: SpoolFile;
-  readonly #digestFile: (path: string) => Promise<string>;
+  readonly #digestFile: FullEngineOptions['digestFile'];
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
   readonly #blocks: BlockAssembler;
@@ -94,7 +94,7 @@ export class FullEngine implements LayerEngine {
     await this.#file.patch(zfile.header, COMMIT_TAR_HEAD_SIZE);
     // A blob starts with sizes that are known at its end only, and a hash starts at the start: so the finished file is
     // read once more, from the page cache and by another thread.
-    const digest = await this.#digestFile(this.#file.path);
+    const digest = await this.#digestFile(this.#file.path, this.#file.size);
     return {
       kind: 'full',
       digest,

@@ -45,6 +45,11 @@ export class CompressThreads {
     };
   }
 
+  /** A thread that has no batch, if one was started. */
+  get idle(): JobThread | undefined {
+    return this.#threads.find(({ batches }) => batches.taken === 0)?.jobs;
+  }
+
   #leastBusy(): CompressThread {
     const [first, ...others] = this.#threads;
     if (first === undefined) return this.#grow();

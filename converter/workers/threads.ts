@@ -14,6 +14,9 @@ import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-th
 import { JobThread } from './job-thread.ts';
 import type { WorkerRole } from './messages.ts';
 
+/** Bytes that are hashed in about the time that a thread needs to start. */
+const HASHED_AT_ONCE = 100_000_000;
+
 /** The threads of one conversion. */
 export class Threads {
   readonly #count: number;
@@ -40,12 +43,10 @@ export class Threads {
     return this.#count === 0 ? makeBlockCompressor(format) : this.#compress.compressor(format);
   }
 
-  /** SHA-256 of a finished file, as a digest. */
-  async digestFile(path: string): Promise<string> {
+  /** SHA-256 of a finished file of `size` bytes, as a digest. */
+  async digestFile(path: string, size: number): Promise<string> {
     if (this.#count === 0) return digestOfFile(path);
-    // A thread of its own: the blocks of the next layer do not wait for the hash of this one.
-    this.#hashing ??= this.#jobThread();
-    return (await this.#hashing.run({ type: 'digest', path })).digest;
+    return (await this.#threadToHash(size).run({ type: 'digest', path })).digest;
   }
 
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
@@ -61,6 +62,14 @@ export class Threads {
   /** Ends all threads. */
   async close(): Promise<void> {
     await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+  }
+
+  /** A thread of its own, lest the blocks of the next layer wait for the hash of this one; one that is idle if it is short. */
+  #threadToHash(size: number): JobThread {
+    const idle = size <= HASHED_AT_ONCE && this.#hashing === undefined ? this.#compress.idle : undefined;
+    if (idle !== undefined) return idle;
+    this.#hashing ??= this.#jobThread();
+    return this.#hashing;
   }
 
   #jobThread(): JobThread {
