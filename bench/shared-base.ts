@@ -28,10 +28,15 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     size: { type: 'string', default: '100' },
+    top: { type: 'string', multiple: true },
     write: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
   },
 });
+
+/** Megabytes of a shared layer, and of the layers on top that are measured: one as large, one as small as applications are. */
+const SIZE = Number(values.size);
+const TOPS = values.top?.map(Number) ?? [SIZE, SIZE / 10];
 
 /** One conversion. */
 interface Conversion {
@@ -46,6 +51,8 @@ interface Conversion {
 /** A row of the table: the same conversion in every round. */
 interface Row {
   readonly what: string;
+  /** Megabytes of the layer that is not shared. */
+  readonly top: number;
   readonly rounds: Conversion[];
 }
 
@@ -72,18 +79,21 @@ async function convertOnce(proxy: CountingProxy, repository: string, tag: string
 }
 
 function formatRows(rows: readonly Row[]): string {
-  const head = ['what', 'wall s', '×', 'CPU s', '×', 'fetched MB', '%'];
+  const head = ['what', 'top layer MB', 'wall s', '×', 'CPU s', '×', 'fetched MB', '%'];
   const middle = ({ rounds }: Row, of: 'wall' | 'cpu' | 'fetched') => median(rounds.map((one) => one[of]));
-  const first = rows[0]!;
-  const lines = rows.map((row) => [
-    row.what,
-    middle(row, 'wall').toFixed(2),
-    (middle(row, 'wall') / middle(first, 'wall')).toFixed(2),
-    middle(row, 'cpu').toFixed(2),
-    (middle(row, 'cpu') / middle(first, 'cpu')).toFixed(2),
-    (middle(row, 'fetched') / 1e6).toFixed(1),
-    ((middle(row, 'fetched') / middle(first, 'fetched')) * 100).toFixed(1),
-  ]);
+  const lines = rows.map((row) => {
+    const first = rows.find(({ top }) => top === row.top)!;
+    return [
+      row.what,
+      String(row.top),
+      middle(row, 'wall').toFixed(2),
+      (middle(row, 'wall') / middle(first, 'wall')).toFixed(2),
+      middle(row, 'cpu').toFixed(2),
+      (middle(row, 'cpu') / middle(first, 'cpu')).toFixed(2),
+      (middle(row, 'fetched') / 1e6).toFixed(1),
+      ((middle(row, 'fetched') / middle(first, 'fetched')) * 100).toFixed(1),
+    ];
+  });
   return [head, head.map((_, column) => (column === 0 ? '---' : '---:')), ...lines]
     .map((cells) => `| ${cells.join(' | ')} |`)
     .join('\n');
@@ -94,9 +104,9 @@ function section(table: string): string {
 
 ${table}
 
-Two images of ${LAYERS} layers of ${values.size} MB each, of which ${LAYERS - 1} are the same, are converted one after the other in one
-repository of a registry on the same machine, both tags each; then the second one again in another repository, from
-scratch (\`--no-cache\`). The digests of the two conversions of the second image are the same. Fetched is what the
+Two images of ${LAYERS} layers, of which the lower ${LAYERS - 1}, of ${values.size} MB each, are the same, are converted one after the other
+in one repository of a registry on the same machine, both tags each; then the second one again in another repository,
+from scratch (\`--no-cache\`). The digests of the two conversions of the second image are the same. Fetched is what the
 registry sent, as an HTTP proxy between the two counted it; × and % are shares of the first conversion. Medians of
 ${values.rounds} rounds, every conversion in a process of its own.`;
 }
@@ -105,35 +115,13 @@ async function main(): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'accel-bench-'));
   const registry = await startRegistry();
   const proxy = await startCountingProxy(registry.host);
-  const rows: Row[] = ['first image', 'second image', 'second image from scratch'].map((what) => ({
-    what,
-    rounds: [],
-  }));
+  const rows: Row[] = [];
   try {
-    const layers = Array.from({ length: LAYERS + 1 }, (_, seed) => layer(seed + 1, Number(values.size) * 1e6));
-    await buildLayout(directory, 'first', layers.slice(0, LAYERS));
-    await buildLayout(directory, 'second', [...layers.slice(0, LAYERS - 1), layers[LAYERS]!]);
-    for (let round = 1; round <= Number(values.rounds); round++) {
-      const [cached, scratch] = [`cached-${round}`, `scratch-${round}`];
-      for (const [repository, tag] of [
-        [cached, 'first'],
-        [cached, 'second'],
-        [scratch, 'second'],
-      ]) {
-        const target = `docker://${registry.host}/${repository}:${tag}`;
-        await run('skopeo', ['copy', '--dest-tls-verify=false', `oci:${directory}:${tag}`, target]);
-      }
-      rows[0]!.rounds.push(await convertOnce(proxy, cached, 'first', []));
-      rows[1]!.rounds.push(await convertOnce(proxy, cached, 'second', []));
-      rows[2]!.rounds.push(await convertOnce(proxy, scratch, 'second', ['--no-cache']));
-      const [first, second, anew] = rows.map(({ rounds }) => rounds.at(-1)!);
-      process.stderr.write(
-        `round ${round}: ${[first, second, anew].map((one) => one!.wall.toFixed(2)).join(', ')} s\n`,
-      );
-      if (second!.digests !== anew!.digests) throw new Error(`other digests: ${second!.digests}, ${anew!.digests}`);
-      const share = second!.fetched / first!.fetched;
-      if (values.check && share > MOST_FETCHED)
-        throw new Error(`over the bar: ${share.toFixed(3)} of the bytes fetched`);
+    const base = Array.from({ length: LAYERS - 1 }, (_, seed) => layer(seed + 1, SIZE * 1e6));
+    for (const top of TOPS) {
+      await buildLayout(directory, `first-${top}`, [...base, layer(LAYERS, top * 1e6)]);
+      await buildLayout(directory, `second-${top}`, [...base, layer(LAYERS + 1, top * 1e6)]);
+      rows.push(...(await measure(directory, registry.host, proxy, top)));
     }
   } finally {
     await proxy.stop();
@@ -143,6 +131,33 @@ async function main(): Promise<void> {
   const table = formatRows(rows);
   process.stdout.write(`${table}\n`);
   if (values.write) await writeSection('shared-base', section(table));
+}
+
+/** The images with one size of their top layer. */
+async function measure(layout: string, registry: string, proxy: CountingProxy, top: number): Promise<Row[]> {
+  const row = (what: string): Row => ({ what, top, rounds: [] });
+  const rows = [row('first image'), row('second image'), row('second image from scratch')] as const;
+  for (let round = 1; round <= Number(values.rounds); round++) {
+    const [cached, scratch] = [`cached-${top}-${round}`, `scratch-${top}-${round}`];
+    for (const [repository, tag] of [
+      [cached, `first-${top}`],
+      [cached, `second-${top}`],
+      [scratch, `second-${top}`],
+    ]) {
+      const target = `docker://${registry}/${repository}:${tag}`;
+      await run('skopeo', ['copy', '--dest-tls-verify=false', `oci:${layout}:${tag}`, target]);
+    }
+    const first = await convertOnce(proxy, cached, `first-${top}`, []);
+    const second = await convertOnce(proxy, cached, `second-${top}`, []);
+    const anew = await convertOnce(proxy, scratch, `second-${top}`, ['--no-cache']);
+    const walls = [first, second, anew].map((one) => one.wall.toFixed(2)).join(', ');
+    process.stderr.write(`top layer of ${top} MB, round ${round}: ${walls} s\n`);
+    if (second.digests !== anew.digests) throw new Error(`other digests: ${second.digests}, ${anew.digests}`);
+    const share = second.fetched / first.fetched;
+    if (values.check && share > MOST_FETCHED) throw new Error(`over the bar: ${share.toFixed(3)} of the bytes fetched`);
+    for (const [index, conversion] of [first, second, anew].entries()) rows[index]!.rounds.push(conversion);
+  }
+  return [...rows];
 }
 
 await main();

@@ -185,6 +185,8 @@ function checkRequest({ outputs, source }: ConvertRequest): void {
 async function run(session: Session, totals: Totals): Promise<ConvertResult> {
   const { request } = session;
   const started = performance.now();
+  // Threads start while the first answers are on their way.
+  session.threads.warmUp();
   const preparation = await prepare(session);
   const { source, selection, images, standing, due } = preparation;
   for (const { tag, digest } of standing) session.emit({ type: 'up-to-date', tag, digest });

@@ -148,7 +148,6 @@ class ImageConversion implements ReadyImage {
   }
 
   async #convertFrom(first: number): Promise<void> {
-    this.#session.threads.warmUp();
     this.#openNext(first);
     try {
       this.#state = await this.#stateAfter(this.#done);
