@@ -40,7 +40,7 @@ export class TarApplier implements TarHandler {
   readonly #image: Ext4Image;
   readonly #sink: FileDataSink;
   readonly #warn: WarningSink;
-  readonly #named: NamedDirectories = new Set();
+  readonly #named: NamedDirectories = new Map();
   readonly #whiteouts: Whiteouts;
   /** The parent of the last entry: most entries of a tar stand beside the one before. */
   #lastParent: { readonly path: string; readonly inode: Inode } | undefined;
@@ -156,10 +156,10 @@ export class TarApplier implements TarHandler {
 
   #updateDirectory(inode: Inode, entry: TarEntry): void {
     this.#image.setAttributes(inode, this.#attributes(entry));
-    // "The existing path's attributes MUST be replaced by those of the entry" (layer.md), and xattrs are among them: one
-    // that the entry does not have is gone, as it is where layers are directories on top of each other.
-    this.#image.setXattrs(inode, this.#keptXattrs(entry));
-    if (inode.layer !== this.#image.layer) this.#named.add(inode);
+    const xattrs = this.#keptXattrs(entry);
+    if (xattrs.size > 0) this.#image.setXattrs(inode, new Map([...(inode.xattrs ?? []), ...xattrs]));
+    if (inode.layer === this.#image.layer) return;
+    this.#named.set(inode, new Map([...(this.#named.get(inode) ?? []), ...xattrs]));
   }
 
   /** The header of a hard link repeats what its target's said; as with GNU tar, the target's counts. */

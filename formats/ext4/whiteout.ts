@@ -36,8 +36,8 @@ export function parseWhiteout(name: string): Whiteout {
   return { kind: 'remove', name: hidden };
 }
 
-/** Directories from below that entries of the current layer name: they have the attributes of those entries already. */
-export type NamedDirectories = Set<Inode>;
+/** Directories from below that entries of the current layer name, with the extended attributes of those entries. */
+export type NamedDirectories = Map<Inode, ReadonlyMap<string, Uint8Array>>;
 
 /** Applies whiteouts of the current layer; the outcome does not depend on where in the tar they stand. */
 export class Whiteouts {
@@ -85,15 +85,13 @@ export class Whiteouts {
    */
   #removeOrReset(parent: Inode, name: string): void {
     const { inode } = parent.directory!.children.get(name)!;
-    const isNamed = this.#named.has(inode);
-    if (inode.directory === undefined || (!isNamed && inode.directory.children.size === 0)) {
+    const named = this.#named.get(inode);
+    if (inode.directory === undefined || (named === undefined && inode.directory.children.size === 0)) {
       this.#image.remove(parent, name);
       return;
     }
-    if (!isNamed) {
-      this.#image.setAttributes(inode, IMPLICIT_DIRECTORY);
-      this.#image.setXattrs(inode, new Map());
-    }
+    if (named === undefined) this.#image.setAttributes(inode, IMPLICIT_DIRECTORY);
+    this.#image.setXattrs(inode, named ?? new Map());
     parent.directory!.children.set(name, { inode, layer: this.#image.layer });
   }
 }

@@ -99,15 +99,14 @@ export class SourceTreeBuilder {
     if (name?.startsWith(WHITEOUT) === true || parts.some(isAufs)) return;
     if (name === undefined) {
       if (entry.type !== 'directory') throw new AccelError('tar-invalid', 'an entry would replace the root directory');
-      this.#root.attributes = attributesOf(entry);
+      this.#root.attributes = renewed(this.#root, entry);
       return;
     }
     const siblings = this.#directory(parts, 'create')!.children!;
     const existing = siblings.get(name);
     if (entry.type === 'link') siblings.set(name, this.#linkTarget(entry));
     else if (entry.type === 'directory' && existing?.children !== undefined)
-      // A repeated entry for a directory replaces its attributes, the extended ones too (layer.md).
-      existing.attributes = attributesOf(entry);
+      existing.attributes = renewed(existing, entry);
     else siblings.set(name, new Node(attributesOf(entry)));
   }
 
@@ -154,6 +153,11 @@ export class SourceTreeBuilder {
 
 function childOf(directory: Node | undefined, name: string, missing: Missing): Node | undefined {
   return directory?.children?.get(name) ?? (missing === 'hidden' ? directory?.hidden?.get(name) : undefined);
+}
+
+/** A repeated entry for a directory sets its attributes and adds to its extended ones. */
+function renewed(node: Node, entry: LayerEntry): SourceAttributes {
+  return { ...attributesOf(entry), xattrs: new Map([...node.attributes.xattrs, ...entry.xattrs]) };
 }
 
 function attributesOf({ name: _, type, linkName, tarOffset: __, ...rest }: LayerEntry): SourceAttributes {

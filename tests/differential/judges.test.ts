@@ -83,11 +83,23 @@ class Verdict {
   }
 }
 
+/** Two layers that name one directory, the second with other extended attributes. */
+const NAMED_AGAIN: readonly StackLayer[] = [
+  [namedDirectory({ 'user.a': 'one', 'user.b': 'one' })],
+  [namedDirectory({ 'user.b': 'two' })],
+];
+
+function namedDirectory(xattrs: EntryAttributes['xattrs']): StackEntry {
+  const attributes = { mode: 0o755, uid: 0, gid: 0, seconds: 1_700_000_000, nanoseconds: 0, xattrs };
+  return { kind: 'directory', path: 'named', spelling: '', attributes };
+}
+
 describeWith({ tools: ['umoci', 'python3'], root: true }, 'umoci', () => {
   test('unpacks the same trees, but for what is known', { timeout: 300_000 + IMAGES * 2000 }, async () => {
     const stacks = [true, false].flatMap((anyOrder, i) =>
       fc.sample(stacksOf({ anyOrder }, tame), { seed: SEED + i, numRuns: IMAGES / 2 }),
     );
+    stacks.push({ layers: NAMED_AGAIN, options: { anyOrder: true } });
     const verdict = new Verdict(UMOCI);
     const trees = await umociTrees(stacks.map(({ layers }) => layers.map(tarOfEntries)));
     // What AUFS kept for itself may lie below what is a file.

@@ -86,6 +86,15 @@ function isSubset(part: TreeEntry, whole: TreeEntry): boolean {
   return part.xattrs.every((xattr) => whole.xattrs.map(String).includes(String(xattr))) && missing.every(isKnown);
 }
 
+const replacedXattrs: KnownDifference = {
+  name: 'a directory loses the attributes that a later entry for it does not have',
+  explains: ({ field, ours, theirs }) =>
+    field === 'xattrs' &&
+    ours!.type === 'directory' &&
+    theirs!.xattrs.every((xattr) => ours!.xattrs.map(String).includes(String(xattr))) &&
+    !isSubset(theirs!, ours!),
+};
+
 const isOverlay = (key: string): boolean => key.startsWith('trusted.overlay.');
 const isEmpty = (_: string, hex: string): boolean => hex === '';
 const isAcl = (key: string): boolean => key.startsWith('system.posix_acl_');
@@ -95,6 +104,7 @@ const LOST: readonly ((key: string, hex: string) => boolean)[] = [isOverlay, isE
 export const UMOCI: readonly KnownDifference[] = [
   directoryTimes,
   inheritedGroup,
+  replacedXattrs,
   lessXattrs('trusted.overlay.* is left out', isOverlay),
   lessXattrs('attributes without a value are left out', isEmpty),
   {

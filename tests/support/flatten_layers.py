@@ -5,8 +5,8 @@ With --prefixes it prints the tree after every layer, each followed by an empty 
 
 Rules (OCI image-spec, layer.md): whiteouts take away what lower layers put and nothing else, so all of a layer's are
 applied before its entries; a missing parent is 0755 root at time 0; parents that are symlinks are followed inside the
-root; of two entries for one path the later one counts; an entry for an existing directory replaces its attributes, the
-extended ones too. Deliberately shares no code with accel: two readers that agree are worth more than one."""
+root; of two entries for one path the later one counts; an entry for an existing directory sets its attributes and adds
+to its xattrs. Deliberately shares no code with accel: two readers that agree are worth more than one."""
 import decimal
 import gzip
 import io
@@ -157,7 +157,7 @@ def apply_entry(root, member, content):
         else:
             node = directory.children[name] = Node(kind)
     node.mode, node.uid, node.gid, node.mtime = member.mode & 0o7777, member.uid, member.gid, mtime_of(member)
-    node.xattrs = xattrs_of(member)
+    node.xattrs.update(xattrs_of(member))
     if node.kind == 'file':
         node.more['size'], node.more['sha256'] = content
     elif node.kind == 'symlink':

@@ -184,15 +184,14 @@ class LayerModel {
     const name = parts.pop();
     if (name === undefined) {
       if (entry.kind !== 'directory') throw new Broken('the root is a directory');
-      this.#root.attributes = kept(entry.attributes);
+      this.#root.attributes = added(this.#root.attributes, entry.attributes);
       return;
     }
     const parent = this.#find(parts, true)!;
     const existing = parent.children.get(name);
     if (entry.kind === 'link') this.#link(parent, name, entry.target);
     else if (entry.kind === 'directory' && existing?.type === 'directory')
-      // layer.md: "the existing path's attributes MUST be replaced by those of the entry"; xattrs are among them.
-      existing.attributes = kept(entry.attributes);
+      existing.attributes = added(existing.attributes, entry.attributes);
     else this.#put(parent, name, makeNode(entry));
   }
 
@@ -269,6 +268,12 @@ function kept(attributes: EntryAttributes): EntryAttributes {
   if (attributes.seconds < MIN_SECONDS) return { ...all, seconds: MIN_SECONDS, nanoseconds: 0 };
   if (attributes.seconds > MAX_SECONDS) return { ...all, seconds: MAX_SECONDS, nanoseconds: 999_999_999 };
   return all;
+}
+
+/** The attributes of a directory that has an entry of its own again: extended ones add to those that it has (the goldens). */
+function added(standing: EntryAttributes, attributes: EntryAttributes): EntryAttributes {
+  const own = kept(attributes);
+  return { ...own, xattrs: { ...standing.xattrs, ...own.xattrs } };
 }
 
 function makeNode(entry: Exclude<StackEntry, { kind: 'link' | 'whiteout' | 'opaque' | 'aufs' }>): Node {

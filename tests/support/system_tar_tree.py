@@ -76,10 +76,6 @@ def apply(root, layer):
         # tar would keep a directory for a file of its name, and a file for a directory of its name.
         if os.path.lexists(path) and (stat.S_ISDIR(os.lstat(path).st_mode) != is_directory):
             remove(path)
-        # tar would add to the xattrs of a directory; the image-spec wants all attributes replaced by the entry's.
-        if is_directory and os.path.isdir(path) and not os.path.islink(path):
-            for attribute in os.listxattr(path):
-                os.removexattr(path, attribute)
     subprocess.run(EXTRACT + [root, '--file', layer], check=True)
     for directory, info in before.items():
         relative = os.path.relpath(directory, root)
