@@ -69,8 +69,11 @@ function writtenOverPushed({ rounds, pushed = 0 }: Row): number {
 /** Size of a zstd block in KiB: the largest that takes noise, because 64 KiB of it outgrow what a node reads. */
 export const ZSTD_BLOCK = '32';
 
+/** Level of zstd: the first with which the Debian image is no larger than its .tar.gz. */
+export const ZSTD_LEVEL = '6';
+
 /** The mode whose size the zstd limit is about. */
-export const ZSTD_MODE = `full, zstd ${ZSTD_BLOCK} KiB` as const;
+export const ZSTD_MODE = `full, zstd ${ZSTD_BLOCK} KiB, level ${ZSTD_LEVEL}` as const;
 
 /** A figure against the most that it may be; undefined without either. */
 export function verdict(what: string, measured: number, most: number | undefined, digits = 2): Verdict | undefined {

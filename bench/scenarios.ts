@@ -2,7 +2,7 @@
 import { access } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Limits, ZSTD_BLOCK, ZSTD_MODE } from './limits.ts';
+import { type Limits, ZSTD_BLOCK, ZSTD_LEVEL, ZSTD_MODE } from './limits.ts';
 import { type ImageRecipe, makeImage } from './make-image.ts';
 import { oneLayer, runtimeLayer, SEED } from './make-layer.ts';
 import { type FileGroup, INCOMPRESSIBLE, ONE_FILE, RUNTIME, RUNTIME_BYTES, SMALL_FILES } from './mixes.ts';
@@ -39,7 +39,10 @@ export const MODES: readonly ModeScenario[] = [
   { name: 'full', flags: ['-o', 'bench_full'] },
   { name: 'index-only', flags: ['-o', 'bench_index', '--mode', 'index-only'] },
   { name: 'both', flags: ['--overlaybd', 'bench_full', '--turboOCI', 'bench_index'] },
-  { name: ZSTD_MODE, flags: ['-o', 'bench_zstd', '--algorithm', 'zstd', '--bs', ZSTD_BLOCK] },
+  {
+    name: ZSTD_MODE,
+    flags: ['-o', 'bench_zstd', '--algorithm', 'zstd', '--bs', ZSTD_BLOCK, '--level', ZSTD_LEVEL],
+  },
 ];
 
 const GZIP_MODES = ['full', 'index-only', 'both'];
