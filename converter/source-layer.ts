@@ -104,16 +104,11 @@ export async function* decompress(
     return { digest, size: gzip.uncompressedSize, gzip };
   }
   const digester = new Digester();
-  for await (const piece of layer.compression === 'zstd' ? zstdDecompressStream(kept(layer.bytes)) : layer.bytes) {
+  for await (const piece of layer.compression === 'zstd' ? zstdDecompressStream(layer.bytes) : layer.bytes) {
     digester.update(piece);
     yield piece;
   }
   return { digest: digester.digest(), size: digester.size, gzip: undefined };
-}
-
-/** Pieces that stay what they are: Node's zstd asks for more while it has not read what it was given. */
-async function* kept(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const piece of bytes) yield piece.slice();
 }
 
 /** Reads what is left without ending the iterator when this generator is left early. */
