@@ -23,7 +23,8 @@ beforeAll(async () => {
   await requireBuild();
   home = await tempDirectory();
   layout = join(home.path, 'layout');
-  await buildLayout(layout, 'latest', noisyLayers(2, LAYER_SIZE));
+  // The second is the larger one, so that a limit can hit it alone.
+  await buildLayout(layout, 'latest', [noisyLayers(1, LAYER_SIZE)[0]!, noisyLayers(2, LAYER_SIZE * 1.5)[1]!]);
 });
 afterAll(() => home?.remove());
 
