@@ -53,8 +53,10 @@ export interface UnpackOptions {
 /** Packs files into a gzip-compressed tar: no times, owners or names of the machine. */
 export async function packArchive(files: readonly ArchiveFile[]): Promise<PackedArchive> {
   const archive = pack();
-  for (const { name, content, mode = 0o644 } of files)
-    archive.entry({ name, mode, uid: 0, gid: 0, mtime: new Date(0), type: 'file' }, Buffer.from(content));
+  for (const { name, content, mode = 0o644 } of files) {
+    const bytes = Buffer.from(content.buffer, content.byteOffset, content.length);
+    archive.entry({ name, mode, uid: 0, gid: 0, mtime: new Date(0), type: 'file' }, bytes);
+  }
   archive.finalize();
   const chunks: Uint8Array[] = [];
   for await (const chunk of archive) chunks.push(chunk as Uint8Array);
