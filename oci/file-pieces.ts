@@ -19,10 +19,13 @@ export interface FilePart {
 /** Exactly the bytes of a part. Throws `size-mismatch` where the file ends before. */
 export async function* filePieces(file: FileHandle, part: FilePart): AsyncGenerator<Uint8Array, void, undefined> {
   const { offset, size, signal, transient = false } = part;
-  const buffers = transient ? Array.from({ length: BUFFERS }, () => new Uint8Array(Math.min(PIECE, size))) : [];
+  const buffers: Uint8Array[] = [];
   const read = (at: number): Promise<Uint8Array> => {
     const length = Math.min(PIECE, size - at);
-    const buffer = buffers[(at / PIECE) % BUFFERS]?.subarray(0, length) ?? new Uint8Array(length);
+    const used = transient ? buffers[(at / PIECE) % BUFFERS] : undefined;
+    // Memory that is filled at once need not be zeros before. No Buffer: its slice is a view.
+    const buffer = used?.subarray(0, length) ?? new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+    if (transient && used === undefined) buffers.push(buffer);
     const reading = readInto(file, buffer, offset + at);
     // It is awaited when its turn comes, and not at all if the reader leaves before.
     reading.catch(() => undefined);

@@ -50,21 +50,27 @@ function storedBlocks(bytes: Uint8Array): Uint8Array[] {
   return pieces;
 }
 
+/** Inflates what was deflated here, from one call to the next: a new one for each artifact would be new memory for each. */
+let machine: Inflater | undefined;
+
 /**
  * A deflate stream that more blocks can follow, at a whole byte: its last block is no longer called the last, and an empty
  * stored block fills the byte up. Where the last block starts, inflating tells.
  */
 function openEnded(deflate: Uint8Array): Uint8Array[] {
-  const machine = new Inflater();
+  machine ??= new Inflater();
+  machine.skip(machine.unread.length);
   machine.begin(true);
-  let lastBlock = 0;
+  const start = machine.inputOffset * 8;
+  let lastBlock = start;
   for (let at = 0, stop = machine.run(false); stop !== 'end'; stop = machine.run(at === deflate.length)) {
     if (stop === 'boundary') lastBlock = machine.inputOffset * 8 - machine.spareBits;
     else if (stop === 'output') machine.release();
     else at += machine.write(deflate, at);
   }
   const open = deflate.slice();
-  open[Math.floor(lastBlock / 8)]! &= ~(1 << (lastBlock % 8));
+  const bit = lastBlock - start;
+  open[Math.floor(bit / 8)]! &= ~(1 << (bit % 8));
   // Three bits of header, zeros: in the bits that the stream left of its last byte, or in one more.
   return [open, machine.spareBits >= 3 ? EMPTY_REST : EMPTY];
 }
