@@ -7,10 +7,14 @@ import { join } from 'node:path';
 import asc from 'assemblyscript/asc';
 import { projectRoot } from './project-root.ts';
 
-/** A kernel: its source under formats/kernels/assembly, the constant that holds it, and the least memory in 64 KiB pages. */
+/**
+ * A kernel: its source under formats/kernels/assembly, the constant that holds it, the least memory in 64 KiB pages, and
+ * whether threads share that. V8 does not count shared memory when it decides to collect: what is made often has its own.
+ */
 const KERNELS = [
-  { source: 'lz4', constant: 'LZ4_WASM', pages: 37 },
-  { source: 'inflate', constant: 'INFLATE_WASM', pages: 23 },
+  { source: 'lz4', constant: 'LZ4_WASM', pages: 37, shared: true },
+  { source: 'inflate', constant: 'INFLATE_WASM', pages: 23, shared: false },
+  { source: 'inflate', constant: 'SHARED_INFLATE_WASM', pages: 23, shared: true },
 ] as const;
 
 /** The most pages that the memory of a kernel may have: 256 MiB. */
@@ -35,9 +39,9 @@ async function generate(): Promise<string> {
     '',
   ];
   for (const kernel of KERNELS) {
-    const bytes = await compile(`formats/kernels/assembly/${kernel.source}.ts`, kernel.pages);
+    const bytes = await compile(`formats/kernels/assembly/${kernel.source}.ts`, kernel.pages, kernel.shared);
     lines.push(
-      `/** assembly/${kernel.source}.ts, ${bytes.length} bytes, for a memory of ${kernel.pages} pages or more. */`,
+      `/** assembly/${kernel.source}.ts, ${bytes.length} bytes, for a ${kernel.shared ? 'shared memory' : 'memory'} of ${kernel.pages} pages or more. */`,
       `export const ${kernel.constant} =`,
       `  '${Buffer.from(bytes).toString('base64')}';`,
       '',
@@ -46,13 +50,13 @@ async function generate(): Promise<string> {
   return lines.join('\n');
 }
 
-/** Runs the AssemblyScript compiler. The memory is the caller's: shared, so that other threads read a kernel's output in place. */
-async function compile(source: string, pages: number): Promise<Uint8Array> {
+/** Runs the AssemblyScript compiler. The memory is the caller's; where it is shared, other threads read a kernel's output in place. */
+async function compile(source: string, pages: number, shared: boolean): Promise<Uint8Array> {
   let binary: Uint8Array | undefined;
   const stderr: string[] = [];
   const flags = ['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd,threads', '--use', 'abort='];
   const limits = ['--initialMemory', String(pages), '--maximumMemory', String(MAX_PAGES)];
-  const memory = ['--importMemory', '--sharedMemory', '--noExportMemory', ...limits];
+  const memory = ['--importMemory', ...(shared ? ['--sharedMemory'] : []), '--noExportMemory', ...limits];
   const { error } = await asc.main([source, '--outFile', 'kernel.wasm', '--baseDir', root, ...flags, ...memory], {
     stderr: { write: (text: string | Uint8Array) => void stderr.push(String(text)) },
     writeFile(name: string, content: string | Uint8Array) {

@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { GzipStream } from '../../formats/gzip/stream.ts';
+import { BatchPool } from '../../formats/zfile/batches.ts';
 import { type BlockFormat, makeBlockCompressor } from '../../formats/zfile/compressor.ts';
 import type { BlockCompressor } from '../../formats/zfile/writer.ts';
 import { Digester } from '../../oci/digest.ts';
@@ -21,6 +22,8 @@ const HASHED_AT_ONCE = 100_000_000;
 export class Threads {
   readonly #count: number;
   readonly #compress: CompressThreads;
+  /** Without threads: the memory of all batches. */
+  readonly #batches = new BatchPool();
   #hashing: JobThread | undefined;
   readonly #idle: GunzipThread[] = [];
   readonly #workers = new Set<Worker>();
@@ -40,7 +43,7 @@ export class Threads {
 
   /** A compressor of ZFile blocks, for any number of files at once. Throws `usage` for a block size that there is not. */
   compressor(format: BlockFormat): BlockCompressor {
-    return this.#count === 0 ? makeBlockCompressor(format) : this.#compress.compressor(format);
+    return this.#count === 0 ? makeBlockCompressor(format, this.#batches) : this.#compress.compressor(format);
   }
 
   /** SHA-256 of a finished file of `size` bytes, as a digest. */
@@ -61,7 +64,13 @@ export class Threads {
 
   /** Ends all threads. */
   async close(): Promise<void> {
-    await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+    // A late answer lets go of its thread; then nothing but this keeps the process until the thread has ended.
+    const alive = setInterval(() => undefined, 1000);
+    try {
+      await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+    } finally {
+      clearInterval(alive);
+    }
   }
 
   /** A thread of its own, lest the blocks of the next layer wait for the hash of this one; one that is idle if it is short. */

@@ -9,8 +9,8 @@ import {
   OUTPUT_BYTES,
   WINDOW_BYTES,
 } from './inflate-machine.ts';
-import { instantiate, type KernelMemory, makeKernelMemory } from './instance.ts';
-import { INFLATE_WASM } from './wasm.ts';
+import { instantiate, type KernelMemory, makeKernelMemory, makeOwnKernelMemory } from './instance.ts';
+import { INFLATE_WASM, SHARED_INFLATE_WASM } from './wasm.ts';
 
 /** Bytes of input that the kernel holds. */
 const INPUT_BYTES = 256 * 1024;
@@ -74,7 +74,7 @@ export function pieceAt(address: number): number {
 /** The fast {@link InflateMachine}. Without a ring it has 1.5 MiB of memory of its own; use one a thread and a stream. */
 export class Inflater implements InflateMachine {
   readonly #kernel: InflateExports;
-  readonly #memory: SharedArrayBuffer;
+  readonly #memory: ArrayBufferLike;
   readonly #pieces: number;
   readonly #waitUntilFree: ((piece: number) => void) | undefined;
   readonly #inputAddress: number;
@@ -93,9 +93,9 @@ export class Inflater implements InflateMachine {
   constructor(ring?: InflateRing) {
     this.#pieces = ring?.pieces ?? 1;
     this.#waitUntilFree = ring?.waitUntilFree;
-    const memory = ring?.memory ?? makeInflateMemory(this.#pieces);
+    const memory = ring?.memory ?? makeOwnKernelMemory(inflateRoom(this.#pieces));
     this.#memory = memory.buffer;
-    this.#kernel = instantiate<InflateExports>(INFLATE_WASM, memory);
+    this.#kernel = instantiate<InflateExports>(ring === undefined ? INFLATE_WASM : SHARED_INFLATE_WASM, memory);
     this.#inputAddress = this.#kernel.inputAddress();
     this.#input = new Uint8Array(this.#memory, this.#inputAddress, INPUT_BYTES);
     const outputBytes = WINDOW_BYTES + this.#pieces * OUTPUT_BYTES + OUTPUT_SLACK;

@@ -5,9 +5,14 @@ export interface KernelMemory {
   readonly buffer: SharedArrayBuffer;
 }
 
+/** A WebAssembly memory of one thread. */
+export interface OwnKernelMemory {
+  readonly buffer: ArrayBuffer;
+}
+
 /** What accel uses of the WebAssembly global, which the types of Node do not declare. */
 declare const WebAssembly: {
-  Memory: new (limits: { initial: number; maximum: number; shared: true }) => KernelMemory;
+  Memory: new (limits: { initial: number; maximum: number; shared: boolean }) => { readonly buffer: ArrayBufferLike };
   Module: new (bytes: Uint8Array) => object;
   Instance: new (module: object, imports: object) => { readonly exports: object };
 };
@@ -18,12 +23,21 @@ const modules = new Map<string, object>();
 
 /** Memory of at least `bytes`, up to 256 MiB. It never grows; what is never touched of it costs address space alone. */
 export function makeKernelMemory(bytes: number): KernelMemory {
-  const pages = Math.ceil(bytes / PAGE);
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  return makeMemory(bytes, true) as KernelMemory;
 }
 
-/** A fresh instance of a kernel of wasm.ts, given as base64, in `memory`. `E` declares what it exports. */
-export function instantiate<E extends object>(base64: string, memory: KernelMemory): E {
+/** {@link makeKernelMemory} that is not shared: V8 counts it, and collects it in time however many are made. */
+export function makeOwnKernelMemory(bytes: number): OwnKernelMemory {
+  return makeMemory(bytes, false) as OwnKernelMemory;
+}
+
+function makeMemory(bytes: number, shared: boolean): { readonly buffer: ArrayBufferLike } {
+  const pages = Math.ceil(bytes / PAGE);
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+}
+
+/** A fresh instance of a kernel of wasm.ts, given as base64, in a memory of its kind. `E` declares what it exports. */
+export function instantiate<E extends object>(base64: string, memory: KernelMemory | OwnKernelMemory): E {
   let module = modules.get(base64);
   if (module === undefined) {
     module = new WebAssembly.Module(Buffer.from(base64, 'base64'));

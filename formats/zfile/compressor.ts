@@ -62,10 +62,9 @@ export function assertBlockSize(blockSize: number): void {
     throw new AccelError('usage', 'the block size is no power of two from 4096 to 65536', { found: blockSize });
 }
 
-/** A compressor in the calling thread. */
-export function makeBlockCompressor(format: BlockFormat): BlockCompressor {
+/** A compressor in the calling thread, with memory of `pool`, or its own. */
+export function makeBlockCompressor(format: BlockFormat, pool: BatchPool = new BatchPool()): BlockCompressor {
   assertBlockSize(format.blockSize);
-  const pool = new BatchPool();
   const compressor = new BatchCompressor();
   return {
     take() {
