@@ -93,9 +93,29 @@ export class OpenLayer {
       await commit(job);
       return { source: summarize(this.#source.descriptor, this.#sniffed, tar), entries };
     } catch (error) {
-      throw await rootCause(error, this.#reader);
+      throw await rootCause(await this.#streamFault(error, job.maxSize), this.#reader);
     } finally {
       await this.close();
+    }
+  }
+
+  /**
+   * What is wrong with the stream, if anything is, in place of what its content looked like: a checksum is held against the
+   * output while that is read already, and tells of damage last. Of a stream that goes on for ever, `maxSize` bytes are read.
+   */
+  async #streamFault(error: unknown, maxSize: number): Promise<unknown> {
+    if (!(error instanceof AccelError) || !MAYBE_DAMAGED.has(error.code)) return error;
+    try {
+      for (let left = maxSize; left > 0; ) {
+        const next = await this.#pieces.next();
+        if (next.done === true) break;
+        left -= next.value.length;
+      }
+      return error;
+    } catch (fault) {
+      return fault instanceof AccelError && STREAM_FAULTS.has(fault.code)
+        ? withPlace(fault, { seen: error.message })
+        : error;
     }
   }
 
@@ -178,6 +198,9 @@ function summarize(
 async function drain(reader: AsyncIterator<Uint8Array>): Promise<void> {
   while ((await reader.next()).done !== true);
 }
+
+/** Codes for a compressed stream, or its blob, that is damaged. */
+const STREAM_FAULTS = new Set(['gzip-invalid', 'zstd-invalid', 'digest-mismatch', 'size-mismatch']);
 
 /** Codes that damaged bytes may have caused. */
 const MAYBE_DAMAGED = new Set(['gzip-invalid', 'zstd-invalid', 'tar-invalid', 'diff-id-mismatch', 'layer-unsupported']);

@@ -97,13 +97,14 @@ export class GunzipThread {
         if (piece !== undefined) {
           yield new Uint8Array(this.#memory, piece.start, piece.length);
           this.#output.release(piece.piece);
-        } else if (this.#summary !== undefined && this.#accompanied !== undefined) {
-          await feeding;
-          return resultOf(this.#summary, this.#accompanied);
         } else if (sourceFailure !== undefined) {
           throw sourceFailure.error;
         } else if (this.#failure !== undefined) {
+          // Before the result: a companion that found a wrong checksum goes on to the end of the stream.
           throw this.#failure;
+        } else if (this.#summary !== undefined && this.#accompanied !== undefined) {
+          await feeding;
+          return resultOf(this.#summary, this.#accompanied);
         } else {
           await this.#news();
         }
