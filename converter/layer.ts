@@ -107,6 +107,7 @@ export class OpenLayer {
     if (!(error instanceof AccelError) || !MAYBE_DAMAGED.has(error.code)) return error;
     try {
       for (let left = maxSize; left > 0; ) {
+        this.#source.signal?.throwIfAborted();
         const next = await this.#pieces.next();
         if (next.done === true) break;
         left -= next.value.length;

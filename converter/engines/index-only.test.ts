@@ -7,6 +7,7 @@ import { TarParser } from '../../formats/tar/parser.ts';
 import { unpackTurboLayer } from '../../formats/turbo/turbo-layer.ts';
 import { makeBlockCompressor } from '../../formats/zfile/compressor.ts';
 import { ZFileReader } from '../../formats/zfile/reader.ts';
+import { wipingCompressor } from '../../formats/zfile/testing/compressor.ts';
 import type { BlockCompressor } from '../../formats/zfile/writer.ts';
 import { collect } from '../../oci/storage.ts';
 import { IndexOnlyEngine } from './index-only.ts';
@@ -160,25 +161,9 @@ it('metadata of several batches does not depend on memory that the compressor fi
   const bytes = tar.build();
   const plain = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
   let released = 0;
-  const reusing: BlockCompressor = {
-    take() {
-      const batch = plain.take();
-      let memory = new Uint8Array(0);
-      return {
-        ...batch,
-        async compress(length) {
-          const answer = await batch.compress(length);
-          memory = Uint8Array.from(answer.bytes);
-          return { ...answer, bytes: memory };
-        },
-        release() {
-          released++;
-          memory.fill(0xee);
-          batch.release();
-        },
-      };
-    },
-  };
+  const reusing = wipingCompressor(plain, () => {
+    released++;
+  });
   const { metadata } = await indexed(bytes, reusing);
   expect(released).toBeGreaterThan(1);
   expect(Buffer.from(metadata).equals(Buffer.from((await indexed(bytes)).metadata))).toBe(true);

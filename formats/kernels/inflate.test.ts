@@ -2,7 +2,7 @@ import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { sampleContent, seededRandom } from '../gzip/testing/samples.ts';
-import { Inflater } from './inflate.ts';
+import { Inflater, inflateRoom, makeInflateMemory, pieceAt } from './inflate.ts';
 import { type InflateMachine, WINDOW_BYTES } from './inflate-machine.ts';
 import { BitWriter } from './testing/bit-writer.ts';
 import { InflaterTwin } from './twins/inflate.ts';
@@ -364,5 +364,55 @@ describe('fuzz: taken and refused as by zlib, with the same output', () => {
       }),
       { numRuns: 1500 },
     );
+  });
+});
+
+describe('a ring', () => {
+  // Phrases that reach back as far as matches go, at odd places: they cross the ends of pieces and of the ring.
+  const random = seededRandom(11);
+  const parts: Uint8Array[] = [content];
+  for (let size = content.length; size < 9_000_000; size += parts.at(-1)!.length) {
+    const from = random() % (content.length - 40_000);
+    parts.push(content.subarray(from, from + 1 + (random() % 40_000)));
+  }
+  const plain = Buffer.concat(parts);
+  const stream = deflateRawSync(plain, { level: 6 });
+
+  test.each([2, 3, 8])('of %i pieces: what is read late is whole, and windows are what was before', (pieces) => {
+    const memory = makeInflateMemory(pieces, stream.length);
+    const held = new Map<number, { readonly at: number; readonly view: Uint8Array }[]>();
+    const read = Buffer.alloc(plain.length);
+    // A reader that lets go of a piece only when it is wanted: until then nothing of it may change.
+    const waitUntilFree = (piece: number): void => {
+      for (const { at, view } of held.get(piece) ?? []) read.set(view, at);
+      held.delete(piece);
+    };
+    const machine = new Inflater({ memory, pieces, waitUntilFree });
+    const input = new Uint8Array(memory.buffer, inflateRoom(pieces), stream.length);
+    input.set(stream);
+    let [from, emitted, windows] = [0, 0, 0];
+    machine.begin(true);
+    for (let stop = machine.run(false); ; stop = machine.run(from === stream.length)) {
+      if (stop === 'input') {
+        from += machine.write(input, from);
+      } else if (stop === 'boundary') {
+        const at = machine.outputOffset;
+        if (windows++ % 5 !== 0 || at < WINDOW_BYTES) continue;
+        expect(Buffer.compare(machine.window(at), plain.subarray(at - WINDOW_BYTES, at))).toBe(0);
+      } else {
+        const view = machine.output(emitted);
+        const piece = pieceAt(view.byteOffset);
+        held.set(piece, [...(held.get(piece) ?? []), { at: emitted, view }]);
+        // Aligned in the output is aligned in memory.
+        expect(view.byteOffset % 8).toBe(emitted % 8);
+        emitted = machine.outputOffset;
+        if (stop === 'end') break;
+        machine.release();
+      }
+    }
+    for (let piece = 0; piece < pieces; piece++) waitUntilFree(piece);
+    expect(windows).toBeGreaterThan(50);
+    expect(emitted).toBe(plain.length);
+    expect(Buffer.compare(read, plain)).toBe(0);
   });
 });

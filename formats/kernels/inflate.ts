@@ -57,7 +57,7 @@ export interface InflateRing {
 const OUTPUT_ADDRESS = 0x68000;
 
 /** Memory for an {@link InflateRing}, with `room` bytes at its end for input: from there the kernel copies it itself. */
-export function makeInflateMemory(pieces: number, room = 0): KernelMemory {
+export function makeInflateMemory(pieces: number, room: number): KernelMemory {
   return makeKernelMemory(inflateRoom(pieces) + room);
 }
 

@@ -5,7 +5,7 @@ import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { makeBlockCompressor } from './compressor.ts';
 import { isBlockSize, LengthRules } from './layout.ts';
 import { ZFileReader } from './reader.ts';
-import { compressBatch, compressorOf } from './testing/compressor.ts';
+import { compressBatch, compressorOf, wipingCompressor } from './testing/compressor.ts';
 import { encodeZFile } from './testing/encode.ts';
 import { readerOf } from './testing/goldens.ts';
 import { type BlockCompressor, type CompressedBatch, ZFileWriter } from './writer.ts';
@@ -101,24 +101,7 @@ describe('ZFileWriter', () => {
     const inThread = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
     const options = { algorithm: 'lz4', blockSize: 4096, compressor: inThread, batchSize: 8192 } as const;
     const expected = await encodeZFile(content, options, 10_000);
-    const wiping: BlockCompressor = {
-      take() {
-        const batch = inThread.take();
-        let bytes = new Uint8Array(0);
-        return {
-          ...batch,
-          async compress(length) {
-            const answer = await batch.compress(length);
-            bytes = Uint8Array.from(answer.bytes);
-            return { ...answer, bytes };
-          },
-          release() {
-            bytes.fill(0xee);
-            batch.release();
-          },
-        };
-      },
-    };
+    const wiping = wipingCompressor(inThread);
     const found = await encodeZFile(content, { ...options, compressor: wiping }, 10_000);
     expect(Buffer.compare(found, expected)).toBe(0);
   });

@@ -1,20 +1,37 @@
 /** Compressors in a test's hands. */
-import type { Batch, BlockCompressor, CompressedBatch } from '../writer.ts';
+import type { BlockCompressor, CompressedBatch } from '../writer.ts';
 
-/** A compressor that answers what `compress` makes of the bytes of a batch; `onRelease` hears of memory given back. */
+/** A compressor that answers what `compress` makes of the bytes of a batch. */
 export function compressorOf(
   compress: (bytes: Uint8Array) => CompressedBatch | Promise<CompressedBatch>,
-  onRelease: (batch: Batch) => void = () => undefined,
 ): BlockCompressor {
   return {
     take() {
       const input = new Uint8Array(1 << 20);
-      const batch: Batch = {
-        input,
-        compress: async (length) => compress(input.subarray(0, length)),
-        release: () => onRelease(batch),
+      return { input, compress: async (length) => compress(input.subarray(0, length)), release: () => undefined };
+    },
+  };
+}
+
+/** `inner`, but that blocks turn to rubbish when they are given back, as if another batch had taken their memory. */
+export function wipingCompressor(inner: BlockCompressor, onRelease: () => void = () => undefined): BlockCompressor {
+  return {
+    take() {
+      const batch = inner.take();
+      let bytes = new Uint8Array(0);
+      return {
+        ...batch,
+        async compress(length) {
+          const answer = await batch.compress(length);
+          bytes = Uint8Array.from(answer.bytes);
+          return { ...answer, bytes };
+        },
+        release() {
+          onRelease();
+          bytes.fill(0xee);
+          batch.release();
+        },
       };
-      return batch;
     },
   };
 }
