@@ -1,6 +1,6 @@
 /** An HTTP server between accel and a registry that counts what passes: nobody's own bookkeeping. */
-import { once } from 'node:events';
 import { createServer, request } from 'node:http';
+import { listen } from '../tests/support/loopback.ts';
 
 /** What has passed. */
 export interface PassedTraffic {
@@ -37,21 +37,15 @@ export async function startCountingProxy(upstream: string): Promise<CountingProx
     });
     forwarded.on('error', () => outgoing.destroy());
     incoming.pipe(forwarded);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
+  });
+  const { host, stop } = await listen(server);
   return {
-    host: `127.0.0.1:${address.port}`,
+    host,
     count: () => ({ requests, bytes }),
     reset() {
       requests = 0;
       bytes = 0;
     },
-    async stop() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    stop,
   };
 }

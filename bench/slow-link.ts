@@ -1,7 +1,7 @@
 /** An HTTP server between accel and a registry that is as far away, and as slow, as it is told to be. */
-import { once } from 'node:events';
 import { createServer, request, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { listen } from '../tests/support/loopback.ts';
 import type { PassedTraffic } from './counting-proxy.ts';
 
 /** How far and how slow. */
@@ -51,12 +51,10 @@ export async function startSlowLink(upstream: string): Promise<SlowLink> {
     });
     forwarded.on('error', (error) => outgoing.destroy(error));
     incoming.pipe(forwarded);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
+  });
+  const { host, stop } = await listen(server);
   return {
-    host: `127.0.0.1:${address.port}`,
+    host,
     count: () => ({ ...passed }),
     reset(wanted) {
       passed.requests = 0;
@@ -64,11 +62,7 @@ export async function startSlowLink(upstream: string): Promise<SlowLink> {
       options = wanted;
       shared = { free: 0 };
     },
-    async stop() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    stop,
   };
 }
 

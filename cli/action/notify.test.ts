@@ -1,21 +1,21 @@
 /** The web hook against a real server on the loopback, which checks the signature with its own code. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type Loopback, listen } from '../../tests/support/loopback.ts';
 import { notify, receiverUrl } from './notify.ts';
 
 const SECRET = 'not a secret: été';
 /** One answer of the server: a status, or what it does to the connection. */
 type Answer = number | 'reset' | 'silence' | ((response: ServerResponse) => void);
 
-let server: Server;
+let receiver: Loopback;
 let url: string;
 let answers: Answer[] = [];
 let taken: { readonly headers: IncomingHttpHeaders; readonly body: string }[] = [];
 
 beforeAll(async () => {
-  server = createServer(async (request, response) => {
+  const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     taken.push({ headers: request.headers, body: Buffer.concat(chunks).toString('utf8') });
@@ -23,21 +23,15 @@ beforeAll(async () => {
     if (typeof answer === 'function') answer(response);
     else if (answer === 'reset') request.socket.destroy();
     else if (answer !== 'silence') response.writeHead(answer).end(answer >= 400 ? 'the reason' : '');
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  url = `http://127.0.0.1:${address.port}/hook/T0K3N?key=K3Y`;
+  });
+  receiver = await listen(server);
+  url = `http://${receiver.host}/hook/T0K3N?key=K3Y`;
 });
 afterEach(() => {
   answers = [];
   taken = [];
 });
-afterAll(async () => {
-  server.closeAllConnections();
-  server.close();
-  await once(server, 'close');
-});
+afterAll(() => receiver.stop());
 
 const slept: number[] = [];
 const RUNTIME = { sleep: async (ms: number) => void slept.push(ms), random: () => 0.5, tryTimeout: 30_000 };

@@ -1,9 +1,9 @@
-import { once } from 'node:events';
 import { copyFile, readFile, rename } from 'node:fs/promises';
-import { createServer, type Server } from 'node:https';
+import { createServer } from 'node:https';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Loopback, listen } from '../../tests/support/loopback.ts';
 import { makeCertificates } from '../../tests/support/registry.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { rejects } from '../contract.ts';
@@ -17,7 +17,7 @@ describeWith(
   'a server that demands a client certificate (Harbor, Artifactory behind mTLS)',
   () => {
     let directory: TempDirectory;
-    let server: Server;
+    let loopback: Loopback | undefined;
     let host = '';
     let ca = '';
     const subjects: string[] = [];
@@ -48,7 +48,7 @@ describeWith(
         '-subj',
         '/CN=eve',
       ]);
-      server = createServer(
+      const server = createServer(
         {
           cert: await readFile(files.cert),
           key: await readFile(files.key),
@@ -60,15 +60,12 @@ describeWith(
           subjects.push(String((request.socket as TLSSocket).getPeerCertificate().subject.CN));
           response.writeHead(404).end();
         },
-      ).listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const address = server.address();
-      if (address === null || typeof address === 'string') throw new Error('the system gave no port');
-      host = `127.0.0.1:${address.port}`;
+      );
+      loopback = await listen(server);
+      host = loopback.host;
     });
     afterAll(async () => {
-      server?.closeAllConnections();
-      server?.close();
+      await loopback?.stop();
       await directory?.remove();
     });
 

@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { listen } from '../../tests/support/loopback.ts';
 import { makeCertificates, startRegistry } from '../../tests/support/registry.ts';
 import { describeWith, tempDirectory } from '../../tests/support/tools.ts';
 import { rejects } from '../contract.ts';
@@ -29,17 +29,11 @@ async function startProxy(to: string) {
     onward.on('error', () => socket.destroy());
     socket.on('error', () => onward.destroy());
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
+  const { host: own, stop } = await listen(server);
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    url: `http://${own}`,
     asked,
-    stop: () => {
-      server.closeAllConnections();
-      server.close();
-    },
+    stop,
   };
 }
 

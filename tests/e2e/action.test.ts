@@ -1,7 +1,6 @@
 /** The bundle of the Action, started as GitHub's runner starts it, against a real registry. */
 import { createHash, createHmac } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildIndexLayout, buildLayout } from '../../fixtures/image-builder.ts';
@@ -9,6 +8,7 @@ import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { accel } from '../support/accel.ts';
 import { smallTar } from '../support/converter.ts';
 import { eventAbout, eventFixture } from '../support/events.ts';
+import { type Loopback, listen } from '../support/loopback.ts';
 import { htpasswdLine, makeCertificates, startRegistry, type TestRegistry } from '../support/registry.ts';
 import { listTags, readStored } from '../support/registry-store.ts';
 import { ACTION_NODE, readAction, runStep, type StepOptions, type StepRun } from '../support/runner.ts';
@@ -183,29 +183,23 @@ describeWith({ tools: TOOLS }, 'a step', () => {
   });
 
   describe('of a finished conversion', () => {
-    let server: Server;
+    let receiver: Loopback;
     let url: string;
     let taken: { readonly body: string; readonly signature: string | undefined }[] = [];
     beforeAll(async () => {
-      server = createServer(async (request, response) => {
+      const server = createServer(async (request, response) => {
         let body = '';
         for await (const chunk of request) body += String(chunk);
         const { 'x-accel-signature-256': signature } = request.headers;
         taken.push({ body, signature: signature as string | undefined });
         // The first time it fails: the step has to come again.
         response.writeHead(taken.length === 1 ? 503 : 204).end();
-      }).listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const address = server.address();
-      if (address === null || typeof address === 'string') throw new Error('no port');
-      url = `http://127.0.0.1:${address.port}/hook/T0K3N`;
+      });
+      receiver = await listen(server);
+      url = `http://${receiver.host}/hook/T0K3N`;
       await step({ with: plain({ repository, tag: 'other', verify: 'off' }) });
     });
-    afterAll(async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    });
+    afterAll(() => receiver.stop());
 
     test('verifies both tags and tells the web hook once, signed', async () => {
       const inputs = plain({ 'notify-url': url, 'notify-secret': SECRET, verify: 'full' });

@@ -1,10 +1,10 @@
 /** Registry to registry with parts that others wrote: Debian's docker-registry, skopeo pushing in and copying out. */
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildIndexLayout, buildLayout } from '../../fixtures/image-builder.ts';
 import { accel, convert } from '../support/accel.ts';
 import { JUDGE_TOOLS, judgeImage } from '../support/judge-image.ts';
+import { freePort } from '../support/loopback.ts';
 import { blobPath, readImage, readImages } from '../support/oci-layout.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { describeWith, run, withTempDirectory } from '../support/tools.ts';
@@ -113,13 +113,3 @@ test('a missing registry is named, and the exit code is 1', async () => {
   expect(result.stderr).toContain(`127.0.0.1:${port}`);
   expect(result.leftovers).toEqual([]);
 });
-
-/** A port that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}

@@ -1,7 +1,7 @@
 /** A proxy before a registry that notes every request and can make some of them fail, the same ones for the same seed. */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, request as requestUpstream, type ServerResponse } from 'node:http';
+import { listen } from './loopback.ts';
 
 /**
  * What may happen to a request: `unavailable` answers 503; `reset` cuts the connection before the registry hears of it,
@@ -53,12 +53,10 @@ export async function startFaultyProxy(upstream: string, faults: FaultPlan = () 
     });
     listener(passages.length);
     pass(upstream, passage, incoming, outgoing);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
+  });
+  const { host, stop } = await listen(server);
   return {
-    host: `127.0.0.1:${address.port}`,
+    host,
     get passages() {
       return passages;
     },
@@ -71,11 +69,7 @@ export async function startFaultyProxy(upstream: string, faults: FaultPlan = () 
     async quiet() {
       while (open > 0) await new Promise((resolve) => setTimeout(resolve, 5));
     },
-    async stop() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    stop,
   };
 }
 

@@ -1,6 +1,6 @@
 /** An HTTP server that answers from a table, to play the registries that misbehave. Tests only. */
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { listen } from '../../../tests/support/loopback.ts';
 
 /** One request as it came in. */
 export interface SeenRequest {
@@ -54,21 +54,14 @@ export async function startScripted(script: Script): Promise<ScriptedServer> {
     const request = { method, url, headers, body: Buffer.concat(chunks) };
     seen.push(request);
     reply(script(request, seen), request, response);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
-  const host = `127.0.0.1:${address.port}`;
+  });
+  const { host, stop } = await listen(server);
   return {
     host,
     url: `http://${host}`,
     seen,
     log: () => seen.map(({ method, url }) => `${method} ${url}`),
-    async stop() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    stop,
   };
 }
 
