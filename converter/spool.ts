@@ -5,8 +5,8 @@
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AccelError } from '../base/error.ts';
 import { processMark } from '../base/process-mark.ts';
+import { writeAll } from '../oci/file-pieces.ts';
 import { type BlobSource, fileSource } from '../oci/storage.ts';
 import { sweepLeftovers } from '../oci/sweep.ts';
 
@@ -35,17 +35,6 @@ export class Spool {
   async remove(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true });
   }
-}
-
-/** Node does not say where a write failed, and a disk that is full is one that the user can do something about. */
-function unwritten(error: unknown, path: string): AccelError {
-  const { code } = error as NodeJS.ErrnoException;
-  const isFull = code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG';
-  return new AccelError('io-error', `a converted layer could not be kept: ${(error as Error).message}`, {
-    where: { path },
-    ...(isFull ? { hint: 'Make room there, or name a folder with more of it by -d/--dir.' } : {}),
-    cause: error,
-  });
 }
 
 /** A file that is written in order, patched at its start, and read. */
@@ -93,14 +82,8 @@ export class SpoolFile {
     await this.#handle.close();
   }
 
-  async #writeAt(bytes: Uint8Array, offset: number): Promise<void> {
-    for (let from = 0; from < bytes.length; ) {
-      const { bytesWritten } = await this.#handle
-        .write(bytes, from, bytes.length - from, offset + from)
-        .catch((error: unknown) => {
-          throw unwritten(error, this.#path);
-        });
-      from += bytesWritten;
-    }
+  #writeAt(bytes: Uint8Array, offset: number): Promise<void> {
+    const roomHint = 'Make room there, or name a folder with more of it by -d/--dir.';
+    return writeAll(this.#handle, bytes, offset, { path: this.#path, roomHint });
   }
 }

@@ -222,11 +222,11 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
         hint: 'Run it again; only one process at a time may write to an archive.',
       });
     }
-    await draft.commit(this.#file);
+    await draft.commit();
   }
 
   #begin(): Promise<Draft> {
-    this.#draft ??= sweepLeftovers(path.dirname(this.#file)).then(() => Draft.create(temporaryBeside(this.#file)));
+    this.#draft ??= sweepLeftovers(path.dirname(this.#file)).then(() => Draft.create(this.#file));
     return this.#draft;
   }
 
@@ -250,21 +250,24 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
 
 /** The archive that is being written. */
 class Draft {
-  readonly #path: string;
+  readonly #target: string;
+  readonly #temporary: string;
   readonly #file: FileHandle;
   #end = 0;
   #gone = false;
 
-  private constructor(temporary: string, file: FileHandle) {
-    this.#path = temporary;
+  private constructor(target: string, temporary: string, file: FileHandle) {
+    this.#target = target;
+    this.#temporary = temporary;
     this.#file = file;
   }
 
-  static async create(temporary: string): Promise<Draft> {
+  static async create(target: string): Promise<Draft> {
+    const temporary = temporaryBeside(target);
     const file = await open(temporary, 'wx+').catch((error: unknown) => {
       throw asAccelError(error);
     });
-    const draft = new Draft(temporary, file);
+    const draft = new Draft(target, temporary, file);
     const marker = encodeJson({ imageLayoutVersion: '1.0.0' });
     await draft.write('oci-layout', marker.length, bytesSource(marker).open());
     return draft;
@@ -272,7 +275,8 @@ class Draft {
 
   /** Appends a member. After a failure the next one takes its place. */
   async write(name: string, size: number, stream: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<number> {
-    this.#end = await writeMember(this.#file, this.#end, { name, size }, stream, signal);
+    const to = { file: this.#file, path: this.#target };
+    this.#end = await writeMember(to, this.#end, { name, size }, stream, signal);
     // The content lies right before the padding that ends its last block.
     return this.#end - Math.ceil(size / 512) * 512;
   }
@@ -289,18 +293,18 @@ class Draft {
     blobs.set(digest, { size, place: { file: this.#file, offset } });
   }
 
-  /** Puts the draft where the archive is to be. */
-  async commit(target: string): Promise<void> {
+  /** Puts the draft in the place of the archive. */
+  async commit(): Promise<void> {
     // A member that failed may have left garbage behind the two blocks that end a tar.
     await this.#file.truncate(this.#end + 1024);
-    await rename(this.#path, target);
+    await rename(this.#temporary, this.#target);
     this.#gone = true;
   }
 
   /** Closes the file, and removes it unless it was committed. */
   async discard(): Promise<void> {
     await this.#file.close();
-    if (!this.#gone) await rm(this.#path, { force: true });
+    if (!this.#gone) await rm(this.#temporary, { force: true });
   }
 }
 

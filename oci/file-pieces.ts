@@ -1,4 +1,7 @@
-/** Reading a file, or a part of it, piece by piece: the next piece is on its way while one is used. */
+/**
+ * Files by position: reading one, or a part of it, piece by piece, the next piece on its way while one is used; and writing
+ * all of some bytes, however many the system takes at a time.
+ */
 import type { FileHandle } from 'node:fs/promises';
 import { AccelError, asAccelError } from '../base/error.ts';
 
@@ -67,4 +70,34 @@ async function readInto(file: FileHandle, bytes: Uint8Array, offset: number): Pr
     filled += bytesRead;
   }
   return bytes;
+}
+
+/** The file of {@link writeAll}, for the error. */
+export interface WrittenPlace {
+  readonly path: string;
+  /** What to do where there is no room; by default, to make some. */
+  readonly roomHint?: string;
+}
+
+/**
+ * Writes all of `bytes` at `offset`. The system may take fewer at a time, as it does where the disk is nearly full, and
+ * refuses the rest with the next call. Throws `io-error` with the path, which Node does not tell of an open file.
+ */
+export async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number, place: WrittenPlace): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file
+      .write(bytes, done, bytes.length - done, offset + done)
+      .catch((error: unknown) => {
+        throw unwritten(error, place);
+      });
+    done += bytesWritten;
+  }
+}
+
+/** Codes of a disk, a quota and a limit of the process that have no room left. */
+const FULL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+function unwritten(cause: unknown, { path, roomHint = 'Make room there.' }: WrittenPlace): AccelError {
+  const { message, code } = cause as NodeJS.ErrnoException;
+  return new AccelError('io-error', message, { where: { path }, ...(FULL.has(code) ? { hint: roomHint } : {}), cause });
 }

@@ -3,7 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { extract, type Header, pack } from 'tar-stream';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
-import { readBytes } from './file-pieces.ts';
+import { readBytes, writeAll } from './file-pieces.ts';
 
 /** A member of a tar: where its content lies in the file. Offsets and sizes are in bytes. */
 export interface TarMember {
@@ -58,11 +58,11 @@ export async function readMembers(
 }
 
 /**
- * Writes a member of `size` bytes at `at`, with an end of archive behind it, and returns where the next one goes: over
- * that end. Passes on the stream's failure; then what was written from `at` on is garbage.
+ * Writes a member of `size` bytes to the tar of that path at `at`, with an end of archive behind it, and returns where the
+ * next one goes: over that end. Passes on the stream's failure; then what was written from `at` on is garbage.
  */
 export async function writeMember(
-  file: FileHandle,
+  { file, path }: { readonly file: FileHandle; readonly path: string },
   at: number,
   member: { readonly name: string; readonly size: number },
   stream: AsyncIterable<Uint8Array>,
@@ -72,7 +72,7 @@ export async function writeMember(
   let end = at;
   const writing = (async () => {
     for await (const chunk of packer as AsyncIterable<Uint8Array>) {
-      await file.write(chunk, 0, chunk.length, end);
+      await writeAll(file, chunk, end, { path });
       end += chunk.length;
     }
   })();

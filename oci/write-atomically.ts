@@ -3,6 +3,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { asAccelError } from '../base/error.ts';
 import { processMark } from '../base/process-mark.ts';
+import { writeAll } from './file-pieces.ts';
 
 /** Tells the temporary files of one process apart. */
 let counter = 0;
@@ -28,9 +29,11 @@ export async function writeAtomically(
     await mkdir(path.dirname(target), { recursive: true });
     const file = await open(temporary, 'wx');
     try {
+      let size = 0;
       for await (const chunk of stream) {
         signal?.throwIfAborted();
-        await file.writeFile(chunk);
+        await writeAll(file, chunk, size, { path: target });
+        size += chunk.length;
       }
     } finally {
       await file.close();

@@ -5,7 +5,6 @@
 import { constants } from 'node:fs';
 import {
   chmod,
-  type FileHandle,
   lchown,
   link,
   lstat,
@@ -19,6 +18,7 @@ import {
   symlink,
 } from 'node:fs/promises';
 import { AccelError, asAccelError } from '../base/error.ts';
+import { writeAll } from '../oci/file-pieces.ts';
 import type { FileStat, ImageFiles } from './files.ts';
 import { makeNode } from './make-node.ts';
 
@@ -185,7 +185,7 @@ class Copy {
       await make(temporary);
       await rename(temporary, path);
     } catch (error) {
-      await rm(temporary, { force: true });
+      await rm(temporary, { force: true }).catch(() => undefined);
       throw asAccelError(error);
     }
   }
@@ -197,7 +197,7 @@ class Copy {
       for await (const piece of this.#files.content(stat)) {
         this.#options.signal?.throwIfAborted();
         // Holes stay holes.
-        if (!isZero(piece)) await writeAll(file, piece, at);
+        if (!isZero(piece)) await writeAll(file, piece, at, { path: path.toString() });
         at += piece.length;
       }
       await file.truncate(at);
@@ -250,13 +250,6 @@ async function makeDirectory(path: Buffer): Promise<void> {
       found: standing.isSymbolicLink() ? 'a symlink' : 'a file',
       hint: 'Copy to another place, or remove what is in the way.',
     });
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
   }
 }
 
