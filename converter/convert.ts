@@ -3,7 +3,7 @@
  * the target; an interrupted run leaves no tag and no temporary file.
  */
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
-import { Limiter } from '../base/limiter.ts';
+import { Limiter, together } from '../base/limiter.ts';
 import { MemoryTarget } from '../oci/memory.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
 import { assertTag, formatReference, parseRepository, type Reference } from '../oci/reference.ts';
@@ -83,14 +83,20 @@ async function withPlaces<T>(
   }
   const source = await openTarget(from, context.registry);
   let target = source;
+  let closing: Promise<unknown> | undefined;
+  const close = (): Promise<unknown> => {
+    closing ??= together([target.close?.(), target === source ? undefined : source.close?.()]);
+    return closing;
+  };
   try {
     if (!isSame) target = await openOther(to, targetOptions(request, context), request.noUpload);
-    return await body({ source, target, mountFrom: isSame ? undefined : repositoryToMount(from, to) });
+    const result = await body({ source, target, mountFrom: isSame ? undefined : repositoryToMount(from, to) });
+    await close();
+    return result;
   } catch (error) {
+    // The first failure is the one to tell.
+    await close().catch(() => undefined);
     throw withPlace(context.signal?.aborted === true ? aborted(error) : error, { image: source.name });
-  } finally {
-    if (target !== source) await target.close?.();
-    await source.close?.();
   }
 }
 
@@ -161,7 +167,11 @@ async function withSession<T>(
     throw error;
   } finally {
     await threads.close();
-    await spool.remove();
+    // What was made stands, and what failed has its own error: neither is made worse by what lies about.
+    await spool.remove().catch((error: unknown) => {
+      const message = `temporary files were left; the next run there removes them: ${asAccelError(error).message}`;
+      context.onEvent?.({ type: 'warning', message });
+    });
   }
 }
 

@@ -27,7 +27,7 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
   const results: MadeOutput[] = [];
   for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
   // Everything stands: now the names, and nothing else can fail between them but the naming itself.
-  if (!session.request.noUpload) await together(results.map((output) => nameOutput(session, output)));
+  if (!session.request.noUpload) await nameOutputs(session, results);
   return results.map(({ result }) => result);
 }
 
@@ -37,9 +37,16 @@ interface MadeOutput {
   readonly descriptor: Descriptor;
 }
 
-async function nameOutput({ target, signal, emit }: Session, { result, descriptor }: MadeOutput): Promise<void> {
-  await target.tag(descriptor, result.tag, { signal });
-  emit({ type: 'tagged', tag: result.tag, digest: result.digest });
+async function nameOutputs({ target, signal, emit }: Session, outputs: readonly MadeOutput[]): Promise<void> {
+  const tell = ({ result: { tag, digest } }: MadeOutput): void => emit({ type: 'tagged', tag, digest });
+  const naming = outputs.map(async (output) => {
+    await target.tag(output.descriptor, output.result.tag, { signal });
+    if (target.commit === undefined) tell(output);
+  });
+  await together(naming);
+  if (target.commit === undefined) return;
+  await target.commit();
+  for (const output of outputs) tell(output);
 }
 
 /**

@@ -2,11 +2,11 @@
  * Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. That of a run
  * that was killed goes when the next one makes its own beside it.
  */
-import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { processMark } from '../base/process-mark.ts';
-import { writeAll } from '../oci/file-pieces.ts';
+import { DiskFile } from '../oci/disk-file.ts';
 import { type BlobSource, fileSource } from '../oci/storage.ts';
 import { sweepLeftovers } from '../oci/sweep.ts';
 
@@ -28,7 +28,8 @@ export class Spool {
   /** A new empty file. */
   async file(): Promise<SpoolFile> {
     const path = join(this.#directory, `${this.#files++}`);
-    return new SpoolFile(path, await open(path, 'wx+', 0o600));
+    const roomHint = 'Make room there, or name a folder with more of it by -d/--dir.';
+    return new SpoolFile(await DiskFile.create(path, 0o600, { roomHint }));
   }
 
   /** Removes the folder with everything in it. */
@@ -39,14 +40,12 @@ export class Spool {
 
 /** A file that is written in order, patched at its start, and read. */
 export class SpoolFile {
-  readonly #path: string;
-  readonly #handle: FileHandle;
+  readonly #file: DiskFile;
   #size = 0;
   #closed = false;
 
-  constructor(path: string, handle: FileHandle) {
-    this.#path = path;
-    this.#handle = handle;
+  constructor(file: DiskFile) {
+    this.#file = file;
   }
 
   /** Bytes written. */
@@ -56,34 +55,29 @@ export class SpoolFile {
 
   /** Appends bytes. */
   async append(bytes: Uint8Array): Promise<void> {
-    await this.#writeAt(bytes, this.#size);
+    await this.#file.write(bytes, this.#size);
     this.#size += bytes.length;
   }
 
   /** Overwrites bytes that were written before. */
   async patch(bytes: Uint8Array, offset: number): Promise<void> {
-    await this.#writeAt(bytes, offset);
+    await this.#file.write(bytes, offset);
   }
 
   /** Where it lies. */
   get path(): string {
-    return this.#path;
+    return this.#file.path;
   }
 
   /** The content, to be opened as often as needed while the spool exists. */
   get source(): BlobSource {
-    return fileSource(this.#path);
+    return fileSource(this.path);
   }
 
   /** Closes the file; its content stays until the spool goes. May be called again. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#handle.close();
-  }
-
-  #writeAt(bytes: Uint8Array, offset: number): Promise<void> {
-    const roomHint = 'Make room there, or name a folder with more of it by -d/--dir.';
-    return writeAll(this.#handle, bytes, offset, { path: this.#path, roomHint });
+    await this.#file.close();
   }
 }

@@ -1,8 +1,7 @@
 /** What an archive of images holds: its index, and where each blob lies in the file. */
-import type { FileHandle } from 'node:fs/promises';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import { assertDigest } from './digest.ts';
-import { readBytes } from './file-pieces.ts';
+import type { DiskFile } from './disk-file.ts';
 import { asIndexFile, assertLayoutMarker, type IndexFile } from './layout-index.ts';
 import { MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { readMembers, type TarMember } from './tar-file.ts';
@@ -10,7 +9,7 @@ import { readMembers, type TarMember } from './tar-file.ts';
 /** A blob: `size` bytes from an offset of a file, or in memory if accel composed it. */
 export interface ArchiveBlob {
   readonly size: number;
-  readonly place: Uint8Array | { readonly file: FileHandle; readonly offset: number };
+  readonly place: Uint8Array | { readonly file: DiskFile; readonly offset: number };
 }
 
 /** See {@link readOciArchive}. */
@@ -21,13 +20,13 @@ export interface ArchiveContent {
 }
 
 /** Reads an image layout in a tar of `size` bytes (image-spec, image-layout.md). Throws `layout-invalid`. */
-export async function readOciArchive(file: FileHandle, size: number, where: ErrorPlace): Promise<ArchiveContent> {
+export async function readOciArchive(file: DiskFile, size: number, where: ErrorPlace): Promise<ArchiveContent> {
   return asOciArchive(file, await readMembers(file, size, where), where);
 }
 
 /** {@link readOciArchive} for members that were read already. */
 export async function asOciArchive(
-  file: FileHandle,
+  file: DiskFile,
   members: ReadonlyMap<string, TarMember>,
   where: ErrorPlace,
 ): Promise<ArchiveContent> {
@@ -60,14 +59,14 @@ export function followMember(members: ReadonlyMap<string, TarMember>, name: stri
 
 /** A small member's bytes. Throws `layout-invalid` if it is missing, `limit-exceeded` if it is not small. */
 export async function readMember(
-  file: FileHandle,
+  file: DiskFile,
   members: ReadonlyMap<string, TarMember>,
   name: string,
   limit: number,
   where: ErrorPlace,
 ): Promise<Uint8Array> {
   const { offset, size } = followMember(members, name, where);
-  if (size <= limit) return readBytes(file, offset, size);
+  if (size <= limit) return file.read(offset, size);
   throw new AccelError('limit-exceeded', 'a file of the archive is larger than accel reads', {
     where: { ...where, member: name },
     expected: `at most ${limit} bytes`,
@@ -76,7 +75,7 @@ export async function readMember(
 }
 
 async function readJsonMember(
-  file: FileHandle,
+  file: DiskFile,
   members: ReadonlyMap<string, TarMember>,
   name: string,
   where: ErrorPlace,

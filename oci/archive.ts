@@ -2,19 +2,19 @@
  * Archives: images in one tar, read in place. `oci-archive` is an image layout in a tar and can be written; what
  * `docker save` makes (`docker-archive`) is read only.
  *
- * Writing: new blobs go to a temporary file beside the archive. {@link ArchiveTarget.close} adds what the archive held
+ * Writing: new blobs go to a temporary file beside the archive. {@link ArchiveTarget.commit} adds what the archive held
  * before and an index.json with the new tags, and renames it into place: until then the old archive stands. Without a
  * new tag nothing is kept, since nothing would name it.
  */
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AccelError, asAccelError } from '../base/error.ts';
-import { Limiter } from '../base/limiter.ts';
+import { Limiter, together } from '../base/limiter.ts';
 import { type ArchiveBlob, type ArchiveContent, readOciArchive } from './archive-content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest, splitDigest, verified } from './digest.ts';
+import { DiskFile } from './disk-file.ts';
 import { readDockerArchive } from './docker-archive.ts';
-import { filePieces, readBytes } from './file-pieces.ts';
 import { type IndexFile, retagged, tagsOf } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { encodeJson } from './manifest.ts';
@@ -51,14 +51,14 @@ export async function openArchive(
 ): Promise<ArchiveTarget> {
   const name = `${format}-archive:${file}`;
   const create = options.create === true && format === 'oci';
-  const handle = await open(file, 'r').catch((error: unknown) => {
-    if (!isAbsent(error)) throw asAccelError(error);
+  const before = await DiskFile.open(file).catch((error: unknown) => {
+    if (!isAbsent(error)) throw error;
     if (create) return undefined;
     throw new AccelError('not-found', 'there is no such archive', { where: { path: file }, cause: error });
   });
-  if (handle === undefined) return new ArchiveTarget(name, file, format, EMPTY, undefined, undefined);
+  if (before === undefined) return new ArchiveTarget(name, file, format, EMPTY, undefined, undefined);
   try {
-    const info = await handle.stat();
+    const info = await before.handle.stat();
     if (!info.isFile()) {
       throw new AccelError('layout-invalid', 'an archive is read in place, which takes a regular file', {
         where: { path: file },
@@ -66,10 +66,10 @@ export async function openArchive(
       });
     }
     const read = format === 'oci' ? readOciArchive : readDockerArchive;
-    const content = await read(handle, info.size, { path: file });
-    return new ArchiveTarget(name, file, format, content, handle, stamp(info));
+    const content = await read(before, info.size, { path: file });
+    return new ArchiveTarget(name, file, format, content, before, stamp(info));
   } catch (error) {
-    await handle.close();
+    await before.close();
     throw asAccelError(error);
   }
 }
@@ -84,12 +84,14 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   readonly name: string;
   readonly #file: string;
   readonly #format: ArchiveFormat;
-  readonly #before: FileHandle | undefined;
-  /** What the file looked like when it was opened; undefined: there was none. */
-  readonly #stamp: string | undefined;
+  /** The archive as it stood from time to time: blobs are read where they were found or put. */
+  readonly #standing: DiskFile[];
+  /** What the file looked like when it was opened or committed last; undefined: there was none. */
+  #stamp: string | undefined;
   readonly #blobs: Map<string, ArchiveBlob>;
   #index: IndexFile;
   #retagged = false;
+  #failed = false;
   #closed = false;
   #draft: Promise<Draft> | undefined;
   /** A tar grows at its end alone: one blob at a time. */
@@ -100,13 +102,13 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
     file: string,
     format: ArchiveFormat,
     content: ArchiveContent,
-    handle: FileHandle | undefined,
+    before: DiskFile | undefined,
     stamped: string | undefined,
   ) {
     this.name = name;
     this.#file = file;
     this.#format = format;
-    this.#before = handle;
+    this.#standing = before === undefined ? [] : [before];
     this.#stamp = stamped;
     this.#index = content.index;
     this.#blobs = new Map(content.blobs);
@@ -122,7 +124,7 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
     const { size, place } = this.#stored(descriptor);
     const where = { target: this.name };
     if (place instanceof Uint8Array) return verified(bytesSource(place.slice()).open(), descriptor, where);
-    return verified(filePieces(place.file, { ...options, offset: place.offset, size }), descriptor, where);
+    return verified(place.file.pieces({ ...options, offset: place.offset, size }), descriptor, where);
   }
 
   async fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
@@ -130,7 +132,7 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
     assertRange(descriptor, offset, length);
     const { place } = this.#stored(descriptor);
     if (place instanceof Uint8Array) return place.slice(offset, offset + length);
-    return readBytes(place.file, place.offset + offset, length);
+    return place.file.read(place.offset + offset, length);
   }
 
   async push(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<'pushed' | 'existed'> {
@@ -191,27 +193,37 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   }
 
   /**
-   * Puts the archive with its new tags in place, if there are any, and lets go of the files. Throws `io-error` if the
-   * file cannot be written, or was changed by someone else since it was opened; the file is then as they left it.
+   * Puts the archive with its new tags in place, if there are any. Throws `io-error` if the file cannot be written, or was
+   * changed by someone else since it was opened; the file is then as they left it.
    */
+  async commit(): Promise<void> {
+    if (!this.#retagged) return;
+    try {
+      await this.#fill(await this.#begin());
+    } catch (error) {
+      this.#failed = true;
+      throw asAccelError(error);
+    }
+  }
+
+  /** Commits, unless that failed before, and lets go of the files whatever comes of it. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     try {
-      if (this.#retagged) await this.#commit(await this.#begin());
-    } catch (error) {
-      throw asAccelError(error);
+      if (!this.#failed) await this.commit();
     } finally {
       // A draft that could not even be made has told so to whoever pushed.
       await (await this.#draft?.catch(() => undefined))?.discard();
-      await this.#before?.close();
+      await together(this.#standing.map((file) => file.close()));
     }
   }
 
-  async #commit(draft: Draft): Promise<void> {
+  /** Makes the draft a whole archive and the archive that stands; what comes next goes to another draft. */
+  async #fill(draft: Draft): Promise<void> {
     for (const [digest, blob] of this.#blobs) {
-      if (blob.place instanceof Uint8Array || blob.place.file !== this.#before) continue;
-      const stream = filePieces(blob.place.file, { offset: blob.place.offset, size: blob.size });
+      if (blob.place instanceof Uint8Array || blob.place.file === draft.file) continue;
+      const stream = blob.place.file.pieces({ offset: blob.place.offset, size: blob.size });
       await draft.write(blobName(digest), blob.size, stream);
     }
     const index = encodeJson(this.#index);
@@ -223,6 +235,10 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
       });
     }
     await draft.commit();
+    this.#standing.push(draft.file);
+    this.#draft = undefined;
+    this.#retagged = false;
+    this.#stamp = await stampOf(this.#file);
   }
 
   #begin(): Promise<Draft> {
@@ -251,23 +267,16 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
 /** The archive that is being written. */
 class Draft {
   readonly #target: string;
-  readonly #temporary: string;
-  readonly #file: FileHandle;
+  readonly file: DiskFile;
   #end = 0;
-  #gone = false;
 
-  private constructor(target: string, temporary: string, file: FileHandle) {
+  private constructor(target: string, file: DiskFile) {
     this.#target = target;
-    this.#temporary = temporary;
-    this.#file = file;
+    this.file = file;
   }
 
   static async create(target: string): Promise<Draft> {
-    const temporary = temporaryBeside(target);
-    const file = await open(temporary, 'wx+').catch((error: unknown) => {
-      throw asAccelError(error);
-    });
-    const draft = new Draft(target, temporary, file);
+    const draft = new Draft(target, await DiskFile.create(temporaryBeside(target), 0o666, { shown: target }));
     const marker = encodeJson({ imageLayoutVersion: '1.0.0' });
     await draft.write('oci-layout', marker.length, bytesSource(marker).open());
     return draft;
@@ -275,8 +284,7 @@ class Draft {
 
   /** Appends a member. After a failure the next one takes its place. */
   async write(name: string, size: number, stream: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<number> {
-    const to = { file: this.#file, path: this.#target };
-    this.#end = await writeMember(to, this.#end, { name, size }, stream, signal);
+    this.#end = await writeMember(this.file, this.#end, { name, size }, stream, signal);
     // The content lies right before the padding that ends its last block.
     return this.#end - Math.ceil(size / 512) * 512;
   }
@@ -290,21 +298,23 @@ class Draft {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const offset = await this.write(name, size, stream, signal);
-    blobs.set(digest, { size, place: { file: this.#file, offset } });
+    blobs.set(digest, { size, place: { file: this.file, offset } });
   }
 
   /** Puts the draft in the place of the archive. */
   async commit(): Promise<void> {
     // A member that failed may have left garbage behind the two blocks that end a tar.
-    await this.#file.truncate(this.#end + 1024);
-    await rename(this.#temporary, this.#target);
-    this.#gone = true;
+    await this.file.truncate(this.#end + 1024);
+    await rename(this.file.path, this.#target);
   }
 
-  /** Closes the file, and removes it unless it was committed. */
+  /** Closes the file, which was not committed, and removes it. */
   async discard(): Promise<void> {
-    await this.#file.close();
-    if (!this.#gone) await rm(this.#temporary, { force: true });
+    try {
+      await this.file.close();
+    } finally {
+      await rm(this.file.path, { force: true });
+    }
   }
 }
 

@@ -2,12 +2,11 @@
  * What `docker save` writes. Before Docker 25: manifest.json, configs and layers as plain tars, from which an OCI
  * manifest is composed in memory. Since then it is an image layout as well, which is read as such.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { AccelError, type ErrorPlace } from '../base/error.ts';
 import { type ArchiveBlob, type ArchiveContent, asOciArchive, followMember, readMember } from './archive-content.ts';
 import { brief, type Descriptor, isOptional, isRecord, isStringList } from './descriptor.ts';
 import { Digester, digestOf } from './digest.ts';
-import { filePieces, readBytes } from './file-pieces.ts';
+import type { DiskFile } from './disk-file.ts';
 import { REF_NAME } from './layout-index.ts';
 import { encodeJson, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseObject } from './manifest.ts';
 import { type LayerCompression, layerMediaType, OCI } from './media-types.ts';
@@ -24,13 +23,13 @@ interface SavedImage {
 
 /** What is read from: the file, its members, and its place for errors. */
 interface Archive {
-  readonly file: FileHandle;
+  readonly file: DiskFile;
   readonly members: ReadonlyMap<string, TarMember>;
   readonly where: ErrorPlace;
 }
 
 /** Reads an archive of `docker save`, of `size` bytes. Throws `layout-invalid`. */
-export async function readDockerArchive(file: FileHandle, size: number, where: ErrorPlace): Promise<ArchiveContent> {
+export async function readDockerArchive(file: DiskFile, size: number, where: ErrorPlace): Promise<ArchiveContent> {
   const members = await readMembers(file, size, where);
   if (members.has('index.json') && members.has('oci-layout')) return asOciArchive(file, members, where);
   const archive: Archive = { file, members, where };
@@ -95,11 +94,11 @@ async function compose(archive: Archive, image: SavedImage, blobs: Map<string, A
  * layers here: those are read through once for theirs.
  */
 async function layerOf({ file }: Archive, { offset, size }: TarMember, diffId: string): Promise<Descriptor> {
-  const compression = compressionOf(await readBytes(file, offset, Math.min(size, 4)));
+  const compression = compressionOf(await file.read(offset, Math.min(size, 4)));
   const mediaType = layerMediaType('oci', compression);
   if (compression === 'none') return { mediaType, digest: diffId, size };
   const digester = new Digester();
-  for await (const chunk of filePieces(file, { offset, size, transient: true })) digester.update(chunk);
+  for await (const chunk of file.pieces({ offset, size, transient: true })) digester.update(chunk);
   return { mediaType, digest: digester.digest(), size };
 }
 

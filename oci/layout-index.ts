@@ -1,8 +1,9 @@
 /** The files `oci-layout` and `index.json` of an OCI image layout (image-spec, image-layout.md). */
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import { asDescriptor, brief, type Descriptor } from './descriptor.ts';
+import { DiskFile } from './disk-file.ts';
 import { encodeJson, MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { OCI } from './media-types.ts';
 import { bytesSource } from './storage.ts';
@@ -121,7 +122,7 @@ export function retagged(index: IndexFile, descriptor: Descriptor, tag: string):
 async function createFile(directory: string, name: string, content: unknown): Promise<void> {
   const file = path.join(directory, name);
   try {
-    await (await open(file, 'r')).close();
+    await (await DiskFile.open(file)).close();
   } catch (error) {
     if (!isAbsent(error)) throw asAccelError(error);
     await writeAtomically(file, bytesSource(encodeJson(content)).open());
@@ -153,19 +154,11 @@ async function readJson(directory: string, name: string): Promise<Record<string,
 }
 
 /** At most one byte more than the limit, so that parseObject can tell and a huge file costs nothing. */
-async function readBounded(file: string): Promise<Uint8Array> {
-  const handle = await open(file, 'r');
+async function readBounded(path: string): Promise<Uint8Array> {
+  const file = await DiskFile.open(path);
   try {
-    const { size } = await handle.stat();
-    const bytes = new Uint8Array(Math.min(size, MAX_MANIFEST_SIZE + 1));
-    let filled = 0;
-    while (filled < bytes.length) {
-      const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-    }
-    return bytes.subarray(0, filled);
+    return await file.read(0, Math.min(await file.size(), MAX_MANIFEST_SIZE + 1));
   } finally {
-    await handle.close();
+    await file.close();
   }
 }

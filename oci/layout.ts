@@ -3,12 +3,12 @@
  * tags are the `org.opencontainers.image.ref.name` annotations of index.json. Every write goes to a temporary file of
  * the layout and is renamed, so a reader sees the old state or the new one.
  */
-import { chmod, type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
+import { chmod, mkdir, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { asAccelError, type ErrorPlace, withPlace } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
 import { splitDigest, verified } from './digest.ts';
-import { type FilePart, filePieces, readBytes } from './file-pieces.ts';
+import { DiskFile, type FilePart } from './disk-file.ts';
 import { createLayoutFiles, readIndexFile, tagInIndexFile, tagsOf } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { assertTag } from './reference.ts';
@@ -71,9 +71,9 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
     options?.signal?.throwIfAborted();
     assertRange(descriptor, offset, length);
     await this.#assertStored(descriptor);
-    const file = await openFile(this.#blobPath(descriptor.digest));
+    const file = await DiskFile.open(this.#blobPath(descriptor.digest));
     try {
-      return await readBytes(file, offset, length);
+      return await file.read(offset, length);
     } catch (error) {
       throw withPlace(error, this.#place(descriptor));
     } finally {
@@ -188,18 +188,10 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
 }
 
 async function* readFile(path: string, part: FilePart): AsyncGenerator<Uint8Array> {
-  const file = await openFile(path);
+  const file = await DiskFile.open(path);
   try {
-    yield* filePieces(file, part);
-  } catch (error) {
-    throw asAccelError(error);
+    yield* file.pieces(part);
   } finally {
     await file.close();
   }
-}
-
-function openFile(path: string): Promise<FileHandle> {
-  return open(path, 'r').catch((error: unknown) => {
-    throw asAccelError(error);
-  });
 }

@@ -2,9 +2,9 @@
  * The contract of everything that holds images: a registry's repository, a layout on disk, a map in memory. A module
  * takes the smallest of these interfaces that it needs; what only some backends can do is an interface of its own.
  */
-import { createReadStream } from 'node:fs';
 import { AccelError } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
+import { DiskFile } from './disk-file.ts';
 
 /** Options of every call that waits on a disk or a network. */
 export interface ReadOptions {
@@ -69,7 +69,9 @@ export interface Tagger {
 export interface Target extends Storage, Resolver, Tagger {
   /** How messages call it: a reference without tag and without secrets. */
   readonly name: string;
-  /** Lets go of connections; the target is not used afterwards. */
+  /** Lets the tags that were given so far stand for everyone; a target without it does so at once. */
+  commit?(): Promise<void>;
+  /** Commits, and lets go of files and connections; the target is not used afterwards. */
   close?(): Promise<void>;
 }
 
@@ -205,7 +207,16 @@ export function bytesSource(bytes: Uint8Array): BlobSource {
 
 /** A file as a source: it is streamed, 1 MiB at a time, and opened anew by each `open()`. */
 export function fileSource(path: string): BlobSource {
-  return { open: () => createReadStream(path, { highWaterMark: 1 << 20 }) };
+  return {
+    async *open() {
+      const file = await DiskFile.open(path);
+      try {
+        yield* file.pieces({ offset: 0, size: await file.size() });
+      } finally {
+        await file.close();
+      }
+    },
+  };
 }
 
 /** Throws `size-mismatch` unless the range lies within the content. */

@@ -1,9 +1,8 @@
 /** A tar on disk, read in place: its members are found once, by their headers alone, and never unpacked. */
-import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { extract, type Header, pack } from 'tar-stream';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
-import { readBytes, writeAll } from './file-pieces.ts';
+import type { DiskFile } from './disk-file.ts';
 
 /** A member of a tar: where its content lies in the file. Offsets and sizes are in bytes. */
 export interface TarMember {
@@ -27,13 +26,13 @@ const MAX_MEMBERS = 100_000;
  * compressed or cut off.
  */
 export async function readMembers(
-  file: FileHandle,
+  file: DiskFile,
   size: number,
   where: ErrorPlace,
 ): Promise<ReadonlyMap<string, TarMember>> {
   const members = new Map<string, TarMember>();
   for (let at = 0, count = 0; at < size; count += 1) {
-    const head = await readBytes(file, at, Math.min(BLOCK, size - at));
+    const head = await file.read(at, Math.min(BLOCK, size - at));
     if (at === 0) refuseCompressed(head, where);
     if (head.every((byte) => byte === 0)) break;
     if (count >= MAX_MEMBERS) {
@@ -58,11 +57,11 @@ export async function readMembers(
 }
 
 /**
- * Writes a member of `size` bytes to the tar of that path at `at`, with an end of archive behind it, and returns where the
+ * Writes a member of `size` bytes to a tar at `at`, with an end of archive behind it, and returns where the
  * next one goes: over that end. Passes on the stream's failure; then what was written from `at` on is garbage.
  */
 export async function writeMember(
-  { file, path }: { readonly file: FileHandle; readonly path: string },
+  file: DiskFile,
   at: number,
   member: { readonly name: string; readonly size: number },
   stream: AsyncIterable<Uint8Array>,
@@ -72,7 +71,7 @@ export async function writeMember(
   let end = at;
   const writing = (async () => {
     for await (const chunk of packer as AsyncIterable<Uint8Array>) {
-      await writeAll(file, chunk, end, { path });
+      await file.write(chunk, end);
       end += chunk.length;
     }
   })();
@@ -100,7 +99,7 @@ export async function writeMember(
 
 /** One member's header with the PAX and GNU records before it, and where its content begins in the file. */
 async function readHeader(
-  file: FileHandle,
+  file: DiskFile,
   at: number,
   size: number,
   where: ErrorPlace,
@@ -110,7 +109,7 @@ async function readHeader(
   const blocks = async function* () {
     const step = 4 * BLOCK;
     for (let offset = 0; offset < limit && found === undefined; offset += step) {
-      yield await readBytes(file, at + offset, Math.min(step, limit - offset));
+      yield await file.read(at + offset, Math.min(step, limit - offset));
     }
   };
   // Names are bytes: latin1 keeps each one.

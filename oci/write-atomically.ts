@@ -1,9 +1,9 @@
 /** Files that are there whole or not at all. */
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { asAccelError } from '../base/error.ts';
+import { AccelError, asAccelError } from '../base/error.ts';
 import { processMark } from '../base/process-mark.ts';
-import { writeAll } from './file-pieces.ts';
+import { DiskFile } from './disk-file.ts';
 
 /** Tells the temporary files of one process apart. */
 let counter = 0;
@@ -27,12 +27,12 @@ export async function writeAtomically(
   const temporary = temporaryBeside(target);
   try {
     await mkdir(path.dirname(target), { recursive: true });
-    const file = await open(temporary, 'wx');
+    const file = await DiskFile.create(temporary, 0o666, { shown: target });
     try {
       let size = 0;
       for await (const chunk of stream) {
         signal?.throwIfAborted();
-        await writeAll(file, chunk, size, { path: target });
+        await file.write(chunk, size);
         size += chunk.length;
       }
     } finally {
@@ -46,7 +46,8 @@ export async function writeAtomically(
   }
 }
 
-/** True for the error of a path that does not exist. */
+/** True for the error of a path that does not exist, whether it is Node's or made of it. */
 export function isAbsent(error: unknown): boolean {
+  if (error instanceof AccelError) return isAbsent(error.cause);
   return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }

@@ -18,7 +18,7 @@ import {
   symlink,
 } from 'node:fs/promises';
 import { AccelError, asAccelError } from '../base/error.ts';
-import { writeAll } from '../oci/file-pieces.ts';
+import { DiskFile } from '../oci/disk-file.ts';
 import type { FileStat, ImageFiles } from './files.ts';
 import { makeNode } from './make-node.ts';
 
@@ -192,15 +192,16 @@ class Copy {
 
   async #writeFile(stat: FileStat, path: Buffer): Promise<void> {
     const file = await open(path, CREATE, PRIVATE_FILE);
+    const output = new DiskFile(path.toString(), file);
     try {
       let at = 0;
       for await (const piece of this.#files.content(stat)) {
         this.#options.signal?.throwIfAborted();
         // Holes stay holes.
-        if (!isZero(piece)) await writeAll(file, piece, at, { path: path.toString() });
+        if (!isZero(piece)) await output.write(piece, at);
         at += piece.length;
       }
-      await file.truncate(at);
+      await output.truncate(at);
       this.#counts.bytes += at;
       await this.#attributes(stat, {
         chown: (uid, gid) => file.chown(uid, gid),
@@ -208,7 +209,7 @@ class Copy {
       });
       await file.utimes(secondsOf(stat), secondsOf(stat));
     } finally {
-      await file.close();
+      await output.close();
     }
   }
 

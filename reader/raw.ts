@@ -1,8 +1,9 @@
 /** The block device of an image as a sparse file, for tools that want a file and no network. */
-import { type FileHandle, lstat, open, realpath, rename, rm } from 'node:fs/promises';
+import { lstat, realpath, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { AccelError, withPlace } from '../base/error.ts';
 import type { BlockDevice } from '../formats/ext4/reader.ts';
+import { DiskFile } from '../oci/disk-file.ts';
 import type { MappedDevice } from './block-device.ts';
 import { extentsOf } from './extents.ts';
 
@@ -49,17 +50,17 @@ export async function exportRaw(
   const target = await replaceable(file);
   const temporary = path.join(path.dirname(target), `.${path.basename(target)}.accel-${process.pid}.tmp`);
   try {
-    const handle = await open(temporary, 'wx');
+    const output = await DiskFile.create(temporary, 0o666, { shown: target });
     try {
-      await handle.truncate(device.size);
-      const written = await copyExtents(device, handle, options);
-      await handle.sync();
-      await handle.close();
+      await output.truncate(device.size);
+      const written = await copyExtents(device, output, options);
+      await output.handle.sync();
+      await output.close();
       await rename(temporary, target);
       return { size: device.size, written };
     } catch (error) {
       // Closing twice is allowed; what matters has been thrown already.
-      await handle.close().catch(() => undefined);
+      await output.close().catch(() => undefined);
       await rm(temporary, { force: true });
       throw error;
     }
@@ -83,7 +84,7 @@ async function replaceable(file: string): Promise<string> {
 
 async function copyExtents(
   device: BlockDevice | MappedDevice,
-  handle: FileHandle,
+  output: DiskFile,
   { onProgress, signal }: ExportRawOptions,
 ): Promise<number> {
   let total = 0;
@@ -97,7 +98,7 @@ async function copyExtents(
       signal?.throwIfAborted();
       const { offset, length } = next.value;
       const bytes = await device.read(offset, length);
-      const count = await writeSparse(handle, bytes, offset);
+      const count = await writeSparse(output, bytes, offset);
       written += count;
       done += length;
       onProgress?.({ done, total });
@@ -124,15 +125,14 @@ function* dataPieces(device: BlockDevice | MappedDevice): Generator<{ offset: nu
 }
 
 /** Writes what is not zeros; answers how many bytes those were. */
-async function writeSparse(handle: FileHandle, bytes: Uint8Array, offset: number): Promise<number> {
+async function writeSparse(output: DiskFile, bytes: Uint8Array, offset: number): Promise<number> {
   let written = 0;
   for (let at = 0; at < bytes.length; ) {
     const start = at;
     const zero = isZero(bytes, at, offset);
     while (at < bytes.length && isZero(bytes, at, offset) === zero) at = blockEnd(bytes, at, offset);
     if (zero) continue;
-    for (let from = start; from < at; )
-      from += (await handle.write(bytes, from, at - from, offset + from)).bytesWritten;
+    await output.write(bytes.subarray(start, at), offset + start);
     written += at - start;
   }
   return written;
