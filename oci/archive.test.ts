@@ -100,6 +100,39 @@ describe('committing an oci-archive', () => {
     await target.close();
   });
 
+  test('commit lets tags stand while the target stays open; more may follow', async () => {
+    const target = await openArchive(file, 'oci', { create: true });
+    const one = await pushImage(target, 'one');
+    await target.tag(one.descriptor, 'one');
+    await target.commit();
+    const between = await readFile(file);
+    expect(await readdir(directory)).toEqual(['images.tar']);
+    await target.commit();
+    const two = await pushImage(target, 'two');
+    expect(Buffer.from(await fetchBytes(target, one.descriptor, 1e6)).equals(one.bytes)).toBe(true);
+    expect((await readFile(file)).equals(between)).toBe(true);
+    await target.tag(two.descriptor, 'two');
+    await target.close();
+    expect(await readdir(directory)).toEqual(['images.tar']);
+    const again = await openArchive(file, 'oci');
+    expect(await again.tags()).toEqual(['one', 'two']);
+    for (const { descriptor, bytes } of [one, two]) {
+      expect(Buffer.from(await fetchBytes(again, descriptor, 1e6)).equals(bytes)).toBe(true);
+      for (const layer of parseManifest(bytes, descriptor).layers) await fetchBytes(again, layer, 100);
+    }
+    await again.close();
+  });
+
+  test('what could not be committed is not tried again by close', async () => {
+    const target = await openArchive(file, 'oci', { create: true });
+    await target.tag((await pushImage(target, 'x')).descriptor, 'v1');
+    await mkdir(file);
+    expect((await rejects(target.commit(), 'io-error')).where).toMatchObject({ path: file });
+    await rm(file, { recursive: true });
+    await target.close();
+    expect(await readdir(directory)).toEqual([]);
+  });
+
   test('a failed push leaves no trace in what is committed', async () => {
     const target = await openArchive(file, 'oci', { create: true });
     const bytes = noise(200_000, 1);

@@ -9,7 +9,7 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AccelError, asAccelError } from '../base/error.ts';
-import { Limiter, together } from '../base/limiter.ts';
+import { Limiter } from '../base/limiter.ts';
 import { type ArchiveBlob, type ArchiveContent, readOciArchive } from './archive-content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest, splitDigest, verified } from './digest.ts';
@@ -94,7 +94,7 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   #failed = false;
   #closed = false;
   #draft: Promise<Draft> | undefined;
-  /** A tar grows at its end alone: one blob at a time. */
+  /** A tar grows at its end alone: one blob at a time, and none while it is put in place. */
   readonly #appending = new Limiter(1);
 
   constructor(
@@ -199,7 +199,7 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   async commit(): Promise<void> {
     if (!this.#retagged) return;
     try {
-      await this.#fill(await this.#begin());
+      await this.#appending.run(async () => this.#fill(await this.#begin()));
     } catch (error) {
       this.#failed = true;
       throw asAccelError(error);
@@ -215,7 +215,8 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
     } finally {
       // A draft that could not even be made has told so to whoever pushed.
       await (await this.#draft?.catch(() => undefined))?.discard();
-      await together(this.#standing.map((file) => file.close()));
+      // They were only read: whatever closing them says, nothing is lost.
+      await Promise.allSettled(this.#standing.map((file) => file.close()));
     }
   }
 
@@ -234,8 +235,12 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
         hint: 'Run it again; only one process at a time may write to an archive.',
       });
     }
-    await draft.commit();
-    this.#standing.push(draft.file);
+    const archive = await draft.commit();
+    this.#standing.push(archive);
+    for (const [digest, { size, place }] of this.#blobs) {
+      if (place instanceof Uint8Array || place.file !== draft.file) continue;
+      this.#blobs.set(digest, { size, place: { file: archive, offset: place.offset } });
+    }
     this.#draft = undefined;
     this.#retagged = false;
     this.#stamp = await stampOf(this.#file);
@@ -277,9 +282,14 @@ class Draft {
 
   static async create(target: string): Promise<Draft> {
     const draft = new Draft(target, await DiskFile.create(temporaryBeside(target), 0o666, { shown: target }));
-    const marker = encodeJson({ imageLayoutVersion: '1.0.0' });
-    await draft.write('oci-layout', marker.length, bytesSource(marker).open());
-    return draft;
+    try {
+      const marker = encodeJson({ imageLayoutVersion: '1.0.0' });
+      await draft.write('oci-layout', marker.length, bytesSource(marker).open());
+      return draft;
+    } catch (error) {
+      await draft.discard();
+      throw error;
+    }
   }
 
   /** Appends a member. After a failure the next one takes its place. */
@@ -301,11 +311,20 @@ class Draft {
     blobs.set(digest, { size, place: { file: this.file, offset } });
   }
 
-  /** Puts the draft in the place of the archive. */
-  async commit(): Promise<void> {
+  /** Puts the draft in the place of the archive, which it returns, to be read. */
+  async commit(): Promise<DiskFile> {
     // A member that failed may have left garbage behind the two blocks that end a tar.
     await this.file.truncate(this.#end + 1024);
-    await rename(this.file.path, this.#target);
+    const archive = await DiskFile.open(this.file.path, { shown: this.#target });
+    try {
+      // Before it stands: some disks tell only then that they could not keep it.
+      await this.file.close();
+      await rename(this.file.path, this.#target);
+      return archive;
+    } catch (error) {
+      await archive.close();
+      throw error;
+    }
   }
 
   /** Closes the file, which was not committed, and removes it. */

@@ -44,8 +44,8 @@ export class DiskFile {
   }
 
   /** Opens a file that is there, to read it. */
-  static async open(path: string): Promise<DiskFile> {
-    return new DiskFile(path, await opened(path, constants.O_RDONLY, 0));
+  static async open(path: string, telling?: DiskFileTelling): Promise<DiskFile> {
+    return new DiskFile(path, await opened(path, constants.O_RDONLY, 0), telling);
   }
 
   /** Makes a file that is not there yet, to write and read it. */

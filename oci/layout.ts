@@ -120,6 +120,7 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
     options?.signal?.throwIfAborted();
     assertTag(tag);
     await this.#assertStored(descriptor);
+    await this.#sweep();
     await tagInIndexFile(this.directory, descriptor, tag);
   }
 
