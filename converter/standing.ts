@@ -52,7 +52,9 @@ export async function standingOutput(
     throw conflict(session, output, 'the output tag is the source tag', 'another tag than the source', output.tag);
   }
   if (request.force) return undefined;
-  const standing = await resolveDocument(session.target, output.tag, session.signal);
+  const standing = await resolveDocument(session.target, output.tag, session.signal).catch((error: unknown) => {
+    throw unreadable(error, output);
+  });
   if (standing === undefined) return undefined;
   const record = decodeRecord(annotationsOf(standing.document));
   if (record === undefined) return undefined;
@@ -78,6 +80,20 @@ function conflict(session: Session, output: OutputTag, message: string, expected
     expected,
     found,
     hint: 'choose another tag with -o, or overwrite this one with --force',
+  });
+}
+
+/** A registry that was killed while it wrote a tag answers 500 for it for good; one that is only ill must not lose it. */
+function unreadable(error: unknown, output: OutputTag): AccelError {
+  const known = asAccelError(error);
+  if (known.code !== 'registry-error' || known.hint !== undefined) return known;
+  const { message, where, expected, found, cause } = known;
+  return new AccelError('registry-error', message, {
+    where,
+    ...(expected === undefined ? {} : { expected }),
+    ...(found === undefined ? {} : { found }),
+    hint: `If ${output.tag} stays unreadable, write it anew with --force.`,
+    cause,
   });
 }
 

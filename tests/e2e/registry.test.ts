@@ -1,12 +1,15 @@
 /** Registry to registry with parts that others wrote: Debian's docker-registry, skopeo pushing in and copying out. */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { convert as convertByLibrary } from '../../converter/convert.ts';
 import { buildIndexLayout, buildLayout } from '../../fixtures/image-builder.ts';
 import { accel, convert } from '../support/accel.ts';
 import { JUDGE_TOOLS, judgeImage } from '../support/judge-image.ts';
 import { freePort } from '../support/loopback.ts';
 import { blobPath, readImage, readImages } from '../support/oci-layout.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { readStored } from '../support/registry-store.ts';
 import { describeWith, run, withTempDirectory } from '../support/tools.ts';
 import { IMAGES } from './images.ts';
 
@@ -102,6 +105,34 @@ describeWith({ tools: ['docker-registry', 'skopeo', ...JUDGE_TOOLS] }, 'registry
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain('[not-found]');
     expect(result.stderr).toContain('team/absent');
+  });
+
+  test('an output tag that a killed registry cannot read any more: the error names the way out, which works', async () => {
+    await withTempDirectory(async (directory) => {
+      const source = join(directory, 'source');
+      await buildLayout(source, 'latest', await goldenSpecs());
+      const repository = 'team/killed';
+      const settings = {
+        repository: `oci:${source}`,
+        source: { tag: 'latest' },
+        targetRepository: `${registry.host}/${repository}`,
+        outputs: [{ tag: 'obd', kind: 'full' }],
+        workDirectory: directory,
+      } as const;
+      // Retries without the waits between them.
+      const surroundings = { targetRegistry: { plain: true, env: {}, runtime: { sleep: async () => undefined } } };
+      const made = await convertByLibrary(settings, surroundings);
+      const tags = join(registry.root, 'docker/registry/v2/repositories', repository, '_manifests/tags');
+      await writeFile(join(tags, 'obd/current/link'), '');
+      await expect(convertByLibrary(settings, surroundings)).rejects.toMatchObject({
+        code: 'registry-error',
+        hint: 'If obd stays unreadable, write it anew with --force.',
+        found: expect.stringContaining('HTTP 500'),
+      });
+      const again = await convertByLibrary({ ...settings, force: true }, surroundings);
+      expect(again.tags).toEqual(made.tags);
+      expect((await readStored(registry, repository, 'obd')).digest).toBe(made.tags[0]!.digest);
+    });
   });
 });
 
