@@ -69,7 +69,7 @@ export async function openArchive(
     const content = await read(before, info.size, { path: file });
     return new ArchiveTarget(name, file, format, content, before, stamp(info));
   } catch (error) {
-    await before.close();
+    await before.close().catch(() => undefined);
     throw asAccelError(error);
   }
 }
@@ -287,7 +287,7 @@ class Draft {
       await draft.write('oci-layout', marker.length, bytesSource(marker).open());
       return draft;
     } catch (error) {
-      await draft.discard();
+      await draft.discard().catch(() => undefined);
       throw error;
     }
   }
@@ -322,7 +322,7 @@ class Draft {
       await rename(this.file.path, this.#target);
       return archive;
     } catch (error) {
-      await archive.close();
+      await archive.close().catch(() => undefined);
       throw error;
     }
   }
