@@ -1,9 +1,10 @@
 /** Files that are there whole or not at all. */
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { processMark } from '../base/process-mark.ts';
 import { DiskFile } from './disk-file.ts';
+import { bytesSource } from './storage.ts';
 
 /** Tells the temporary files of one process apart. */
 let counter = 0;
@@ -44,6 +45,19 @@ export async function writeAtomically(
     await rm(temporary, { force: true }).catch(() => undefined);
     throw asAccelError(error);
   }
+}
+
+/**
+ * Writes a file that a user named: it is replaced as {@link writeAtomically} does, behind symlinks. What stands there and is
+ * no file, such as a pipe or a terminal, is written to. Rejects with the system's error or `io-error`.
+ */
+export async function replaceFile(name: string, bytes: Uint8Array): Promise<void> {
+  const target = await realpath(name).catch(() => name);
+  const standing = await stat(target).catch(() => undefined);
+  if (standing !== undefined && !standing.isFile()) return writeFile(target, bytes);
+  // A folder that is not there is a slip of the pen.
+  await stat(path.dirname(target));
+  await writeAtomically(target, bytesSource(bytes).open());
 }
 
 /** True for the error of a path that does not exist, whether it is Node's or made of it. */

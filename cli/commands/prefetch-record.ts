@@ -1,8 +1,8 @@
 /** `accel prefetch record`: a list of the files that a container reads first, made without running it. */
-import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
+import { replaceFile } from '../../oci/write-atomically.ts';
 import { writeBytes } from '../byte-output.ts';
 import type { CommandContext } from '../context.ts';
 import { formatBytes, formatCount } from '../format.ts';
@@ -66,7 +66,7 @@ async function runRecord(reference: string, flags: RecordFlags, context: Command
     for (const note of recorded.notes) context.stderr.write(`note: ${printable(note, 'bytes')}\n`);
     const list = encodeRecorded(recorded);
     if (flags.output === undefined) await writeBytes(context.stdout, list);
-    else await writeFile(flags.output, list);
+    else await replaceFile(flags.output, list);
     const { files, bytes } = recorded;
     if (flags.quiet !== true) context.stderr.write(`${formatCount(files, 'file')}, ${formatBytes(bytes)}\n`);
   });

@@ -4,11 +4,11 @@
  * what an undisturbed one makes.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildLayout } from '../../fixtures/image-builder.ts';
-import { convert, requireBuild } from '../support/accel.ts';
+import { accel, convert, requireBuild } from '../support/accel.ts';
 import { blobPath, readImages, readTags } from '../support/oci-layout.ts';
 import { accelWithFault, type CallFault, type FaultyRun } from '../support/system-calls.ts';
 import { describeWith, run, type TempDirectory, tempDirectory, withTempDirectory } from '../support/tools.ts';
@@ -211,6 +211,27 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
       expect(await leftIn(place)).toHaveLength(1);
       await convert(argsOf('oci', place));
       expect(await leftIn(place)).toEqual([]);
+    });
+  });
+
+  test('a list of files to prefetch that cannot be written leaves the old one as it was', async () => {
+    await inPlace(async (place) => {
+      await convert(argsOf('oci', place));
+      const list = join(place.out, 'list');
+      const args = ['prefetch', 'record', `oci:${place.out}/t:latest_accelerated`, '-o', list];
+      const from = ['--no-config', '--from', list];
+      await writeFile(list, '/layer-1000/text\n');
+      const fault = { call: 'pwrite64', fault: 'ENOSPC', nth: 1 } as const;
+      const { exitCode, stderr, hits } = await accelWithFault([...args, ...from], fault);
+      expect(hits).toHaveLength(1);
+      expect(exitCode, stderr).toBe(1);
+      expect(stderr).toContain(`path      ${list}`);
+      expect(await readFile(list, 'utf8')).toBe('/layer-1000/text\n');
+      expect(await leftIn(place)).toEqual([]);
+      expect((await accelWithFault([...args, ...from], { ...fault, nth: 2 })).exitCode).toBe(0);
+      expect(await readFile(list, 'utf8')).toContain('/layer-1000/text');
+      const missing = join(place.out, 'missing/list');
+      expect((await accel([...args.slice(0, -1), missing, ...from])).stderr).toContain('ENOENT');
     });
   });
 
