@@ -2,7 +2,6 @@
 import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
-import { replaceFile } from '../../oci/write-atomically.ts';
 import { writeBytes } from '../byte-output.ts';
 import type { CommandContext } from '../context.ts';
 import { formatBytes, formatCount } from '../format.ts';
@@ -61,12 +60,11 @@ async function runRecord(reference: string, flags: RecordFlags, context: Command
     from.push({ name: file === '-' ? 'standard input' : basename(file), bytes: await readBytes(file, context.stdin) });
   }
   await withFiles(reference, flags, context, async (image) => {
-    const { encodeRecorded, recordPrefetch } = await import('../../reader/startup/record.ts');
+    const { encodeRecorded, recordPrefetch, saveRecorded } = await import('../../reader/startup/record.ts');
     const recorded = await recordPrefetch(image, { useConfig: flags.config, from });
     for (const note of recorded.notes) context.stderr.write(`note: ${printable(note, 'bytes')}\n`);
-    const list = encodeRecorded(recorded);
-    if (flags.output === undefined) await writeBytes(context.stdout, list);
-    else await replaceFile(flags.output, list);
+    if (flags.output === undefined) await writeBytes(context.stdout, encodeRecorded(recorded));
+    else await saveRecorded(recorded, flags.output);
     const { files, bytes } = recorded;
     if (flags.quiet !== true) context.stderr.write(`${formatCount(files, 'file')}, ${formatBytes(bytes)}\n`);
   });

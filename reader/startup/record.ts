@@ -1,5 +1,6 @@
 /** A prefetch list for an image, made without running it: from its config, and from what was seen elsewhere. */
 import { decodeTrace, isTrace } from '../../formats/prefetch/reader.ts';
+import { replaceFile } from '../../oci/write-atomically.ts';
 import { openFiles } from '../files.ts';
 import type { AcceleratedImage } from '../image.ts';
 import { filesOfTrace } from '../prefetch/trace-files.ts';
@@ -67,4 +68,9 @@ export async function recordPrefetch(image: AcceleratedImage, request: RecordReq
 export function encodeRecorded({ groups }: Pick<RecordedPrefetch, 'groups'>): Uint8Array {
   const lines = groups.flatMap(({ why, paths }) => [`# ${why.replaceAll('\n', ' ')}`, ...paths]);
   return Buffer.from(lines.map((line) => `${line}\n`).join(''), 'latin1');
+}
+
+/** Writes the list to a file that a user named, as {@link replaceFile} does. */
+export function saveRecorded(recorded: Pick<RecordedPrefetch, 'groups'>, file: string): Promise<void> {
+  return replaceFile(file, encodeRecorded(recorded));
 }
