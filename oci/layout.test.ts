@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ownIdentity, processMark } from '../base/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
 import { openLayout } from './layout.ts';
@@ -21,6 +22,18 @@ beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'accel-layout-'));
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
+
+test('what a killed run left of index.json goes, even when there is nothing but a tag to set', async () => {
+  const first = await openLayout(directory, { create: true });
+  const { descriptor } = await pushImage(first, 'x');
+  const left = `.accel-${processMark({ ...ownIdentity(), pid: 999_999_999, start: '1' })}-1.tmp`;
+  await writeFile(path.join(directory, left), '{');
+  const target = await openLayout(directory);
+  await target.resolve('v1').catch(() => undefined);
+  expect(await readdir(directory)).toContain(left);
+  await target.tag(descriptor, 'v1');
+  expect((await readdir(directory)).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+});
 
 /** All files below the layout, relative and sorted. */
 async function files(): Promise<string[]> {

@@ -29,9 +29,9 @@ beforeAll(async () => {
 afterAll(() => home?.remove());
 
 /** The arguments of a conversion out of the layout; its spool goes to `scratch`. */
-const args = (scratch: string, target: string): string[] => [
+const args = (scratch: string, target: string, form: 'oci' | 'oci-archive' = 'oci'): string[] => [
   ...['convert', '-r', `oci:${layout}`, '-i', 'latest', '-o', 'obd'],
-  ...['--target-repository', `oci:${target}`, '-d', scratch],
+  ...['--target-repository', `${form}:${target}`, '-d', scratch],
 ];
 
 /** The usual claims about a run that failed, then that the next one is fine. */
@@ -141,6 +141,21 @@ describeWith({ tools: ['mount', 'umount'], root: true }, 'a small disk', () => {
         const place = { scratch, target: join(disk, 'target') };
         const result = await limited('-c 0', args(scratch, place.target));
         await expectCleanFailure(result, /\[io-error\].*(ENOSPC|no space left)/i, place);
+      }),
+    );
+  });
+
+  test('that is full already keeps nothing of an archive whose first write fails', async () => {
+    await onDisk(4, (disk) =>
+      withTempDirectory(async (scratch) => {
+        await writeFile(join(disk, 'all-of-it'), Buffer.alloc(4096, 1));
+        const archive = join(disk, 'images.tar');
+        const result = await limited('-c 0', args(scratch, archive, 'oci-archive'));
+        expect(result.stderr).toMatch(/\[io-error\] ENOSPC/);
+        expect(result.stderr).toContain(`path      ${archive}`);
+        expect(result.exitCode).toBe(1);
+        expect(await readdir(disk)).toEqual(['all-of-it']);
+        expect(await readdir(scratch)).toEqual([]);
       }),
     );
   });

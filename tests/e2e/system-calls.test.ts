@@ -148,11 +148,11 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
   });
 
   test.each<[TargetKind, string, CallFault, number, number]>([
-    ['oci', 'pwrite64', 'EIO', 20, 2],
-    ['oci', 'rename', 'EIO', 10, 1],
+    ['oci', 'pwrite64', 'EIO', 20, 4],
+    ['oci', 'rename', 'EIO', 10, 2],
     ['oci', 'chmod', 'EIO', 2, 1],
-    ['oci', 'mkdir', 'ENOSPC', 10, 3],
-    ['oci-archive', 'pwrite64', 'ENOSPC', 20, 2],
+    ['oci', 'mkdir', 'ENOSPC', 10, 6],
+    ['oci-archive', 'pwrite64', 'ENOSPC', 20, 3],
     ['oci-archive', 'rename', 'EIO', 1, 1],
     ['oci-archive', 'ftruncate', 'EIO', 1, 1],
   ])(
@@ -180,13 +180,13 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
   );
 
   // The first two are the dynamic linker's. Node's own modules are read by another thread, some at the same number.
-  test.each<[TargetKind, number]>([
-    ['oci', 20],
-    ['oci-archive', 10],
+  test.each<[TargetKind, number, number]>([
+    ['oci', 20, 3],
+    ['oci-archive', 10, 2],
   ])(
     '%s: each pread64 fails with EIO',
-    async (kind, least) => {
-      await atEachCall(kind, { call: 'pread64', fault: 'EIO', from: 3, least }, async (result, place) => {
+    async (kind, least, oneOf) => {
+      await atEachCall(kind, { call: 'pread64', fault: 'EIO', from: 3, least, oneOf }, async (result, place) => {
         const { exitCode, stderr, hits } = result;
         expect(await leftIn(place)).toEqual([]);
         expect(stderr).not.toMatch(/\n\s+at /);
@@ -236,9 +236,9 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
   });
 
   test.each<[TargetKind, string, number, number]>([
-    ['oci', 'pwrite64', 20, 5],
-    ['oci', 'rename', 10, 1],
-    ['oci-archive', 'pwrite64', 20, 5],
+    ['oci', 'pwrite64', 20, 8],
+    ['oci', 'rename', 10, 3],
+    ['oci-archive', 'pwrite64', 20, 8],
     ['oci-archive', 'rename', 1, 1],
   ])(
     '%s: killed at each %s',
