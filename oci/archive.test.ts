@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AccelError } from '../base/error.ts';
 import { ownIdentity, processMark } from '../base/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
 import { openArchive } from './archive.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
 import { Digester } from './digest.ts';
+import { DiskFile } from './disk-file.ts';
 import { openLayout } from './layout.ts';
 import { parseManifest } from './manifest.ts';
 import { openTarget } from './open.ts';
@@ -129,6 +131,24 @@ describe('committing an oci-archive', () => {
     await mkdir(file);
     expect((await rejects(target.commit(), 'io-error')).where).toMatchObject({ path: file });
     await rm(file, { recursive: true });
+    await target.close();
+    expect(await readdir(directory)).toEqual([]);
+  });
+
+  test('an archive of which closing says that it was not kept is not put in place', async () => {
+    const target = await openArchive(file, 'oci', { create: true });
+    await target.tag((await pushImage(target, 'x')).descriptor, 'v1');
+    const { close } = DiskFile.prototype;
+    DiskFile.prototype.close = async function () {
+      DiskFile.prototype.close = close;
+      await this.close();
+      throw new AccelError('io-error', 'EIO: i/o error, close');
+    };
+    try {
+      await rejects(target.commit(), 'io-error');
+    } finally {
+      DiskFile.prototype.close = close;
+    }
     await target.close();
     expect(await readdir(directory)).toEqual([]);
   });
