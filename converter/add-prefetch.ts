@@ -98,7 +98,7 @@ export async function addPrefetch(
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
     await place.target.tag(result, tag, { signal: context.signal });
-    await place.target.commit?.();
+    await place.target.commit?.({ signal: context.signal });
     emit({ type: 'tagged', tag, digest: result.digest });
   }
   const described = images.map(({ platform, descriptor, prefetch }) => ({

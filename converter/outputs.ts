@@ -45,7 +45,7 @@ async function nameOutputs({ target, signal, emit }: Session, outputs: readonly 
   });
   await together(naming);
   if (target.commit === undefined) return;
-  await target.commit();
+  await target.commit({ signal });
   for (const output of outputs) tell(output);
 }
 

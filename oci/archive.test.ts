@@ -135,6 +135,18 @@ describe('committing an oci-archive', () => {
     expect(await readdir(directory)).toEqual([]);
   });
 
+  test('an abort ends the copying of what stood; the old archive stays', async () => {
+    await make('old', 'old');
+    const before = await readFile(file);
+    const target = await openArchive(file, 'oci');
+    await target.tag((await pushImage(target, 'new')).descriptor, 'new');
+    const reason = new Error('enough');
+    await expect(target.commit({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await target.close();
+    expect((await readFile(file)).equals(before)).toBe(true);
+    expect(await readdir(directory)).toEqual(['images.tar']);
+  });
+
   test('an archive of which closing says that it was not kept is not put in place', async () => {
     const target = await openArchive(file, 'oci', { create: true });
     await target.tag((await pushImage(target, 'x')).descriptor, 'v1');

@@ -196,13 +196,13 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
    * Puts the archive with its new tags in place, if there are any. Throws `io-error` if the file cannot be written, or was
    * changed by someone else since it was opened; the file is then as they left it.
    */
-  async commit(): Promise<void> {
+  async commit(options?: ReadOptions): Promise<void> {
     if (!this.#retagged) return;
     try {
-      await this.#appending.run(async () => this.#fill(await this.#begin()));
+      await this.#appending.run(async () => this.#fill(await this.#begin(), options?.signal));
     } catch (error) {
       this.#failed = true;
-      throw asAccelError(error);
+      throw options?.signal?.aborted ? error : asAccelError(error);
     }
   }
 
@@ -221,14 +221,14 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   }
 
   /** Makes the draft a whole archive and the archive that stands; what comes next goes to another draft. */
-  async #fill(draft: Draft): Promise<void> {
+  async #fill(draft: Draft, signal: AbortSignal | undefined): Promise<void> {
     for (const [digest, blob] of this.#blobs) {
       if (blob.place instanceof Uint8Array || blob.place.file === draft.file) continue;
       const stream = blob.place.file.pieces({ offset: blob.place.offset, size: blob.size });
-      await draft.write(blobName(digest), blob.size, stream);
+      await draft.write(blobName(digest), blob.size, stream, signal);
     }
     const index = encodeJson(this.#index);
-    await draft.write('index.json', index.length, bytesSource(index).open());
+    await draft.write('index.json', index.length, bytesSource(index).open(), signal);
     if ((await stampOf(this.#file)) !== this.#stamp) {
       throw new AccelError('io-error', 'the archive was changed by someone else in the meantime', {
         where: { path: this.#file },

@@ -141,6 +141,20 @@ export class DiskFile {
   }
 }
 
+/** A file's bytes, or those of a part, in pieces as of {@link DiskFile.pieces}; the file is open while they are read. */
+export async function* readFile(
+  path: string,
+  part: Partial<FilePart> = {},
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const file = await DiskFile.open(path);
+  try {
+    const { offset = 0, size = (await file.size()) - offset } = part;
+    yield* file.pieces({ ...part, offset, size });
+  } finally {
+    await file.close();
+  }
+}
+
 /** Codes of a disk, a quota and a limit of the process that have no room left. */
 const FULL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { asAccelError, type ErrorPlace, withPlace } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
 import { splitDigest, verified } from './digest.ts';
-import { DiskFile, type FilePart } from './disk-file.ts';
+import { DiskFile, readFile } from './disk-file.ts';
 import { createLayoutFiles, readIndexFile, tagInIndexFile, tagsOf } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { assertTag } from './reference.ts';
@@ -86,7 +86,7 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
     await this.#sweep();
     const target = this.#blobPath(descriptor.digest);
     const stream = verified(content.open(), descriptor, this.#place(descriptor));
-    await writeAtomically(target, stream, options?.signal);
+    await writeAtomically(target, stream, { signal: options?.signal });
     return 'pushed';
   }
 
@@ -185,14 +185,5 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
 
   #place(descriptor: Descriptor): ErrorPlace {
     return { target: this.name, digest: descriptor.digest };
-  }
-}
-
-async function* readFile(path: string, part: FilePart): AsyncGenerator<Uint8Array> {
-  const file = await DiskFile.open(path);
-  try {
-    yield* file.pieces(part);
-  } finally {
-    await file.close();
   }
 }

@@ -4,7 +4,7 @@
  */
 import { AccelError } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
-import { DiskFile } from './disk-file.ts';
+import { readFile } from './disk-file.ts';
 
 /** Options of every call that waits on a disk or a network. */
 export interface ReadOptions {
@@ -70,7 +70,7 @@ export interface Target extends Storage, Resolver, Tagger {
   /** How messages call it: a reference without tag and without secrets. */
   readonly name: string;
   /** Lets the tags that were given so far stand for everyone; a target without it does so at once. */
-  commit?(): Promise<void>;
+  commit?(options?: ReadOptions): Promise<void>;
   /** Commits, and lets go of files and connections; the target is not used afterwards. */
   close?(): Promise<void>;
 }
@@ -207,16 +207,7 @@ export function bytesSource(bytes: Uint8Array): BlobSource {
 
 /** A file as a source: it is streamed, 1 MiB at a time, and opened anew by each `open()`. */
 export function fileSource(path: string): BlobSource {
-  return {
-    async *open() {
-      const file = await DiskFile.open(path);
-      try {
-        yield* file.pieces({ offset: 0, size: await file.size() });
-      } finally {
-        await file.close();
-      }
-    },
-  };
+  return { open: () => readFile(path) };
 }
 
 /** Throws `size-mismatch` unless the range lies within the content. */

@@ -17,18 +17,18 @@ export function temporaryBeside(target: string): string {
 }
 
 /**
- * Makes the directory of `target`, writes `stream` to a temporary file beside `target` and renames it there. If the stream, the disk or the signal ends
- * it early, the temporary file is removed and the error passed on.
+ * Makes the directory of `target`, writes `stream` to a temporary file beside `target` and renames it there. If the stream,
+ * the disk or the signal ends it early, the temporary file is removed and the error passed on.
  */
 export async function writeAtomically(
   target: string,
   stream: AsyncIterable<Uint8Array>,
-  signal?: AbortSignal,
+  { signal, mode = 0o666 }: { readonly signal?: AbortSignal | undefined; readonly mode?: number } = {},
 ): Promise<void> {
   const temporary = temporaryBeside(target);
   try {
     await mkdir(path.dirname(target), { recursive: true });
-    const file = await DiskFile.create(temporary, 0o666, { shown: target });
+    const file = await DiskFile.create(temporary, mode, { shown: target });
     try {
       let size = 0;
       for await (const chunk of stream) {
@@ -57,7 +57,8 @@ export async function replaceFile(name: string, bytes: Uint8Array): Promise<void
   if (standing !== undefined && !standing.isFile()) return writeFile(target, bytes);
   // A folder that is not there is a slip of the pen.
   await stat(path.dirname(target));
-  await writeAtomically(target, bytesSource(bytes).open());
+  // Whoever could not read the old file is not let read the new one.
+  await writeAtomically(target, bytesSource(bytes).open(), { mode: (standing?.mode ?? 0o666) & 0o777 });
 }
 
 /** True for the error of a path that does not exist, whether it is Node's or made of it. */

@@ -220,7 +220,7 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
       const list = join(place.out, 'list');
       const args = ['prefetch', 'record', `oci:${place.out}/t:latest_accelerated`, '-o', list];
       const from = ['--no-config', '--from', list];
-      await writeFile(list, '/layer-1000/text\n');
+      await writeFile(list, '/layer-1000/text\n', { mode: 0o600 });
       const fault = { call: 'pwrite64', fault: 'ENOSPC', nth: 1 } as const;
       const { exitCode, stderr, hits } = await accelWithFault([...args, ...from], fault);
       expect(hits).toHaveLength(1);
@@ -230,6 +230,7 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
       expect(await leftIn(place)).toEqual([]);
       expect((await accelWithFault([...args, ...from], { ...fault, nth: 2 })).exitCode).toBe(0);
       expect(await readFile(list, 'utf8')).toContain('/layer-1000/text');
+      expect((await stat(list)).mode & 0o777).toBe(0o600);
       const missing = join(place.out, 'missing/list');
       expect((await accel([...args.slice(0, -1), missing, ...from])).stderr).toContain('ENOENT');
     });
