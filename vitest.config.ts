@@ -2,7 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['{base,cli,converter,reader,oci,formats,fixtures,bench,scripts,tests}/**/*.test.ts'],
+    include: [
+      '{base,disk,http,formats,oci,reader,prefetch,verify,inspect,converter,triggers,notify,action,cli,fixtures,bench,scripts,tests}/**/*.test.ts',
+    ],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Each file gets a process of its own: worker threads and WebAssembly memories of one do not weigh on the next.

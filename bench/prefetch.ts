@@ -6,14 +6,14 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { addPrefetch } from '../converter/add-prefetch.ts';
+import { addPrefetch } from '../converter/prefetch/add-prefetch.ts';
 import { openTarget } from '../oci/open.ts';
 import { openRegistry } from '../oci/registry/client.ts';
 import type { Target } from '../oci/storage.ts';
+import { readCarriedPrefetch } from '../prefetch/carried.ts';
+import { findStartupFiles } from '../prefetch/startup/startup.ts';
 import { type ImageFiles, openFiles } from '../reader/files.ts';
 import { openImage } from '../reader/image.ts';
-import { readCarriedPrefetch } from '../reader/prefetch/carried.ts';
-import { findStartupFiles } from '../reader/startup/startup.ts';
 import { replay } from '../reader/testing/replay.ts';
 import { startRegistry } from '../tests/support/registry.ts';
 import { runMeasured } from './child.ts';

@@ -1,7 +1,9 @@
 /** Copies an image from one target to another, with what its index-only layers point into. */
+
+import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
-import { fetchBytes, type Target } from '../oci/storage.ts';
+import type { Target } from '../oci/storage.ts';
 
 /** Copies the image that `tag` names, and the layers of the image under `base`, to `to` under the same tag. */
 export async function pushImage(from: Target, to: Target, tag: string, base: string): Promise<void> {

@@ -10,14 +10,16 @@
  * Converts in both modes from one pass and prints one JSON document. Full layers are spooled before they are pushed, so
  * the content is such that it compresses: the temporary directory takes about a fortieth of it.
  */
+
+import type { BlobSource } from '../base/byte-source.ts';
 import { convertBetween } from '../converter/convert.ts';
 import { DEFAULT_ARTIFACT } from '../converter/options.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { Digester, verified } from '../oci/digest.ts';
 import { encodeJson } from '../oci/manifest.ts';
 import { OCI } from '../oci/media-types.ts';
-import { MemoryTarget } from '../oci/memory.ts';
-import type { BlobSource, ReadOptions } from '../oci/storage.ts';
+import { MemoryTarget } from '../oci/memory-target.ts';
+import type { ReadOptions } from '../oci/storage.ts';
 import { bytesLayer, filesLayer, type GeneratedLayer, smallLayer } from './generated-layer.ts';
 
 /** Blobs up to this size are kept: manifests and configs are read again. */

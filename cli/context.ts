@@ -1,7 +1,7 @@
 /** The surroundings of a command, passed in so that a test can put its own in their place. */
 import type { ConvertSurroundings } from '../converter/convert.ts';
 import type { ConvertRequest, ConvertResult } from '../converter/options.ts';
-import type { ConvertPlan } from '../converter/plan.ts';
+import type { ConvertPlan } from '../converter/plan/dry-run.ts';
 import type { Environment, Output } from './terminal.ts';
 
 /** The converter's main functions. */

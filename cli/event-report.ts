@@ -1,7 +1,7 @@
 /** The payload of an event from its file, and what it calls for in one line: for `accel event` and the Action. */
 import { readFile } from 'node:fs/promises';
 import { AccelError } from '../base/error.ts';
-import type { EventDecision } from '../converter/trigger/decide.ts';
+import type { EventDecision } from '../triggers/decide.ts';
 
 /** Reads and parses the payload of an event. Throws `usage` when it is not JSON, `io-error` when it cannot be read. */
 export async function readPayload(file: string): Promise<unknown> {

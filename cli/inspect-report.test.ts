@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Named } from '../reader/by-name.ts';
-import type { AcceleratedFacts, InspectReport, OrdinaryFacts } from '../reader/inspect.ts';
+import type { AcceleratedFacts, InspectReport, OrdinaryFacts } from '../inspect/inspect.ts';
+import type { Named } from '../reader/open-by-name.ts';
 import { inspectDocument, renderInspect } from './inspect-report.ts';
 import { sampleDigest } from './testing/sample.ts';
 

@@ -1,6 +1,7 @@
 /** What an image is, as a table for people. */
-import type { Named } from '../reader/by-name.ts';
-import type { AcceleratedFacts, ImageFacts, InspectReport, OrdinaryFacts, Verdict } from '../reader/inspect.ts';
+
+import type { AcceleratedFacts, ImageFacts, InspectReport, OrdinaryFacts, Verdict } from '../inspect/inspect.ts';
+import type { Named } from '../reader/open-by-name.ts';
 import { formatBytes, formatCount, formatShare } from './format.ts';
 import { JSON_FORMAT_VERSION, jsonText } from './progress/json.ts';
 import { PLAIN_STYLE, type Style } from './terminal.ts';

@@ -21,7 +21,7 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
     stdin: process.stdin,
     env: process.env,
     signal: controller.signal,
-    loadConverter: () => import('../converter/index.ts'),
+    loadConverter: () => import('../index.ts'),
   });
   // A stream tells of a failed write only in a later turn.
   await new Promise((resolve) => setImmediate(resolve));

@@ -1,5 +1,5 @@
 /** What `convert --dry-run` says. */
-import type { ConvertPlan } from '../converter/plan.ts';
+import type { ConvertPlan } from '../converter/plan/dry-run.ts';
 import { formatBytes, formatCount } from './format.ts';
 import { printable, shortDigest } from './text.ts';
 

@@ -43,7 +43,7 @@ export async function prefetchRequest(
     if (format === undefined && prefetchStrict !== true) return undefined;
     throw new AccelError('usage', 'there is no prefetch list', { hint: 'Give one with --prefetch FILE.' });
   }
-  const { splitLines } = await import('../reader/prefetch/lines.ts');
+  const { splitLines } = await import('../prefetch/lines.ts');
   const lines = prefetch === undefined ? [] : splitLines(await readBytes(prefetch, stdin));
   return {
     lines: [...lines, ...prefetchPath],

@@ -1,7 +1,7 @@
 /** What `accel prefetch` says, for people and for scripts. */
-import type { AddPrefetchResult } from '../converter/add-prefetch.ts';
-import type { CarriedPrefetch } from '../reader/prefetch/carried.ts';
-import type { PrefetchFacts } from '../reader/prefetch/describe.ts';
+import type { AddPrefetchResult } from '../converter/prefetch/add-prefetch.ts';
+import type { CarriedPrefetch } from '../prefetch/carried.ts';
+import type { PrefetchFacts } from '../prefetch/describe.ts';
 import { formatBytes, formatCount } from './format.ts';
 import { JSON_FORMAT_VERSION, jsonText } from './progress/json.ts';
 import { PLAIN_STYLE, type Style } from './terminal.ts';

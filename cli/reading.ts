@@ -1,7 +1,7 @@
 /** What the commands that look into an accelerated image share: flags, the opened image, the line about its cost. */
 import type { Command } from 'commander';
 import { AccelError } from '../base/error.ts';
-import type { OpenedImage } from '../reader/by-name.ts';
+import type { OpenedImage } from '../reader/open-by-name.ts';
 import type { CommandContext } from './context.ts';
 import { formatBytes, formatCount, formatShare } from './format.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from './registry-flags.ts';
@@ -33,7 +33,7 @@ export async function withFiles(
   context.setReporting({ json: false, verbose: flags.verbose === true });
   const registry = await registryChoice(flags, context.stdin);
   const [{ openImage }, { imageSize }] = await Promise.all([
-    import('../reader/by-name.ts'),
+    import('../reader/open-by-name.ts'),
     import('../reader/footprint.ts'),
   ]);
   const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);

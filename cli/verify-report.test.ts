@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Difference, VerifyReport } from '../reader/verify.ts';
-import type { VerifyResult } from '../reader/verify-reference.ts';
+import type { Difference, VerifyReport } from '../verify/verify.ts';
+import type { VerifyResult } from '../verify/verify-reference.ts';
 import { sampleDigest } from './testing/sample.ts';
 import { renderVerify, verifyDocument } from './verify-report.ts';
 

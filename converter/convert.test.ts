@@ -4,11 +4,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
 import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
+import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { openLayout } from '../oci/layout.ts';
 import { parseConfig, parseIndex, parseManifest } from '../oci/manifest.ts';
-import { MemoryTarget } from '../oci/memory.ts';
-import { fetchBytes, type Target } from '../oci/storage.ts';
+import { MemoryTarget } from '../oci/memory-target.ts';
+import type { Target } from '../oci/storage.ts';
 import {
   BOTH,
   CountingTarget,
@@ -18,10 +19,10 @@ import {
   type TestLayout,
   testLayout,
 } from '../tests/support/converter.ts';
-import { LAYER_ANNOTATION, RECORD_ANNOTATION } from './annotations.ts';
 import { convert, convertBetween, planConversion } from './convert.ts';
 import type { ConvertEvent } from './events.ts';
 import { type ConvertRequest, DEFAULT_ARTIFACT } from './options.ts';
+import { LAYER_ANNOTATION, RECORD_ANNOTATION } from './publish/record-annotations.ts';
 
 let layout: TestLayout;
 let target: CountingTarget;

@@ -4,23 +4,24 @@
  */
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { Limiter, together } from '../base/limiter.ts';
-import { MemoryTarget } from '../oci/memory.ts';
+import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
+import { canTakeFiles } from '../oci/powers.ts';
 import { assertTag, formatReference, parseRepository, type Reference } from '../oci/reference.ts';
-import { canTakeFiles, type Target } from '../oci/storage.ts';
-import { optionsText } from './annotations.ts';
+import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
-import { LayerCache } from './layer-cache.ts';
-import { shareMemory } from './memory.ts';
+import { shareMemory } from './layer/memory-limit.ts';
+import { Spool } from './layer/spool.ts';
+import { Threads } from './layer/workers/threads.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
-import { makeOutputs } from './outputs.ts';
-import { type ConvertPlan, makePlan } from './plan.ts';
-import { parsePrefetch } from './prefetch-list.ts';
-import { prepare } from './prepare.ts';
+import { type ConvertPlan, makePlan } from './plan/dry-run.ts';
+import { prepare } from './plan/preparation.ts';
+import { parsePrefetch } from './prefetch/prefetch-list.ts';
+import { LayerCache } from './publish/layer-record.ts';
+import { optionsText } from './publish/record-annotations.ts';
+import { makeOutputs } from './publish/tags.ts';
 import type { Session } from './session.ts';
 import { type ConvertSettings, completeRequest, DEFAULT_MAX_MEMORY } from './settings.ts';
-import { Spool } from './spool.ts';
-import { Threads } from './workers/threads.ts';
 
 /** Surroundings of {@link convert}: events, a signal to stop, and how to reach registries. */
 export interface ConvertSurroundings extends ConvertContext {

@@ -6,10 +6,10 @@ import { compressLayer } from '../fixtures/compress.ts';
 import type { LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { OCI } from '../oci/media-types.ts';
-import { MemoryTarget } from '../oci/memory.ts';
+import { MemoryTarget } from '../oci/memory-target.ts';
 import { putImage } from '../reader/testing/images.ts';
-import { verifyReference } from '../reader/verify-reference.ts';
 import { convertWithin, request, type TestLayout, testLayout } from '../tests/support/converter.ts';
+import { verifyReference } from '../verify/verify-reference.ts';
 
 const MIB = 1 << 20;
 let layout: TestLayout | undefined;

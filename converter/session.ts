@@ -3,11 +3,11 @@
 import type { Limiter } from '../base/limiter.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
-import type { LayerCache } from './layer-cache.ts';
+import type { Spool } from './layer/spool.ts';
+import type { Threads } from './layer/workers/threads.ts';
 import type { ConvertRequest } from './options.ts';
-import type { PrefetchList } from './prefetch-list.ts';
-import type { Spool } from './spool.ts';
-import type { Threads } from './workers/threads.ts';
+import type { PrefetchList } from './prefetch/prefetch-list.ts';
+import type { LayerCache } from './publish/layer-record.ts';
 
 /** One run of `convert`. */
 export interface Session {

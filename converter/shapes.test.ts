@@ -1,15 +1,15 @@
 /** Shapes of sources: what is refused with which words, and what an index may hold. */
 import { describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
+import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf } from '../oci/digest.ts';
 import { encodeJson, parseIndex } from '../oci/manifest.ts';
 import { DOCKER, DOCKER_SCHEMA1, OCI } from '../oci/media-types.ts';
-import { MemoryTarget } from '../oci/memory.ts';
-import { fetchBytes } from '../oci/storage.ts';
+import { MemoryTarget } from '../oci/memory-target.ts';
 import { BOTH, CountingTarget, convertWithin, request, smallTar } from '../tests/support/converter.ts';
 import type { ConvertEvent } from './events.ts';
-import { CACHE_TAG } from './layer-cache.ts';
+import { CACHE_TAG } from './publish/layer-record.ts';
 
 /** A target in which documents are made by hand. */
 class Maker {

@@ -1,7 +1,7 @@
 /** What an archive of images holds: its index, and where each blob lies in the file. */
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
+import type { DiskFile } from '../disk/disk-file.ts';
 import { assertDigest } from './digest.ts';
-import type { DiskFile } from './disk-file.ts';
 import { asIndexFile, assertLayoutMarker, type IndexFile } from './layout-index.ts';
 import { MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { readMembers, type TarMember } from './tar-file.ts';

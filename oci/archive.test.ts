@@ -3,18 +3,19 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { bytesSource } from '../base/byte-source.ts';
 import { AccelError } from '../base/error.ts';
-import { ownIdentity, processMark } from '../base/process-mark.ts';
+import { DiskFile } from '../disk/disk-file.ts';
+import { ownIdentity, processMark } from '../disk/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
 import { openArchive } from './archive.ts';
+import { fetchBytes } from './content.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
 import { Digester } from './digest.ts';
-import { DiskFile } from './disk-file.ts';
 import { openLayout } from './layout.ts';
 import { parseManifest } from './manifest.ts';
 import { openTarget } from './open.ts';
 import { parseReference } from './reference.ts';
-import { bytesSource, fetchBytes } from './storage.ts';
 
 storageContract('oci-archive', async () => {
   const parent = await mkdtemp(path.join(tmpdir(), 'accel-archive-'));

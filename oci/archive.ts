@@ -8,12 +8,16 @@
  */
 import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { type BlobSource, bytesSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
+import { DiskFile } from '../disk/disk-file.ts';
+import { sweepLeftovers } from '../disk/sweep.ts';
+import { isAbsent, temporaryBeside } from '../disk/write-atomically.ts';
 import { type ArchiveBlob, type ArchiveContent, readOciArchive } from './archive-content.ts';
+import { assertRange } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest, splitDigest, verified } from './digest.ts';
-import { DiskFile } from './disk-file.ts';
 import { readDockerArchive } from './docker-archive.ts';
 import { type IndexFile, retagged, tagsOf } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
@@ -21,21 +25,16 @@ import { encodeJson } from './manifest.ts';
 import { OCI } from './media-types.ts';
 import { assertTag } from './reference.ts';
 import { pushReferrerByTag, referrersByTag } from './referrers.ts';
-import {
-  assertRange,
-  type BlobSizer,
-  type BlobSource,
-  bytesSource,
-  type FetchOptions,
-  type ReadOptions,
-  type ReferrerLink,
-  type ReferrerStore,
-  type TagLister,
-  type Target,
+import type {
+  BlobSizer,
+  FetchOptions,
+  ReadOptions,
+  ReferrerLink,
+  ReferrerStore,
+  TagLister,
+  Target,
 } from './storage.ts';
-import { sweepLeftovers } from './sweep.ts';
 import { writeMember } from './tar-file.ts';
-import { isAbsent, temporaryBeside } from './write-atomically.ts';
 
 /** What is in a tar: an OCI image layout, or what `docker save` writes. */
 export type ArchiveFormat = 'oci' | 'docker';

@@ -1,11 +1,14 @@
 /** The storage contract as tests: every backend of oci/ passes the same ones. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type BlobSource, bytesSource } from '../base/byte-source.ts';
 import { AccelError } from '../base/error.ts';
+import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { digestOf } from './digest.ts';
 import { encodeJson } from './manifest.ts';
 import { DOCKER, OCI } from './media-types.ts';
-import { type BlobSource, bytesSource, canRefer, fetchBytes, type Target } from './storage.ts';
+import { canRefer } from './powers.ts';
+import type { Target } from './storage.ts';
 import { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/content.ts';
 
 export { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/content.ts';

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bytesSource } from '../base/byte-source.ts';
 import { startRegistry, type TestRegistry } from '../tests/support/registry.ts';
 import { describeWith } from '../tests/support/tools.ts';
+import { fetchBytes } from './content.ts';
 import { blob, noise, pushImage, rejects } from './contract.ts';
 import { copyContent } from './copy.ts';
-import { MemoryTarget } from './memory.ts';
+import { MemoryTarget } from './memory-target.ts';
 import { openRegistry } from './registry/client.ts';
 import { missing, scripted } from './registry/testing/scripted-target.ts';
-import { bytesSource, fetchBytes } from './storage.ts';
 
 const env = { HOME: '/nonexistent' };
 const bytes = noise(100_000, 1);

@@ -1,7 +1,10 @@
 /** Content from one place to another, by the cheapest way that both know. */
+
+import type { BlobSource } from '../base/byte-source.ts';
 import type { Descriptor } from './descriptor.ts';
 import { isManifestContent } from './media-types.ts';
-import { type BlobSource, canMount, type Fetcher, inRegistry, type ReadOptions, type Target } from './storage.ts';
+import { canMount, inRegistry } from './powers.ts';
+import type { Fetcher, ReadOptions, Target } from './storage.ts';
 
 /** Options of {@link copyContent}. */
 export interface CopyOptions extends ReadOptions {

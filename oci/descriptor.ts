@@ -1,5 +1,6 @@
 /** The descriptor: how one piece of content names another (OCI image-spec, descriptor.md). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
+import { isRecord } from '../base/record.ts';
 import { assertDigest } from './digest.ts';
 import type { Platform } from './platform.ts';
 
@@ -41,11 +42,6 @@ export function asDescriptor(value: unknown, field: string, where: ErrorPlace = 
   if (!isOptional(platform, isPlatform)) return fail('platform as an object with os and architecture', platform);
   // A JSON null means "absent" to the Go tools that write most manifests.
   return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null)) as unknown as Descriptor;
-}
-
-/** True for a JSON object. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** True for an object whose values are all text, such as annotations. */

@@ -3,10 +3,11 @@
  * manifest is composed in memory. Since then it is an image layout as well, which is read as such.
  */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
+import { isRecord } from '../base/record.ts';
+import type { DiskFile } from '../disk/disk-file.ts';
 import { type ArchiveBlob, type ArchiveContent, asOciArchive, followMember, readMember } from './archive-content.ts';
-import { brief, type Descriptor, isOptional, isRecord, isStringList } from './descriptor.ts';
+import { brief, type Descriptor, isOptional, isStringList } from './descriptor.ts';
 import { Digester, digestOf } from './digest.ts';
-import type { DiskFile } from './disk-file.ts';
 import { REF_NAME } from './layout-index.ts';
 import { encodeJson, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseObject } from './manifest.ts';
 import { type LayerCompression, layerMediaType, OCI } from './media-types.ts';

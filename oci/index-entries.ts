@@ -1,10 +1,11 @@
 /** What an index lists, with the indexes inside of it opened. */
 import { AccelError } from '../base/error.ts';
+import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { type ImageIndex, MAX_MANIFEST_SIZE, parseIndex } from './manifest.ts';
 import { isIndex } from './media-types.ts';
 import { normalizePlatform } from './platform.ts';
-import { type Fetcher, fetchBytes, type ReadOptions } from './storage.ts';
+import type { Fetcher, ReadOptions } from './storage.ts';
 
 /** Indexes inside of one another, the outermost not counted. Nobody is known to nest more than one. */
 const MAX_NESTING = 4;

@@ -1,13 +1,13 @@
 /** The files `oci-layout` and `index.json` of an OCI image layout (image-spec, image-layout.md). */
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { bytesSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
+import { DiskFile } from '../disk/disk-file.ts';
+import { isAbsent, writeAtomically } from '../disk/write-atomically.ts';
 import { asDescriptor, brief, type Descriptor } from './descriptor.ts';
-import { DiskFile } from './disk-file.ts';
 import { encodeJson, MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { OCI } from './media-types.ts';
-import { bytesSource } from './storage.ts';
-import { isAbsent, writeAtomically } from './write-atomically.ts';
 
 /** The annotation by which an entry of index.json carries a tag (image-spec, annotations.md). */
 export const REF_NAME = 'org.opencontainers.image.ref.name';

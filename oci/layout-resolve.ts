@@ -1,10 +1,11 @@
 /** Finds what a tag or digest stands for in an image layout, be it on disk or in an archive. */
 import { AccelError } from '../base/error.ts';
+import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest } from './digest.ts';
 import { type IndexFile, tagOf, tagsOf } from './layout-index.ts';
 import { MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
-import { type Fetcher, fetchBytes } from './storage.ts';
+import type { Fetcher } from './storage.ts';
 
 /** What {@link resolveInLayout} asks of a layout. */
 export interface LayoutContent extends Fetcher {

@@ -2,14 +2,15 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ownIdentity, processMark } from '../base/process-mark.ts';
+import { bytesSource } from '../base/byte-source.ts';
+import { ownIdentity, processMark } from '../disk/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
+import { fetchBytes } from './content.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
 import { openLayout } from './layout.ts';
 import { REF_NAME } from './layout-index.ts';
 import { openTarget } from './open.ts';
 import { parseReference } from './reference.ts';
-import { bytesSource, fetchBytes } from './storage.ts';
 
 storageContract('layout', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'accel-layout-'));

@@ -5,28 +5,28 @@
  */
 import { chmod, mkdir, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
+import type { BlobSource } from '../base/byte-source.ts';
 import { asAccelError, type ErrorPlace, withPlace } from '../base/error.ts';
+import { DiskFile, readFile } from '../disk/disk-file.ts';
+import { sweepLeftovers } from '../disk/sweep.ts';
+import { isAbsent, writeAtomically } from '../disk/write-atomically.ts';
+import { assertRange } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { splitDigest, verified } from './digest.ts';
-import { DiskFile, readFile } from './disk-file.ts';
 import { createLayoutFiles, readIndexFile, tagInIndexFile, tagsOf } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { assertTag } from './reference.ts';
 import { pushReferrerByTag, referrersByTag } from './referrers.ts';
-import {
-  assertRange,
-  type BlobSizer,
-  type BlobSource,
-  type FetchOptions,
-  type FileTaker,
-  type ReadOptions,
-  type ReferrerLink,
-  type ReferrerStore,
-  type TagLister,
-  type Target,
+import type {
+  BlobSizer,
+  FetchOptions,
+  FileTaker,
+  ReadOptions,
+  ReferrerLink,
+  ReferrerStore,
+  TagLister,
+  Target,
 } from './storage.ts';
-import { sweepLeftovers } from './sweep.ts';
-import { isAbsent, writeAtomically } from './write-atomically.ts';
 
 /** How a layout is opened. */
 export interface LayoutOptions {

@@ -1,6 +1,7 @@
 /** Image manifests, indexes and configs (OCI image-spec, manifest.md, image-index.md, config.md; Docker schema 2). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
-import { asDescriptor, brief, type Descriptor, isOptional, isRecord, isStringList, isStringMap } from './descriptor.ts';
+import { isRecord } from '../base/record.ts';
+import { asDescriptor, brief, type Descriptor, isOptional, isStringList, isStringMap } from './descriptor.ts';
 import { assertDigest } from './digest.ts';
 import { DOCKER_SCHEMA1, isIndex, isManifest, OCI } from './media-types.ts';
 

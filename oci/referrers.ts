@@ -3,21 +3,15 @@
  * Tag Schema"). Where nothing indexes them, an index under the tag `sha256-HEX` of the subject does.
  */
 
+import { type BlobSource, bytesSource, collect } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
+import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { digestOf, splitDigest, verified } from './digest.ts';
 import { encodeJson, type ImageIndex, MAX_MANIFEST_SIZE, parseDocument, parseIndex } from './manifest.ts';
 import { OCI } from './media-types.ts';
-import {
-  type BlobSource,
-  bytesSource,
-  collect,
-  fetchBytes,
-  type ReadOptions,
-  type ReferrerLink,
-  type Target,
-} from './storage.ts';
+import type { ReadOptions, ReferrerLink, Target } from './storage.ts';
 
 /** Times that the index is written anew when others write it at the same moment. */
 const ATTEMPTS = 8;

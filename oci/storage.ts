@@ -2,9 +2,8 @@
  * The contract of everything that holds images: a registry's repository, a layout on disk, a map in memory. A module
  * takes the smallest of these interfaces that it needs; what only some backends can do is an interface of its own.
  */
-import { AccelError } from '../base/error.ts';
+import type { BlobSource } from '../base/byte-source.ts';
 import type { Descriptor } from './descriptor.ts';
-import { readFile } from './disk-file.ts';
 
 /** Options of every call that waits on a disk or a network. */
 export interface ReadOptions {
@@ -31,11 +30,6 @@ export interface Fetcher {
 export interface RangeFetcher {
   /** Exactly `length` bytes from `offset`, or an error. A part cannot be verified against the digest. */
   fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;
-}
-
-/** Bytes that can be read from the start as often as needed (a retried upload needs them again). */
-export interface BlobSource {
-  open(): AsyncIterable<Uint8Array>;
 }
 
 /** Takes content. */
@@ -92,11 +86,6 @@ export interface FileTaker {
   takeFile(descriptor: Descriptor, path: string): Promise<'pushed' | 'existed' | undefined>;
 }
 
-/** Whether a target has the optional power {@link FileTaker}. */
-export function canTakeFiles(target: object): target is FileTaker {
-  return 'takeFile' in target && typeof target.takeFile === 'function';
-}
-
 /** Optional power: is a repository of a registry, and says which. */
 export interface InRegistry {
   /** `host[:port]` that serves the API. */
@@ -136,87 +125,4 @@ export interface ReferrerStore {
     artifactType?: string,
     options?: ReadOptions,
   ): Promise<readonly Descriptor[]>;
-}
-
-/** Whether a target has the optional power {@link ReferrerStore}. */
-export function canRefer(target: object): target is ReferrerStore {
-  return 'pushReferrer' in target && typeof target.pushReferrer === 'function';
-}
-
-/** Whether a target has the optional power {@link BlobSizer}. */
-export function canSizeBlobs(target: object): target is BlobSizer {
-  return 'blobSize' in target && typeof target.blobSize === 'function';
-}
-
-/** Whether a target has the optional power {@link Mounter}. */
-export function canMount(target: object): target is Mounter {
-  return 'mount' in target && typeof target.mount === 'function';
-}
-
-/** The target's place if it has the optional power {@link InRegistry}. */
-export function inRegistry(target: object): InRegistry | undefined {
-  if (!('registry' in target && 'repository' in target)) return undefined;
-  const { registry, repository } = target;
-  return typeof registry === 'string' && typeof repository === 'string' ? { registry, repository } : undefined;
-}
-
-/** All bytes of a small piece of content, verified. Throws `limit-exceeded` if it is larger than `limit` bytes. */
-export async function fetchBytes(
-  fetcher: Fetcher,
-  descriptor: Descriptor,
-  limit: number,
-  options?: ReadOptions,
-): Promise<Uint8Array> {
-  if (descriptor.size > limit) {
-    throw new AccelError('limit-exceeded', 'the content is larger than accel reads into memory', {
-      where: { digest: descriptor.digest, mediaType: descriptor.mediaType },
-      expected: `at most ${limit} bytes`,
-      found: `${descriptor.size} bytes`,
-    });
-  }
-  return collect(await fetcher.fetch(descriptor, options), descriptor.size);
-}
-
-/** Joins a stream that is known to hold at most `size` bytes. Throws `size-mismatch` if it holds another number. */
-export async function collect(stream: AsyncIterable<Uint8Array>, size: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(size);
-  let filled = 0;
-  for await (const chunk of stream) {
-    if (filled + chunk.length > size) {
-      filled += chunk.length;
-      break;
-    }
-    bytes.set(chunk, filled);
-    filled += chunk.length;
-  }
-  if (filled !== size) {
-    const found = filled > size ? `more than ${size} bytes` : `${filled} bytes`;
-    throw new AccelError('size-mismatch', 'the stream has another length than announced', { expected: size, found });
-  }
-  return bytes;
-}
-
-/** Bytes in memory as a source. */
-export function bytesSource(bytes: Uint8Array): BlobSource {
-  return {
-    async *open() {
-      if (bytes.length > 0) yield bytes;
-    },
-  };
-}
-
-/** A file as a source: it is streamed, 1 MiB at a time, and opened anew by each `open()`. */
-export function fileSource(path: string): BlobSource {
-  return { open: () => readFile(path) };
-}
-
-/** Throws `size-mismatch` unless the range lies within the content. */
-export function assertRange(descriptor: Descriptor, offset: number, length: number): void {
-  const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
-  if (whole && offset + length <= descriptor.size) return;
-  throw new AccelError('size-mismatch', 'a range outside of the content was asked for', {
-    where: { digest: descriptor.digest, offset, length },
-    expected: `a range within ${descriptor.size} bytes`,
-    found: `${length} bytes from ${offset}`,
-  });
 }

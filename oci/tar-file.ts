@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import { extract, type Header, pack } from 'tar-stream';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
-import type { DiskFile } from './disk-file.ts';
+import type { DiskFile } from '../disk/disk-file.ts';
 
 /** A member of a tar: where its content lies in the file. Offsets and sizes are in bytes. */
 export interface TarMember {

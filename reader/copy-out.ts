@@ -18,7 +18,7 @@ import {
   symlink,
 } from 'node:fs/promises';
 import { AccelError, asAccelError } from '../base/error.ts';
-import { DiskFile } from '../oci/disk-file.ts';
+import { DiskFile } from '../disk/disk-file.ts';
 import type { FileStat, ImageFiles } from './files.ts';
 import { makeNode } from './make-node.ts';
 

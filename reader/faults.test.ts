@@ -1,6 +1,7 @@
 /** A registry that misbehaves while an image is read: what comes is right, or it is an error; never zeros. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
+import { fetchBytes } from '../oci/content.ts';
 import { MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
 import { isManifestContent } from '../oci/media-types.ts';
 import { openRegistry, type RegistryTarget } from '../oci/registry/client.ts';
@@ -11,7 +12,7 @@ import {
   startScripted,
 } from '../oci/registry/testing/scripted-server.ts';
 import { serve } from '../oci/registry/testing/scripted-target.ts';
-import { fetchBytes, type Target } from '../oci/storage.ts';
+import type { Target } from '../oci/storage.ts';
 import type { TestLayout } from '../tests/support/converter.ts';
 import { openFiles } from './files.ts';
 import { openImage } from './image.ts';

@@ -16,7 +16,7 @@ import { formatPlatform } from '../oci/platform.ts';
 import type { Target } from '../oci/storage.ts';
 import { LayeredDevice, type StackedDevice } from './block-device.ts';
 import type { OpenedLayer } from './layer.ts';
-import { selectImage } from './select.ts';
+import { selectImage } from './select-image.ts';
 import { layerKindOf, type OpenStackOptions, openContext, openLayers } from './stack.ts';
 import type { Traffic, TrafficStatistics } from './traffic.ts';
 

@@ -2,8 +2,8 @@
 import { lstat, realpath, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { AccelError, withPlace } from '../base/error.ts';
+import { DiskFile } from '../disk/disk-file.ts';
 import type { BlockDevice } from '../formats/ext4/reader.ts';
-import { DiskFile } from '../oci/disk-file.ts';
 import type { MappedDevice } from './block-device.ts';
 import { extentsOf } from './extents.ts';
 

@@ -1,8 +1,10 @@
 /** The way of every byte from the target to the reader: bounded in number at a time, counted, and never short. */
 import { AccelError, withPlace } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
+import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { canSizeBlobs, fetchBytes, type Target } from '../oci/storage.ts';
+import { canSizeBlobs } from '../oci/powers.ts';
+import type { Target } from '../oci/storage.ts';
 
 /** What reading an image has cost so far. */
 export interface TrafficStatistics {

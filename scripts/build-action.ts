@@ -10,10 +10,10 @@ import { projectRoot } from './project-root.ts';
 const root = projectRoot(import.meta.url);
 const FOLDER = 'dist';
 /**
- * The bundles. The worker is a file of its own under the name that converter/workers/threads.ts looks for beside itself,
+ * The bundles. The worker is a file of its own under the name that converter/layer/workers/threads.ts looks for beside itself,
  * so that a thread need not parse the whole Action.
  */
-const ENTRIES = { 'action.mjs': 'cli/action.ts', 'worker.js': 'converter/workers/worker.ts' } as const;
+const ENTRIES = { 'action.mjs': 'action/main.ts', 'worker.js': 'converter/layer/workers/worker.ts' } as const;
 const LICENSES = 'action-licenses.txt';
 /** What packages hold in WebAssembly and do not bring the licence of: scripts/licenses has it. */
 const INSIDE: Readonly<Record<string, string>> = { '@hpcc-js/wasm-zstd': 'zstd', undici: 'llhttp' };

@@ -1,9 +1,24 @@
 /** The source files of the project and what they import: for the checks of the house (scripts/check-docs.ts, tests/). */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, posix, relative, sep } from 'node:path';
 
 /** Folders that hold product code; what they may import is in tests/architecture.test.ts. */
-export const PRODUCT_ROOMS = ['base', 'formats', 'oci', 'converter', 'reader', 'cli'] as const;
+export const PRODUCT_ROOMS = [
+  'base',
+  'disk',
+  'http',
+  'formats',
+  'oci',
+  'reader',
+  'prefetch',
+  'verify',
+  'inspect',
+  'converter',
+  'triggers',
+  'notify',
+  'action',
+  'cli',
+] as const;
 
 /** Folders beside the product: tools, tests, measurements. */
 export const OTHER_ROOMS = ['scripts', 'tests', 'fixtures', 'bench'] as const;
@@ -27,11 +42,15 @@ export interface ImportedModule {
 
 const SKIPPED_FOLDERS = new Set(['node_modules', 'dist', 'coverage', '.git']);
 
-/** Every file below `folders` whose name ends in one of `endings`, in order of its path. */
+/** Every file below `folders` (or named there itself) whose name ends in one of `endings`, in order of its path. */
 export function listFiles(root: string, folders: readonly string[], endings: readonly string[]): SourceFile[] {
   const found: SourceFile[] = [];
   const waiting = folders.map((folder) => join(root, folder));
   for (let folder = waiting.pop(); folder !== undefined; folder = waiting.pop()) {
+    if (statSync(folder, { throwIfNoEntry: false })?.isFile() === true) {
+      found.push({ path: relative(root, folder).split(sep).join('/'), text: readFileSync(folder, 'utf8') });
+      continue;
+    }
     for (const entry of readIfThere(folder)) {
       const path = join(folder, entry.name);
       if (entry.isDirectory() && !SKIPPED_FOLDERS.has(entry.name)) waiting.push(path);

@@ -32,7 +32,7 @@ async function event(payload: unknown, ...flags: string[]) {
     stdin: (async function* () {})(),
     env: {},
     signal: new AbortController().signal,
-    loadConverter: () => import('../../converter/index.ts'),
+    loadConverter: () => import('../../index.ts'),
   });
   return { code, out: stdout.text, err: stderr.text };
 }

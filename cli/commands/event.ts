@@ -56,8 +56,8 @@ async function runEvent(flags: EventFlags, context: CommandContext): Promise<voi
   const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
   const registry = { ...(await registryChoice(flags, context.stdin)), env, warn };
   const [{ decideEvent }, { guessEventName }] = await Promise.all([
-    import('../../converter/trigger/decide.ts'),
-    import('../../converter/trigger/payload.ts'),
+    import('../../triggers/decide.ts'),
+    import('../../triggers/payload.ts'),
   ]);
   const { repository, expression } = flags;
   const name = flags.name ?? guessEventName(payload);

@@ -39,7 +39,7 @@ async function runInspect(reference: string, flags: InspectFlags, context: Comma
   const { stdout, stderr, env, signal } = context;
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
   const registry = await registryChoice(flags, context.stdin);
-  const { inspect } = await import('../../reader/by-name.ts');
+  const { inspect } = await import('../../inspect/inspect-by-name.ts');
   const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
   const report = await inspect(reference, { registry: { ...registry, env, warn }, signal });
   stdout.write(flags.json === true ? inspectDocument(report) : renderInspect(report, await styleFor(stdout, env)));

@@ -46,12 +46,12 @@ async function runAdd(reference: string, file: string, flags: AddFlags, context:
   const { stdout, stderr, env, signal } = context;
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
   if (file === '-') refuseTwoInputs(flags, 'the list');
-  const { splitLines } = await import('../../reader/prefetch/lines.ts');
+  const { splitLines } = await import('../../prefetch/lines.ts');
   const lines = splitLines(await readBytes(file, context.stdin));
   const registry = await registryChoice(flags, context.stdin);
   const [{ openReference }, { addPrefetch }] = await Promise.all([
     import('../../reader/reference.ts'),
-    import('../../converter/add-prefetch.ts'),
+    import('../../converter/prefetch/add-prefetch.ts'),
   ]);
   const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
   const opened = await openReference(reference, { ...registry, env, warn });

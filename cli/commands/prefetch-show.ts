@@ -39,8 +39,8 @@ async function runShow(reference: string, flags: ShowFlags, context: CommandCont
   const { stdout, env, signal } = context;
   await withFiles(reference, flags, context, async (image) => {
     const [{ readCarriedPrefetch }, { describePrefetch }] = await Promise.all([
-      import('../../reader/prefetch/carried.ts'),
-      import('../../reader/prefetch/describe.ts'),
+      import('../../prefetch/carried.ts'),
+      import('../../prefetch/describe.ts'),
     ]);
     const carried = await readCarriedPrefetch(image.target, image.manifest.layers, { signal });
     if (flags.raw === true) {

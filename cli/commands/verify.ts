@@ -61,7 +61,7 @@ async function runVerify(reference: string, flags: VerifyFlags, context: Command
     env,
     warn: (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`),
   };
-  const { verify } = await import('../../reader/by-name.ts');
+  const { verify } = await import('../../verify/verify-by-name.ts');
   const display = createVerifyDisplay(stderr, env);
   try {
     const result = await verify(reference, {

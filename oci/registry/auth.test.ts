@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { bytesSource } from '../../base/byte-source.ts';
+import { fetchBytes } from '../content.ts';
 import { rejects } from '../contract.ts';
-import { bytesSource, fetchBytes } from '../storage.ts';
 import type { Script } from './testing/scripted-server.ts';
 import { bytes, descriptor, scripted, serve } from './testing/scripted-target.ts';
 

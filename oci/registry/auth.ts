@@ -2,17 +2,19 @@
  * Authorisation for one repository: answers a registry's challenge with Basic credentials or a bearer token
  * (distribution, "Token Authentication Specification"; OAuth2 for identity tokens).
  */
+
+import { bytesSource } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
-import { bytesSource } from '../storage.ts';
+import { isLocalUrl } from '../../http/local-address.ts';
+import { redactUrl } from '../../http/redact.ts';
+import { sendFollowing } from '../../http/redirects.ts';
+import type { RegistryOptions, RegistryRuntime } from '../../http/registry-options.ts';
+import { retrying } from '../../http/retry.ts';
+import type { HttpRequest, Transport } from '../../http/transport.ts';
 import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
 import { type Credentials, findCredentials } from './credentials.ts';
-import { MAX_ERROR_BODY, redactUrl, responseError, transportError } from './errors.ts';
-import { isLocalUrl } from './local-address.ts';
-import type { RegistryOptions, RegistryRuntime } from './options.ts';
-import { sendFollowing } from './redirects.ts';
-import { retrying } from './retry.ts';
+import { MAX_ERROR_BODY, responseError, transportError } from './errors.ts';
 import { parseTokenAnswer, type Token } from './token.ts';
-import type { HttpRequest, Transport } from './transport.ts';
 
 /** Milliseconds before its end at which a token is renewed: a request takes time, clocks differ. */
 const RENEW_BEFORE = 10_000;

@@ -1,8 +1,9 @@
 /** A blob's content, handed out in consecutive slices that are the bodies of an upload's requests. */
+
+import type { BlobSource } from '../../base/byte-source.ts';
 import { type AccelError, asAccelError } from '../../base/error.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { verified } from '../digest.ts';
-import type { BlobSource } from '../storage.ts';
 
 /**
  * Slices of verified content. Those in a row are cut from one reading of the source; any other begins to read it anew

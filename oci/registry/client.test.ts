@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { bytesSource } from '../../base/byte-source.ts';
 import { pushImage, rejects } from '../contract.ts';
 import { digestOf } from '../digest.ts';
 import { encodeJson } from '../manifest.ts';
 import { OCI } from '../media-types.ts';
-import { bytesSource } from '../storage.ts';
 import { bytes, descriptor, missing, scripted, serve } from './testing/scripted-target.ts';
 
 describe('a HEAD that does not tell the size', () => {

@@ -1,33 +1,23 @@
 /** A repository of a registry as a target (OCI distribution-spec v1.1; Docker registry HTTP API V2). */
+
+import { type BlobSource, bytesSource, collect } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
+import type { RegistryOptions } from '../../http/registry-options.ts';
+import { retryDelay, retrying } from '../../http/retry.ts';
+import type { HttpResponse } from '../../http/transport.ts';
+import { assertRange, fetchBytes } from '../content.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { assertDigest, digestOf, verified } from '../digest.ts';
 import { MAX_MANIFEST_SIZE, parseDocument } from '../manifest.ts';
 import { bareMediaType, DOCKER, DOCKER_SCHEMA1, isManifestContent, OCI } from '../media-types.ts';
 import { assertRepositoryName, assertTag, formatReference, type RegistryReference } from '../reference.ts';
 import { linkByTag, ofType, readReferrer, referrersByTag } from '../referrers.ts';
-import {
-  assertRange,
-  type BlobSizer,
-  type BlobSource,
-  bytesSource,
-  collect,
-  fetchBytes,
-  type InRegistry,
-  type Mounter,
-  type ReadOptions,
-  type ReferrerLink,
-  type ReferrerStore,
-  type Target,
-} from '../storage.ts';
+import type { BlobSizer, InRegistry, Mounter, ReadOptions, ReferrerLink, ReferrerStore, Target } from '../storage.ts';
 import { Connection, type Exchange } from './connection.ts';
 import { download } from './download.ts';
+import { findContent, notMended, STANDS_OR_NOT, type Standing } from './existing-content.ts';
 import { mountBlob } from './mount.ts';
-import type { RegistryOptions } from './options.ts';
 import { explainRefusal, listReferrers } from './referrers.ts';
-import { retryDelay, retrying } from './retry.ts';
-import { findContent, notMended, STANDS_OR_NOT, type Standing } from './standing.ts';
-import type { HttpResponse } from './transport.ts';
 import { Uploader } from './upload.ts';
 
 /** Every type that a tag may name: a registry without the right one would convert or refuse. */

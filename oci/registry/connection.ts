@@ -1,12 +1,13 @@
 /** Requests to one registry for one repository: scheme, authorisation, redirects, retries and errors come together. */
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
+import { redactUrl } from '../../http/redact.ts';
+import { sendFollowing } from '../../http/redirects.ts';
+import { DEFAULT_RUNTIME, type RegistryOptions, type RegistryRuntime } from '../../http/registry-options.ts';
+import { errorCode, isTransientError, retrying } from '../../http/retry.ts';
+import { type HttpBody, type HttpRequest, type HttpResponse, Transport } from '../../http/transport.ts';
 import { Authenticator } from './auth.ts';
 import { repositoryScope } from './challenge.ts';
-import { isPlainServer, MAX_ERROR_BODY, redactUrl, responseError, transportError } from './errors.ts';
-import { DEFAULT_RUNTIME, type RegistryOptions, type RegistryRuntime } from './options.ts';
-import { sendFollowing } from './redirects.ts';
-import { errorCode, isTransientError, retrying } from './retry.ts';
-import { type HttpBody, type HttpRequest, type HttpResponse, Transport } from './transport.ts';
+import { isPlainServer, MAX_ERROR_BODY, responseError, transportError } from './errors.ts';
 
 /** What a caller wants of the registry. */
 export interface Exchange {

@@ -1,7 +1,7 @@
 /** Docker's credential helpers: programs named docker-credential-NAME that speak JSON over their standard streams. */
 import { spawn } from 'node:child_process';
 import { AccelError } from '../../base/error.ts';
-import { isRecord } from '../descriptor.ts';
+import { isRecord } from '../../base/record.ts';
 import type { Credentials } from './credentials.ts';
 
 /** Milliseconds for a helper to answer; some ask a cloud's API. */

@@ -1,11 +1,11 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parseUser } from '../../http/registry-options.ts';
 import { type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { rejects } from '../contract.ts';
 import { DOCKER_HUB } from '../reference.ts';
 import { decodeBasic, findCredentials } from './credentials.ts';
-import { parseUser } from './options.ts';
 
 let home: TempDirectory;
 let env: Record<string, string>;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { fetchBytes } from '../content.ts';
 import { noise, rejects } from '../contract.ts';
-import { fetchBytes } from '../storage.ts';
 import { bytes, descriptor, scripted, serve } from './testing/scripted-target.ts';
 
 describe('downloads', () => {

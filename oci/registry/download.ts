@@ -1,10 +1,10 @@
 /** Downloads that survive a broken connection: what is missing is asked for by Range (distribution-spec, "Pulling blobs"). */
 import { AccelError } from '../../base/error.ts';
+import { isTransientError, retryDelay } from '../../http/retry.ts';
+import type { HttpResponse } from '../../http/transport.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { ReadOptions } from '../storage.ts';
 import type { Connection, Exchange } from './connection.ts';
-import { isTransientError, retryDelay } from './retry.ts';
-import type { HttpResponse } from './transport.ts';
 
 /** A part of a piece of content: bytes `start` (inclusive) to `end` (exclusive). */
 export interface Part {

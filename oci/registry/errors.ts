@@ -1,7 +1,8 @@
 /** Failures of a registry as AccelErrors: the registry's own words are shown, secrets and signed URLs are not. */
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
-import { isRecord } from '../descriptor.ts';
-import { errorCode } from './retry.ts';
+import { isRecord } from '../../base/record.ts';
+import { redactUrl } from '../../http/redact.ts';
+import { errorCode } from '../../http/retry.ts';
 
 /** Most of a response's error body that is read, in bytes. */
 export const MAX_ERROR_BODY = 16 * 1024;
@@ -13,11 +14,6 @@ const MAX_SHOWN = 1000;
 export interface FailedResponse {
   readonly status: number;
   readonly body: string;
-}
-
-/** A URL for messages: without user, password, query (signatures live there) and fragment. */
-export function redactUrl(url: URL): string {
-  return `${url.protocol}//${url.host}${url.pathname}${url.search === '' ? '' : '?…'}`;
 }
 
 /** The error for a response that was not hoped for. `redact` takes known secrets out of the body. */

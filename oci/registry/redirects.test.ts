@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { bytesSource } from '../../base/byte-source.ts';
+import { isLocalUrl } from '../../http/local-address.ts';
+import { redirected, resolveLocation } from '../../http/redirects.ts';
+import { fetchBytes } from '../content.ts';
 import { rejects } from '../contract.ts';
-import { bytesSource, fetchBytes } from '../storage.ts';
-import { isLocalUrl } from './local-address.ts';
-import { redirected, resolveLocation } from './redirects.ts';
 import { startScripted } from './testing/scripted-server.ts';
 import { bytes, descriptor, scripted, serve } from './testing/scripted-target.ts';
 

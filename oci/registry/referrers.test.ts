@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
+import { bytesSource } from '../../base/byte-source.ts';
 import { referrerOf, rejects } from '../contract.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { digestOf } from '../digest.ts';
 import { encodeJson } from '../manifest.ts';
 import { OCI } from '../media-types.ts';
-import { MemoryTarget } from '../memory.ts';
+import { MemoryTarget } from '../memory-target.ts';
 import { referrerTag } from '../referrers.ts';
-import { bytesSource } from '../storage.ts';
 import type { Answer, SeenRequest } from './testing/scripted-server.ts';
 import { missing, scripted } from './testing/scripted-target.ts';
 

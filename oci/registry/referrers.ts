@@ -1,13 +1,13 @@
 /** The referrers API of a registry (distribution-spec v1.1, "Listing Referrers"). */
 import { AccelError, asAccelError } from '../../base/error.ts';
+import { resolveLocation } from '../../http/redirects.ts';
+import type { HttpResponse } from '../../http/transport.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { assertDigest } from '../digest.ts';
 import { MAX_MANIFEST_SIZE, parseIndex } from '../manifest.ts';
 import { bareMediaType, OCI } from '../media-types.ts';
 import type { ReadOptions } from '../storage.ts';
 import type { Connection, Exchange } from './connection.ts';
-import { resolveLocation } from './redirects.ts';
-import type { HttpResponse } from './transport.ts';
 
 /** Most pages of one list: at the few hundred entries of a page this is far past any real image. */
 const MAX_PAGES = 100;

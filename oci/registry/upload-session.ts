@@ -1,11 +1,12 @@
 /** The requests of one upload (distribution-spec, "Pushing blobs"): begin, send a part, ask how far it got, cancel. */
+
+import type { BlobSource } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
+import { redactUrl } from '../../http/redact.ts';
+import { resolveLocation } from '../../http/redirects.ts';
+import type { HttpResponse } from '../../http/transport.ts';
 import type { Descriptor } from '../descriptor.ts';
-import type { BlobSource } from '../storage.ts';
 import type { Connection, Exchange } from './connection.ts';
-import { redactUrl } from './errors.ts';
-import { resolveLocation } from './redirects.ts';
-import type { HttpResponse } from './transport.ts';
 
 /** Milliseconds that a cancel may take: it only tidies up, often while the user waits for Ctrl-C to work. */
 const CANCEL_TIMEOUT = 3000;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { bytesSource } from '../../base/byte-source.ts';
+import { fileSource } from '../../disk/disk-file.ts';
 import { pieces, rejects } from '../contract.ts';
-import { bytesSource, fileSource } from '../storage.ts';
 import { type Answer, type Script, startScripted } from './testing/scripted-server.ts';
 import { bytes, descriptor, missing, scripted } from './testing/scripted-target.ts';
 

@@ -3,14 +3,16 @@
  * PATCHes of a chunk each and a PUT with the last one. A broken upload goes on where the registry says that it stands,
  * else from the start in a session of its own. Sessions that come to nothing are cancelled.
  */
+
+import type { BlobSource } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
+import type { RegistryOptions } from '../../http/registry-options.ts';
+import { isTransientError, isTransientStatus, retryDelay } from '../../http/retry.ts';
+import type { HttpResponse } from '../../http/transport.ts';
 import type { Descriptor } from '../descriptor.ts';
-import type { BlobSource, ReadOptions } from '../storage.ts';
+import type { ReadOptions } from '../storage.ts';
 import { BlobFeed } from './blob-feed.ts';
 import type { Connection, Exchange } from './connection.ts';
-import type { RegistryOptions } from './options.ts';
-import { isTransientError, isTransientStatus, retryDelay } from './retry.ts';
-import type { HttpResponse } from './transport.ts';
 import {
   advanced,
   askProgress,

@@ -1,12 +1,13 @@
 /** Content for tests of oci/: bytes that do not compress, small images and what refers to them, expected failures. */
 import { expect } from 'vitest';
+import { type BlobSource, bytesSource } from '../../base/byte-source.ts';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { digestOf } from '../digest.ts';
 import { encodeJson } from '../manifest.ts';
 import { OCI } from '../media-types.ts';
 import { subjectOf } from '../referrers.ts';
-import { type BlobSource, bytesSource, type Target } from '../storage.ts';
+import type { Target } from '../storage.ts';
 
 /** Awaits a rejection with an AccelError of this code and returns it. */
 export async function rejects(promise: Promise<unknown>, code: AccelErrorCode): Promise<AccelError> {

@@ -8,7 +8,7 @@ import { LAYER_ANNOTATION, LAYER_VERSION } from '../../formats/overlaybd/annotat
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { encodeJson } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
-import { MemoryTarget } from '../../oci/memory.ts';
+import { MemoryTarget } from '../../oci/memory-target.ts';
 import { convertWithin, request, type TestLayout, testLayout } from '../../tests/support/converter.ts';
 import type { TreeEntry } from '../../tests/support/tree.ts';
 import type { FileStat, ImageFiles } from '../files.ts';

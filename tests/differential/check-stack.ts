@@ -5,7 +5,7 @@ import type { LayerCompression } from '../../fixtures/compress.ts';
 import { tarOfEntries } from '../../fixtures/stack-entry.ts';
 import { Ext4Reader } from '../../formats/ext4/reader.ts';
 import { treeOf } from '../../formats/ext4/testing/reader-tree.ts';
-import { MemoryTarget } from '../../oci/memory.ts';
+import { MemoryTarget } from '../../oci/memory-target.ts';
 import type { MappedDevice } from '../../reader/block-device.ts';
 import { type DeviceBlocks, differingBlocks, readBlocks } from '../support/device-blocks.ts';
 import { pathsWithMixedTimes } from '../support/ext4-judge.ts';

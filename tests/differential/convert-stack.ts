@@ -8,7 +8,7 @@ import { GROUP_BYTES } from '../../formats/ext4/layout.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { encodeJson } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
-import type { MemoryTarget } from '../../oci/memory.ts';
+import type { MemoryTarget } from '../../oci/memory-target.ts';
 import type { MappedDevice } from '../../reader/block-device.ts';
 import { openImage } from '../../reader/image.ts';
 import { openStack } from '../../reader/stack.ts';

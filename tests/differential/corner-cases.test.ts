@@ -9,7 +9,7 @@ import { headerBlock } from '../../fixtures/tar-header.ts';
 import { type FileDataSink, TarApplier } from '../../formats/ext4/apply-tar.ts';
 import { Ext4Image } from '../../formats/ext4/image.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
-import { MemoryTarget } from '../../oci/memory.ts';
+import { MemoryTarget } from '../../oci/memory-target.ts';
 import { openFiles } from '../../reader/files.ts';
 import { openImage } from '../../reader/image.ts';
 import { BOTH } from '../support/converter.ts';

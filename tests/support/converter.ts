@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { BlobSource } from '../../base/byte-source.ts';
 import { convertBetween } from '../../converter/convert.ts';
 import {
   type ConvertContext,
@@ -14,7 +15,7 @@ import { buildLayout, type ImageOptions, type LayerSpec } from '../../fixtures/i
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { openLayout } from '../../oci/layout.ts';
-import type { BlobSizer, BlobSource, Target } from '../../oci/storage.ts';
+import type { BlobSizer, Target } from '../../oci/storage.ts';
 
 /** A layout in a directory of its own. */
 export interface TestLayout {

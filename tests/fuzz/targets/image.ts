@@ -1,18 +1,20 @@
 /** An image whose documents are damaged under digests that fit: inspected, opened, read, and converted again. */
+
+import { bytesSource } from '../../../base/byte-source.ts';
 import { AccelError, type AccelErrorCode } from '../../../base/error.ts';
 import { convertBetween } from '../../../converter/convert.ts';
-import { LayerCache } from '../../../converter/layer-cache.ts';
+import { LayerCache } from '../../../converter/publish/layer-record.ts';
 import { compressLayer } from '../../../fixtures/compress.ts';
 import { TarBuilder } from '../../../fixtures/tar-builder.ts';
+import { inspectReference } from '../../../inspect/inspect.ts';
+import { fetchBytes } from '../../../oci/content.ts';
 import type { Descriptor } from '../../../oci/descriptor.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { encodeJson, parseManifest } from '../../../oci/manifest.ts';
 import { OCI } from '../../../oci/media-types.ts';
-import { MemoryTarget } from '../../../oci/memory.ts';
-import { bytesSource, fetchBytes } from '../../../oci/storage.ts';
+import { MemoryTarget } from '../../../oci/memory-target.ts';
 import { openFiles } from '../../../reader/files.ts';
 import { openImage } from '../../../reader/image.ts';
-import { inspectReference } from '../../../reader/inspect.ts';
 import { request } from '../../support/converter.ts';
 import { type Json, jsonBytes, mutateJson } from '../mutate-json.ts';
 import type { FuzzRandom } from '../random.ts';

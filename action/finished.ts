@@ -1,0 +1,82 @@
+/** What is told of a finished tag: what it is, what a node fetches of it at start, and whether it is what its source says. */
+import { asAccelError } from '../base/error.ts';
+import { type InspectReport, inspectReference } from '../inspect/inspect.ts';
+import type { OpenOptions } from '../oci/open.ts';
+import { openFiles } from '../reader/files.ts';
+import { imageSize } from '../reader/footprint.ts';
+import { openImage } from '../reader/image.ts';
+import { openReference } from '../reader/reference.ts';
+import { type VerifyResult, verifyReference } from '../verify/verify-reference.ts';
+import type { VerifyMode } from './inputs.ts';
+
+/** How to reach the registry of a tag. */
+export interface Access {
+  readonly registry: OpenOptions;
+  readonly signal: AbortSignal;
+}
+
+/** What was fetched to attach the device of an image and to list its root directory, and of how much. */
+export interface StartCost {
+  readonly platform: string;
+  readonly requests: number;
+  readonly bytes: number;
+  /** Bytes of the image, and of the source layers that it points into. */
+  readonly whole: number;
+}
+
+/** The outcome of a verification: its result, or why there is none. */
+export type Verification = VerifyResult | { readonly impossible: string };
+
+/** Describes what a reference names, from its documents and the ends of its layers. */
+export function inspectTag(reference: string, { registry, signal }: Access): Promise<InspectReport> {
+  return withReference(reference, registry, ({ target, tagOrDigest }) =>
+    inspectReference(target, tagOrDigest, { signal }),
+  );
+}
+
+/** Attaches the image of one platform as a node does, lists `/`, and says what that cost. */
+export function measureStart(reference: string, platform: string, { registry, signal }: Access): Promise<StartCost> {
+  return withReference(reference, registry, async ({ target, tagOrDigest }) => {
+    const image = await openImage(target, tagOrDigest, { platform, signal });
+    await (await openFiles(image)).list('/');
+    return { platform: image.platform, ...image.statistics(), whole: imageSize(image) };
+  });
+}
+
+/**
+ * Compares a tag with its source: with `source`, or with what it records, in its own repository. Where nobody said what
+ * the source is and it is gone or was never recorded, the outcome says so; every other failure is thrown.
+ */
+export async function verifyTag(
+  reference: string,
+  source: { readonly reference: string; readonly access: Access } | undefined,
+  mode: Exclude<VerifyMode, 'off'>,
+  { registry, signal }: Access,
+): Promise<Verification> {
+  return withReference(reference, registry, async (accelerated) => {
+    const compare = (against?: Awaited<ReturnType<typeof openReference>>): Promise<VerifyResult> =>
+      verifyReference({ accelerated, source: against, platforms: [], quick: mode === 'quick', signal });
+    if (source !== undefined) return withReference(source.reference, source.access.registry, compare);
+    try {
+      return await compare();
+    } catch (error) {
+      const known = asAccelError(error);
+      // The base of a full image may be deleted, and other convertors do not say what they converted.
+      if (known.code !== 'not-found' && known.code !== 'usage') throw error;
+      return { impossible: known.message };
+    }
+  });
+}
+
+async function withReference<T>(
+  reference: string,
+  registry: Access['registry'],
+  body: (opened: Awaited<ReturnType<typeof openReference>>) => Promise<T>,
+): Promise<T> {
+  const opened = await openReference(reference, registry);
+  try {
+    return await body(opened);
+  } finally {
+    await opened.close();
+  }
+}

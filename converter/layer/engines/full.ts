@@ -1,0 +1,119 @@
+/** The full engine: every block of the layer rewritten, LSMT in a ZFile in a tar (docs/formats.md §2 to §4). */
+import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
+import { COMMIT_TAR_HEAD_SIZE, commitTarHead, commitTarTail } from '../../../formats/zfile/commit-tar.ts';
+import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
+import type { ArtifactOptions } from '../../options.ts';
+import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
+import type { SpoolFile } from '../spool.ts';
+import { BlockAssembler } from './block-assembler.ts';
+import type { LayerBlob, LayerEngine } from './engine.ts';
+
+const BLOCK_SIZE = 4096;
+
+/** What a full layer is made with. */
+export interface FullEngineOptions {
+  readonly artifact: ArtifactOptions;
+  readonly virtualSize: number;
+  /** UUIDs from the chain IDs of this layer and the one below. */
+  readonly uuid: string;
+  readonly parentUuid: string | undefined;
+  readonly compressor: BlockCompressor;
+  /** Takes the blob; closed with the engine. */
+  readonly file: SpoolFile;
+  /** SHA-256 of a file of some bytes, as a digest. */
+  readonly digestFile: (path: string, size: number) => Promise<string>;
+}
+
+/** Writes one full layer into a spool file. */
+export class FullEngine implements LayerEngine {
+  readonly kind = 'full';
+  readonly #file: SpoolFile;
+  readonly #digestFile: FullEngineOptions['digestFile'];
+  readonly #zfile: ZFileWriter;
+  readonly #lsmt: LsmtWriter;
+  readonly #blocks: BlockAssembler;
+
+  constructor(options: FullEngineOptions) {
+    const { file, artifact } = options;
+    this.#file = file;
+    this.#digestFile = options.digestFile;
+    let isFirst = true;
+    this.#zfile = new ZFileWriter({
+      algorithm: artifact.algorithm,
+      blockSize: artifact.blockSize,
+      compressor: options.compressor,
+      async write(bytes) {
+        // The tar's head holds the ZFile's size and is written at the end; until then its place is kept.
+        if (isFirst) await file.append(new Uint8Array(COMMIT_TAR_HEAD_SIZE));
+        isFirst = false;
+        await file.append(bytes);
+      },
+    });
+    this.#lsmt = new LsmtWriter({
+      virtualSize: options.virtualSize,
+      uuid: options.uuid,
+      ...(options.parentUuid === undefined ? {} : { parentUuid: options.parentUuid }),
+      padIndex: true,
+      emit: (bytes) => this.#zfile.write(bytes),
+    });
+    this.#blocks = new BlockAssembler(BLOCK_SIZE, (offset, bytes) => this.#lsmt.writeBlocks(offset, bytes));
+  }
+
+  get saturated(): boolean {
+    return this.#zfile.saturated;
+  }
+
+  drain(): Promise<void> {
+    return this.#zfile.drain();
+  }
+
+  beginRun(deviceOffset: number): void {
+    this.#blocks.seek(deviceOffset);
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#blocks.write(bytes);
+  }
+
+  discard(deviceOffset: number, length: number): void {
+    this.#blocks.flush();
+    this.#lsmt.discard(deviceOffset, length);
+  }
+
+  metadata(deviceOffset: number, bytes: Uint8Array): void {
+    this.#blocks.flush();
+    this.#lsmt.writeBlocks(deviceOffset, bytes);
+  }
+
+  async finish(): Promise<LayerBlob> {
+    this.#blocks.flush();
+    const { segments } = this.#lsmt.finish();
+    const zfile = await this.#zfile.finish();
+    await this.#file.append(commitTarTail(zfile.size));
+    await this.#file.patch(commitTarHead(zfile.size), 0);
+    await this.#file.patch(zfile.header, COMMIT_TAR_HEAD_SIZE);
+    // A blob starts with sizes that are known at its end only, and a hash starts at the start: so the finished file is
+    // read once more, from the page cache and by another thread.
+    const digest = await this.#digestFile(this.#file.path, this.#file.size);
+    return {
+      kind: 'full',
+      digest,
+      size: this.#file.size,
+      diffId: digest,
+      compression: 'none',
+      annotations: {
+        [LAYER_ANNOTATION.blobDigest]: digest,
+        [LAYER_ANNOTATION.blobSize]: String(this.#file.size),
+        [LAYER_ANNOTATION.version]: LAYER_VERSION.full,
+        [LAYER_ANNOTATION.fsType]: 'ext4',
+      },
+      content: this.#file.source,
+      path: this.#file.path,
+      segments,
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}

@@ -1,0 +1,155 @@
+/** The index-only engine: metadata in a ZFile, file data as references into the original tar (docs/formats.md §5). */
+
+import { bytesSource } from '../../../base/byte-source.ts';
+import { AccelError } from '../../../base/error.ts';
+import { encodeGzipIndex } from '../../../formats/gzip/index-codec.ts';
+import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
+import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
+import { packTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
+import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
+import { digestOf } from '../../../oci/digest.ts';
+import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
+import type { SourceSummary } from '../sniff.ts';
+import { BlockAssembler } from './block-assembler.ts';
+import type { LayerBlob, LayerEngine } from './engine.ts';
+
+/** Block size of the metadata's ZFile: metadata is read in single blocks. */
+export const METADATA_BLOCK_SIZE = 4096;
+
+/** What an index-only layer is made with. */
+export interface IndexOnlyEngineOptions {
+  readonly virtualSize: number;
+  /** Compresses LZ4 blocks of {@link METADATA_BLOCK_SIZE}. */
+  readonly compressor: BlockCompressor;
+}
+
+/** Builds one index-only layer in memory: its size is that of the metadata, not of the data. */
+export class IndexOnlyEngine implements LayerEngine {
+  readonly kind = 'index-only';
+  readonly #meta: Uint8Array[] = [];
+  readonly #zfile: ZFileWriter;
+  readonly #lsmt: LsmtWriter;
+  /** Data that lies in no whole sectors of the tar is kept in the artifact, in sectors of its own. */
+  readonly #local: BlockAssembler;
+  /** Bytes of the current run that the source's own sectors hold. */
+  #remoteLeft = 0;
+  /** Byte of the tar behind the last sector that is referred to. */
+  #remoteEnd = 0;
+
+  constructor(options: IndexOnlyEngineOptions) {
+    this.#zfile = new ZFileWriter({
+      algorithm: 'lz4',
+      blockSize: METADATA_BLOCK_SIZE,
+      compressor: options.compressor,
+      write: async (bytes) => {
+        // Threads fill the memory of a batch again once it is written, and these bytes stay until the layer is complete.
+        this.#meta.push(bytes.slice());
+      },
+    });
+    this.#lsmt = new LsmtWriter({
+      virtualSize: options.virtualSize,
+      padIndex: false,
+      detectZeros: false,
+      emit: (bytes) => this.#zfile.write(bytes),
+    });
+    this.#local = new BlockAssembler(SECTOR_SIZE, (offset, bytes) => this.#lsmt.writeBlocks(offset, bytes));
+  }
+
+  get saturated(): boolean {
+    return this.#zfile.saturated;
+  }
+
+  drain(): Promise<void> {
+    return this.#zfile.drain();
+  }
+
+  beginRun(deviceOffset: number, tarOffset: number, length: number, endsFile: boolean): void {
+    const isAligned = deviceOffset % SECTOR_SIZE === 0 && tarOffset % SECTOR_SIZE === 0;
+    // Behind the end of a file its last sector holds the tar's padding, which no reader sees. Inside of a sparse file
+    // it would be the next run's bytes: there the odd end of the run is kept apart.
+    const tail = isAligned && !endsFile ? length % SECTOR_SIZE : 0;
+    this.#remoteLeft = isAligned ? length - tail : 0;
+    if (this.#remoteLeft > 0) {
+      const mapped = Math.ceil(this.#remoteLeft / SECTOR_SIZE) * SECTOR_SIZE;
+      this.#lsmt.mapRemote(deviceOffset, tarOffset, mapped);
+      this.#remoteEnd = Math.max(this.#remoteEnd, tarOffset + mapped);
+    }
+    this.#local.seek(deviceOffset + this.#remoteLeft);
+  }
+
+  write(bytes: Uint8Array): void {
+    const remote = Math.min(this.#remoteLeft, bytes.length);
+    this.#remoteLeft -= remote;
+    if (remote < bytes.length) this.#local.write(bytes.subarray(remote));
+  }
+
+  discard(deviceOffset: number, length: number): void {
+    this.#local.flush();
+    this.#lsmt.discard(deviceOffset, length);
+  }
+
+  metadata(deviceOffset: number, bytes: Uint8Array): void {
+    this.#local.flush();
+    this.#lsmt.writeBlocks(deviceOffset, bytes);
+  }
+
+  async finish(source: SourceSummary): Promise<LayerBlob> {
+    refuseUnindexable(source);
+    if (this.#remoteEnd > source.tarSize) {
+      throw unindexable(
+        'a tar that ends at a whole sector',
+        `a tar of ${source.tarSize} bytes, cut off in its last file's padding`,
+      );
+    }
+    this.#local.flush();
+    const { segments } = this.#lsmt.finish();
+    const { header } = await this.#zfile.finish();
+    const fsMeta = Buffer.concat(this.#meta);
+    fsMeta.set(header, 0);
+    const packed = await packTurboLayer({
+      fsMeta,
+      ...(source.gzip === undefined ? {} : { gzipIndex: encodeGzipIndex(source.gzip) }),
+    });
+    const digest = digestOf(packed.blob);
+    return {
+      kind: 'index-only',
+      digest,
+      size: packed.blob.length,
+      diffId: packed.diffId,
+      compression: 'gzip',
+      annotations: {
+        [LAYER_ANNOTATION.blobDigest]: digest,
+        [LAYER_ANNOTATION.blobSize]: String(packed.blob.length),
+        [LAYER_ANNOTATION.version]: LAYER_VERSION['index-only'],
+        [LAYER_ANNOTATION.fsType]: 'ext4',
+        [LAYER_ANNOTATION.targetDigest]: source.descriptor.digest,
+        [LAYER_ANNOTATION.targetMediaType]: source.descriptor.mediaType,
+      },
+      content: bytesSource(packed.blob),
+      segments,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#meta.length = 0;
+  }
+}
+
+/** Throws `layer-unsupported` for a layer whose blob a node's runtime cannot read through an index. */
+export function refuseUnindexable({ compression, gzip }: Pick<SourceSummary, 'compression' | 'gzip'>): void {
+  const found =
+    compression === 'zstd'
+      ? 'zstd'
+      : gzip !== undefined && gzip.members > 1
+        ? `gzip of ${gzip.members} members`
+        : undefined;
+  if (found !== undefined) throw unindexable('a plain tar or gzip of a single member', found);
+}
+
+function unindexable(expected: string, found: string): AccelError {
+  return new AccelError('layer-unsupported', 'the layer cannot be indexed', {
+    expected,
+    found,
+    hint: 'convert in full mode (--mode full), which takes every layer',
+  });
+}

@@ -1,0 +1,223 @@
+/** One layer, in one pass: fetch, verify, decompress, verify, apply to the file system, hand on to the engines. */
+import { AccelError, withPlace } from '../../base/error.ts';
+import { TarApplier } from '../../formats/ext4/apply-tar.ts';
+import type { Ext4Image } from '../../formats/ext4/image.ts';
+import { BLOCK_SIZE } from '../../formats/ext4/layout.ts';
+import { TarParser } from '../../formats/tar/parser.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { layerMediaType, mediaFamily } from '../../oci/media-types.ts';
+import type { Fetcher } from '../../oci/storage.ts';
+import type { LayerEngine } from './engines/engine.ts';
+import { refuseUnindexable } from './engines/index-only.ts';
+import { decompress, type SniffedLayer, type SourceSummary, sniffLayer, type TarSummary } from './sniff.ts';
+import type { Threads } from './workers/threads.ts';
+
+/** A layer to read and how. */
+export interface LayerSource {
+  readonly source: Fetcher;
+  readonly descriptor: Descriptor;
+  /** Distance of access points in bytes; undefined when no engine wants an index. */
+  readonly span: number | undefined;
+  /** True when a layer that cannot be indexed is an error, not a reason to keep to the full blob. */
+  readonly mustIndex: boolean;
+  readonly threads: Threads;
+  readonly signal: AbortSignal | undefined;
+  onRead(bytes: number): void;
+  onWarning(message: string, path?: string): void;
+}
+
+/** What becomes of a layer's tar. */
+export interface LayerJob {
+  /** Bytes that the tar may have. */
+  readonly maxSize: number;
+  /** The digest that the image config gives for the uncompressed tar. */
+  readonly diffId: string;
+  /** The state after the layers below; holds this layer too when the job is done. */
+  readonly image: Ext4Image;
+  /** What makes the blobs; closed by the caller. */
+  readonly engines: readonly LayerEngine[];
+  /** Called when the last byte of the tar is there: the threads are free for the next layer. */
+  onDecompressed(): void;
+}
+
+/** A layer that was applied and given to the engines; their blobs are complete once each has finished. */
+export interface AppliedLayer {
+  /** What the engines need to finish. */
+  readonly source: SourceSummary;
+  /** Entries of the tar. */
+  readonly entries: number;
+}
+
+/** A layer whose bytes are on their way. What its methods throw names the byte or path, not yet the layer. */
+export class OpenLayer {
+  readonly #source: LayerSource;
+  readonly #reader: AsyncIterator<Uint8Array>;
+  readonly #sniffed: SniffedLayer;
+  readonly #pieces: AsyncGenerator<Uint8Array, TarSummary>;
+  /** The first piece is asked for at once: fetching and decompressing begin, and go on until the buffers are full. */
+  readonly #first: Promise<IteratorResult<Uint8Array, TarSummary>>;
+
+  private constructor(source: LayerSource, reader: AsyncIterator<Uint8Array>, sniffed: SniffedLayer) {
+    this.#source = source;
+    this.#reader = reader;
+    this.#sniffed = sniffed;
+    this.#pieces = decompress(sniffed, source.span, source.threads);
+    this.#first = this.#pieces.next();
+    // Whoever applies the layer hears of a failure; a layer that is never applied has none that counts.
+    this.#first.catch(() => undefined);
+  }
+
+  /** Begins to fetch and decompress a layer. */
+  static async open(source: LayerSource): Promise<OpenLayer> {
+    const blob = await source.source.fetch(source.descriptor, { signal: source.signal, transient: true });
+    const reader = counted(blob, source)[Symbol.asyncIterator]();
+    try {
+      const sniffed = await sniffLayer(reader, source.descriptor.mediaType);
+      if (sniffed.mismatch !== undefined) source.onWarning(sniffed.mismatch);
+      if (source.mustIndex) refuseUnindexable({ compression: sniffed.compression, gzip: undefined });
+      return new OpenLayer(source, reader, sniffed);
+    } catch (error) {
+      const cause = await rootCause(error, reader);
+      await reader.return?.(undefined);
+      throw cause;
+    }
+  }
+
+  /** Reads the layer into the state and the engines. */
+  async apply(job: LayerJob): Promise<AppliedLayer> {
+    try {
+      const { tar, entries } = await this.#read(job);
+      job.onDecompressed();
+      // A decompressor stops at the end of its stream; the rest belongs to the digest all the same.
+      await drain(this.#reader);
+      await commit(job);
+      return { source: summarize(this.#source.descriptor, this.#sniffed, tar), entries };
+    } catch (error) {
+      throw await rootCause(await this.#streamFault(error, job.maxSize), this.#reader);
+    } finally {
+      await this.close();
+    }
+  }
+
+  /**
+   * What is wrong with the stream, if anything is, in place of what its content looked like: a checksum is held against the
+   * output while that is read already, and tells of damage last. Of a stream that goes on for ever, `maxSize` bytes are read.
+   */
+  async #streamFault(error: unknown, maxSize: number): Promise<unknown> {
+    if (!(error instanceof AccelError) || !MAYBE_DAMAGED.has(error.code)) return error;
+    try {
+      for (let left = maxSize; left > 0; ) {
+        this.#source.signal?.throwIfAborted();
+        const next = await this.#pieces.next();
+        if (next.done === true) break;
+        left -= next.value.length;
+      }
+      return error;
+    } catch (fault) {
+      return fault instanceof AccelError && STREAM_FAULTS.has(fault.code)
+        ? withPlace(fault, { seen: error.message })
+        : error;
+    }
+  }
+
+  /** Ends reading; {@link apply} does so itself. */
+  async close(): Promise<void> {
+    await this.#pieces.return(undefined as never);
+    await this.#reader.return?.(undefined);
+  }
+
+  async #read({ image, engines, diffId, maxSize }: LayerJob): Promise<{ tar: TarSummary; entries: number }> {
+    const { signal, onWarning } = this.#source;
+    image.beginLayer();
+    const applier = new TarApplier(image, tee(engines), onWarning);
+    const parser = new TarParser(applier, { archiveBytes: maxSize });
+    for (let next = await this.#first; ; next = await this.#pieces.next()) {
+      if (next.done === true) {
+        parser.end();
+        checkDiffId(next.value.digest, diffId);
+        return { tar: next.value, entries: applier.entries };
+      }
+      parser.push(next.value);
+      for (const engine of engines) if (engine.saturated) await engine.drain();
+      signal?.throwIfAborted();
+    }
+  }
+}
+
+async function* counted(blob: AsyncIterable<Uint8Array>, source: LayerSource): AsyncGenerator<Uint8Array> {
+  for await (const chunk of blob) {
+    source.onRead(chunk.length);
+    yield chunk;
+  }
+}
+
+/** One sink that feeds all engines: the layer is read once, whatever is made of it. */
+function tee(engines: readonly LayerEngine[]): Pick<LayerEngine, 'beginRun' | 'write'> {
+  const [only] = engines;
+  if (engines.length === 1 && only !== undefined) return only;
+  return {
+    beginRun(...run) {
+      for (const engine of engines) engine.beginRun(...run);
+    },
+    write(bytes) {
+      for (const engine of engines) engine.write(bytes);
+    },
+  };
+}
+
+function checkDiffId(found: string, expected: string): void {
+  if (found === expected) return;
+  throw new AccelError('diff-id-mismatch', 'the uncompressed layer is not the one that the image config names', {
+    expected,
+    found,
+    hint: 'the image is damaged or was put together wrongly: build and push it again',
+  });
+}
+
+async function commit({ image, engines }: LayerJob): Promise<void> {
+  for (const { first, count } of image.discarded) {
+    for (const engine of engines) engine.discard(first * BLOCK_SIZE, count * BLOCK_SIZE);
+  }
+  for (const { block, bytes } of image.commit()) {
+    for (const engine of engines) {
+      engine.metadata(block * BLOCK_SIZE, bytes);
+      if (engine.saturated) await engine.drain();
+    }
+  }
+}
+
+function summarize(
+  { digest, size, mediaType }: Descriptor,
+  { compression, mismatch }: SniffedLayer,
+  { gzip, size: tarSize }: TarSummary,
+): SourceSummary {
+  // Where the media type lies, the artifact says what the blob is.
+  const trueType = mismatch === undefined ? mediaType : layerMediaType(mediaFamily(mediaType), compression);
+  return { descriptor: { mediaType: trueType, digest, size }, compression, tarSize, gzip };
+}
+
+async function drain(reader: AsyncIterator<Uint8Array>): Promise<void> {
+  while ((await reader.next()).done !== true);
+}
+
+/** Codes for a compressed stream, or its blob, that is damaged. */
+const STREAM_FAULTS = new Set(['gzip-invalid', 'zstd-invalid', 'digest-mismatch', 'size-mismatch']);
+
+/** Codes that damaged bytes may have caused. */
+const MAYBE_DAMAGED = new Set(['gzip-invalid', 'zstd-invalid', 'tar-invalid', 'diff-id-mismatch', 'layer-unsupported']);
+
+/**
+ * The reason behind a failure: where bytes did not make sense, the rest of the blob is read too, and if it is not what
+ * its digest says, that is what is wrong.
+ */
+async function rootCause(error: unknown, reader: AsyncIterator<Uint8Array>): Promise<unknown> {
+  if (!(error instanceof AccelError) || !MAYBE_DAMAGED.has(error.code)) return error;
+  try {
+    await drain(reader);
+    return error;
+  } catch (source) {
+    const isSourceFault =
+      source instanceof AccelError && (source.code === 'digest-mismatch' || source.code === 'size-mismatch');
+    return isSourceFault ? withPlace(source, { seen: error.message }) : error;
+  }
+}

@@ -1,0 +1,118 @@
+/** A layer of the source: what its bytes are, whatever its media type says, and the tar inside. */
+import { AccelError } from '../../base/error.ts';
+import type { GzipSummary } from '../../formats/gzip/stream.ts';
+import { zstdDecompressStream } from '../../formats/zstd/stream.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { Digester } from '../../oci/digest.ts';
+import { layerCompression } from '../../oci/media-types.ts';
+import type { Threads } from './workers/threads.ts';
+
+/** How a layer's blob is compressed. */
+export type Compression = 'none' | 'gzip' | 'zstd';
+
+/** What is known of a layer once it was read to the end. */
+export interface SourceSummary {
+  /** The blob, with the media type that its content has. */
+  readonly descriptor: Descriptor;
+  readonly compression: Compression;
+  /** Bytes of the uncompressed tar. */
+  readonly tarSize: number;
+  /** Set for gzip; with access points when they were asked for. */
+  readonly gzip: GzipSummary | undefined;
+}
+
+/** First bytes of formats that a layer might be. */
+const MAGICS: readonly {
+  readonly magic: readonly number[];
+  readonly name: string;
+  readonly compression?: Compression;
+}[] = [
+  { magic: [0x1f, 0x8b], name: 'gzip', compression: 'gzip' },
+  { magic: [0x28, 0xb5, 0x2f, 0xfd], name: 'zstd', compression: 'zstd' },
+  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a], name: 'xz' },
+  { magic: [0x42, 0x5a, 0x68], name: 'bzip2' },
+  { magic: [0x04, 0x22, 0x4d, 0x18], name: 'lz4' },
+];
+/** First bytes of a blob that tell its compression. */
+export const SNIFF_SIZE = 5;
+
+/** The compression that the first bytes of a blob tell. AccelError `layer-unsupported` for one that no runtime takes. */
+export function compressionOf(first: Uint8Array): Compression {
+  // A skippable frame may stand in front of zstd's own: 0x184d2a50 to 0x184d2a5f.
+  const isSkippable = (first[0]! & 0xf0) === 0x50 && first[1] === 0x2a && first[2] === 0x4d && first[3] === 0x18;
+  if (isSkippable) return 'zstd';
+  const known = MAGICS.find((m) => m.magic.every((byte, i) => first[i] === byte));
+  if (known === undefined) return 'none';
+  if (known.compression !== undefined) return known.compression;
+  throw new AccelError('layer-unsupported', `the layer is compressed with ${known.name}`, {
+    expected: 'a tar, plain or compressed with gzip or zstd',
+    found: known.name,
+    hint: 'rebuild the image with gzip or zstd layers',
+  });
+}
+
+/** A blob whose first bytes were looked at. */
+export interface SniffedLayer {
+  readonly compression: Compression;
+  /** The whole blob, its first bytes included; pieces are valid until the next is asked for. */
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** Set when the media type says otherwise than the content; the content counts. */
+  readonly mismatch: string | undefined;
+}
+
+/** Tells a blob's compression by its content. AccelError `layer-unsupported` for one that no runtime takes. */
+export async function sniffLayer(source: AsyncIterator<Uint8Array>, mediaType: string): Promise<SniffedLayer> {
+  const head: Uint8Array[] = [];
+  let size = 0;
+  while (size < SNIFF_SIZE) {
+    const next = await source.next();
+    if (next.done === true) break;
+    size += next.value.length;
+    head.push(size < SNIFF_SIZE ? next.value.slice() : next.value);
+  }
+  const first = head.length === 1 ? head[0]! : Buffer.concat(head);
+  const compression = compressionOf(first);
+  const declared = layerCompression(mediaType);
+  return {
+    compression,
+    bytes: chain(first, source),
+    mismatch:
+      declared === compression || declared === undefined
+        ? undefined
+        : `the media type says ${declared}, the content is ${compression}`,
+  };
+}
+
+/** What the uncompressed tar of a layer was. */
+export interface TarSummary {
+  /** Digest of the tar: its diff_id. */
+  readonly digest: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Set for gzip. */
+  readonly gzip: GzipSummary | undefined;
+}
+
+/** The tar inside of a layer, in pieces that are valid until the next is asked for; returns what it was. */
+export async function* decompress(
+  layer: SniffedLayer,
+  span: number | undefined,
+  threads: Threads,
+): AsyncGenerator<Uint8Array, TarSummary> {
+  if (layer.compression === 'gzip') {
+    const { gzip, digest } = yield* threads.gunzip(layer.bytes, { span, members: 'any' });
+    return { digest, size: gzip.uncompressedSize, gzip };
+  }
+  const digester = new Digester();
+  for await (const piece of layer.compression === 'zstd' ? zstdDecompressStream(layer.bytes) : layer.bytes) {
+    digester.update(piece);
+    yield piece;
+  }
+  return { digest: digester.digest(), size: digester.size, gzip: undefined };
+}
+
+/** Reads what is left without ending the iterator when this generator is left early. */
+async function* chain(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  if (first.length > 0) yield first;
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+}

@@ -1,0 +1,83 @@
+/**
+ * Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. That of a run
+ * that was killed goes when the next one makes its own beside it.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BlobSource } from '../../base/byte-source.ts';
+import { DiskFile, fileSource } from '../../disk/disk-file.ts';
+import { processMark } from '../../disk/process-mark.ts';
+import { sweepLeftovers } from '../../disk/sweep.ts';
+
+/** A folder of spooled blobs, readable by this user alone. */
+export class Spool {
+  readonly #directory: string;
+  #files = 0;
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Makes a fresh folder in `parent`, by default the system's temporary one, and first removes those of runs that are gone. */
+  static async create(parent: string = tmpdir()): Promise<Spool> {
+    await sweepLeftovers(parent);
+    return new Spool(await mkdtemp(join(parent, `.accel-spool-${processMark()}-`)));
+  }
+
+  /** A new empty file. */
+  async file(): Promise<SpoolFile> {
+    const path = join(this.#directory, `${this.#files++}`);
+    const roomHint = 'Make room there, or name a folder with more of it by -d/--dir.';
+    return new SpoolFile(await DiskFile.create(path, 0o600, { roomHint }));
+  }
+
+  /** Removes the folder with everything in it. */
+  async remove(): Promise<void> {
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** A file that is written in order, patched at its start, and read. */
+export class SpoolFile {
+  readonly #file: DiskFile;
+  #size = 0;
+  #closed = false;
+
+  constructor(file: DiskFile) {
+    this.#file = file;
+  }
+
+  /** Bytes written. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Appends bytes. */
+  async append(bytes: Uint8Array): Promise<void> {
+    await this.#file.write(bytes, this.#size);
+    this.#size += bytes.length;
+  }
+
+  /** Overwrites bytes that were written before. */
+  async patch(bytes: Uint8Array, offset: number): Promise<void> {
+    await this.#file.write(bytes, offset);
+  }
+
+  /** Where it lies. */
+  get path(): string {
+    return this.#file.path;
+  }
+
+  /** The content, to be opened as often as needed while the spool exists. */
+  get source(): BlobSource {
+    return fileSource(this.path);
+  }
+
+  /** Closes the file; its content stays until the spool goes. May be called again. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#file.close();
+  }
+}

@@ -1,0 +1,65 @@
+/** Threads that compress the blocks of ZFiles. A batch is one thread's from the start: it is filled in memory of that thread. */
+import { BatchPool } from '../../../formats/zfile/batches.ts';
+import { assertBlockSize, type BlockFormat } from '../../../formats/zfile/compressor.ts';
+import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
+import type { JobThread } from './job-thread.ts';
+
+interface CompressThread {
+  readonly jobs: JobThread;
+  readonly batches: BatchPool;
+}
+
+/** Up to `size` threads, each started when all before it have something to do. */
+export class CompressThreads {
+  readonly #size: number;
+  readonly #start: () => JobThread;
+  readonly #threads: CompressThread[] = [];
+
+  constructor(size: number, start: () => JobThread) {
+    this.#size = size;
+    this.#start = start;
+  }
+
+  /** Starts the first thread before there is a batch for it. */
+  warmUp(): void {
+    if (this.#threads.length === 0) this.#grow();
+  }
+
+  /** A compressor for one ZFile at a time or many. Throws `usage` for a block size that there is not. */
+  compressor(format: BlockFormat): BlockCompressor {
+    assertBlockSize(format.blockSize);
+    return {
+      take: () => {
+        const { jobs, batches } = this.#leastBusy();
+        const batch = batches.take();
+        const { memory, memoryId, slot } = batch;
+        return {
+          input: batch.input,
+          async compress(length) {
+            const { size } = await jobs.run({ type: 'compress', memory, memoryId, slot, length, format });
+            return batch.result(size, length, format.blockSize);
+          },
+          release: () => batches.give(batch),
+        };
+      },
+    };
+  }
+
+  /** A thread that has no batch, if one was started. */
+  get idle(): JobThread | undefined {
+    return this.#threads.find(({ batches }) => batches.taken === 0)?.jobs;
+  }
+
+  #leastBusy(): CompressThread {
+    const [first, ...others] = this.#threads;
+    if (first === undefined) return this.#grow();
+    const least = others.reduce((a, b) => (b.batches.taken < a.batches.taken ? b : a), first);
+    return least.batches.taken > 0 && this.#threads.length < this.#size ? this.#grow() : least;
+  }
+
+  #grow(): CompressThread {
+    const thread = { jobs: this.#start(), batches: new BatchPool() };
+    this.#threads.push(thread);
+    return thread;
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * Decompresses gzip on a thread of its own, with a companion that hashes the output, holds it against its checksums and
+ * packs the windows of the access points meanwhile. Both read the output where inflate put it.
+ */
+import { MessageChannel, type Worker } from 'node:worker_threads';
+import type { AccelError } from '../../../base/error.ts';
+import type { GzipStreamOptions, GzipSummary } from '../../../formats/gzip/stream.ts';
+import { inflateRoom, makeInflateMemory } from '../../../formats/kernels/inflate.ts';
+import {
+  type Accompanied,
+  type CompanionReply,
+  fromPlain,
+  type GunzipReply,
+  type GunzipRequest,
+  type OutputPlace,
+  threadDied,
+  type WorkerRole,
+} from './messages.ts';
+import { Holds, type SharedSlots, SlotRing } from './shared-slots.ts';
+
+/** How a gzip stream is to be read; see {@link GzipStreamOptions}. */
+export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & { readonly span: number | undefined };
+
+/** What a whole gzip stream was. */
+export interface GunzipResult {
+  readonly gzip: GzipSummary;
+  /** SHA-256 of the output, as a digest. */
+  readonly digest: string;
+}
+
+/** Starts a worker; the ports in its role are handed over to it. */
+export type WorkerStarter = (role: WorkerRole) => Worker;
+
+/** Input that may wait for the thread. */
+const INPUT = { count: 8, size: 1 << 19 };
+/** Pieces of output, of 1 MiB, that may be read while the next is made. */
+export const OUTPUT_PIECES = 8;
+/** Readers of the output: the caller and the companion. */
+export const OUTPUT_READERS = 2;
+
+type Reply = GunzipReply | CompanionReply;
+
+/** A thread that reads one gzip stream at a time, and its companion. */
+export class GunzipThread {
+  readonly #worker: Worker;
+  readonly #companion: Worker;
+  readonly #memory: SharedArrayBuffer;
+  readonly #input: SlotRing;
+  readonly #output: Holds;
+  /** Input for the next slot. Gathered here, because V8 copies pieces of any length slowly into shared memory. */
+  readonly #gathered = new Uint8Array(INPUT.size);
+  #filled = 0;
+  /** Output that came and was not looked at yet. */
+  #inbox: OutputPlace[] = [];
+  #summary: GzipSummary | undefined;
+  #accompanied: Accompanied | undefined;
+  #failure: AccelError | undefined;
+  /** Those that wait for news: the side that feeds and the side that reads. */
+  #waiting: (() => void)[] = [];
+
+  constructor(start: WorkerStarter) {
+    const memory = makeInflateMemory(OUTPUT_PIECES, INPUT.count * INPUT.size);
+    this.#memory = memory.buffer;
+    const input: SharedSlots = {
+      ...INPUT,
+      memory: memory.buffer,
+      start: inflateRoom(OUTPUT_PIECES),
+      counts: Holds.of(INPUT.count).counts,
+    };
+    this.#input = new SlotRing(input);
+    this.#output = Holds.of(OUTPUT_PIECES);
+    const holds = this.#output.counts;
+    const { port1, port2 } = new MessageChannel();
+    this.#worker = start({ role: 'gunzip', memory, input, holds, companion: port1 });
+    this.#companion = start({ role: 'companion', memory, holds, gunzip: port2 });
+    for (const worker of [this.#worker, this.#companion]) {
+      worker.on('message', (reply: Reply) => this.#take(reply));
+      for (const event of ['error', 'exit']) worker.on(event, (cause: unknown) => this.#fail(threadDied(cause)));
+    }
+  }
+
+  /** The output of `source`, in pieces that are valid until the next is asked for. */
+  async *run(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GunzipResult> {
+    this.#hold(true);
+    this.#summary = undefined;
+    this.#accompanied = undefined;
+    this.#say({ type: 'begin', span: options.span, members: options.members });
+    let sourceFailure: { readonly error: unknown } | undefined;
+    let abandoned = false;
+    const feeding = this.#feed(source, () => abandoned).catch((error: unknown) => {
+      sourceFailure = { error };
+      this.#wakeAll();
+    });
+    try {
+      for (;;) {
+        const piece = this.#inbox.shift();
+        if (piece !== undefined) {
+          yield new Uint8Array(this.#memory, piece.start, piece.length);
+          this.#output.release(piece.piece);
+        } else if (sourceFailure !== undefined) {
+          throw sourceFailure.error;
+        } else if (this.#failure !== undefined) {
+          // Before the result: a companion that found a wrong checksum goes on to the end of the stream.
+          throw this.#failure;
+        } else if (this.#summary !== undefined && this.#accompanied !== undefined) {
+          await feeding;
+          return resultOf(this.#summary, this.#accompanied);
+        } else {
+          await this.#news();
+        }
+      }
+    } finally {
+      abandoned = true;
+      this.#wakeAll();
+      this.#hold(false);
+    }
+  }
+
+  /** Copies the source into the input slots as they become free. */
+  async #feed(source: AsyncIterable<Uint8Array>, isAbandoned: () => boolean): Promise<void> {
+    const isOver = (): boolean => this.#failure !== undefined || isAbandoned();
+    const send = async (): Promise<void> => {
+      while (!this.#input.isFree && !isOver()) await this.#news();
+      if (isOver()) return;
+      const length = this.#filled;
+      this.#filled = 0;
+      this.#say({ type: 'input', slot: this.#input.publish(this.#gathered.subarray(0, length)), length });
+    };
+    this.#filled = 0;
+    for await (const bytes of source) {
+      for (let from = 0; from < bytes.length; ) {
+        const piece = bytes.subarray(from, from + INPUT.size - this.#filled);
+        this.#gathered.set(piece, this.#filled);
+        this.#filled += piece.length;
+        from += piece.length;
+        if (this.#filled === INPUT.size) await send();
+        if (isOver()) return;
+      }
+    }
+    if (this.#filled > 0) await send();
+    this.#say({ type: 'end' });
+  }
+
+  #take(reply: Reply): void {
+    if (reply.type === 'output') this.#inbox.push(reply);
+    else if (reply.type === 'end') this.#summary = reply.summary;
+    else if (reply.type === 'accompanied') this.#accompanied = reply;
+    else if (reply.type === 'error') this.#failure ??= fromPlain(reply.error);
+    this.#wakeAll();
+  }
+
+  #fail(error: AccelError): void {
+    this.#failure ??= error;
+    this.#wakeAll();
+  }
+
+  /** While a stream is read its threads keep the process alive. */
+  #hold(busy: boolean): void {
+    for (const worker of [this.#worker, this.#companion]) {
+      if (busy) worker.ref();
+      else worker.unref();
+    }
+  }
+
+  #say(request: GunzipRequest): void {
+    this.#worker.postMessage(request);
+  }
+
+  #news(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #wakeAll(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resume of waiting) resume();
+  }
+}
+
+/** Puts the windows that the companion packed into the access points. */
+function resultOf(gzip: GzipSummary, { digest, windows }: Accompanied): GunzipResult {
+  // A second member made the points worthless, and the windows that were packed by then with them.
+  return { gzip: { ...gzip, points: gzip.points.map((point, i) => ({ ...point, window: windows[i]! })) }, digest };
+}

@@ -1,0 +1,123 @@
+/** What the main thread and a worker say to each other. */
+import type { MessagePort } from 'node:worker_threads';
+import { AccelError, type AccelErrorCode, asAccelError, type ErrorPlace } from '../../../base/error.ts';
+import type { GzipMemberEnd } from '../../../formats/gzip/member-checks.ts';
+import type { GzipSummary } from '../../../formats/gzip/stream.ts';
+import type { KernelMemory } from '../../../formats/kernels/instance.ts';
+import type { BatchRef } from '../../../formats/zfile/batches.ts';
+import type { BlockFormat } from '../../../formats/zfile/compressor.ts';
+import type { Holds, SharedSlots } from './shared-slots.ts';
+
+/**
+ * What a worker is started for; it does nothing else until it ends. `jobs` compresses and hashes, `gunzip` inflates, and
+ * the `companion` of a gunzip worker hashes what that puts out and packs the windows of its access points.
+ */
+export type WorkerRole =
+  | { readonly role: 'jobs' }
+  | {
+      readonly role: 'gunzip';
+      readonly memory: KernelMemory;
+      /** Slots in that memory. */
+      readonly input: SharedSlots;
+      /** Who holds the pieces of output in it: {@link Holds}. */
+      readonly holds: SharedArrayBuffer;
+      readonly companion: MessagePort;
+    }
+  | {
+      readonly role: 'companion';
+      readonly memory: KernelMemory;
+      readonly holds: SharedArrayBuffer;
+      readonly gunzip: MessagePort;
+    };
+
+/** Output in the memory of a gunzip worker, for a reader until it lets go of the piece. */
+export interface OutputPlace {
+  readonly piece: number;
+  /** Bytes from the start of the memory. */
+  readonly start: number;
+  readonly length: number;
+}
+
+/** A job: a batch that is compressed where it lies, or a finished file to hash. */
+export type Job =
+  | ({ readonly type: 'compress'; readonly length: number; readonly format: BlockFormat } & BatchRef)
+  | { readonly type: 'digest'; readonly path: string };
+
+/** A job on its way. */
+export type JobRequest = { readonly id: number } & Job;
+
+/** The answer to the {@link JobRequest} of the same number. */
+export type JobReply = { readonly id: number } & JobResult;
+
+/** What came of a job: the bytes of output of a batch, the digest of a file, a failure. */
+export type JobResult =
+  | { readonly type: 'compress'; readonly size: number }
+  | { readonly type: 'digest'; readonly digest: string }
+  | { readonly type: 'error'; readonly error: PlainError };
+
+/** What a gunzip worker is told: a new stream, a slot with its next bytes, its end. */
+export type GunzipRequest =
+  | { readonly type: 'begin'; readonly span: number | undefined; readonly members: 'single' | 'any' }
+  | { readonly type: 'input'; readonly slot: number; readonly length: number }
+  | { readonly type: 'end' };
+
+/** What a gunzip worker answers: output, that a slot of input is free, the end, a failure. */
+export type GunzipReply =
+  | ({ readonly type: 'output' } & OutputPlace)
+  | { readonly type: 'taken' }
+  | { readonly type: 'end'; readonly summary: GzipSummary }
+  | { readonly type: 'error'; readonly error: PlainError };
+
+/** What a gunzip worker tells its companion: output, the end of a gzip member, the next window, the end of the stream. */
+export type CompanionRequest =
+  | ({ readonly type: 'output' } & OutputPlace)
+  | { readonly type: 'member'; readonly end: GzipMemberEnd }
+  | { readonly type: 'window'; readonly bytes: Uint8Array }
+  | { readonly type: 'end' };
+
+/** What a companion answers to the main thread: that a stream has ended, or a member's checksum was wrong. */
+export type CompanionReply =
+  | ({ readonly type: 'accompanied' } & Accompanied)
+  | { readonly type: 'error'; readonly error: PlainError };
+
+/** What a companion made of a stream. */
+export interface Accompanied {
+  /** SHA-256 of the output, as a digest. */
+  readonly digest: string;
+  /** The packed windows of the access points, in their order. */
+  readonly windows: readonly Uint8Array[];
+}
+
+/** An AccelError as plain data, for it loses its class on the way between threads. */
+export interface PlainError {
+  readonly code: AccelErrorCode;
+  readonly message: string;
+  readonly where: ErrorPlace;
+  readonly expected: string | number | undefined;
+  readonly found: string | number | undefined;
+  readonly hint: string | undefined;
+}
+
+/** To plain data. */
+export function toPlain(error: unknown): PlainError {
+  const { code, message, where, expected, found, hint } = asAccelError(error);
+  return { code, message, where, expected, found, hint };
+}
+
+/** From plain data. */
+export function fromPlain({ code, message, where, expected, found, hint }: PlainError): AccelError {
+  return new AccelError(code, message, {
+    where,
+    ...(expected === undefined ? {} : { expected }),
+    ...(found === undefined ? {} : { found }),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** The error for a thread that ended by itself. */
+export function threadDied(cause: unknown): AccelError {
+  return new AccelError('internal', 'a worker thread ended unexpectedly', {
+    hint: 'run again with --workers 0',
+    cause,
+  });
+}

@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import { gzipSync, inflateSync } from 'node:zlib';
+import { afterEach, describe, expect, it } from 'vitest';
+import { AccelError } from '../../../base/error.ts';
+import { makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
+import { compressBatch } from '../../../formats/zfile/testing/compressor.ts';
+import type { GunzipResult } from './gunzip-thread.ts';
+import { Threads } from './threads.ts';
+
+let threads = new Threads(0);
+
+function use(count: number): Threads {
+  threads = new Threads(count);
+  return threads;
+}
+
+async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+
+async function all(stream: AsyncGenerator<Uint8Array, unknown>): Promise<{ bytes: Buffer; summary: unknown }> {
+  const out: Buffer[] = [];
+  for (;;) {
+    const next = await stream.next();
+    if (next.done === true) return { bytes: Buffer.concat(out), summary: next.value };
+    out.push(Buffer.from(next.value));
+  }
+}
+
+const noise = (size: number): Uint8Array =>
+  Uint8Array.from({ length: size }, (_, i) => (Math.imul(i ^ (i >>> 7), 0x9e3779b1) >>> 24) & 0x3f);
+
+afterEach(() => threads.close());
+
+describe.each([0, 1, 3])('with %d job threads', (count) => {
+  it('compresses to the same blocks as in the calling thread, in the order of the batches', async () => {
+    const format = { algorithm: 'lz4', blockSize: 4096 } as const;
+    const compressor = use(count).compressor(format);
+    const here = makeBlockCompressor(format);
+    const batches = Array.from({ length: 20 }, (_, i) => {
+      const content = noise(300_000 + i * 4097).map((byte) => byte + i);
+      const batch = compressor.take();
+      batch.input.set(content);
+      return { batch, content };
+    });
+    const results = await Promise.all(batches.map(({ batch, content }) => batch.compress(content.length)));
+    for (const [i, { content }] of batches.entries()) {
+      const expected = await compressBatch(here, content);
+      expect(Buffer.from(results[i]!.bytes).equals(Buffer.from(expected.bytes))).toBe(true);
+      expect([...results[i]!.lengths]).toEqual([...expected.lengths]);
+    }
+  });
+
+  it('decompresses several streams at once and one after another, with their access points', async () => {
+    use(count);
+    const contents = [noise(5_000_000), noise(1_234_567), new Uint8Array(0), noise(3_000_000)];
+    const options = { span: 1 << 20, members: 'any' } as const;
+    const together = await Promise.all(
+      contents.map((content) => all(threads.gunzip(pieces(gzipSync(content), 70_001), options))),
+    );
+    for (const [i, content] of contents.entries()) {
+      expect(together[i]!.bytes.equals(Buffer.from(content))).toBe(true);
+      const again = await all(threads.gunzip(pieces(gzipSync(content), 1_000_000), options));
+      expect(again.summary).toEqual(together[i]!.summary);
+    }
+  });
+
+  it('answers what the calling thread would: digest, access points and their windows', async () => {
+    const content = Buffer.concat([
+      Buffer.alloc(2_000_000, 'window '),
+      noise(1_500_000),
+      Buffer.alloc(900_000, 'again '),
+    ]);
+    const options = { span: 1 << 16, members: 'any' } as const;
+    const { summary } = await all(use(count).gunzip(pieces(gzipSync(content), 33_333), options));
+    const here = await all(new Threads(0).gunzip(pieces(gzipSync(content), 1 << 20), options));
+    expect(summary).toEqual(here.summary);
+    const { gzip, digest } = summary as GunzipResult;
+    expect(digest).toBe(`sha256:${createHash('sha256').update(content).digest('hex')}`);
+    expect(gzip.points.length).toBeGreaterThan(5);
+    for (const { outputOffset, window } of gzip.points)
+      expect(inflateSync(window).length, `${outputOffset}`).toBe(32_768);
+  });
+
+  it('tells of several members that they have no points', async () => {
+    const members = Buffer.concat([gzipSync(noise(1_000_000)), gzipSync(noise(500_000))]);
+    const { summary } = await all(use(count).gunzip(pieces(members, 65_536), { span: 1 << 16, members: 'any' }));
+    expect((summary as GunzipResult).gzip).toMatchObject({ members: 2, points: [], uncompressedSize: 1_500_000 });
+  });
+
+  it('passes on what is wrong with a stream, and takes the next', async () => {
+    use(count);
+    const options = { span: undefined, members: 'any' } as const;
+    const damaged = gzipSync(noise(2_000_000));
+    damaged[damaged.length - 6]! ^= 1;
+    const error = await all(threads.gunzip(pieces(damaged, 65_536), options)).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(AccelError);
+    expect(error).toMatchObject({ code: 'gzip-invalid' });
+    const { bytes } = await all(threads.gunzip(pieces(gzipSync(noise(100)), 10), options));
+    expect(bytes.equals(Buffer.from(noise(100)))).toBe(true);
+  });
+
+  it('passes on what the source fails with', async () => {
+    use(count);
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      yield gzipSync(noise(3_000_000)).subarray(0, 5000);
+      throw new AccelError('digest-mismatch', 'from the source');
+    }
+    const run = all(threads.gunzip(failing(), { span: undefined, members: 'any' }));
+    await expect(run).rejects.toMatchObject({ code: 'digest-mismatch' });
+  });
+
+  it('can be left in the middle of a stream that inflates a thousandfold', async () => {
+    use(count);
+    const stream = threads.gunzip(pieces(gzipSync(new Uint8Array(200 << 20)), 1 << 20), {
+      span: undefined,
+      members: 'any',
+    });
+    await stream.next();
+    await stream.return(undefined as never);
+    await threads.close();
+  });
+});
+
+it('holds no more than the slots of a stream that inflates a thousandfold', async () => {
+  const bomb = gzipSync(new Uint8Array(600 << 20));
+  const before = process.memoryUsage().rss;
+  let peak = 0;
+  for await (const piece of use(1).gunzip(pieces(bomb, 1 << 20), { span: 1 << 20, members: 'any' })) {
+    // What a match of 258 bytes at its end writes over the megabyte is in the piece.
+    expect(piece.length).toBeLessThan((1 << 20) + 258);
+    peak = Math.max(peak, process.memoryUsage().rss);
+  }
+  expect(peak - before).toBeLessThan(150 << 20);
+});
+
+it('fails what is under way when a thread dies, and says so', async () => {
+  const compressor = use(1).compressor({ algorithm: 'lz4', blockSize: 4096 });
+  const batches = Array.from({ length: 40 }, () => compressor.take().compress(1 << 20));
+  const outcomes = Promise.allSettled(batches);
+  await threads.close();
+  const last = (await outcomes).at(-1)!;
+  expect(last.status === 'rejected' && last.reason).toMatchObject({
+    code: 'internal',
+    hint: expect.stringContaining('--workers 0'),
+  });
+  await expect(compressor.take().compress(4096)).rejects.toMatchObject({ code: 'internal' });
+});

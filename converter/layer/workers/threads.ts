@@ -1,0 +1,136 @@
+/**
+ * The threads of a conversion: some that compress, one that hashes finished files, two for each gzip stream that is being
+ * read. Started when first needed, kept for the next layer, ended together. The bytes that come out do not depend on how
+ * many there are.
+ */
+import { Worker } from 'node:worker_threads';
+import { GzipStream } from '../../../formats/gzip/stream.ts';
+import { BatchPool } from '../../../formats/zfile/batches.ts';
+import { type BlockFormat, makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
+import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
+import { Digester } from '../../../oci/digest.ts';
+import { CompressThreads } from './compress-threads.ts';
+import { digestOfFile } from './digest-file.ts';
+import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-thread.ts';
+import { JobThread } from './job-thread.ts';
+import type { WorkerRole } from './messages.ts';
+
+/** Bytes that are hashed in about the time that a thread needs to start. */
+const HASHED_AT_ONCE = 100_000_000;
+
+/** The threads of one conversion. */
+export class Threads {
+  readonly #count: number;
+  readonly #compress: CompressThreads;
+  /** Without threads: the memory of all batches. */
+  readonly #batches = new BatchPool();
+  #hashing: JobThread | undefined;
+  readonly #idle: GunzipThread[] = [];
+  readonly #workers = new Set<Worker>();
+
+  /** `count` threads that compress; with 0 everything runs in the calling thread. */
+  constructor(count: number) {
+    this.#count = count;
+    this.#compress = new CompressThreads(count, () => this.#jobThread());
+  }
+
+  /** Starts what a first layer needs, so that it is there when the layer's first bytes are. */
+  warmUp(): void {
+    if (this.#count === 0 || this.#workers.size > 0) return;
+    this.#idle.push(this.#gunzipThread());
+    this.#compress.warmUp();
+  }
+
+  /** A compressor of ZFile blocks, for any number of files at once. Throws `usage` for a block size that there is not. */
+  compressor(format: BlockFormat): BlockCompressor {
+    return this.#count === 0 ? makeBlockCompressor(format, this.#batches) : this.#compress.compressor(format);
+  }
+
+  /** SHA-256 of a finished file of `size` bytes, as a digest. */
+  async digestFile(path: string, size: number): Promise<string> {
+    if (this.#count === 0) return digestOfFile(path);
+    return (await this.#threadToHash(size).run({ type: 'digest', path })).digest;
+  }
+
+  /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
+  async *gunzip(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GunzipResult> {
+    if (this.#count === 0) return yield* gunzipHere(source, options);
+    const thread = this.#idle.pop() ?? this.#gunzipThread();
+    const result = yield* thread.run(source, options);
+    // Only a thread that came to its end is clean; one that failed or was left is ended with the others.
+    this.#idle.push(thread);
+    return result;
+  }
+
+  /** Ends all threads. */
+  async close(): Promise<void> {
+    // A late answer lets go of its thread; then nothing but this keeps the process until the thread has ended.
+    const alive = setInterval(() => undefined, 1000);
+    try {
+      await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+    } finally {
+      clearInterval(alive);
+    }
+  }
+
+  /** A thread of its own, lest the blocks of the next layer wait for the hash of this one; one that is idle if it is short. */
+  #threadToHash(size: number): JobThread {
+    const idle = size <= HASHED_AT_ONCE && this.#hashing === undefined ? this.#compress.idle : undefined;
+    if (idle !== undefined) return idle;
+    this.#hashing ??= this.#jobThread();
+    return this.#hashing;
+  }
+
+  #jobThread(): JobThread {
+    return new JobThread(this.#start({ role: 'jobs' }));
+  }
+
+  #gunzipThread(): GunzipThread {
+    return new GunzipThread((role) => this.#start(role));
+  }
+
+  #start(role: WorkerRole): Worker {
+    const transferList = role.role === 'gunzip' ? [role.companion] : role.role === 'companion' ? [role.gunzip] : [];
+    const worker = new Worker(workerFile(), { workerData: role, transferList });
+    this.#workers.add(worker);
+    worker.once('exit', () => this.#workers.delete(worker));
+    // What they wait for keeps the process alive, not that they exist.
+    worker.unref();
+    return worker;
+  }
+}
+
+/** The built worker; from the TypeScript sources (tests) the one in dist/, for Node 20 cannot run the source itself. */
+function workerFile(): URL {
+  const isSource = import.meta.url.endsWith('.ts');
+  return new URL(isSource ? '../../../dist/converter/layer/workers/worker.js' : './worker.js', import.meta.url);
+}
+
+async function* gunzipHere(
+  source: AsyncIterable<Uint8Array>,
+  options: GunzipOptions,
+): AsyncGenerator<Uint8Array, GunzipResult> {
+  const digester = new Digester();
+  let pieces: Uint8Array[] = [];
+  const stream = new GzipStream({
+    members: options.members,
+    ...(options.span === undefined ? {} : { span: options.span }),
+    onOutput(bytes) {
+      digester.update(bytes);
+      pieces.push(bytes.slice());
+    },
+  });
+  for await (const chunk of source) {
+    // Short steps: what one of them may inflate to is all that is held.
+    for (let from = 0; from < chunk.length; from += STEP) {
+      stream.push(chunk.subarray(from, from + STEP));
+      yield* pieces;
+      pieces = [];
+    }
+  }
+  const gzip = stream.finish();
+  yield* pieces;
+  return { gzip, digest: digester.digest() };
+}
+
+const STEP = 1 << 16;

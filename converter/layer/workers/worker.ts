@@ -1,0 +1,129 @@
+/** The program of a worker thread: what it does is its role (messages.ts). */
+import { createHash } from 'node:crypto';
+import { parentPort, workerData } from 'node:worker_threads';
+import { packWindow } from '../../../formats/gzip/access-points.ts';
+import { MemberChecks } from '../../../formats/gzip/member-checks.ts';
+import { GzipStream } from '../../../formats/gzip/stream.ts';
+import { Inflater, pieceAt } from '../../../formats/kernels/inflate.ts';
+import { BatchCompressor } from '../../../formats/zfile/compressor.ts';
+import { digestOfFile } from './digest-file.ts';
+import { OUTPUT_PIECES, OUTPUT_READERS } from './gunzip-thread.ts';
+import {
+  type CompanionReply,
+  type CompanionRequest,
+  type GunzipReply,
+  type GunzipRequest,
+  type JobReply,
+  type JobRequest,
+  type JobResult,
+  toPlain,
+  type WorkerRole,
+} from './messages.ts';
+import { Holds, SlotRing } from './shared-slots.ts';
+
+const port = parentPort!;
+const role = workerData as WorkerRole;
+
+if (role.role === 'jobs') serveJobs();
+else if (role.role === 'gunzip') gunzip(role);
+else accompany(role);
+
+function serveJobs(): void {
+  const compressor = new BatchCompressor();
+  const run = async (job: JobRequest): Promise<JobResult> => {
+    if (job.type === 'digest') return { type: 'digest', digest: await digestOfFile(job.path) };
+    return { type: 'compress', size: await compressor.compress(job, job.length, job.format) };
+  };
+  port.on('message', async (request: JobRequest) => {
+    const result = await run(request).catch((error: unknown): JobResult => ({ type: 'error', error: toPlain(error) }));
+    port.postMessage({ id: request.id, ...result } satisfies JobReply);
+  });
+}
+
+const NO_WINDOW = new Uint8Array(0);
+
+function gunzip({ memory, input: slots, holds: counts, companion }: WorkerRole & { readonly role: 'gunzip' }): void {
+  const say = (reply: GunzipReply): void => port.postMessage(reply);
+  const tell = (request: CompanionRequest, transfer: ArrayBuffer[] = []): void =>
+    companion.postMessage(request, transfer);
+  const input = new SlotRing(slots);
+  const holds = new Holds(counts);
+  // A piece is filled again when both readers have let go of it: so a stream that inflates a thousandfold takes no more
+  // memory.
+  const ring = { memory, pieces: OUTPUT_PIECES, waitUntilFree: (piece: number) => holds.waitUntilFree(piece) };
+  const onOutput = ({ byteOffset: start, length }: Uint8Array): void => {
+    const piece = pieceAt(start);
+    holds.add(piece, OUTPUT_READERS);
+    say({ type: 'output', piece, start, length });
+    tell({ type: 'output', piece, start, length });
+  };
+  const packAside = (window: Uint8Array): Uint8Array => {
+    const bytes = window.slice();
+    tell({ type: 'window', bytes }, [bytes.buffer]);
+    return NO_WINDOW;
+  };
+  const begin = ({ span, members }: GunzipRequest & { readonly type: 'begin' }): GzipStream =>
+    new GzipStream({
+      ...(span === undefined ? {} : { span }),
+      members,
+      onOutput,
+      onMemberEnd: (end) => tell({ type: 'member', end }),
+      packWindow: packAside,
+      machine: new Inflater(ring),
+    });
+  let stream: GzipStream | undefined;
+  port.on('message', (request: GunzipRequest) => {
+    try {
+      if (request.type === 'begin') {
+        stream = begin(request);
+      } else if (request.type === 'input') {
+        stream?.push(input.read(request.slot, request.length));
+        input.release(request.slot);
+        say({ type: 'taken' });
+      } else if (stream !== undefined) {
+        const summary = stream.finish();
+        stream = undefined;
+        tell({ type: 'end' });
+        say({ type: 'end', summary });
+      }
+    } catch (error) {
+      stream = undefined;
+      say({ type: 'error', error: toPlain(error) });
+    }
+  });
+}
+
+function accompany({ memory, holds: counts, gunzip: inflating }: WorkerRole & { readonly role: 'companion' }): void {
+  const say = (reply: CompanionReply): void => port.postMessage(reply);
+  const holds = new Holds(counts);
+  let hash = createHash('sha256');
+  let checks = new MemberChecks();
+  let windows: Uint8Array[] = [];
+  const take = (request: CompanionRequest): void => {
+    if (request.type === 'output') {
+      const output = new Uint8Array(memory.buffer, request.start, request.length);
+      try {
+        hash.update(output);
+        checks.update(output);
+      } finally {
+        holds.release(request.piece);
+      }
+    } else if (request.type === 'member') {
+      checks.end(request.end);
+    } else if (request.type === 'window') {
+      windows.push(packWindow(request.bytes));
+    } else {
+      say({ type: 'accompanied', digest: `sha256:${hash.digest('hex')}`, windows });
+      hash = createHash('sha256');
+      checks = new MemberChecks();
+      windows = [];
+    }
+  };
+  inflating.on('message', (request: CompanionRequest) => {
+    try {
+      take(request);
+    } catch (error) {
+      say({ type: 'error', error: toPlain(error) });
+    }
+  });
+}

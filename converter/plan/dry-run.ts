@@ -1,0 +1,97 @@
+/** What a conversion would do, found out by reading manifests and the first bytes of layers (`--dry-run`). */
+import type { LayerKind } from '../events.ts';
+import { type Compression, compressionOf, SNIFF_SIZE } from '../layer/sniff.ts';
+import type { OutputTag } from '../options.ts';
+import type { Session } from '../session.ts';
+import { prepare } from './preparation.ts';
+import type { Skipped } from './select-manifests.ts';
+import type { SourceImage } from './source-image.ts';
+
+/** What would become of a layer. */
+export interface LayerPlan {
+  readonly digest: string;
+  /** Bytes of the source blob. */
+  readonly size: number;
+  /** By the first bytes of the content. */
+  readonly compression: Compression;
+  /** The blobs that would be made of it. */
+  readonly makes: readonly LayerKind[];
+  /** Why something is not made; empty when there is nothing to say. */
+  readonly notes: readonly string[];
+}
+
+/** A conversion that was thought through and not done. */
+export interface ConvertPlan {
+  readonly repository: string;
+  readonly source: { readonly digest: string; readonly mediaType: string; readonly size: number };
+  /** The tags: to be made, or standing already with the digest that they have. */
+  readonly tags: readonly {
+    readonly tag: string;
+    readonly kind: OutputTag['kind'];
+    readonly standing: string | undefined;
+  }[];
+  readonly images: readonly {
+    readonly platform: string;
+    readonly digest: string;
+    readonly size: number;
+    readonly layers: readonly LayerPlan[];
+  }[];
+  /** The prefetch list; its paths are looked up when the layers are converted. */
+  readonly prefetch?: { readonly lines: number; readonly format: 'list' | 'trace' | undefined };
+  readonly skipped: readonly Skipped[];
+}
+
+/** Makes the plan; throws everything that `prepare` throws, and what is known of layers to stop the conversion. */
+export async function makePlan(session: Session): Promise<ConvertPlan> {
+  const { request, prefetch } = session;
+  const { source, selection, images, standing, due } = await prepare(session);
+  const planned: ConvertPlan['images'][number][] = [];
+  for (const image of due.length > 0 ? images : []) planned.push(await planImage(session, image, due));
+  return {
+    repository: request.targetRepository ?? request.repository,
+    source: {
+      digest: source.descriptor.digest,
+      mediaType: source.descriptor.mediaType,
+      size: images.reduce((sum, image) => sum + image.size, 0),
+    },
+    tags: request.outputs.map(({ tag, kind }) => ({
+      tag,
+      kind,
+      standing: standing.find((found) => found.tag === tag)?.digest,
+    })),
+    images: planned,
+    ...(prefetch === undefined ? {} : { prefetch: { lines: prefetch.lines.length, format: prefetch.format } }),
+    skipped: selection.skipped,
+  };
+}
+
+async function planImage(
+  session: Session,
+  image: SourceImage,
+  due: readonly OutputTag[],
+): Promise<ConvertPlan['images'][number]> {
+  const kinds = new Set(due.map((output) => output.kind));
+  const layers: LayerPlan[] = [];
+  for (const descriptor of image.manifest.layers) {
+    const { digest, size } = descriptor;
+    const head = await session.source.fetchRange(descriptor, 0, Math.min(size, SNIFF_SIZE), { signal: session.signal });
+    const compression = compressionOf(head);
+    const bottom = layers[0]?.compression ?? compression;
+    layers.push({ digest, size, compression, ...whatOf(kinds, compression, bottom) });
+  }
+  return { platform: image.platform, digest: image.descriptor.digest, size: image.size, layers };
+}
+
+/** Which blobs a layer gives, as far as its compression tells. */
+function whatOf(
+  kinds: ReadonlySet<OutputTag['kind']>,
+  compression: Compression,
+  bottom: Compression,
+): Pick<LayerPlan, 'makes' | 'notes'> {
+  const makes: LayerKind[] = kinds.has('full') || kinds.has('containerd') ? ['full'] : [];
+  if (!kinds.has('containerd') && !kinds.has('index-only')) return { makes, notes: [] };
+  if (compression === 'zstd') return { makes, notes: ['zstd cannot be indexed'] };
+  if (bottom === 'zstd')
+    return { makes, notes: ['the bottom layer cannot be indexed, so no layer above it may be index-only'] };
+  return { makes: [...makes, 'index-only'], notes: [] };
+}

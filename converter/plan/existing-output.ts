@@ -1,0 +1,162 @@
+/** What stands under the output tags already: done before, in the way, or none of our business. */
+import { AccelError, asAccelError } from '../../base/error.ts';
+import { fetchBytes } from '../../oci/content.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import {
+  type ImageDocument,
+  type ImageManifest,
+  MAX_MANIFEST_SIZE,
+  parseDocument,
+  parseManifest,
+} from '../../oci/manifest.ts';
+import type { Target } from '../../oci/storage.ts';
+import type { ManifestResult, OutputTag, TagResult } from '../options.ts';
+import { type ConversionRecord, decodeRecord, LAYER_ANNOTATION, makeRecord } from '../publish/record-annotations.ts';
+import type { Session } from '../session.ts';
+import { distinct } from './select-manifests.ts';
+import type { SourceImage } from './source-image.ts';
+
+/** A manifest or index and what it says. */
+export interface NamedDocument {
+  readonly descriptor: Descriptor;
+  readonly document: ImageDocument;
+}
+
+/** What a tag or digest names, or undefined if it names nothing. */
+export async function resolveDocument(
+  place: Target,
+  tagOrDigest: string,
+  signal: AbortSignal,
+): Promise<NamedDocument | undefined> {
+  try {
+    const descriptor = await place.resolve(tagOrDigest, { signal });
+    const bytes = await fetchBytes(place, descriptor, MAX_MANIFEST_SIZE, { signal });
+    return { descriptor, document: parseDocument(bytes, descriptor) };
+  } catch (error) {
+    if (asAccelError(error).code === 'not-found') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Whether the output stands already, made from this source with these options and this version: then the result it had.
+ * Throws `tag-conflict` when the tag is in use for what must not be overwritten without `--force`.
+ */
+export async function standingOutput(
+  session: Session,
+  output: OutputTag,
+  source: Descriptor,
+  images: readonly SourceImage[],
+): Promise<TagResult | undefined> {
+  const { request } = session;
+  if (session.source === session.target && output.tag === request.source.tag && !request.force) {
+    throw conflict(session, output, 'the output tag is the source tag', 'another tag than the source', output.tag);
+  }
+  if (request.force) return undefined;
+  const standing = await resolveDocument(session.target, output.tag, session.signal).catch((error: unknown) => {
+    throw unreadable(error, output);
+  });
+  if (standing === undefined) return undefined;
+  const record = decodeRecord(annotationsOf(standing.document));
+  if (record === undefined) return undefined;
+  if (!isAllowed(record, output)) {
+    throw conflict(session, output, 'the tag holds an accelerated image of another mode', output.kind, record.mode);
+  }
+  const wanted = makeRecord(source.digest, record.mode, session.options);
+  const isSame =
+    wanted.sourceDigest === record.sourceDigest &&
+    wanted.options === record.options &&
+    wanted.version === record.version;
+  return isSame ? await describe(session, output, standing, images) : undefined;
+}
+
+/** A full image may stand under a containerd tag: that is what an image whose bottom layer cannot be indexed gets. */
+function isAllowed(record: ConversionRecord, output: OutputTag): boolean {
+  return record.mode === output.kind || (output.kind === 'containerd' && record.mode === 'full');
+}
+
+function conflict(session: Session, output: OutputTag, message: string, expected: string, found: string): AccelError {
+  return new AccelError('tag-conflict', message, {
+    where: { image: `${session.target.name}:${output.tag}` },
+    expected,
+    found,
+    hint: 'choose another tag with -o, or overwrite this one with --force',
+  });
+}
+
+/** A registry that was killed while it wrote a tag answers 500 for it for good; one that is only ill must not lose it. */
+function unreadable(error: unknown, output: OutputTag): AccelError {
+  const known = asAccelError(error);
+  if (known.code !== 'registry-error' || known.hint !== undefined) return known;
+  const { message, where, expected, found, cause } = known;
+  return new AccelError('registry-error', message, {
+    where,
+    ...(expected === undefined ? {} : { expected }),
+    ...(found === undefined ? {} : { found }),
+    hint: `If ${output.tag} stays unreadable, write it anew with --force.`,
+    cause,
+  });
+}
+
+function annotationsOf(document: ImageDocument): Readonly<Record<string, string>> | undefined {
+  return document.kind === 'index' ? document.index.annotations : document.manifest.annotations;
+}
+
+async function describe(
+  session: Session,
+  output: OutputTag,
+  { descriptor, document }: NamedDocument,
+  sources: readonly SourceImage[],
+): Promise<TagResult> {
+  const manifests: ManifestResult[] = [];
+  if (document.kind === 'manifest') manifests.push(describeManifest(descriptor, document.manifest, sources));
+  for (const child of document.kind === 'index' ? distinct(document.index.manifests) : []) {
+    const bytes = await fetchBytes(session.target, child, MAX_MANIFEST_SIZE, { signal: session.signal });
+    manifests.push(describeManifest(child, parseManifest(bytes, child), sources));
+  }
+  return {
+    tag: output.tag,
+    kind: output.kind,
+    digest: descriptor.digest,
+    mediaType: descriptor.mediaType,
+    ...totals(manifests),
+    manifests,
+    upToDate: true,
+  };
+}
+
+function describeManifest(
+  descriptor: Descriptor,
+  manifest: ImageManifest,
+  sources: readonly SourceImage[],
+): ManifestResult {
+  const sourceDigest = decodeRecord(manifest.annotations)?.sourceDigest ?? '';
+  const source = sources.find((image) => image.descriptor.digest === sourceDigest);
+  return {
+    platform: source?.platform ?? 'unknown',
+    sourceDigest,
+    digest: descriptor.digest,
+    size: manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size),
+    sourceSize: source?.size ?? 0,
+    virtualSize: undefined,
+    layers: manifest.layers.filter(isStacked).map((layer, index) => ({
+      kind: layer.annotations?.[LAYER_ANNOTATION.targetDigest] === undefined ? 'full' : 'index-only',
+      sourceDigest: source?.manifest.layers[index]?.digest ?? '',
+      sourceSize: source?.manifest.layers[index]?.size ?? 0,
+      digest: layer.digest,
+      size: layer.size,
+    })),
+    manifest,
+  };
+}
+
+function isStacked({ annotations }: Descriptor): boolean {
+  return annotations?.[LAYER_ANNOTATION.accelerationLayer] === undefined;
+}
+
+/** Size and ratio over all platforms of a tag. */
+export function totals(manifests: readonly ManifestResult[]): { readonly size: number; readonly ratio: number } {
+  const size = manifests.reduce((sum, manifest) => sum + manifest.size, 0);
+  const sourceSize = manifests.reduce((sum, manifest) => sum + manifest.sourceSize, 0);
+  return { size, ratio: sourceSize === 0 ? 0 : size / sourceSize };
+}

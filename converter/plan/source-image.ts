@@ -1,0 +1,137 @@
+/** The image to convert, checked before any work: what accel cannot convert is refused here, with the reason. */
+import { AccelError } from '../../base/error.ts';
+import { fetchBytes } from '../../oci/content.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import {
+  type ImageConfig,
+  type ImageManifest,
+  MAX_CONFIG_SIZE,
+  MAX_MANIFEST_SIZE,
+  parseConfig,
+  parseManifest,
+} from '../../oci/manifest.ts';
+import { isConfig, isEncryptedLayer, isLayer, isNonDistributableLayer } from '../../oci/media-types.ts';
+import { formatPlatform } from '../../oci/platform.ts';
+import type { Fetcher, ReadOptions } from '../../oci/storage.ts';
+import { refuseAccelerated } from '../publish/record-annotations.ts';
+
+/** Layers that the runtime can stack. */
+export const MAX_LAYERS = 255;
+
+/** One platform's image. */
+export interface SourceImage {
+  readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
+  readonly config: ImageConfig;
+  /** `os/architecture[/variant]`, by the config. */
+  readonly platform: string;
+  /** Bytes of config and layers. */
+  readonly size: number;
+}
+
+/** How an image is loaded. */
+export interface LoadImageOptions extends ReadOptions {
+  /** Bytes that the blob of a layer may have. */
+  readonly maxLayerSize: number;
+  /** The manifest, where it was read before. */
+  readonly manifest?: ImageManifest | undefined;
+}
+
+/** Fetches manifest and config. Throws `image-unsupported`, `layer-unsupported`, `already-accelerated`, `limit-exceeded` or `manifest-invalid`. */
+export async function loadSourceImage(
+  fetcher: Fetcher,
+  descriptor: Descriptor,
+  options: LoadImageOptions,
+): Promise<SourceImage> {
+  const manifest =
+    options.manifest ?? parseManifest(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
+  const where = { manifest: descriptor.digest };
+  if (!isConfig(manifest.config.mediaType)) {
+    throw new AccelError('image-unsupported', 'this is an artifact, not a container image', {
+      where,
+      expected: 'a config of an image media type',
+      found: manifest.config.mediaType,
+    });
+  }
+  refuseAccelerated(manifest, descriptor.digest);
+  const config = parseConfig(await fetchBytes(fetcher, manifest.config, MAX_CONFIG_SIZE, options), manifest.config);
+  const platform = formatPlatform({
+    os: config.os ?? 'linux',
+    architecture: config.architecture ?? 'unknown',
+    ...(config.variant ? { variant: config.variant } : {}),
+  });
+  if (config.os !== undefined && config.os !== 'linux') {
+    throw new AccelError('image-unsupported', 'the image is not for Linux', {
+      where,
+      expected: 'linux',
+      found: platform,
+    });
+  }
+  checkLayers(manifest, config, options.maxLayerSize, where);
+  const size = manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size);
+  return { descriptor, manifest, config, platform, size };
+}
+
+function checkLayers(
+  { layers }: ImageManifest,
+  config: ImageConfig,
+  maxLayerSize: number,
+  where: { readonly manifest: string },
+): void {
+  const diffIds = config.rootfs.diff_ids;
+  if (layers.length === 0) {
+    throw new AccelError('image-unsupported', 'the image has no layers', {
+      where,
+      expected: 'at least one layer',
+      found: 0,
+    });
+  }
+  if (layers.length > MAX_LAYERS) {
+    throw new AccelError('limit-exceeded', 'the image has more layers than the runtime can stack', {
+      where,
+      expected: `at most ${MAX_LAYERS}`,
+      found: layers.length,
+      hint: 'flatten the image first',
+    });
+  }
+  if (diffIds.length !== layers.length) {
+    throw new AccelError('manifest-invalid', 'manifest and config do not have the same number of layers', {
+      where,
+      expected: `${layers.length} diff_ids`,
+      found: diffIds.length,
+    });
+  }
+  layers.forEach((layer, index) => {
+    const place = { ...where, layer: `${index + 1} of ${layers.length}`, digest: layer.digest };
+    if (layer.size > maxLayerSize) {
+      throw new AccelError('limit-exceeded', 'the layer is larger than accel reads', {
+        where: place,
+        expected: `at most ${maxLayerSize} bytes`,
+        found: `${layer.size} bytes, by the manifest`,
+        hint: 'If the image is what you expect, raise the bound with --max-layer-size.',
+      });
+    }
+    const problem = layerProblem(layer.mediaType);
+    if (problem === undefined) return;
+    throw new AccelError('layer-unsupported', problem.message, {
+      where: place,
+      expected: 'a file-system layer in this registry',
+      found: layer.mediaType,
+      hint: problem.hint,
+    });
+  });
+}
+
+function layerProblem(mediaType: string): { readonly message: string; readonly hint: string } | undefined {
+  if (isEncryptedLayer(mediaType))
+    return { message: 'the layer is encrypted', hint: 'convert the image before it is encrypted' };
+  if (isNonDistributableLayer(mediaType)) {
+    return {
+      message: 'the layer is foreign: its content is not in the registry',
+      hint: 'rebuild the image with ordinary layers',
+    };
+  }
+  if (!isLayer(mediaType))
+    return { message: 'the layer is no file-system layer', hint: 'this looks like an artifact, not a container image' };
+  return undefined;
+}

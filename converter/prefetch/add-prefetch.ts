@@ -1,0 +1,188 @@
+/**
+ * Puts a prefetch list onto an image that is accelerated already, in place of an older one: a new layer, config and
+ * manifest, nothing is converted. The tag moves last.
+ */
+import { AccelError, withPlace } from '../../base/error.ts';
+import { fetchBytes } from '../../oci/content.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import {
+  encodeJson,
+  type ImageConfig,
+  type ImageIndex,
+  type ImageManifest,
+  MAX_MANIFEST_SIZE,
+  parseDocument,
+} from '../../oci/manifest.ts';
+import { mediaFamily } from '../../oci/media-types.ts';
+import { assertTag } from '../../oci/reference.ts';
+import type { Target } from '../../oci/storage.ts';
+import { type AcceleratedImage, openImage } from '../../reader/image.ts';
+import { isImage } from '../../reader/select-image.ts';
+import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
+import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
+import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
+import {
+  type AccelerationLayer,
+  accelerationDescriptor,
+  makeAccelerationLayer,
+  resolveList,
+  withAcceleration,
+  withoutAcceleration,
+} from './acceleration.ts';
+import { type PrefetchList, parsePrefetch } from './prefetch-list.ts';
+
+/** What to put where. */
+export interface AddPrefetchRequest {
+  readonly target: Target;
+  /** Names the image: one platform's, or an index whose images all get the list. */
+  readonly tagOrDigest: string;
+  readonly prefetch: PrefetchRequest;
+  /** The tag of the result; omitted: the one that named the image. */
+  readonly outputTag?: string;
+}
+
+/** What was done. */
+export interface AddPrefetchResult {
+  readonly tag: string;
+  /** Digest of the manifest or index that the tag names now. */
+  readonly digest: string;
+  /** True when the image carried this very list already. */
+  readonly upToDate: boolean;
+  readonly images: readonly {
+    readonly platform: string;
+    readonly digest: string;
+    /** Absent when nothing of the list can be prefetched. */
+    readonly prefetch?: PrefetchResult;
+  }[];
+  readonly warnings: readonly string[];
+}
+
+/** See the module's comment. Throws `usage` without a tag for the result, and what `openImage` and the list throw. */
+export async function addPrefetch(
+  request: AddPrefetchRequest,
+  context: ConvertContext = {},
+): Promise<AddPrefetchResult> {
+  const tag = outputTagOf(request);
+  const list = parsePrefetch(request.prefetch);
+  const warnings: string[] = [];
+  const emit: DocumentPlace['emit'] = (event) => {
+    if (event.type === 'warning') warnings.push(event.message);
+    context.onEvent?.(event);
+  };
+  const place: DocumentPlace = { target: request.target, signal: context.signal, noUpload: false, emit };
+  const named = await place.target.resolve(request.tagOrDigest, { signal: context.signal });
+  const document = parseDocument(
+    await fetchBytes(place.target, named, MAX_MANIFEST_SIZE, { signal: context.signal }),
+    named,
+  );
+  const images: AddedImage[] = [];
+  let result: Descriptor;
+  if (document.kind === 'manifest') {
+    const added = await addToImage(place, named.digest, list);
+    images.push(added);
+    result = added.descriptor;
+  } else {
+    const { index } = document;
+    const manifests: Descriptor[] = [];
+    for (const child of index.manifests) {
+      if (!isImage(child)) {
+        manifests.push(child);
+        continue;
+      }
+      const added = await addToImage(place, child.digest, list);
+      images.push(added);
+      manifests.push({ ...child, ...added.descriptor });
+    }
+    const changed: ImageIndex = { ...index, manifests, ...recorded(index, list) };
+    result = await putManifest(place, inOrder(changed));
+  }
+  const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
+  if (!upToDate) {
+    await place.target.tag(result, tag, { signal: context.signal });
+    await place.target.commit?.({ signal: context.signal });
+    emit({ type: 'tagged', tag, digest: result.digest });
+  }
+  const described = images.map(({ platform, descriptor, prefetch }) => ({
+    platform,
+    digest: descriptor.digest,
+    ...(prefetch === undefined ? {} : { prefetch }),
+  }));
+  return { tag, digest: result.digest, upToDate, images: described, warnings };
+}
+
+interface AddedImage {
+  readonly platform: string;
+  readonly descriptor: Descriptor;
+  readonly prefetch: PrefetchResult | undefined;
+}
+
+async function addToImage(place: DocumentPlace, digest: string, list: PrefetchList): Promise<AddedImage> {
+  const { target, signal, emit } = place;
+  const image = await openImage(target, digest, { signal });
+  const { platform } = image;
+  const warn = (message: string): void => emit({ type: 'warning', message: `${platform}: ${message}` });
+  let layer: AccelerationLayer | undefined;
+  try {
+    const source = await resolveList(list, image.device, warn, signal);
+    const kinds = image.layers.map(({ kind }) => kind).filter((kind) => kind !== 'acceleration');
+    layer = await makeAccelerationLayer(source, kinds, warn);
+    if (layer !== undefined) {
+      const { form, files, bytes, entries } = layer.result;
+      const kind = kinds.includes('index-only') ? 'containerd' : 'full';
+      emit({ type: 'prefetch', platform, kind, form, files, bytes, entries });
+    }
+  } catch (error) {
+    throw withPlace(error, { platform });
+  }
+  const descriptor = await putImage(place, image, layer, list);
+  return { platform, descriptor, prefetch: layer?.result };
+}
+
+/** Pushes layer, config and manifest, in this order. */
+async function putImage(
+  place: DocumentPlace,
+  { manifest, config }: AcceleratedImage,
+  layer: AccelerationLayer | undefined,
+  list: PrefetchList,
+): Promise<Descriptor> {
+  const bare = withoutAcceleration(manifest, config);
+  const layers = [...bare.layers];
+  let newConfig: ImageConfig = bare.config;
+  if (layer !== undefined) {
+    const top = accelerationDescriptor(layer, mediaFamily(manifest.mediaType));
+    await putBytes(place, layer.blob, top.mediaType);
+    layers.push(top);
+    newConfig = withAcceleration(bare.config, layer);
+  }
+  const configDescriptor = await putBytes(place, encodeJson(newConfig), manifest.config.mediaType);
+  const changed: ImageManifest = {
+    ...manifest,
+    config: { ...manifest.config, ...configDescriptor },
+    layers,
+    ...recorded(manifest, list),
+  };
+  return putManifest(place, inOrder(changed));
+}
+
+/** The annotations of accel's own images record the list as one of their options; others get none. */
+function recorded(
+  { annotations }: ImageManifest | ImageIndex,
+  list: PrefetchList,
+): { readonly annotations?: Readonly<Record<string, string>> } {
+  const record = decodeRecord(annotations);
+  if (record === undefined) return {};
+  const options = withPrefetchOption(record.options, list.name);
+  return { annotations: { ...annotations, [RECORD_ANNOTATION.options]: options } };
+}
+
+function outputTagOf({ tagOrDigest, outputTag }: AddPrefetchRequest): string {
+  const tag = outputTag ?? (tagOrDigest.includes(':') ? undefined : tagOrDigest);
+  if (tag === undefined)
+    throw new AccelError('usage', 'the image is named by its digest alone', {
+      found: tagOrDigest,
+      expected: 'a tag for the result',
+      hint: 'Name it with -o TAG.',
+    });
+  assertTag(tag);
+  return tag;
+}

@@ -1,0 +1,60 @@
+/**
+ * The prefetch list of a conversion. It is resolved on the layers as they were pushed, read as a node reads them: so the
+ * places that a trace names are those of the blobs themselves, also of layers that were taken over from an earlier run.
+ */
+import { withPlace } from '../../base/error.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { layerMediaType } from '../../oci/media-types.ts';
+import type { Target } from '../../oci/storage.ts';
+import { openStack } from '../../reader/stack.ts';
+import type { SourceImage } from '../plan/source-image.ts';
+import type { CachedBlob } from '../publish/layer-record.ts';
+import type { CachedLayer, ImageKind, LayerBlobs } from '../publish/output-manifest.ts';
+import { unpushedTarget } from '../publish/unpushed.ts';
+import type { Session } from '../session.ts';
+import { type AccelerationLayer, type AccelerationSource, makeAccelerationLayer, resolveList } from './acceleration.ts';
+
+/** Makes the acceleration layers of one image. */
+export interface ImageAcceleration {
+  /** The layer over these blobs; undefined when there is nothing to prefetch. */
+  layerFor(kind: ImageKind, chosen: readonly CachedBlob[]): Promise<AccelerationLayer | undefined>;
+}
+
+/** Resolves the session's list, if there is one, on the image's layers; `made` are those of this run. */
+export async function openAcceleration(
+  session: Session,
+  source: SourceImage,
+  layers: readonly CachedLayer[],
+  made: readonly LayerBlobs[],
+): Promise<ImageAcceleration | undefined> {
+  const { prefetch: list, signal, emit, noUpload } = session;
+  if (list === undefined) return undefined;
+  const target: Target = noUpload ? unpushedTarget(session, made) : session.target;
+  const warn = (message: string): void => emit({ type: 'warning', message: `${source.platform}: ${message}` });
+  // A full layer says of each block where it lies; where there is none, all layers are index-only.
+  const stack = layers.map(({ full, index }) => (full ?? index)!);
+  const device = await openStack(target, stack.map(descriptorOf), { signal });
+  let resolved: AccelerationSource;
+  try {
+    resolved = await resolveList(list, device, warn, signal);
+  } catch (error) {
+    throw withPlace(error, { platform: source.platform });
+  }
+  return {
+    async layerFor(kind, chosen) {
+      const kinds = chosen.map((blob) => blob.kind);
+      const layer = await makeAccelerationLayer(resolved, kinds, (message) => warn(`${kind} image: ${message}`));
+      if (layer !== undefined) {
+        const { form, files, bytes, entries } = layer.result;
+        const told = kind === 'full' ? 'full' : 'containerd';
+        emit({ type: 'prefetch', platform: source.platform, kind: told, form, files, bytes, entries });
+      }
+      return layer;
+    },
+  };
+}
+
+function descriptorOf(blob: CachedBlob): Descriptor {
+  const { digest, size, annotations } = blob;
+  return { mediaType: layerMediaType('oci', blob.compression), digest, size, annotations };
+}

@@ -1,0 +1,200 @@
+/**
+ * The record of layers that were converted before, kept in the target itself: runners without a state of their own
+ * profit, and images that share a base share its converted layers. It is a hint: a blob that is gone is made again, a
+ * record that does not parse is an empty one.
+ */
+
+import { bytesSource } from '../../base/byte-source.ts';
+import { AccelError, asAccelError } from '../../base/error.ts';
+import { together } from '../../base/limiter.ts';
+import { isRecord } from '../../base/record.ts';
+import { VERSION } from '../../base/version.ts';
+import { fetchBytes } from '../../oci/content.ts';
+import { isStringMap } from '../../oci/descriptor.ts';
+import { assertDigest, digestOf } from '../../oci/digest.ts';
+import { encodeJson, parseManifest, parseObject } from '../../oci/manifest.ts';
+import { OCI } from '../../oci/media-types.ts';
+import type { Target } from '../../oci/storage.ts';
+import type { LayerKind } from '../events.ts';
+import type { LayerBlob } from '../layer/engines/engine.ts';
+import type { ArtifactOptions } from '../options.ts';
+
+/** Tag under which the record stands. */
+export const CACHE_TAG = 'accel-cache';
+/** Media type of the record. */
+export const CACHE_MEDIA_TYPE = 'application/vnd.accel-image.cache.v1+json';
+const EMPTY_CONFIG = 'application/vnd.oci.empty.v1+json';
+/** Layers that are remembered; the ones that were used longest ago go first. */
+const MAX_LAYERS = 4000;
+const MAX_RECORD_SIZE = 8 << 20;
+
+/** A blob as it is remembered: all that a manifest and a config say of it. */
+export type CachedBlob = Omit<LayerBlob, 'content' | 'path'>;
+
+/** Why a layer has no index-only blob. */
+export interface NotIndexable {
+  readonly notIndexable: string;
+}
+
+/** What is remembered of a layer and a kind of blob. */
+export type CacheEntry = CachedBlob | NotIndexable;
+
+/** What a layer's blob depends on. */
+export interface LayerKey {
+  readonly chainId: string;
+  readonly virtualSize: number;
+  readonly artifact: ArtifactOptions;
+  /** Digest of the source blob: an index-only layer is an index of it. */
+  readonly sourceDigest: string;
+}
+
+/** The remembered layers of one target. */
+export class LayerCache {
+  readonly #target: Target;
+  readonly #signal: AbortSignal;
+  readonly #record: Promise<StandingRecord>;
+  readonly #used = new Map<string, CacheEntry>();
+
+  private constructor(target: Target, signal: AbortSignal, record: Promise<StandingRecord>) {
+    this.#target = target;
+    this.#signal = signal;
+    this.#record = record;
+  }
+
+  /**
+   * Begins to read the record; the cache is empty where there is none. What else the target fails with is thrown when a
+   * layer is looked for.
+   */
+  static open(target: Target, signal: AbortSignal): LayerCache {
+    const record = readRecord(target, signal);
+    record.catch(() => undefined);
+    return new LayerCache(target, signal, record);
+  }
+
+  /** A cache that knows nothing of earlier runs: for one that is to make everything anew. */
+  static forgetful(target: Target, signal: AbortSignal): LayerCache {
+    return new LayerCache(target, signal, Promise.resolve(NO_RECORD));
+  }
+
+  /** The blob of a layer, if it is known and stands in the target. */
+  async find(kind: LayerKind, key: LayerKey): Promise<CacheEntry | undefined> {
+    const name = nameOf(kind, key);
+    // What this run made itself serves as well: platforms of an image may share layers.
+    const entry = this.#used.get(name) ?? (await this.#record).entries.get(name);
+    if (entry === undefined) return undefined;
+    if (!('notIndexable' in entry)) {
+      const descriptor = { mediaType: OCI.layer, digest: entry.digest, size: entry.size };
+      if (!(await this.#target.exists(descriptor, { signal: this.#signal }))) return undefined;
+    }
+    this.#used.set(name, entry);
+    return entry;
+  }
+
+  /** Remembers what came of a layer. */
+  add(kind: LayerKind, key: LayerKey, entry: CacheEntry): void {
+    this.#used.set(nameOf(kind, key), 'notIndexable' in entry ? entry : remembered(entry));
+  }
+
+  /**
+   * Writes the record with what this run used and made as the newest entries. Another run may have written meanwhile:
+   * its entries are kept, and if both write at once one of them is lost, which costs time and nothing else.
+   */
+  async save(): Promise<void> {
+    if (this.#used.size === 0) return;
+    const { entries: standing } = await readRecord(this.#target, this.#signal, await this.#record);
+    const merged = new Map(standing);
+    for (const [name, entry] of this.#used) {
+      merged.delete(name);
+      merged.set(name, entry);
+    }
+    const newest = [...merged].slice(-MAX_LAYERS);
+    if (newest.length === standing.size && newest.every(([name]) => standing.has(name))) return;
+    const [layer, config] = await together([
+      this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: Object.fromEntries(newest) })),
+      this.#put(EMPTY_CONFIG, encodeJson({})),
+    ]);
+    const manifest = {
+      schemaVersion: 2,
+      mediaType: OCI.manifest,
+      artifactType: CACHE_MEDIA_TYPE,
+      config,
+      layers: [layer],
+    };
+    await this.#target.tag(await this.#put(OCI.manifest, encodeJson(manifest)), CACHE_TAG, { signal: this.#signal });
+  }
+
+  async #put(mediaType: string, bytes: Uint8Array) {
+    const descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
+    await this.#target.push(descriptor, bytesSource(bytes), { signal: this.#signal });
+    return descriptor;
+  }
+}
+
+/** Everything that decides the bytes, hashed: a change of any of it is another layer. */
+function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest }: LayerKey): string {
+  const special =
+    kind === 'full' ? [artifact.algorithm, artifact.blockSize, artifact.level] : [artifact.span, sourceDigest];
+  return `${kind}:${digestOf(encodeJson([VERSION, chainId, virtualSize, ...special]))}`;
+}
+
+function remembered({ kind, digest, size, diffId, compression, annotations, segments }: CachedBlob): CachedBlob {
+  return { kind, digest, size, diffId, compression, annotations, segments };
+}
+
+/** The record that stands in a target. */
+interface StandingRecord {
+  /** Of its manifest; undefined where there is none. */
+  readonly digest: string | undefined;
+  readonly entries: ReadonlyMap<string, CacheEntry>;
+}
+
+const NO_RECORD: StandingRecord = { digest: undefined, entries: new Map() };
+
+/** Reads the record, unless it is still `known`. */
+async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD): Promise<StandingRecord> {
+  try {
+    const descriptor = await target.resolve(CACHE_TAG, { signal });
+    if (descriptor.digest === known.digest) return known;
+    const manifest = parseManifest(await fetchBytes(target, descriptor, MAX_RECORD_SIZE, { signal }), descriptor);
+    const [layer] = manifest.layers;
+    if (layer?.mediaType !== CACHE_MEDIA_TYPE) return NO_RECORD;
+    const record = parseObject(await fetchBytes(target, layer, MAX_RECORD_SIZE, { signal }), MAX_RECORD_SIZE, {});
+    const entries = isRecord(record.layers) ? Object.entries(record.layers) : [];
+    const sound = entries.flatMap(([name, value]) => (isEntry(value) ? [[name, value] as const] : []));
+    return { digest: descriptor.digest, entries: new Map(sound) };
+  } catch (error) {
+    // Without a record there is more to do; a registry that cannot be reached says so soon enough.
+    if (error instanceof AccelError && UNUSABLE.has(error.code)) return NO_RECORD;
+    throw asAccelError(error);
+  }
+}
+
+const UNUSABLE = new Set([
+  'not-found',
+  'manifest-invalid',
+  'limit-exceeded',
+  'digest-mismatch',
+  'size-mismatch',
+  'image-unsupported',
+]);
+
+function isEntry(value: unknown): value is CacheEntry {
+  if (!isRecord(value)) return false;
+  if (typeof value.notIndexable === 'string') return true;
+  const { kind, digest, size, diffId, compression, annotations, segments } = value;
+  if (kind !== 'full' && kind !== 'index-only') return false;
+  if (compression !== 'none' && compression !== 'gzip') return false;
+  if (!Number.isSafeInteger(size) || !Number.isSafeInteger(segments) || !isStringMap(annotations)) return false;
+  return isDigest(digest) && isDigest(diffId);
+}
+
+function isDigest(value: unknown): boolean {
+  if (typeof value !== 'string') return false;
+  try {
+    assertDigest(value);
+    return true;
+  } catch (error) {
+    if (error instanceof AccelError) return false;
+    throw error;
+  }
+}

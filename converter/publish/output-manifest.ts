@@ -1,0 +1,119 @@
+/** Config and manifest of a converted image. */
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { encodeJson, type ImageConfig, type ImageManifest } from '../../oci/manifest.ts';
+import { layerMediaType, type MediaFamily, mediaFamily, toFamily } from '../../oci/media-types.ts';
+import { subjectOf } from '../../oci/referrers.ts';
+import type { LayerBlob } from '../layer/engines/engine.ts';
+import type { ManifestResult, OutputTag } from '../options.ts';
+import type { SourceImage } from '../plan/source-image.ts';
+import { type AccelerationLayer, accelerationDescriptor, withAcceleration } from '../prefetch/acceleration.ts';
+import type { Session } from '../session.ts';
+import type { CachedBlob } from './layer-record.ts';
+import { putBytes, putManifest } from './push-document.ts';
+import { encodeRecord, makeRecord } from './record-annotations.ts';
+
+/** What a manifest holds: full layers, index-only layers where possible, or index-only layers alone. */
+export type ImageKind = OutputTag['kind'];
+
+/** A manifest that stands in the target. */
+export interface ComposedManifest extends ManifestResult {
+  readonly mediaType: string;
+  /** Bytes of the manifest itself. */
+  readonly manifestSize: number;
+}
+
+/** What a manifest needs to know of a layer's blobs: made in this run or taken over from an earlier one. */
+export interface CachedLayer {
+  readonly full: CachedBlob | undefined;
+  readonly index: CachedBlob | undefined;
+}
+
+/** The blobs of one layer, by the engine that made them. */
+export interface LayerBlobs {
+  readonly full: LayerBlob | undefined;
+  readonly index: LayerBlob | undefined;
+}
+
+/** Pushes config and manifest of one kind over layers that were pushed before, and the acceleration layer if any. */
+export async function composeImage(
+  session: Session,
+  source: SourceImage,
+  kind: ImageKind,
+  chosen: readonly CachedBlob[],
+  virtualSize: number,
+  acceleration?: AccelerationLayer,
+): Promise<ComposedManifest> {
+  const family = familyOf(session, source.manifest.mediaType);
+  // With no index-only layer in it the image is a full one, whatever was asked for, and has its manifest.
+  const mode = kind === 'containerd' && chosen.every((blob) => blob.kind === 'full') ? 'full' : kind;
+  const stack: ImageConfig = {
+    ...source.config,
+    rootfs: { ...source.config.rootfs, diff_ids: chosen.map((blob) => blob.diffId) },
+  };
+  const config = acceleration === undefined ? stack : withAcceleration(stack, acceleration);
+  const top = acceleration === undefined ? [] : [accelerationDescriptor(acceleration, family)];
+  if (acceleration !== undefined) await putBytes(session, acceleration.blob, top[0]!.mediaType);
+  const configType = toFamily(source.manifest.config.mediaType, family);
+  const configDescriptor = await putBytes(session, encodeJson(config), configType);
+  const manifest: ImageManifest = {
+    schemaVersion: 2,
+    mediaType: toFamily(source.manifest.mediaType, family),
+    ...artifactTypeOf(session, mode),
+    config: configDescriptor,
+    layers: [...chosen.map((blob) => descriptorOf(blob, family)), ...top],
+    ...subjectField(session, source.descriptor),
+    annotations: {
+      ...source.manifest.annotations,
+      ...encodeRecord(makeRecord(source.descriptor.digest, mode, session.options)),
+    },
+  };
+  const descriptor = await putManifest(session, manifest);
+  session.emit({
+    type: 'manifest-pushed',
+    digest: descriptor.digest,
+    platform: source.platform,
+    kind: kind === 'full' ? 'full' : 'containerd',
+  });
+  return {
+    platform: source.platform,
+    sourceDigest: source.descriptor.digest,
+    digest: descriptor.digest,
+    mediaType: descriptor.mediaType,
+    manifestSize: descriptor.size,
+    size: manifest.layers.reduce((sum, layer) => sum + layer.size, configDescriptor.size),
+    sourceSize: source.size,
+    virtualSize,
+    layers: chosen.map((blob, index) => {
+      const { digest, size } = source.manifest.layers[index]!;
+      return { kind: blob.kind, sourceDigest: digest, sourceSize: size, digest: blob.digest, size: blob.size };
+    }),
+    ...(acceleration === undefined ? {} : { prefetch: acceleration.result }),
+    manifest,
+  };
+}
+
+function descriptorOf({ compression, digest, size, annotations }: CachedBlob, family: MediaFamily): Descriptor {
+  return { mediaType: layerMediaType(family, compression), digest, size, annotations };
+}
+
+/** The blob of each layer. Only on an index-only bottom layer may index-only layers stand (docs/formats.md §5). */
+export function chooseBlobs(kind: ImageKind, layers: readonly CachedLayer[]): CachedBlob[] {
+  const indexed = kind !== 'full' && layers[0]?.index !== undefined;
+  return layers.map(({ full, index }) => (indexed ? (index ?? full) : full)!);
+}
+
+/** The family of media types to write: the source's, unless OCI was asked for or is needed for a subject. */
+export function familyOf({ request: { artifact } }: Session, mediaType: string): MediaFamily {
+  return artifact.oci || artifact.referrer ? 'oci' : mediaFamily(mediaType);
+}
+
+/** The `artifactType` of a referrer (docs/formats.md §8). */
+export function artifactTypeOf({ request }: Session, mode: ImageKind): { readonly artifactType?: string } {
+  if (!request.artifact.referrer) return {};
+  return { artifactType: `application/vnd.containerd.overlaybd.${mode === 'full' ? 'native' : 'turbo'}.v1+json` };
+}
+
+/** The `subject` of a referrer: the source, with no more than every registry takes. */
+export function subjectField({ request }: Session, source: Descriptor): { readonly subject?: Descriptor } {
+  return request.artifact.referrer ? { subject: subjectOf(source) } : {};
+}

@@ -1,0 +1,66 @@
+/** Configs, manifests and indexes on their way into the target: small documents, known before they are pushed. */
+
+import { bytesSource } from '../../base/byte-source.ts';
+import { AccelError } from '../../base/error.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { digestOf } from '../../oci/digest.ts';
+import { encodeJson, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
+import { canRefer } from '../../oci/powers.ts';
+import type { Target } from '../../oci/storage.ts';
+import type { EventSink } from '../events.ts';
+
+/** Where documents go. */
+export interface DocumentPlace {
+  readonly target: Target;
+  readonly signal: AbortSignal | undefined;
+  /** Only tell what would be pushed. */
+  readonly noUpload: boolean;
+  readonly emit: EventSink;
+}
+
+/** The fields of manifests and indexes in the order in which accel writes them, so that one content has one digest. */
+const FIELDS = [
+  'schemaVersion',
+  'mediaType',
+  'artifactType',
+  'config',
+  'layers',
+  'manifests',
+  'subject',
+  'annotations',
+];
+
+/** A document that was parsed, with its fields in accel's order; fields that accel does not know come last. */
+export function inOrder<T extends ImageManifest | ImageIndex>(document: T): T {
+  const fields = new Map(Object.entries(document));
+  const known = FIELDS.filter((field) => fields.get(field) !== undefined).map((field) => [field, fields.get(field)]);
+  return { ...Object.fromEntries(known), ...document };
+}
+
+/** Pushes a manifest or index: as a referrer when it has a subject. */
+export async function putManifest(place: DocumentPlace, manifest: ImageManifest | ImageIndex): Promise<Descriptor> {
+  const { target, signal } = place;
+  const bytes = encodeJson(manifest);
+  if (manifest.subject === undefined || place.noUpload) return putBytes(place, bytes, manifest.mediaType);
+  if (!canRefer(target)) {
+    throw new AccelError('usage', 'this target keeps no referrers', {
+      found: target.name,
+      hint: 'convert without --referrer',
+    });
+  }
+  const descriptor: Descriptor = { mediaType: manifest.mediaType, digest: digestOf(bytes), size: bytes.length };
+  const link = await target.pushReferrer(descriptor, bytesSource(bytes), { signal });
+  place.emit({ type: 'referrer', digest: descriptor.digest, subject: manifest.subject.digest, via: link.via });
+  return descriptor;
+}
+
+/** Pushes a blob of a few bytes, unless nothing is to be uploaded. */
+export async function putBytes(
+  { target, signal, noUpload }: DocumentPlace,
+  bytes: Uint8Array,
+  mediaType: string,
+): Promise<Descriptor> {
+  const descriptor: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
+  if (!noUpload) await target.push(descriptor, bytesSource(bytes), { signal });
+  return descriptor;
+}

@@ -1,0 +1,115 @@
+/** Finishes and pushes converted layers while the next ones are being converted. */
+import { rm } from 'node:fs/promises';
+import { withPlace } from '../../base/error.ts';
+import { together } from '../../base/limiter.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { layerMediaType } from '../../oci/media-types.ts';
+import { canTakeFiles } from '../../oci/powers.ts';
+import type { LayerId } from '../events.ts';
+import type { LayerBlob } from '../layer/engines/engine.ts';
+import { bringSourceBlob } from '../layer/source-blob.ts';
+import type { Session } from '../session.ts';
+import type { LayerBlobs } from './output-manifest.ts';
+
+/** A layer that was read to its end. */
+export interface ReadLayer {
+  readonly layer: LayerId;
+  /** The source blob. */
+  readonly source: Descriptor;
+  /** Entries of its tar. */
+  readonly entries: number;
+  /** When its conversion started, by `performance.now()`. */
+  readonly started: number;
+  readonly index: LayerBlob | undefined;
+  /** Resolves when the full blob is complete. */
+  readonly full: Promise<LayerBlob> | undefined;
+}
+
+/** The blobs of one image on their way. */
+export class Pushes {
+  /** Whether nothing is pushed before {@link finish}. */
+  readonly hold: boolean;
+  readonly #session: Session;
+  readonly #layers: { readonly read: ReadLayer; readonly blobs: Promise<LayerBlobs> }[] = [];
+  readonly #running: Promise<void>[] = [];
+  #failure: { readonly error: unknown } | undefined;
+
+  /** With `hold` nothing is pushed before {@link finish}. */
+  constructor(session: Session, options: { readonly hold: boolean }) {
+    this.#session = session;
+    this.hold = options.hold;
+  }
+
+  /** Hands over a layer; throws what an earlier one failed with. */
+  start(read: ReadLayer): void {
+    const blobs = this.#complete(read);
+    this.#layers.push({ read, blobs });
+    const work = this.hold ? blobs.then(() => undefined) : blobs.then((ready) => this.#enqueue(read, ready));
+    this.#running.push(
+      work.catch((error: unknown) => {
+        this.#failure ??= { error };
+      }),
+    );
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /** Resolves to all blobs, lowest layer first, when they are complete and, unless held back, pushed. */
+  async settle(): Promise<LayerBlobs[]> {
+    await Promise.all(this.#running);
+    if (this.#failure !== undefined) throw this.#failure.error;
+    return Promise.all(this.#layers.map(({ blobs }) => blobs));
+  }
+
+  /** {@link settle}, and then pushes what was held back. */
+  async finish(): Promise<LayerBlobs[]> {
+    const layers = await this.settle();
+    if (this.hold) await Promise.all(this.#layers.map(({ read }, index) => this.#enqueue(read, layers[index]!)));
+    return layers;
+  }
+
+  /** Waits until nothing runs any more, whatever came of it. */
+  async abandon(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  async #complete({ layer, entries, index, full }: ReadLayer): Promise<LayerBlobs> {
+    const blobs: LayerBlobs = { full: await full, index };
+    const outputs = present(blobs).map(({ kind, digest, size }) => ({ kind, digest, size }));
+    this.#session.emit({ type: 'layer-converted', layer, outputs, entries });
+    return blobs;
+  }
+
+  #enqueue({ layer, source, started }: ReadLayer, blobs: LayerBlobs): Promise<void> {
+    const { uploads, emit } = this.#session;
+    const converted = performance.now();
+    return uploads.run(async () => {
+      const pushing = performance.now();
+      if (blobs.index !== undefined) await bringSourceBlob(this.#session, source);
+      await together(present(blobs).map((blob) => this.#push(layer, blob)));
+      const times = { convert: (converted - started) / 1000, push: (performance.now() - pushing) / 1000 };
+      emit({ type: 'layer-done', layer, times });
+    });
+  }
+
+  async #push(layer: LayerId, blob: LayerBlob): Promise<void> {
+    const { target, request, prefetch, signal, emit } = this.#session;
+    const { kind, digest, size, path } = blob;
+    if (!request.noUpload) {
+      const descriptor = { mediaType: layerMediaType('oci', blob.compression), digest, size };
+      try {
+        const taken = path !== undefined && canTakeFiles(target) ? await target.takeFile(descriptor, path) : undefined;
+        const outcome = taken ?? (await target.push(descriptor, blob.content, { signal }));
+        emit({ type: 'layer-pushed', layer, output: { kind, digest, size }, existed: outcome === 'existed' });
+      } catch (error) {
+        throw withPlace(error, { layer: `${layer.index + 1} of ${layer.count}`, blob: digest });
+      }
+    }
+    // Without an upload the file is the only place from which the prefetch list can be resolved.
+    const isNeeded = request.noUpload && prefetch !== undefined;
+    if (path !== undefined && !isNeeded) await rm(path, { force: true });
+  }
+}
+
+function present({ full, index }: LayerBlobs): LayerBlob[] {
+  return [full, index].filter((blob) => blob !== undefined);
+}

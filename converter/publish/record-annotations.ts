@@ -1,0 +1,84 @@
+/** The annotations that make an image accelerated, and our own that make a conversion repeatable. */
+import { AccelError } from '../../base/error.ts';
+import { VERSION } from '../../base/version.ts';
+import { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION } from '../../formats/overlaybd/annotations.ts';
+import type { ImageManifest } from '../../oci/manifest.ts';
+import type { ArtifactOptions, OutputTag } from '../options.ts';
+
+export { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION };
+
+const PREFETCH_OPTION = 'prefetch=';
+
+/** What the record annotations say. */
+export interface ConversionRecord {
+  readonly sourceDigest: string;
+  readonly mode: OutputTag['kind'];
+  readonly options: string;
+  readonly version: string;
+}
+
+/** The choices that decide the bytes, as one canonical text; `prefetch` names the list of files to prefetch. */
+export function optionsText(artifact: ArtifactOptions, platforms: readonly string[], prefetch?: string): string {
+  const parts = [
+    `vsize=${artifact.virtualSize ?? 'auto'}`,
+    `algorithm=${artifact.algorithm}`,
+    `bs=${artifact.blockSize}`,
+    ...(artifact.level === undefined ? [] : [`level=${artifact.level}`]),
+    `span=${artifact.span}`,
+    `oci=${artifact.oci || artifact.referrer}`,
+    `referrer=${artifact.referrer}`,
+    `platforms=${[...platforms].sort().join('+') || 'all'}`,
+  ];
+  return withPrefetchOption(parts.join(','), prefetch);
+}
+
+/** An options text with another prefetch list, or without one. */
+export function withPrefetchOption(options: string, prefetch: string | undefined): string {
+  const others = options.split(',').filter((part) => !part.startsWith(PREFETCH_OPTION));
+  return [...others, ...(prefetch === undefined ? [] : [`${PREFETCH_OPTION}${prefetch}`])].join(',');
+}
+
+/** The record for a source converted in a mode. */
+export function makeRecord(sourceDigest: string, mode: OutputTag['kind'], options: string): ConversionRecord {
+  return { sourceDigest, mode, options, version: VERSION };
+}
+
+/** A record as annotations. */
+export function encodeRecord(record: ConversionRecord): Record<string, string> {
+  return {
+    [RECORD_ANNOTATION.sourceDigest]: record.sourceDigest,
+    [RECORD_ANNOTATION.mode]: record.mode,
+    [RECORD_ANNOTATION.options]: record.options,
+    [RECORD_ANNOTATION.version]: record.version,
+  };
+}
+
+/** The record in annotations; undefined when they are not accel's. */
+export function decodeRecord(annotations: Readonly<Record<string, string>> | undefined): ConversionRecord | undefined {
+  const sourceDigest = annotations?.[RECORD_ANNOTATION.sourceDigest];
+  const mode = annotations?.[RECORD_ANNOTATION.mode];
+  if (sourceDigest === undefined || (mode !== 'full' && mode !== 'containerd' && mode !== 'index-only'))
+    return undefined;
+  return {
+    sourceDigest,
+    mode,
+    options: annotations?.[RECORD_ANNOTATION.options] ?? '',
+    version: annotations?.[RECORD_ANNOTATION.version] ?? '',
+  };
+}
+
+/** True when a layer of the manifest is an overlaybd layer, whoever converted it. */
+export function isAccelerated(manifest: ImageManifest): boolean {
+  return manifest.layers.some((layer) => layer.annotations?.[LAYER_ANNOTATION.blobDigest] !== undefined);
+}
+
+/** Throws `already-accelerated` when the manifest is a conversion's result. */
+export function refuseAccelerated(manifest: ImageManifest, digest: string): void {
+  if (decodeRecord(manifest.annotations) === undefined && !isAccelerated(manifest)) return;
+  throw new AccelError('already-accelerated', 'the source is an accelerated image already', {
+    where: { digest },
+    expected: 'an ordinary image',
+    found: `layers with ${LAYER_ANNOTATION.blobDigest}`,
+    hint: 'convert the image that it was made from; its digest is in the annotation accel-image/source-digest',
+  });
+}

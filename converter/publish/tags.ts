@@ -1,0 +1,158 @@
+/** From converted images to tags. */
+import { AccelError } from '../../base/error.ts';
+import { Limiter, together } from '../../base/limiter.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { ImageIndex } from '../../oci/manifest.ts';
+import { toFamily } from '../../oci/media-types.ts';
+import { type ConvertedImage, convertImage, type ReadyImage } from '../convert-image.ts';
+import type { OutputTag, TagResult } from '../options.ts';
+import { totals } from '../plan/existing-output.ts';
+import type { Preparation } from '../plan/preparation.ts';
+import type { SourceImage } from '../plan/source-image.ts';
+import type { Session } from '../session.ts';
+import { artifactTypeOf, type ComposedManifest, familyOf, type ImageKind, subjectField } from './output-manifest.ts';
+import { putManifest } from './push-document.ts';
+import { encodeRecord, makeRecord } from './record-annotations.ts';
+
+/** Images by the digest of their source: their layers are converted; their manifests stand. */
+type Ready = ReadonlyMap<string, ReadyImage>;
+type Converted = ReadonlyMap<string, ConvertedImage>;
+
+/** Converts the images and tags the outputs: the tags last, when everything that they refer to stands in the target. */
+export async function makeOutputs(session: Session, preparation: Preparation): Promise<TagResult[]> {
+  const { images, due } = preparation;
+  const ready = await convertImages(session, images, new Set(due.map((output) => output.kind)));
+  // Before the tags: a run that ends between the two must leave the record behind for the next image.
+  const [converted] = await together([composeImages(session, ready), remember(session)]);
+  const results: MadeOutput[] = [];
+  for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
+  // Everything stands: now the names, and nothing else can fail between them but the naming itself.
+  if (!session.request.noUpload) await nameOutputs(session, results);
+  return results.map(({ result }) => result);
+}
+
+/** A result, and what its tag is to name. */
+interface MadeOutput {
+  readonly result: TagResult;
+  readonly descriptor: Descriptor;
+}
+
+async function nameOutputs({ target, signal, emit }: Session, outputs: readonly MadeOutput[]): Promise<void> {
+  const tell = ({ result: { tag, digest } }: MadeOutput): void => emit({ type: 'tagged', tag, digest });
+  const naming = outputs.map(async (output) => {
+    await target.tag(output.descriptor, output.result.tag, { signal });
+    if (target.commit === undefined) tell(output);
+  });
+  await together(naming);
+  if (target.commit === undefined) return;
+  await target.commit({ signal });
+  for (const output of outputs) tell(output);
+}
+
+/**
+ * Converts images side by side, but one after another where they share a base: its layers are converted once. Nothing of
+ * the manifests is pushed yet. After a failure the others are stopped and waited for.
+ */
+async function convertImages(
+  session: Session,
+  images: readonly SourceImage[],
+  kinds: ReadonlySet<ImageKind>,
+): Promise<Ready> {
+  const limiter = new Limiter(session.imagesAtOnce);
+  const byBase = new Map<string, SourceImage[]>();
+  for (const image of images) {
+    const base = image.config.rootfs.diff_ids[0]!;
+    byBase.set(base, [...(byBase.get(base) ?? []), image]);
+  }
+  const ready = new Map<string, ReadyImage>();
+  const convertGroup = async (group: readonly SourceImage[]): Promise<void> => {
+    for (const image of group) {
+      session.signal.throwIfAborted();
+      ready.set(image.descriptor.digest, await convertImage(session, image, kinds));
+    }
+  };
+  let failure: { readonly error: unknown } | undefined;
+  const running = [...byBase.values()].map((group) =>
+    limiter
+      .run(() => convertGroup(group))
+      .catch((error: unknown) => {
+        failure ??= { error };
+        session.stop(error);
+      }),
+  );
+  await Promise.all(running);
+  if (failure !== undefined) throw failure.error;
+  for (const image of ready.values()) await image.settle();
+  return ready;
+}
+
+async function composeImages({ request }: Session, ready: Ready): Promise<Converted> {
+  const limiter = new Limiter(request.concurrency);
+  const composing = [...ready].map(async ([digest, image]) => {
+    return [digest, await limiter.run(() => image.compose())] as const;
+  });
+  return new Map(await together(composing));
+}
+
+/** Keeps the record of converted layers. It only saves time: where a registry does not take it, that is worth a line. */
+async function remember({ request, cache, emit, signal }: Session): Promise<void> {
+  if (request.noUpload || !request.cache) return;
+  try {
+    await cache.save();
+  } catch (error) {
+    if (signal.aborted || !(error instanceof AccelError)) throw error;
+    const message = `the record of converted layers was not kept; the next run converts them again: ${error.message}`;
+    emit({ type: 'warning', message });
+  }
+}
+
+async function makeOutput(
+  session: Session,
+  preparation: Preparation,
+  converted: Converted,
+  output: OutputTag,
+): Promise<MadeOutput> {
+  const manifests = preparation.images.map((image) => converted.get(image.descriptor.digest)!.get(output.kind)!);
+  const descriptor = await nameable(session, preparation, manifests, output);
+  return {
+    descriptor,
+    result: {
+      tag: output.tag,
+      kind: output.kind,
+      digest: descriptor.digest,
+      mediaType: descriptor.mediaType,
+      ...totals(manifests),
+      manifests: manifests.map(({ mediaType: _, manifestSize: __, ...manifest }) => manifest),
+      upToDate: false,
+    },
+  };
+}
+
+/** What the tag is to name: the one manifest, or an index over all of them when the source was one. */
+async function nameable(
+  session: Session,
+  { source: { descriptor: source, document }, selection }: Preparation,
+  manifests: readonly ComposedManifest[],
+  output: OutputTag,
+): Promise<Descriptor> {
+  const [only] = manifests;
+  if (document.kind === 'manifest')
+    return { mediaType: only!.mediaType, digest: only!.digest, size: only!.manifestSize };
+  const family = familyOf(session, document.index.mediaType);
+  const index: ImageIndex = {
+    schemaVersion: 2,
+    mediaType: toFamily(document.index.mediaType, family),
+    ...artifactTypeOf(session, output.kind),
+    manifests: selection.manifests.map(({ digest: sourceDigest, platform }) => {
+      const manifest = manifests.find((one) => one.sourceDigest === sourceDigest)!;
+      const { mediaType, digest, manifestSize: size } = manifest;
+      return { mediaType, digest, size, ...(platform === undefined ? {} : { platform }) };
+    }),
+    ...subjectField(session, source),
+    annotations: {
+      ...document.index.annotations,
+      ...encodeRecord(makeRecord(source.digest, output.kind, session.options)),
+    },
+  };
+  return putManifest(session, index);
+}

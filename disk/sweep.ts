@@ -1,0 +1,72 @@
+/** What killed processes left behind, told from what is in use, and removed. */
+import { lstat, mkdtemp, readdir, rmdir, unlink } from 'node:fs/promises';
+import path from 'node:path';
+import { asAccelError } from '../base/error.ts';
+import { MARK_PATTERN, stateOfMark } from './process-mark.ts';
+
+/** How long nothing may have changed in what a process left that cannot be seen from here, in milliseconds: a week. */
+const STILL = 7 * 24 * 3_600_000;
+
+/** Name of a temporary file beside what it is to become, and of the folder of a run. */
+const LEFT = new RegExp(`^\\.accel-(?:(spool)-)?(${MARK_PATTERN})-(?:\\d+\\.tmp|[A-Za-z0-9]{6})$`);
+/** Names of the files of a folder of a run. */
+const SPOOLED = /^\d+$/;
+
+/**
+ * Removes from `directory` the temporary files and folders of processes of this user that are gone. What belongs to a
+ * process that runs stays; what belongs to another machine or container, or is from an earlier boot, goes when nothing
+ * changed in it for a week. Only what accel itself makes is touched, and no link is followed. A directory that may not
+ * be read is left alone.
+ */
+export async function sweepLeftovers(directory: string): Promise<void> {
+  for (const name of await namesIn(directory)) {
+    const [, spool, mark] = LEFT.exec(name) ?? [];
+    if (mark === undefined) continue;
+    const state = stateOfMark(mark);
+    if (state === 'alive') continue;
+    const left = path.join(directory, name);
+    try {
+      const info = await lstat(left);
+      // A link that only bears the name, and what belongs to someone else, are left alone.
+      if (info.uid !== (process.getuid?.() ?? info.uid) || info.isDirectory() !== (spool !== undefined)) continue;
+      if (state === 'elsewhere' && !(await isStill(directory, left))) continue;
+      if (spool === undefined) await unlink(left);
+      else await removeFolder(left);
+    } catch (error) {
+      // Another run may have swept it first, or it is not ours to remove: neither keeps us from our work.
+      if (!isHarmless(error)) throw asAccelError(error);
+    }
+  }
+}
+
+/** File by file: what else may stand in the folder was not made by accel, and keeps it where it is. */
+async function removeFolder(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) if (SPOOLED.test(name)) await unlink(path.join(folder, name));
+  await rmdir(folder);
+}
+
+/** Whether nothing changed for {@link STILL}, by the clock of the file system itself. */
+async function isStill(directory: string, left: string): Promise<boolean> {
+  const probe = await mkdtemp(path.join(directory, '.accel-now-'));
+  const now = (await lstat(probe)).mtimeMs;
+  await rmdir(probe);
+  const info = await lstat(left);
+  const inside = info.isDirectory() ? (await readdir(left)).map((name) => path.join(left, name)) : [];
+  const changes = await Promise.all(inside.map(async (file) => (await lstat(file)).mtimeMs));
+  return Math.max(info.mtimeMs, ...changes) < now - STILL;
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (isHarmless(error)) return [];
+    throw asAccelError(error);
+  }
+}
+
+const HARMLESS = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS', 'ENOTEMPTY', 'EEXIST', 'EISDIR', 'EBUSY']);
+
+function isHarmless(error: unknown): boolean {
+  return HARMLESS.has((error as NodeJS.ErrnoException).code ?? '');
+}

@@ -1,0 +1,42 @@
+/** accel as a library: what `import … from 'accel-image'` gives. */
+export { AccelError, type AccelErrorCode, type ErrorPlace } from './base/error.ts';
+export { VERSION } from './base/version.ts';
+export { type ConvertSurroundings, convert, convertBetween, type Places, planConversion } from './converter/convert.ts';
+export type { ConvertEvent, EventSink, LayerId, LayerKind, LayerOutput, StageTimes } from './converter/events.ts';
+export type {
+  Algorithm,
+  ArtifactOptions,
+  ConvertContext,
+  ConvertRequest,
+  ConvertResult,
+  LayerResult,
+  ManifestResult,
+  Mode,
+  OutputTag,
+  PrefetchRequest,
+  PrefetchResult,
+  TagResult,
+} from './converter/options.ts';
+export { DEFAULT_ARTIFACT } from './converter/options.ts';
+export type { ConvertPlan, LayerPlan } from './converter/plan/dry-run.ts';
+export { type AddPrefetchRequest, type AddPrefetchResult, addPrefetch } from './converter/prefetch/add-prefetch.ts';
+export { type ConvertSettings, defaultOutputs } from './converter/settings.ts';
+export type { RegistryOptions } from './http/registry-options.ts';
+export type * from './inspect/facts.ts';
+export { inspect } from './inspect/inspect-by-name.ts';
+export type { FileStat, ImageFiles } from './reader/files.ts';
+export { type Named, type NameOptions, type OpenedImage, type OpenOptions, openImage } from './reader/open-by-name.ts';
+export type { TrafficStatistics } from './reader/traffic.ts';
+export {
+  type DecideContext,
+  decideEvent,
+  decideImage,
+  type EventDecision,
+  type EventRequest,
+  type FinishedTag,
+  type NamedRequest,
+} from './triggers/decide.ts';
+export type { SkipCode } from './triggers/payload.ts';
+export type { Difference, VerifyProgress, VerifyReport } from './verify/verify.ts';
+export { type VerifyOptions, verify } from './verify/verify-by-name.ts';
+export type { VerifyResult } from './verify/verify-reference.ts';

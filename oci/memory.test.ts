@@ -1,4 +1,0 @@
-import { storageContract } from './contract.ts';
-import { MemoryTarget } from './memory.ts';
-
-storageContract('memory', async () => ({ target: new MemoryTarget() }));

@@ -1,0 +1,65 @@
+/** What stands under a tag, as far as a decision needs it: annotations first, names of tags play no part here. */
+import { asAccelError } from '../base/error.ts';
+import { type NamedDocument, resolveDocument } from '../converter/plan/existing-output.ts';
+import { type ConversionRecord, decodeRecord, isAccelerated } from '../converter/publish/record-annotations.ts';
+import { fetchBytes } from '../oci/content.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
+import { isConfig, isManifest } from '../oci/media-types.ts';
+import type { Target } from '../oci/storage.ts';
+
+/** What a tag or digest names. */
+export interface StandingTag {
+  /** Of the manifest or index. */
+  readonly digest: string;
+  readonly kind: 'ordinary' | 'accelerated' | 'no-image';
+  /** What accel wrote when it made the image; undefined for others' conversions. */
+  readonly record?: ConversionRecord;
+  /** Why it is no image. */
+  readonly problem?: string;
+}
+
+/** Images of an index that are looked into when it bears no annotation itself: another tool may have converted them. */
+const MAX_CHILDREN = 64;
+
+/** Looks at what a tag or digest names; undefined when it names nothing. Throws what the target throws. */
+export async function lookAt(
+  target: Target,
+  tagOrDigest: string,
+  signal: AbortSignal,
+): Promise<StandingTag | undefined> {
+  let named: NamedDocument | undefined;
+  try {
+    named = await resolveDocument(target, tagOrDigest, signal);
+  } catch (error) {
+    const known = asAccelError(error);
+    if (known.code !== 'image-unsupported' && known.code !== 'manifest-invalid') throw error;
+    return { digest: String(known.where.digest ?? ''), kind: 'no-image', problem: known.message };
+  }
+  return named === undefined ? undefined : describe(target, named, signal);
+}
+
+async function describe(target: Target, named: NamedDocument, signal: AbortSignal): Promise<StandingTag> {
+  const { document } = named;
+  const { digest } = named.descriptor;
+  const top = document.kind === 'index' ? document.index : document.manifest;
+  const record = decodeRecord(top.annotations);
+  if (record !== undefined) return { digest, kind: 'accelerated', record };
+  if (document.kind === 'manifest') return { digest, ...kindOf(document.manifest) };
+  for (const child of document.index.manifests.filter(mayBeImage).slice(0, MAX_CHILDREN)) {
+    const bytes = await fetchBytes(target, child, MAX_MANIFEST_SIZE, { signal });
+    if (kindOf(parseManifest(bytes, child)).kind === 'accelerated') return { digest, kind: 'accelerated' };
+  }
+  if (top.artifactType !== undefined) return { digest, kind: 'no-image', problem: `an artifact ${top.artifactType}` };
+  return { digest, kind: 'ordinary' };
+}
+
+function mayBeImage({ mediaType, artifactType, platform }: Descriptor): boolean {
+  return isManifest(mediaType) && artifactType === undefined && platform?.os !== 'unknown';
+}
+
+function kindOf(manifest: ImageManifest): Pick<StandingTag, 'kind' | 'problem'> {
+  if (isAccelerated(manifest)) return { kind: 'accelerated' };
+  if (isConfig(manifest.config.mediaType) && manifest.artifactType === undefined) return { kind: 'ordinary' };
+  return { kind: 'no-image', problem: `an artifact ${manifest.artifactType ?? manifest.config.mediaType}` };
+}

@@ -1,0 +1,67 @@
+/** Reads the blobs of an accelerated image from end to end, against their digests. */
+import { createHash } from 'node:crypto';
+import { asAccelError } from '../base/error.ts';
+import type { ReadOptions, Storage } from '../oci/storage.ts';
+import type { AcceleratedImage } from '../reader/image.ts';
+import { type DifferenceLog, damageText } from './report.ts';
+import { tarOf } from './source-tree/decompress.ts';
+import { compareDiffId, type LayerPairs, layerName } from './structure.ts';
+
+/** What is told of the reading. */
+export interface BlobOptions extends ReadOptions {
+  readonly onRead?: (bytes: number) => void;
+}
+
+/** Reads every layer's blob; one that is damaged or missing is a difference. */
+export async function compareBlobs(
+  target: Pick<Storage, 'fetch'>,
+  image: AcceleratedImage,
+  log: DifferenceLog,
+  options: BlobOptions,
+): Promise<void> {
+  for (const layer of image.layers) {
+    const name = layerName(layer, image);
+    try {
+      const blob = read(await target.fetch(layer.descriptor, options), options);
+      if (layer.kind !== 'acceleration') for await (const _ of blob);
+      else compareDiffId(image, layer, await digestOf(tarOf(blob)), log);
+    } catch (error) {
+      const isMissing = asAccelError(error).code === 'not-found';
+      log.image(name, 'blob', layer.descriptor.digest, isMissing ? 'nothing' : damageText(error));
+    }
+  }
+}
+
+/** An index-only layer is useless without its source layer in the same repository. */
+export async function compareSourceBlobs(
+  target: Pick<Storage, 'exists'>,
+  image: AcceleratedImage,
+  { pairs }: LayerPairs,
+  log: DifferenceLog,
+  options: ReadOptions,
+): Promise<void> {
+  for (const { layer, source } of pairs) {
+    if (layer.kind !== 'index-only' || source === undefined) continue;
+    const stands = await target.exists(source, options);
+    log.image(
+      layerName(layer, image),
+      'source layer in the repository',
+      source.digest,
+      stands ? source.digest : 'nothing',
+    );
+  }
+}
+
+async function* read(blob: AsyncIterable<Uint8Array>, { signal, onRead }: BlobOptions): AsyncGenerator<Uint8Array> {
+  for await (const chunk of blob) {
+    signal?.throwIfAborted();
+    onRead?.(chunk.length);
+    yield chunk;
+  }
+}
+
+async function digestOf(bytes: AsyncIterable<Uint8Array>): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of bytes) hash.update(chunk);
+  return `sha256:${hash.digest('hex')}`;
+}

@@ -1,0 +1,157 @@
+/** The image that an accelerated one was made from: its documents, and the tree that its layers say. */
+import { createHash } from 'node:crypto';
+import { AccelError, withPlace } from '../../base/error.ts';
+import { fetchBytes } from '../../oci/content.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import {
+  type ImageConfig,
+  type ImageManifest,
+  MAX_CONFIG_SIZE,
+  MAX_MANIFEST_SIZE,
+  parseConfig,
+  parseManifest,
+} from '../../oci/manifest.ts';
+import type { Fetcher, ReadOptions } from '../../oci/storage.ts';
+import { tarOf } from './decompress.ts';
+import { SourceTreeBuilder } from './flatten.ts';
+import { readLayerEntries } from './layer-entries.ts';
+import type { SourceNode } from './node.ts';
+
+/** One platform's source image. */
+export interface SourceImage {
+  readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
+  readonly config: ImageConfig;
+}
+
+/** What was learnt of a layer by reading it. */
+export interface SourceLayerFacts {
+  readonly descriptor: Descriptor;
+  /** Digest of the uncompressed tar; undefined when content was skipped. */
+  readonly diffId: string | undefined;
+  readonly entries: number;
+}
+
+/** The tree with what was learnt on the way. */
+export interface SourceTree {
+  readonly root: SourceNode;
+  readonly layers: readonly SourceLayerFacts[];
+  /** What is not compared as the layers say it, and why. */
+  readonly warnings: readonly string[];
+}
+
+/** How to read the layers. */
+export interface SourceTreeOptions extends ReadOptions {
+  /** Hash content and tars; without it the metadata alone is gathered. */
+  readonly hashContent?: boolean;
+  /** Entries that one layer may have; 4,000,000 by default. */
+  readonly maxEntries?: number;
+  /** Bytes that one layer may have, uncompressed; the tar parser's bound by default. */
+  readonly maxLayerSize?: number;
+  /** Sees the tar of layer `index` (0 = lowest) as it passes; the chunks are valid during the call only. */
+  readonly observe?: (index: number) => ((chunk: Uint8Array) => void) | undefined;
+  /** Told of the blobs' bytes as they are read. */
+  readonly onRead?: (bytes: number) => void;
+}
+
+const MAX_ENTRIES = 4_000_000;
+/** Warnings that are kept word by word; an image may have one for each of its files. */
+const MAX_WARNINGS = 100;
+
+/** Fetches manifest and config. Throws `manifest-invalid`, `not-found` and what the fetcher throws. */
+export async function loadSourceImage(
+  fetcher: Fetcher,
+  descriptor: Descriptor,
+  options: ReadOptions = {},
+): Promise<SourceImage> {
+  const manifest = parseManifest(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
+  const config = parseConfig(await fetchBytes(fetcher, manifest.config, MAX_CONFIG_SIZE, options), manifest.config);
+  return { descriptor, manifest, config };
+}
+
+/**
+ * Reads every layer to its end, verified against its digest, and flattens them. Memory goes with the number of files,
+ * not with their size. Throws what is wrong with a layer, with its number and digest.
+ */
+export async function readSourceTree(
+  fetcher: Fetcher,
+  manifest: ImageManifest,
+  options: SourceTreeOptions = {},
+): Promise<SourceTree> {
+  const builder = new SourceTreeBuilder();
+  const facts: SourceLayerFacts[] = [];
+  const warnings = new Warnings();
+  for (const [index, descriptor] of manifest.layers.entries()) {
+    try {
+      const blob = counted(await fetcher.fetch(descriptor, options), options);
+      const tar = hashed(observed(tarOf(blob), options.observe?.(index)), options.hashContent ?? true);
+      const entries = await readLayerEntries(tar.bytes, {
+        hashContent: options.hashContent ?? true,
+        maxEntries: options.maxEntries ?? MAX_ENTRIES,
+        limits: options.maxLayerSize === undefined ? {} : { archiveBytes: options.maxLayerSize },
+        onWarning: (message, path) => warnings.add(`layer ${index + 1}: ${path}: ${message}`),
+      });
+      builder.apply(entries);
+      facts.push({ descriptor, diffId: tar.digest(), entries: entries.length });
+    } catch (error) {
+      throw withPlace(error, {
+        'source layer': `${index + 1} of ${manifest.layers.length}`,
+        digest: descriptor.digest,
+      });
+    }
+  }
+  return { root: builder.finish(), layers: facts, warnings: warnings.list() };
+}
+
+async function* counted(
+  blob: AsyncIterable<Uint8Array>,
+  { onRead, signal }: SourceTreeOptions,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of blob) {
+    if (signal?.aborted === true) throw new AccelError('aborted', 'interrupted', { cause: signal.reason });
+    yield chunk;
+    onRead?.(chunk.length);
+  }
+}
+
+async function* observed(
+  bytes: AsyncIterable<Uint8Array>,
+  observe: ((chunk: Uint8Array) => void) | undefined,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    observe?.(chunk);
+    yield chunk;
+  }
+}
+
+interface HashedStream {
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** The digest of what passed; undefined when it was not asked for. */
+  digest(): string | undefined;
+}
+
+function hashed(bytes: AsyncIterable<Uint8Array>, wanted: boolean): HashedStream {
+  if (!wanted) return { bytes, digest: () => undefined };
+  const hash = createHash('sha256');
+  async function* pass(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of bytes) {
+      hash.update(chunk);
+      yield chunk;
+    }
+  }
+  return { bytes: pass(), digest: () => `sha256:${hash.digest('hex')}` };
+}
+
+class Warnings {
+  readonly #texts: string[] = [];
+  #more = 0;
+
+  add(text: string): void {
+    if (this.#texts.length < MAX_WARNINGS) this.#texts.push(text);
+    else this.#more++;
+  }
+
+  list(): string[] {
+    return this.#more === 0 ? this.#texts : [...this.#texts, `and ${this.#more} more of the kind`];
+  }
+}
