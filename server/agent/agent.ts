@@ -119,6 +119,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const exchange = createExchangeServer({
     identity: options.identity,
     view,
+    health: membership,
     fetcher,
     tracker,
     metrics,

@@ -122,7 +122,7 @@ export class ExchangeClient {
       const request = (this.#secure ? https : http).request({ ...target, method, path, headers, agent: this.#agent });
       let done = false;
       const timers = new DeadlineTimers(silence, (reason) => end(reason));
-      const total = setTimeout(() => end('the answer takes too long'), piece);
+      const total = setTimeout(() => end('the answer takes too long'), piece).unref();
       const end = (result: Answer | string) => {
         if (done) return;
         done = true;

@@ -9,7 +9,7 @@ import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { PieceFetcher } from '../pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
 import type { Piece, PieceId } from '../pieces/piece.ts';
-import type { View } from './peers.ts';
+import type { Health, View } from './peers.ts';
 import type { Tracker } from './tracker.ts';
 import { ALIVE_EVERY, HEADER, MOST_HOPS, parseJoinRequest, parsePiecePath, parseSwarmPath, type Role } from './wire.ts';
 
@@ -28,6 +28,7 @@ const RETRY_AFTER_MS = 100;
 export interface ExchangeOptions {
   readonly identity: Identity | undefined;
   readonly view: () => View;
+  readonly health: Health;
   readonly fetcher: PieceFetcher;
   readonly tracker: Tracker;
   readonly metrics: AgentMetrics;
@@ -81,6 +82,8 @@ class ExchangeHandler {
     const path = request.url ?? '';
     const caller = this.#caller(request);
     if (caller === undefined) return reply(response, 403);
+    // Whoever asks is alive, however late its last answer was.
+    this.#o.health.clear(caller);
     const swarm = parseSwarmPath(path);
     if (swarm !== undefined && request.method === 'POST') return this.#join(swarm, caller, request, response);
     const id = parsePiecePath(path);
@@ -238,7 +241,8 @@ function reply(response: http.ServerResponse, status: number): void {
 /** Sends the last bytes of a response; resolves when they have left, or the connection has gone. */
 function ended(response: http.ServerResponse, bytes: Buffer): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => response.destroy(), SEND_TIMEOUT);
+    if (response.destroyed) return resolve();
+    const timer = setTimeout(() => response.destroy(), SEND_TIMEOUT).unref();
     response.once('close', () => {
       clearTimeout(timer);
       resolve();
