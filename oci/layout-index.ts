@@ -5,6 +5,7 @@ import { bytesSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import { DiskFile } from '../disk/disk-file.ts';
 import { isAbsent, writeAtomically } from '../disk/write-atomically.ts';
+import { refuseAmbiguous } from './ambiguity.ts';
 import { asDescriptor, brief, type Descriptor } from './descriptor.ts';
 import { encodeJson, MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { OCI } from './media-types.ts';
@@ -53,6 +54,7 @@ export function assertLayoutMarker(marker: Readonly<Record<string, unknown>>, wh
 
 /** The parsed file `index.json`, checked. Throws `layout-invalid` or `manifest-invalid`. */
 export function asIndexFile(index: Readonly<Record<string, unknown>>, where: ErrorPlace): IndexFile {
+  refuseAmbiguous(index, OCI.index, where);
   const manifests = index.manifests ?? [];
   if (index.schemaVersion !== 2 || !Array.isArray(manifests)) {
     throw new AccelError('layout-invalid', 'index.json is not an image index', {
