@@ -1,3 +1,5 @@
+import { type Advice, libraryWord, renderAdvice } from './advice.ts';
+
 /**
  * Every way accel can fail, as one literal union. The command line maps a code to an exit code (cli/report.ts), and
  * docs/troubleshooting.md explains each.
@@ -51,8 +53,8 @@ export interface AccelErrorDetails {
   readonly expected?: string | number;
   /** What was there instead. */
   readonly found?: string | number;
-  /** What the user can do about it, as one sentence. */
-  readonly hint?: string;
+  /** One sentence of advice; options in it are named with `advise` and `option` of advice.ts, never by a flag. */
+  readonly hint?: string | Advice;
   /** The error below this one. */
   readonly cause?: unknown;
 }
@@ -67,7 +69,10 @@ export class AccelError extends Error {
   readonly where: ErrorPlace;
   readonly expected: string | number | undefined;
   readonly found: string | number | undefined;
+  /** The advice in the words of the library. */
   readonly hint: string | undefined;
+  /** The advice with its options apart, for a front end that has words of its own. */
+  readonly advice: Advice | undefined;
 
   constructor(code: AccelErrorCode, message: string, details: AccelErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -75,7 +80,19 @@ export class AccelError extends Error {
     this.where = details.where ?? {};
     this.expected = details.expected;
     this.found = details.found;
-    this.hint = details.hint;
+    this.advice = typeof details.hint === 'string' ? [details.hint] : details.hint;
+    this.hint = this.advice && renderAdvice(this.advice, libraryWord);
+  }
+
+  /** Everything but code and message: what a copy of this error, or its way to another thread, needs. */
+  get details(): AccelErrorDetails {
+    return {
+      where: this.where,
+      ...(this.expected === undefined ? {} : { expected: this.expected }),
+      ...(this.found === undefined ? {} : { found: this.found }),
+      ...(this.advice === undefined ? {} : { hint: this.advice }),
+      ...(this.cause === undefined ? {} : { cause: this.cause }),
+    };
   }
 }
 
@@ -87,11 +104,8 @@ export class AccelError extends Error {
 export function withPlace(error: unknown, place: ErrorPlace): AccelError {
   const known = asAccelError(error);
   const located = new AccelError(known.code, known.message, {
+    ...known.details,
     where: { ...place, ...known.where },
-    ...(known.expected === undefined ? {} : { expected: known.expected }),
-    ...(known.found === undefined ? {} : { found: known.found }),
-    ...(known.hint === undefined ? {} : { hint: known.hint }),
-    ...(known.cause === undefined ? {} : { cause: known.cause }),
   });
   if (known.stack !== undefined) located.stack = known.stack;
   return located;

@@ -4,6 +4,7 @@
  * else from the start in a session of its own. Sessions that come to nothing are cancelled.
  */
 
+import { advise, option } from '../../base/advice.ts';
 import type { BlobSource } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
 import type { RegistryOptions } from '../../http/registry-options.ts';
@@ -233,6 +234,6 @@ function stuck(exchange: Exchange, response: HttpResponse): AccelError {
     where: { ...exchange.where },
     expected: 'a Range header that grows',
     found: `HTTP ${response.status} with Range: ${response.header('range') ?? '(none)'}`,
-    hint: 'Leave --chunk-size out: then the blob is sent in one request.',
+    hint: advise`Leave ${option('chunkSize')} out: then the blob is sent in one request.`,
   });
 }
