@@ -1,3 +1,5 @@
+import { redact } from './secrets.ts';
+
 /**
  * Every way accel can fail, as one literal union. The command line maps a code to an exit code (cli/report.ts), and
  * docs/troubleshooting.md explains each.
@@ -59,7 +61,7 @@ export interface AccelErrorDetails {
 
 /**
  * The one error of accel: what happened (message), where, what was expected, what was found, what to do.
- * Secrets never go into any of these fields.
+ * Secrets that the process used (base/secrets.ts) are taken out of every field.
  */
 export class AccelError extends Error {
   override readonly name = 'AccelError';
@@ -70,13 +72,18 @@ export class AccelError extends Error {
   readonly hint: string | undefined;
 
   constructor(code: AccelErrorCode, message: string, details: AccelErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(redact(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
-    this.where = details.where ?? {};
-    this.expected = details.expected;
-    this.found = details.found;
-    this.hint = details.hint;
+    this.where = Object.fromEntries(Object.entries(details.where ?? {}).map(([key, value]) => [key, clean(value)]));
+    this.expected = clean(details.expected);
+    this.found = clean(details.found);
+    this.hint = clean(details.hint);
   }
+}
+
+/** A value without secrets; a number is none. */
+function clean<T extends string | number | undefined>(value: T): T {
+  return typeof value === 'string' ? (redact(value) as T) : value;
 }
 
 /**
