@@ -1,4 +1,5 @@
 import { type Advice, libraryWord, renderAdvice } from './advice.ts';
+import { redact } from './secrets.ts';
 
 /**
  * Every way accel can fail, as one literal union. The command line maps a code to an exit code (cli/report.ts), and
@@ -61,7 +62,7 @@ export interface AccelErrorDetails {
 
 /**
  * The one error of accel: what happened (message), where, what was expected, what was found, what to do.
- * Secrets never go into any of these fields.
+ * Secrets that the process used (base/secrets.ts) are taken out of every field.
  */
 export class AccelError extends Error {
   override readonly name = 'AccelError';
@@ -75,12 +76,12 @@ export class AccelError extends Error {
   readonly advice: Advice | undefined;
 
   constructor(code: AccelErrorCode, message: string, details: AccelErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(redact(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
-    this.where = details.where ?? {};
-    this.expected = details.expected;
-    this.found = details.found;
-    this.advice = typeof details.hint === 'string' ? [details.hint] : details.hint;
+    this.where = Object.fromEntries(Object.entries(details.where ?? {}).map(([key, value]) => [key, clean(value)]));
+    this.expected = clean(details.expected);
+    this.found = clean(details.found);
+    this.advice = cleanAdvice(details.hint);
     this.hint = this.advice && renderAdvice(this.advice, libraryWord);
   }
 
@@ -94,6 +95,19 @@ export class AccelError extends Error {
       ...(this.cause === undefined ? {} : { cause: this.cause }),
     };
   }
+}
+
+/** A value without secrets; a number is none. */
+function clean<T extends string | number | undefined>(value: T): T {
+  return typeof value === 'string' ? (redact(value) as T) : value;
+}
+
+function cleanAdvice(hint: AccelErrorDetails['hint']): Advice | undefined {
+  if (hint === undefined || typeof hint === 'string') return hint === undefined ? undefined : [redact(hint)];
+  return hint.map((part) => {
+    if (typeof part === 'string') return redact(part);
+    return part.value === undefined ? part : { ...part, value: redact(part.value) };
+  });
 }
 
 /**

@@ -1,5 +1,6 @@
 /** From a failure to what the user sees of it: text, JSON, exit code. */
 import type { AccelError, AccelErrorCode } from '../base/error.ts';
+import { redact } from '../base/secrets.ts';
 import { adviceText, flagWords, type Words } from './option-words.ts';
 import { PLAIN_STYLE, type Style } from './terminal.ts';
 import { printable, printableLines } from './text.ts';
@@ -92,7 +93,8 @@ export function renderError(error: AccelError, options: ReportOptions = {}): str
     );
   }
   if (verbose) lines.push(...traceOf(error).map((line) => style.dim(`  ${line}`)));
-  return `${lines.join('\n')}\n`;
+  // As a whole: causes and stacks are not of accel's making.
+  return redact(`${lines.join('\n')}\n`);
 }
 
 /** The error as a record for `--json`; strings are as they were, JSON escapes them. */

@@ -86,7 +86,7 @@ export class Connection {
     if (exchange.expect.includes(response.status)) return response;
     const body = await this.#errorBody(exchange, response);
     const where = { ...this.#place(exchange), url: redactUrl(response.url) };
-    throw responseError(exchange.action, { status: response.status, body }, where, (text) => this.#auth.redact(text));
+    throw responseError(exchange.action, { status: response.status, body }, where);
   }
 
   /** Any failure of {@link once} as an AccelError. */

@@ -2,6 +2,7 @@
 import { type Advice, advise, option } from '../../base/advice.ts';
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import { isRecord } from '../../base/record.ts';
+import { redact } from '../../base/secrets.ts';
 import { redactUrl } from '../../http/redact.ts';
 import { errorCode } from '../../http/retry.ts';
 
@@ -17,15 +18,11 @@ export interface FailedResponse {
   readonly body: string;
 }
 
-/** The error for a response that was not hoped for. `redact` takes known secrets out of the body. */
-export function responseError(
-  action: string,
-  response: FailedResponse,
-  where: ErrorPlace,
-  redact: (text: string) => string = (text) => text,
-): AccelError {
+/** The error for a response of an unexpected status. */
+export function responseError(action: string, response: FailedResponse, where: ErrorPlace): AccelError {
   const { status } = response;
-  const found = redact(`HTTP ${status}${describeBody(response.body)}`);
+  // Secrets go before the body is shortened: the start of one would be printed otherwise.
+  const found = `HTTP ${status}${describeBody(redact(response.body))}`;
   if (status === 401 || status === 403) {
     return new AccelError('unauthorized', `the registry did not allow to ${action}`, {
       where,
