@@ -1,4 +1,5 @@
 /** Finds what a tag or digest stands for in an image layout, be it on disk or in an archive. */
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -59,7 +60,7 @@ async function byDigest(content: LayoutContent, index: IndexFile, digest: string
 export function contentNotFound(target: string, where: Readonly<Record<string, string>>): AccelError {
   return new AccelError('not-found', 'the layout has no such content', {
     where: { target, ...where },
-    hint: 'Check that the layout was copied whole; of an image for many platforms it may hold but one (--platform).',
+    hint: advise`Check that the layout was copied whole; of an image for many platforms it may have only one, which ${option('platform')} chooses.`,
   });
 }
 
