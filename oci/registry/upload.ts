@@ -4,7 +4,6 @@
  * else from the start in a session of its own. Sessions that come to nothing are cancelled.
  */
 
-import { advise, option } from '../../base/advice.ts';
 import type { BlobSource } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
 import type { RegistryOptions } from '../../http/registry-options.ts';
