@@ -60,7 +60,8 @@ export const INPUT_NAMES = [
   'fail-on-skip',
 ] as const;
 
-type InputName = (typeof INPUT_NAMES)[number];
+/** The name of an input. */
+export type InputName = (typeof INPUT_NAMES)[number];
 
 /** The inputs that hold secrets. */
 const SECRETS: readonly InputName[] = ['password', 'target-password', 'notify-secret'];

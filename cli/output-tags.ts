@@ -1,4 +1,5 @@
 /** Which tags a conversion makes: the naming contract that users know from hosted conversion. */
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import type { Mode, OutputTag } from '../converter/options.ts';
 import { defaultOutputs } from '../converter/settings.ts';
@@ -63,7 +64,7 @@ function checkLength(tag: string, { inputTag }: TagChoice): void {
     expected: `at most ${MAX_TAG_LENGTH} characters`,
     found: tag.length,
     hint: derived
-      ? 'Name the result with -o TAG; the suffix makes the default name too long.'
+      ? advise`Name the result with ${option('outputTag', 'TAG')}; the suffix makes the default name too long.`
       : 'Choose a shorter tag.',
   });
 }

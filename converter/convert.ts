@@ -2,6 +2,7 @@
  * The main job: source -> manifests -> layers -> tags. Nothing is tagged until everything that a tag refers to stands in
  * the target; an interrupted run leaves no tag and no temporary file.
  */
+import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { Limiter, together } from '../base/limiter.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
@@ -79,7 +80,7 @@ async function withPlaces<T>(
   if (to.kind === 'archive' && to.format === 'docker' && !request.noUpload) {
     throw new AccelError('usage', 'a docker-archive is a source alone', {
       found: formatReference(to),
-      hint: 'name where the result goes with --target-repository, for example oci:DIR or oci-archive:FILE',
+      hint: advise`Name where the result goes with ${option('targetRepository')}, for example oci:DIR or oci-archive:FILE.`,
     });
   }
   const source = await openTarget(from, context.registry);

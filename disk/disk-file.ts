@@ -2,8 +2,10 @@
  * A file that is read and written by position. Node's errors of an open file do not say which one it is, and its calls may
  * do less than they were asked for: here each error has the path, and all is read or written, or it is an error.
  */
+
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import type { Advice } from '../base/advice.ts';
 import type { BlobSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { assertRegular } from './file-kind.ts';
@@ -27,7 +29,7 @@ export interface DiskFileTelling {
   /** The path that the user knows, where the file has a temporary one. */
   readonly shown?: string;
   /** What to do where the disk has no room left; by default, to make some. */
-  readonly roomHint?: string;
+  readonly roomHint?: string | Advice;
 }
 
 /** An open file. Everything rejects with `io-error`, which has the path, when the system refuses. */
@@ -36,7 +38,7 @@ export class DiskFile {
   /** Node's own, for what is not wrapped here. */
   readonly handle: FileHandle;
   readonly #shown: string;
-  readonly #roomHint: string;
+  readonly #roomHint: string | Advice;
 
   constructor(path: string, handle: FileHandle, telling: DiskFileTelling = {}) {
     this.path = path;

@@ -61,7 +61,7 @@ export const DEFAULT_RUNTIME: RegistryRuntime = {
   commitTimeout: 300_000,
 };
 
-/** Splits `user[:password]` as `-u` takes it; only the first colon separates. */
+/** Splits `user[:password]`; only the first colon separates. */
 export function parseUser(text: string): { readonly username: string; readonly password?: string } {
   const colon = text.indexOf(':');
   return colon < 0 ? { username: text } : { username: text.slice(0, colon), password: text.slice(colon + 1) };

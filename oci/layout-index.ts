@@ -7,6 +7,7 @@ import { DiskFile } from '../disk/disk-file.ts';
 import { danglingLink } from '../disk/file-kind.ts';
 import { type HeldLock, withLock } from '../disk/lock.ts';
 import { isAbsent, writeAtomically } from '../disk/write-atomically.ts';
+import { refuseAmbiguous } from './ambiguity.ts';
 import { asDescriptor, brief, type Descriptor } from './descriptor.ts';
 import { REF_NAME, refNameOf } from './image-names.ts';
 import { encodeJson, MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
@@ -59,6 +60,7 @@ export function assertLayoutMarker(marker: Readonly<Record<string, unknown>>, wh
 
 /** The parsed file `index.json`, checked. Throws `layout-invalid` or `manifest-invalid`. */
 export function asIndexFile(index: Readonly<Record<string, unknown>>, where: ErrorPlace): IndexFile {
+  refuseAmbiguous(index, OCI.index, where);
   const manifests = index.manifests ?? [];
   if (index.schemaVersion !== 2 || !Array.isArray(manifests)) {
     throw new AccelError('layout-invalid', 'index.json is not an image index', {

@@ -1,4 +1,5 @@
 /** Finds what a name or digest means in an image layout, be it on disk or in an archive. */
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -63,7 +64,7 @@ export function contentNotFound(target: string, where: Readonly<Record<string, s
   return new AccelError('not-found', 'the layout has no such content', {
     where: { target, ...where },
     ...(found === undefined ? {} : { found }),
-    hint: 'Check that the layout was copied whole; of an image for many platforms it may hold but one (--platform).',
+    hint: advise`Check that the layout was copied whole; of an image for many platforms it may have only one, which ${option('platform')} chooses.`,
   });
 }
 

@@ -1,4 +1,5 @@
 /** The names of the results: checked before any work, and fitted to where they go. */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { assertImageName, isWholeName, tagPart } from '../../oci/image-names.ts';
 import { assertTag, parseRepository, type Reference } from '../../oci/reference.ts';
@@ -11,9 +12,12 @@ import type { ConvertRequest } from '../options.ts';
  */
 export function fitOutputNames(request: ConvertRequest): ConvertRequest {
   const { source, outputs, repository, targetRepository } = request;
-  if (outputs.length === 0) throw new AccelError('usage', 'no output tag was given', { hint: 'name one with -o' });
+  if (outputs.length === 0) {
+    const hint = advise`Name one with ${option('outputTag', 'TAG')}.`;
+    throw new AccelError('usage', 'no output tag was given', { hint });
+  }
   if (source.tag === undefined && source.digest === undefined) {
-    throw new AccelError('usage', 'no source was given', { expected: 'a tag (-i) or a digest (-g)' });
+    throw new AccelError('usage', 'no source was given', { expected: 'a tag or a digest' });
   }
   const target = parseRepository(targetRepository ?? repository);
   const seen = new Set<string>();

@@ -2,6 +2,7 @@
  * Puts a prefetch list onto an image that is accelerated already, in place of an older one: a new layer, config and
  * manifest, nothing is converted. The tag moves last.
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -182,7 +183,7 @@ function outputTagOf({ tagOrDigest, outputTag }: AddPrefetchRequest): string {
     throw new AccelError('usage', 'the image is named by its digest alone', {
       found: tagOrDigest,
       expected: 'a tag for the result',
-      hint: 'Name it with -o TAG.',
+      hint: advise`Name it with ${option('outputTag', 'TAG')}.`,
     });
   assertImageName(tag);
   return tag;

@@ -2,6 +2,7 @@
  * The structures of a ZFile (docs/formats.md §2, formats/zfile/README.md): header and trailer in 512 bytes each and the
  * rules that the index obeys. Pure: nothing here reads or writes a file.
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { bytes, reserved, struct, u8, u32, u64 } from '../bytes/struct.ts';
 import { crc32c } from '../checksum/crc32c.ts';
@@ -180,8 +181,8 @@ export class LengthRules {
       found,
       hint:
         this.#code === 'limit-exceeded'
-          ? 'a block that does not shrink outgrows the limit at this block size: use a smaller --bs'
-          : 'no node opens this layer: convert the image again',
+          ? advise`A block that does not shrink outgrows the limit at this block size: use a smaller ${option('blockSize')}.`
+          : 'No node opens this layer: convert the image again.',
     });
   }
 }

@@ -3,11 +3,13 @@
  * (distribution, "Token Authentication Specification"; OAuth2 for identity tokens).
  */
 
+import { advise, option } from '../../base/advice.ts';
 import { bytesSource } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
-import { isLocalUrl } from '../../http/local-address.ts';
+import { hideSecret } from '../../base/secrets.ts';
+import { isLoopbackUrl } from '../../http/local-address.ts';
 import { redactUrl } from '../../http/redact.ts';
-import { sendFollowing } from '../../http/redirects.ts';
+import { assertReachable, sendFollowing } from '../../http/redirects.ts';
 import type { RegistryOptions, RegistryRuntime } from '../../http/registry-options.ts';
 import { retrying } from '../../http/retry.ts';
 import type { HttpRequest, Transport } from '../../http/transport.ts';
@@ -31,8 +33,6 @@ export class Authenticator {
   readonly #transport: Transport;
   #credentials: Promise<Credentials | undefined> | undefined;
   #challenge: Challenge | undefined;
-  /** Secrets seen so far, to be taken out of messages. */
-  readonly #secrets = new Set<string>();
   /** Tokens by scope; a promise, so that layers in parallel ask once. */
   readonly #tokens = new Map<string, Promise<Token>>();
   /** What challenges asked for beyond our own scope. */
@@ -84,27 +84,13 @@ export class Authenticator {
     return true;
   }
 
-  /** The text with every known secret replaced. */
-  redact(text: string): string {
-    let clean = text;
-    for (const secret of this.#secrets) clean = clean.replaceAll(secret, '***');
-    return clean;
-  }
-
   #load(): Promise<Credentials | undefined> {
     this.#credentials ??= findCredentials(this.#registry, this.#repository, this.#options).then((credentials) => {
-      if (credentials?.kind === 'basic') {
-        this.#hide(credentials.password);
-        this.#hide(basic(credentials).slice('Basic '.length));
-      } else if (credentials !== undefined) this.#hide(credentials.token);
+      if (credentials !== undefined)
+        hideSecret(credentials.kind === 'basic' ? credentials.password : credentials.token);
       return credentials;
     });
     return this.#credentials;
-  }
-
-  #hide(secret: string): void {
-    // Replacing a secret of a few letters would garble the message and give the secret away by its gaps.
-    if (secret.length >= 4) this.#secrets.add(secret);
   }
 
   #wanted(scopes: readonly string[]): readonly string[] {
@@ -133,8 +119,11 @@ export class Authenticator {
 
   async #ask(base: URL, challenge: Challenge, scopes: readonly string[], signal?: AbortSignal): Promise<Token> {
     const credentials = await this.#load();
-    const realm = realmOf(challenge, base);
-    const request = tokenRequest(realm, challenge.parameters.service, scopes, credentials, signal);
+    const realm = realmOf(challenge, base, this.#options.plain === true);
+    const request = {
+      ...tokenRequest(realm, challenge.parameters.service, scopes, credentials, signal),
+      foreign: realm.host !== base.host,
+    };
     const action = `get a token for ${this.#registry}`;
     const answer = await retrying(() => sendFollowing(this.#transport, request), this.#runtime, { signal }).catch(
       (error: unknown) => {
@@ -144,10 +133,10 @@ export class Authenticator {
     const where = { registry: this.#registry, url: redactUrl(realm) };
     if (answer.status !== 200) {
       const body = await answer.text(MAX_ERROR_BODY);
-      throw responseError(action, { status: answer.status, body }, where, (text) => this.redact(text));
+      throw responseError(action, { status: answer.status, body }, where);
     }
     const token = parseTokenAnswer(await answer.text(MAX_TOKEN_ANSWER), this.#runtime.now(), where);
-    this.#hide(token.value);
+    hideSecret(token.value);
     return token;
   }
 }
@@ -166,7 +155,13 @@ function tokenRequest(
     form.set('refresh_token', credentials.token);
     const bytes = new TextEncoder().encode(form.toString());
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-    return { method: 'POST', url: realm, headers, body: { source: bytesSource(bytes), size: bytes.length }, signal };
+    return {
+      method: 'POST',
+      url: realm,
+      headers,
+      body: { source: bytesSource(bytes), size: bytes.length, secret: true },
+      signal,
+    };
   }
   const url = new URL(realm);
   if (service) url.searchParams.set('service', service);
@@ -176,16 +171,32 @@ function tokenRequest(
   return { method: 'GET', url, headers: { authorization: basic(credentials) }, signal };
 }
 
-/** The token server. The registry names it, so it must not lead credentials from HTTPS to the open wire. */
-function realmOf(challenge: Challenge, base: URL): URL {
+/**
+ * The token server. The registry names it, so it must not lead credentials onto the open wire: plain HTTP is for a
+ * loopback address, or for any host where `plain` says so and the registry itself is spoken to in plain HTTP.
+ */
+function realmOf(challenge: Challenge, base: URL, plain: boolean): URL {
   const realm = challenge.parameters.realm ?? '';
   const url = URL.canParse(realm, base.href) ? new URL(realm, base) : undefined;
-  const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && base.protocol === 'http:');
-  if (url !== undefined && safe && (isLocalUrl(base) || !isLocalUrl(url))) return url;
-  throw new AccelError('registry-error', 'the registry names a token server that accel does not trust', {
-    where: { registry: base.host },
-    expected: 'an https URL that does not lead to this machine itself',
-    found: url === undefined ? 'no URL' : redactUrl(url),
+  const where = { registry: base.host };
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw new AccelError('registry-error', 'the registry names a token server that is not an HTTP URL', {
+      where,
+      expected: 'an https URL',
+      found: url === undefined ? 'no URL' : redactUrl(url),
+    });
+  }
+  assertReachable(url, base);
+  if (url.protocol === 'https:' || (base.protocol === 'http:' && (plain || isLoopbackUrl(url)))) return url;
+  throw new AccelError('registry-error', 'the registry names a token server that speaks plain HTTP, which is refused', {
+    where,
+    expected: 'an https URL',
+    found: redactUrl(url),
+    ...(base.protocol === 'http:'
+      ? {
+          hint: advise`The credentials would cross the network in the clear: use ${option('plain')} if that is meant.`,
+        }
+      : {}),
   });
 }
 
