@@ -86,6 +86,13 @@ export interface ConvertRequest {
   readonly noUpload: boolean;
   /** Take over layers that were converted before, and keep the record of them in the target (`accel-cache`). */
   readonly cache: boolean;
+  /**
+   * Key of the record, at least 16 bytes: what this run makes carries codes of it (HMAC-SHA-256), and only what carries
+   * them is taken over or counts as made already. Without it whoever may push to the repository is trusted.
+   */
+  readonly recordKey?: Uint8Array;
+  /** Compare layers and images of earlier runs with the source, byte by byte, before they are taken over. */
+  readonly verifyReused?: boolean;
   /** Redo what stands already and overwrite a tag of the other mode. */
   readonly force: boolean;
   /** Directory for spooled layers; omitted: the system's. A fresh folder in it is made and removed. */

@@ -16,6 +16,7 @@ import { type ConversionRecord, decodeRecord, LAYER_ANNOTATION, makeRecord } fro
 import type { Session } from '../session.ts';
 import { distinct } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
+import { isTrusted } from './trust.ts';
 
 /** A manifest or index and what it says. */
 export interface NamedDocument {
@@ -68,7 +69,8 @@ export async function standingOutput(
     wanted.sourceDigest === record.sourceDigest &&
     wanted.options === record.options &&
     wanted.version === record.version;
-  return isSame ? await describe(session, output, standing, images) : undefined;
+  if (!isSame || !(await isTrusted(session, { output, source, standing, images }))) return undefined;
+  return describe(session, output, standing, images);
 }
 
 /** A full image may stand under a containerd tag: that is what an image whose bottom layer cannot be indexed gets. */

@@ -23,6 +23,7 @@ import { isImage } from '../../reader/select-image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
+import { RecordKey, withoutCode } from '../publish/record-key.ts';
 import {
   type AccelerationLayer,
   accelerationDescriptor,
@@ -41,6 +42,8 @@ export interface AddPrefetchRequest {
   readonly prefetch: PrefetchRequest;
   /** The tag of the result; omitted: the one that named the image. */
   readonly outputTag?: string;
+  /** Key of the record (see ConvertRequest): the result carries a code of it where the image did. */
+  readonly recordKey?: Uint8Array;
 }
 
 /** What was done. */
@@ -71,7 +74,8 @@ export async function addPrefetch(
     if (event.type === 'warning') warnings.push(event.message);
     context.onEvent?.(event);
   };
-  const place: DocumentPlace = { target: request.target, signal: context.signal, noUpload: false, emit };
+  const key = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
+  const place: AddPlace = { target: request.target, signal: context.signal, noUpload: false, emit, key };
   const named = await place.target.resolve(request.tagOrDigest, { signal: context.signal });
   const document = parseDocument(
     await fetchBytes(place.target, named, MAX_MANIFEST_SIZE, { signal: context.signal }),
@@ -96,7 +100,7 @@ export async function addPrefetch(
       manifests.push({ ...child, ...added.descriptor });
     }
     const changed: ImageIndex = { ...index, manifests, ...recorded(index, list) };
-    result = await putManifest(place, inOrder(changed));
+    result = await putManifest(place, sealed(place, index, inOrder(changed)));
   }
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
@@ -118,7 +122,7 @@ interface AddedImage {
   readonly prefetch: PrefetchResult | undefined;
 }
 
-async function addToImage(place: DocumentPlace, digest: string, list: PrefetchList): Promise<AddedImage> {
+async function addToImage(place: AddPlace, digest: string, list: PrefetchList): Promise<AddedImage> {
   const { target, signal, emit } = place;
   const image = await openImage(target, digest, { signal });
   const { platform } = image;
@@ -142,7 +146,7 @@ async function addToImage(place: DocumentPlace, digest: string, list: PrefetchLi
 
 /** Pushes layer, config and manifest, in this order. */
 async function putImage(
-  place: DocumentPlace,
+  place: AddPlace,
   { manifest, config }: AcceleratedImage,
   layer: AccelerationLayer | undefined,
   list: PrefetchList,
@@ -163,7 +167,17 @@ async function putImage(
     layers,
     ...recorded(manifest, list),
   };
-  return putManifest(place, inOrder(changed));
+  return putManifest(place, sealed(place, manifest, inOrder(changed)));
+}
+
+/** Where documents go, and the key of the record. */
+interface AddPlace extends DocumentPlace {
+  readonly key: RecordKey | undefined;
+}
+
+/** A changed document with a code of its own: if there is a key, and the one before was made with it. */
+function sealed<T extends ImageManifest | ImageIndex>({ key }: AddPlace, before: T, changed: T): T {
+  return key?.proves(before) === true ? inOrder(key.sign(changed)) : withoutCode(changed);
 }
 
 /** The annotations of accel's own images record the list as one of their options; others get none. */

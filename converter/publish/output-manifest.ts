@@ -55,7 +55,7 @@ export async function composeImage(
   if (acceleration !== undefined) await putBytes(session, acceleration.blob, top[0]!.mediaType);
   const configType = toFamily(source.manifest.config.mediaType, family);
   const configDescriptor = await putBytes(session, encodeJson(config), configType);
-  const manifest: ImageManifest = {
+  const unsigned: ImageManifest = {
     schemaVersion: 2,
     mediaType: toFamily(source.manifest.mediaType, family),
     ...artifactTypeOf(session, mode),
@@ -67,6 +67,7 @@ export async function composeImage(
       ...encodeRecord(makeRecord(source.descriptor.digest, mode, session.options)),
     },
   };
+  const manifest = session.recordKey?.sign(unsigned) ?? unsigned;
   const descriptor = await putManifest(session, manifest);
   session.emit({
     type: 'manifest-pushed',
@@ -92,7 +93,8 @@ export async function composeImage(
   };
 }
 
-function descriptorOf({ compression, digest, size, annotations }: CachedBlob, family: MediaFamily): Descriptor {
+/** The descriptor of a layer's blob in a manifest. */
+export function descriptorOf({ compression, digest, size, annotations }: CachedBlob, family: MediaFamily): Descriptor {
   return { mediaType: layerMediaType(family, compression), digest, size, annotations };
 }
 

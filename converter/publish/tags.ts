@@ -154,5 +154,5 @@ async function nameable(
       ...encodeRecord(makeRecord(source.digest, output.kind, session.options)),
     },
   };
-  return putManifest(session, index);
+  return putManifest(session, session.recordKey?.sign(index) ?? index);
 }
