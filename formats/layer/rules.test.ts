@@ -217,7 +217,7 @@ describeWith(TOOLS, 'paths through symlinks', () => {
   test('symlinks that a layer replaces and walks again and again come to an end', async () => {
     const layer = tar().dir('q/');
     const text = `${'q/../'.repeat(400)}q`;
-    for (let i = 0; i < 2000; i++) layer.symlink('s', text).file('s/x', '');
+    for (let i = 0; i < 4000; i++) layer.symlink('s', text).file('s/x', '');
     expect(await refusal(layer)).toMatchObject({ code: 'limit-exceeded', message: expect.stringMatching(/symlinks/) });
   });
 });
