@@ -71,6 +71,8 @@ export interface ConvertRequest {
   readonly artifact: ArtifactOptions;
   /** Files to prefetch, the same list for every platform. */
   readonly prefetch?: PrefetchRequest;
+  /** Drop the prefetch list that the image carries which is replaced; without a list of its own a run keeps it. */
+  readonly noPrefetch?: boolean;
   /** Platforms to convert as `os/arch[/variant]`; empty: every Linux platform of the index. */
   readonly platforms: readonly string[];
   /** Manifests and uploads in flight at a time. */

@@ -11,13 +11,14 @@ import { addPrefetchFlags, type PrefetchFlags, prefetchRequest, refuseTwoInputs 
 import { createProgress, type Verbosity } from '../progress/index.ts';
 import { jsonText, resultDocument } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
+import { addReuseFlags, type ReuseFlags, reuseRequest } from '../reuse-flags.ts';
 import { maxLayerSizeOption } from '../size-flag.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
 import { columnsOf, hasUnicode, styleFor } from '../terminal.ts';
 import { convertRequest } from './convert-request.ts';
 
 /** The parsed flags of `accel convert`. */
-export interface ConvertFlags extends RegistryFlags, PrefetchFlags {
+export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
   readonly repository?: string;
   readonly inputTag?: string;
   readonly inputDigest?: string;
@@ -95,6 +96,7 @@ export function convertCommand(context: CommandContext): Command {
   addRegistryFlags(command);
   addArtifactFlags(command);
   addPrefetchFlags(command);
+  addReuseFlags(command);
   addRunFlags(command);
   for (const { flags, why } of LEGACY_FLAGS) command.addOption(new Option(flags, why).hideHelp());
   return command.addHelpText('after', EXAMPLES).action((flags: ConvertFlags) => runConvert(flags, context));
@@ -163,7 +165,10 @@ async function runConvert(flags: ConvertFlags, context: CommandContext): Promise
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
   const verbosity = verbosityOf(flags);
   if (flags.prefetch === '-') refuseTwoInputs(flags, '--prefetch -');
-  const request = convertRequest(flags, await prefetchRequest(flags, context.stdin));
+  const request = {
+    ...convertRequest(flags, await prefetchRequest(flags, context.stdin)),
+    ...(await reuseRequest(flags)),
+  };
   const registry = await registryChoice(flags, context.stdin);
   const target = targetChoice(registry, flags.targetUsername);
   const progress = await createProgress(context.stderr, context.env, verbosity);

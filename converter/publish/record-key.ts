@@ -40,12 +40,16 @@ export class RecordKey {
   /** The manifest or index with its code among its annotations. */
   sign<T extends ImageManifest | ImageIndex>(document: T): T {
     const bare = withoutCode(document);
-    return { ...bare, annotations: { ...bare.annotations, [RECORD_ANNOTATION.mac]: this.#code('document', bare) } };
+    return { ...bare, annotations: { ...bare.annotations, [RECORD_ANNOTATION.mac]: this.#codeOf(bare) } };
   }
 
   /** Whether a manifest or index, and by its digests all below it, carries its code of this key. */
   proves(document: ImageManifest | ImageIndex): boolean {
-    return isEqual(document.annotations?.[RECORD_ANNOTATION.mac], this.#code('document', withoutCode(document)));
+    return isEqual(document.annotations?.[RECORD_ANNOTATION.mac], this.#codeOf(withoutCode(document)));
+  }
+
+  #codeOf(bare: ImageManifest | ImageIndex): string {
+    return this.#code('document', { ...bare, annotations: bare.annotations ?? {} });
   }
 
   #code(kind: string, value: unknown): string {
