@@ -14,7 +14,7 @@ export interface SourceText {
 
 /** Tokens after which a slash begins a regular expression and not a division. */
 const BEFORE_REGEX = /(?:^|[(,=:[!&|?{};+\-*%~^<>]|\b(?:return|typeof|case|in|of|do|else|yield|await|void|delete))\s*$/;
-/** How much of the code before a slash decides that. */
+/** Characters of code before a slash that decide that. */
 const LOOK_BACK = 40;
 
 /** Lists the comments and literals of `source` in order. */
