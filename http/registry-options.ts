@@ -6,6 +6,8 @@ export interface RegistryOptions {
   readonly username?: string;
   /** Password or token of `username`; may hold any character. */
   readonly password?: string;
+  /** What messages call the place that `username` comes from: a flag, an input, a variable. */
+  readonly credentialsFrom?: string;
   /** Speak plain HTTP. Without it only a registry on a loopback address may, after a warning. */
   readonly plain?: boolean;
   /** Accept any TLS certificate, with a warning. */

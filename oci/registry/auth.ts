@@ -5,7 +5,7 @@
 
 import { advise, option } from '../../base/advice.ts';
 import { bytesSource } from '../../base/byte-source.ts';
-import { AccelError } from '../../base/error.ts';
+import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import { hideSecret } from '../../base/secrets.ts';
 import { isLoopbackUrl } from '../../http/local-address.ts';
 import { redactUrl } from '../../http/redact.ts';
@@ -14,8 +14,9 @@ import type { RegistryOptions, RegistryRuntime } from '../../http/registry-optio
 import { retrying } from '../../http/retry.ts';
 import type { HttpRequest, Transport } from '../../http/transport.ts';
 import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
-import { type Credentials, findCredentials } from './credentials.ts';
-import { MAX_ERROR_BODY, responseError, transportError } from './errors.ts';
+import { type Credentials, type FoundCredentials, findCredentials } from './credentials.ts';
+import { deniedError, type Login } from './denied.ts';
+import { describeFailure, type FailedResponse, MAX_ERROR_BODY, responseError, transportError } from './errors.ts';
 import { parseTokenAnswer, type Token } from './token.ts';
 
 /** Milliseconds before its end at which a token is renewed: a request takes time, clocks differ. */
@@ -31,7 +32,7 @@ export class Authenticator {
   readonly #options: RegistryOptions;
   readonly #runtime: RegistryRuntime;
   readonly #transport: Transport;
-  #credentials: Promise<Credentials | undefined> | undefined;
+  #credentials: Promise<FoundCredentials | undefined> | undefined;
   #challenge: Challenge | undefined;
   /** Tokens by scope; a promise, so that layers in parallel ask once. */
   readonly #tokens = new Map<string, Promise<Token>>();
@@ -84,7 +85,21 @@ export class Authenticator {
     return true;
   }
 
-  #load(): Promise<Credentials | undefined> {
+  /** The error for a 401 or 403 of the registry itself, with what is known of the login. */
+  async denied(action: string, response: FailedResponse, where: ErrorPlace): Promise<AccelError> {
+    const credentials = await this.#load();
+    // A token is only given to whoever proved who he is; then it is about what the account may do.
+    const isProof = credentials?.kind === 'bearer' || this.#challenge?.scheme !== 'bearer';
+    const login = response.status === 401 && isProof ? 'refused' : 'accepted';
+    return this.#denied({ action, response, where, credentials, login });
+  }
+
+  #denied({ action, response, where, credentials, login }: Denial): AccelError {
+    const found = describeFailure(response);
+    return deniedError({ action, registry: this.#registry, login, credentials, found, where });
+  }
+
+  #load(): Promise<FoundCredentials | undefined> {
     this.#credentials ??= findCredentials(this.#registry, this.#repository, this.#options).then((credentials) => {
       if (credentials !== undefined)
         hideSecret(credentials.kind === 'basic' ? credentials.password : credentials.token);
@@ -132,13 +147,33 @@ export class Authenticator {
     );
     const where = { registry: this.#registry, url: redactUrl(realm) };
     if (answer.status !== 200) {
-      const body = await answer.text(MAX_ERROR_BODY);
-      throw responseError(action, { status: answer.status, body }, where);
+      const response = { status: answer.status, body: await answer.text(MAX_ERROR_BODY) };
+      const login = loginRefused(answer.status, credentials);
+      if (login === undefined) throw responseError(action, response, where);
+      throw this.#denied({ action, response, where, credentials, login });
     }
     const token = parseTokenAnswer(await answer.text(MAX_TOKEN_ANSWER), this.#runtime.now(), where);
     hideSecret(token.value);
     return token;
   }
+}
+
+/** What a denied request says of itself. */
+interface Denial {
+  readonly action: string;
+  readonly response: FailedResponse;
+  readonly where: ErrorPlace;
+  readonly credentials: FoundCredentials | undefined;
+  readonly login: Login;
+}
+
+/** What the status of a token server says of a login; undefined where it says nothing. */
+function loginRefused(status: number, credentials: Credentials | undefined): Login | undefined {
+  if (status === 401) return 'refused';
+  // GHCR answers so to a wrong password, GitLab to a right one for a project that the account may not see.
+  if (status === 403) return 'doubtful';
+  // OAuth2: invalid_grant.
+  return status === 400 && credentials?.kind === 'identity' ? 'refused' : undefined;
 }
 
 function tokenRequest(

@@ -86,7 +86,13 @@ export class Connection {
     if (exchange.expect.includes(response.status)) return response;
     const body = await this.#errorBody(exchange, response);
     const where = { ...this.#place(exchange), url: redactUrl(response.url) };
-    throw responseError(exchange.action, { status: response.status, body }, where);
+    const failed = { status: response.status, body };
+    const isDenied = response.status === 401 || response.status === 403;
+    // Another origin, such as a store behind a redirect, never saw the login.
+    if (isDenied && response.url.origin === this.#base?.origin) {
+      throw await this.#auth.denied(exchange.action, failed, where);
+    }
+    throw responseError(exchange.action, failed, where);
   }
 
   /** Any failure of {@link once} as an AccelError. */

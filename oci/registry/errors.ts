@@ -18,11 +18,16 @@ export interface FailedResponse {
   readonly body: string;
 }
 
+/** A status and the registry's words, without secrets. */
+export function describeFailure({ status, body }: FailedResponse): string {
+  // Secrets go before the body is shortened: the start of one would be printed otherwise.
+  return `HTTP ${status}${describeBody(redact(body))}`;
+}
+
 /** The error for a response of an unexpected status. */
 export function responseError(action: string, response: FailedResponse, where: ErrorPlace): AccelError {
   const { status } = response;
-  // Secrets go before the body is shortened: the start of one would be printed otherwise.
-  const found = `HTTP ${status}${describeBody(redact(response.body))}`;
+  const found = describeFailure(response);
   if (status === 401 || status === 403) {
     return new AccelError('unauthorized', `the registry did not allow to ${action}`, {
       where,
