@@ -1,10 +1,9 @@
 /** Finds what a tag or digest stands for in an image layout, be it on disk or in an archive. */
 import { AccelError } from '../base/error.ts';
-import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest } from './digest.ts';
+import { loadDocument } from './document.ts';
 import { type IndexFile, tagOf, tagsOf } from './layout-index.ts';
-import { MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
 import type { Fetcher } from './storage.ts';
 
 /** What {@link resolveInLayout} asks of a layout. */
@@ -50,7 +49,7 @@ async function byDigest(content: LayoutContent, index: IndexFile, digest: string
   if (listed !== undefined) return listed;
   // Entries below another index are not listed: their content says what they are.
   const unknown = { mediaType: '', digest, size };
-  const document = parseDocument(await fetchBytes(content, unknown, MAX_MANIFEST_SIZE), unknown);
+  const document = await loadDocument(content, unknown);
   const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
   return { mediaType, digest, size };
 }
