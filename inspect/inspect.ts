@@ -3,6 +3,7 @@ import { asAccelError } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { TAG_SUFFIXES } from '../formats/overlaybd/tag-suffixes.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { isDigestLike } from '../oci/digest.ts';
 import { loadImageConfig, loadManifest, resolveDocument, unlessMissing } from '../oci/document.ts';
 import { artifactReason, indexImages, NOT_HERE, type OtherEntry, otherEntry } from '../oci/index-images.ts';
 import { formatPlatform, imagePlatform } from '../oci/platform.ts';
@@ -97,7 +98,7 @@ async function findBaseTag(
   options: ReadOptions,
 ): Promise<InspectReport['baseTag']> {
   const suffix = TAG_SUFFIXES.find((candidate) => tag.endsWith(candidate) && tag.length > candidate.length);
-  if (suffix === undefined || tag.includes(':')) return undefined;
+  if (suffix === undefined || isDigestLike(tag)) return undefined;
   const base = tag.slice(0, -suffix.length);
   try {
     const { digest } = await target.resolve(base, options);

@@ -2,6 +2,7 @@
 import { AccelError, type ErrorPlace } from '../base/error.ts';
 import { integerOf, parseJson, stringifyJson } from '../base/json.ts';
 import { isRecord } from '../base/record.ts';
+import { refuseAmbiguous } from './ambiguity.ts';
 import { annotationsOf, asDescriptor, brief, type Descriptor, isOptional } from './descriptor.ts';
 import { DOCKER_SCHEMA1, isIndex, isManifest, OCI } from './media-types.ts';
 
@@ -66,13 +67,15 @@ export type ImageDocument =
   | { readonly kind: 'index'; readonly index: ImageIndex };
 
 /**
- * Parses what a tag may name. The content decides between manifest and index where the media type is wrong or missing.
+ * Parses what a tag may name. The content decides between manifest and index where the media type is missing or unknown;
+ * one that contradicts the content is refused.
  * Throws `manifest-invalid`, `limit-exceeded`, or `image-unsupported` for Docker's schema 1.
  */
 export function parseDocument(bytes: Uint8Array, descriptor: Descriptor): ImageDocument {
   const where = placeOf(descriptor);
   const value = parseObject(bytes, MAX_MANIFEST_SIZE, where);
   refuseSchema1(value, descriptor, where);
+  refuseAmbiguous(value, descriptor.mediaType, where);
   if (isIndexContent(value, descriptor)) return { kind: 'index', index: asIndex(value, descriptor, where) };
   return { kind: 'manifest', manifest: asManifest(value, descriptor, where) };
 }

@@ -4,6 +4,7 @@ import { MAX_LAYERS } from '../formats/lsmt/layout.ts';
 import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { ImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { isDigestLike } from '../oci/digest.ts';
 import { loadConfig, loadManifest, resolveDocument } from '../oci/document.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
 import { formatPlatform, imagePlatform, type Platform } from '../oci/platform.ts';
@@ -51,7 +52,7 @@ export async function openImage(
 ): Promise<AcceleratedImage> {
   const context = openContext(target, options);
   const { traffic } = context;
-  const place = { image: `${target.name}${tagOrDigest.includes(':') ? '@' : ':'}${tagOrDigest}` };
+  const place = { image: `${target.name}${isDigestLike(tagOrDigest) ? '@' : ':'}${tagOrDigest}` };
   try {
     const { descriptor, manifest } = await loadImage(traffic, tagOrDigest, options);
     assertAccelerated(manifest);

@@ -1,4 +1,5 @@
 /** Which image of an index is meant. */
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import { type IndexImages, indexImages, type ListedImage } from '../oci/index-images.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
@@ -39,7 +40,7 @@ export async function selectImage(
     where: options.where,
     expected: formatPlatform(wanted),
     found: here.map((image) => formatPlatform(image.platform)).join(', ') || 'no images',
-    hint: 'Choose one of them with --platform.',
+    hint: advise`Choose one of them with ${option('platform')}.`,
   });
 }
 

@@ -1,4 +1,5 @@
 /** Selects the manifests of the source to convert and records why others are skipped. */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { NamedDocument } from '../../oci/document.ts';
@@ -120,7 +121,7 @@ function noSuchPlatform(where: { readonly digest: string }, expected: string, fo
     where,
     expected,
     found: found.join(', ') || 'none',
-    hint: 'leave --platform out to convert every Linux platform',
+    hint: advise`Leave ${option('platform')} out to convert every Linux platform.`,
   });
 }
 

@@ -2,14 +2,16 @@
  * Puts a prefetch list onto an image that is accelerated already, in place of an older one: a new layer, config and
  * manifest, nothing is converted. The tag moves last.
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
 import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import { isDigestLike } from '../../oci/digest.ts';
 import { resolveDocument } from '../../oci/document.ts';
+import { assertImageName } from '../../oci/image-names.ts';
 import { indexImages, type ListedImage } from '../../oci/index-images.ts';
 import { encodeJson, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
 import { mediaFamily } from '../../oci/media-types.ts';
-import { assertTag } from '../../oci/reference.ts';
 import type { Target } from '../../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../../reader/image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
@@ -173,13 +175,13 @@ function recorded(
 }
 
 function outputTagOf({ tagOrDigest, outputTag }: AddPrefetchRequest): string {
-  const tag = outputTag ?? (tagOrDigest.includes(':') ? undefined : tagOrDigest);
+  const tag = outputTag ?? (isDigestLike(tagOrDigest) ? undefined : tagOrDigest);
   if (tag === undefined)
     throw new AccelError('usage', 'the image is named by its digest alone', {
       found: tagOrDigest,
       expected: 'a tag for the result',
-      hint: 'Name it with -o TAG.',
+      hint: advise`Name it with ${option('outputTag', 'TAG')}.`,
     });
-  assertTag(tag);
+  assertImageName(tag);
   return tag;
 }

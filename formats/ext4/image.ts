@@ -3,6 +3,7 @@
  * the operations below. `commit` (commit.ts) writes what a layer changed. How a tar maps onto these operations is
  * apply-tar.ts; where blocks lie is allocator.ts.
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { Allocator, type MetadataBlock } from './allocator.ts';
 import { commitLayer } from './commit.ts';
@@ -123,7 +124,7 @@ export class Ext4Image {
     if (this.files >= this.#maxFiles) {
       throw new AccelError('limit-exceeded', 'the image holds too many files', {
         expected: `at most ${this.#maxFiles} files and directories`,
-        hint: 'raise the bound with --max-files',
+        hint: advise`Raise the bound with ${option('maxFiles')}.`,
       });
     }
     checkName(name);
