@@ -6,9 +6,9 @@ import { AccelError, withPlace } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
 import type { SparseRun, TarEntry, TarHandler, TarTime } from '../tar/entry.ts';
 import type { Ext4Image } from './image.ts';
-import { type Attributes, DEVICE_LIMITS, type Inode, MAX_SECONDS, MIN_SECONDS } from './inode.ts';
+import { type Attributes, DEVICE_LIMITS, MAX_SECONDS, MIN_SECONDS } from './inode.ts';
 import { BLOCK_SIZE } from './layout.ts';
-import { cleanPath, resolveDirectory } from './path.ts';
+import { cleanPath, DirectoryFinder, resolveDirectory } from './path.ts';
 import { isAufsDirectory, type NamedDirectories, parseWhiteout, Whiteouts } from './whiteout.ts';
 import { isKnownXattr } from './xattr.ts';
 
@@ -42,8 +42,7 @@ export class TarApplier implements TarHandler {
   readonly #warn: WarningSink;
   readonly #named: NamedDirectories = new Map();
   readonly #whiteouts: Whiteouts;
-  /** The parent of the last entry: most entries of a tar stand beside the one before. */
-  #lastParent: { readonly path: string; readonly inode: Inode } | undefined;
+  readonly #directories: DirectoryFinder;
   /** Runs of the current file that are still to come, the first one begun. */
   #runs: { readonly device: number; readonly tar: number; readonly length: number; readonly endsFile: boolean }[] = [];
   #runLeft = 0;
@@ -54,6 +53,7 @@ export class TarApplier implements TarHandler {
     this.#sink = sink;
     this.#warn = warn;
     this.#whiteouts = new Whiteouts(image, this.#named);
+    this.#directories = new DirectoryFinder(image);
   }
 
   /** Entries applied so far. */
@@ -63,6 +63,7 @@ export class TarApplier implements TarHandler {
 
   entry(entry: TarEntry): void {
     this.#entries++;
+    this.#directories.beginEntry();
     this.#runs = [];
     this.#runLeft = 0;
     try {
@@ -105,41 +106,33 @@ export class TarApplier implements TarHandler {
     if (components.some(isAufsDirectory)) return;
     const whiteout = parseWhiteout(name);
     if (whiteout.kind !== 'none') {
-      const parent = this.#parent(components, 'undefined');
-      if (parent === undefined || whiteout.kind === 'ignored') return;
-      this.#lastParent = undefined;
+      const parent = this.#directories.find(components, 'undefined');
+      if (parent === 0 || whiteout.kind === 'ignored') return;
       if (whiteout.kind === 'opaque') this.#whiteouts.empty(parent);
       else this.#whiteouts.remove(parent, whiteout.name);
       return;
     }
-    const parent = this.#parent(components, 'create')!;
+    const parent = this.#directories.find(components, 'create');
     if (entry.type === 'link') this.#link(parent, name, entry);
     else this.#place(parent, name, entry);
   }
 
-  #parent(components: readonly string[], missing: 'create' | 'undefined'): Inode | undefined {
-    const path = components.join('/');
-    if (this.#lastParent?.path === path) return this.#lastParent.inode;
-    const inode = resolveDirectory(this.#image, components, missing);
-    this.#lastParent = inode === undefined ? undefined : { path, inode };
-    return inode;
-  }
-
-  #place(parent: Inode, name: string, entry: TarEntry): void {
-    const existing = parent.directory!.children.get(name);
-    if (existing !== undefined) {
-      if (existing.inode.directory !== undefined && entry.type === 'directory') {
-        this.#updateDirectory(existing.inode, entry);
+  #place(parent: number, name: string, entry: TarEntry): void {
+    const existing = this.#image.names.find(parent, name);
+    if (existing !== 0) {
+      const inode = this.#image.names.inode(existing);
+      if (entry.type === 'directory' && this.#image.isDirectory(inode)) {
+        this.#updateDirectory(inode, entry);
         return;
       }
-      this.#remove(parent, name);
+      this.#image.remove(existing);
     }
     const inode = this.#create(parent, name, entry);
     const xattrs = this.#keptXattrs(entry);
     if (xattrs.size > 0) this.#image.setXattrs(inode, xattrs);
   }
 
-  #create(parent: Inode, name: string, entry: TarEntry): Inode {
+  #create(parent: number, name: string, entry: TarEntry): number {
     const attributes = this.#attributes(entry);
     const { type } = entry;
     if (type === 'symlink') checkSymlink(entry.linkName);
@@ -154,62 +147,68 @@ export class TarApplier implements TarHandler {
     return inode;
   }
 
-  #updateDirectory(inode: Inode, entry: TarEntry): void {
+  #updateDirectory(inode: number, entry: TarEntry): void {
     this.#image.setAttributes(inode, this.#attributes(entry));
     const xattrs = this.#keptXattrs(entry);
-    if (xattrs.size > 0) this.#image.setXattrs(inode, new Map([...(inode.xattrs ?? []), ...xattrs]));
-    if (inode.layer === this.#image.layer) return;
+    if (xattrs.size > 0) this.#image.setXattrs(inode, new Map([...this.#image.xattrsOf(inode), ...xattrs]));
+    if (this.#image.layerOf(inode) === this.#image.layer) return;
     this.#named.set(inode, new Map([...(this.#named.get(inode) ?? []), ...xattrs]));
   }
 
   /** The header of a hard link repeats what its target's said; as with GNU tar, the target's counts. */
-  #link(parent: Inode, name: string, entry: TarEntry): void {
+  #link(parent: number, name: string, entry: TarEntry): void {
     const components = cleanPath(entry.linkName, 'hard link target');
     const targetName = components.pop();
     const directory = resolveDirectory(this.#image, components, 'undefined');
-    const target = targetName === undefined ? directory : directory?.directory?.children.get(targetName)?.inode;
-    if (target === undefined) {
+    const target = targetName === undefined || directory === 0 ? directory : this.#image.lookup(directory, targetName);
+    if (target === 0) {
       throw new AccelError('tar-invalid', 'the target of a hard link does not exist', {
         expected: 'a file of this layer in front of the link, or of a lower layer',
         found: printable(entry.linkName),
       });
     }
-    if (target.directory !== undefined) {
+    if (this.#image.isDirectory(target)) {
       throw new AccelError('tar-invalid', 'the target of a hard link is a directory', {
         expected: 'a file',
         found: printable(entry.linkName),
       });
     }
-    const existing = parent.directory!.children.get(name);
-    if (existing?.inode === target) {
-      // The name stands already; say that this layer put it, so that its whiteouts spare it.
-      parent.directory!.children.set(name, { inode: target, layer: this.#image.layer });
-      return;
-    }
-    if (existing !== undefined) {
-      if (contains(existing.inode, directory!)) {
+    const { names } = this.#image;
+    const existing = names.find(parent, name);
+    if (existing !== 0) {
+      if (names.inode(existing) === target) {
+        // The name exists already; note that this layer made it, so that its whiteouts spare it.
+        names.setLayer(existing, this.#image.layer);
+        return;
+      }
+      if (this.#contains(names.inode(existing), directory)) {
         throw new AccelError('tar-invalid', 'a hard link would replace a directory that holds its target', {
           found: printable(entry.linkName),
         });
       }
-      this.#remove(parent, name);
+      this.#image.remove(existing);
     }
     this.#image.link(parent, name, target);
   }
 
-  #remove(parent: Inode, name: string): void {
-    this.#image.remove(parent, name);
-    this.#lastParent = undefined;
+  /** Whether `directory` is `ancestor` or lies below it. */
+  #contains(ancestor: number, directory: number): boolean {
+    if (!this.#image.isDirectory(ancestor)) return false;
+    for (let at = directory; at !== this.#image.root; at = this.#image.parentOf(at)) {
+      if (at === ancestor) return true;
+      this.#directories.spend(1);
+    }
+    return ancestor === this.#image.root;
   }
 
-  #beginFile(inode: Inode, entry: TarEntry): void {
+  #beginFile(inode: number, entry: TarEntry): void {
     if (entry.size > FILE_SIZE_MAX) {
       throw new AccelError('limit-exceeded', 'a file is too large for ext4', {
         expected: `at most ${FILE_SIZE_MAX} bytes`,
         found: entry.size,
       });
     }
-    inode.size = entry.size;
+    this.#image.setSize(inode, entry.size);
     const runs: readonly SparseRun[] = entry.sparse ?? (entry.size > 0 ? [{ offset: 0, length: entry.size }] : []);
     let tar = entry.dataOffset;
     let end = 0;
@@ -267,14 +266,6 @@ export class TarApplier implements TarHandler {
       printable(entry.name),
     );
     return new Map([...entry.xattrs].filter(([name]) => isKnownXattr(name)));
-  }
-}
-
-/** True when `directory` is `ancestor` or lies below it. */
-function contains(ancestor: Inode, directory: Inode): boolean {
-  for (let at = directory; ; at = at.directory!.parent) {
-    if (at === ancestor) return true;
-    if (at === at.directory!.parent) return false;
   }
 }
 

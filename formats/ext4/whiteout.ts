@@ -2,7 +2,8 @@
 import { AccelError } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
 import { type Ext4Image, IMPLICIT_DIRECTORY } from './image.ts';
-import type { Inode } from './inode.ts';
+import type { EntryRef } from './state/name-table.ts';
+import { NumberSet } from './state/number-set.ts';
 
 const PREFIX = '.wh.';
 const OPAQUE = '.wh..wh..opq';
@@ -37,12 +38,14 @@ export function parseWhiteout(name: string): Whiteout {
 }
 
 /** Directories from below that entries of the current layer name, with the extended attributes of those entries. */
-export type NamedDirectories = Map<Inode, ReadonlyMap<string, Uint8Array>>;
+export type NamedDirectories = Map<number, ReadonlyMap<string, Uint8Array>>;
 
 /** Applies whiteouts of the current layer; the outcome does not depend on where in the tar they stand. */
 export class Whiteouts {
   readonly #image: Ext4Image;
   readonly #named: NamedDirectories;
+  /** Directories emptied already: nothing from below comes back in one layer, so another look would find nothing. */
+  readonly #emptied = new NumberSet();
 
   constructor(image: Ext4Image, named: NamedDirectories) {
     this.#image = image;
@@ -50,48 +53,57 @@ export class Whiteouts {
   }
 
   /** Removes `name` from below `parent`; what this layer put there, also deeper inside, stays. */
-  remove(parent: Inode, name: string): void {
-    const dirent = parent.directory!.children.get(name);
-    if (dirent === undefined || this.#isOurs(dirent.layer)) return;
-    if (dirent.inode.directory !== undefined) this.empty(dirent.inode);
-    this.#removeOrReset(parent, name);
+  remove(parent: number, name: string): void {
+    const { names } = this.#image;
+    const entry = names.find(parent, name);
+    if (entry === 0 || this.#isOurs(entry)) return;
+    const inode = names.inode(entry);
+    if (this.#image.isDirectory(inode)) this.empty(inode);
+    this.#removeOrReset(entry);
   }
 
   /** Empties `top` of what lies below: an opaque directory. */
-  empty(top: Inode): void {
+  empty(top: number): void {
+    if (this.#emptied.has(top)) return;
+    const { names } = this.#image;
     // Directories from below, parents before children; emptied in reverse, so that what is left in one is ours.
-    const directories: { readonly parent: Inode; readonly name: string }[] = [];
-    const pending: Inode[] = [top];
+    const directories: EntryRef[] = [];
+    const pending: number[] = [top];
     for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-      for (const [name, { inode, layer }] of [...at.directory!.children]) {
-        if (this.#isOurs(layer)) continue;
-        if (inode.directory === undefined) this.#image.remove(at, name);
+      this.#emptied.add(at);
+      let next = names.first(at);
+      for (let entry = next; entry !== 0; entry = next) {
+        next = names.next(entry);
+        if (this.#isOurs(entry)) continue;
+        const inode = names.inode(entry);
+        if (!this.#image.isDirectory(inode)) this.#image.remove(entry);
         else {
-          directories.push({ parent: at, name });
+          directories.push(entry);
           pending.push(inode);
         }
       }
     }
-    for (const { parent, name } of directories.reverse()) this.#removeOrReset(parent, name);
+    for (const entry of directories.reverse()) this.#removeOrReset(entry);
   }
 
-  #isOurs(layer: number): boolean {
-    return layer === this.#image.layer;
+  #isOurs(entry: EntryRef): boolean {
+    return this.#image.names.layer(entry) === this.#image.layer;
   }
 
   /**
-   * Removes a name from below; but a directory that this layer names or put something into stands on as this layer's
+   * Removes a name from below; but a directory that this layer names or put something into remains as this layer's
    * own: with the attributes of its entry, or those of a directory that no entry names.
    */
-  #removeOrReset(parent: Inode, name: string): void {
-    const { inode } = parent.directory!.children.get(name)!;
+  #removeOrReset(entry: EntryRef): void {
+    const { names } = this.#image;
+    const inode = names.inode(entry);
     const named = this.#named.get(inode);
-    if (inode.directory === undefined || (named === undefined && inode.directory.children.size === 0)) {
-      this.#image.remove(parent, name);
+    if (!this.#image.isDirectory(inode) || (named === undefined && names.first(inode) === 0)) {
+      this.#image.remove(entry);
       return;
     }
     if (named === undefined) this.#image.setAttributes(inode, IMPLICIT_DIRECTORY);
     this.#image.setXattrs(inode, named ?? new Map());
-    parent.directory!.children.set(name, { inode, layer: this.#image.layer });
+    names.setLayer(entry, this.#image.layer);
   }
 }
