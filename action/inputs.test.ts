@@ -38,7 +38,13 @@ it('reads lists, switches and credentials', () => {
   });
   expect(inputs).toMatchObject({
     platforms: ['linux/amd64', 'linux/arm64', 'linux/arm/v7'],
-    registry: { username: 'octocat', password: 'a:b', plain: true, rootCa: ['one.pem', 'two.pem'] },
+    registry: {
+      username: 'octocat',
+      password: 'a:b',
+      credentialsFrom: 'the inputs username and password',
+      plain: true,
+      rootCa: ['one.pem', 'two.pem'],
+    },
     failOnSkip: true,
     cache: false,
     verify: 'off',
@@ -50,7 +56,12 @@ it('the user of the target is told apart, and the way to it is the same', () => 
     ...{ plain: 'true', username: 'a', password: 'b', 'target-repository': 'host/x' },
     ...{ 'target-username': 'c', 'target-password': 'd' },
   });
-  expect(targetRegistry).toEqual({ plain: true, username: 'c', password: 'd' });
+  expect(targetRegistry).toEqual({
+    plain: true,
+    username: 'c',
+    password: 'd',
+    credentialsFrom: 'the inputs target-username and target-password',
+  });
 });
 
 it('prefetch is a list inline, or a file with one', async () => {

@@ -60,7 +60,8 @@ export const INPUT_NAMES = [
   'fail-on-skip',
 ] as const;
 
-type InputName = (typeof INPUT_NAMES)[number];
+/** The name of an input. */
+export type InputName = (typeof INPUT_NAMES)[number];
 
 /** The inputs that hold secrets. */
 const SECRETS: readonly InputName[] = ['password', 'target-password', 'notify-secret'];
@@ -138,11 +139,16 @@ function flag<N extends 'plain' | 'insecure'>(get: Get, name: N): Partial<Record
   return boolean(get, name, false) ? ({ [name]: true } as Record<N, boolean>) : {};
 }
 
-function credential(get: Get, user: InputName, secret: InputName): { username?: string; password?: string } {
+function credential(
+  get: Get,
+  user: InputName,
+  secret: InputName,
+): { username?: string; password?: string; credentialsFrom?: string } {
   const username = get(user);
   const password = get(secret);
   if (username === undefined && password === undefined) return {};
-  if (username !== undefined && password !== undefined) return { username, password };
+  if (username !== undefined && password !== undefined)
+    return { username, password, credentialsFrom: `the inputs ${user} and ${secret}` };
   const missing = username === undefined ? user : secret;
   throw new AccelError('usage', `the input ${missing} is missing`, {
     hint: `Give both ${user} and ${secret}, or neither: then the credentials of docker/login-action are used.`,

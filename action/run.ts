@@ -14,6 +14,7 @@ import { decideAction } from './decide.ts';
 import { type Access, inspectTag, measureStart, type StartCost, verifyTag } from './finished.ts';
 import { createGithubProgress } from './github-progress.ts';
 import { type ActionInputs, readInputs, secretsOf } from './inputs.ts';
+import { INPUT_WORDS } from './option-words.ts';
 import {
   convertedLayers,
   convertedTags,
@@ -56,7 +57,7 @@ export async function runAction(context: ActionContext): Promise<ExitCode> {
   } catch (error) {
     const known = asAccelError(error);
     const shown = context.signal.aborted ? new AccelError('aborted', 'interrupted', { cause: known }) : known;
-    const text = renderError(shown).trimEnd();
+    const text = renderError(shown, { words: INPUT_WORDS }).trimEnd();
     runner.annotate('error', `accel: ${shown.code}`, text);
     await runner.addSummary(renderFailure(text));
     return EXIT_CODES[shown.code];

@@ -4,6 +4,7 @@ import { AccelError, asAccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
 import { COMMANDS, loadCommands } from './commands/index.ts';
 import type { CommandContext, Reporting } from './context.ts';
+import { flagWords, type Words } from './option-words.ts';
 import { jsonText } from './progress/json.ts';
 import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
 import { styleFor } from './terminal.ts';
@@ -68,15 +69,25 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    return report(toAccelError(error, args, context.signal), reporting, context);
+    const words = flagWords(commandOf(args));
+    return report(toAccelError(error, args, context.signal), { ...reporting, words }, context);
   }
 }
 
-async function report(error: AccelError, reporting: Reporting, context: CommandContext): Promise<ExitCode> {
+async function report(
+  error: AccelError,
+  { json, verbose, words }: Reporting & { readonly words: Words },
+  context: CommandContext,
+): Promise<ExitCode> {
   const style = await styleFor(context.stderr, context.env);
-  context.stderr.write(renderError(error, { style, verbose: reporting.verbose }));
-  if (reporting.json) context.stdout.write(jsonText(errorDocument(error)));
+  context.stderr.write(renderError(error, { style, verbose, words }));
+  if (json) context.stdout.write(jsonText(errorDocument(error, words)));
   return EXIT_CODES[error.code];
+}
+
+/** The name of the command that `args` call: `convert`, `prefetch add`. */
+function commandOf(args: readonly string[]): string {
+  return args.slice(0, args[0] === 'prefetch' ? 2 : 1).join(' ');
 }
 
 function toAccelError(error: unknown, args: readonly string[], signal: AbortSignal): AccelError {

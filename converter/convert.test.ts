@@ -424,7 +424,7 @@ describe('a plan', () => {
 
 it('asks for a target when the source is a docker-archive, before anything is opened', async () => {
   const error = await failure(convert(request({ repository: 'docker-archive:/nowhere/app.tar' })));
-  expect(error).toMatchObject({ code: 'usage', hint: expect.stringContaining('--target-repository') });
+  expect(error).toMatchObject({ code: 'usage', hint: expect.stringContaining('targetRepository') });
 });
 
 describe('an index', () => {
@@ -506,7 +506,7 @@ describe('damage', () => {
       convertWithin(target, request({ artifact: { ...request().artifact, virtualSize: 64 * 2 ** 30 } })),
     );
     expect(fixed.code).toBe('filesystem-full');
-    expect(fixed.hint).toContain('--vsize');
+    expect(fixed.hint).toContain('virtualSize');
   });
 
   it('stops when the caller gives up', async () => {

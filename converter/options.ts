@@ -137,7 +137,7 @@ export interface ManifestResult {
   readonly layers: readonly LayerResult[];
   /** The acceleration layer above them; absent when there is none, or the image stood already. */
   readonly prefetch?: PrefetchResult;
-  /** The manifest as pushed, for `--dump-manifest`. */
+  /** The manifest as pushed. */
   readonly manifest: unknown;
 }
 

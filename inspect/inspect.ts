@@ -4,6 +4,7 @@ import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { TAG_SUFFIXES } from '../formats/overlaybd/tag-suffixes.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { isDigestLike } from '../oci/digest.ts';
 import { MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseDocument, parseManifest } from '../oci/manifest.ts';
 import { isConfig } from '../oci/media-types.ts';
 import { formatPlatform } from '../oci/platform.ts';
@@ -86,7 +87,7 @@ async function findBaseTag(
   options: ReadOptions,
 ): Promise<InspectReport['baseTag']> {
   const suffix = TAG_SUFFIXES.find((candidate) => tag.endsWith(candidate) && tag.length > candidate.length);
-  if (suffix === undefined || tag.includes(':')) return undefined;
+  if (suffix === undefined || isDigestLike(tag)) return undefined;
   const base = tag.slice(0, -suffix.length);
   try {
     const { digest } = await target.resolve(base, options);

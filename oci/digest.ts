@@ -30,6 +30,11 @@ export function assertDigest(text: string, code: AccelErrorCode = 'reference-inv
   return text;
 }
 
+/** True for what is meant as a digest, right or wrong: names of images never begin so. */
+export function isDigestLike(text: string): boolean {
+  return /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Fa-f]{32,}$/.test(text) || /^sha\d+:/.test(text);
+}
+
 /** The two parts of a digest; throws as {@link assertDigest} does. */
 export function splitDigest(digest: string): { readonly algorithm: DigestAlgorithm; readonly hex: string } {
   const colon = assertDigest(digest).indexOf(':');

@@ -1,4 +1,5 @@
 /** What an index lists, with the indexes inside of it opened. */
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -52,6 +53,6 @@ function tooDeep(entry: Descriptor, depth: number, opened: number): AccelError {
     where: { digest: entry.digest },
     expected: `at most ${MAX_INDEXES} indexes, ${MAX_NESTING} deep`,
     found: `index ${opened}, ${depth + 1} deep`,
-    hint: 'convert one of the indexes inside by its digest (-g)',
+    hint: advise`Convert one of the indexes inside by its digest: ${option('inputDigest', 'DIGEST')}.`,
   });
 }

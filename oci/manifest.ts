@@ -1,6 +1,7 @@
 /** Image manifests, indexes and configs (OCI image-spec, manifest.md, image-index.md, config.md; Docker schema 2). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
 import { isRecord } from '../base/record.ts';
+import { refuseAmbiguous } from './ambiguity.ts';
 import { asDescriptor, brief, type Descriptor, isOptional, isStringList, isStringMap } from './descriptor.ts';
 import { assertDigest } from './digest.ts';
 import { DOCKER_SCHEMA1, isIndex, isManifest, OCI } from './media-types.ts';
@@ -65,13 +66,15 @@ export type ImageDocument =
   | { readonly kind: 'index'; readonly index: ImageIndex };
 
 /**
- * Parses what a tag may name. The content decides between manifest and index where the media type is wrong or missing.
+ * Parses what a tag may name. The content decides between manifest and index where the media type is missing or unknown;
+ * one that contradicts the content is refused.
  * Throws `manifest-invalid`, `limit-exceeded`, or `image-unsupported` for Docker's schema 1.
  */
 export function parseDocument(bytes: Uint8Array, descriptor: Descriptor): ImageDocument {
   const where = placeOf(descriptor);
   const value = parseObject(bytes, MAX_MANIFEST_SIZE, where);
   refuseSchema1(value, descriptor, where);
+  refuseAmbiguous(value, descriptor.mediaType, where);
   if (Array.isArray(value.manifests)) return { kind: 'index', index: asIndex(value, descriptor, where) };
   return { kind: 'manifest', manifest: asManifest(value, descriptor, where) };
 }

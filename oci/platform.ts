@@ -49,7 +49,7 @@ export function normalizePlatform(platform: Platform): Platform {
   };
 }
 
-/** Parses `os/architecture[/variant]` as `--platform` takes it, normalised. Throws `usage`. */
+/** Parses `os/architecture[/variant]` to its normal form. Throws `usage`. */
 export function parsePlatform(text: string): Platform {
   const parts = text.trim().split('/');
   if (parts.length < 2 || parts.length > 3 || parts.some((part) => !/^[A-Za-z0-9_.-]+$/.test(part))) {

@@ -3,6 +3,7 @@ import { AccelError, withPlace } from '../base/error.ts';
 import { MAX_LAYERS } from '../formats/lsmt/layout.ts';
 import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { isDigestLike } from '../oci/digest.ts';
 import {
   type ImageConfig,
   type ImageManifest,
@@ -54,7 +55,7 @@ export async function openImage(
 ): Promise<AcceleratedImage> {
   const context = openContext(target, options);
   const { traffic } = context;
-  const place = { image: `${target.name}${tagOrDigest.includes(':') ? '@' : ':'}${tagOrDigest}` };
+  const place = { image: `${target.name}${isDigestLike(tagOrDigest) ? '@' : ':'}${tagOrDigest}` };
   try {
     const { descriptor, manifest } = await loadManifest(traffic, tagOrDigest, options.platform);
     assertAccelerated(manifest);

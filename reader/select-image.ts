@@ -1,4 +1,5 @@
 /** Which image of an index is meant. */
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
@@ -31,7 +32,7 @@ export function selectImage(
     where,
     expected: formatPlatform(wanted),
     found: images.map((image) => formatPlatform(image.platform ?? {})).join(', ') || 'no images',
-    hint: 'Choose one of them with --platform.',
+    hint: advise`Choose one of them with ${option('platform')}.`,
   });
 }
 

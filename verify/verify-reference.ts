@@ -1,4 +1,5 @@
 /** Verification of what a reference names: every platform of an index, each against the source that it records. */
+import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../oci/content.ts';
@@ -166,7 +167,7 @@ async function sourceOf(
   throw new AccelError('usage', 'the image does not say what it was made from', {
     where: { digest: image.descriptor.digest },
     expected: `the annotation ${RECORD_ANNOTATION.sourceDigest}`,
-    hint: 'Name the image that it was made from with --source.',
+    hint: advise`Name the image that it was made from with ${option('source', 'REF')}.`,
   });
 }
 
@@ -177,7 +178,7 @@ function noSource(error: unknown): never {
   throw new AccelError('not-found', 'the source image is not there', {
     where: known.where,
     ...(known.found === undefined ? {} : { found: known.found }),
-    hint: 'Name a copy of it with --source.',
+    hint: advise`Name a copy of it with ${option('source', 'REF')}.`,
     cause: known,
   });
 }

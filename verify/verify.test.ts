@@ -368,7 +368,7 @@ describe('the structure', () => {
 
   it('no record and no source: there is nothing to compare with', async () => {
     const name = await remade(FULL, 'anonymous', ({ manifest }) => ({ manifest: { ...manifest, annotations: {} } }));
-    await expect(verify(name)).rejects.toMatchObject({ code: 'usage', hint: expect.stringContaining('--source') });
+    await expect(verify(name)).rejects.toMatchObject({ code: 'usage', hint: expect.stringContaining('source') });
     const result = await verify(name, { source: 'base' });
     expect([result.identical, result.images[0]?.warnings.length]).toEqual([true, 1]);
   });
@@ -517,7 +517,7 @@ describe('one byte flipped', () => {
     const descriptor = await target.resolve('base');
     await rm(join(path, 'blobs', ...descriptor.digest.split(':')));
     target = await openLayout(path);
-    await expect(verify(FULL)).rejects.toMatchObject({ code: 'not-found', hint: expect.stringContaining('--source') });
+    await expect(verify(FULL)).rejects.toMatchObject({ code: 'not-found', hint: expect.stringContaining('source') });
   });
 });
 

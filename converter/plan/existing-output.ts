@@ -1,4 +1,5 @@
 /** What stands under the output tags already: done before, in the way, or none of our business. */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError, asAccelError } from '../../base/error.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -40,7 +41,7 @@ export async function resolveDocument(
 
 /**
  * Whether the output stands already, made from this source with these options and this version: then the result it had.
- * Throws `tag-conflict` when the tag is in use for what must not be overwritten without `--force`.
+ * Throws `tag-conflict` when the tag is in use for what must not be overwritten without `force`.
  */
 export async function standingOutput(
   session: Session,
@@ -80,7 +81,7 @@ function conflict(session: Session, output: OutputTag, message: string, expected
     where: { image: `${session.target.name}:${output.tag}` },
     expected,
     found,
-    hint: 'choose another tag with -o, or overwrite this one with --force',
+    hint: advise`Choose another tag with ${option('outputTag', 'TAG')}, or overwrite this one with ${option('force')}.`,
   });
 }
 
@@ -88,13 +89,9 @@ function conflict(session: Session, output: OutputTag, message: string, expected
 function unreadable(error: unknown, output: OutputTag): AccelError {
   const known = asAccelError(error);
   if (known.code !== 'registry-error' || known.hint !== undefined) return known;
-  const { message, where, expected, found, cause } = known;
-  return new AccelError('registry-error', message, {
-    where,
-    ...(expected === undefined ? {} : { expected }),
-    ...(found === undefined ? {} : { found }),
-    hint: `If ${output.tag} stays unreadable, write it anew with --force.`,
-    cause,
+  return new AccelError('registry-error', known.message, {
+    ...known.details,
+    hint: advise`If ${output.tag} stays unreadable, overwrite it with ${option('force')}.`,
   });
 }
 

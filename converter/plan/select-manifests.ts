@@ -1,4 +1,5 @@
 /** Which manifests of the source are to be converted, and why the others are not. */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { isIndex, isManifest } from '../../oci/media-types.ts';
@@ -81,7 +82,7 @@ function noSuchPlatform(digest: string, expected: string, found: string): AccelE
     where: { digest },
     expected,
     found,
-    hint: 'leave --platform out to convert every Linux platform',
+    hint: advise`Leave ${option('platform')} out to convert every Linux platform.`,
   });
 }
 

@@ -1,4 +1,5 @@
 /** The image to convert, checked before any work: what accel cannot convert is refused here, with the reason. */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -108,7 +109,7 @@ function checkLayers(
         where: place,
         expected: `at most ${maxLayerSize} bytes`,
         found: `${layer.size} bytes, by the manifest`,
-        hint: 'If the image is what you expect, raise the bound with --max-layer-size.',
+        hint: advise`If the image is what you expect, raise the bound with ${option('maxLayerSize')}.`,
       });
     }
     const problem = layerProblem(layer.mediaType);

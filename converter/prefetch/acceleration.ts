@@ -1,4 +1,5 @@
 /** The acceleration layer of an image (docs/formats.md §7): made from a prefetch list, put on top, taken off again. */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { IS_ACCELERATION_LAYER, LAYER_ANNOTATION, LAYER_VERSION } from '../../formats/overlaybd/annotations.ts';
 import { packAccelerationLayer } from '../../formats/prefetch/acceleration-layer.ts';
@@ -49,7 +50,7 @@ export async function resolveList(
     throw new AccelError('not-found', 'the prefetch list names what is not in the image', {
       expected: 'paths of the image',
       found: someOf(missing.map(({ line }) => nameOfLine(line))),
-      hint: 'Correct the list, or leave --prefetch-strict out.',
+      hint: advise`Correct the list, or leave ${option('prefetchStrict')} out.`,
     });
   for (const { line, reason } of resolved.problems) onWarning(`prefetch ${nameOfLine(line)}: ${reason}`);
   return { list, resolved, device };

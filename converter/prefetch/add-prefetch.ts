@@ -2,9 +2,12 @@
  * Puts a prefetch list onto an image that is accelerated already, in place of an older one: a new layer, config and
  * manifest, nothing is converted. The tag moves last.
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import { isDigestLike } from '../../oci/digest.ts';
+import { assertImageName } from '../../oci/image-names.ts';
 import {
   encodeJson,
   type ImageConfig,
@@ -14,7 +17,6 @@ import {
   parseDocument,
 } from '../../oci/manifest.ts';
 import { mediaFamily } from '../../oci/media-types.ts';
-import { assertTag } from '../../oci/reference.ts';
 import type { Target } from '../../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../../reader/image.ts';
 import { isImage } from '../../reader/select-image.ts';
@@ -176,13 +178,13 @@ function recorded(
 }
 
 function outputTagOf({ tagOrDigest, outputTag }: AddPrefetchRequest): string {
-  const tag = outputTag ?? (tagOrDigest.includes(':') ? undefined : tagOrDigest);
+  const tag = outputTag ?? (isDigestLike(tagOrDigest) ? undefined : tagOrDigest);
   if (tag === undefined)
     throw new AccelError('usage', 'the image is named by its digest alone', {
       found: tagOrDigest,
       expected: 'a tag for the result',
-      hint: 'Name it with -o TAG.',
+      hint: advise`Name it with ${option('outputTag', 'TAG')}.`,
     });
-  assertTag(tag);
+  assertImageName(tag);
   return tag;
 }

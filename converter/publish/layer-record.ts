@@ -9,6 +9,7 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import { together } from '../../base/limiter.ts';
 import { isRecord } from '../../base/record.ts';
 import { VERSION } from '../../base/version.ts';
+import { LAYER_RECORD } from '../../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import { isStringMap } from '../../oci/descriptor.ts';
 import { assertDigest, digestOf } from '../../oci/digest.ts';
@@ -20,9 +21,9 @@ import type { LayerBlob } from '../layer/engines/engine.ts';
 import type { ArtifactOptions } from '../options.ts';
 
 /** Tag under which the record stands. */
-export const CACHE_TAG = 'accel-cache';
+export const CACHE_TAG = LAYER_RECORD.tag;
 /** Media type of the record. */
-export const CACHE_MEDIA_TYPE = 'application/vnd.accel-image.cache.v1+json';
+export const CACHE_MEDIA_TYPE = LAYER_RECORD.mediaType;
 const EMPTY_CONFIG = 'application/vnd.oci.empty.v1+json';
 /** Layers that are remembered; the ones that were used longest ago go first. */
 const MAX_LAYERS = 4000;

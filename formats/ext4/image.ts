@@ -3,6 +3,7 @@
  * the operations below. `commit` (commit.ts) writes what a layer changed. How a tar maps onto these operations is
  * apply-tar.ts; where blocks lie is allocator.ts; how the state is stored is the folder state/.
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import type { Allocator, MetadataBlock } from './allocator.ts';
 import { type CommitStep, LayerCommit } from './commit.ts';
@@ -68,7 +69,6 @@ export class Ext4Image {
   #layer = EMPTY_LAYER;
   #layerStart = 0;
   #discarded: BlockRange[] = [];
-  #pathEpoch = 0;
 
   constructor(options: Ext4ImageOptions = {}) {
     this.#maxFiles = options.maxFiles ?? DEFAULT_MAX_FILES;
@@ -115,11 +115,6 @@ export class Ext4Image {
     return this.#discarded;
   }
 
-  /** Changes whenever a directory or symlink loses a name: paths that were resolved before may lead elsewhere. */
-  get pathEpoch(): number {
-    return this.#pathEpoch;
-  }
-
   /** Starts the next layer: what is made from now on belongs to it. */
   beginLayer(): void {
     this.#layer++;
@@ -157,9 +152,9 @@ export class Ext4Image {
     return this.#state.inodes.size(inode);
   }
 
-  /** Text of a symlink (Latin-1); undefined for anything else. */
-  targetOf(inode: number): string | undefined {
-    return this.#state.inodes.isSymlink(inode) ? Buffer.from(this.#state.target(inode)).toString('latin1') : undefined;
+  /** Text of a symlink, Latin-1. */
+  targetOf(inode: number): string {
+    return Buffer.from(this.#state.target(inode)).toString('latin1');
   }
 
   /** Extended attributes by full name. */
@@ -177,7 +172,7 @@ export class Ext4Image {
     if (this.files >= this.#maxFiles) {
       throw new AccelError('limit-exceeded', 'the image holds too many files', {
         expected: `at most ${this.#maxFiles} files and directories`,
-        hint: 'raise the bound with --max-files',
+        hint: advise`Raise the bound with ${option('maxFiles')}.`,
       });
     }
     checkName(name);
@@ -334,7 +329,6 @@ export class Ext4Image {
     this.#state.changes.inodes.add(inode);
     this.#nameChanged(parent, ref);
     this.names.remove(ref);
-    if (this.isDirectory(inode) || this.#state.inodes.isSymlink(inode)) this.#pathEpoch++;
     return inode;
   }
 

@@ -89,9 +89,12 @@ export async function readSourceTree(
         hashContent: options.hashContent ?? true,
         maxEntries: options.maxEntries ?? MAX_ENTRIES,
         limits: options.maxLayerSize === undefined ? {} : { archiveBytes: options.maxLayerSize },
-        onWarning: (message, path) => warnings.add(`layer ${index + 1}: ${path}: ${message}`),
       });
-      builder.apply(entries);
+      builder.apply(entries, {
+        changed: (message, path) => warnings.add(`layer ${index + 1}: ${path}: ${message}`),
+        // About the plain image, and reported when it is converted: the accelerated one is as the layers say.
+        differs: () => undefined,
+      });
       facts.push({ descriptor, diffId: tar.digest(), entries: entries.length });
     } catch (error) {
       throw withPlace(error, {

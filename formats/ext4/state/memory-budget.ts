@@ -1,4 +1,5 @@
 /** A bound on the memory that the metadata of images takes, shared by whatever stores some of it. */
+import { advise, option } from '../../../base/advice.ts';
 import { AccelError } from '../../../base/error.ts';
 
 const MIB = 2 ** 20;
@@ -24,7 +25,7 @@ export class MemoryBudget {
       throw new AccelError('limit-exceeded', 'the names and attributes of the image need more memory than allowed', {
         expected: `at most ${Math.floor(this.#limit / MIB)} MiB of metadata, half of the memory limit`,
         found: `more than ${Math.floor(this.#used / MIB)} MiB`,
-        hint: 'raise --max-memory if the image is what you expect, or split it into images of fewer files',
+        hint: advise`If the image is what you expect, raise ${option('maxMemory')}.`,
       });
     }
     this.#used += bytes;
