@@ -1,6 +1,7 @@
 /** The result of a conversion as a person wants to see it, and as a script does. */
 import type { ConvertResult, LayerResult, ManifestResult, TagResult } from '../converter/options.ts';
 import { formatBytes, formatCount, formatSeconds, formatShare } from './format.ts';
+import { skippedLines } from './reasons.ts';
 import { DEFAULT_COLUMNS, PLAIN_STYLE, type Style } from './terminal.ts';
 import { ellipsis, printable, shortDigest } from './text.ts';
 
@@ -35,11 +36,7 @@ export function renderSummary(result: ConvertResult, options: SummaryOptions = {
   for (const group of platforms(result.tags)) {
     lines.push(...(columns < NARROW ? narrowLayers(group, style) : layerTable(group, style)), '');
   }
-  for (const skipped of result.skipped) {
-    lines.push(
-      `${style.yellow('skipped')} ${printable(skipped.platform)} ${shortDigest(skipped.digest)}: ${printable(skipped.reason)}`,
-    );
-  }
+  lines.push(...skippedLines(result.skipped, style));
   // The display showed each where it happened; a long list here would push the result off the screen.
   if (result.warnings.length > 0)
     lines.push(style.yellow(`${formatCount(result.warnings.length, 'warning')}, see above`));

@@ -18,6 +18,7 @@ export const PRODUCT_ROOMS = [
   'notify',
   'action',
   'cli',
+  'server',
 ] as const;
 
 /** Folders beside the product: tools, tests, measurements. */

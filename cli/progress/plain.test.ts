@@ -13,7 +13,6 @@ function shown(verbose: boolean): string {
 
 it('tells what matters, one line each', () => {
   expect(shown(false)).toBe(`host/app:1\\x1b[2J 555555555555, linux/amd64
-skipped unknown/unknown cccccccccccc: an attestation
 warning linux/amd64 layer 1/2 111111111111: left out (café\\x07)
 linux/amd64 layer 1/2 111111111111: 100 MB -> full 130 MB (130 %) + index-only 1.2 MB (1.2 %) in 2.0 s
 restart linux/amd64 on a device of 128 GiB: the content needs it

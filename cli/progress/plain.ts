@@ -44,7 +44,10 @@ export function describeEvent(event: ConvertEvent, style: Style, verbose: boolea
     case 'source':
       return `${style.bold(printable(event.reference))} ${shortDigest(event.digest)}, ${event.platforms.map((p) => printable(p)).join(', ')}`;
     case 'manifest-skipped':
-      return `${style.yellow('skipped')} ${printable(event.platform)} ${shortDigest(event.digest)}: ${printable(event.reason)}`;
+      // The summary lists them by reason, once.
+      return verbose
+        ? `${style.yellow('skipped')} ${printable(event.platform)} ${shortDigest(event.digest)}: ${printable(event.reason)}`
+        : undefined;
     case 'warning': {
       const at = event.layer === undefined ? '' : `${layerName(event.layer)}: `;
       const path = event.path === undefined ? '' : ` (${printable(event.path, 'bytes')})`;
