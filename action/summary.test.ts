@@ -107,7 +107,7 @@ describe('outputs', () => {
     expect(JSON.parse(json).tags[0]).toMatchObject({ kind: 'full', start: START, verified: null });
   });
 
-  it('the web hook is told of the same images by the same delivery, and of others by another', () => {
+  it('the same images have the same delivery, and other images another', () => {
     const again = converted({ tags: convertedTags(RESULT).map((tag) => ({ ...tag, upToDate: true })) });
     const verified = converted({
       tags: convertedTags(RESULT).map((tag) => ({ ...tag, verification: { impossible: 'gone' } })),

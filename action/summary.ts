@@ -55,7 +55,7 @@ function tagTable(repository: string, tags: readonly ReportedTag[]): string[] {
 }
 
 function verdict(verification: Verification | undefined, upToDate: boolean | undefined): string {
-  if (verification === undefined) return upToDate === true ? 'stood already' : 'no';
+  if (verification === undefined) return upToDate === true ? 'already present' : 'no';
   if ('impossible' in verification) return `not possible: ${cell(verification.impossible)}`;
   if (!verification.identical) return `**${formatCount(verification.differenceCount, 'difference')}**`;
   return verification.images.every(({ quick }) => quick) ? 'yes, without content' : 'yes';

@@ -1,4 +1,4 @@
-/** What an image is, as a table for people. */
+/** Renders the report of `accel inspect` as a table for people. */
 
 import type { AcceleratedFacts, ImageFacts, InspectReport, OrdinaryFacts, Verdict } from '../inspect/inspect.ts';
 import type { Named } from '../reader/open-by-name.ts';
@@ -117,7 +117,7 @@ function pairs(rows: readonly (readonly [string, string])[], style: Style): stri
 /** Columns of numbers, which are set to the right. */
 const RIGHT: ReadonlySet<string> = new Set(['', 'size', 'segments', 'points']);
 
-/** Draws the columns in which anything stands. */
+/** Draws the columns that have any content. */
 function table(head: readonly string[], rows: readonly (readonly string[])[], style: Style): string[] {
   const all = [head, ...rows];
   const shown = head.map((_, i) => i).filter((i) => i === 0 || rows.some((row) => row[i] !== ''));

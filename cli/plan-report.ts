@@ -1,4 +1,4 @@
-/** What `convert --dry-run` says. */
+/** Renders the plan of `convert --dry-run`. */
 import type { ConvertPlan } from '../converter/plan/dry-run.ts';
 import { formatBytes, formatCount } from './format.ts';
 import { skippedLines } from './reasons.ts';
@@ -9,7 +9,7 @@ export function renderPlan(plan: ConvertPlan): string {
   const { digest, size } = plan.source;
   const lines = [`Nothing was written. A conversion of ${shortDigest(digest)} (${formatBytes(size)}) would make:`];
   for (const { tag, kind, standing } of plan.tags) {
-    const state = standing === undefined ? kind : `stands already, ${shortDigest(standing)}`;
+    const state = standing === undefined ? kind : `already present, ${shortDigest(standing)}`;
     lines.push(`  ${printable(plan.repository)}:${printable(tag)}  ${state}`);
   }
   for (const image of plan.images) {
