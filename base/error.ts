@@ -1,3 +1,6 @@
+import { type Advice, libraryWord, renderAdvice } from './advice.ts';
+import { redact } from './secrets.ts';
+
 /**
  * Every way accel can fail, as one literal union. The command line maps a code to an exit code (cli/report.ts), and
  * docs/troubleshooting.md explains each.
@@ -51,15 +54,15 @@ export interface AccelErrorDetails {
   readonly expected?: string | number;
   /** What was there instead. */
   readonly found?: string | number;
-  /** What the user can do about it, as one sentence. */
-  readonly hint?: string;
+  /** One sentence of advice; options in it are named with `advise` and `option` of advice.ts, never by a flag. */
+  readonly hint?: string | Advice;
   /** The error below this one. */
   readonly cause?: unknown;
 }
 
 /**
  * The one error of accel: what happened (message), where, what was expected, what was found, what to do.
- * Secrets never go into any of these fields.
+ * Secrets that the process used (base/secrets.ts) are taken out of every field.
  */
 export class AccelError extends Error {
   override readonly name = 'AccelError';
@@ -67,16 +70,44 @@ export class AccelError extends Error {
   readonly where: ErrorPlace;
   readonly expected: string | number | undefined;
   readonly found: string | number | undefined;
+  /** The advice in the words of the library. */
   readonly hint: string | undefined;
+  /** The advice with its options apart, for a front end that has words of its own. */
+  readonly advice: Advice | undefined;
 
   constructor(code: AccelErrorCode, message: string, details: AccelErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(redact(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
-    this.where = details.where ?? {};
-    this.expected = details.expected;
-    this.found = details.found;
-    this.hint = details.hint;
+    this.where = Object.fromEntries(Object.entries(details.where ?? {}).map(([key, value]) => [key, clean(value)]));
+    this.expected = clean(details.expected);
+    this.found = clean(details.found);
+    this.advice = cleanAdvice(details.hint);
+    this.hint = this.advice && renderAdvice(this.advice, libraryWord);
   }
+
+  /** Everything but code and message: what a copy of this error, or its way to another thread, needs. */
+  get details(): AccelErrorDetails {
+    return {
+      where: this.where,
+      ...(this.expected === undefined ? {} : { expected: this.expected }),
+      ...(this.found === undefined ? {} : { found: this.found }),
+      ...(this.advice === undefined ? {} : { hint: this.advice }),
+      ...(this.cause === undefined ? {} : { cause: this.cause }),
+    };
+  }
+}
+
+/** A value without secrets; a number is none. */
+function clean<T extends string | number | undefined>(value: T): T {
+  return typeof value === 'string' ? (redact(value) as T) : value;
+}
+
+function cleanAdvice(hint: AccelErrorDetails['hint']): Advice | undefined {
+  if (hint === undefined || typeof hint === 'string') return hint === undefined ? undefined : [redact(hint)];
+  return hint.map((part) => {
+    if (typeof part === 'string') return redact(part);
+    return part.value === undefined ? part : { ...part, value: redact(part.value) };
+  });
 }
 
 /**
@@ -87,11 +118,8 @@ export class AccelError extends Error {
 export function withPlace(error: unknown, place: ErrorPlace): AccelError {
   const known = asAccelError(error);
   const located = new AccelError(known.code, known.message, {
+    ...known.details,
     where: { ...place, ...known.where },
-    ...(known.expected === undefined ? {} : { expected: known.expected }),
-    ...(known.found === undefined ? {} : { found: known.found }),
-    ...(known.hint === undefined ? {} : { hint: known.hint }),
-    ...(known.cause === undefined ? {} : { cause: known.cause }),
   });
   if (known.stack !== undefined) located.stack = known.stack;
   return located;

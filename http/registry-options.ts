@@ -6,6 +6,8 @@ export interface RegistryOptions {
   readonly username?: string;
   /** Password or token of `username`; may hold any character. */
   readonly password?: string;
+  /** What messages call the place that `username` comes from: a flag, an input, a variable. */
+  readonly credentialsFrom?: string;
   /** Speak plain HTTP. Without it only a registry on a loopback address may, after a warning. */
   readonly plain?: boolean;
   /** Accept any TLS certificate, with a warning. */
@@ -61,7 +63,7 @@ export const DEFAULT_RUNTIME: RegistryRuntime = {
   commitTimeout: 300_000,
 };
 
-/** Splits `user[:password]` as `-u` takes it; only the first colon separates. */
+/** Splits `user[:password]`; only the first colon separates. */
 export function parseUser(text: string): { readonly username: string; readonly password?: string } {
   const colon = text.indexOf(':');
   return colon < 0 ? { username: text } : { username: text.slice(0, colon), password: text.slice(colon + 1) };

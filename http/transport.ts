@@ -12,6 +12,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: HttpBody;
   readonly signal?: AbortSignal | undefined;
+  /** Whether a server chose the URL's host: then it may not resolve to a metadata service. */
+  readonly foreign?: boolean;
 }
 
 /** A body of known length that can be sent again. */
@@ -19,6 +21,8 @@ export interface HttpBody {
   readonly source: BlobSource;
   /** Bytes. */
   readonly size: number;
+  /** Whether it holds a secret, which then follows no redirect to another origin. */
+  readonly secret?: boolean;
 }
 
 /** An answer. Its body must be read to the end, or discarded. */

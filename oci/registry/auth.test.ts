@@ -1,8 +1,15 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bytesSource } from '../../base/byte-source.ts';
+import { asAccelError } from '../../base/error.ts';
+import { errorDocument, renderError } from '../../cli/report.ts';
+import { tempDirectory } from '../../tests/support/tools.ts';
 import { fetchBytes } from '../content.ts';
 import { rejects } from '../contract.ts';
-import type { Script } from './testing/scripted-server.ts';
+import { OCI } from '../media-types.ts';
+import { openRegistry } from './client.ts';
+import { type Script, startScripted } from './testing/scripted-server.ts';
 import { bytes, descriptor, scripted, serve } from './testing/scripted-target.ts';
 
 describe('authorisation', () => {
@@ -97,6 +104,106 @@ describe('authorisation', () => {
         : { status: 401, headers: { 'www-authenticate': bearer(headers.host ?? '') } },
     );
     await rejects(target.fetch(descriptor), 'unauthorized');
+  });
+
+  test('a token server’s redirect does not take the refresh token to another origin', async () => {
+    const thief = await startScripted(() => ({ body: '{"token":"t"}' }));
+    const home = await tempDirectory();
+    const script: Script = ({ url, headers }) =>
+      url.startsWith('/token')
+        ? { status: 307, headers: { location: `http://localhost:${thief.host.split(':')[1]}/steal` } }
+        : { status: 401, headers: { 'www-authenticate': bearer(headers.host ?? '') } };
+    const server = await startScripted(script);
+    const auths = { [server.host]: { identitytoken: 'refresh-token-0123' } };
+    await writeFile(path.join(home.path, 'config.json'), JSON.stringify({ auths }));
+    const target = await openRegistry(
+      { registry: server.host, repository: 'app' },
+      { plain: true, env: { HOME: home.path, DOCKER_CONFIG: home.path } },
+    );
+    const error = await rejects(target.fetch(descriptor), 'registry-error');
+    expect(error.message).toContain('secret');
+    expect(server.seen.at(-1)!.body.toString()).toContain('refresh-token-0123');
+    expect(thief.seen).toEqual([]);
+    await target.close();
+    await server.stop();
+    await thief.stop();
+    await home.remove();
+  });
+
+  describe('a token server that the registry names', () => {
+    /** The error's message, or what was sent to a server that answers. */
+    const ask = async (realm: string, plain: boolean) => {
+      const { target } = await scripted(
+        () => ({ status: 401, headers: { 'www-authenticate': `Bearer realm="${realm}"` } }),
+        { username: 'ann', password: 'hunter22', plain, runtime: { attempts: 1, connectTimeout: 300 } },
+      );
+      return target.fetch(descriptor).then(
+        () => undefined,
+        (error: unknown) => asAccelError(error),
+      );
+    };
+
+    // 192.0.2.0/24 is for documentation: nothing answers, so a refusal is accel's own.
+    test('gets nothing by plain HTTP, unless plain says so', async () => {
+      expect((await ask('http://192.0.2.2:1/token', false))?.message).toContain('plain HTTP');
+      expect((await ask('http://192.0.2.2:1/token', true))?.code).toBe('registry-unreachable');
+      expect((await ask('https://192.0.2.2:1/token', false))?.code).toBe('registry-unreachable');
+    });
+
+    test('may speak plain HTTP on a loopback address', async () => {
+      const tokens = await startScripted(() => ({ status: 403, body: 'not you' }));
+      expect((await ask(`${tokens.url}/token`, false))?.found).toBe('HTTP 403: not you');
+      await tokens.stop();
+    });
+
+    test.each(['http://169.254.169.254/x', 'https://metadata.google.internal/x', 'https://[fd00:ec2::254]/x'])(
+      '%s is a metadata service',
+      async (realm) => {
+        for (const plain of [false, true]) expect((await ask(realm, plain))?.message).toContain('metadata service');
+      },
+    );
+
+    test.each(['ftp://127.0.0.1/token', 'http://[bad', 'javascript:1'])('%s is no HTTP URL', async (realm) => {
+      expect((await ask(realm, true))?.message).toContain('not an HTTP URL');
+    });
+  });
+
+  test.each([
+    ['a path', (pw: string, host: string) => ({ status: 307, headers: { location: `http://${host}/v2/${pw}/gone` } })],
+    ['a scheme', (pw: string) => ({ status: 307, headers: { location: `${pw}:foo` } })],
+    ['a host', (pw: string) => ({ status: 307, headers: { location: `ftp://${pw}/` } })],
+    [
+      'a digest',
+      (pw: string) => ({
+        headers: { 'docker-content-digest': pw, 'content-type': OCI.manifest, 'content-length': '5' },
+      }),
+    ],
+    ['a content range', (pw: string) => ({ status: 206, headers: { 'content-range': `bytes ${pw}` }, body: 'abc' })],
+    ['base64', (pw: string) => ({ status: 400, body: `no: ${Buffer.from(`ann:${pw}`).toString('base64')}` })],
+    [
+      'JSON escapes',
+      (pw: string) => ({ status: 400, body: `{"message":"no: \\u00${pw.charCodeAt(0).toString(16)}${pw.slice(1)}"}` }),
+    ],
+    [
+      'percent-encoding',
+      (pw: string) => ({ status: 400, body: `no: %${pw.charCodeAt(0).toString(16)}${pw.slice(1)}` }),
+    ],
+    ['the 1000th character', (pw: string) => ({ status: 400, body: `${'x'.repeat(995)}${pw}` })],
+  ])('a password that comes back as %s is not shown', async (_, answer) => {
+    const password = 'Secret-of-Ann';
+    const { target } = await scripted(
+      ({ headers }) => {
+        if (!headers.authorization) return { status: 401, headers: { 'www-authenticate': 'Basic realm="x"' } };
+        return answer(password, headers.host ?? '');
+      },
+      { username: 'ann', password },
+    );
+    for (const call of [() => target.fetchRange(descriptor, 0, 10), () => target.resolve('v1')]) {
+      const error = asAccelError(await call().catch((thrown: unknown) => thrown));
+      const shown = [renderError(error, { verbose: true }), JSON.stringify(errorDocument(error))].join();
+      expect(shown.toLowerCase()).not.toContain('secre');
+      expect(shown).not.toContain('QW5uO');
+    }
   });
 
   test('the body of a refused HEAD is asked for by GET', async () => {

@@ -3,17 +3,20 @@
  * (distribution, "Token Authentication Specification"; OAuth2 for identity tokens).
  */
 
+import { advise, option } from '../../base/advice.ts';
 import { bytesSource } from '../../base/byte-source.ts';
-import { AccelError } from '../../base/error.ts';
-import { isLocalUrl } from '../../http/local-address.ts';
+import { AccelError, type ErrorPlace } from '../../base/error.ts';
+import { hideSecret } from '../../base/secrets.ts';
+import { isLoopbackUrl } from '../../http/local-address.ts';
 import { redactUrl } from '../../http/redact.ts';
-import { sendFollowing } from '../../http/redirects.ts';
+import { assertReachable, sendFollowing } from '../../http/redirects.ts';
 import type { RegistryOptions, RegistryRuntime } from '../../http/registry-options.ts';
 import { retrying } from '../../http/retry.ts';
 import type { HttpRequest, Transport } from '../../http/transport.ts';
 import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
-import { type Credentials, findCredentials } from './credentials.ts';
-import { MAX_ERROR_BODY, responseError, transportError } from './errors.ts';
+import { type Credentials, type FoundCredentials, findCredentials } from './credentials.ts';
+import { deniedError, type Login } from './denied.ts';
+import { describeFailure, type FailedResponse, MAX_ERROR_BODY, responseError, transportError } from './errors.ts';
 import { parseTokenAnswer, type Token } from './token.ts';
 
 /** Milliseconds before its end at which a token is renewed: a request takes time, clocks differ. */
@@ -29,10 +32,8 @@ export class Authenticator {
   readonly #options: RegistryOptions;
   readonly #runtime: RegistryRuntime;
   readonly #transport: Transport;
-  #credentials: Promise<Credentials | undefined> | undefined;
+  #credentials: Promise<FoundCredentials | undefined> | undefined;
   #challenge: Challenge | undefined;
-  /** Secrets seen so far, to be taken out of messages. */
-  readonly #secrets = new Set<string>();
   /** Tokens by scope; a promise, so that layers in parallel ask once. */
   readonly #tokens = new Map<string, Promise<Token>>();
   /** What challenges asked for beyond our own scope. */
@@ -84,27 +85,27 @@ export class Authenticator {
     return true;
   }
 
-  /** The text with every known secret replaced. */
-  redact(text: string): string {
-    let clean = text;
-    for (const secret of this.#secrets) clean = clean.replaceAll(secret, '***');
-    return clean;
+  /** The error for a 401 or 403 of the registry itself, with what is known of the login. */
+  async denied(action: string, response: FailedResponse, where: ErrorPlace): Promise<AccelError> {
+    const credentials = await this.#load();
+    // A token is only given to whoever proved who he is; then it is about what the account may do.
+    const isProof = credentials?.kind === 'bearer' || this.#challenge?.scheme !== 'bearer';
+    const login = response.status === 401 && isProof ? 'refused' : 'accepted';
+    return this.#denied({ action, response, where, credentials, login });
   }
 
-  #load(): Promise<Credentials | undefined> {
+  #denied({ action, response, where, credentials, login }: Denial): AccelError {
+    const found = describeFailure(response);
+    return deniedError({ action, registry: this.#registry, login, credentials, found, where });
+  }
+
+  #load(): Promise<FoundCredentials | undefined> {
     this.#credentials ??= findCredentials(this.#registry, this.#repository, this.#options).then((credentials) => {
-      if (credentials?.kind === 'basic') {
-        this.#hide(credentials.password);
-        this.#hide(basic(credentials).slice('Basic '.length));
-      } else if (credentials !== undefined) this.#hide(credentials.token);
+      if (credentials !== undefined)
+        hideSecret(credentials.kind === 'basic' ? credentials.password : credentials.token);
       return credentials;
     });
     return this.#credentials;
-  }
-
-  #hide(secret: string): void {
-    // Replacing a secret of a few letters would garble the message and give the secret away by its gaps.
-    if (secret.length >= 4) this.#secrets.add(secret);
   }
 
   #wanted(scopes: readonly string[]): readonly string[] {
@@ -133,8 +134,11 @@ export class Authenticator {
 
   async #ask(base: URL, challenge: Challenge, scopes: readonly string[], signal?: AbortSignal): Promise<Token> {
     const credentials = await this.#load();
-    const realm = realmOf(challenge, base);
-    const request = tokenRequest(realm, challenge.parameters.service, scopes, credentials, signal);
+    const realm = realmOf(challenge, base, this.#options.plain === true);
+    const request = {
+      ...tokenRequest(realm, challenge.parameters.service, scopes, credentials, signal),
+      foreign: realm.host !== base.host,
+    };
     const action = `get a token for ${this.#registry}`;
     const answer = await retrying(() => sendFollowing(this.#transport, request), this.#runtime, { signal }).catch(
       (error: unknown) => {
@@ -143,13 +147,33 @@ export class Authenticator {
     );
     const where = { registry: this.#registry, url: redactUrl(realm) };
     if (answer.status !== 200) {
-      const body = await answer.text(MAX_ERROR_BODY);
-      throw responseError(action, { status: answer.status, body }, where, (text) => this.redact(text));
+      const response = { status: answer.status, body: await answer.text(MAX_ERROR_BODY) };
+      const login = loginRefused(answer.status, credentials);
+      if (login === undefined) throw responseError(action, response, where);
+      throw this.#denied({ action, response, where, credentials, login });
     }
     const token = parseTokenAnswer(await answer.text(MAX_TOKEN_ANSWER), this.#runtime.now(), where);
-    this.#hide(token.value);
+    hideSecret(token.value);
     return token;
   }
+}
+
+/** What a denied request says of itself. */
+interface Denial {
+  readonly action: string;
+  readonly response: FailedResponse;
+  readonly where: ErrorPlace;
+  readonly credentials: FoundCredentials | undefined;
+  readonly login: Login;
+}
+
+/** What the status of a token server says of a login; undefined where it says nothing. */
+function loginRefused(status: number, credentials: Credentials | undefined): Login | undefined {
+  if (status === 401) return 'refused';
+  // GHCR answers so to a wrong password, GitLab to a right one for a project that the account may not see.
+  if (status === 403) return 'doubtful';
+  // OAuth2: invalid_grant.
+  return status === 400 && credentials?.kind === 'identity' ? 'refused' : undefined;
 }
 
 function tokenRequest(
@@ -166,7 +190,13 @@ function tokenRequest(
     form.set('refresh_token', credentials.token);
     const bytes = new TextEncoder().encode(form.toString());
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-    return { method: 'POST', url: realm, headers, body: { source: bytesSource(bytes), size: bytes.length }, signal };
+    return {
+      method: 'POST',
+      url: realm,
+      headers,
+      body: { source: bytesSource(bytes), size: bytes.length, secret: true },
+      signal,
+    };
   }
   const url = new URL(realm);
   if (service) url.searchParams.set('service', service);
@@ -176,16 +206,32 @@ function tokenRequest(
   return { method: 'GET', url, headers: { authorization: basic(credentials) }, signal };
 }
 
-/** The token server. The registry names it, so it must not lead credentials from HTTPS to the open wire. */
-function realmOf(challenge: Challenge, base: URL): URL {
+/**
+ * The token server. The registry names it, so it must not lead credentials onto the open wire: plain HTTP is for a
+ * loopback address, or for any host where `plain` says so and the registry itself is spoken to in plain HTTP.
+ */
+function realmOf(challenge: Challenge, base: URL, plain: boolean): URL {
   const realm = challenge.parameters.realm ?? '';
   const url = URL.canParse(realm, base.href) ? new URL(realm, base) : undefined;
-  const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && base.protocol === 'http:');
-  if (url !== undefined && safe && (isLocalUrl(base) || !isLocalUrl(url))) return url;
-  throw new AccelError('registry-error', 'the registry names a token server that accel does not trust', {
-    where: { registry: base.host },
-    expected: 'an https URL that does not lead to this machine itself',
-    found: url === undefined ? 'no URL' : redactUrl(url),
+  const where = { registry: base.host };
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw new AccelError('registry-error', 'the registry names a token server that is not an HTTP URL', {
+      where,
+      expected: 'an https URL',
+      found: url === undefined ? 'no URL' : redactUrl(url),
+    });
+  }
+  assertReachable(url, base);
+  if (url.protocol === 'https:' || (base.protocol === 'http:' && (plain || isLoopbackUrl(url)))) return url;
+  throw new AccelError('registry-error', 'the registry names a token server that speaks plain HTTP, which is refused', {
+    where,
+    expected: 'an https URL',
+    found: redactUrl(url),
+    ...(base.protocol === 'http:'
+      ? {
+          hint: advise`The credentials would cross the network in the clear: use ${option('plain')} if that is meant.`,
+        }
+      : {}),
   });
 }
 

@@ -55,7 +55,7 @@ export class Connection {
   static async open(registry: string, repository: string, options: RegistryOptions): Promise<Connection> {
     const runtime = { ...DEFAULT_RUNTIME, ...options.runtime };
     const transport = await Transport.open(options, runtime, isLoopback(registry));
-    if (options.insecure) options.warn?.(`the certificate of ${registry} is not checked (--insecure)`);
+    if (options.insecure) options.warn?.(`the certificate of ${registry} is not checked`);
     return new Connection(registry, repository, options, transport);
   }
 
@@ -86,7 +86,13 @@ export class Connection {
     if (exchange.expect.includes(response.status)) return response;
     const body = await this.#errorBody(exchange, response);
     const where = { ...this.#place(exchange), url: redactUrl(response.url) };
-    throw responseError(exchange.action, { status: response.status, body }, where, (text) => this.#auth.redact(text));
+    const failed = { status: response.status, body };
+    const isDenied = response.status === 401 || response.status === 403;
+    // Another origin, such as a store behind a redirect, never saw the login.
+    if (isDenied && response.url.origin === this.#base?.origin) {
+      throw await this.#auth.denied(exchange.action, failed, where);
+    }
+    throw responseError(exchange.action, failed, where);
   }
 
   /** Any failure of {@link once} as an AccelError. */
@@ -167,7 +173,7 @@ export class Connection {
       this.#base = secure;
     } catch (error) {
       if (!isPlainServer(error)) throw error;
-      warn?.(`${this.#registry} speaks plain HTTP; that is accepted on a loopback address (--plain says so too)`);
+      warn?.(`${this.#registry} speaks plain HTTP; that is accepted on a loopback address`);
       this.#base = open;
     }
     return this.#base;

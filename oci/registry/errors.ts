@@ -1,6 +1,8 @@
 /** Failures of a registry as AccelErrors: the registry's own words are shown, secrets and signed URLs are not. */
+import { type Advice, advise, option } from '../../base/advice.ts';
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import { isRecord } from '../../base/record.ts';
+import { redact } from '../../base/secrets.ts';
 import { redactUrl } from '../../http/redact.ts';
 import { errorCode } from '../../http/retry.ts';
 
@@ -16,20 +18,21 @@ export interface FailedResponse {
   readonly body: string;
 }
 
-/** The error for a response that was not hoped for. `redact` takes known secrets out of the body. */
-export function responseError(
-  action: string,
-  response: FailedResponse,
-  where: ErrorPlace,
-  redact: (text: string) => string = (text) => text,
-): AccelError {
+/** A status and the registry's words, without secrets. */
+export function describeFailure({ status, body }: FailedResponse): string {
+  // Secrets go before the body is shortened: the start of one would be printed otherwise.
+  return `HTTP ${status}${describeBody(redact(body))}`;
+}
+
+/** The error for a response of an unexpected status. */
+export function responseError(action: string, response: FailedResponse, where: ErrorPlace): AccelError {
   const { status } = response;
-  const found = redact(`HTTP ${status}${describeBody(response.body)}`);
+  const found = describeFailure(response);
   if (status === 401 || status === 403) {
     return new AccelError('unauthorized', `the registry did not allow to ${action}`, {
       where,
       found,
-      hint: 'Log in with docker login, or give -u user[:password]; the account needs pull and push for this repository.',
+      hint: advise`Log in with docker login, or give ${option('username', 'USER')}; the account needs pull and push for this repository.`,
     });
   }
   if (status === 404) {
@@ -43,9 +46,9 @@ export function responseError(
   return new AccelError('registry-error', `the registry failed to ${action}`, { where, found, ...(hint && { hint }) });
 }
 
-const HINTS: Readonly<Record<number, string>> = {
+const HINTS: Readonly<Record<number, string | Advice>> = {
   413: 'A proxy in front of the registry limits the size of uploads: raise its limit (nginx: client_max_body_size).',
-  429: 'The registry limits the rate of requests: wait, log in, or lower --concurrency-limit.',
+  429: advise`The registry limits the rate of requests: wait, log in, or lower ${option('concurrency')}.`,
 };
 
 /** The error for a failure below HTTP: no connection, no TLS, a timeout. */
@@ -70,12 +73,12 @@ export function isPlainServer(error: unknown): boolean {
   return code === 'ECONNRESET' && message.includes('before secure TLS connection');
 }
 
-function transportHint(code: string, message: string, url: URL): string | undefined {
+function transportHint(code: string, message: string, url: URL): string | Advice | undefined {
   if (url.protocol === 'https:' && /wrong version number|packet length too long/i.test(message)) {
-    return 'The registry seems to speak plain HTTP: use --plain if that is meant.';
+    return advise`The registry seems to speak plain HTTP: use ${option('plain')} if that is meant.`;
   }
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ISSUER/.test(code)) {
-    return 'Give the authority of its certificate by --root-ca FILE; --insecure trusts any certificate.';
+    return advise`Give the authority of its certificate by ${option('rootCa', 'FILE')}; ${option('insecure')} trusts any certificate.`;
   }
   if (code === 'ENOTFOUND') return 'Check the name of the registry and the DNS of this machine.';
   if (code === 'ECONNREFUSED') return 'Check host and port, and that the registry is running.';

@@ -94,6 +94,20 @@ describe('one step', () => {
     expect(Object.keys(redirected(request, 307, location).headers)).toEqual(names);
   });
 
+  const secret = { ...request, method: 'POST' as const, body: { ...request.body, secret: true } };
+
+  test.each([301, 302, 307, 308])('HTTP %i does not take a body that is a secret to another origin', (status) => {
+    for (const location of ['https://evil.example/', 'https://r.io:8443/', '//sub.r.io/']) {
+      expect(() => redirected(secret, status, location)).toThrow(expect.objectContaining({ code: 'registry-error' }));
+    }
+    expect(redirected(secret, status, '/elsewhere').body).toBe(secret.body);
+  });
+
+  test('303 leaves a secret body behind and goes on', () => {
+    const see = redirected(secret, 303, 'https://evil.example/');
+    expect([see.method, see.body, see.headers.authorization]).toEqual(['GET', undefined, undefined]);
+  });
+
   test('307 and 308 keep method and body, 303 turns into GET without it', () => {
     expect(redirected(request, 308, '/b')).toMatchObject({ method: 'PUT', body: request.body });
     const see = redirected(request, 303, '/b');
@@ -124,6 +138,55 @@ describe('towards this machine', () => {
     ['http://[::ffff:169.254.169.254]/', true],
     ['http://169.254.169.254/latest/meta-data', true],
     ['http://[fe80::1]/', true],
+    ['http://127.1/', true],
+    ['http://0177.0.0.1/', true],
+    ['http://①②⑦.0.0.1/', true],
+    ['http://0/', true],
+    ['http://255.255.255.255/', true],
+    ['http://224.0.0.1/', true],
+    ['http://localhost./', true],
+    ['http://ip6-localhost/', true],
+    ['http://ip6-loopback/', true],
+    ['http://localhost.localdomain/', true],
+    ['http://localhost6.localdomain6/', true],
+    ['http://[::127.0.0.1]/', true],
+    ['http://[::ffff:0:127.0.0.1]/', true],
+    ['http://[64:ff9b::7f00:1]/', true],
+    ['http://[64:ff9b::169.254.169.254]/', true],
+    ['http://[64:ff9b:1::a9fe:a9fe]/', true],
+    ['http://[2002:7f00:1::]/', true],
+    ['http://[2002:a9fe:a9fe::1]/', true],
+    ['http://[2001:0:a9fe:a9fe::1]/', true],
+    ['http://[2001:0:c000:201::5601:5601]/', true],
+    ['http://[2001:db8::5efe:7f00:1]/', true],
+    ['http://[2001:db8::200:5efe:a9fe:a9fe]/', true],
+    ['http://[fec0::1]/', true],
+    ['http://[ff02::1]/', true],
+    ['http://metadata/', true],
+    ['http://metadata.google.internal/computeMetadata/v1/', true],
+    ['http://METADATA.google.internal./', true],
+    ['http://metadata.goog/', true],
+    ['http://instance-data.ec2.internal/', true],
+    ['http://metadata.tencentyun.com/', true],
+    ['http://100.100.100.200/latest/meta-data', true],
+    ['http://0x646464c8/', true],
+    ['http://168.63.129.16/', true],
+    ['http://2822734096/', true],
+    ['http://192.0.0.192/', true],
+    ['http://169.254.170.2/v2/credentials', true],
+    ['http://[fd00:ec2::254]/', true],
+    ['http://[fd00:ec2::23]/', true],
+    ['http://[fd20:ce::254]/', true],
+    ['http://[fd00:42::42]/', true],
+    ['http://[fd00:a9fe:a9fe::1]/', true],
+    ['http://[fd00:c1::a9fe:a9fe]/', true],
+    ['http://[::ffff:100.100.100.200]/', true],
+    ['http://100.100.100.201/', false],
+    ['http://168.63.129.17/', false],
+    ['http://metadata.example.com/', false],
+    ['http://mylocalhost/', false],
+    ['http://[fd00::1]/', false],
+    ['http://[64:ff9b::8.8.8.8]/', false],
     ['http://10.0.0.1/', false],
     ['http://192.168.1.1/', false],
     ['http://127.0.0.1.example.com/', false],
@@ -139,7 +202,16 @@ describe('towards this machine', () => {
     (location) => {
       expect(() => resolveLocation(location, elsewhere)).toThrow(expect.objectContaining({ code: 'registry-error' }));
       const request = { method: 'GET', url: elsewhere, headers: {} } as const;
-      expect(() => redirected(request, 307, location)).toThrow('this machine itself');
+      expect(() => redirected(request, 307, location)).toThrow('the server points to');
+    },
+  );
+
+  test.each(['http://169.254.169.254/', 'http://metadata.google.internal/', 'http://[fd00:ec2::254]/'])(
+    'not even a registry on this machine may send us to %s',
+    (location) => {
+      expect(() => resolveLocation(location, new URL('http://127.0.0.1:5000/v2/app/blobs/x'))).toThrow(
+        expect.objectContaining({ code: 'registry-error' }),
+      );
     },
   );
 

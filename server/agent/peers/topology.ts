@@ -18,8 +18,6 @@ import {
   subtractHashes,
 } from './hash.ts';
 
-/** Bytes of a piece; the last piece of a blob is shorter. */
-export const PIECE_BYTES = 2 * 1024 * 1024;
 /** Owners of a piece. */
 export const OWNERS = 3;
 /** Trackers of a blob. */
@@ -96,6 +94,15 @@ export interface Source<P extends Peer = Peer> {
   readonly peer: P;
   /** A `tree` source passes the request on along its own tree; an `owner` goes to a better owner or to the origin. */
   readonly role: 'tree' | 'owner';
+}
+
+/** Why a source did not give a piece: its uplink has too much to do, it does not have the piece, or it did not answer. */
+export type Refusal = 'busy' | 'absent' | 'silent';
+
+/** The next request for a piece. */
+export interface Attempt<P extends Peer = Peer> extends Source<P> {
+  /** Not to be refused because of load: the source queues the request. */
+  readonly insists: boolean;
 }
 
 /** What {@link sources} decides from. */
@@ -216,6 +223,33 @@ export function sources<P extends Peer>(view: PieceView<P>, blob: BlobKey, piece
     found.push({ peer, role: 'owner' });
   }
   return found;
+}
+
+/**
+ * The next request after `refusals`, one for each request so far; undefined when the origin is next. Sources are asked in
+ * their order. After two that are busy, or one where only owners remain, the first of them is asked again and insists:
+ * load moves between neighbours, and does not climb to the owners, who must not refuse.
+ */
+export function nextAttempt<P extends Peer>(
+  list: readonly Source<P>[],
+  refusals: readonly Refusal[],
+): Attempt<P> | undefined {
+  let first = -1;
+  let busy = 0;
+  for (let asked = 1; asked <= refusals.length; asked++) {
+    if (refusals[asked - 1] === 'busy') {
+      busy++;
+      if (first < 0) first = asked - 1;
+    }
+    if (first < 0 || (busy === 1 && list[asked]?.role === 'tree')) continue;
+    // What comes after the request that insists is one place further on.
+    return refusals.length === asked ? { ...list[first]!, insists: true } : plain(list[refusals.length - 1]);
+  }
+  return plain(list[refusals.length]);
+}
+
+function plain<P extends Peer>(source: Source<P> | undefined): Attempt<P> | undefined {
+  return source === undefined ? undefined : { ...source, insists: false };
 }
 
 /**
