@@ -1,6 +1,6 @@
 /** From the text of a reference to the target and the tag or digest that it names there. */
 import { AccelError } from '../base/error.ts';
-import type { RegistryOptions } from '../http/registry-options.ts';
+import type { RegistryOptions } from '../oci/registry/options.ts';
 import { openTarget } from '../oci/open.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
 import type { TagLister, Target } from '../oci/storage.ts';
