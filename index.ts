@@ -1,4 +1,5 @@
 /** accel as a library: what `import … from 'accel-image'` gives. */
+export type { Advice, OptionName, OptionReference } from './base/advice.ts';
 export { AccelError, type AccelErrorCode, type ErrorPlace } from './base/error.ts';
 export { VERSION } from './base/version.ts';
 export { type ConvertSurroundings, convert, convertBetween, type Places, planConversion } from './converter/convert.ts';

@@ -21,7 +21,7 @@ it('action.yml declares what is read, and its defaults are those of the code', a
   expect([mode, expression]).toEqual(['full', '_accelerated$']);
 });
 
-it('empty inputs are none', () => {
+it('an empty input counts as not given', () => {
   expect(read({ tag: '', repository: '  ', password: '', platforms: '\n' })).toEqual(read({}));
 });
 
@@ -38,19 +38,30 @@ it('reads lists, switches and credentials', () => {
   });
   expect(inputs).toMatchObject({
     platforms: ['linux/amd64', 'linux/arm64', 'linux/arm/v7'],
-    registry: { username: 'octocat', password: 'a:b', plain: true, rootCa: ['one.pem', 'two.pem'] },
+    registry: {
+      username: 'octocat',
+      password: 'a:b',
+      credentialsFrom: 'the inputs username and password',
+      plain: true,
+      rootCa: ['one.pem', 'two.pem'],
+    },
     failOnSkip: true,
     cache: false,
     verify: 'off',
   });
 });
 
-it('the user of the target is told apart, and the way to it is the same', () => {
+it('the target has its own user and shares the other registry options', () => {
   const { targetRegistry } = read({
     ...{ plain: 'true', username: 'a', password: 'b', 'target-repository': 'host/x' },
     ...{ 'target-username': 'c', 'target-password': 'd' },
   });
-  expect(targetRegistry).toEqual({ plain: true, username: 'c', password: 'd' });
+  expect(targetRegistry).toEqual({
+    plain: true,
+    username: 'c',
+    password: 'd',
+    credentialsFrom: 'the inputs target-username and target-password',
+  });
 });
 
 it('prefetch is a list inline, or a file with one', async () => {

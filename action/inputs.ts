@@ -6,7 +6,7 @@ import type { Environment } from '../cli/terminal.ts';
 import type { Mode } from '../converter/options.ts';
 import { type Receiver, receiverUrl } from '../notify/notify.ts';
 
-/** How far an accelerated image is compared with its source. */
+/** Extent of the comparison of an accelerated image with its source. */
 export type VerifyMode = 'off' | 'quick' | 'full';
 
 /** The inputs; what was not given is undefined. */
@@ -19,11 +19,16 @@ export interface ActionInputs {
   readonly mode: Mode | undefined;
   readonly platforms: readonly string[];
   readonly registry: RegistryChoice;
-  /** How to reach the target's registry, where it has a user of its own. */
+  /** Access to the target's registry, where it has a user of its own. */
   readonly targetRegistry: RegistryChoice | undefined;
   readonly referrer: boolean;
   readonly force: boolean;
   readonly cache: boolean;
+  /** Key of the record. */
+  readonly recordKey: Uint8Array | undefined;
+  readonly verifyReused: boolean;
+  /** Drop the prefetch list of the image that is replaced. */
+  readonly noPrefetch: boolean;
   /** Paths to prefetch, one an entry; undefined when the input was not given. */
   readonly prefetch: readonly string[] | undefined;
   readonly expression: string | undefined;
@@ -51,7 +56,10 @@ export const INPUT_NAMES = [
   'referrer',
   'force',
   'cache',
+  'record-key',
+  'verify-reused',
   'prefetch',
+  'no-prefetch',
   'expression',
   'verify',
   'notify-url',
@@ -60,10 +68,11 @@ export const INPUT_NAMES = [
   'fail-on-skip',
 ] as const;
 
-type InputName = (typeof INPUT_NAMES)[number];
+/** The name of an input. */
+export type InputName = (typeof INPUT_NAMES)[number];
 
 /** The inputs that hold secrets. */
-const SECRETS: readonly InputName[] = ['password', 'target-password', 'notify-secret'];
+const SECRETS: readonly InputName[] = ['password', 'target-password', 'record-key', 'notify-secret'];
 
 /** Reads the inputs. Throws `usage` with the name of the input that is wrong, and never with a secret. */
 export function readInputs(env: Environment): ActionInputs {
@@ -92,6 +101,9 @@ export function readInputs(env: Environment): ActionInputs {
     referrer: boolean(get, 'referrer', false),
     force: boolean(get, 'force', false),
     cache: boolean(get, 'cache', true),
+    recordKey: keyOf(get('record-key')),
+    verifyReused: boolean(get, 'verify-reused', false),
+    noPrefetch: boolean(get, 'no-prefetch', false),
     prefetch: prefetchOf(get('prefetch')),
     expression: get('expression'),
     verify: choice(get, 'verify', ['off', 'quick', 'full']) ?? 'quick',
@@ -138,11 +150,16 @@ function flag<N extends 'plain' | 'insecure'>(get: Get, name: N): Partial<Record
   return boolean(get, name, false) ? ({ [name]: true } as Record<N, boolean>) : {};
 }
 
-function credential(get: Get, user: InputName, secret: InputName): { username?: string; password?: string } {
+function credential(
+  get: Get,
+  user: InputName,
+  secret: InputName,
+): { username?: string; password?: string; credentialsFrom?: string } {
   const username = get(user);
   const password = get(secret);
   if (username === undefined && password === undefined) return {};
-  if (username !== undefined && password !== undefined) return { username, password };
+  if (username !== undefined && password !== undefined)
+    return { username, password, credentialsFrom: `the inputs ${user} and ${secret}` };
   const missing = username === undefined ? user : secret;
   throw new AccelError('usage', `the input ${missing} is missing`, {
     hint: `Give both ${user} and ${secret}, or neither: then the credentials of docker/login-action are used.`,
@@ -155,6 +172,10 @@ function notifyOf(get: Get): Receiver | undefined {
   if (url !== undefined) return { url: receiverUrl(url, boolean(get, 'notify-plain', false)), secret };
   if (secret === undefined) return undefined;
   throw new AccelError('usage', 'notify-secret was given without notify-url', { hint: 'Give both, or neither.' });
+}
+
+function keyOf(text: string | undefined): Uint8Array | undefined {
+  return text === undefined ? undefined : Buffer.from(text);
 }
 
 /** A list inline, or the name of a file that holds one; `#` begins a comment. */

@@ -1,4 +1,4 @@
-/** A run of the Action: decide, convert or look, verify, tell. Never throws; the exit code says how it went. */
+/** A run of the Action: decide, convert or examine, verify, report. Never throws; the exit code says how it went. */
 import { AccelError, asAccelError } from '../base/error.ts';
 import { describeDecision } from '../cli/event-report.ts';
 import { formatBytes, formatCount } from '../cli/format.ts';
@@ -14,6 +14,7 @@ import { decideAction } from './decide.ts';
 import { type Access, inspectTag, measureStart, type StartCost, verifyTag } from './finished.ts';
 import { createGithubProgress } from './github-progress.ts';
 import { type ActionInputs, readInputs, secretsOf } from './inputs.ts';
+import { INPUT_WORDS } from './option-words.ts';
 import {
   convertedLayers,
   convertedTags,
@@ -27,7 +28,7 @@ import { actionRequest } from './request.ts';
 import { renderFailure, renderJobSummary } from './summary.ts';
 import { Runner } from './workflow-commands.ts';
 
-/** What a run may reach. */
+/** Surroundings of a run. */
 export interface ActionContext {
   readonly stdout: Output;
   readonly env: Environment;
@@ -44,7 +45,7 @@ interface Step extends ActionContext {
 
 /** Columns that the log of a workflow has room for. */
 const LOG_COLUMNS = 120;
-/** Exit code of a skipped event with `fail-on-skip`: the request is refused as it stands. */
+/** Exit code of a skipped event with `fail-on-skip`: the request is refused as such. */
 const SKIPPED: ExitCode = 3;
 
 /** Runs the Action as the environment asks. */
@@ -56,7 +57,7 @@ export async function runAction(context: ActionContext): Promise<ExitCode> {
   } catch (error) {
     const known = asAccelError(error);
     const shown = context.signal.aborted ? new AccelError('aborted', 'interrupted', { cause: known }) : known;
-    const text = renderError(shown).trimEnd();
+    const text = renderError(shown, { words: INPUT_WORDS }).trimEnd();
     runner.annotate('error', `accel: ${shown.code}`, text);
     await runner.addSummary(renderFailure(text));
     return EXIT_CODES[shown.code];
@@ -125,9 +126,11 @@ async function convertImage(step: Step, decision: Extract<EventDecision, { event
   const platform = result.tags[0]?.manifests[0]?.platform;
   const tags: ReportedTag[] = [];
   for (const tag of convertedTags(result)) {
-    // What stood already was looked at when it was made: an event that comes again costs no more than manifests.
-    const isNew = tag.upToDate !== true;
-    tags.push(isNew ? await look(step, result.repository, tag, { platform, target, against }) : tag);
+    // Whoever may push to the repository may claim that a tag is up to date: unless a key of the record proved it, the
+    // content is compared as well.
+    const isClaimed = tag.upToDate === true && inputs.recordKey === undefined && !inputs.verifyReused;
+    const place = isClaimed ? { platform, target, against: source, whole: true } : { platform, target, against };
+    tags.push(await look(step, result.repository, tag, place));
   }
   return { decision, repository: result.repository, tags, layers: convertedLayers(result), result };
 }
@@ -149,11 +152,13 @@ async function reportFinished(
   return { decision, repository, tags, layers: finishedLayers(reports) };
 }
 
-/** Where a tag stands, the platform to measure, and what it is to be compared with. */
+/** Location of a tag, the platform to measure, and the source to compare it with. */
 interface Place {
   readonly platform: string | undefined;
   readonly target: Access;
   readonly against: Parameters<typeof verifyTag>[1];
+  /** Compare content also where the input asks for a quick comparison. */
+  readonly whole?: boolean;
 }
 
 /** Verifies a tag as the inputs ask, and measures what a node fetches of it at start. */
@@ -161,10 +166,10 @@ async function look(
   { runner, inputs, progress }: Step,
   repository: string,
   tag: ReportedTag,
-  { platform, target, against }: Place,
+  { platform, target, against, whole = false }: Place,
 ): Promise<ReportedTag> {
   const reference = `${repository}:${tag.tag}@${tag.digest}`;
-  const { verify } = inputs;
+  const verify = whole && inputs.verify === 'quick' ? 'full' : inputs.verify;
   return grouped(runner, `${verify === 'off' ? 'Look at' : 'Verify'} ${repository}:${tag.tag}`, async () => {
     const start = platform === undefined ? undefined : await measureStart(reference, platform, target);
     if (start !== undefined) runner.log(startLine(start));

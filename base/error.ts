@@ -1,3 +1,4 @@
+import { type Advice, libraryWord, renderAdvice } from './advice.ts';
 import { redact } from './secrets.ts';
 
 /**
@@ -53,8 +54,8 @@ export interface AccelErrorDetails {
   readonly expected?: string | number;
   /** What was there instead. */
   readonly found?: string | number;
-  /** What the user can do about it, as one sentence. */
-  readonly hint?: string;
+  /** One sentence of advice; options in it are named with `advise` and `option` of advice.ts, never by a flag. */
+  readonly hint?: string | Advice;
   /** The error below this one. */
   readonly cause?: unknown;
 }
@@ -69,7 +70,10 @@ export class AccelError extends Error {
   readonly where: ErrorPlace;
   readonly expected: string | number | undefined;
   readonly found: string | number | undefined;
+  /** The advice in the words of the library. */
   readonly hint: string | undefined;
+  /** The advice with its options apart, for a front end that has words of its own. */
+  readonly advice: Advice | undefined;
 
   constructor(code: AccelErrorCode, message: string, details: AccelErrorDetails = {}) {
     super(redact(message), details.cause === undefined ? undefined : { cause: details.cause });
@@ -77,13 +81,33 @@ export class AccelError extends Error {
     this.where = Object.fromEntries(Object.entries(details.where ?? {}).map(([key, value]) => [key, clean(value)]));
     this.expected = clean(details.expected);
     this.found = clean(details.found);
-    this.hint = clean(details.hint);
+    this.advice = cleanAdvice(details.hint);
+    this.hint = this.advice && renderAdvice(this.advice, libraryWord);
+  }
+
+  /** Everything but code and message: what a copy of this error, or its way to another thread, needs. */
+  get details(): AccelErrorDetails {
+    return {
+      where: this.where,
+      ...(this.expected === undefined ? {} : { expected: this.expected }),
+      ...(this.found === undefined ? {} : { found: this.found }),
+      ...(this.advice === undefined ? {} : { hint: this.advice }),
+      ...(this.cause === undefined ? {} : { cause: this.cause }),
+    };
   }
 }
 
 /** A value without secrets; a number is none. */
 function clean<T extends string | number | undefined>(value: T): T {
   return typeof value === 'string' ? (redact(value) as T) : value;
+}
+
+function cleanAdvice(hint: AccelErrorDetails['hint']): Advice | undefined {
+  if (hint === undefined || typeof hint === 'string') return hint === undefined ? undefined : [redact(hint)];
+  return hint.map((part) => {
+    if (typeof part === 'string') return redact(part);
+    return part.value === undefined ? part : { ...part, value: redact(part.value) };
+  });
 }
 
 /**
@@ -94,11 +118,8 @@ function clean<T extends string | number | undefined>(value: T): T {
 export function withPlace(error: unknown, place: ErrorPlace): AccelError {
   const known = asAccelError(error);
   const located = new AccelError(known.code, known.message, {
+    ...known.details,
     where: { ...place, ...known.where },
-    ...(known.expected === undefined ? {} : { expected: known.expected }),
-    ...(known.found === undefined ? {} : { found: known.found }),
-    ...(known.hint === undefined ? {} : { hint: known.hint }),
-    ...(known.cause === undefined ? {} : { cause: known.cause }),
   });
   if (known.stack !== undefined) located.stack = known.stack;
   return located;

@@ -55,7 +55,7 @@ describe('chooseOutputs', () => {
     expect(() => choose({ inputTag: 'x'.repeat(length), mode })).not.toThrow();
     const error = failure({ inputTag: 'x'.repeat(length + 1), mode });
     expect(error).toMatchObject({ code: 'tag-too-long', found: 129 });
-    expect(error.hint).toContain('-o');
+    expect(error.hint).toContain('outputTag');
   });
 
   it('measures a named tag too', () => {

@@ -16,10 +16,10 @@ export interface RegistryFlags {
   readonly chunkSize?: number;
 }
 
-/** How to reach a registry: what the flags and standard input come to. */
+/** Access to a registry, from the flags and standard input. */
 export type RegistryChoice = Pick<
   RegistryOptions,
-  'username' | 'password' | 'plain' | 'insecure' | 'rootCa' | 'certDir' | 'clientCert' | 'chunkSize'
+  'username' | 'password' | 'credentialsFrom' | 'plain' | 'insecure' | 'rootCa' | 'certDir' | 'clientCert' | 'chunkSize'
 >;
 
 /** Longest password that is read from standard input; identity tokens are a few kilobytes. */
@@ -63,20 +63,25 @@ export async function registryChoice(
   };
 }
 
-/** How to reach the target registry when it has a user of its own; undefined when it has not. */
+/** Access to the target registry when it has a user of its own; undefined otherwise. */
 export function targetChoice(source: RegistryChoice, targetUsername: string | undefined): RegistryChoice | undefined {
   if (targetUsername === undefined) return undefined;
   const colon = targetUsername.indexOf(':');
   if (colon <= 0) {
     throw new AccelError('usage', '--target-username has no password', { expected: 'USER:PASSWORD' });
   }
-  return { ...source, username: targetUsername.slice(0, colon), password: targetUsername.slice(colon + 1) };
+  return {
+    ...source,
+    username: targetUsername.slice(0, colon),
+    password: targetUsername.slice(colon + 1),
+    credentialsFrom: '--target-username',
+  };
 }
 
 async function credentialOf(
   { username, passwordStdin }: RegistryFlags,
   stdin: AsyncIterable<Uint8Array | string>,
-): Promise<{ username?: string; password?: string }> {
+): Promise<Pick<RegistryChoice, 'username' | 'password' | 'credentialsFrom'>> {
   if (username === undefined) {
     if (passwordStdin !== true) return {};
     throw new AccelError('usage', '--password-stdin needs a user', { hint: 'Add -u USER.' });
@@ -91,14 +96,14 @@ async function credentialOf(
         hint: 'Leave it out of -u.',
       });
     }
-    return { username: user, password: await readPassword(stdin) };
+    return { username: user, password: await readPassword(stdin), credentialsFrom: '-u and --password-stdin' };
   }
   if (colon < 0) {
     throw new AccelError('usage', '-u has no password', {
       hint: 'Give it as -u USER:PASSWORD, or on standard input with --password-stdin.',
     });
   }
-  return { username: user, password: username.slice(colon + 1) };
+  return { username: user, password: username.slice(colon + 1), credentialsFrom: '-u' };
 }
 
 async function readPassword(stdin: AsyncIterable<Uint8Array | string>): Promise<string> {

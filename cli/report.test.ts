@@ -52,7 +52,7 @@ describe('renderError', () => {
     const found = `{"errors":[\n\x1b]0;owned\x07\n${'x\n'.repeat(40)}`;
     const text = renderError(new AccelError('registry-error', 'the registry refused', { found }));
     expect(text).toContain('  found     {"errors":[\n            \\x1b]0;owned\\x07\n');
-    expect(text).toContain('… (all of it with --verbose)');
+    expect(text).toContain('… (--verbose shows all of it)');
     expect(text.split('\n').length).toBeLessThan(20);
     expect(renderError(new AccelError('registry-error', 'no', { found }), { verbose: true })).not.toContain(
       'all of it',

@@ -1,6 +1,8 @@
 /** From a failure to what the user sees of it: text, JSON, exit code. */
 import type { AccelError, AccelErrorCode } from '../base/error.ts';
 import { redact } from '../base/secrets.ts';
+import { withReadableSizes } from './format.ts';
+import { adviceText, flagWords, type Words } from './option-words.ts';
 import { PLAIN_STYLE, type Style } from './terminal.ts';
 import { printable, printableLines } from './text.ts';
 
@@ -15,7 +17,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   usage: 2,
   'reference-invalid': 2,
   'tag-too-long': 2,
-  // The request is refused as it stands, and would be again: no failure that a retry might cure.
+  // The request is refused as such, and would be again: not a failure that a retry might cure.
   'tag-conflict': 3,
   'already-accelerated': 3,
   'image-unsupported': 3,
@@ -46,9 +48,11 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   internal: 1,
 };
 
-/** How to print an error. */
+/** Options for printing an error. */
 export interface ReportOptions {
   readonly style?: Style;
+  /** The front end's words; those of the command line unless given. */
+  readonly words?: Words;
   /** Adds the stack and the chain of causes. */
   readonly verbose?: boolean;
 }
@@ -57,7 +61,6 @@ export interface ReportOptions {
 const MAX_VALUE_LINES = 12;
 const MAX_VALUE_CHARACTERS = 2000;
 const LABEL_WIDTH = 'expected'.length;
-const DEFECT = 'This is a defect of accel: please report it with the output of --verbose.';
 /** Keys of an error's place that hold names of a tar. */
 const NAME_KEYS: ReadonlySet<string> = new Set(['path', 'entry', 'name', 'link']);
 /** Causes that are followed; a chain longer than this is a loop. */
@@ -70,20 +73,21 @@ const MAX_CAUSES = 8;
 export function renderError(error: AccelError, options: ReportOptions = {}): string {
   const style = options.style ?? PLAIN_STYLE;
   const verbose = options.verbose ?? false;
+  const words = options.words ?? flagWords();
   const facts: [label: string, value: string][] = Object.entries(error.where).map(([key, value]) => [
     printable(key),
     NAME_KEYS.has(key) && namesAreBytes(error.code) ? printable(String(value), 'bytes') : String(value),
   ]);
-  if (error.expected !== undefined) facts.push(['expected', String(error.expected)]);
-  if (error.found !== undefined) facts.push(['found', String(error.found)]);
-  if (error.code === 'internal') facts.push(['to do', DEFECT]);
-  if (error.hint !== undefined) facts.push(['to do', error.hint]);
+  if (error.expected !== undefined) facts.push(['expected', withReadableSizes(String(error.expected))]);
+  if (error.found !== undefined) facts.push(['found', withReadableSizes(String(error.found))]);
+  if (error.code === 'internal') facts.push(['to do', words.defect]);
+  if (error.advice !== undefined) facts.push(['to do', adviceText(error.advice, words)]);
   const width = Math.max(LABEL_WIDTH, ...facts.map(([label]) => label.length));
   const lines = [
     `${style.red(style.bold('error'))} ${style.dim(`[${error.code}]`)} ${printableLines(error.message).join('\n  ')}`,
   ];
   for (const [label, value] of facts) {
-    const [first = '', ...rest] = shorten(value, verbose);
+    const [first = '', ...rest] = shorten(value, verbose, words);
     lines.push(
       `  ${style.dim(label.padEnd(width))}  ${first}`,
       ...rest.map((line) => `  ${' '.repeat(width)}  ${line}`),
@@ -95,7 +99,7 @@ export function renderError(error: AccelError, options: ReportOptions = {}): str
 }
 
 /** The error as a record for `--json`; strings are as they were, JSON escapes them. */
-export function errorDocument(error: AccelError): Readonly<Record<string, unknown>> {
+export function errorDocument(error: AccelError, words = flagWords()): Readonly<Record<string, unknown>> {
   return {
     error: {
       code: error.code,
@@ -103,7 +107,7 @@ export function errorDocument(error: AccelError): Readonly<Record<string, unknow
       where: error.where,
       ...(error.expected === undefined ? {} : { expected: error.expected }),
       ...(error.found === undefined ? {} : { found: error.found }),
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      ...(error.advice === undefined ? {} : { hint: adviceText(error.advice, words) }),
     },
     exitCode: EXIT_CODES[error.code],
   };
@@ -114,11 +118,11 @@ function namesAreBytes(code: AccelErrorCode): boolean {
   return code !== 'io-error' && code !== 'layout-invalid' && code !== 'usage';
 }
 
-function shorten(value: string, verbose: boolean): string[] {
+function shorten(value: string, verbose: boolean, words: Words): string[] {
   const lines = printableLines(verbose ? value : value.slice(0, MAX_VALUE_CHARACTERS));
   const shown = verbose ? lines : lines.slice(0, MAX_VALUE_LINES);
   if (shown.length < lines.length || (!verbose && value.length > MAX_VALUE_CHARACTERS)) {
-    shown.push('… (all of it with --verbose)');
+    shown.push(words.shortened);
   }
   return shown;
 }

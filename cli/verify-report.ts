@@ -12,7 +12,7 @@ const SHOWN = 20;
 /** Characters of a value that are shown. */
 const VALUE_WIDTH = 100;
 
-/** How to draw it. */
+/** Options for drawing the report. */
 export interface VerifyReportOptions {
   readonly style?: Style;
   readonly unicode?: boolean;
@@ -55,6 +55,7 @@ function imageLines(image: VerifyReport, style: Style, unicode: boolean): string
   return [
     `${mark} ${style.bold(printable(image.platform))} ${shortDigest(image.digest)}: ${outcome}`,
     `  ${style.dim(facts.join(' · '))}`,
+    ...(image.notCompared.length === 0 ? [] : [`  ${style.yellow('not looked at')} ${image.notCompared.join(', ')}`]),
     ...differenceLines(differences, differenceCount, style),
     ...image.warnings.map((warning) => `  ${style.yellow('note')} ${printable(warning)}`),
   ];

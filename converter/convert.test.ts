@@ -4,10 +4,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
 import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
+import { parseConfig } from '../oci/config.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { openLayout } from '../oci/layout.ts';
-import { parseConfig, parseIndex, parseManifest } from '../oci/manifest.ts';
+import { parseIndex, parseManifest } from '../oci/manifest.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import type { Target } from '../oci/storage.ts';
 import {
@@ -424,7 +425,7 @@ describe('a plan', () => {
 
 it('asks for a target when the source is a docker-archive, before anything is opened', async () => {
   const error = await failure(convert(request({ repository: 'docker-archive:/nowhere/app.tar' })));
-  expect(error).toMatchObject({ code: 'usage', hint: expect.stringContaining('--target-repository') });
+  expect(error).toMatchObject({ code: 'usage', hint: expect.stringContaining('targetRepository') });
 });
 
 describe('an index', () => {
@@ -506,7 +507,7 @@ describe('damage', () => {
       convertWithin(target, request({ artifact: { ...request().artifact, virtualSize: 64 * 2 ** 30 } })),
     );
     expect(fixed.code).toBe('filesystem-full');
-    expect(fixed.hint).toContain('--vsize');
+    expect(fixed.hint).toContain('virtualSize');
   });
 
   it('stops when the caller gives up', async () => {

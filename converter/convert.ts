@@ -2,12 +2,13 @@
  * The main job: source -> manifests -> layers -> tags. Nothing is tagged until everything that a tag refers to stands in
  * the target; an interrupted run leaves no tag and no temporary file.
  */
+import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { Limiter, together } from '../base/limiter.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
 import { canTakeFiles } from '../oci/powers.ts';
-import { assertTag, formatReference, parseRepository, type Reference } from '../oci/reference.ts';
+import { formatReference, parseRepository, type Reference } from '../oci/reference.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
 import { shareMemory } from './layer/memory-limit.ts';
@@ -15,10 +16,12 @@ import { Spool } from './layer/spool.ts';
 import { Threads } from './layer/workers/threads.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
 import { type ConvertPlan, makePlan } from './plan/dry-run.ts';
+import { fitOutputNames } from './plan/output-names.ts';
 import { prepare } from './plan/preparation.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
-import { LayerCache } from './publish/layer-record.ts';
+import { LayerCache, type RecordOptions } from './publish/layer-record.ts';
 import { optionsText } from './publish/record-annotations.ts';
+import { RecordKey } from './publish/record-key.ts';
 import { makeOutputs } from './publish/tags.ts';
 import type { Session } from './session.ts';
 import { type ConvertSettings, completeRequest, DEFAULT_MAX_MEMORY } from './settings.ts';
@@ -35,7 +38,7 @@ export interface ConvertSurroundings extends ConvertContext {
  * platform, layer and place.
  */
 export async function convert(settings: ConvertSettings, context: ConvertSurroundings = {}): Promise<ConvertResult> {
-  const request = completeRequest(settings);
+  const request = fitOutputNames(completeRequest(settings));
   return withPlaces(request, context, (places) => convertBetween(places, request, context));
 }
 
@@ -44,7 +47,7 @@ export async function planConversion(
   settings: ConvertSettings,
   context: ConvertSurroundings = {},
 ): Promise<ConvertPlan> {
-  const request = completeRequest(settings);
+  const request = fitOutputNames(completeRequest(settings));
   return withPlaces({ ...request, noUpload: true }, context, (places) =>
     withSession(places, request, context, makePlan),
   );
@@ -72,14 +75,13 @@ async function withPlaces<T>(
   context: ConvertSurroundings,
   body: (places: Places) => Promise<T>,
 ): Promise<T> {
-  checkRequest(request);
   const from = parseRepository(request.repository);
   const to = request.targetRepository === undefined ? from : parseRepository(request.targetRepository);
   const isSame = formatReference(from) === formatReference(to);
   if (to.kind === 'archive' && to.format === 'docker' && !request.noUpload) {
     throw new AccelError('usage', 'a docker-archive is a source alone', {
       found: formatReference(to),
-      hint: 'name where the result goes with --target-repository, for example oci:DIR or oci-archive:FILE',
+      hint: advise`Name where the result goes with ${option('targetRepository')}, for example oci:DIR or oci-archive:FILE.`,
     });
   }
   const source = await openTarget(from, context.registry);
@@ -139,6 +141,7 @@ async function withSession<T>(
   body: (session: Session) => Promise<T>,
 ): Promise<T> {
   const { target } = places;
+  const recordKey = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
   const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   const asked = { images: request.concurrency, workers: request.workers };
   const share = shareMemory(request.maxMemory ?? DEFAULT_MAX_MEMORY, asked);
@@ -156,7 +159,11 @@ async function withSession<T>(
       stop: (reason) => stop.abort(reason),
       imagesAtOnce: share.images,
       uploads: new Limiter(request.concurrency),
-      cache: openCache(target, request, signal),
+      cache: openCache(target, request, signal, {
+        key: recordKey,
+        onWarning: (message) => context.onEvent?.({ type: 'warning', message }),
+      }),
+      recordKey,
       options: optionsText(request.artifact, request.platforms, prefetch?.name),
       noUpload: request.noUpload,
       prefetch,
@@ -176,21 +183,13 @@ async function withSession<T>(
   }
 }
 
-function openCache(target: Target, { cache, force }: ConvertRequest, signal: AbortSignal): LayerCache {
-  return cache && !force ? LayerCache.open(target, signal) : LayerCache.forgetful(target, signal);
-}
-
-function checkRequest({ outputs, source }: ConvertRequest): void {
-  if (outputs.length === 0) throw new AccelError('usage', 'no output tag was given', { hint: 'name one with -o' });
-  if (source.tag === undefined && source.digest === undefined) {
-    throw new AccelError('usage', 'no source was given', { expected: 'a tag (-i) or a digest (-g)' });
-  }
-  const seen = new Set<string>();
-  for (const { tag } of outputs) {
-    assertTag(tag);
-    if (seen.has(tag)) throw new AccelError('usage', 'one tag was given for two outputs', { found: tag });
-    seen.add(tag);
-  }
+function openCache(
+  target: Target,
+  { cache, force }: ConvertRequest,
+  signal: AbortSignal,
+  options: RecordOptions,
+): LayerCache {
+  return cache && !force ? LayerCache.open(target, signal, options) : LayerCache.disabled(target, signal, options);
 }
 
 async function run(session: Session, totals: Totals): Promise<ConvertResult> {

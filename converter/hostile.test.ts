@@ -49,7 +49,7 @@ describe('a layer past --max-layer-size', () => {
       code: 'limit-exceeded',
       where: { layer: '1 of 1' },
       expected: expect.stringContaining('1048576'),
-      hint: expect.stringContaining('--max-layer-size'),
+      hint: expect.stringContaining('maxLayerSize'),
     });
   });
 

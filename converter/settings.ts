@@ -1,5 +1,7 @@
 /** What a caller may leave out of a request, and what stands in then: the same for the library and the command line. */
+
 import { availableParallelism } from 'node:os';
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import { ACCELERATED_SUFFIX, CONTAINERD_SUFFIX } from '../formats/overlaybd/tag-suffixes.ts';
 import { type ArtifactOptions, type ConvertRequest, DEFAULT_ARTIFACT, type Mode, type OutputTag } from './options.ts';
@@ -31,7 +33,7 @@ export function defaultWorkers(): number {
 export function defaultOutputs(tag: string | undefined, mode: Mode = 'full'): OutputTag[] {
   if (tag === undefined) {
     throw new AccelError('usage', 'a source given by digest alone has no tag to name the result after', {
-      hint: 'Name the result with -o TAG.',
+      hint: advise`Name the result with ${option('outputTag', 'TAG')}.`,
     });
   }
   if (mode === 'index-only') return [{ tag: tag + ACCELERATED_SUFFIX, kind: 'index-only' }];

@@ -1,6 +1,6 @@
 /** Reads small pieces of content whole, and checks ranges. */
 import { collect } from '../base/byte-source.ts';
-import { AccelError } from '../base/error.ts';
+import { AccelError, type ErrorPlace } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
 import type { Fetcher, ReadOptions } from './storage.ts';
 
@@ -19,6 +19,27 @@ export async function fetchBytes(
     });
   }
   return collect(await fetcher.fetch(descriptor, options), descriptor.size);
+}
+
+/** Joins a stream of unknown length. Throws `limit-exceeded` past `limit` bytes. */
+export async function collectWithin(
+  stream: AsyncIterable<Uint8Array>,
+  limit: number,
+  where: ErrorPlace,
+): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.length;
+    if (size > limit) {
+      throw new AccelError('limit-exceeded', 'the content is larger than accel reads into memory', {
+        where,
+        expected: `at most ${limit} bytes`,
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 /** Throws `size-mismatch` unless the range lies within the content. */

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AccelError } from '../base/error.ts';
+import { parseConfig } from './config.ts';
 import { digestOf } from './digest.ts';
-import { encodeJson, MAX_MANIFEST_SIZE, parseConfig, parseDocument, parseIndex, parseManifest } from './manifest.ts';
+import { encodeJson, MAX_MANIFEST_SIZE, parseDocument, parseIndex, parseManifest } from './manifest.ts';
 import {
   DOCKER,
   isIndex,
@@ -60,24 +61,25 @@ describe('manifests', () => {
     });
   });
 
-  test('a manifest without mediaType takes the descriptor’s, one under a wrong type its own', () => {
+  test('a manifest without mediaType takes the descriptor’s, one under an unknown type its own', () => {
     const { mediaType: _, ...bare } = manifest;
     expect(parse(bare, DOCKER.manifest)).toMatchObject({ manifest: { mediaType: DOCKER.manifest } });
     expect(parse(bare, 'text/plain')).toMatchObject({ manifest: { mediaType: OCI.manifest } });
-    expect(parse(manifest, DOCKER.index)).toMatchObject({ kind: 'manifest', manifest: { mediaType: OCI.manifest } });
-    expect(parse(index, OCI.manifest)).toMatchObject({ kind: 'index', index: { mediaType: OCI.index } });
+    expect(parse(manifest, 'text/plain')).toMatchObject({ kind: 'manifest', manifest: { mediaType: OCI.manifest } });
+    expect(parse(index, 'text/plain')).toMatchObject({ kind: 'index', index: { mediaType: OCI.index } });
   });
 
   test('an index where a manifest belongs, and the reverse', () => {
     const bytes = encode(index);
     expect(codeOf(() => parseManifest(bytes, named(bytes)))).toBe('manifest-invalid');
-    expect(parseIndex(bytes, named(bytes))).toEqual(index);
+    expect(parseIndex(bytes, named(bytes, OCI.index))).toEqual(index);
     expect(codeOf(() => parseIndex(encode(manifest), named(bytes)))).toBe('manifest-invalid');
   });
 
   test('an index entry without platform fields, as builders write for attestations', () => {
     const entry = { ...layer, mediaType: OCI.manifest, platform: { os: 'unknown', architecture: 'unknown' } };
-    expect(parse({ ...index, manifests: [entry, { ...entry, platform: {} }] })).toMatchObject({ kind: 'index' });
+    const value = { ...index, manifests: [entry, { ...entry, platform: {} }] };
+    expect(parse(value, OCI.index)).toMatchObject({ kind: 'index' });
   });
 
   test.each([

@@ -1,5 +1,5 @@
 /** Checks for the optional powers of a target (storage.ts declares them). */
-import type { BlobSizer, FileTaker, InRegistry, Mounter, ReferrerStore } from './storage.ts';
+import type { BlobSizer, FileTaker, ImageLister, InRegistry, Mounter, ReferrerStore } from './storage.ts';
 
 /** Whether a target has the optional power {@link FileTaker}. */
 export function canTakeFiles(target: object): target is FileTaker {
@@ -14,6 +14,11 @@ export function canMount(target: object): target is Mounter {
 /** Whether a target has the optional power {@link BlobSizer}. */
 export function canSizeBlobs(target: object): target is BlobSizer {
   return 'blobSize' in target && typeof target.blobSize === 'function';
+}
+
+/** Whether a target has the optional power {@link ImageLister}. */
+export function canListImages(target: object): target is ImageLister {
+  return 'images' in target && typeof target.images === 'function';
 }
 
 /** Whether a target has the optional power {@link ReferrerStore}. */

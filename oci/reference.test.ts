@@ -189,16 +189,16 @@ describe('tags', () => {
   });
 });
 
-describe('-r', () => {
+describe('a repository', () => {
   test.each(['r.io/app', 'debian', 'oci:dir', 'oci:/a:b/'])('%s is a repository', (text) => {
     expect(parseRepository(text).tag).toBeUndefined();
   });
 
   test.each([
-    ['r.io/app:v1', '-r r.io/app -i v1'],
-    ['oci:dir:v1', '-r oci:dir -i v1'],
-    [`r.io/app@${digest}`, '-g/--input-digest'],
-  ])('%s: the error tells the right flag', (text, hint) => {
+    ['r.io/app:v1', 'repository: r.io/app inputTag: v1'],
+    ['oci:dir:v1', 'repository: oci:dir inputTag: v1'],
+    [`r.io/app@${digest}`, 'inputDigest'],
+  ])('%s: the error names the right option', (text, hint) => {
     expect(() => parseRepository(text)).toThrow(
       expect.objectContaining({ code: 'reference-invalid', hint: expect.stringContaining(hint) }),
     );

@@ -3,6 +3,7 @@
  * Hub's short forms; `oci:DIR[:TAG][@DIGEST]` names an image of a layout on disk, `oci-archive:FILE` and
  * `docker-archive:FILE` with the same endings one in a tar.
  */
+import { type Advice, advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import { assertDigest } from './digest.ts';
 
@@ -62,22 +63,24 @@ export function parseReference(text: string): Reference {
   if (text.startsWith('docker://')) return parseRegistry(text.slice('docker://'.length), text);
   if (/^[a-z]+:\/\//i.test(text)) {
     throw invalid(text, 'a reference without a scheme', {
-      hint: `Write ${text.replace(/^[a-z]+:\/\//i, '')}; use --plain for a registry that speaks plain HTTP.`,
+      hint: advise`Write ${text.replace(/^[a-z]+:\/\//i, '')}; for a registry that speaks plain HTTP use ${option('plain')}.`,
     });
   }
   return parseRegistry(text, text);
 }
 
-/** Parses the repository of `-r`: a reference that has neither tag nor digest. Throws `reference-invalid`. */
+/** Parses a repository: a reference that has neither tag nor digest. Throws `reference-invalid`. */
 export function parseRepository(text: string): Reference {
   const reference = parseReference(text);
   if (reference.digest !== undefined) {
-    throw invalid(text, 'a repository without a digest', { hint: 'Give the digest by -g/--input-digest.' });
+    throw invalid(text, 'a repository without a digest', {
+      hint: advise`Give the digest by ${option('inputDigest', 'DIGEST')}.`,
+    });
   }
   if (reference.tag !== undefined) {
     const directory = reference.kind === 'layout' ? ' If the colon belongs to the directory, end it with a slash.' : '';
     throw invalid(text, 'a repository without a tag', {
-      hint: `Give the tag by -i/--input-tag: -r ${formatReference(withoutTag(reference))} -i ${reference.tag}.${directory}`,
+      hint: advise`Give the tag apart: ${option('repository', formatReference(withoutTag(reference)))} ${option('inputTag', reference.tag)}.${directory}`,
     });
   }
   return reference;
@@ -106,7 +109,7 @@ export function assertTag(tag: string): string {
       where: { tag },
       expected: `at most ${MAX_TAG_LENGTH} characters`,
       found: `${tag.length} characters`,
-      hint: 'Name a shorter tag with -o/--output-tag.',
+      hint: advise`Name a shorter tag with ${option('outputTag', 'TAG')}.`,
     });
   }
   throw new AccelError('reference-invalid', 'this is not a tag', {
@@ -206,7 +209,7 @@ function hasControl(text: string): boolean {
   return [...text].some((character) => (character.codePointAt(0) ?? 0) < 0x20 || character === '\x7f');
 }
 
-function invalid(text: string, expected: string, details: { readonly hint?: string } = {}): AccelError {
+function invalid(text: string, expected: string, details: { readonly hint?: string | Advice } = {}): AccelError {
   return new AccelError('reference-invalid', 'this is not a reference that accel understands', {
     expected,
     // JSON's escapes keep control characters of a pasted reference off the terminal.

@@ -2,6 +2,7 @@
  * Copies files of an image onto this machine. The image is hostile: nothing is written outside of the chosen place, no
  * symlink is followed on the way there, and neither devices nor set-user-ID programs come out unless asked for.
  */
+
 import { constants } from 'node:fs';
 import {
   chmod,
@@ -17,6 +18,7 @@ import {
   stat as statHere,
   symlink,
 } from 'node:fs/promises';
+import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { DiskFile } from '../disk/disk-file.ts';
 import type { FileStat, ImageFiles } from './files.ts';
@@ -171,7 +173,7 @@ class Copy {
         where: { path: stat.path },
         expected: 'a file, directory or symlink',
         found: stat.type,
-        hint: 'Copy it with --devices.',
+        hint: advise`Copy it with ${option('devices')}.`,
       });
     this.#skipped.push(stat.path);
     return false;

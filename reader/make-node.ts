@@ -1,6 +1,8 @@
 /** Device nodes and pipes on this machine; Node has no call for them. */
+
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import type { FileStat } from './files.ts';
 
@@ -18,7 +20,7 @@ export async function makeNode(path: Buffer, stat: FileStat): Promise<void> {
     throw new AccelError('io-error', 'a device node or named pipe could not be made', {
       where: { path: text },
       found: cause instanceof Error ? cause.message : String(cause),
-      hint: 'Making them needs root and mknod; leave --devices out to do without them.',
+      hint: advise`Making them needs root and mknod; leave ${option('devices')} out to do without them.`,
       cause,
     });
   }

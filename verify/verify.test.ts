@@ -9,11 +9,12 @@ import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { decodeGzipIndex, encodeGzipIndex } from '../formats/gzip/index-codec.ts';
 import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { packTurboLayer, unpackTurboLayer } from '../formats/turbo/turbo-layer.ts';
+import { type ImageConfig, parseConfig } from '../oci/config.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf } from '../oci/digest.ts';
 import { openLayout } from '../oci/layout.ts';
-import { encodeJson, type ImageConfig, type ImageManifest, parseConfig, parseManifest } from '../oci/manifest.ts';
+import { encodeJson, type ImageManifest, parseManifest } from '../oci/manifest.ts';
 import type { Target } from '../oci/storage.ts';
 import { IMAGES } from '../tests/e2e/images.ts';
 import { convertWithin, request } from '../tests/support/converter.ts';
@@ -368,7 +369,7 @@ describe('the structure', () => {
 
   it('no record and no source: there is nothing to compare with', async () => {
     const name = await remade(FULL, 'anonymous', ({ manifest }) => ({ manifest: { ...manifest, annotations: {} } }));
-    await expect(verify(name)).rejects.toMatchObject({ code: 'usage', hint: expect.stringContaining('--source') });
+    await expect(verify(name)).rejects.toMatchObject({ code: 'usage', hint: expect.stringContaining('source') });
     const result = await verify(name, { source: 'base' });
     expect([result.identical, result.images[0]?.warnings.length]).toEqual([true, 1]);
   });
@@ -517,7 +518,7 @@ describe('one byte flipped', () => {
     const descriptor = await target.resolve('base');
     await rm(join(path, 'blobs', ...descriptor.digest.split(':')));
     target = await openLayout(path);
-    await expect(verify(FULL)).rejects.toMatchObject({ code: 'not-found', hint: expect.stringContaining('--source') });
+    await expect(verify(FULL)).rejects.toMatchObject({ code: 'not-found', hint: expect.stringContaining('source') });
   });
 });
 

@@ -1,4 +1,5 @@
 /** How much of a conversion may go on at a time within a budget of memory. */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 
 const MIB = 2 ** 20;
@@ -31,7 +32,7 @@ export function shareMemory(maxMemory: number, asked: Share): Share {
     throw new AccelError('usage', 'a conversion does not fit into so little memory', {
       expected: `at least ${MIN_MAX_MEMORY / MIB} MiB`,
       found: `${Math.floor(maxMemory / MIB)} MiB`,
-      hint: 'raise --max-memory',
+      hint: advise`Raise ${option('maxMemory')}.`,
     });
   const room = maxMemory - BASE;
   const workers = Math.min(asked.workers, Math.max(1, Math.floor((room - PER_IMAGE) / PER_WORKER)));

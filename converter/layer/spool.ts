@@ -2,9 +2,11 @@
  * Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. That of a run
  * that was killed goes when the next one makes its own beside it.
  */
+
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { advise, option } from '../../base/advice.ts';
 import type { BlobSource } from '../../base/byte-source.ts';
 import { DiskFile, fileSource } from '../../disk/disk-file.ts';
 import { processMark } from '../../disk/process-mark.ts';
@@ -28,7 +30,7 @@ export class Spool {
   /** A new empty file. */
   async file(): Promise<SpoolFile> {
     const path = join(this.#directory, `${this.#files++}`);
-    const roomHint = 'Make room there, or name a folder with more of it by -d/--dir.';
+    const roomHint = advise`Make room there, or name a folder with more of it by ${option('workDirectory', 'DIR')}.`;
     return new SpoolFile(await DiskFile.create(path, 0o600, { roomHint }));
   }
 

@@ -1,4 +1,4 @@
-/** What a conversion would do, found out by reading manifests and the first bytes of layers (`--dry-run`). */
+/** What a conversion would do, found out by reading manifests and the first bytes of layers. */
 import type { LayerKind } from '../events.ts';
 import { type Compression, compressionOf, SNIFF_SIZE } from '../layer/sniff.ts';
 import type { OutputTag } from '../options.ts';

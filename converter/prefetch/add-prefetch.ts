@@ -2,25 +2,22 @@
  * Puts a prefetch list onto an image that is accelerated already, in place of an older one: a new layer, config and
  * manifest, nothing is converted. The tag moves last.
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
-import { fetchBytes } from '../../oci/content.ts';
+import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import {
-  encodeJson,
-  type ImageConfig,
-  type ImageIndex,
-  type ImageManifest,
-  MAX_MANIFEST_SIZE,
-  parseDocument,
-} from '../../oci/manifest.ts';
+import { isDigestLike } from '../../oci/digest.ts';
+import { resolveDocument } from '../../oci/document.ts';
+import { assertImageName } from '../../oci/image-names.ts';
+import { indexImages, type ListedImage } from '../../oci/index-images.ts';
+import { encodeJson, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
 import { mediaFamily } from '../../oci/media-types.ts';
-import { assertTag } from '../../oci/reference.ts';
 import type { Target } from '../../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../../reader/image.ts';
-import { isImage } from '../../reader/select-image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
+import { RecordKey, withoutCode } from '../publish/record-key.ts';
 import {
   type AccelerationLayer,
   accelerationDescriptor,
@@ -39,6 +36,8 @@ export interface AddPrefetchRequest {
   readonly prefetch: PrefetchRequest;
   /** The tag of the result; omitted: the one that named the image. */
   readonly outputTag?: string;
+  /** Key of the record (see ConvertRequest): the result carries a code of it where the image did. */
+  readonly recordKey?: Uint8Array;
 }
 
 /** What was done. */
@@ -69,32 +68,32 @@ export async function addPrefetch(
     if (event.type === 'warning') warnings.push(event.message);
     context.onEvent?.(event);
   };
-  const place: DocumentPlace = { target: request.target, signal: context.signal, noUpload: false, emit };
-  const named = await place.target.resolve(request.tagOrDigest, { signal: context.signal });
-  const document = parseDocument(
-    await fetchBytes(place.target, named, MAX_MANIFEST_SIZE, { signal: context.signal }),
-    named,
-  );
+  const key = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
+  const place: AddPlace = { target: request.target, signal: context.signal, noUpload: false, emit, key };
+  const { signal } = context;
+  const { descriptor: named, document } = await resolveDocument(place.target, request.tagOrDigest, { signal });
   const images: AddedImage[] = [];
   let result: Descriptor;
   if (document.kind === 'manifest') {
-    const added = await addToImage(place, named.digest, list);
+    const added = await addToImage(place, named, list);
     images.push(added);
     result = added.descriptor;
   } else {
     const { index } = document;
     const manifests: Descriptor[] = [];
+    const listed = await indexImages(place.target, index, { signal });
     for (const child of index.manifests) {
-      if (!isImage(child)) {
+      const image = listed.images.find((one) => one.digest === child.digest);
+      if (image === undefined) {
         manifests.push(child);
         continue;
       }
-      const added = await addToImage(place, child.digest, list);
+      const added = await addToImage(place, image, list);
       images.push(added);
       manifests.push({ ...child, ...added.descriptor });
     }
     const changed: ImageIndex = { ...index, manifests, ...recorded(index, list) };
-    result = await putManifest(place, inOrder(changed));
+    result = await putManifest(place, sealed(place, index, inOrder(changed)));
   }
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
@@ -116,9 +115,13 @@ interface AddedImage {
   readonly prefetch: PrefetchResult | undefined;
 }
 
-async function addToImage(place: DocumentPlace, digest: string, list: PrefetchList): Promise<AddedImage> {
+async function addToImage(
+  place: AddPlace,
+  { digest, platform: listedAs }: Descriptor | ListedImage,
+  list: PrefetchList,
+): Promise<AddedImage> {
   const { target, signal, emit } = place;
-  const image = await openImage(target, digest, { signal });
+  const image = await openImage(target, digest, { signal, listedAs });
   const { platform } = image;
   const warn = (message: string): void => emit({ type: 'warning', message: `${platform}: ${message}` });
   let layer: AccelerationLayer | undefined;
@@ -140,7 +143,7 @@ async function addToImage(place: DocumentPlace, digest: string, list: PrefetchLi
 
 /** Pushes layer, config and manifest, in this order. */
 async function putImage(
-  place: DocumentPlace,
+  place: AddPlace,
   { manifest, config }: AcceleratedImage,
   layer: AccelerationLayer | undefined,
   list: PrefetchList,
@@ -161,7 +164,17 @@ async function putImage(
     layers,
     ...recorded(manifest, list),
   };
-  return putManifest(place, inOrder(changed));
+  return putManifest(place, sealed(place, manifest, inOrder(changed)));
+}
+
+/** Where documents go, and the key of the record. */
+interface AddPlace extends DocumentPlace {
+  readonly key: RecordKey | undefined;
+}
+
+/** A changed document with a code of its own: if there is a key, and the one before was made with it. */
+function sealed<T extends ImageManifest | ImageIndex>({ key }: AddPlace, before: T, changed: T): T {
+  return key?.proves(before) === true ? inOrder(key.sign(changed)) : withoutCode(changed);
 }
 
 /** The annotations of accel's own images record the list as one of their options; others get none. */
@@ -176,13 +189,13 @@ function recorded(
 }
 
 function outputTagOf({ tagOrDigest, outputTag }: AddPrefetchRequest): string {
-  const tag = outputTag ?? (tagOrDigest.includes(':') ? undefined : tagOrDigest);
+  const tag = outputTag ?? (isDigestLike(tagOrDigest) ? undefined : tagOrDigest);
   if (tag === undefined)
     throw new AccelError('usage', 'the image is named by its digest alone', {
       found: tagOrDigest,
       expected: 'a tag for the result',
-      hint: 'Name it with -o TAG.',
+      hint: advise`Name it with ${option('outputTag', 'TAG')}.`,
     });
-  assertTag(tag);
+  assertImageName(tag);
   return tag;
 }

@@ -9,20 +9,23 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import { together } from '../../base/limiter.ts';
 import { isRecord } from '../../base/record.ts';
 import { VERSION } from '../../base/version.ts';
+import { LAYER_RECORD } from '../../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import { isStringMap } from '../../oci/descriptor.ts';
 import { assertDigest, digestOf } from '../../oci/digest.ts';
-import { encodeJson, parseManifest, parseObject } from '../../oci/manifest.ts';
+import { loadManifest } from '../../oci/document.ts';
+import { encodeJson, parseObject } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
 import type { Target } from '../../oci/storage.ts';
 import type { LayerKind } from '../events.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
 import type { ArtifactOptions } from '../options.ts';
+import { canonical, type RecordKey } from './record-key.ts';
 
 /** Tag under which the record stands. */
-export const CACHE_TAG = 'accel-cache';
+export const CACHE_TAG = LAYER_RECORD.tag;
 /** Media type of the record. */
-export const CACHE_MEDIA_TYPE = 'application/vnd.accel-image.cache.v1+json';
+export const CACHE_MEDIA_TYPE = LAYER_RECORD.mediaType;
 const EMPTY_CONFIG = 'application/vnd.oci.empty.v1+json';
 /** Layers that are remembered; the ones that were used longest ago go first. */
 const MAX_LAYERS = 4000;
@@ -37,7 +40,17 @@ export interface NotIndexable {
 }
 
 /** What is remembered of a layer and a kind of blob. */
-export type CacheEntry = CachedBlob | NotIndexable;
+export type CacheEntry = (CachedBlob | NotIndexable) & {
+  /** Code of the entry under a key of the record (record-key.ts). */
+  readonly mac?: string;
+};
+
+/** How a record is opened. */
+export interface RecordOptions {
+  /** Use only entries that carry a code of this key, and give one to those that are added. */
+  readonly key?: RecordKey | undefined;
+  readonly onWarning?: (message: string) => void;
+}
 
 /** What a layer's blob depends on. */
 export interface LayerKey {
@@ -54,33 +67,36 @@ export class LayerCache {
   readonly #signal: AbortSignal;
   readonly #record: Promise<StandingRecord>;
   readonly #used = new Map<string, CacheEntry>();
+  readonly #options: RecordOptions;
+  #warned = false;
 
-  private constructor(target: Target, signal: AbortSignal, record: Promise<StandingRecord>) {
+  private constructor(target: Target, signal: AbortSignal, record: Promise<StandingRecord>, options: RecordOptions) {
     this.#target = target;
     this.#signal = signal;
     this.#record = record;
+    this.#options = options;
   }
 
   /**
    * Begins to read the record; the cache is empty where there is none. What else the target fails with is thrown when a
    * layer is looked for.
    */
-  static open(target: Target, signal: AbortSignal): LayerCache {
+  static open(target: Target, signal: AbortSignal, options: RecordOptions = {}): LayerCache {
     const record = readRecord(target, signal);
     record.catch(() => undefined);
-    return new LayerCache(target, signal, record);
+    return new LayerCache(target, signal, record, options);
   }
 
   /** A cache that knows nothing of earlier runs: for one that is to make everything anew. */
-  static forgetful(target: Target, signal: AbortSignal): LayerCache {
-    return new LayerCache(target, signal, Promise.resolve(NO_RECORD));
+  static disabled(target: Target, signal: AbortSignal, options: RecordOptions = {}): LayerCache {
+    return new LayerCache(target, signal, Promise.resolve(NO_RECORD), options);
   }
 
   /** The blob of a layer, if it is known and stands in the target. */
   async find(kind: LayerKind, key: LayerKey): Promise<CacheEntry | undefined> {
     const name = nameOf(kind, key);
     // What this run made itself serves as well: platforms of an image may share layers.
-    const entry = this.#used.get(name) ?? (await this.#record).entries.get(name);
+    const entry = this.#used.get(name) ?? this.#proven(name, (await this.#record).entries.get(name));
     if (entry === undefined) return undefined;
     if (!('notIndexable' in entry)) {
       const descriptor = { mediaType: OCI.layer, digest: entry.digest, size: entry.size };
@@ -92,7 +108,28 @@ export class LayerCache {
 
   /** Remembers what came of a layer. */
   add(kind: LayerKind, key: LayerKey, entry: CacheEntry): void {
-    this.#used.set(nameOf(kind, key), 'notIndexable' in entry ? entry : remembered(entry));
+    const name = nameOf(kind, key);
+    const made = 'notIndexable' in entry ? { notIndexable: entry.notIndexable } : remembered(entry);
+    const mac = this.#options.key?.codeOfEntry(name, made);
+    this.#used.set(name, { ...made, ...(mac === undefined ? {} : { mac }) });
+  }
+
+  /** Takes back what {@link find} gave: it turned out to be something else than the layer. */
+  forget(kind: LayerKind, key: LayerKey): void {
+    this.#used.delete(nameOf(kind, key));
+  }
+
+  /** An entry that may be used: with a key, one that carries its code. */
+  #proven(name: string, entry: CacheEntry | undefined): CacheEntry | undefined {
+    const { key, onWarning } = this.#options;
+    if (entry === undefined || key === undefined || key.provesEntry(name, entry)) return entry;
+    if (!this.#warned) {
+      onWarning?.(
+        'the record of layers has entries without a valid code of the record key: these layers are converted again',
+      );
+    }
+    this.#warned = true;
+    return undefined;
   }
 
   /**
@@ -108,7 +145,8 @@ export class LayerCache {
       merged.set(name, entry);
     }
     const newest = [...merged].slice(-MAX_LAYERS);
-    if (newest.length === standing.size && newest.every(([name]) => standing.has(name))) return;
+    const isKnown = ([name, entry]: [string, CacheEntry]) => canonical(entry) === canonical(standing.get(name));
+    if (newest.length === standing.size && newest.every(isKnown)) return;
     const [layer, config] = await together([
       this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: Object.fromEntries(newest) })),
       this.#put(EMPTY_CONFIG, encodeJson({})),
@@ -155,7 +193,7 @@ async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD
   try {
     const descriptor = await target.resolve(CACHE_TAG, { signal });
     if (descriptor.digest === known.digest) return known;
-    const manifest = parseManifest(await fetchBytes(target, descriptor, MAX_RECORD_SIZE, { signal }), descriptor);
+    const manifest = await loadManifest(target, descriptor, { signal });
     const [layer] = manifest.layers;
     if (layer?.mediaType !== CACHE_MEDIA_TYPE) return NO_RECORD;
     const record = parseObject(await fetchBytes(target, layer, MAX_RECORD_SIZE, { signal }), MAX_RECORD_SIZE, {});
@@ -179,13 +217,17 @@ const UNUSABLE = new Set([
 ]);
 
 function isEntry(value: unknown): value is CacheEntry {
-  if (!isRecord(value)) return false;
+  if (!isRecord(value) || (value.mac !== undefined && typeof value.mac !== 'string')) return false;
   if (typeof value.notIndexable === 'string') return true;
   const { kind, digest, size, diffId, compression, annotations, segments } = value;
   if (kind !== 'full' && kind !== 'index-only') return false;
   if (compression !== 'none' && compression !== 'gzip') return false;
-  if (!Number.isSafeInteger(size) || !Number.isSafeInteger(segments) || !isStringMap(annotations)) return false;
+  if (!isCount(size) || !isCount(segments) || !isStringMap(annotations)) return false;
   return isDigest(digest) && isDigest(diffId);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function isDigest(value: unknown): boolean {

@@ -1,5 +1,6 @@
 /** Configs, manifests and indexes on their way into the target: small documents, known before they are pushed. */
 
+import { advise, option } from '../../base/advice.ts';
 import { bytesSource } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -45,7 +46,7 @@ export async function putManifest(place: DocumentPlace, manifest: ImageManifest 
   if (!canRefer(target)) {
     throw new AccelError('usage', 'this target keeps no referrers', {
       found: target.name,
-      hint: 'convert without --referrer',
+      hint: advise`Convert without ${option('referrer')}.`,
     });
   }
   const descriptor: Descriptor = { mediaType: manifest.mediaType, digest: digestOf(bytes), size: bytes.length };

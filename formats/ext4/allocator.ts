@@ -5,6 +5,7 @@
  * each other lies next to each other on the device, and a block that a layer maps was never mapped by a layer below:
  * behind the last sector of a file the device reads as zeros in index-only layers too (docs/formats.md §5).
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { crc16 } from '../checksum/crc16.ts';
 import type { Geometry } from './geometry.ts';
@@ -122,7 +123,7 @@ export class Allocator {
       throw new AccelError('filesystem-full', 'the image does not fit its virtual size', {
         expected: `${count * BLOCK_SIZE} bytes behind byte ${first * BLOCK_SIZE}`,
         found: `a device of ${this.geometry.virtualSize} bytes`,
-        hint: 'convert with a larger --vsize (GiB)',
+        hint: advise`Convert with a larger ${option('virtualSize')}.`,
       });
     }
     this.#nextBlock += count;
@@ -142,7 +143,7 @@ export class Allocator {
       throw new AccelError('filesystem-full', 'the image holds more files than its file system has inodes', {
         expected: `at most ${this.geometry.inodes} inodes`,
         found: inode,
-        hint: 'convert with a larger --vsize (GiB): every 16 KiB give an inode',
+        hint: advise`Convert with a larger ${option('virtualSize')}: every 16 KiB of it make room for one file.`,
       });
     }
     this.#nextInode++;

@@ -448,7 +448,7 @@ describe('limits', () => {
       const error = await refusal(box, tar().file('one-more', ''));
       expect(error).toMatchObject({ code: 'limit-exceeded', where: { path: 'one-more' } });
       expect(error.expected).toMatch(/100/);
-      expect(error.hint).toMatch(/--max-files/);
+      expect(error.hint).toMatch(/maxFiles/);
     });
   });
 
@@ -456,7 +456,7 @@ describe('limits', () => {
     await withImage({ virtualSize: 2 ** 27 }, async (box) => {
       const error = await refusal(box, tar().file('big', new Uint8Array(2 ** 27)));
       expect(error).toMatchObject({ code: 'filesystem-full', where: { path: 'big' } });
-      expect(error.hint).toMatch(/--vsize/);
+      expect(error.hint).toMatch(/virtualSize/);
     });
   });
 

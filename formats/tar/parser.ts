@@ -2,6 +2,7 @@
  * The parser: bytes in, in pieces of any size; entries and views of their data out. It holds one block, one extension
  * header and one sparse map at most, and never file data.
  */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
 import { assemble, type Draft } from './assemble.ts';
@@ -298,7 +299,7 @@ export class TarParser {
       new AccelError('limit-exceeded', 'the layer is larger than accel reads', {
         expected: `at most ${this.#limits.archiveBytes} bytes, uncompressed`,
         found: `at least ${bytes} bytes`,
-        hint: 'If the image is what you expect, raise the bound with --max-layer-size.',
+        hint: advise`If the image is what you expect, raise the bound with ${option('maxLayerSize')}.`,
       }),
     );
   }

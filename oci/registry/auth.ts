@@ -3,8 +3,9 @@
  * (distribution, "Token Authentication Specification"; OAuth2 for identity tokens).
  */
 
+import { advise, option } from '../../base/advice.ts';
 import { bytesSource } from '../../base/byte-source.ts';
-import { AccelError } from '../../base/error.ts';
+import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import { hideSecret } from '../../base/secrets.ts';
 import { isLoopbackUrl } from '../../http/local-address.ts';
 import { redactUrl } from '../../http/redact.ts';
@@ -12,8 +13,9 @@ import { assertReachable, sendFollowing } from '../../http/redirects.ts';
 import { type Patience, retrying } from '../../http/retry.ts';
 import type { HttpRequest, Transport } from '../../http/transport.ts';
 import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
-import { type Credentials, findCredentials } from './credentials.ts';
-import { failedResponse, responseError, transportError } from './errors.ts';
+import { type Credentials, type FoundCredentials, findCredentials } from './credentials.ts';
+import { deniedError, type Login } from './denied.ts';
+import { describeFailure, type FailedResponse, failedResponse, responseError, transportError } from './errors.ts';
 import type { RegistryOptions } from './options.ts';
 import { parseTokenAnswer, type Token } from './token.ts';
 
@@ -30,7 +32,7 @@ export class Authenticator {
   readonly #options: RegistryOptions;
   readonly #patience: Patience;
   readonly #transport: Transport;
-  #credentials: Promise<Credentials | undefined> | undefined;
+  #credentials: Promise<FoundCredentials | undefined> | undefined;
   #challenge: Challenge | undefined;
   /** Tokens by scope; a promise, so that layers in parallel ask once. */
   readonly #tokens = new Map<string, Promise<Token>>();
@@ -83,7 +85,21 @@ export class Authenticator {
     return true;
   }
 
-  #load(): Promise<Credentials | undefined> {
+  /** The error for a 401 or 403 of the registry itself, with what is known of the login. */
+  async denied(action: string, response: FailedResponse, where: ErrorPlace): Promise<AccelError> {
+    const credentials = await this.#load();
+    // A token is only given to whoever proved who he is; then it is about what the account may do.
+    const isProof = credentials?.kind === 'bearer' || this.#challenge?.scheme !== 'bearer';
+    const login = response.status === 401 && isProof ? 'refused' : 'accepted';
+    return this.#denied({ action, response, where, credentials, login });
+  }
+
+  #denied({ action, response, where, credentials, login }: Denial): AccelError {
+    const found = describeFailure(response);
+    return deniedError({ action, registry: this.#registry, login, credentials, found, where });
+  }
+
+  #load(): Promise<FoundCredentials | undefined> {
     this.#credentials ??= findCredentials(this.#registry, this.#repository, this.#options).then((credentials) => {
       if (credentials !== undefined)
         hideSecret(credentials.kind === 'basic' ? credentials.password : credentials.token);
@@ -135,12 +151,33 @@ export class Authenticator {
     });
     const where = { registry: this.#registry, url: redactUrl(realm) };
     if (answer.status !== 200) {
-      throw responseError(action, await failedResponse(answer, this.#patience), where);
+      const response = await failedResponse(answer, this.#patience);
+      const login = loginRefused(answer.status, credentials);
+      if (login === undefined) throw responseError(action, response, where);
+      throw this.#denied({ action, response, where, credentials, login });
     }
     const token = parseTokenAnswer(await answer.text(MAX_TOKEN_ANSWER), this.#patience.now(), where);
     hideSecret(token.value);
     return token;
   }
+}
+
+/** What a denied request says of itself. */
+interface Denial {
+  readonly action: string;
+  readonly response: FailedResponse;
+  readonly where: ErrorPlace;
+  readonly credentials: FoundCredentials | undefined;
+  readonly login: Login;
+}
+
+/** What the status of a token server says of a login; undefined where it says nothing. */
+function loginRefused(status: number, credentials: Credentials | undefined): Login | undefined {
+  if (status === 401) return 'refused';
+  // GHCR answers so to a wrong password, GitLab to a right one for a project that the account may not see.
+  if (status === 403) return 'doubtful';
+  // OAuth2: invalid_grant.
+  return status === 400 && credentials?.kind === 'identity' ? 'refused' : undefined;
 }
 
 function tokenRequest(
@@ -195,7 +232,9 @@ function realmOf(challenge: Challenge, base: URL, plain: boolean): URL {
     expected: 'an https URL',
     found: redactUrl(url),
     ...(base.protocol === 'http:'
-      ? { hint: 'The credentials would cross the network in the clear: use --plain if that is meant.' }
+      ? {
+          hint: advise`The credentials would cross the network in the clear: use ${option('plain')} if that is meant.`,
+        }
       : {}),
   });
 }

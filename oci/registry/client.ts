@@ -4,7 +4,7 @@ import { type BlobSource, bytesSource, collect } from '../../base/byte-source.ts
 import { AccelError } from '../../base/error.ts';
 import { Backoff, retrying } from '../../http/retry.ts';
 import type { HttpResponse } from '../../http/transport.ts';
-import { assertRange, fetchBytes } from '../content.ts';
+import { assertRange, collectWithin, fetchBytes } from '../content.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { assertDigest, digestOf, verified } from '../digest.ts';
 import { MAX_MANIFEST_SIZE, parseDocument } from '../manifest.ts';
@@ -15,6 +15,7 @@ import type { BlobSizer, InRegistry, Mounter, ReadOptions, ReferrerLink, Referre
 import { Connection, type Exchange } from './connection.ts';
 import { download } from './download.ts';
 import { findContent, notMended, STANDS_OR_NOT, type Standing } from './existing-content.ts';
+import { Lookup } from './lookup.ts';
 import { mountBlob } from './mount.ts';
 import type { RegistryOptions } from './options.ts';
 import { explainRefusal, listReferrers } from './referrers.ts';
@@ -40,12 +41,14 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
   readonly repository: string;
   readonly #uploader: Uploader;
   readonly #connection: Connection;
+  readonly #lookup: Lookup;
 
   constructor(registry: string, repository: string, connection: Connection, uploader: Uploader) {
     this.name = formatReference({ kind: 'registry', registry, repository });
     this.registry = registry;
     this.repository = repository;
     this.#connection = connection;
+    this.#lookup = new Lookup(connection);
     this.#uploader = uploader;
   }
 
@@ -86,21 +89,19 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
     else assertTag(tagOrDigest);
     const exchange: Exchange = {
       action: `read ${this.name}${byDigest ? '@' : ':'}${tagOrDigest}`,
-      method: 'HEAD',
+      method: 'GET',
       to: `manifests/${tagOrDigest}`,
-      expect: [200, 404, 405],
+      expect: [200],
       headers: { accept: ACCEPT },
       signal: options?.signal,
       where: { reference: tagOrDigest },
     };
-    const head = await this.#connection.exchange(exchange);
-    await head.discard();
-    const digest = head.header('docker-content-digest') ?? (byDigest ? tagOrDigest : undefined);
-    const size = Number(head.header('content-length') || Number.NaN);
-    const mediaType = bareMediaType(head.header('content-type') ?? '');
+    const head = await this.#lookup.ask(exchange, [200, 404]);
+    const digest = head.digest ?? (byDigest ? tagOrDigest : undefined);
+    const { size = 0, mediaType } = head;
     const complete = head.status === 200 && digest !== undefined && size > 0 && isManifestContent(mediaType);
     // Some registries answer HEAD poorly; and the body of a failed GET tells more than a failed HEAD can.
-    if (!complete) return this.#resolveByGet({ ...exchange, method: 'GET', expect: [200] }, tagOrDigest);
+    if (!complete) return this.#resolveByGet(exchange, tagOrDigest);
     assertDigest(digest, 'registry-error', { target: this.name, reference: tagOrDigest });
     if (byDigest) this.#assertSame(tagOrDigest, digest, tagOrDigest);
     return { mediaType, digest, size };
@@ -156,14 +157,12 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
 
   async blobSize(digest: string, options?: ReadOptions): Promise<number> {
     const blob = this.#get({ mediaType: 'application/octet-stream', digest, size: 0 });
-    const response = await this.#connection.exchange({ ...blob, method: 'HEAD', signal: options?.signal });
-    await response.discard();
-    const size = Number(response.header('content-length') ?? Number.NaN);
-    if (Number.isSafeInteger(size) && size >= 0) return size;
+    const { size } = await this.#lookup.ask({ ...blob, signal: options?.signal }, [200]);
+    if (size !== undefined) return size;
     throw new AccelError('registry-error', 'the registry does not say how large the blob is', {
       where: { target: this.name, digest },
       expected: 'a Content-Length',
-      found: response.header('content-length') ?? 'none',
+      found: 'none',
     });
   }
 
@@ -189,22 +188,25 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
   }
 
   #find(descriptor: Descriptor, write: boolean, options?: ReadOptions): Promise<Standing> {
-    return findContent(this.#connection, { ...this.#get(descriptor), write, signal: options?.signal }, descriptor.size);
+    const get = { ...this.#get(descriptor), write, signal: options?.signal };
+    return findContent({ connection: this.#connection, lookup: this.#lookup }, get, descriptor);
   }
 
   async #tagStands(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<boolean> {
-    const response = await this.#connection.exchange({
-      action: `read ${this.name}:${tag}`,
-      method: 'HEAD',
-      to: `manifests/${tag}`,
-      expect: [...STANDS_OR_NOT, 405],
-      write: true,
-      headers: { accept: ACCEPT },
-      signal: options?.signal,
-      where: { reference: tag },
-    });
-    await response.discard();
-    return response.status === 200 && response.header('docker-content-digest') === descriptor.digest;
+    const head = await this.#lookup.ask(
+      {
+        action: `read ${this.name}:${tag}`,
+        method: 'GET',
+        to: `manifests/${tag}`,
+        expect: [200],
+        write: true,
+        headers: { accept: ACCEPT },
+        signal: options?.signal,
+        where: { reference: tag },
+      },
+      STANDS_OR_NOT,
+    );
+    return head.status === 200 && head.digest === descriptor.digest;
   }
 
   async #manifestBytes(descriptor: Descriptor, content: BlobSource): Promise<Uint8Array> {
@@ -270,7 +272,7 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
 
   async #resolveByGet(exchange: Exchange, reference: string): Promise<Descriptor> {
     const response = await this.#connection.exchange(exchange);
-    const bytes = await collectBounded(response.body, this.name);
+    const bytes = await collectWithin(response.body, MAX_MANIFEST_SIZE, { target: this.name, reference });
     const digest = reference.startsWith('sha512:') ? reference : digestOf(bytes);
     if (reference.includes(':')) this.#assertSame(reference, digest, reference);
     const declared = bareMediaType(response.header('content-type') ?? '');
@@ -303,20 +305,4 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
       hint: 'Someone else may have pushed at the same time; run it again.',
     });
   }
-}
-
-async function collectBounded(stream: AsyncIterable<Uint8Array>, target: string): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.length;
-    if (size > MAX_MANIFEST_SIZE) {
-      throw new AccelError('limit-exceeded', 'the manifest is larger than accel reads', {
-        where: { target },
-        expected: `at most ${MAX_MANIFEST_SIZE} bytes`,
-      });
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

@@ -67,7 +67,7 @@ export class Connection {
   /** Prepares a connection; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
   static async open(registry: string, repository: string, options: RegistryOptions): Promise<Connection> {
     const transport = await Transport.open(options);
-    if (options.insecure) options.warn?.(`the certificate of ${registry} is not checked (--insecure)`);
+    if (options.insecure) options.warn?.(`the certificate of ${registry} is not checked`);
     return new Connection(registry, repository, options, transport);
   }
 
@@ -97,8 +97,13 @@ export class Connection {
   async accept(exchange: Exchange, response: HttpResponse): Promise<HttpResponse> {
     if (exchange.expect.includes(response.status)) return response;
     const where = { ...this.#place(exchange), url: redactUrl(response.url) };
-    const spoken = await this.#spoken(exchange, response);
-    throw responseError(exchange.action, await failedResponse(spoken, this.patience), where);
+    const failed = await failedResponse(await this.#spoken(exchange, response), this.patience);
+    const isDenied = response.status === 401 || response.status === 403;
+    // Another origin, such as a store behind a redirect, never saw the login.
+    if (isDenied && response.url.origin === this.#base?.origin) {
+      throw await this.#auth.denied(exchange.action, failed, where);
+    }
+    throw responseError(exchange.action, failed, where);
   }
 
   /** Any failure of {@link once} as an AccelError. */
@@ -182,7 +187,7 @@ export class Connection {
       this.#base = secure;
     } catch (error) {
       if (!isPlainServer(error)) throw error;
-      warn?.(`${this.#registry} speaks plain HTTP; that is accepted on a loopback address (--plain says so too)`);
+      warn?.(`${this.#registry} speaks plain HTTP; that is accepted on a loopback address`);
       this.#base = open;
     }
     return this.#base;

@@ -1,5 +1,7 @@
 /** Docker's credential helpers: programs named docker-credential-NAME that speak JSON over their standard streams. */
+
 import { spawn } from 'node:child_process';
+import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { isRecord } from '../../base/record.ts';
 import type { Credentials } from './credentials.ts';
@@ -66,7 +68,7 @@ function failure(name: string, reason: string): AccelError {
     'unauthorized',
     `the credential helper docker-credential-${printable(name)} failed: ${reason}`,
     {
-      hint: 'Log in again, or give the credentials by -u.',
+      hint: advise`Log in again, or give the credentials by ${option('username', 'USER')}.`,
     },
   );
 }

@@ -18,8 +18,15 @@ afterEach(() => home.remove());
 
 const basic = (username: string, password: string) => ({ kind: 'basic', username, password });
 const auth = (text: string) => Buffer.from(text, 'utf8').toString('base64');
-const find = (registry: string, repository = 'team/app') =>
+const look = (registry: string, repository = 'team/app') =>
   findCredentials(registry, repository, { env, warn: (message) => warnings.push(message) });
+/** Without where they are from. */
+const find = async (registry: string, repository?: string) => {
+  const found = await look(registry, repository);
+  if (found === undefined) return undefined;
+  const { from: _, ...credentials } = found;
+  return credentials;
+};
 
 async function write(file: string, content: unknown): Promise<void> {
   const full = path.join(home.path, file);
@@ -36,7 +43,10 @@ async function helper(name: string, body: string): Promise<void> {
 test('-u comes before every file', async () => {
   await write('.docker/config.json', { auths: { 'r.io': { auth: auth('file:secret') } } });
   const options = { username: 'ann', password: 'pass:with:colons', env };
-  expect(await findCredentials('r.io', 'x', options)).toEqual(basic('ann', 'pass:with:colons'));
+  expect(await findCredentials('r.io', 'x', options)).toEqual({
+    ...basic('ann', 'pass:with:colons'),
+    from: 'the caller',
+  });
 });
 
 test('nothing anywhere is anonymous', async () => {
@@ -93,6 +103,55 @@ describe('auths of config.json', () => {
     },
   );
 });
+
+describe('DOCKER_AUTH_CONFIG', () => {
+  const config = (user: string) => ({ auths: { 'r.io': { auth: auth(`${user}:p`) } } });
+
+  test('comes before the files, which know what it does not', async () => {
+    env.DOCKER_AUTH_CONFIG = JSON.stringify(config('variable'));
+    await write('.docker/config.json', { auths: { 'r.io': { auth: auth('file:p') }, 's.io': { auth: auth('s:p') } } });
+    expect(await look('r.io')).toEqual({ ...basic('variable', 'p'), from: 'the variable DOCKER_AUTH_CONFIG' });
+    expect(await look('s.io')).toEqual({ ...basic('s', 'p'), from: path.join(home.path, '.docker/config.json') });
+  });
+
+  test('may name helpers (GitLab)', async () => {
+    env.DOCKER_AUTH_CONFIG = JSON.stringify({ credHelpers: { 'r.io': 'one' } });
+    await helper('one', 'echo "{\\"Username\\":\\"one\\",\\"Secret\\":\\"s\\"}"');
+    const from = 'docker-credential-one, which the variable DOCKER_AUTH_CONFIG names';
+    expect(await look('r.io')).toEqual({ ...basic('one', 's'), from });
+  });
+
+  test.each(['', ' ', 'null'])('%j is no configuration', async (text) => {
+    env.DOCKER_AUTH_CONFIG = text;
+    await write('.docker/config.json', config('file'));
+    expect(await find('r.io')).toEqual(basic('file', 'p'));
+    expect(warnings).toEqual([]);
+  });
+
+  test.each(['{"auths": {"r.io": {"auth": "c2VjcmV0', '[]', '7'])(
+    '%j is a warning that quotes nothing',
+    async (text) => {
+      env.DOCKER_AUTH_CONFIG = text;
+      await write('.docker/config.json', config('file'));
+      expect(await find('r.io')).toEqual(basic('file', 'p'));
+      expect(warnings).toEqual([expect.stringContaining('DOCKER_AUTH_CONFIG is not a JSON object')]);
+      expect(warnings[0]).not.toContain('c2VjcmV0');
+    },
+  );
+});
+
+test.each(['', '\n', ' \t\r\n', 'null', '{}', '{"auths":null}', '{"auths":{"r.io":{}}}', '{"auths":{"r.io":null}}'])(
+  'files that hold %j are no configuration',
+  async (text) => {
+    await write('.docker/config.json', text);
+    env.XDG_CONFIG_HOME = path.join(home.path, 'config');
+    await write('config/containers/auth.json', text);
+    expect(await find('r.io')).toBeUndefined();
+    expect(warnings).toEqual([]);
+    await write('config/containers/auth.json', { auths: { 'r.io': { auth: auth('podman:p') } } });
+    expect(await find('r.io')).toEqual(basic('podman', 'p'));
+  },
+);
 
 describe('podman', () => {
   test('auth.json of XDG_RUNTIME_DIR, the longest key first', async () => {

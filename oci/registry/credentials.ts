@@ -1,6 +1,6 @@
 /**
- * Where credentials come from, in this order: the caller, Docker's config.json (credHelpers, credsStore, auths),
- * podman's auth.json. The first file that knows the registry decides.
+ * Where credentials come from, in this order: the caller, the variable DOCKER_AUTH_CONFIG (Docker's config.json as text),
+ * Docker's config.json (credHelpers, credsStore, auths), podman's auth.json. The first that knows the registry decides.
  */
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -22,24 +22,58 @@ export type Credentials =
 const HUB_KEY = 'https://index.docker.io/v1/';
 const HUB_HOSTS: readonly string[] = ['index.docker.io', 'docker.io', DOCKER_HUB];
 
+/** Credentials, and what messages say about them. */
+export type FoundCredentials = Credentials & {
+  /** The user, where one is known. */
+  readonly username?: string;
+  /** Where they come from: a flag, a variable, a file, a helper. */
+  readonly from: string;
+};
+
+/** The variable that holds a config.json as text (Docker 28.3, GitLab CI). */
+const VARIABLE = 'DOCKER_AUTH_CONFIG';
+
+type FindOptions = Pick<RegistryOptions, 'username' | 'password' | 'credentialsFrom' | 'env' | 'warn'>;
+
 /**
  * The credentials for a repository, or undefined for anonymous access. A file or helper that exists but does not work
- * is told to `options.warn` and passed over: a public image needs none. Throws `usage` for a file that is not JSON.
+ * is reported to `options.warn` and passed over: a public image needs none. Throws `usage` for a file that is not JSON.
  */
 export async function findCredentials(
   registry: string,
   repository: string,
-  options: Pick<RegistryOptions, 'username' | 'password' | 'env' | 'warn'>,
-): Promise<Credentials | undefined> {
-  if (options.username) return { kind: 'basic', username: options.username, password: options.password ?? '' };
+  options: FindOptions,
+): Promise<FoundCredentials | undefined> {
+  const { username, password = '', credentialsFrom = 'the caller' } = options;
+  if (username) return { kind: 'basic', username, password, from: credentialsFrom };
   const env = options.env ?? process.env;
-  for (const file of configFiles(env)) {
-    const config = await readConfig(file);
-    if (config === undefined) continue;
-    const found = await fromConfig(config, registry, repository, options, env);
+  for await (const source of sources(env, options)) {
+    const found = await fromConfig(source, { registry, repository, env, warn: options.warn });
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** A config that may know the registry. */
+interface Source {
+  /** What messages call it. */
+  readonly name: string;
+  readonly config: Record<string, unknown>;
+}
+
+async function* sources(
+  env: Readonly<Record<string, string | undefined>>,
+  { warn }: FindOptions,
+): AsyncGenerator<Source> {
+  const text = env[VARIABLE] ?? '';
+  const value = isBlank(text) ? null : parseJson(text);
+  if (isRecord(value)) yield { name: `the variable ${VARIABLE}`, config: value };
+  // As Docker does: a variable that makes no sense does not keep the files from being read.
+  else if (value !== null) warn?.(`the variable ${VARIABLE} is not a JSON object; it is left out`);
+  for (const file of configFiles(env)) {
+    const config = await readConfig(file);
+    if (config !== undefined) yield { name: file, config };
+  }
 }
 
 /** The user and password of an `Authorization: Basic` value's payload; undefined if it holds no colon. */
@@ -69,9 +103,16 @@ async function readConfig(file: string): Promise<Record<string, unknown> | undef
       cause: error,
     });
   }
+  // Made by touch or mktemp, or an empty secret: no configuration, as Docker has it.
+  if (isBlank(text)) return undefined;
   const value = parseJson(text);
   if (isRecord(value)) return value;
+  if (value === null) return undefined;
   throw new AccelError('usage', 'the file with registry credentials is not a JSON object', { where: { path: file } });
+}
+
+function isBlank(text: string): boolean {
+  return text.trim() === '';
 }
 
 function parseJson(text: string): unknown {
@@ -82,36 +123,47 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function fromConfig(
-  config: Record<string, unknown>,
-  registry: string,
-  repository: string,
-  options: Pick<RegistryOptions, 'warn'>,
-  env: Readonly<Record<string, string | undefined>>,
-): Promise<Credentials | undefined> {
-  const hub = registry === DOCKER_HUB;
-  const hosts = hub ? HUB_HOSTS : [registry];
-  const helpers = isRecord(config.credHelpers) ? config.credHelpers : {};
-  const named = [...hosts, HUB_KEY].map((host) => (hub || host !== HUB_KEY ? helpers[host] : undefined));
-  const helper = named.find((value) => typeof value === 'string') ?? config.credsStore;
-  if (typeof helper === 'string' && helper !== '') {
-    const server = hub ? HUB_KEY : registry;
-    try {
-      const found = await askHelper(helper, server, env);
-      if (found !== undefined) return found;
-    } catch (error) {
-      options.warn?.(`credentials for ${registry}: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  }
-  const auths = isRecord(config.auths) ? config.auths : {};
+/** Whom to look for, and with what. */
+interface Wanted {
+  readonly warn: RegistryOptions['warn'] | undefined;
+  readonly registry: string;
+  readonly repository: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+async function fromConfig(source: Source, wanted: Wanted): Promise<FoundCredentials | undefined> {
+  const { registry, repository } = wanted;
+  const hosts = registry === DOCKER_HUB ? HUB_HOSTS : [registry];
+  const asked = await fromHelper(source, hosts, wanted);
+  if (asked !== undefined) return asked;
+  const auths = isRecord(source.config.auths) ? source.config.auths : {};
   for (const key of candidateKeys(hosts, repository)) {
     for (const [name, entry] of Object.entries(auths)) {
       if (normalizeKey(name) !== key || !isRecord(entry)) continue;
       const found = fromEntry(entry);
-      if (found !== undefined) return found;
+      if (found !== undefined) return { ...found, from: source.name };
     }
   }
   return undefined;
+}
+
+async function fromHelper(
+  { name, config }: Source,
+  hosts: readonly string[],
+  { registry, env, warn }: Wanted,
+): Promise<FoundCredentials | undefined> {
+  const hub = registry === DOCKER_HUB;
+  const helpers = isRecord(config.credHelpers) ? config.credHelpers : {};
+  const named = [...hosts, HUB_KEY].map((host) => (hub || host !== HUB_KEY ? helpers[host] : undefined));
+  const helper = named.find((value) => typeof value === 'string') ?? config.credsStore;
+  if (typeof helper !== 'string' || helper === '') return undefined;
+  try {
+    const found = await askHelper(helper, hub ? HUB_KEY : registry, env);
+    return found === undefined ? undefined : { ...found, from: `docker-credential-${helper}, which ${name} names` };
+  } catch (error) {
+    warn?.(`credentials for ${registry}: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
 }
 
 /** Podman stores credentials also by namespace or repository: the most exact key comes first. */
@@ -129,14 +181,12 @@ function normalizeKey(key: string): string {
     .replace(/\/v[12]$/, '');
 }
 
-function fromEntry(entry: Record<string, unknown>): Credentials | undefined {
+function fromEntry(entry: Record<string, unknown>): (Credentials & { readonly username?: string }) | undefined {
   const { identitytoken, registrytoken, auth, username, password } = entry;
   if (typeof registrytoken === 'string' && registrytoken) return { kind: 'bearer', token: registrytoken };
   if (typeof identitytoken === 'string' && identitytoken) return { kind: 'identity', token: identitytoken };
-  if (typeof auth === 'string' && auth) {
-    const decoded = decodeBasic(auth);
-    if (decoded?.username) return { kind: 'basic', ...decoded };
-  }
+  const decoded = typeof auth === 'string' ? decodeBasic(auth) : undefined;
+  if (decoded?.username) return { kind: 'basic', ...decoded };
   if (typeof username === 'string' && username && typeof password === 'string') {
     return { kind: 'basic', username, password };
   }

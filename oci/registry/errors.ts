@@ -1,4 +1,5 @@
 /** Failures of a registry as AccelErrors: the registry's own words are shown, secrets and signed URLs are not. */
+import { type Advice, advise, option } from '../../base/advice.ts';
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import { isRecord } from '../../base/record.ts';
 import { redact } from '../../base/secrets.ts';
@@ -37,16 +38,21 @@ export async function failedResponse(
   return { status, body, ...wait };
 }
 
+/** A status and the registry's words, without secrets. */
+export function describeFailure({ status, body }: FailedResponse): string {
+  // Secrets go before the body is shortened: the start of one would be printed otherwise.
+  return `HTTP ${status}${describeBody(redact(body))}`;
+}
+
 /** The error for a response of an unexpected status. */
 export function responseError(action: string, response: FailedResponse, where: ErrorPlace): AccelError {
   const { status } = response;
-  // Secrets go before the body is shortened: the start of one would be printed otherwise.
-  const found = `HTTP ${status}${describeBody(redact(response.body))}`;
+  const found = describeFailure(response);
   if (status === 401 || status === 403) {
     return new AccelError('unauthorized', `the registry did not allow to ${action}`, {
       where,
       found,
-      hint: 'Log in with docker login, or give -u user[:password]; the account needs pull and push for this repository.',
+      hint: advise`Log in with docker login, or give ${option('username', 'USER')}; the account needs pull and push for this repository.`,
     });
   }
   if (status === 404) {
@@ -62,16 +68,16 @@ export function responseError(action: string, response: FailedResponse, where: E
       where: { ...where, until: formatTime(wait.until) },
       expected: `a wait of at most ${formatWait(wait.limit)} for one request`,
       found: `${found}, with Retry-After ${formatWait(wait.asked)}`,
-      hint: `${HINTS[status] ?? 'The registry is overloaded or being serviced.'} Run it again after ${formatTime(wait.until)}, or raise --max-wait.`,
+      hint: advise`Run it again after ${formatTime(wait.until)}, log in for a higher limit, or raise ${option('maxWait')}.`,
     });
   }
   const hint = HINTS[status];
   return new AccelError('registry-error', `the registry failed to ${action}`, { where, found, ...(hint && { hint }) });
 }
 
-const HINTS: Readonly<Record<number, string>> = {
+const HINTS: Readonly<Record<number, string | Advice>> = {
   413: 'A proxy in front of the registry limits the size of uploads: raise its limit (nginx: client_max_body_size).',
-  429: 'The registry limits the rate of requests: wait, log in, or lower --concurrency-limit.',
+  429: advise`The registry limits the rate of requests: wait, log in, or lower ${option('concurrency')}.`,
 };
 
 /** The error for a failure below HTTP: no connection, no TLS, a timeout. */
@@ -99,15 +105,14 @@ export function isPlainServer(error: unknown): boolean {
   return code === 'ECONNRESET' && message.includes('before secure TLS connection');
 }
 
-function transportHint(code: string, message: string, url: URL, proxy?: string): string | undefined {
+function transportHint(code: string, message: string, url: URL, proxy?: string): string | Advice | undefined {
   if (url.protocol === 'https:' && /wrong version number|packet length too long/i.test(message)) {
-    return 'The registry seems to speak plain HTTP: use --plain if that is meant.';
+    return advise`The registry seems to speak plain HTTP: use ${option('plain')} if that is meant.`;
   }
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ISSUER/.test(code)) {
-    return 'Give the authority of its certificate by --root-ca FILE; --insecure trusts any certificate.';
+    return advise`Give the authority of its certificate by ${option('rootCa', 'FILE')}; ${option('insecure')} trusts any certificate.`;
   }
-  if (code === 'TOO_SLOW')
-    return 'Run it again: what was transferred is used. A slower network needs a lower --min-rate.';
+  if (code === 'TOO_SLOW') return advise`Check the network; a slow one needs a lower ${option('minRate')}.`;
   if (proxy !== undefined)
     return `Check the proxy ${proxy}: HTTP_PROXY, HTTPS_PROXY, and NO_PROXY for hosts that need none.`;
   if (code === 'ENOTFOUND') return 'Check the name of the registry and the DNS of this machine.';

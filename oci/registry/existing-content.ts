@@ -2,6 +2,7 @@
 import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { Connection, Exchange } from './connection.ts';
+import type { Lookup } from './lookup.ts';
 
 /** What a registry holds of a piece of content; `damaged` is content of another size than its descriptor says. */
 export type Standing = 'whole' | 'damaged' | 'absent';
@@ -13,15 +14,30 @@ export type Standing = 'whole' | 'damaged' | 'absent';
  */
 export const STANDS_OR_NOT: readonly number[] = [200, 404, 500];
 
-/** Asks for a piece of content of `size` bytes that `get` would read. */
-export async function findContent(connection: Connection, get: Exchange, size: number): Promise<Standing> {
-  const response = await connection.exchange({ ...get, method: 'HEAD', expect: STANDS_OR_NOT });
-  await response.discard();
-  if (response.status !== 200) return 'absent';
-  const told = response.header('content-length');
-  if (told === undefined || Number(told) === size) return 'whole';
+/** Asks for a piece of content of `size` bytes and this digest that `get` would read. */
+export async function findContent(
+  { connection, lookup }: Asking,
+  get: Exchange,
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+): Promise<Standing> {
+  const head = await lookup.ask(get, STANDS_OR_NOT);
+  if (head.status !== 200) return 'absent';
+  if (contradicts(head.digest, digest)) return 'damaged';
+  if (head.size === undefined || head.size === size) return 'whole';
   // Some registries say 0 for want of the size; a file that a crash emptied says 0 as well.
-  return told === '0' && (await servesLastByte(connection, get, size)) ? 'whole' : 'damaged';
+  return head.size === 0 && (await servesLastByte(connection, get, size)) ? 'whole' : 'damaged';
+}
+
+/** The ways to ask a registry. */
+export interface Asking {
+  readonly connection: Connection;
+  readonly lookup: Lookup;
+}
+
+/** Another digest of the same algorithm; a registry may know the content under its own one. */
+function contradicts(found: string | undefined, wanted: string): boolean {
+  if (found === undefined || found === wanted) return false;
+  return found.split(':')[0] === wanted.split(':')[0];
 }
 
 async function servesLastByte(connection: Connection, get: Exchange, size: number): Promise<boolean> {

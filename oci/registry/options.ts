@@ -7,6 +7,8 @@ export interface RegistryOptions extends HttpOptions {
   readonly username?: string;
   /** Password or token of `username`; may hold any character. */
   readonly password?: string;
+  /** What messages call the place that `username` comes from: a flag, an input, a variable. */
+  readonly credentialsFrom?: string;
   /**
    * Send blobs in requests of at most this many bytes (at least 2), where the registry or a proxy refuses larger ones;
    * omitted: a blob in one request. A registry that asks for larger chunks (OCI-Chunk-Min-Length) gets them.

@@ -140,7 +140,7 @@ describe('pushing a referrer', () => {
     const error = await rejects(push(target), 'registry-error');
     expect(error.message).toContain('refuses manifests that refer to a subject');
     expect(error.found).toContain('unknown field: subject');
-    expect(error.hint).toContain('--referrer');
+    expect(error.hint).toContain('referrer');
   });
 
   test('a refusal for want of rights stays one', async () => {

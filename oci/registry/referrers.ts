@@ -1,4 +1,5 @@
 /** The referrers API of a registry (distribution-spec v1.1, "Listing Referrers"). */
+import { advise, option } from '../../base/advice.ts';
 import { AccelError, asAccelError } from '../../base/error.ts';
 import { resolveLocation } from '../../http/redirects.ts';
 import type { HttpResponse } from '../../http/transport.ts';
@@ -66,7 +67,7 @@ export function explainRefusal(error: unknown, name: string): unknown {
     where: { target: name, ...known.where },
     expected: 'a registry of the distribution-spec 1.1, or one that ignores subjects',
     ...(known.found === undefined ? {} : { found: known.found }),
-    hint: 'Leave --referrer out: the accelerated image needs its tag alone.',
+    hint: advise`Leave ${option('referrer')} out: the accelerated image needs only its tag.`,
     cause: known,
   });
 }

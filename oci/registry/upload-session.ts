@@ -16,7 +16,7 @@ const EMPTY: BlobSource = { async *open() {} };
 /** An upload that the registry has begun. Each answer may name another place for the next request. */
 export interface UploadSession {
   readonly url: URL;
-  /** Bytes that the registry has, as far as it said so. */
+  /** Bytes that the registry has: those that it accepted, or what it said after a failure. */
   readonly offset: number;
   /** Smallest part that it takes, but for the last one, in bytes (OCI-Chunk-Min-Length); 0 if it did not say. */
   readonly leastChunk: number;
@@ -86,16 +86,23 @@ export function partExchange(
   };
 }
 
-/** The session after an answer to a PATCH that sent the bytes before `sent`; undefined if the answer makes no sense. */
+/**
+ * The session after a PATCH that was accepted with the bytes before `sent`. Its Range is not asked: some registries
+ * (ECR) repeat the first chunk's there, and one that did lose bytes answers the next chunk with 416.
+ */
 export function advanced(
   session: UploadSession,
   exchange: Exchange,
   response: HttpResponse,
   sent: number,
-): UploadSession | undefined {
-  const url = locationOf(response, exchange) ?? session.url;
-  const offset = toldOffset(response.header('range')) ?? sent;
-  return offset > sent ? undefined : { ...session, url, offset };
+): UploadSession {
+  return { ...session, url: locationOf(response, exchange) ?? session.url, offset: sent };
+}
+
+/** Whether an accepted PATCH was answered with a Range that ends before the bytes that were sent. */
+export function liesBehind(response: HttpResponse, sent: number): boolean {
+  const told = toldOffset(response.header('range'));
+  return told !== undefined && told < sent;
 }
 
 /**

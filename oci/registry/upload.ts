@@ -18,6 +18,7 @@ import {
   advanced,
   askProgress,
   cancelSession,
+  liesBehind,
   partExchange,
   startSession,
   toldOffset,
@@ -68,6 +69,7 @@ export class Uploader {
       session: undefined,
       resumed: false,
       distrust: false,
+      doubted: false,
     };
     try {
       await this.#run(task);
@@ -88,17 +90,17 @@ export class Uploader {
       if (outcome.kind === 'done') return;
       if (outcome.kind === 'other-way') continue;
       const offset = task.session?.offset ?? 0;
-      if (outcome.kind === 'part' && offset > reached) {
-        reached = offset;
-        backoff.reset();
+      if (outcome.kind === 'part') {
+        // Ground that was lost and is gained again is no progress: a registry that forgets for ever is given up.
+        if (offset > reached) backoff.reset();
+        reached = Math.max(reached, offset);
         continue;
       }
-      const response = outcome.kind === 'failed' ? outcome.response : undefined;
-      const broken = outcome.kind === 'failed' ? outcome.broken : undefined;
+      const { response, broken } = outcome;
       if (!backoff.failed(broken, response)) throw await outcome.error();
       await response?.discard();
       await backoff.wait(response);
-      if (outcome.kind === 'failed' && (await this.#recover(task, response))) return;
+      if (await this.#recover(task, response)) return;
     }
   }
 
@@ -124,7 +126,8 @@ export class Uploader {
       await response.discard();
       if (end === descriptor.size) return { kind: 'done' };
       task.session = advanced(session, exchange, response, end);
-      return { kind: 'part', error: async () => stuck(exchange, response) };
+      task.doubted ||= liesBehind(response, end);
+      return { kind: 'part' };
     }
     return this.#judge(task, session, exchange, response);
   }
@@ -138,6 +141,11 @@ export class Uploader {
     if (task.resumed) {
       // Perhaps the registry kept less than it said; a session from the start will tell.
       task.distrust = true;
+      return failed;
+    }
+    if (task.doubted) {
+      // Perhaps a Range that lay behind what was sent told the truth: the session is asked once.
+      task.doubted = false;
       return failed;
     }
     const chunk = this.#smaller(task, exchange, status);
@@ -216,13 +224,15 @@ interface Task {
   resumed: boolean;
   /** Whether a session that went on was refused: what the registry said about it is not believed. */
   distrust: boolean;
+  /** Whether the Range of an accepted chunk ended before what was sent. */
+  doubted: boolean;
 }
 
 /** What came of one request; `failed` may pass, `other-way` is to be sent differently. */
 type Outcome =
   | { readonly kind: 'done' }
   | { readonly kind: 'other-way' }
-  | { readonly kind: 'part'; readonly error: () => Promise<unknown> }
+  | { readonly kind: 'part' }
   | {
       readonly kind: 'failed';
       readonly error: () => Promise<unknown>;
@@ -230,12 +240,3 @@ type Outcome =
       /** What broke the request below HTTP. */
       readonly broken?: unknown;
     };
-
-function stuck(exchange: Exchange, response: HttpResponse): AccelError {
-  return new AccelError('registry-error', 'the registry takes parts of a blob but does not get on with it', {
-    where: { ...exchange.where },
-    expected: 'a Range header that grows',
-    found: `HTTP ${response.status} with Range: ${response.header('range') ?? '(none)'}`,
-    hint: 'Leave --chunk-size out: then the blob is sent in one request.',
-  });
-}

@@ -1,5 +1,6 @@
 /** The index-only engine: metadata in a ZFile, file data as references into the original tar (docs/formats.md §5). */
 
+import { advise, option } from '../../../base/advice.ts';
 import { bytesSource } from '../../../base/byte-source.ts';
 import { AccelError } from '../../../base/error.ts';
 import { encodeGzipIndex } from '../../../formats/gzip/index-codec.ts';
@@ -150,6 +151,6 @@ function unindexable(expected: string, found: string): AccelError {
   return new AccelError('layer-unsupported', 'the layer cannot be indexed', {
     expected,
     found,
-    hint: 'convert in full mode (--mode full), which takes every layer',
+    hint: advise`Convert in full mode (${option('mode', 'full')}), which takes every layer.`,
   });
 }

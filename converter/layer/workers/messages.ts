@@ -1,6 +1,8 @@
 /** What the main thread and a worker say to each other. */
+
 import type { MessagePort } from 'node:worker_threads';
-import { AccelError, type AccelErrorCode, asAccelError, type ErrorPlace } from '../../../base/error.ts';
+import { advise, option } from '../../../base/advice.ts';
+import { AccelError, type AccelErrorCode, type AccelErrorDetails, asAccelError } from '../../../base/error.ts';
 import type { GzipMemberEnd } from '../../../formats/gzip/member-checks.ts';
 import type { GzipSummary } from '../../../formats/gzip/stream.ts';
 import type { KernelMemory } from '../../../formats/kernels/instance.ts';
@@ -88,36 +90,29 @@ export interface Accompanied {
   readonly windows: readonly Uint8Array[];
 }
 
-/** An AccelError as plain data, for it loses its class on the way between threads. */
+/** An AccelError as plain data: its class does not survive the transfer between threads. Its cause stays behind. */
 export interface PlainError {
   readonly code: AccelErrorCode;
   readonly message: string;
-  readonly where: ErrorPlace;
-  readonly expected: string | number | undefined;
-  readonly found: string | number | undefined;
-  readonly hint: string | undefined;
+  readonly details: AccelErrorDetails;
 }
 
 /** To plain data. */
 export function toPlain(error: unknown): PlainError {
-  const { code, message, where, expected, found, hint } = asAccelError(error);
-  return { code, message, where, expected, found, hint };
+  const { code, message, details } = asAccelError(error);
+  const { cause: _, ...plain } = details;
+  return { code, message, details: plain };
 }
 
 /** From plain data. */
-export function fromPlain({ code, message, where, expected, found, hint }: PlainError): AccelError {
-  return new AccelError(code, message, {
-    where,
-    ...(expected === undefined ? {} : { expected }),
-    ...(found === undefined ? {} : { found }),
-    ...(hint === undefined ? {} : { hint }),
-  });
+export function fromPlain({ code, message, details }: PlainError): AccelError {
+  return new AccelError(code, message, details);
 }
 
 /** The error for a thread that ended by itself. */
 export function threadDied(cause: unknown): AccelError {
   return new AccelError('internal', 'a worker thread ended unexpectedly', {
-    hint: 'run again with --workers 0',
+    hint: advise`Run again with ${option('workers', 0)}.`,
     cause,
   });
 }

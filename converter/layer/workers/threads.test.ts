@@ -142,7 +142,7 @@ it('fails what is under way when a thread dies, and says so', async () => {
   const last = (await outcomes).at(-1)!;
   expect(last.status === 'rejected' && last.reason).toMatchObject({
     code: 'internal',
-    hint: expect.stringContaining('--workers 0'),
+    hint: expect.stringContaining('workers: 0'),
   });
   await expect(compressor.take().compress(4096)).rejects.toMatchObject({ code: 'internal' });
 });
