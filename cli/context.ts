@@ -2,6 +2,7 @@
 import type { ConvertSurroundings } from '../converter/convert.ts';
 import type { ConvertRequest, ConvertResult } from '../converter/options.ts';
 import type { ConvertPlan } from '../converter/plan/dry-run.ts';
+import type { ServerAccess } from './server-package.ts';
 import type { Environment, Output } from './terminal.ts';
 
 /** The converter's main functions. */
@@ -21,6 +22,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Loads the converter; a function, so that help and usage errors do not wait for it. */
   readonly loadConverter: () => Promise<Converter>;
+  /** The package of what runs all the time; absent where commands are only described. */
+  readonly server?: ServerAccess;
   /** Told what the command learns about how to report errors, as soon as its flags are parsed. */
   readonly setReporting: (reporting: Reporting) => void;
 }
