@@ -1,4 +1,4 @@
-/** Which tags a conversion makes: the naming contract that users know from hosted conversion. */
+/** Chooses the tags of a conversion by the naming contract that users know from hosted conversion. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import type { Mode, OutputTag } from '../converter/options.ts';
@@ -8,7 +8,7 @@ import { tagPart } from '../oci/image-names.ts';
 /** Characters of a tag (distribution-spec, "Pulling manifests"). */
 export const MAX_TAG_LENGTH = 128;
 
-/** What the user said about tags; everything that was not given is undefined. */
+/** The user's choice of tags; whatever was not given is undefined. */
 export interface TagChoice {
   readonly inputTag: string | undefined;
   readonly outputTag: string | undefined;

@@ -1,4 +1,4 @@
-/** What `accel serve` and `accel agent` have in common: flags, and the way into the package accel-image-server. */
+/** Flags that `accel serve` and `accel agent` share, and the way into the package accel-image-server. */
 import type { Command } from 'commander';
 import { AccelError } from '../base/error.ts';
 import type { CommandContext } from './context.ts';
@@ -17,8 +17,8 @@ export function addServerFlags(command: Command, context: CommandContext): Comma
 }
 
 /**
- * Lets the help of a command fail where the server cannot run, with the line that installs it. What reads the command tree
- * for the documentation and for completion has no access to the server and is not checked.
+ * Lets the help of a command fail where the server cannot run, with the line that installs it. The documentation and the
+ * completions read the command tree without access to the server, and are not checked.
  */
 export function checkServer(command: Command, context: CommandContext): Command {
   return command.addHelpText('before', () => {

@@ -9,14 +9,14 @@ const SERVER_PACKAGE = 'accel-image-server';
 /** The oldest major version of Node that it runs on. */
 const OLDEST_NODE = 24;
 
-/** What a command asks of the package. */
+/** A run that a command asks the package for. */
 export interface ServerRequest {
   readonly role: string;
   readonly config: string;
   readonly check: boolean;
 }
 
-/** What the package exports. */
+/** The exports of the package. */
 interface ServerPackage {
   readonly version: string;
   run(
@@ -39,7 +39,7 @@ export interface ServerSurroundings {
   readonly node: string;
   /** The URL of this program, which says whether it is installed for all projects. */
   readonly program: string;
-  /** The URL of a package; throws where there is none. */
+  /** The URL of a package; throws where it is not installed. */
   readonly resolve: (name: string) => string;
   readonly load: (name: string) => Promise<unknown>;
   readonly stderr: Output;

@@ -6,10 +6,11 @@ import { AccelError, type ErrorPlace } from '../base/error.ts';
 import { isRecord } from '../base/record.ts';
 import type { DiskFile } from '../disk/disk-file.ts';
 import { type ArchiveBlob, type ArchiveContent, asOciArchive, followMember, readMember } from './archive-content.ts';
+import { MAX_CONFIG_SIZE, parseConfig } from './config.ts';
 import { brief, type Descriptor, isOptional, isStringList } from './descriptor.ts';
 import { Digester, digestOf } from './digest.ts';
 import { CONTAINERD_NAME, REF_NAME, tagPart } from './image-names.ts';
-import { encodeJson, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseObject } from './manifest.ts';
+import { encodeJson, MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { type LayerCompression, layerMediaType, OCI } from './media-types.ts';
 import { readMembers, type TarMember } from './tar-file.ts';
 

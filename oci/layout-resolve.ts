@@ -1,12 +1,11 @@
 /** Finds what a name or digest means in an image layout, be it on disk or in an archive. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
-import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest, isDigestLike } from './digest.ts';
+import { loadDocument } from './document.ts';
 import { describeEntries, entriesNamed, isWholeName } from './image-names.ts';
 import type { IndexFile } from './layout-index.ts';
-import { MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
 import type { Fetcher } from './storage.ts';
 
 /** What {@link resolveInLayout} asks of a layout. */
@@ -54,7 +53,7 @@ async function byDigest(content: LayoutContent, index: IndexFile, digest: string
   if (listed !== undefined) return listed;
   // Entries below another index are not listed: their content says what they are.
   const unknown = { mediaType: '', digest, size };
-  const document = parseDocument(await fetchBytes(content, unknown, MAX_MANIFEST_SIZE), unknown);
+  const document = await loadDocument(content, unknown);
   const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
   return { mediaType, digest, size };
 }

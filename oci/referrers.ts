@@ -6,10 +6,10 @@
 import { type BlobSource, bytesSource, collect } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
-import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { digestOf, splitDigest, verified } from './digest.ts';
-import { encodeJson, type ImageIndex, MAX_MANIFEST_SIZE, parseDocument, parseIndex } from './manifest.ts';
+import { loadIndex } from './document.ts';
+import { encodeJson, type ImageIndex, MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
 import { OCI } from './media-types.ts';
 import type { ReadOptions, ReferrerLink, Target } from './storage.ts';
 
@@ -167,7 +167,7 @@ async function readTag(target: ReferrerPlace, tag: string, options?: ReadOptions
     if (error instanceof AccelError && error.code === 'not-found') return undefined;
     throw error;
   }
-  return parseIndex(await fetchBytes(target, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
+  return loadIndex(target, descriptor, options);
 }
 
 async function writeTag(target: ReferrerPlace, tag: string, index: ImageIndex, options?: ReadOptions): Promise<void> {

@@ -11,7 +11,7 @@ export interface SignalSource {
   off(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
 }
 
-/** How a lifecycle behaves. */
+/** Settings of a lifecycle. */
 export interface LifecycleOptions {
   readonly signals: SignalSource;
   /** Milliseconds that draining may take. */
@@ -54,18 +54,18 @@ export class Lifecycle implements AsyncDisposable {
     this.#parts.push({ name, stop });
   }
 
-  /** Registers what SIGHUP calls. A failure is logged, and what was in force stays. */
+  /** Registers a function that SIGHUP calls. A failure is logged, and the old configuration stays in force. */
   onReload(reload: () => Promise<void> | void): void {
     this.#reloads.push(reload);
   }
 
-  /** Says why a part cannot serve; without a reason, that it can. */
+  /** Records why a part cannot serve; without a reason, that it can. */
   setReady(part: string, reason?: string): void {
     if (reason === undefined) this.#unready.delete(part);
     else this.#unready.set(part, reason);
   }
 
-  /** Why the process is not ready; empty when it is. */
+  /** Lists why the process is not ready; empty when it is. */
   unready(): string[] {
     const reasons = [...this.#unready].map(([part, reason]) => `${part}: ${reason}`);
     return this.draining.aborted ? ['shutting down', ...reasons] : reasons;

@@ -13,7 +13,7 @@ import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 /** The version of the package; the command line refuses one that is not its own. */
 export const version = VERSION;
 
-/** What is started. */
+/** A role to start. */
 export interface RunRequest {
   readonly role: string;
   /** Path of the configuration file. */
@@ -30,7 +30,7 @@ export interface Surroundings {
   readonly roles?: Readonly<Record<string, RoleStarter>>;
 }
 
-/** What a role gets. */
+/** The configuration and services that a role gets. */
 export interface RoleContext {
   readonly config: Config;
   readonly metrics: Metrics;

@@ -1,6 +1,7 @@
 import { isBuiltin } from 'node:module';
 import { describe, expect, it } from 'vitest';
 import {
+  type ImportedModule,
   importsOf,
   isTest,
   listFiles,
@@ -211,12 +212,16 @@ it.each(['cli/commands/convert.ts', 'index.ts', 'action/main.ts'])('%s reaches n
   expect([...reached].filter((path) => /^server\/|^accel-image-server$/.test(path))).toEqual([]);
 });
 
-it('no import leads in a circle through files', () => {
+/** Rooms that still have circles of type-only imports; shorten the list as they are opened. */
+const OPEN_CIRCLES: readonly Room[] = ['formats', 'oci', 'converter'];
+
+/** The circles that the imports of the product form, each as a chain of paths. */
+function circlesOf(counts: (imported: ImportedModule) => boolean): string[] {
   const targets = new Map(
     product.map(({ path, text }) => [
       path,
       importsOf(text)
-        .filter(({ specifier, typeOnly, dynamic }) => specifier.startsWith('.') && !typeOnly && !dynamic)
+        .filter((imported) => imported.specifier.startsWith('.') && counts(imported))
         .map(({ specifier }) => resolveImport(path, specifier)),
     ]),
   );
@@ -233,7 +238,17 @@ it('no import leads in a circle through files', () => {
     state.set(path, 'done');
   };
   for (const path of targets.keys()) visit(path, []);
-  expect(circles).toEqual([]);
+  return circles;
+}
+
+describe('no import leads in a circle through files', () => {
+  it('at run time', () => expect(circlesOf(({ typeOnly, dynamic }) => !typeOnly && !dynamic)).toEqual([]));
+
+  it('with type-only and dynamic imports', () => {
+    const isExempt = (circle: string): boolean =>
+      circle.split(' -> ').every((path) => OPEN_CIRCLES.includes(roomOf(path)));
+    expect(circlesOf(() => true).filter((circle) => !isExempt(circle))).toEqual([]);
+  });
 });
 
 it('`accel --version` loads the command line alone', () => {

@@ -4,22 +4,16 @@
  */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
-import { fetchBytes } from '../../oci/content.ts';
+import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { isDigestLike } from '../../oci/digest.ts';
+import { resolveDocument } from '../../oci/document.ts';
 import { assertImageName } from '../../oci/image-names.ts';
-import {
-  encodeJson,
-  type ImageConfig,
-  type ImageIndex,
-  type ImageManifest,
-  MAX_MANIFEST_SIZE,
-  parseDocument,
-} from '../../oci/manifest.ts';
+import { indexImages, type ListedImage } from '../../oci/index-images.ts';
+import { encodeJson, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
 import { mediaFamily } from '../../oci/media-types.ts';
 import type { Target } from '../../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../../reader/image.ts';
-import { isImage } from '../../reader/select-image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
@@ -72,26 +66,25 @@ export async function addPrefetch(
     context.onEvent?.(event);
   };
   const place: DocumentPlace = { target: request.target, signal: context.signal, noUpload: false, emit };
-  const named = await place.target.resolve(request.tagOrDigest, { signal: context.signal });
-  const document = parseDocument(
-    await fetchBytes(place.target, named, MAX_MANIFEST_SIZE, { signal: context.signal }),
-    named,
-  );
+  const { signal } = context;
+  const { descriptor: named, document } = await resolveDocument(place.target, request.tagOrDigest, { signal });
   const images: AddedImage[] = [];
   let result: Descriptor;
   if (document.kind === 'manifest') {
-    const added = await addToImage(place, named.digest, list);
+    const added = await addToImage(place, named, list);
     images.push(added);
     result = added.descriptor;
   } else {
     const { index } = document;
     const manifests: Descriptor[] = [];
+    const listed = await indexImages(place.target, index, { signal });
     for (const child of index.manifests) {
-      if (!isImage(child)) {
+      const image = listed.images.find((one) => one.digest === child.digest);
+      if (image === undefined) {
         manifests.push(child);
         continue;
       }
-      const added = await addToImage(place, child.digest, list);
+      const added = await addToImage(place, image, list);
       images.push(added);
       manifests.push({ ...child, ...added.descriptor });
     }
@@ -118,9 +111,13 @@ interface AddedImage {
   readonly prefetch: PrefetchResult | undefined;
 }
 
-async function addToImage(place: DocumentPlace, digest: string, list: PrefetchList): Promise<AddedImage> {
+async function addToImage(
+  place: DocumentPlace,
+  { digest, platform: listedAs }: Descriptor | ListedImage,
+  list: PrefetchList,
+): Promise<AddedImage> {
   const { target, signal, emit } = place;
-  const image = await openImage(target, digest, { signal });
+  const image = await openImage(target, digest, { signal, listedAs });
   const { platform } = image;
   const warn = (message: string): void => emit({ type: 'warning', message: `${platform}: ${message}` });
   let layer: AccelerationLayer | undefined;

@@ -13,7 +13,8 @@ import { LAYER_RECORD } from '../../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import { isStringMap } from '../../oci/descriptor.ts';
 import { assertDigest, digestOf } from '../../oci/digest.ts';
-import { encodeJson, parseManifest, parseObject } from '../../oci/manifest.ts';
+import { loadManifest } from '../../oci/document.ts';
+import { encodeJson, parseObject } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
 import type { Target } from '../../oci/storage.ts';
 import type { LayerKind } from '../events.ts';
@@ -156,7 +157,7 @@ async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD
   try {
     const descriptor = await target.resolve(CACHE_TAG, { signal });
     if (descriptor.digest === known.digest) return known;
-    const manifest = parseManifest(await fetchBytes(target, descriptor, MAX_RECORD_SIZE, { signal }), descriptor);
+    const manifest = await loadManifest(target, descriptor, { signal });
     const [layer] = manifest.layers;
     if (layer?.mediaType !== CACHE_MEDIA_TYPE) return NO_RECORD;
     const record = parseObject(await fetchBytes(target, layer, MAX_RECORD_SIZE, { signal }), MAX_RECORD_SIZE, {});
@@ -185,8 +186,12 @@ function isEntry(value: unknown): value is CacheEntry {
   const { kind, digest, size, diffId, compression, annotations, segments } = value;
   if (kind !== 'full' && kind !== 'index-only') return false;
   if (compression !== 'none' && compression !== 'gzip') return false;
-  if (!Number.isSafeInteger(size) || !Number.isSafeInteger(segments) || !isStringMap(annotations)) return false;
+  if (!isCount(size) || !isCount(segments) || !isStringMap(annotations)) return false;
   return isDigest(digest) && isDigest(diffId);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function isDigest(value: unknown): boolean {

@@ -39,11 +39,11 @@ const rule = z.strictObject({
       exclude: patterns.optional().describe('Globs of tags that the rule leaves out'),
     })
     .default({})
-    .describe('Which tags'),
+    .describe('Tags that the rule covers'),
   mode: z
     .enum(['full', 'index-only'])
     .default('full')
-    .describe('What is made: full copies, or indexes over the original layers'),
+    .describe('Form of the result: full copies, or indexes over the original layers'),
   platforms: z
     .array(z.string().min(1, 'is empty'))
     .optional()
@@ -58,7 +58,7 @@ const rule = z.strictObject({
   verify: z
     .enum(['off', 'quick', 'full'])
     .default('off')
-    .describe('How a converted image is checked before its tag is set'),
+    .describe('Verification of a converted image before its tag is set'),
 });
 
 const hook = z
@@ -129,7 +129,7 @@ const agent = z.strictObject({
       file: path.optional().describe('File with one address a line, read again when it changes'),
     })
     .default({})
-    .describe('How an agent finds the others; one of the three'),
+    .describe('Source of the addresses of all agents; one of the three'),
   zone: z.string().default('').describe('Zone of this node: agents ask those of their own zone first'),
   cache: z
     .strictObject({
@@ -144,7 +144,10 @@ const agent = z.strictObject({
 /** The whole file. */
 export const CONFIG_SCHEMA = z.strictObject({
   registries: z.array(registry).default([]).describe('Registries that may be reached, and how'),
-  rules: z.array(rule).default([]).describe('What is converted, and how; the first rule that matches decides'),
+  rules: z
+    .array(rule)
+    .default([])
+    .describe('Images to convert, and their options; the first rule that matches decides'),
   service: service.prefault({}).describe('The conversion service, `accel serve`'),
   agent: agent.prefault({}).describe('The agent of a node, `accel agent`'),
   telemetry: z

@@ -7,7 +7,7 @@ const SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 const PREFIX = 'accel_';
 
-/** What a metric is called and counts. */
+/** Name, meaning and labels of a metric. */
 export interface MetricOptions {
   /** Without the prefix `accel_`; with its unit at the end, in the way of Prometheus. */
   readonly name: string;

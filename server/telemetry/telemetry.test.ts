@@ -40,7 +40,7 @@ describe('the endpoint', () => {
     await run('promtool', ['check', 'metrics'], { input: `${own.join('\n')}\n` });
   });
 
-  it('is healthy at once, and ready when nothing stands against it', async () => {
+  it('is healthy at once, and ready when no reason is given against it', async () => {
     reasons = ['queue: disk full', 'peers: no view yet'];
     expect((await fetch(`${endpoint.url}/healthz`)).status).toBe(200);
     const unready = await fetch(`${endpoint.url}/readyz`);
