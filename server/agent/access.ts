@@ -34,7 +34,10 @@ export interface AccessQuestion {
 
 /** The origin's word. */
 export type AccessAnswer =
-  | { readonly allowed: true; /** Content-Length of the origin's answer, where it was asked just now. */ readonly size: number | undefined }
+  | {
+      readonly allowed: true /** Content-Length of the origin's answer, where it was asked just now. */;
+      readonly size: number | undefined;
+    }
   /** The origin's status and WWW-Authenticate header; 502 where it did not answer. */
   | { readonly allowed: false; readonly status: number; readonly challenge: string | undefined };
 
@@ -49,7 +52,14 @@ export class Access {
   readonly #accepted: LRUCache<string, number>;
   readonly #asking = new SingleFlight<AccessAnswer>();
 
-  constructor(origin: Origin, metrics: AgentMetrics, { times = ACCESS_TIMES, now = () => performance.now() }: { readonly times?: AccessTimes; readonly now?: () => number } = {}) {
+  constructor(
+    origin: Origin,
+    metrics: AgentMetrics,
+    {
+      times = ACCESS_TIMES,
+      now = () => performance.now(),
+    }: { readonly times?: AccessTimes; readonly now?: () => number } = {},
+  ) {
     this.#origin = origin;
     this.#metrics = metrics;
     this.#times = times;
@@ -111,6 +121,8 @@ export class Access {
   #keyOf({ target, host, repository }: AccessQuestion): string {
     // A signed URL is a credential of its own; without a query only the header counts.
     const secret = `${target.authorization ?? ''}\n${target.url.search}`;
-    return createHmac('sha256', this.#key).update(`${host.toLowerCase()}\n${repository}\n${secret}`).digest('base64url');
+    return createHmac('sha256', this.#key)
+      .update(`${host.toLowerCase()}\n${repository}\n${secret}`)
+      .digest('base64url');
   }
 }

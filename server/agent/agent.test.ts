@@ -27,7 +27,9 @@ async function pull(url: string, registry: DemoRegistry, headers: Record<string,
     image.layers.map(async ({ digest }) => {
       const got = await fetch(`${base}/blobs/${digest}?ns=${registry.host}`, { headers });
       expect(got.status).toBe(200);
-      return `sha256:${createHash('sha256').update(Buffer.from(await got.arrayBuffer())).digest('hex')}`;
+      return `sha256:${createHash('sha256')
+        .update(Buffer.from(await got.arrayBuffer()))
+        .digest('hex')}`;
     }),
   );
 }
@@ -40,7 +42,7 @@ describe.each([
   let cluster: Cluster;
   beforeAll(async () => {
     registry = await startDemoRegistry({ layout: folder });
-    cluster = await startCluster({ size: 8, plain, upstreams: [{ host: registry.host, options: { plain: true } }] });
+    cluster = await startCluster({ size: 8, plain, upstreams: [{ host: registry.host, plain: true, http: {} }] });
   });
   afterAll(async () => {
     await cluster.close();

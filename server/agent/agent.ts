@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { Access, type AccessTimes } from './access.ts';
 import { BlobServer } from './blob-server.ts';
 import { BlobStreams } from './blob-stream.ts';
@@ -45,8 +45,6 @@ export interface AgentOptions {
   readonly clients: Listen;
   /** For other agents. */
   readonly peers: Listen;
-  /** For Prometheus. */
-  readonly metrics: Listen;
   readonly store: StoreOptions;
   /** The runtime's content store; undefined where there is none. */
   readonly contentStore: string | undefined;
@@ -57,14 +55,17 @@ export interface AgentOptions {
   readonly rates: { readonly toClients: number; readonly toPeers: number; readonly fromOrigin: number };
   /** Blobs that are sent to clients at once. */
   readonly concurrency: number;
+  readonly metrics: AgentMetrics;
   readonly log: (line: string) => void;
 }
 
 /** A running agent. */
 export interface Agent {
   /** Where it listens, with the ports that the system chose. */
-  readonly addresses: { readonly clients: Listen; readonly peers: Listen; readonly metrics: Listen };
+  readonly addresses: { readonly clients: Listen; readonly peers: Listen };
   readonly metrics: AgentMetrics;
+  /** Why it cannot serve well now; undefined when it can. */
+  unready(): string | undefined;
   /** Stops taking requests, lets those that run finish for at most `drain` milliseconds, and lets go of everything. */
   close(drain?: number): Promise<void>;
 }
@@ -77,13 +78,14 @@ const FIRST_VIEW = 10_000;
 /** Starts an agent. Rejects when a port is taken or the cache cannot be opened. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const stop = new AbortController();
-  const metrics = new AgentMetrics();
+  const { metrics } = options;
   const upstreams = new Upstreams(options.upstreams);
   const membership = new Membership({
     self: options.self,
     source: options.members,
     onChange: ({ members }) => options.log(`members: ${members.peers.length}`),
-    onProblem: (problem) => options.log(`members could not be read from ${options.members.name}: ${messageOf(problem)}`),
+    onProblem: (problem) =>
+      options.log(`members could not be read from ${options.members.name}: ${messageOf(problem)}`),
   });
   const view = () => membership.view;
   const attestations = options.identity === undefined ? undefined : new Attestations(options.identity);
@@ -98,7 +100,18 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const swarms = new Swarms({ view, client, tracker, health: membership });
   const content = options.contentStore === undefined ? undefined : new ContentStore(options.contentStore);
   const verifier = new PieceVerifier({ attestations, members: () => membership.view.members });
-  const fetcher = new PieceFetcher({ store, origin, client, verifier, attestations, swarms, content, health: membership, view, metrics });
+  const fetcher = new PieceFetcher({
+    store,
+    origin,
+    client,
+    verifier,
+    attestations,
+    swarms,
+    content,
+    health: membership,
+    view,
+    metrics,
+  });
   const streams = new BlobStreams(fetcher);
   const manifests = new Manifests();
   const access = new Access(origin, metrics, { times: options.access });
@@ -128,7 +141,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     signal: stop.signal,
   });
   const clients = clientServer({ mirror, block, metrics, stop: stop.signal });
-  const exporter = metricsServer(metrics, () => membership.ready);
   const announcer = new HolderAnnouncer({ content, store, swarms, manifests });
   metrics.observe({
     cacheUsed: () => store.statistics.used,
@@ -147,11 +159,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     swarms: () => swarms.size,
     tracked: () => tracker.size,
   });
-  const servers = [clients, exchange.server, exporter];
+  const servers = [clients, exchange.server];
   const close = async (drain = 0) => {
     for (const server of servers) server.close();
     for (const server of servers) server.closeIdleConnections();
-    if (drain > 0 && clients.listening) await Promise.race([once(clients, 'close'), new Promise((resolve) => setTimeout(resolve, drain))]);
+    if (drain > 0 && clients.listening)
+      await Promise.race([once(clients, 'close'), new Promise((resolve) => setTimeout(resolve, drain))]);
     stop.abort(new Error('the agent stops'));
     swarms.close();
     for (const server of servers) server.closeAllConnections();
@@ -162,13 +175,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   try {
     // Peers may ask as soon as others see this node; clients only when it has a view.
     const peers = await listen(exchange.server, options.peers);
-    const exported = await listen(exporter, options.metrics);
     const first = AbortSignal.any([stop.signal, AbortSignal.timeout(FIRST_VIEW)]);
     await membership.refresh(first);
     const served = await listen(clients, options.clients);
     void membership.run(stop.signal);
     void announcer.run(stop.signal);
-    return { addresses: { clients: served, peers, metrics: exported }, metrics, close };
+    const unready = () => (membership.ready ? undefined : 'the members of the peer network are not known yet');
+    return { addresses: { clients: served, peers }, metrics, unready, close };
   } catch (error) {
     await close();
     throw error;
@@ -186,39 +199,26 @@ function clientServer({
   readonly metrics: AgentMetrics;
   readonly stop: AbortSignal;
 }): http.Server {
-  const server = http.createServer({ keepAliveTimeout: 60_000, headersTimeout: 10_000, requestTimeout: 20_000 }, (request, response) => {
-    const gone = new AbortController();
-    response.on('close', () => gone.abort(new Error('the client has gone')));
-    response.on('error', () => undefined);
-    const url = request.url ?? '';
-    const kind = block.matches(url) ? 'block' : 'mirror';
-    response.on('finish', () => metrics.requests.inc({ kind, status: String(response.statusCode) }));
-    const signal = AbortSignal.any([stop, gone.signal]);
-    const answered = kind === 'block' ? block.handle(request, response, signal) : mirror.handle(request, response, signal);
-    answered.catch(() => {
-      if (response.headersSent) response.destroy();
-      else sendRegistryError(response, 500, 'the agent failed');
-    });
-  });
+  const server = http.createServer(
+    { keepAliveTimeout: 60_000, headersTimeout: 10_000, requestTimeout: 20_000 },
+    (request, response) => {
+      const gone = new AbortController();
+      response.on('close', () => gone.abort(new Error('the client has gone')));
+      response.on('error', () => undefined);
+      const url = request.url ?? '';
+      const kind = block.matches(url) ? 'block' : 'mirror';
+      response.on('finish', () => metrics.requests.inc({ kind, status: String(response.statusCode) }));
+      const signal = AbortSignal.any([stop, gone.signal]);
+      const answered =
+        kind === 'block' ? block.handle(request, response, signal) : mirror.handle(request, response, signal);
+      answered.catch(() => {
+        if (response.headersSent) response.destroy();
+        else sendRegistryError(response, 500, 'the agent failed');
+      });
+    },
+  );
   server.on('clientError', (_, socket) => socket.destroy());
   return server;
-}
-
-/** `/metrics`, `/healthz`, and `/readyz`, which says whether the members are known. */
-function metricsServer(metrics: AgentMetrics, isReady: () => boolean): http.Server {
-  return http.createServer({ requestTimeout: 10_000 }, (request, response) => {
-    const path = (request.url ?? '').split('?')[0];
-    if (path === '/metrics') {
-      metrics.registry.metrics().then(
-        (text) => response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(text),
-        () => response.writeHead(500).end(),
-      );
-    } else if (path === '/healthz') response.writeHead(200).end('ok\n');
-    else if (path === '/readyz') {
-      const ready = isReady();
-      response.writeHead(ready ? 200 : 503).end(ready ? 'ready\n' : 'the members of the peer network are not known yet\n');
-    } else response.writeHead(404).end();
-  });
 }
 
 async function listen(server: http.Server, { host, port }: Listen): Promise<Listen> {

@@ -7,8 +7,8 @@ import type { BlobStreams } from './blob-stream.ts';
 import { contentRange, parseRange } from './client-range.ts';
 import { Slots, type TokenBucket } from './limits.ts';
 import type { Manifests } from './manifests.ts';
-import type { PieceLists } from './piece-lists.ts';
 import type { Swarms } from './peers/swarms.ts';
+import type { PieceLists } from './piece-lists.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import type { ByteRange } from './pieces/piece.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
@@ -68,26 +68,43 @@ export class BlobServer {
     const answer = await access.check(question);
     if (!answer.allowed) {
       const headers = answer.challenge === undefined ? {} : { 'www-authenticate': answer.challenge };
-      return sendRegistryError(response, clientStatus(answer.status), 'the registry does not let this caller read, or does not have it', headers);
+      return sendRegistryError(
+        response,
+        clientStatus(answer.status),
+        'the registry does not let this caller read, or does not have it',
+        headers,
+      );
     }
     if (answer.size !== undefined) manifests.noteSize(digest, answer.size);
     const size = manifests.blob(digest)?.size ?? (await this.#sizeOf(asked));
-    const headers = { 'accept-ranges': 'bytes', 'docker-content-digest': digest, 'content-type': 'application/octet-stream' };
+    const headers = {
+      'accept-ranges': 'bytes',
+      'docker-content-digest': digest,
+      'content-type': 'application/octet-stream',
+    };
     if (request.method === 'HEAD') {
       response.writeHead(200, { ...headers, 'content-length': size }).end();
       return;
     }
     const range = parseRange(request.headers.range, size);
-    if (range === 'unsatisfiable') return sendRegistryError(response, 416, 'the range is outside of the blob', { 'content-range': `bytes */${size}` });
+    if (range === 'unsatisfiable')
+      return sendRegistryError(response, 416, 'the range is outside of the blob', {
+        'content-range': `bytes */${size}`,
+      });
     const status = range === undefined ? 200 : 206;
     const wanted = range ?? { start: 0, end: size };
     const length = wanted.end - wanted.start;
-    const head = { ...headers, 'content-length': length, ...(range === undefined ? {} : { 'content-range': contentRange(wanted, size) }) };
+    const head = {
+      ...headers,
+      'content-length': length,
+      ...(range === undefined ? {} : { 'content-range': contentRange(wanted, size) }),
+    };
     const served = await this.#slots.run(() => this.#stream(asked, { size, wanted, status, head }).then(() => true), {
       urgent: isDirect(wanted, range),
       signal: asked.signal,
     });
-    if (served === undefined) sendRegistryError(response, 503, 'too many blobs are read at once', { 'retry-after': '1' });
+    if (served === undefined)
+      sendRegistryError(response, 503, 'too many blobs are read at once', { 'retry-after': '1' });
   }
 
   async #stream(asked: BlobRequest, { size, wanted, status, head }: Reply): Promise<void> {
@@ -95,7 +112,8 @@ export class BlobServer {
     const { swarms, streams, lists, bucket, metrics } = this.#o;
     const started = performance.now();
     const blob: OriginBlob = { ...question.target, digest, size };
-    const direct = isDirect(wanted, status === 206 ? wanted : undefined) && !(wanted.start === 0 && wanted.end === size);
+    const direct =
+      isDirect(wanted, status === 206 ? wanted : undefined) && !(wanted.start === 0 && wanted.end === size);
     this.#enter(blob);
     if (!direct) swarms.join(digest);
     try {
@@ -124,8 +142,12 @@ export class BlobServer {
     const got = await this.#o.origin.request('HEAD', question.target, {}, signal);
     await got.discard();
     const size = Number(got.header('content-length') ?? Number.NaN);
-    if (got.status !== 200) throw new OriginFailure(got.status, `the registry answers ${got.status}`, { challenge: got.header('www-authenticate') });
-    if (!Number.isSafeInteger(size) || size < 0) throw new OriginFailure(502, 'the registry does not tell the size of the blob');
+    if (got.status !== 200)
+      throw new OriginFailure(got.status, `the registry answers ${got.status}`, {
+        challenge: got.header('www-authenticate'),
+      });
+    if (!Number.isSafeInteger(size) || size < 0)
+      throw new OriginFailure(502, 'the registry does not tell the size of the blob');
     return size;
   }
 

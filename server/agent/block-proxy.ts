@@ -36,11 +36,13 @@ export class BlockProxy {
   /** Answers one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
     const { method = 'GET' } = request;
-    if (method !== 'GET' && method !== 'HEAD') return sendRegistryError(response, 405, 'the proxy is read-only', { allow: 'GET, HEAD' });
+    if (method !== 'GET' && method !== 'HEAD')
+      return sendRegistryError(response, 405, 'the proxy is read-only', { allow: 'GET, HEAD' });
     const url = parseTarget((request.url ?? '').slice(this.#o.prefix.length + 2));
     if (url === undefined) return sendRegistryError(response, 400, 'the path does not hold a whole URL');
     const upstream = this.#o.upstreams.byUrl(url);
-    if (upstream === undefined) return sendRegistryError(response, 403, 'the host is not in the agent\u2019s configuration');
+    if (upstream === undefined)
+      return sendRegistryError(response, 403, 'the host is not in the agent\u2019s configuration');
     const digest = digestIn(url);
     if (digest === undefined) return sendRegistryError(response, 400, 'the URL does not name a blob by its digest');
     const { authorization } = request.headers;
@@ -52,7 +54,12 @@ export class BlockProxy {
       if (signal.aborted || response.headersSent) return void response.destroy();
       const failure = error instanceof OriginFailure ? error : undefined;
       const headers = failure?.challenge === undefined ? {} : { 'www-authenticate': failure.challenge };
-      sendRegistryError(response, failure === undefined ? 500 : clientStatus(failure.status), failure?.message ?? 'the agent failed', headers);
+      sendRegistryError(
+        response,
+        failure === undefined ? 500 : clientStatus(failure.status),
+        failure?.message ?? 'the agent failed',
+        headers,
+      );
     }
   }
 }

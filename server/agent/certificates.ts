@@ -4,8 +4,8 @@
  */
 import { randomBytes, type webcrypto } from 'node:crypto';
 import 'reflect-metadata';
-import * as x509 from '@peculiar/x509';
 import { isIP } from 'node:net';
+import * as x509 from '@peculiar/x509';
 
 /** A certificate and its private key, in PEM. */
 export interface PemPair {

@@ -57,7 +57,11 @@ export function originalHost(host: string | undefined): string | undefined {
   return match === null ? undefined : `${match[1]}.${match[2]}`;
 }
 
-function target(name: string, named: string | undefined, upstreams: Upstreams): { upstream: Upstream | undefined; repository: string } {
+function target(
+  name: string,
+  named: string | undefined,
+  upstreams: Upstreams,
+): { upstream: Upstream | undefined; repository: string } {
   if (named !== undefined) return { upstream: upstreams.byHost(named), repository: name };
   const [first = '', rest = ''] = splitOnce(name, '/');
   const prefixed = upstreams.byHost(first);

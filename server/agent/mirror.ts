@@ -9,9 +9,9 @@ import type { Access, AccessQuestion } from './access.ts';
 import type { BlobServer } from './blob-server.ts';
 import { MAX_MANIFEST, type Manifests } from './manifests.ts';
 import { type MirrorRequest, parseMirrorRequest } from './mirror-request.ts';
+import { isPieceDigest } from './peers/wire.ts';
 import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
 import { baseUrl, type Upstreams } from './pieces/upstreams.ts';
-import { isPieceDigest } from './peers/wire.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
 /** What {@link Mirror} works with. */
@@ -57,17 +57,26 @@ export class Mirror {
   /** Answers one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
     const { method = 'GET' } = request;
-    if (method !== 'GET' && method !== 'HEAD') return sendRegistryError(response, 405, 'the mirror is read-only', { allow: 'GET, HEAD' });
+    if (method !== 'GET' && method !== 'HEAD')
+      return sendRegistryError(response, 405, 'the mirror is read-only', { allow: 'GET, HEAD' });
     const asked = parseMirrorRequest(request.url ?? '', request.headers.host, this.#o.upstreams);
     if (asked === 'not-found') return sendRegistryError(response, 404, 'no such path');
-    if (asked === 'unknown-registry') return sendRegistryError(response, 404, 'the registry is not in the agent\u2019s configuration');
+    if (asked === 'unknown-registry')
+      return sendRegistryError(response, 404, 'the registry is not in the agent\u2019s configuration');
     const { authorization } = request.headers;
     try {
       if (asked.kind === 'ping') return await this.#ping(asked, authorization, response, signal);
       const target = { url: asked.url, authorization };
       const question = { target, host: asked.upstream.host, repository: asked.repository, signal };
       if (asked.kind === 'blob' && isPieceDigest(asked.reference)) {
-        return await this.#o.blobs.serve({ request, response, question, digest: asked.reference, kind: 'mirror', signal });
+        return await this.#o.blobs.serve({
+          request,
+          response,
+          question,
+          digest: asked.reference,
+          kind: 'mirror',
+          signal,
+        });
       }
       if (asked.kind === 'manifest') return await this.#manifest(asked, { method, request, response, question });
       return await this.#pass(method, target, request, response, signal);
@@ -92,7 +101,9 @@ export class Mirror {
     signal: AbortSignal,
   ): Promise<void> {
     if (upstream === undefined) {
-      response.writeHead(200, { 'content-type': 'application/json', 'docker-distribution-api-version': 'registry/2.0' }).end('{}');
+      response
+        .writeHead(200, { 'content-type': 'application/json', 'docker-distribution-api-version': 'registry/2.0' })
+        .end('{}');
       return;
     }
     const target = { url: new URL('/v2/', baseUrl(upstream)), authorization };
@@ -107,7 +118,12 @@ export class Mirror {
       const answer = await this.#o.access.check(question);
       if (answer.allowed) return sendManifest(response, asked.reference, kept);
       const headers = answer.challenge === undefined ? {} : { 'www-authenticate': answer.challenge };
-      return sendRegistryError(response, clientStatus(answer.status), 'the registry does not let this caller read', headers);
+      return sendRegistryError(
+        response,
+        clientStatus(answer.status),
+        'the registry does not let this caller read',
+        headers,
+      );
     }
     let got: HttpResponse;
     try {
@@ -122,8 +138,13 @@ export class Mirror {
     this.#o.access.accepted(question);
     const bytes = await readAll(got);
     const mediaType = got.header('content-type') ?? 'application/octet-stream';
-    const digest = this.#o.manifests.take(bytes, mediaType, isDigest && isPieceDigest(asked.reference) ? asked.reference : undefined);
-    if (digest === undefined) throw new OriginFailure(502, 'the registry\u2019s manifest is not the one that was asked for');
+    const digest = this.#o.manifests.take(
+      bytes,
+      mediaType,
+      isDigest && isPieceDigest(asked.reference) ? asked.reference : undefined,
+    );
+    if (digest === undefined)
+      throw new OriginFailure(502, 'the registry\u2019s manifest is not the one that was asked for');
     if (!isDigest) this.#noteTag(asked, digest);
     sendManifest(response, digest, { mediaType, bytes });
   }
@@ -145,7 +166,13 @@ export class Mirror {
   }
 
   /** The registry's own answer, whatever it is. */
-  async #pass(method: string, target: OriginTarget, request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  async #pass(
+    method: string,
+    target: OriginTarget,
+    request: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
     await send(await this.#o.origin.request(method as 'GET' | 'HEAD', target, accepted(request), signal), response);
   }
 }
@@ -165,7 +192,11 @@ function accepted({ headers }: IncomingMessage): Record<string, string> {
   return headers.accept === undefined ? {} : { accept: headers.accept };
 }
 
-function sendManifest(response: ServerResponse, digest: string, { mediaType, bytes }: { readonly mediaType: string; readonly bytes: Buffer }): void {
+function sendManifest(
+  response: ServerResponse,
+  digest: string,
+  { mediaType, bytes }: { readonly mediaType: string; readonly bytes: Buffer },
+): void {
   const headers = { 'content-type': mediaType, 'content-length': bytes.length, 'docker-content-digest': digest };
   response.writeHead(200, headers).end(bytes);
 }
@@ -180,10 +211,11 @@ async function send(got: HttpResponse, response: ServerResponse): Promise<void> 
   response.writeHead(got.status, headers);
   for await (const chunk of got.body) {
     if (response.destroyed) return;
-    if (!response.write(chunk)) await new Promise<void>((resolve) => {
-      response.once('drain', resolve);
-      response.once('close', resolve);
-    });
+    if (!response.write(chunk))
+      await new Promise<void>((resolve) => {
+        response.once('drain', resolve);
+        response.once('close', resolve);
+      });
   }
   response.end();
 }
@@ -193,7 +225,8 @@ async function readAll(got: HttpResponse): Promise<Buffer> {
   let size = 0;
   for await (const chunk of got.body) {
     size += chunk.length;
-    if (size > MAX_MANIFEST) throw new OriginFailure(502, `the registry\u2019s manifest is larger than ${MAX_MANIFEST} bytes`);
+    if (size > MAX_MANIFEST)
+      throw new OriginFailure(502, `the registry\u2019s manifest is larger than ${MAX_MANIFEST} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

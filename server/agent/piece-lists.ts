@@ -32,7 +32,9 @@ export class PieceLists {
     const digest = this.#o.manifests.blob(blob.digest)?.pieceList;
     if (digest === undefined || !isPieceDigest(digest) || this.#o.verifier.hasList(blob.digest)) return;
     const limits = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
-    await this.#loading.run(blob.digest, (own) => this.#read(blob, digest, own), limits).catch(() => signal.throwIfAborted());
+    await this.#loading
+      .run(blob.digest, (own) => this.#read(blob, digest, own), limits)
+      .catch(() => signal.throwIfAborted());
   }
 
   async #read(blob: OriginBlob, digest: string, signal: AbortSignal): Promise<void> {
@@ -46,7 +48,8 @@ export class PieceLists {
     if (got.status !== 200 || !(size > 0 && size <= MAX_PIECE_LIST_BYTES)) return;
     const chunks: Buffer[] = [];
     const list = { ...target, digest, size };
-    for await (const chunk of this.#o.streams.read({ blob: list, range: { start: 0, end: size }, signal })) chunks.push(chunk);
+    for await (const chunk of this.#o.streams.read({ blob: list, range: { start: 0, end: size }, signal }))
+      chunks.push(chunk);
     const { blobBytes, hashes } = parsePieceList(Buffer.concat(chunks));
     // A list for another length of blob is of no use; the manifest's size decides.
     if (blobBytes === blob.size) this.#o.verifier.setList(blob.digest, hashes);

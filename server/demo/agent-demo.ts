@@ -40,10 +40,12 @@ try {
 }
 
 async function main(): Promise<number> {
-  console.log(`A registry that sends ${LINK / MIB} MiB a second, and ${NODES} agents on 127.0.0.1 with certificates of their own.\n`);
+  console.log(
+    `A registry that sends ${LINK / MIB} MiB a second, and ${NODES} agents on 127.0.0.1 with certificates of their own.\n`,
+  );
   const first = await writeImageLayout(join(folder, 'first'), [randomBytes(24 * MIB), randomBytes(8 * MIB)]);
   registry = await startDemoRegistry({ layout: join(folder, 'first'), bytesPerSecond: LINK });
-  cluster = await startCluster({ size: NODES, upstreams: [{ host: registry.host, options: { plain: true } }] });
+  cluster = await startCluster({ size: NODES, upstreams: [{ host: registry.host, plain: true, http: {} }] });
   console.log(`1. All ${NODES} nodes pull an image of ${megabytes(sizeOf(first))} at the same time.`);
   const together = await pullEverywhere(cluster, registry, first);
   await report(cluster, registry, { image: first, pulls: together });
@@ -52,16 +54,22 @@ async function main(): Promise<number> {
 
   const second = await writeImageLayout(join(folder, 'second'), [randomBytes(24 * MIB), randomBytes(8 * MIB)]);
   registry = await startDemoRegistry({ layout: join(folder, 'second'), bytesPerSecond: LINK });
-  cluster = await startCluster({ size: NODES, upstreams: [{ host: registry.host, options: { plain: true } }] });
+  cluster = await startCluster({ size: NODES, upstreams: [{ host: registry.host, plain: true, http: {} }] });
   console.log(`\n2. The same with another image, and the agent of node ${VICTIM + 1} is killed in the middle.`);
   const victim = cluster.nodes[VICTIM]!;
   const killing = setTimeout(() => void victim.agent.close(), 1_500);
   const broken = await pullEverywhere(cluster, registry, second);
   clearTimeout(killing);
   await report(cluster, registry, { image: second, pulls: broken });
-  console.log(`   A container runtime on node ${VICTIM + 1} would go on from the registry: it has both in its list of hosts.`);
-  const good = [...together, ...broken.filter(({ node }) => node !== VICTIM)].every(({ outcome }) => outcome === 'pulled');
-  console.log(good ? '\nEvery byte was checked. Next: docs/agent.md has two nodes in five minutes.' : '\nSomething went wrong.');
+  console.log(
+    `   A container runtime on node ${VICTIM + 1} would go on from the registry: it has both in its list of hosts.`,
+  );
+  const good = [...together, ...broken.filter(({ node }) => node !== VICTIM)].every(
+    ({ outcome }) => outcome === 'pulled',
+  );
+  console.log(
+    good ? '\nEvery byte was checked. Next: docs/agent.md has two nodes in five minutes.' : '\nSomething went wrong.',
+  );
   return good ? 0 : 1;
 }
 
@@ -107,13 +115,24 @@ async function report(
   console.log('   node   got        from peers   to peers   from the registry   time     outcome');
   for (const { node, bytes, outcome, seconds } of pulls) {
     const { metrics } = nodes[node]!.agent;
-    const [fromPeers, toPeers, fromOrigin] = await Promise.all([metrics.fromPeers, metrics.toPeers, metrics.fromOrigin].map(total));
-    const columns = [megabytes(bytes).padEnd(10), megabytes(fromPeers!).padEnd(12), megabytes(toPeers!).padEnd(10), megabytes(fromOrigin!).padEnd(19)];
-    console.log(`   ${String(node + 1).padEnd(6)} ${columns.join(' ')} ${`${seconds.toFixed(1)} s`.padEnd(8)} ${outcome}`);
+    const [fromPeers, toPeers, fromOrigin] = await Promise.all(
+      [metrics.fromPeers, metrics.toPeers, metrics.fromOrigin].map(total),
+    );
+    const columns = [
+      megabytes(bytes).padEnd(10),
+      megabytes(fromPeers!).padEnd(12),
+      megabytes(toPeers!).padEnd(10),
+      megabytes(fromOrigin!).padEnd(19),
+    ];
+    console.log(
+      `   ${String(node + 1).padEnd(6)} ${columns.join(' ')} ${`${seconds.toFixed(1)} s`.padEnd(8)} ${outcome}`,
+    );
   }
   const ratio = blobBytes() / sizeOf(image);
   const direct = megabytes(sizeOf(image) * NODES);
-  console.log(`   The registry sent ${megabytes(blobBytes())}, ${ratio.toFixed(2)} × the image. Without agents: ${direct}, ${NODES} × the image.`);
+  console.log(
+    `   The registry sent ${megabytes(blobBytes())}, ${ratio.toFixed(2)} × the image. Without agents: ${direct}, ${NODES} × the image.`,
+  );
 }
 
 async function total(counter: { get(): Promise<{ values: readonly { value: number }[] }> }): Promise<number> {

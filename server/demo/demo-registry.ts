@@ -61,7 +61,8 @@ export async function startDemoRegistry(options: DemoRegistryOptions): Promise<D
     const [, , section, reference = ''] = match;
     const named = manifests.find(
       ({ digest, annotations }) =>
-        digest === reference || (isRecord(annotations) && annotations['org.opencontainers.image.ref.name'] === reference),
+        digest === reference ||
+        (isRecord(annotations) && annotations['org.opencontainers.image.ref.name'] === reference),
     );
     const digest = section === 'manifests' && named !== undefined ? String(named.digest) : reference;
     if (!/^sha256:[0-9a-f]{64}$/.test(digest)) return plain(response, 404);
@@ -83,10 +84,11 @@ export async function startDemoRegistry(options: DemoRegistryOptions): Promise<D
       await pace((chunk as Buffer).length);
       if (response.destroyed) return;
       if (section === 'blobs') sent += (chunk as Buffer).length;
-      if (!response.write(chunk)) await new Promise<void>((resolve) => {
-        response.once('drain', resolve);
-        response.once('close', resolve);
-      });
+      if (!response.write(chunk))
+        await new Promise<void>((resolve) => {
+          response.once('drain', resolve);
+          response.once('close', resolve);
+        });
     }
     response.end();
   };

@@ -28,10 +28,15 @@ export async function makeImage(folder: string, bytes: number, layerCount: numbe
   for (let layer = 0; layer < layerCount; layer++) {
     const tar = await tarOf(`data/layer-${layer}.bin`, randomBytes(Math.floor(bytes / layerCount)));
     diffIds.push(`sha256:${createHash('sha256').update(tar).digest('hex')}`);
-    layers.push({ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', ...(await put(gzipSync(tar, { level: 1 }))) });
+    layers.push({
+      mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
+      ...(await put(gzipSync(tar, { level: 1 }))),
+    });
   }
   const config = await put(
-    Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: diffIds } })),
+    Buffer.from(
+      JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: diffIds } }),
+    ),
   );
   const mediaType = 'application/vnd.oci.image.manifest.v1+json';
   const document = {

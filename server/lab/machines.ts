@@ -1,7 +1,7 @@
 /** What runs on the lab's machines: a registry, and on each node a containerd and an agent. */
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createAuthority, issueNodeCertificate } from '../agent/certificates.ts';
 import { machineOf, REGISTRY_ADDRESS, REGISTRY_MACHINE } from './network.ts';
 import type { Processes } from './processes.ts';
@@ -34,12 +34,18 @@ export async function startRegistry(processes: Processes, tools: Tools, folder: 
   await writeFile(config, `${lines.join('\n')}\n`);
   processes.start(REGISTRY_MACHINE, [tools.registry, 'serve', config], { log: join(folder, 'registry.log') });
   await until('the registry answers', () =>
-    processes.run(REGISTRY_MACHINE, ['curl', '-sf', 'http://127.0.0.1:5000/v2/'], { log: join(folder, 'probe.log') }).then((code) => code === 0),
+    processes
+      .run(REGISTRY_MACHINE, ['curl', '-sf', 'http://127.0.0.1:5000/v2/'], { log: join(folder, 'probe.log') })
+      .then((code) => code === 0),
   );
 }
 
 /** Writes the configurations of `count` nodes; `direct` leaves the agents out. */
-export async function configureNodes(folder: string, count: number, options: { readonly direct: boolean; readonly isV2: boolean }): Promise<void> {
+export async function configureNodes(
+  folder: string,
+  count: number,
+  options: { readonly direct: boolean; readonly isV2: boolean },
+): Promise<void> {
   const members = Array.from({ length: count }, (_, index) => `${machineOf(index + 1).address}:${PEER_PORT}`);
   const validity = { from: new Date(Date.now() - 60_000), to: new Date(Date.now() + 86_400_000) };
   const authority = await createAuthority('the lab', validity);
@@ -58,9 +64,16 @@ export async function configureNodes(folder: string, count: number, options: { r
 }
 
 /** Starts a node's containerd, and waits for its socket. */
-export async function startContainerd(processes: Processes, tools: Tools, folder: string, number: number): Promise<void> {
+export async function startContainerd(
+  processes: Processes,
+  tools: Tools,
+  folder: string,
+  number: number,
+): Promise<void> {
   const own = nodeFolder(folder, number);
-  processes.start(machineOf(number), [tools.containerd, '-c', join(own, 'containerd.toml')], { log: join(own, 'containerd.log') });
+  processes.start(machineOf(number), [tools.containerd, '-c', join(own, 'containerd.toml')], {
+    log: join(own, 'containerd.log'),
+  });
   await until(`containerd ${number} listens`, () => exists(join(own, 'sock')));
 }
 
@@ -68,18 +81,40 @@ export async function startContainerd(processes: Processes, tools: Tools, folder
 export async function startAgentOn(processes: Processes, tools: Tools, folder: string, number: number) {
   const own = nodeFolder(folder, number);
   const log = join(own, 'agent.log');
-  const child = processes.start(machineOf(number), [...tools.accel, 'agent', 'run', '-c', join(own, 'accel.yaml')], { log });
+  const child = processes.start(machineOf(number), [...tools.accel, 'agent', 'run', '-c', join(own, 'accel.yaml')], {
+    log,
+  });
   await until(`agent ${number} is ready`, async () => {
     if (child.exitCode !== null) throw new Error(`agent ${number} ended: ${await readFile(log, 'utf8')}`);
-    return (await processes.run(machineOf(number), ['curl', '-sf', 'http://127.0.0.1:65003/readyz'], { log: join(own, 'probe.log') })) === 0;
+    return (
+      (await processes.run(machineOf(number), ['curl', '-sf', 'http://127.0.0.1:65003/readyz'], {
+        log: join(own, 'probe.log'),
+      })) === 0
+    );
   });
   return child;
 }
 
 /** Pulls an image on a node: ctr's exit code. */
-export function pull(processes: Processes, tools: Tools, folder: string, { number, image }: { readonly number: number; readonly image: string }): Promise<number> {
+export function pull(
+  processes: Processes,
+  tools: Tools,
+  folder: string,
+  { number, image }: { readonly number: number; readonly image: string },
+): Promise<number> {
   const own = nodeFolder(folder, number);
-  const command = [tools.ctr, '-a', join(own, 'sock'), '-n', 'k8s.io', 'images', 'pull', '--hosts-dir', join(own, 'certs.d'), image];
+  const command = [
+    tools.ctr,
+    '-a',
+    join(own, 'sock'),
+    '-n',
+    'k8s.io',
+    'images',
+    'pull',
+    '--hosts-dir',
+    join(own, 'certs.d'),
+    image,
+  ];
   return processes.run(machineOf(number), command, { log: join(own, 'pull.log') });
 }
 
@@ -120,14 +155,13 @@ function agentYaml(own: string, self: string, members: readonly string[]): strin
     registries: [{ host: REGISTRY_HOST, plain: true }],
     agent: {
       listen: `127.0.0.1:${CLIENT_PORT}`,
-      metrics: '127.0.0.1:65003',
+      peerListen: `0.0.0.0:${PEER_PORT}`,
+      advertise: self,
       peers: {
-        listen: `0.0.0.0:${PEER_PORT}`,
-        advertise: self,
-        members,
-        certificates: { ca: join(own, 'ca.pem'), cert: join(own, 'cert.pem'), key: join(own, 'key.pem') },
+        static: members,
+        certificates: { caFile: join(own, 'ca.pem'), certFile: join(own, 'cert.pem'), keyFile: join(own, 'key.pem') },
       },
-      cache: { directory: join(own, 'cache'), memory: 67_108_864, keepFree: 0.01 },
+      cache: { path: join(own, 'cache'), memory: '64Mi', keepFree: 0.01 },
       contentStore: join(own, 'root/io.containerd.content.v1.content/blobs'),
     },
   };

@@ -10,7 +10,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type LabImage, makeImage } from './image.ts';
-import { configureNodes, hasBlobs, pull, REGISTRY_HOST, startAgentOn, startContainerd, startRegistry, type Tools } from './machines.ts';
+import {
+  configureNodes,
+  hasBlobs,
+  pull,
+  REGISTRY_HOST,
+  startAgentOn,
+  startContainerd,
+  startRegistry,
+  type Tools,
+} from './machines.ts';
 import { createNetwork, REGISTRY_MACHINE, registryBytesSent, removeNetwork } from './network.ts';
 import { Processes } from './processes.ts';
 
@@ -82,7 +91,8 @@ async function main(): Promise<number> {
     kill: values.kill === undefined ? undefined : Number(values.kill),
     warm: values.warm,
   };
-  const bad = !(Number.isInteger(options.nodes) && options.nodes > 0 && options.nodes <= 200) || !(mebibytes > 0 && layers > 0);
+  const bad =
+    !(Number.isInteger(options.nodes) && options.nodes > 0 && options.nodes <= 200) || !(mebibytes > 0 && layers > 0);
   if (bad || !/^\d+(k|m|g)bit$/.test(options.uplink)) {
     console.error(HELP);
     return 2;
@@ -109,13 +119,16 @@ async function main(): Promise<number> {
     })();
     return ending;
   };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void cleanUp().then(() => process.exit(130)));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void cleanUp().then(() => process.exit(130)));
   try {
     const result = await measure(options, { tools, folder, processes, say });
     const { slowestSeconds, pullSeconds, registryBytes, imageBytes, failed } = result;
     say(`last byte at the slowest node  ${slowestSeconds.toFixed(1)} s`);
     say(`slowest whole pull             ${pullSeconds.toFixed(1)} s`);
-    say(`the registry sent              ${(registryBytes / 1e6).toFixed(1)} MB, ${(registryBytes / imageBytes).toFixed(3)} × the image`);
+    say(
+      `the registry sent              ${(registryBytes / 1e6).toFixed(1)} MB, ${(registryBytes / imageBytes).toFixed(3)} × the image`,
+    );
     say(`failed pulls                   ${failed}`);
     await cleanUp();
     if (values.json) console.log(JSON.stringify(result));
@@ -134,7 +147,9 @@ interface Surroundings {
 
 async function measure(options: LabOptions, { tools, folder, processes, say }: Surroundings): Promise<LabResult> {
   const numbers = Array.from({ length: options.nodes }, (_, index) => index + 1);
-  say(`${options.nodes} nodes, registry at ${options.uplink}, ${options.mebibytes} MiB in ${options.layers} layers, ${options.direct ? 'directly' : 'through agents'}`);
+  say(
+    `${options.nodes} nodes, registry at ${options.uplink}, ${options.mebibytes} MiB in ${options.layers} layers, ${options.direct ? 'directly' : 'through agents'}`,
+  );
   await createNetwork(options.nodes, options.uplink);
   const image = await makeImage(join(folder, 'layout'), options.mebibytes * 2 ** 20, options.layers);
   await startRegistry(processes, tools, folder);
@@ -161,7 +176,9 @@ async function measure(options: LabOptions, { tools, folder, processes, say }: S
     const victim = agents.get(options.kill);
     setTimeout(() => victim?.kill('SIGKILL'), oneCopy(options) * 500).unref();
   }
-  const results = await Promise.all(numbers.map((number) => pullOn(number, image, { tools, folder, processes, started })));
+  const results = await Promise.all(
+    numbers.map((number) => pullOn(number, image, { tools, folder, processes, started })),
+  );
   const registryBytes = (await registryBytesSent()) - before;
   return {
     slowestSeconds: Math.max(...results.map(({ last }) => last)),
@@ -197,7 +214,15 @@ async function pullOn(number: number, image: LabImage, { tools, folder, processe
 
 /** Pushes the image within the registry's own machine, where its link is no limit. */
 async function push(processes: Processes, folder: string): Promise<void> {
-  const command = ['skopeo', 'copy', '--quiet', '--dest-tls-verify=false', '--insecure-policy', `oci:${join(folder, 'layout')}:latest`, 'docker://127.0.0.1:5000/lab/image:latest'];
+  const command = [
+    'skopeo',
+    'copy',
+    '--quiet',
+    '--dest-tls-verify=false',
+    '--insecure-policy',
+    `oci:${join(folder, 'layout')}:latest`,
+    'docker://127.0.0.1:5000/lab/image:latest',
+  ];
   const code = await processes.run(REGISTRY_MACHINE, command, { log: join(folder, 'push.log') });
   if (code !== 0) throw new Error(`the image could not be pushed: skopeo ended with ${code}, see ${folder}/push.log`);
 }
@@ -209,14 +234,17 @@ function oneCopy({ mebibytes, uplink }: LabOptions): number {
 }
 
 function findTools(): (Tools & { readonly isV2: boolean }) | string {
-  const missing = ['ip', 'tc', 'nsenter', 'curl', 'skopeo', 'docker-registry'].filter((name) => spawnSync('which', [name]).status !== 0);
+  const missing = ['ip', 'tc', 'nsenter', 'curl', 'skopeo', 'docker-registry'].filter(
+    (name) => spawnSync('which', [name]).status !== 0,
+  );
   const built = join(homedir(), '.cache/accel/tools/containerd-2.4.2');
   const bin = values.containerd ?? (existsSync(join(built, 'ctr')) ? built : undefined);
   const containerd = bin === undefined ? 'containerd' : join(bin, 'containerd');
   const ctr = bin === undefined ? 'ctr' : join(bin, 'ctr');
   const version = spawnSync(containerd, ['--version'], { encoding: 'utf8' });
   if (version.status !== 0) missing.push('containerd');
-  if (missing.length > 0) return `The lab needs programs that are not here: ${missing.join(', ')}. On Debian: apt-get install iproute2 util-linux curl skopeo docker-registry containerd`;
+  if (missing.length > 0)
+    return `The lab needs programs that are not here: ${missing.join(', ')}. On Debian: apt-get install iproute2 util-linux curl skopeo docker-registry containerd`;
   const accel = [process.execPath, join(import.meta.dirname, '../../cli/main.js')];
   return { registry: 'docker-registry', containerd, ctr, accel, isV2: / v?2\./.test(version.stdout) };
 }

@@ -32,8 +32,24 @@ export async function createNetwork(nodes: number, uplink: string): Promise<void
   await ip('netns', 'add', SWITCH);
   await ip('-n', SWITCH, 'link', 'add', 'br0', 'type', 'bridge');
   await ip('-n', SWITCH, 'link', 'set', 'br0', 'up');
-  for (const machine of [REGISTRY_MACHINE, ...Array.from({ length: nodes }, (_, index) => machineOf(index + 1))]) await connect(machine);
-  await run('tc', ['-n', REGISTRY, 'qdisc', 'add', 'dev', 'eth0', 'root', 'tbf', 'rate', uplink, 'burst', '256kb', 'latency', '400ms']);
+  for (const machine of [REGISTRY_MACHINE, ...Array.from({ length: nodes }, (_, index) => machineOf(index + 1))])
+    await connect(machine);
+  await run('tc', [
+    '-n',
+    REGISTRY,
+    'qdisc',
+    'add',
+    'dev',
+    'eth0',
+    'root',
+    'tbf',
+    'rate',
+    uplink,
+    'burst',
+    '256kb',
+    'latency',
+    '400ms',
+  ]);
 }
 
 /** Cuts a machine off the others, or lets it back. */
@@ -50,7 +66,10 @@ export async function registryBytesSent(): Promise<number> {
 /** Removes what an earlier run has left, and what this one made. */
 export async function removeNetwork(): Promise<void> {
   const { stdout } = await ip('netns', 'list');
-  const names = stdout.split('\n').map((line) => line.split(' ')[0]!).filter((name) => name.startsWith(`${PREFIX}-`));
+  const names = stdout
+    .split('\n')
+    .map((line) => line.split(' ')[0]!)
+    .filter((name) => name.startsWith(`${PREFIX}-`));
   for (const name of names) {
     const pids = (await ip('netns', 'pids', name)).stdout.split('\n').filter((pid) => pid !== '');
     for (const pid of pids) process.kill(Number(pid), 'SIGKILL');

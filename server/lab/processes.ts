@@ -1,8 +1,8 @@
 /** The processes of the lab: started in their machine's network, stopped by their id, logs kept for a failure. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
 import { once } from 'node:events';
-import { type Machine, inside } from './network.ts';
+import { createWriteStream } from 'node:fs';
+import { inside, type Machine } from './network.ts';
 
 /** Milliseconds to end by SIGTERM. */
 const PATIENCE = 3_000;
@@ -12,7 +12,11 @@ export class Processes {
   readonly #running = new Set<ChildProcess>();
 
   /** Starts a process whose output goes to a file. */
-  start(machine: Machine, command: readonly string[], { log, env = {} }: { readonly log: string; readonly env?: Record<string, string> }): ChildProcess {
+  start(
+    machine: Machine,
+    command: readonly string[],
+    { log, env = {} }: { readonly log: string; readonly env?: Record<string, string> },
+  ): ChildProcess {
     const [file, args] = inside(machine, command);
     const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     const output = createWriteStream(log, { flags: 'a' });

@@ -3,9 +3,8 @@ import http from 'node:http';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import { isFor, type Identity } from '../pieces/attestation.ts';
-import { PIECE_BYTES } from '../../../formats/piece-list/piece-list.ts';
-import { pieceBytes } from '../../../formats/piece-list/piece-list.ts';
+import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
+import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { OriginBlob } from '../pieces/origin.ts';
 import type { Peer } from './topology.ts';
 import { HEADER, type JoinRequest, MAX_BODY, parseJoinAnswer, piecePath, type Role, swarmPath } from './wire.ts';
@@ -66,7 +65,13 @@ export class ExchangeClient {
       identity === undefined
         ? new http.Agent(common)
         : // The name in a certificate is checked against the node's id below; no name of DNS is involved.
-          new https.Agent({ ...common, ...identity, maxCachedSessions: 0, checkServerIdentity: () => undefined, minVersion: 'TLSv1.3' });
+          new https.Agent({
+            ...common,
+            ...identity,
+            maxCachedSessions: 0,
+            checkServerIdentity: () => undefined,
+            minVersion: 'TLSv1.3',
+          });
   }
 
   /** Asks a node for a piece. Rejects only when the signal fires. */
@@ -84,7 +89,13 @@ export class ExchangeClient {
       if (blob.authorization !== undefined) headers[HEADER.authorization] = blob.authorization;
     }
     const limit = Math.min(PIECE_BYTES, pieceBytes(blob.size, index));
-    const answer = await this.#send(peer, { method: 'GET', path: piecePath(blob.digest, index), headers, limit, signal });
+    const answer = await this.#send(peer, {
+      method: 'GET',
+      path: piecePath(blob.digest, index),
+      headers,
+      limit,
+      signal,
+    });
     if (typeof answer === 'string') return { kind: 'dead', reason: answer };
     const { status, headers: got, body } = answer;
     if (status === 200) {
@@ -101,9 +112,22 @@ export class ExchangeClient {
   /** Joins or leaves a swarm at a tracker. Undefined when the tracker does not answer. */
   async join(peer: Peer, digest: string, request: JoinRequest, signal?: AbortSignal) {
     const body = Buffer.from(JSON.stringify(request));
-    const headers = { 'content-type': 'application/json', 'content-length': String(body.length), [HEADER.node]: this.#self.id };
-    const answer = await this.#send(peer, { method: 'POST', path: swarmPath(digest), headers, limit: MAX_BODY, body, signal });
-    return typeof answer === 'string' || answer.status !== 200 ? undefined : parseJoinAnswer(answer.body.toString('utf8'));
+    const headers = {
+      'content-type': 'application/json',
+      'content-length': String(body.length),
+      [HEADER.node]: this.#self.id,
+    };
+    const answer = await this.#send(peer, {
+      method: 'POST',
+      path: swarmPath(digest),
+      headers,
+      limit: MAX_BODY,
+      body,
+      signal,
+    });
+    return typeof answer === 'string' || answer.status !== 200
+      ? undefined
+      : parseJoinAnswer(answer.body.toString('utf8'));
   }
 
   /** Ends all connections. */
@@ -179,11 +203,20 @@ interface Answer {
 }
 
 /** Reads a body of announced length into memory of that size. */
-function collect(response: http.IncomingMessage, limit: number, timers: DeadlineTimers, end: (result: Answer | string) => void): void {
+function collect(
+  response: http.IncomingMessage,
+  limit: number,
+  timers: DeadlineTimers,
+  end: (result: Answer | string) => void,
+): void {
   const announced = Number(response.headers['content-length'] ?? Number.NaN);
   if (!(announced >= 0 && announced <= limit)) {
     response.destroy();
-    return end(response.statusCode === 200 ? `an answer of ${announced} bytes` : { status: response.statusCode!, headers: response.headers, body: Buffer.alloc(0) });
+    return end(
+      response.statusCode === 200
+        ? `an answer of ${announced} bytes`
+        : { status: response.statusCode!, headers: response.headers, body: Buffer.alloc(0) },
+    );
   }
   // Without a pool: a piece lives long, and would keep its neighbours alive.
   const body = Buffer.allocUnsafeSlow(announced);
@@ -245,9 +278,11 @@ class DeadlineTimers {
   /** Reads the sockets once more before the node counts as dead. */
   #lastLook(milliseconds: number): void {
     const last = this.#timer;
-    setImmediate(() => setImmediate(() => {
-      if (this.#timer === last && !this.#done) this.#expire(`nothing for ${milliseconds} ms`);
-    }));
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.#timer === last && !this.#done) this.#expire(`nothing for ${milliseconds} ms`);
+      }),
+    );
   }
 }
 

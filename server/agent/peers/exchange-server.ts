@@ -2,8 +2,8 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { TLSSocket } from 'node:tls';
-import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { pieceCount } from '../../../formats/piece-list/piece-list.ts';
+import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { Slots, type TokenBucket } from '../limits.ts';
 import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { PieceFetcher } from '../pieces/fetch-piece.ts';
@@ -58,12 +58,20 @@ export function createExchangeServer(options: ExchangeOptions): ExchangeServer {
       else response.writeHead(500).end();
     });
   };
-  const settings = { keepAliveTimeout: 60_000, headersTimeout: 5_000, requestTimeout: 10_000, maxHeaderSize: 32 * 1024 };
+  const settings = {
+    keepAliveTimeout: 60_000,
+    headersTimeout: 5_000,
+    requestTimeout: 10_000,
+    maxHeaderSize: 32 * 1024,
+  };
   const { identity } = options;
   const server =
     identity === undefined
       ? http.createServer(settings, listener)
-      : https.createServer({ ...settings, ...identity, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' }, listener);
+      : https.createServer(
+          { ...settings, ...identity, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' },
+          listener,
+        );
   server.on('clientError', (_, socket) => socket.destroy());
   return { server, slots };
 }
@@ -100,7 +108,12 @@ class ExchangeHandler {
     return certificate !== undefined && isFor(certificate, said) ? said : undefined;
   }
 
-  async #join(digest: string, caller: string, request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+  async #join(
+    digest: string,
+    caller: string,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+  ): Promise<void> {
     const join = parseJoinRequest(await readText(request, MAX_JOIN));
     if (join === undefined) return reply(response, 400);
     if (join.id !== caller) return reply(response, 403);
@@ -114,7 +127,9 @@ class ExchangeHandler {
 
   async #piece(id: PieceId, request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     const { self } = this.#o.view();
-    const via = textOf(request.headers[HEADER.via]).split(',').filter((node) => node !== '');
+    const via = textOf(request.headers[HEADER.via])
+      .split(',')
+      .filter((node) => node !== '');
     if (via.includes(self.id)) return reply(response, 409);
     if (via.length > MOST_HOPS) return reply(response, 400);
     const role: Role = request.headers[HEADER.role] === 'owner' ? 'owner' : 'tree';
@@ -134,7 +149,11 @@ class ExchangeHandler {
     await this.#send(piece, role, response);
   }
 
-  async #asOwner(id: PieceId, via: readonly string[], request: http.IncomingMessage): Promise<Piece | undefined | 'not-owner'> {
+  async #asOwner(
+    id: PieceId,
+    via: readonly string[],
+    request: http.IncomingMessage,
+  ): Promise<Piece | undefined | 'not-owner'> {
     const blob = blobOf(id, request);
     if (blob === undefined) return this.#o.fetcher.stored(id);
     return (await this.#o.fetcher.getAsOwner(blob, id.index, via)) ?? 'not-owner';
@@ -217,7 +236,12 @@ function blobOf({ digest, index }: PieceId, request: http.IncomingMessage): Orig
   // The origin must be asked for this very blob: another one's bytes would be signed as this one's.
   if (!new URL(origin).pathname.includes(digest.slice('sha256:'.length))) return undefined;
   const authorization = request.headers[HEADER.authorization];
-  return { digest, size, url: new URL(origin), authorization: typeof authorization === 'string' ? authorization : undefined };
+  return {
+    digest,
+    size,
+    url: new URL(origin),
+    authorization: typeof authorization === 'string' ? authorization : undefined,
+  };
 }
 
 function failed(response: http.ServerResponse, { status, challenge }: OriginFailure): void {

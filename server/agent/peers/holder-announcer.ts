@@ -50,7 +50,9 @@ export class HolderAnnouncer {
     }
     const now = performance.now();
     for (const digest of this.#announced.keys()) if (!whole.has(digest)) this.#announced.delete(digest);
-    const due = [...whole].filter((digest) => now - (this.#announced.get(digest) ?? Number.NEGATIVE_INFINITY) > REPEAT_AFTER);
+    const due = [...whole].filter(
+      (digest) => now - (this.#announced.get(digest) ?? Number.NEGATIVE_INFINITY) > REPEAT_AFTER,
+    );
     const limiter = new Limiter(AT_ONCE);
     await Promise.all(
       due.map((digest) =>

@@ -37,7 +37,10 @@ export class ContentStore {
   /** Digests of the blobs that are there, at most 50,000. */
   async list(): Promise<string[]> {
     const names = await readdir(join(this.#directory, 'sha256')).catch(() => []);
-    return names.filter((name) => /^[0-9a-f]{64}$/.test(name)).slice(0, MOST_BLOBS).map((name) => `sha256:${name}`);
+    return names
+      .filter((name) => /^[0-9a-f]{64}$/.test(name))
+      .slice(0, MOST_BLOBS)
+      .map((name) => `sha256:${name}`);
   }
 
   /** Bytes of a blob whose digest is right; undefined when it is not here, or is not what its name says. */
@@ -49,7 +52,10 @@ export class ContentStore {
   }
 
   /** A piece of a blob whose digest is right; undefined where {@link size} is, or the piece is outside of it. */
-  async piece(digest: string, index: number): Promise<{ readonly bytes: Buffer; readonly blobBytes: number } | undefined> {
+  async piece(
+    digest: string,
+    index: number,
+  ): Promise<{ readonly bytes: Buffer; readonly blobBytes: number } | undefined> {
     const blobBytes = await this.size(digest);
     if (blobBytes === undefined) return undefined;
     const length = pieceBytes(blobBytes, index);
@@ -76,7 +82,8 @@ export class ContentStore {
     return this.#checking.run(digest, async () => {
       const hash = createHash('sha256');
       try {
-        for await (const chunk of createReadStream(this.#path(digest), { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+        for await (const chunk of createReadStream(this.#path(digest), { highWaterMark: 1 << 20 }))
+          hash.update(chunk as Buffer);
       } catch {
         // Removed or unreadable meanwhile.
         return undefined;

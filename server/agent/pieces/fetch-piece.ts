@@ -8,7 +8,16 @@ import type { ExchangeClient, PieceAnswer } from '../peers/exchange-client.ts';
 import type { ContentStore } from '../peers/holder.ts';
 import type { Health, View } from '../peers/peers.ts';
 import type { Swarms } from '../peers/swarms.ts';
-import { blobKey, createMembers, createSwarm, nearestHolders, owners, ownerSources, type Peer, sources } from '../peers/topology.ts';
+import {
+  blobKey,
+  createMembers,
+  createSwarm,
+  nearestHolders,
+  ownerSources,
+  owners,
+  type Peer,
+  sources,
+} from '../peers/topology.ts';
 import type { Role } from '../peers/wire.ts';
 import type { Attestations } from './attestation.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
@@ -66,7 +75,11 @@ export class PieceFetcher {
     const id = { digest: blob.digest, index };
     const own = await this.stored(id, blob.size);
     if (own !== undefined) return own;
-    return this.#flights.run(pieceKey(id), (signal) => this.#download(blob, index, { ...options, signal }), options.signal);
+    return this.#flights.run(
+      pieceKey(id),
+      (signal) => this.#download(blob, index, { ...options, signal }),
+      options.signal,
+    );
   }
 
   /** A piece as its owner: from the store, a better owner, a holder, the origin. Undefined when this node is no owner of it. */
@@ -155,7 +168,14 @@ export class PieceFetcher {
   ): Promise<Piece | undefined> {
     const { client, health, view, verifier, metrics } = this.#o;
     const { self, version } = view();
-    const answer: PieceAnswer = await client.piece(peer, { blob, index, role, via: [...via, self.id], view: version, signal });
+    const answer: PieceAnswer = await client.piece(peer, {
+      blob,
+      index,
+      role,
+      via: [...via, self.id],
+      view: version,
+      signal,
+    });
     if (answer.kind === 'dead') {
       health.suspect(peer.id);
       metrics.peerFailures.inc({ reason: 'dead' });
@@ -167,7 +187,9 @@ export class PieceFetcher {
       return undefined;
     }
     if (answer.kind === 'origin') {
-      throw new OriginFailure(answer.status, 'another node could not get it from the origin', { challenge: answer.challenge });
+      throw new OriginFailure(answer.status, 'another node could not get it from the origin', {
+        challenge: answer.challenge,
+      });
     }
     const id = { digest: blob.digest, index };
     const { bytes, attestation } = answer;
@@ -188,7 +210,10 @@ export class PieceFetcher {
     const { self } = this.#o.view();
     const known = await this.#o.swarms.holders(blob.digest, signal);
     const candidates = known.filter((peer) => peer.id !== self.id && !via.includes(peer.id) && !this.#suspected(peer));
-    for (const peer of nearestHolders(createMembers(candidates), self.zone, { blob: blobKey(blob.digest), piece: index })) {
+    for (const peer of nearestHolders(createMembers(candidates), self.zone, {
+      blob: blobKey(blob.digest),
+      piece: index,
+    })) {
       const piece = await this.#ask(peer, 'tree', { blob, index, via, signal });
       if (piece !== undefined) return piece;
     }

@@ -3,10 +3,10 @@
  * it is what was asked for: the right range, the right size, no content coding, no byte missing.
  */
 import { AccelError } from '../../../base/error.ts';
-import { sendFollowing } from '../../../http/redirects.ts';
-import { DEFAULT_RUNTIME } from '../../../http/registry-options.ts';
-import { type HttpRequest, type HttpResponse, Transport } from '../../../http/transport.ts';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
+import { DEFAULT_RUNTIME } from '../../../http/options.ts';
+import { sendFollowing } from '../../../http/redirects.ts';
+import { type HttpRequest, type HttpResponse, Transport } from '../../../http/transport.ts';
 import type { TokenBucket } from '../limits.ts';
 import type { PieceId } from './piece.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
@@ -51,7 +51,11 @@ export class OriginFailure extends Error {
   /** Its WWW-Authenticate header. */
   readonly challenge: string | undefined;
 
-  constructor(status: number, message: string, details: { readonly challenge?: string | undefined; readonly cause?: unknown } = {}) {
+  constructor(
+    status: number,
+    message: string,
+    details: { readonly challenge?: string | undefined; readonly cause?: unknown } = {},
+  ) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.status = status;
     this.challenge = details.challenge;
@@ -102,7 +106,12 @@ export class Origin {
    * caller's to read or discard. Throws {@link OriginFailure} with status 403 for a URL that is not to be asked, and with
    * status 0 where no answer comes.
    */
-  async request(method: 'GET' | 'HEAD', target: OriginTarget, headers: Record<string, string>, signal?: AbortSignal): Promise<HttpResponse> {
+  async request(
+    method: 'GET' | 'HEAD',
+    target: OriginTarget,
+    headers: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<HttpResponse> {
     const upstream = this.#options.upstreams.byUrl(target.url);
     if (upstream === undefined) throw new OriginFailure(403, `${target.url.host} is not configured as a registry`);
     const deadline = new AbortController();
@@ -173,7 +182,8 @@ export class Origin {
       if (response.status === 206) {
         const expected = `bytes ${start}-${start + length - 1}/${blob.size}`;
         const range = response.header('content-range');
-        if (range !== expected) throw new OriginFailure(502, `the origin answers ${range ?? 'no range'} for ${expected}`);
+        if (range !== expected)
+          throw new OriginFailure(502, `the origin answers ${range ?? 'no range'} for ${expected}`);
         return await this.#read(blob, response.body, length);
       }
       if (response.status === 200) return await this.#readWhole({ blob, index, response, onOther });
@@ -206,7 +216,12 @@ export class Origin {
       throw new OriginFailure(502, `the origin has ${announced} bytes where ${blob.size} are expected`);
     }
     let finish: () => void = () => undefined;
-    this.#whole.set(blob.digest, new Promise((resolve) => { finish = resolve; }));
+    this.#whole.set(
+      blob.digest,
+      new Promise((resolve) => {
+        finish = resolve;
+      }),
+    );
     try {
       let wanted: Buffer | undefined;
       let at = 0;
@@ -239,8 +254,8 @@ export class Origin {
   #transport(upstream: Upstream): Promise<Transport> {
     let opening = this.#transports.get(upstream.host);
     if (opening === undefined) {
-      const runtime = { ...DEFAULT_RUNTIME, connectTimeout: this.#deadlines.firstByte };
-      opening = Transport.open(upstream.options, runtime, false);
+      const runtime = { ...DEFAULT_RUNTIME, ...upstream.http.runtime, connectTimeout: this.#deadlines.firstByte };
+      opening = Transport.open({ ...upstream.http, runtime });
       this.#transports.set(upstream.host, opening);
       // Certificates that cannot be read now may be there at the next request.
       opening.catch(() => this.#transports.delete(upstream.host));
@@ -283,7 +298,9 @@ async function* withStallLimit(body: AsyncIterable<Uint8Array>, milliseconds: nu
       try {
         next = await Promise.race([iterator.next(), stalled]);
       } catch (cause) {
-        throw cause instanceof OriginFailure ? cause : new OriginFailure(0, 'the origin broke the connection', { cause });
+        throw cause instanceof OriginFailure
+          ? cause
+          : new OriginFailure(0, 'the origin broke the connection', { cause });
       } finally {
         clearTimeout(timer);
       }

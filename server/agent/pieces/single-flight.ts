@@ -29,7 +29,11 @@ export class SingleFlight<T> {
     let flight = this.#flights.get(key);
     if (flight === undefined) {
       const controller = new AbortController();
-      const started: Flight<T> = { controller, waiters: 0, result: work(controller.signal).finally(() => this.#land(key, started)) };
+      const started: Flight<T> = {
+        controller,
+        waiters: 0,
+        result: work(controller.signal).finally(() => this.#land(key, started)),
+      };
       // Those who wait hear of a failure; when all have left, nobody does.
       started.result.catch(() => undefined);
       this.#flights.set(key, started);

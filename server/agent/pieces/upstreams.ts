@@ -1,13 +1,15 @@
 /** The registries and stores that an agent may ask: nothing that a client or a peer names leads anywhere else. */
 import { isLocalUrl } from '../../../http/local-address.ts';
-import type { RegistryOptions } from '../../../http/registry-options.ts';
+import type { HttpOptions } from '../../../http/options.ts';
 
 /** A registry, or a store that lazily loaded devices read from, as the configuration names it. */
 export interface Upstream {
   /** `host[:port]` as clients name it. */
   readonly host: string;
-  /** How to reach it: plain HTTP, certificates. Credentials are the client's own. */
-  readonly options: RegistryOptions;
+  /** Plain HTTP in place of HTTPS. */
+  readonly plain: boolean;
+  /** How to reach it: certificates, proxies. Credentials are the client's own. */
+  readonly http: HttpOptions;
 }
 
 /** Finds upstreams by host and refuses the rest. */
@@ -41,9 +43,9 @@ export class Upstreams {
 }
 
 /** Where an upstream's API is. */
-export function baseUrl({ host, options }: Upstream): URL {
+export function baseUrl({ host, plain }: Upstream): URL {
   const reached = normalHost(host) === 'docker.io' ? 'registry-1.docker.io' : host;
-  return new URL(`${options.plain === true ? 'http' : 'https'}://${reached}/`);
+  return new URL(`${plain ? 'http' : 'https'}://${reached}/`);
 }
 
 function normalHost(host: string): string {

@@ -4,11 +4,10 @@
  * signed what, so that a blob with a wrong digest leads to the node that lied.
  */
 import { LRUCache } from 'lru-cache';
-import { owners as ownersOf, type Members } from '../peers/topology.ts';
-import { blobKey } from '../peers/topology.ts';
+import { blobKey, type Members, owners as ownersOf } from '../peers/topology.ts';
 import type { Attestations, Attested } from './attestation.ts';
-import { hashPiece } from './piece-file.ts';
 import type { Piece, PieceId } from './piece.ts';
+import { hashPiece } from './piece-file.ts';
 
 /** Owners by the view of the checker that may have signed: views differ while members come and go. */
 const OWNERS_ACCEPTED = 6;
@@ -16,7 +15,13 @@ const OWNERS_ACCEPTED = 6;
 const BLOBS_KEPT = 4096;
 
 /** Why a piece was refused. */
-export type Refusal = 'wrong-length' | 'not-in-list' | 'not-attested' | 'bad-attestation' | 'signer-not-owner' | 'banned';
+export type Refusal =
+  | 'wrong-length'
+  | 'not-in-list'
+  | 'not-attested'
+  | 'bad-attestation'
+  | 'signer-not-owner'
+  | 'banned';
 
 /** Bytes as they arrived. */
 export interface Arrival {
@@ -41,7 +46,9 @@ export class PieceVerifier {
   readonly #attestations: Attestations | undefined;
   readonly #members: () => Members;
   readonly #lists = new LRUCache<string, readonly string[]>({ max: BLOBS_KEPT });
-  readonly #signed = new LRUCache<string, Map<number, { sha256: string; signer: string | undefined }>>({ max: BLOBS_KEPT });
+  readonly #signed = new LRUCache<string, Map<number, { sha256: string; signer: string | undefined }>>({
+    max: BLOBS_KEPT,
+  });
   readonly #banned = new Set<string>();
 
   constructor({ attestations, members }: VerifierOptions) {
@@ -78,7 +85,12 @@ export class PieceVerifier {
       return { bytes, sha256, attestation: from === 'origin' ? undefined : attestation };
     }
     if (attestation === undefined) return 'not-attested';
-    const stated = this.#attestations.check(attestation, { digest: id.digest, size: blobBytes, index: id.index, sha256 });
+    const stated = this.#attestations.check(attestation, {
+      digest: id.digest,
+      size: blobBytes,
+      index: id.index,
+      sha256,
+    });
     if (stated === undefined) return 'bad-attestation';
     if (this.#banned.has(stated.signer)) return 'banned';
     if (!this.#mayVouch(stated)) return 'signer-not-owner';

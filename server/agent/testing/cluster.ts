@@ -3,6 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
+import { createMetrics } from '../../telemetry/metrics.ts';
 import { type Agent, type AgentOptions, startAgent } from '../agent.ts';
 import { createAuthority, issueNodeCertificate } from '../certificates.ts';
 import { staticMembers } from '../peers/member-sources.ts';
@@ -35,7 +37,13 @@ export interface Cluster {
 }
 
 /** Starts the agents. Their caches are in one temporary folder, which {@link Cluster.close} removes. */
-export async function startCluster({ size, upstreams, plain = false, zone = () => '', change = (options) => options }: ClusterOptions): Promise<Cluster> {
+export async function startCluster({
+  size,
+  upstreams,
+  plain = false,
+  zone = () => '',
+  change = (options) => options,
+}: ClusterOptions): Promise<Cluster> {
   const folder = await mkdtemp(join(tmpdir(), 'accel-agents-'));
   const ports = await freePorts(size);
   const ids = ports.map((port) => `127.0.0.1:${port}`);
@@ -59,8 +67,14 @@ export async function startCluster({ size, upstreams, plain = false, zone = () =
           identity,
           clients: { host: '127.0.0.1', port: 0 },
           peers: { host: '127.0.0.1', port: ports[node]! },
-          metrics: { host: '127.0.0.1', port: 0 },
-          store: { directory: join(folder, String(node)), capacity: 2 ** 30, memory: 64 * 2 ** 20, ttl: 3_600_000, keepFree: 0 },
+          metrics: new AgentMetrics(createMetrics('agent')),
+          store: {
+            directory: join(folder, String(node)),
+            capacity: 2 ** 30,
+            memory: 64 * 2 ** 20,
+            ttl: 3_600_000,
+            keepFree: 0,
+          },
           contentStore: undefined,
           blockPrefix: 'dadip2p',
           access: { ttl: 300_000, grace: 3_600_000 },

@@ -19,7 +19,15 @@ export async function writeImageLayout(folder: string, layers: readonly Buffer[]
     return { digest: `sha256:${hex}`, size: bytes.length };
   };
   const written = await Promise.all(layers.map(put));
-  const config = await put(Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: written.map(({ digest }) => digest) } })));
+  const config = await put(
+    Buffer.from(
+      JSON.stringify({
+        architecture: 'amd64',
+        os: 'linux',
+        rootfs: { type: 'layers', diff_ids: written.map(({ digest }) => digest) },
+      }),
+    ),
+  );
   const manifest = await put(
     Buffer.from(
       JSON.stringify({
@@ -30,7 +38,11 @@ export async function writeImageLayout(folder: string, layers: readonly Buffer[]
       }),
     ),
   );
-  const entry = { mediaType: 'application/vnd.oci.image.manifest.v1+json', ...manifest, annotations: { 'org.opencontainers.image.ref.name': 'latest' } };
+  const entry = {
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    ...manifest,
+    annotations: { 'org.opencontainers.image.ref.name': 'latest' },
+  };
   await writeFile(join(folder, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [entry] }));
   await writeFile(join(folder, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
   return { manifest: manifest.digest, layers: written };

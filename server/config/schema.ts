@@ -1,0 +1,231 @@
+/**
+ * The configuration of all roles, as one schema: the types, the checks, docs/configuration.md and values.schema.json come
+ * from it. Names are a contract with the files that people have; a key is added, never renamed.
+ */
+import { z } from 'zod';
+
+// Without flags: JSON Schema has none.
+const HOST = /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$/;
+const ADDRESS = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/;
+const DURATION = /^\d+(\.\d+)?(ms|s|m|h|d)$/;
+const BYTES = /^\d+(\.\d+)?([KMGT]i?)?$/;
+const BYTE_UNITS: Readonly<Record<string, number>> = {
+  K: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
+
+/** Text that matches a pattern, with what it must look like for the error. */
+function text(pattern: RegExp, form: string) {
+  return z.string().regex(pattern, `is not ${form}`);
+}
+
+const path = z.string().min(1, 'is empty');
+const address = text(ADDRESS, 'an address, HOST:PORT').refine(
+  (value) => portOf(value) <= 65_535,
+  'has a port above 65535',
+);
+const duration = text(DURATION, 'a duration such as 30s, 5m or 24h');
+const patterns = z.array(z.string().min(1, 'is empty')).min(1, 'needs at least one pattern');
+
+const registry = z.strictObject({
+  host: text(HOST, 'a registry host, HOST[:PORT]').describe('Host and port, as in a reference'),
+  plain: z.boolean().default(false).describe('Plain HTTP in place of HTTPS'),
+  credentialsFile: path.optional().describe("File in the form of Docker's config.json; Docker's own unless given"),
+  caFile: path.optional().describe('PEM file of certificate authorities that are trusted beside the system’s'),
+});
+
+const rule = z.strictObject({
+  repositories: patterns.describe('Globs of HOST/REPOSITORY, of which one must match'),
+  excludeRepositories: patterns.optional().describe('Globs of repositories that the rule leaves out'),
+  tags: z
+    .strictObject({
+      include: patterns.optional().describe('Globs of tags, of which one must match; all tags unless given'),
+      exclude: patterns.optional().describe('Globs of tags that the rule leaves out'),
+    })
+    .default({})
+    .describe('Tags that the rule covers'),
+  mode: z
+    .enum(['full', 'index-only'])
+    .default('full')
+    .describe('Form of the result: full copies, or indexes over the original layers'),
+  platforms: z
+    .array(z.string().min(1, 'is empty'))
+    .optional()
+    .describe('Platforms to convert; every Linux platform unless given'),
+  prefetch: z.array(z.string().min(1, 'is empty')).optional().describe('Paths that a node fetches ahead'),
+  prefetchFile: path.optional().describe('File with such paths, one a line'),
+  targetRepository: z
+    .string()
+    .min(1, 'is empty')
+    .optional()
+    .describe('Where converted images go; beside the source unless given'),
+  verify: z
+    .enum(['off', 'quick', 'full'])
+    .default('off')
+    .describe('Verification of a converted image before its tag is set'),
+});
+
+const hook = z
+  .strictObject({
+    authorizationFile: path.optional().describe('File with the whole Authorization header, compared in constant time'),
+    secretFile: path.optional().describe('File with the secret of the HMAC signature'),
+    basicFile: path.optional().describe('File with USER:PASSWORD'),
+  })
+  .describe('One receiver; its secret in one of the files');
+
+/** Kinds of registries whose notifications are understood. */
+const HOOK_KINDS = [
+  'distribution',
+  'harbor',
+  'github',
+  'acr',
+  'acr-azure',
+  'dockerhub',
+  'quay',
+  'artifactory',
+  'ecr',
+  'gar',
+  'zot',
+  'cloudevents',
+] as const;
+
+const notification = z.strictObject({
+  expression: z
+    .string()
+    .min(1, 'is empty')
+    .default('_accelerated$')
+    .describe('Regular expression that a finished tag must match'),
+  url: z.url({ protocol: /^https?$/, error: 'is not an http or https URL' }).describe('Where the notification goes'),
+  secretFile: path.optional().describe('File with the secret of the HMAC signature'),
+  form: z
+    .enum(['webhook', 'cloudevents', 'github-dispatch', 'slack'])
+    .default('webhook')
+    .describe('Form of the notification'),
+});
+
+const service = z.strictObject({
+  listen: address.default('127.0.0.1:8686').describe('Address of API, hooks and console'),
+  store: z
+    .string()
+    .min(1, 'is empty')
+    .default('/var/lib/accel/queue.db')
+    .describe('File of the embedded queue, or a postgres:// URL'),
+  concurrency: z.int().min(1).max(256).default(1).describe('Conversions at a time'),
+  hooks: z
+    .strictObject(
+      Object.fromEntries(HOOK_KINDS.map((kind) => [kind, hook.optional()])) as Record<
+        (typeof HOOK_KINDS)[number],
+        z.ZodOptional<typeof hook>
+      >,
+    )
+    .default({})
+    .describe('Receivers of notifications by the kind of registry that sends them'),
+  notifications: z.array(notification).default([]).describe('Who hears of finished conversions'),
+});
+
+const size = z.union([z.int().min(0), text(BYTES, 'a size such as 4Gi or 4294967296')]);
+const share = z.number().min(0).max(0.9);
+
+const certificates = z.strictObject({
+  caFile: path.describe('PEM file of the authority of all agents'),
+  certFile: path.describe("PEM file of this agent's certificate"),
+  keyFile: path.describe("PEM file of this agent's private key"),
+});
+
+const peers = z.strictObject({
+  static: z
+    .array(z.string().min(1, 'is empty'))
+    .optional()
+    .describe('All agents, each IP:PORT or IP:PORT and its zone'),
+  dns: z.string().min(1, 'is empty').optional().describe('Name that resolves to all agents'),
+  file: path.optional().describe('File with one agent a line, IP:PORT and its zone; read again when it changes'),
+  certificates: certificates.optional().describe('Certificates by which agents know each other'),
+  plaintext: z.boolean().default(false).describe('Agents speak in the clear, on a network that is trusted'),
+});
+
+const agent = z.strictObject({
+  listen: address.default('127.0.0.1:65001').describe('Address of the registry mirror and the block proxy'),
+  peerListen: address.default('0.0.0.0:65002').describe('Address that other agents reach'),
+  advertise: address
+    .optional()
+    .describe('IP:PORT by which other agents reach this one, its identity; needed as soon as there are others'),
+  peers: peers.prefault({}).describe('The other agents: one of static, dns and file'),
+  zone: z.string().default('').describe('Zone of this node: agents ask those of their own zone first'),
+  cache: z
+    .strictObject({
+      path: path.default('/var/lib/accel/cache').describe('Folder of the pieces'),
+      capacity: size.default('4Gi').describe('Most bytes of pieces on disk'),
+      memory: size.default('256Mi').describe('Most bytes of pieces in memory'),
+      ttl: duration.default('24h').describe('Time since the last use after which a piece may go'),
+      keepFree: share.default(0.1).describe('Share of the file system that stays free'),
+    })
+    .prefault({})
+    .describe('Pieces that this node keeps'),
+  contentStore: path
+    .default('/var/lib/containerd/io.containerd.content.v1.content/blobs')
+    .describe("Folder of the runtime's blobs, which are given to other agents; read, never written"),
+  blockPrefix: text(/^[a-z0-9-]+$/, 'a word of letters, digits and -')
+    .default('dadip2p')
+    .describe("First part of the block proxy's path"),
+  authTtl: duration.default('5m').describe('Time for which a registry’s word about a credential counts'),
+  authGrace: duration.default('1h').describe('The same while the registry does not answer'),
+  tags: z
+    .enum(['origin', 'stale-if-error'])
+    .default('origin')
+    .describe('Tags are asked of the registry each time; with stale-if-error, from memory while it fails'),
+  proxyConcurrencyLimit: z.int().min(1).max(10_000).default(128).describe('Blobs that are sent to clients at once'),
+  throttleLimitMB: z.number().min(0).default(512).describe('MB a second to clients; 0: no limit'),
+  ratelimit: size.default('512M').describe('Bytes a second to other agents; 0: no limit'),
+  originLimit: size.default(0).describe('Bytes a second from registries; 0: no limit'),
+});
+
+/** The whole file. */
+export const CONFIG_SCHEMA = z.strictObject({
+  registries: z.array(registry).default([]).describe('Registries that may be reached, and how'),
+  rules: z
+    .array(rule)
+    .default([])
+    .describe('Images to convert, and their options; the first rule that matches decides'),
+  service: service.prefault({}).describe('The conversion service, `accel serve`'),
+  agent: agent.prefault({}).describe('The agent of a node, `accel agent`'),
+  telemetry: z
+    .strictObject({
+      listen: address.default('127.0.0.1:65003').describe('Address of /metrics, /healthz and /readyz'),
+    })
+    .prefault({})
+    .describe('Metrics and health'),
+  drain: duration.default('30s').describe('Time that work in progress has to end after SIGTERM'),
+});
+
+/** A checked configuration, with all defaults. */
+export type Config = z.output<typeof CONFIG_SCHEMA>;
+
+/** Milliseconds of a duration that the schema accepted. */
+export function milliseconds(value: string): number {
+  const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+  const [, amount, unit] = /^([\d.]+)([a-z]+)$/.exec(value)!;
+  return Number(amount) * units[unit!]!;
+}
+
+/** Bytes of a size that the schema accepted. */
+export function bytesOf(value: number | string): number {
+  if (typeof value === 'number') return value;
+  const [, amount, unit = ''] = /^([\d.]+)(.*)$/.exec(value)!;
+  return Math.floor(Number(amount) * (BYTE_UNITS[unit] ?? 1));
+}
+
+/** Host and port of an address that the schema accepted. */
+export function hostAndPort(value: string): { readonly host: string; readonly port: number } {
+  const [, host = ''] = ADDRESS.exec(value)!;
+  return { host: host.replace(/^\[|\]$/g, ''), port: portOf(value) };
+}
+
+function portOf(value: string): number {
+  return Number(ADDRESS.exec(value)?.[2] ?? 0);
+}
