@@ -4,9 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Cluster, startCluster } from '../demo/cluster.ts';
 import { type DemoRegistry, startDemoRegistry } from '../demo/demo-registry.ts';
-import { type Cluster, startCluster } from './testing/cluster.ts';
-import { type MadeImage, writeImageLayout } from './testing/layout.ts';
+import { type MadeImage, writeImageLayout } from '../demo/image-layout.ts';
 
 const MIB = 1024 * 1024;
 let folder: string;

@@ -6,9 +6,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Cluster, type ClusterNode, startCluster } from '../agent/testing/cluster.ts';
-import { type MadeImage, writeImageLayout } from '../agent/testing/layout.ts';
+import { type Cluster, type ClusterNode, startCluster } from './cluster.ts';
 import { type DemoRegistry, startDemoRegistry } from './demo-registry.ts';
+import { type MadeImage, writeImageLayout } from './image-layout.ts';
 
 const MIB = 2 ** 20;
 const NODES = 5;

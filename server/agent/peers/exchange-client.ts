@@ -209,14 +209,12 @@ function collect(
   timers: DeadlineTimers,
   end: (result: Answer | string) => void,
 ): void {
-  const announced = Number(response.headers['content-length'] ?? Number.NaN);
+  const { statusCode: status = 0, headers } = response;
+  const announced = Number(headers['content-length'] ?? Number.NaN);
   if (!(announced >= 0 && announced <= limit)) {
     response.destroy();
-    return end(
-      response.statusCode === 200
-        ? `an answer of ${announced} bytes`
-        : { status: response.statusCode!, headers: response.headers, body: Buffer.alloc(0) },
-    );
+    end(status === 200 ? `an answer of ${announced} bytes` : { status, headers, body: Buffer.alloc(0) });
+    return;
   }
   // Without a pool: a piece lives long, and would keep its neighbours alive.
   const body = Buffer.allocUnsafeSlow(announced);
@@ -231,7 +229,7 @@ function collect(
   response.on('close', () => end('the connection broke'));
   response.on('end', () => {
     if (filled !== announced) return end('fewer bytes than announced');
-    end({ status: response.statusCode!, headers: response.headers, body });
+    end({ status, headers, body });
   });
 }
 

@@ -3,12 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
-import { createMetrics } from '../../telemetry/metrics.ts';
-import { type Agent, type AgentOptions, startAgent } from '../agent.ts';
-import { createAuthority, issueNodeCertificate } from '../certificates.ts';
-import { staticMembers } from '../peers/member-sources.ts';
-import type { Upstream } from '../pieces/upstreams.ts';
+import { type Agent, type AgentOptions, startAgent } from '../agent/agent.ts';
+import { createAuthority, issueNodeCertificate } from '../agent/certificates.ts';
+import { staticMembers } from '../agent/peers/member-sources.ts';
+import type { Upstream } from '../agent/pieces/upstreams.ts';
+import { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
 
 /** How a cluster is made. */
 export interface ClusterOptions {
