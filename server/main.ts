@@ -36,6 +36,20 @@ const ROLES: Readonly<Record<string, RoleStarter>> = {
   agent: async (context) => (await import('./agent/role.ts')).startAgentRole(context),
 };
 
+/** Certificates to make. */
+export interface CertificatesRequest {
+  readonly folder: string;
+  /** Each `IP:PORT`. */
+  readonly nodes: readonly string[];
+  /** Days for which the nodes' certificates hold. */
+  readonly days: number;
+}
+
+/** Makes certificates for agents: the paths of the files that were written. Fails with `usage` for a node that is no IP:PORT. */
+export async function writeCertificates(request: CertificatesRequest): Promise<readonly string[]> {
+  return (await import('./agent/certificate-files.ts')).writeCertificateFiles(request);
+}
+
 /** Runs a role until a signal ends it. Fails with `usage` for a configuration or a role that cannot be run. */
 export async function run(request: RunRequest, surroundings: Surroundings): Promise<void> {
   const { stderr, signals, roles = ROLES } = surroundings;
