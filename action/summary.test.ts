@@ -38,7 +38,7 @@ At start: what was fetched to attach the device (linux/amd64) and list its root 
 
 Time: 2.0 s; all layers: convert 1.5 s, push 0.5 s.
 
-Left out: unknown/unknown <code>cccccccccccc</code>, an attestation.
+Left out: unknown/unknown cccccccccccc, an attestation.
 
 1 warning, see the log.
 

@@ -1,5 +1,6 @@
 /** An outcome as the summary of a job: GitHub's Markdown, in which nothing that came from an image may mean anything. */
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../cli/format.ts';
+import { groupSkipped, skippedNames } from '../cli/skipped.ts';
 import { printable, shortDigest } from '../cli/text.ts';
 import type { Verification } from './finished.ts';
 import type { LayerTable, Outcome, ReportedTag } from './outcome.ts';
@@ -71,8 +72,8 @@ function notes({ tags, result, decision }: Outcome): string[] {
     lines.push(
       `Time: ${formatSeconds(total)}; all layers: convert ${formatSeconds(convert)}, push ${formatSeconds(push)}.`,
     );
-    for (const skipped of result.skipped)
-      lines.push(`Left out: ${cell(skipped.platform)} ${code(shortDigest(skipped.digest))}, ${cell(skipped.reason)}.`);
+    for (const group of groupSkipped(result.skipped))
+      lines.push(`Left out: ${cell(skippedNames(group))}, ${cell(group.reason)}.`);
     if (result.warnings.length > 0) lines.push(`${formatCount(result.warnings.length, 'warning')}, see the log.`);
   }
   return lines.flatMap((line) => [line, '']).slice(0, -1);

@@ -1,6 +1,7 @@
 /** What `convert --dry-run` says. */
 import type { ConvertPlan } from '../converter/plan/dry-run.ts';
 import { formatBytes, formatCount } from './format.ts';
+import { groupSkipped, skippedNames } from './skipped.ts';
 import { printable, shortDigest } from './text.ts';
 
 /** The plan as text, ending in a newline. */
@@ -30,8 +31,8 @@ export function renderPlan(plan: ConvertPlan): string {
     image.layers.some(({ compression, makes }) => compression === 'gzip' && makes.includes('index-only')),
   );
   if (gzip) lines.push('', 'A gzip layer is index-only if it has a single member, which only reading it shows.');
-  for (const skipped of plan.skipped) {
-    lines.push(`skipped ${printable(skipped.platform)} ${shortDigest(skipped.digest)}: ${printable(skipped.reason)}`);
+  for (const group of groupSkipped(plan.skipped)) {
+    lines.push(`skipped ${skippedNames(group)}: ${printable(group.reason)}`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -1,6 +1,7 @@
 /** The result of a conversion as a person wants to see it, and as a script does. */
 import type { ConvertResult, LayerResult, ManifestResult, TagResult } from '../converter/options.ts';
 import { formatBytes, formatCount, formatSeconds, formatShare } from './format.ts';
+import { groupSkipped, skippedNames } from './skipped.ts';
 import { DEFAULT_COLUMNS, PLAIN_STYLE, type Style } from './terminal.ts';
 import { ellipsis, printable, shortDigest } from './text.ts';
 
@@ -35,10 +36,8 @@ export function renderSummary(result: ConvertResult, options: SummaryOptions = {
   for (const group of platforms(result.tags)) {
     lines.push(...(columns < NARROW ? narrowLayers(group, style) : layerTable(group, style)), '');
   }
-  for (const skipped of result.skipped) {
-    lines.push(
-      `${style.yellow('skipped')} ${printable(skipped.platform)} ${shortDigest(skipped.digest)}: ${printable(skipped.reason)}`,
-    );
+  for (const group of groupSkipped(result.skipped)) {
+    lines.push(`${style.yellow('skipped')} ${skippedNames(group)}: ${printable(group.reason)}`);
   }
   // The display showed each where it happened; a long list here would push the result off the screen.
   if (result.warnings.length > 0)

@@ -4,7 +4,8 @@ import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { TAG_SUFFIXES } from '../formats/overlaybd/tag-suffixes.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseDocument, parseManifest } from '../oci/manifest.ts';
+import { loadDocument } from '../oci/document.ts';
+import { MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseManifest } from '../oci/manifest.ts';
 import { isConfig } from '../oci/media-types.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { ReadOptions, Target } from '../oci/storage.ts';
@@ -25,8 +26,7 @@ export async function inspectReference(
   tagOrDigest: string,
   options: ReadOptions = {},
 ): Promise<InspectReport> {
-  const named = await target.resolve(tagOrDigest, options);
-  const document = parseDocument(await fetchBytes(target, named, MAX_MANIFEST_SIZE, options), named);
+  const { descriptor: named, document } = await loadDocument(target, tagOrDigest, options);
   const members = document.kind === 'index' ? document.index.manifests : [named];
   const chosen = document.kind === 'index' ? members.filter(isImage) : members;
   const images: ImageFacts[] = [];

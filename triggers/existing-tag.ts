@@ -1,9 +1,10 @@
 /** What stands under a tag, as far as a decision needs it: annotations first, names of tags play no part here. */
 import { asAccelError } from '../base/error.ts';
-import { type NamedDocument, resolveDocument } from '../converter/plan/existing-output.ts';
+import { resolveDocument } from '../converter/plan/existing-output.ts';
 import { type ConversionRecord, decodeRecord, isAccelerated } from '../converter/publish/record-annotations.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import type { NamedDocument } from '../oci/document.ts';
 import { type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
 import { isConfig, isManifest } from '../oci/media-types.ts';
 import type { Target } from '../oci/storage.ts';

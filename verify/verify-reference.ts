@@ -2,10 +2,10 @@
 import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
-import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { loadDocument } from '../oci/document.ts';
 import { indexEntries } from '../oci/index-entries.ts';
-import { type ImageDocument, MAX_MANIFEST_SIZE, parseDocument } from '../oci/manifest.ts';
+import type { ImageDocument } from '../oci/manifest.ts';
 import { formatPlatform, matchPlatform, parsePlatform } from '../oci/platform.ts';
 import type { Target } from '../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../reader/image.ts';
@@ -92,9 +92,7 @@ export async function verifyReference(request: VerifyRequest): Promise<VerifyRes
 }
 
 async function load({ target, tagOrDigest }: NamedImage, signal: AbortSignal | undefined): Promise<Named> {
-  const descriptor = await target.resolve(tagOrDigest, { signal });
-  const bytes = await fetchBytes(target, descriptor, MAX_MANIFEST_SIZE, { signal });
-  return { descriptor, document: parseDocument(bytes, descriptor) };
+  return loadDocument(target, tagOrDigest, { signal });
 }
 
 /** A source, with the indexes inside of its index opened: those of a converted index are not nested. */

@@ -1,6 +1,7 @@
 /** One line for every event that matters: for logs, pipes and CI, where nothing can be redrawn. */
 import type { ConvertEvent, LayerId, LayerOutput } from '../../converter/events.ts';
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../format.ts';
+import { skippedNames } from '../skipped.ts';
 import type { Output, Style } from '../terminal.ts';
 import { printable, shortDigest } from '../text.ts';
 import type { Progress } from './index.ts';
@@ -43,8 +44,8 @@ export function describeEvent(event: ConvertEvent, style: Style, verbose: boolea
   switch (event.type) {
     case 'source':
       return `${style.bold(printable(event.reference))} ${shortDigest(event.digest)}, ${event.platforms.map((p) => printable(p)).join(', ')}`;
-    case 'manifest-skipped':
-      return `${style.yellow('skipped')} ${printable(event.platform)} ${shortDigest(event.digest)}: ${printable(event.reason)}`;
+    case 'manifests-skipped':
+      return `${style.yellow('skipped')} ${skippedNames(event)}: ${printable(event.reason)}`;
     case 'warning': {
       const at = event.layer === undefined ? '' : `${layerName(event.layer)}: `;
       const path = event.path === undefined ? '' : ` (${printable(event.path, 'bytes')})`;

@@ -59,7 +59,7 @@ export function createTtyProgress(
         return;
       }
       // Tags and what was skipped are in the summary that follows; here they would only say it twice.
-      if (event.type === 'tagged' || event.type === 'up-to-date' || event.type === 'manifest-skipped') return;
+      if (event.type === 'tagged' || event.type === 'up-to-date' || event.type === 'manifests-skipped') return;
       const line = describeEvent(event, style, false);
       if (line !== undefined) persist(line);
     },

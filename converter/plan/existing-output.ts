@@ -3,25 +3,14 @@ import { advise, option } from '../../base/advice.ts';
 import { AccelError, asAccelError } from '../../base/error.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import {
-  type ImageDocument,
-  type ImageManifest,
-  MAX_MANIFEST_SIZE,
-  parseDocument,
-  parseManifest,
-} from '../../oci/manifest.ts';
+import { loadDocument, type NamedDocument } from '../../oci/document.ts';
+import { type ImageDocument, type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../../oci/manifest.ts';
 import type { Target } from '../../oci/storage.ts';
 import type { ManifestResult, OutputTag, TagResult } from '../options.ts';
 import { type ConversionRecord, decodeRecord, LAYER_ANNOTATION, makeRecord } from '../publish/record-annotations.ts';
 import type { Session } from '../session.ts';
 import { distinct } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
-
-/** A manifest or index and what it says. */
-export interface NamedDocument {
-  readonly descriptor: Descriptor;
-  readonly document: ImageDocument;
-}
 
 /** What a tag or digest names, or undefined if it names nothing. */
 export async function resolveDocument(
@@ -30,9 +19,7 @@ export async function resolveDocument(
   signal: AbortSignal,
 ): Promise<NamedDocument | undefined> {
   try {
-    const descriptor = await place.resolve(tagOrDigest, { signal });
-    const bytes = await fetchBytes(place, descriptor, MAX_MANIFEST_SIZE, { signal });
-    return { descriptor, document: parseDocument(bytes, descriptor) };
+    return await loadDocument(place, tagOrDigest, { signal });
   } catch (error) {
     if (asAccelError(error).code === 'not-found') return undefined;
     throw error;

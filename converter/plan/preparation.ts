@@ -2,10 +2,11 @@
 import { AccelError } from '../../base/error.ts';
 import { Limiter, together } from '../../base/limiter.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import type { NamedDocument } from '../../oci/document.ts';
 import { indexEntries } from '../../oci/index-entries.ts';
 import type { OutputTag, TagResult } from '../options.ts';
 import type { Session } from '../session.ts';
-import { type NamedDocument, resolveDocument, standingOutput } from './existing-output.ts';
+import { resolveDocument, standingOutput } from './existing-output.ts';
 import { checkPlatform, distinct, type Selection, selectManifests } from './select-manifests.ts';
 import { loadSourceImage, type SourceImage } from './source-image.ts';
 
@@ -73,5 +74,11 @@ function announce(session: Session, source: NamedDocument, selection: Selection,
     platforms: images.map((image) => image.platform),
     bytes: images.flatMap(({ manifest }) => manifest.layers).reduce((sum, { size }) => sum + size, 0),
   });
-  for (const skipped of selection.skipped) emit({ type: 'manifest-skipped', ...skipped });
+  const reasons = new Set(selection.skipped.map(({ reason }) => reason));
+  for (const reason of reasons) {
+    const manifests = selection.skipped
+      .filter((skipped) => skipped.reason === reason)
+      .map(({ digest, platform }) => ({ digest, platform }));
+    emit({ type: 'manifests-skipped', reason, manifests });
+  }
 }

@@ -2,11 +2,11 @@
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import type { NamedDocument } from '../../oci/document.ts';
 import { isIndex, isManifest } from '../../oci/media-types.ts';
 import { formatPlatform, matchPlatform, normalizePlatform, type Platform, parsePlatform } from '../../oci/platform.ts';
 import type { ConvertResult } from '../options.ts';
 import { decodeRecord } from '../publish/record-annotations.ts';
-import type { NamedDocument } from './existing-output.ts';
 import type { SourceImage } from './source-image.ts';
 
 /** A manifest that is left out. */
@@ -88,7 +88,7 @@ function noSuchPlatform(digest: string, expected: string, found: string): AccelE
 
 function reasonToSkip(child: Descriptor, wanted: readonly Platform[]): string | undefined {
   if (child.annotations?.['vnd.docker.reference.type'] !== undefined) {
-    return `an attestation of ${child.annotations['vnd.docker.reference.digest'] ?? 'another manifest'}; it stays with the source`;
+    return 'an attestation; it stays with the source';
   }
   if (child.artifactType !== undefined || !(isManifest(child.mediaType) || isIndex(child.mediaType)))
     return `not an image but ${child.artifactType ?? child.mediaType}`;

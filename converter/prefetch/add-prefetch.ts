@@ -4,22 +4,16 @@
  */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
-import { fetchBytes } from '../../oci/content.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import {
-  encodeJson,
-  type ImageConfig,
-  type ImageIndex,
-  type ImageManifest,
-  MAX_MANIFEST_SIZE,
-  parseDocument,
-} from '../../oci/manifest.ts';
+import { loadDocument } from '../../oci/document.ts';
+import { encodeJson, type ImageConfig, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
 import { mediaFamily } from '../../oci/media-types.ts';
 import { assertTag } from '../../oci/reference.ts';
 import type { Target } from '../../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../../reader/image.ts';
 import { isImage } from '../../reader/select-image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
+import { assertComplete, contentOf } from '../publish/assert-complete.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
 import {
@@ -70,12 +64,15 @@ export async function addPrefetch(
     if (event.type === 'warning') warnings.push(event.message);
     context.onEvent?.(event);
   };
-  const place: DocumentPlace = { target: request.target, signal: context.signal, noUpload: false, emit };
-  const named = await place.target.resolve(request.tagOrDigest, { signal: context.signal });
-  const document = parseDocument(
-    await fetchBytes(place.target, named, MAX_MANIFEST_SIZE, { signal: context.signal }),
-    named,
-  );
+  const place: DocumentPlace = {
+    target: request.target,
+    signal: context.signal,
+    noUpload: false,
+    confirmed: new Set(),
+    emit,
+  };
+  const { signal } = context;
+  const { descriptor: named, document } = await loadDocument(place.target, request.tagOrDigest, { signal });
   const images: AddedImage[] = [];
   let result: Descriptor;
   if (document.kind === 'manifest') {
@@ -99,8 +96,13 @@ export async function addPrefetch(
   }
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
-    await place.target.tag(result, tag, { signal: context.signal });
-    await place.target.commit?.({ signal: context.signal });
+    const referred = images.flatMap(({ platform, descriptor, manifest }) => [
+      { descriptor, role: 'manifest', platform },
+      ...contentOf(manifest, platform),
+    ]);
+    await assertComplete(place.target, referred, { signal, confirmed: place.confirmed });
+    await place.target.tag(result, tag, { signal });
+    await place.target.commit?.({ signal });
     emit({ type: 'tagged', tag, digest: result.digest });
   }
   const described = images.map(({ platform, descriptor, prefetch }) => ({
@@ -114,6 +116,7 @@ export async function addPrefetch(
 interface AddedImage {
   readonly platform: string;
   readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
   readonly prefetch: PrefetchResult | undefined;
 }
 
@@ -135,8 +138,7 @@ async function addToImage(place: DocumentPlace, digest: string, list: PrefetchLi
   } catch (error) {
     throw withPlace(error, { platform });
   }
-  const descriptor = await putImage(place, image, layer, list);
-  return { platform, descriptor, prefetch: layer?.result };
+  return { platform, ...(await putImage(place, image, layer, list)), prefetch: layer?.result };
 }
 
 /** Pushes layer, config and manifest, in this order. */
@@ -145,7 +147,7 @@ async function putImage(
   { manifest, config }: AcceleratedImage,
   layer: AccelerationLayer | undefined,
   list: PrefetchList,
-): Promise<Descriptor> {
+): Promise<Pick<AddedImage, 'descriptor' | 'manifest'>> {
   const bare = withoutAcceleration(manifest, config);
   const layers = [...bare.layers];
   let newConfig: ImageConfig = bare.config;
@@ -162,7 +164,7 @@ async function putImage(
     layers,
     ...recorded(manifest, list),
   };
-  return putManifest(place, inOrder(changed));
+  return { descriptor: await putManifest(place, inOrder(changed)), manifest: changed };
 }
 
 /** The annotations of accel's own images record the list as one of their options; others get none. */
