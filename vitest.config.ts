@@ -1,14 +1,35 @@
 import { defineConfig } from 'vitest/config';
+import { serverPool } from './tests/support/server-node.ts';
+
+const common = { testTimeout: 60_000, hookTimeout: 60_000 };
 
 export default defineConfig({
   test: {
-    include: [
-      '{base,disk,http,formats,oci,reader,prefetch,verify,inspect,converter,triggers,notify,action,cli,fixtures,bench,scripts,tests}/**/*.test.ts',
-    ],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
-    // Each file gets a process of its own: worker threads and WebAssembly memories of one do not weigh on the next.
-    pool: 'forks',
     maxWorkers: 2,
+    // One run of two projects, and one summary at its end.
+    projects: [
+      {
+        test: {
+          ...common,
+          name: 'accel',
+          include: [
+            '{base,disk,http,formats,oci,reader,prefetch,verify,inspect,converter,triggers,notify,action,cli,fixtures,bench,scripts,tests}/**/*.test.ts',
+          ],
+          // Each file gets a process of its own: worker threads and WebAssembly memories of one do not weigh on the next.
+          pool: 'forks',
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'server',
+          include: ['server/**/*.test.ts'],
+          // The server needs a newer Node than the rest; its tests run on one, whichever runs this.
+          pool: serverPool,
+          globalSetup: ['tests/support/server-setup.ts'],
+          setupFiles: ['tests/support/server-skip.ts'],
+        },
+      },
+    ],
   },
 });

@@ -1,4 +1,4 @@
-/** Which image the Action is to look at: the one that the inputs name, or the one that the event is about. */
+/** Chooses the image of a run of the Action: the one that the inputs name, or the one that the event is about. */
 import { AccelError } from '../base/error.ts';
 import { readPayload } from '../cli/event-report.ts';
 import type { Environment } from '../cli/terminal.ts';

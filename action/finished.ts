@@ -1,4 +1,4 @@
-/** What is told of a finished tag: what it is, what a node fetches of it at start, and whether it is what its source says. */
+/** Examines a finished tag: its description, the bytes that a node fetches at start, and whether it matches its source. */
 import { asAccelError } from '../base/error.ts';
 import { type InspectReport, inspectReference } from '../inspect/inspect.ts';
 import type { OpenOptions } from '../oci/open.ts';
@@ -9,13 +9,13 @@ import { openReference } from '../reader/reference.ts';
 import { type VerifyResult, verifyReference } from '../verify/verify-reference.ts';
 import type { VerifyMode } from './inputs.ts';
 
-/** How to reach the registry of a tag. */
+/** Access to the registry of a tag. */
 export interface Access {
   readonly registry: OpenOptions;
   readonly signal: AbortSignal;
 }
 
-/** What was fetched to attach the device of an image and to list its root directory, and of how much. */
+/** Bytes and requests that it took to attach the device of an image and to list its root directory. */
 export interface StartCost {
   readonly platform: string;
   readonly requests: number;
@@ -24,7 +24,7 @@ export interface StartCost {
   readonly whole: number;
 }
 
-/** The outcome of a verification: its result, or why there is none. */
+/** The outcome of a verification: its result, or the reason why it was not possible. */
 export type Verification = VerifyResult | { readonly impossible: string };
 
 /** Describes what a reference names, from its documents and the ends of its layers. */

@@ -12,7 +12,7 @@ function shown(body: (progress: ReturnType<typeof createGithubProgress>) => void
   return output.text.trimEnd().split('\n');
 }
 
-it('tells each step in a line, and warnings as annotations', () => {
+it('reports each step in a line, and warnings as annotations', () => {
   const lines = shown(({ onEvent }) => sampleEvents().forEach(onEvent));
   expect(lines.flatMap((line) => readCommand(line) ?? [])).toEqual([
     {
@@ -31,7 +31,7 @@ it('makes ten annotations at most, and keeps every warning', () => {
     for (let count = 0; count < 12; count++) onEvent({ type: 'warning', message: `number ${count}` });
   });
   expect(lines.filter((line) => line.startsWith('::warning'))).toHaveLength(10);
-  expect(lines.slice(10)).toEqual(['warning number 10', 'warning number 11']);
+  expect(lines.slice(10)).toEqual(['warning: number 10', 'warning: number 11']);
 });
 
 it('says once what every opening of a registry says again', () => {

@@ -1,7 +1,7 @@
 /** Progress in the log of a workflow: plain lines, and warnings as annotations, which the run's page shows. */
 
-import type { Progress } from '../cli/progress/index.ts';
 import { createPlainProgress, describeEvent } from '../cli/progress/plain.ts';
+import type { Progress } from '../cli/progress/progress.ts';
 import { PLAIN_STYLE } from '../cli/terminal.ts';
 import type { Runner } from './workflow-commands.ts';
 
@@ -16,7 +16,7 @@ export function createGithubProgress(runner: Runner): Progress & { readonly warn
   const onEvent: Progress['onEvent'] = (event) => {
     if (event.type !== 'warning' || annotations >= MAX_ANNOTATIONS) return plain.onEvent(event);
     annotations++;
-    runner.annotate('warning', 'accel', (describeEvent(event, PLAIN_STYLE, false) ?? '').replace(/^warning /, ''));
+    runner.annotate('warning', 'accel', (describeEvent(event, PLAIN_STYLE, false) ?? '').replace(/^warning: /, ''));
   };
   // Each opening of a registry says again what is odd about the way to it.
   const warn = (message: string): void => {

@@ -21,7 +21,7 @@ it('action.yml declares what is read, and its defaults are those of the code', a
   expect([mode, expression]).toEqual(['full', '_accelerated$']);
 });
 
-it('empty inputs are none', () => {
+it('an empty input counts as not given', () => {
   expect(read({ tag: '', repository: '  ', password: '', platforms: '\n' })).toEqual(read({}));
 });
 
@@ -51,7 +51,7 @@ it('reads lists, switches and credentials', () => {
   });
 });
 
-it('the user of the target is told apart, and the way to it is the same', () => {
+it('the target has its own user and shares the other registry options', () => {
   const { targetRegistry } = read({
     ...{ plain: 'true', username: 'a', password: 'b', 'target-repository': 'host/x' },
     ...{ 'target-username': 'c', 'target-password': 'd' },

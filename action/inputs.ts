@@ -6,7 +6,7 @@ import type { Environment } from '../cli/terminal.ts';
 import type { Mode } from '../converter/options.ts';
 import { type Receiver, receiverUrl } from '../notify/notify.ts';
 
-/** How far an accelerated image is compared with its source. */
+/** Extent of the comparison of an accelerated image with its source. */
 export type VerifyMode = 'off' | 'quick' | 'full';
 
 /** The inputs; what was not given is undefined. */
@@ -19,7 +19,7 @@ export interface ActionInputs {
   readonly mode: Mode | undefined;
   readonly platforms: readonly string[];
   readonly registry: RegistryChoice;
-  /** How to reach the target's registry, where it has a user of its own. */
+  /** Access to the target's registry, where it has a user of its own. */
   readonly targetRegistry: RegistryChoice | undefined;
   readonly referrer: boolean;
   readonly force: boolean;

@@ -40,7 +40,7 @@ export const INPUTS: Readonly<Record<OptionName, InputName | undefined>> = {
   keepSetuid: undefined,
 };
 
-/** What an option without an input is called, where its name alone would not say it. */
+/** Plain names of options without an input, where the option's own name is not enough. */
 const PLAIN_NAMES: Partial<Record<OptionName, string>> = {
   virtualSize: 'size of the virtual device',
   blockSize: 'block size',

@@ -1,4 +1,4 @@
-/** What a run of the Action came to, in the one form that outputs, summary, web hook and log are made from. */
+/** Outcome of a run of the Action, in the one form that outputs, summary, web hook and log are made from. */
 import type { ConvertResult, TagResult } from '../converter/options.ts';
 import type { AcceleratedFacts, InspectReport } from '../inspect/inspect.ts';
 import type { EventDecision, FinishedTag } from '../triggers/decide.ts';
@@ -14,7 +14,7 @@ export interface ReportedTag {
   readonly size: number;
   /** `size` over that of the base; undefined while that is not known. */
   readonly ratio?: number;
-  /** True when it stood already. */
+  /** True when it was already up to date. */
   readonly upToDate?: boolean;
   readonly start?: StartCost;
   readonly verification?: Verification;
@@ -38,7 +38,7 @@ export interface Outcome {
   readonly repository: string | undefined;
   readonly tags: readonly ReportedTag[];
   readonly layers: readonly LayerTable[];
-  /** What the converter returned, where it ran. */
+  /** Result of the converter, where it ran. */
   readonly result?: ConvertResult;
 }
 
@@ -54,7 +54,7 @@ export function convertedTags(result: ConvertResult): ReportedTag[] {
   }));
 }
 
-/** A finished tag by what stands under it. */
+/** Reports a finished tag from the images under it. */
 export function finishedTag({ tag, digest, mode }: FinishedTag, { images }: InspectReport): ReportedTag {
   const facts = images.filter((image) => image.accelerated);
   const size = facts.reduce((sum, image) => sum + image.size, 0);
@@ -85,7 +85,7 @@ export function convertedLayers({ tags }: ConvertResult): LayerTable[] {
   return tables;
 }
 
-/** The layer tables of finished tags: one an image, for what stands under each tag may differ in its layers. */
+/** The layer tables of finished tags: one an image, since the layers under each tag may differ. */
 export function finishedLayers(reports: readonly InspectReport[]): LayerTable[] {
   return reports.flatMap(({ images }) =>
     images.flatMap((image) => {

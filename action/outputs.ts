@@ -49,7 +49,7 @@ export function outcomeDocument({ decision, repository, tags, result }: Outcome)
 }
 
 /**
- * What the web hook is told: as much as a receiver needs to pull the image. The delivery is the same for the same images,
+ * The message to the web hook: as much as a receiver needs to pull the image. The delivery is the same for the same images,
  * whatever this run verified of them.
  */
 export function noticeOf({ decision, repository, tags }: Outcome): Notice {

@@ -1,4 +1,4 @@
-/** A run of the Action: decide, convert or look, verify, tell. Never throws; the exit code says how it went. */
+/** A run of the Action: decide, convert or examine, verify, report. Never throws; the exit code says how it went. */
 import { AccelError, asAccelError } from '../base/error.ts';
 import { describeDecision } from '../cli/event-report.ts';
 import { formatBytes, formatCount } from '../cli/format.ts';
@@ -28,7 +28,7 @@ import { actionRequest } from './request.ts';
 import { renderFailure, renderJobSummary } from './summary.ts';
 import { Runner } from './workflow-commands.ts';
 
-/** What a run may reach. */
+/** Surroundings of a run. */
 export interface ActionContext {
   readonly stdout: Output;
   readonly env: Environment;
@@ -45,7 +45,7 @@ interface Step extends ActionContext {
 
 /** Columns that the log of a workflow has room for. */
 const LOG_COLUMNS = 120;
-/** Exit code of a skipped event with `fail-on-skip`: the request is refused as it stands. */
+/** Exit code of a skipped event with `fail-on-skip`: the request is refused as such. */
 const SKIPPED: ExitCode = 3;
 
 /** Runs the Action as the environment asks. */
@@ -126,7 +126,7 @@ async function convertImage(step: Step, decision: Extract<EventDecision, { event
   const platform = result.tags[0]?.manifests[0]?.platform;
   const tags: ReportedTag[] = [];
   for (const tag of convertedTags(result)) {
-    // What stood already was looked at when it was made: an event that comes again costs no more than manifests.
+    // A tag that was up to date was examined when it was made: an event that is delivered again costs only manifests.
     const isNew = tag.upToDate !== true;
     tags.push(isNew ? await look(step, result.repository, tag, { platform, target, against }) : tag);
   }
@@ -150,7 +150,7 @@ async function reportFinished(
   return { decision, repository, tags, layers: finishedLayers(reports) };
 }
 
-/** Where a tag stands, the platform to measure, and what it is to be compared with. */
+/** Location of a tag, the platform to measure, and the source to compare it with. */
 interface Place {
   readonly platform: string | undefined;
   readonly target: Access;

@@ -38,7 +38,7 @@ At start: what was fetched to attach the device (linux/amd64) and list its root 
 
 Time: 2.0 s; all layers: convert 1.5 s, push 0.5 s.
 
-Left out: unknown/unknown cccccccccccc, an attestation.
+Left out, an attestation: unknown/unknown <code>cccccccccccc</code>.
 
 1 warning, see the log.
 
@@ -107,7 +107,7 @@ describe('outputs', () => {
     expect(JSON.parse(json).tags[0]).toMatchObject({ kind: 'full', start: START, verified: null });
   });
 
-  it('the web hook is told of the same images by the same delivery, and of others by another', () => {
+  it('the same images have the same delivery, and other images another', () => {
     const again = converted({ tags: convertedTags(RESULT).map((tag) => ({ ...tag, upToDate: true })) });
     const verified = converted({
       tags: convertedTags(RESULT).map((tag) => ({ ...tag, verification: { impossible: 'gone' } })),

@@ -1,6 +1,7 @@
 /** An outcome as the summary of a job: GitHub's Markdown, in which nothing that came from an image may mean anything. */
+
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../cli/format.ts';
-import { groupSkipped, skippedNames } from '../cli/skipped.ts';
+import { byReason } from '../cli/reasons.ts';
 import { printable, shortDigest } from '../cli/text.ts';
 import type { Verification } from './finished.ts';
 import type { LayerTable, Outcome, ReportedTag } from './outcome.ts';
@@ -54,7 +55,7 @@ function tagTable(repository: string, tags: readonly ReportedTag[]): string[] {
 }
 
 function verdict(verification: Verification | undefined, upToDate: boolean | undefined): string {
-  if (verification === undefined) return upToDate === true ? 'stood already' : 'no';
+  if (verification === undefined) return upToDate === true ? 'already present' : 'no';
   if ('impossible' in verification) return `not possible: ${cell(verification.impossible)}`;
   if (!verification.identical) return `**${formatCount(verification.differenceCount, 'difference')}**`;
   return verification.images.every(({ quick }) => quick) ? 'yes, without content' : 'yes';
@@ -72,8 +73,10 @@ function notes({ tags, result, decision }: Outcome): string[] {
     lines.push(
       `Time: ${formatSeconds(total)}; all layers: convert ${formatSeconds(convert)}, push ${formatSeconds(push)}.`,
     );
-    for (const group of groupSkipped(result.skipped))
-      lines.push(`Left out: ${cell(skippedNames(group))}, ${cell(group.reason)}.`);
+    for (const [reason, entries] of byReason(result.skipped)) {
+      const named = entries.map(({ platform, digest }) => `${cell(platform)} ${code(shortDigest(digest))}`);
+      lines.push(`Left out, ${cell(reason)}: ${named.join(', ')}.`);
+    }
     if (result.warnings.length > 0) lines.push(`${formatCount(result.warnings.length, 'warning')}, see the log.`);
   }
   return lines.flatMap((line) => [line, '']).slice(0, -1);

@@ -1,5 +1,5 @@
 /**
- * How a step talks to the runner: commands on standard output (docs.github.com, "Workflow commands for GitHub Actions")
+ * Talks to the runner of a step: commands on standard output (docs.github.com, "Workflow commands for GitHub Actions")
  * and files that environment variables name. Whatever comes from an image or a registry is kept from being read as a
  * command.
  */
@@ -71,7 +71,7 @@ export class Runner {
     );
   }
 
-  /** Appends Markdown to the summary of the job; nothing where there is none. */
+  /** Appends Markdown to the summary of the job, where the runner keeps one. */
   async addSummary(markdown: string): Promise<void> {
     const file = this.#env.GITHUB_STEP_SUMMARY;
     if (file === undefined || file === '') return;

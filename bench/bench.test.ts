@@ -125,7 +125,7 @@ test.each([
   expect(result.sizes.every((size) => size > 0)).toBe(true);
 });
 
-test('what cannot be scaled is told', async () => {
+test('an unknown kind of scaling is refused', async () => {
   await expect(measureScale('nothing', 1)).rejects.toThrow('files|bytes|size|layers COUNT');
 });
 
@@ -165,7 +165,7 @@ test('limits are held by medians, resources by the worst; what was not measured 
   ]);
 });
 
-test('a section is added at the end, and replaced where it stands', () => {
+test('a section is added at the end, and replaced in place', () => {
   const one = withSection('', 'one', 'first');
   const two = withSection(one, 'two', 'second\n');
   expect(two).toContain('first');
@@ -173,7 +173,7 @@ test('a section is added at the end, and replaced where it stands', () => {
   const again = withSection(two, 'one', 'changed');
   expect(again).toBe(two.replace('first', 'changed'));
   expect(withSection(again, 'two', 'second')).toBe(again);
-  // What the marker says behind the name may change.
+  // The rest of the marker, after the name, may change.
   const old = one.replace(/<!-- begin one:.*-->/, '<!-- begin one: as it was -->');
   expect(withSection(old, 'one', 'first')).toBe(one);
 });

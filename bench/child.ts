@@ -1,4 +1,4 @@
-/** Runs a program as a process of its own and tells what it and everything that it started used. */
+/** Runs a program in its own process and reports the resources that it and its children used. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
@@ -8,7 +8,7 @@ import { Readable, type Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { endedChildren, highWater } from './counters.ts';
 
-/** What a process and its children used. */
+/** Resources used by a process and its children. */
 export interface Usage {
   /** Seconds from the start of the process to its end. */
   readonly wall: number;
@@ -38,14 +38,14 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>;
   /** Give standard output back as text instead. */
   readonly keepOutput?: boolean;
-  /** It has measure.ts loaded, which tells the peak of its resident set. */
-  readonly tellsRss?: boolean;
+  /** It has measure.ts loaded, which reports the peak of its resident set. */
+  readonly reportsRss?: boolean;
 }
 
 /** Milliseconds between two looks at the resident set: the mark only rises, so the last look counts. */
 const RSS_INTERVAL = 20;
 
-/** The descriptor behind the standard ones, where a Node process tells its own mark. */
+/** The descriptor after the standard ones, where a Node process reports its own peak. */
 const RSS_PIPE = 3;
 
 /** Runs a program to its end; throws with its standard error unless it exits with 0. */
@@ -62,7 +62,7 @@ export async function measureCommand(command: Command): Promise<Measured> {
         input?.fd ?? 'ignore',
         command.keepOutput === true ? 'pipe' : (output?.fd ?? 'ignore'),
         'pipe',
-        command.tellsRss === true ? 'pipe' : 'ignore',
+        command.reportsRss === true ? 'pipe' : 'ignore',
       ],
       env: { ...process.env, ...command.env },
     });
@@ -102,7 +102,7 @@ function textOf(stream: Readable | Writable | null | undefined): () => string {
   return () => text;
 }
 
-/** Runs `node SCRIPT ARGS` with the measuring preload, which tells the exact peak of its resident set. */
+/** Runs `node SCRIPT ARGS` with the measuring preload, which reports the exact peak of its resident set. */
 export function runMeasured(script: string, args: readonly string[]): Promise<Measured> {
   const preload = pathToFileURL(join(import.meta.dirname, 'measure.js')).href;
   return measureCommand({
@@ -110,17 +110,17 @@ export function runMeasured(script: string, args: readonly string[]): Promise<Me
     args: ['--import', preload, script, ...args],
     env: { ACCEL_BENCH_RSS: String(RSS_PIPE) },
     keepOutput: true,
-    tellsRss: true,
+    reportsRss: true,
   });
 }
 
-/** What runs one after another used together. */
+/** Adds up the usage of runs that follow each other. */
 export function together(usages: readonly Usage[]): Usage {
   const sum = (of: (usage: Usage) => number) => usages.reduce((total, usage) => total + of(usage), 0);
   return {
     wall: sum((usage) => usage.wall),
     cpu: sum((usage) => usage.cpu),
-    // One that ended before it was looked at tells nothing about the others.
+    // A process that ended before it was sampled says nothing about the others.
     peakRss: usages.map((usage) => usage.peakRss).reduce((a, b) => (Number.isNaN(b) || a > b ? a : b), Number.NaN),
     written: sum((usage) => usage.written),
   };

@@ -52,7 +52,7 @@ export function fill(target: Uint8Array, kind: ContentKind, random: Random): voi
   else fillNoise(target, random);
 }
 
-/** How far back the near repetitions are: within the block that a compressor sees. */
+/** Distance of the near repetitions: within the block that a compressor sees. */
 const NEAR = 1500;
 
 /** Words, the first ones far more often than the last, and now and then a phrase of the lines before. */

@@ -1,4 +1,4 @@
-/** What the kernel counts: Linux keeps it in /proc. Elsewhere the figures are NaN, which the tables show as n/a. */
+/** Reads the kernel's counters from Linux's /proc. Elsewhere the figures are NaN, which the tables show as n/a. */
 import { readFileSync } from 'node:fs';
 
 /** Sums over the processes that this one started and that have ended, and over theirs. */

@@ -2,7 +2,7 @@
 import { createServer, request } from 'node:http';
 import { listen } from '../tests/support/loopback.ts';
 
-/** What has passed. */
+/** Traffic that passed through. */
 export interface PassedTraffic {
   /** HTTP requests, whatever their answer. */
   readonly requests: number;
@@ -14,7 +14,7 @@ export interface PassedTraffic {
 export interface CountingProxy {
   /** `127.0.0.1:port`. */
   readonly host: string;
-  /** What has passed since the last {@link CountingProxy.reset}. */
+  /** Returns the traffic since the last {@link CountingProxy.reset}. */
   count(): PassedTraffic;
   reset(): void;
   stop(): Promise<void>;

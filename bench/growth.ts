@@ -7,7 +7,7 @@ import type { BenchOptions, Outcome } from './options.ts';
 import { cpuOf, figure, markdownTable, middle, type Row, wallOf, withSpread, worstRss } from './report.ts';
 import { type GrowthPoint, MODES } from './scenarios.ts';
 
-/** The modes that are measured: both tags in one run would tell nothing that the two do not. */
+/** The modes to measure: both tags in one run would show nothing that the two do not. */
 const GROWTH_MODES = ['full', 'index-only'];
 
 /** Time per gigabyte of the largest image over that of the smallest. */

@@ -23,7 +23,7 @@ const packed = chunksOf(content).map((chunk) => {
   return { bytes: bytes.slice(), lengths: lengths.slice() };
 });
 
-/** What is measured: each goes once through all of the content. */
+/** The candidates to measure: each reads all of the content once. */
 const candidates: Record<string, () => void | Promise<void>> = {
   'gunzip, node:zlib, 1 MiB chunks': gunzipWithNode,
   'gunzip, kernel': () => gunzipWithKernel(),

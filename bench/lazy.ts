@@ -1,6 +1,6 @@
 /**
- * What a cold start costs: a converted image in a local registry is opened from nothing, and a fixed list of files is
- * read. Counted are requests and bytes as an HTTP proxy sees them, and the distinct 256 KiB chunks that they touch, which
+ * Measures a cold start: opens a converted image in a local registry from nothing and reads a fixed list of files.
+ * Counts requests and bytes as an HTTP proxy sees them, and the distinct 256 KiB chunks that they touch, which
  * is what a node's runtime fetches. See README.md beside this file.
  */
 

@@ -1,4 +1,4 @@
-/** What accel holds itself to, as ratios of medians of one run: a ratio survives a slow machine, a time does not. */
+/** The limits that accel sets itself, as ratios of medians of one run: a ratio survives a slow machine, a time does not. */
 import { cpuOf, figure, median, middle, type Row, type TableContext, wallOf, worstRss } from './report.ts';
 
 /** The limits of one scenario; what is not named has none. */
@@ -47,7 +47,7 @@ export function judge(rows: readonly Row[], context: TableContext, limits: Limit
   ].filter((one) => one !== undefined);
 }
 
-/** What holds for every conversion, memory and disk: the worst of the rows. */
+/** Checks memory and disk of every conversion by the worst of the rows. */
 export function judgeResources(rows: readonly Row[]): (Verdict | undefined)[] {
   const conversions = rows.filter((row) => row.pushed !== undefined && row.rounds.length > 0);
   const worst = (of: (row: Row) => number) => Math.max(...conversions.map(of));

@@ -15,7 +15,7 @@ export function machine(): string {
   ].join(', ');
 }
 
-/** What /proc/cpuinfo says of SHA-256: x86 calls it sha_ni, Arm sha2. */
+/** Names the SHA-256 instructions that /proc/cpuinfo lists: x86 calls them sha_ni, Arm sha2. */
 export function shaInstructions(cpuInfo: string | undefined): string {
   const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(cpuInfo ?? '')?.[1]?.split(/\s+/);
   if (flags === undefined) return 'SHA instructions unknown';

@@ -63,14 +63,14 @@ async function prepare(sections: readonly BenchSection[], making: Making): Promi
   for (const section of sections) {
     const started = performance.now();
     await section.prepare?.(making);
-    log(`${section.name}: images stand after ${secondsSince(started)} s`);
+    log(`${section.name}: images are ready after ${secondsSince(started)} s`);
   }
-  log(await standing());
+  log(await keptImages());
 }
 
-/** How much stands in the work directory. */
-async function standing(): Promise<string> {
-  return `${((await sizeOf(values.dir)) / 1e9).toFixed(1)} GB of images stand in ${values.dir}; --clean removes them`;
+/** Reports the size of the images that the work directory keeps. */
+async function keptImages(): Promise<string> {
+  return `${((await sizeOf(values.dir)) / 1e9).toFixed(1)} GB of images are kept in ${values.dir}; --clean removes them`;
 }
 
 function secondsSince(started: number): string {
@@ -113,7 +113,7 @@ async function main(): Promise<void> {
   const conditions = `Machine: ${machine()}.\nTools: ${await toolVersions()}.${reduced}`;
   const verdicts: Verdict[] = [];
   for (const section of sections) verdicts.push(...(await runSection(section, options, conditions)));
-  log(await standing());
+  log(await keptImages());
   const broken = verdicts.filter(({ held }) => !held);
   for (const { text } of broken) log(`over the limit: ${text}`);
   if (values.check && broken.length > 0) process.exitCode = 1;

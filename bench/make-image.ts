@@ -1,4 +1,4 @@
-/** Makes an image of generated layers as an OCI layout, once: what stands already is used again. */
+/** Makes an image of generated layers as an OCI layout, once: an existing one is used again. */
 import { createHash } from 'node:crypto';
 import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { type LayerCompression, type LayerFacts, type LayerRecipe, writeLayer } 
 
 /** An image to generate. */
 export interface ImageRecipe {
-  /** Folder of its layout; it names everything that decides the bytes, because a folder that stands is not looked into. */
+  /** Folder of its layout; it names everything that decides the bytes, because an existing folder is not inspected. */
   readonly folder: string;
   /** Lowest first. */
   readonly layers: readonly LayerRecipe[];
@@ -14,7 +14,7 @@ export interface ImageRecipe {
   readonly compression?: LayerCompression;
 }
 
-/** What every folder that the benchmarks leave in a work directory begins with. */
+/** Prefix of every folder that the benchmarks leave in a work directory. */
 export const FOLDER_PREFIX = 'accel-bench-';
 
 /** The OCI layout with the generated image under the tag `latest`, made in `directory` if it is not there yet. */
@@ -25,7 +25,7 @@ export async function makeImage(directory: string, recipe: ImageRecipe): Promise
     () => false,
   );
   if (finished) return layout;
-  // Made beside its place and moved there at the end, so that what stands there is whole.
+  // Made under another name and renamed at the end, so that an existing layout is always complete.
   const unfinished = `${layout}.unfinished`;
   await rm(unfinished, { recursive: true, force: true });
   const blobs = join(unfinished, 'blobs', 'sha256');
@@ -71,6 +71,6 @@ async function writeDocuments(
   };
   await writeFile(join(layout, 'index.json'), JSON.stringify(index));
   await writeFile(join(layout, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }));
-  // Beside the layout's own files: the size of the tars, which nothing else in the layout tells.
+  // Beside the layout's own files: the sizes of the tars, which nothing else in the layout records.
   await writeFile(join(layout, 'tar-sizes.json'), JSON.stringify(layers.map(({ tarSize }) => tarSize)));
 }

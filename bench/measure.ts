@@ -1,5 +1,5 @@
 /**
- * Loaded into a measured Node process by `--import`: when it ends it tells its largest resident set through the pipe that
+ * Loaded into a measured Node process by `--import`: at exit it reports its largest resident set through the pipe that
  * ACCEL_BENCH_RSS names by its descriptor. The kernel's high-water mark is of the program that runs, where `ru_maxrss`
  * may be that of the process which started it.
  */

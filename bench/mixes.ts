@@ -1,4 +1,4 @@
-/** What the generated layers hold: groups of like files, by kind of content, number and size. */
+/** Content of the generated layers: groups of like files, by kind of content, number and size. */
 import type { ContentKind } from './content.ts';
 
 /** A group of like files in a generated layer. */

@@ -1,10 +1,10 @@
-/** What the sections of the benchmark are given and what they give back. */
+/** Input and output of the benchmark's sections. */
 import type { Verdict } from './limits.ts';
 import type { Making } from './scenarios.ts';
 
-/** How to run: from the command line, the same for every section. */
+/** Options of a run from the command line, the same for every section. */
 export interface BenchOptions extends Making {
-  /** How often each candidate is run. */
+  /** Number of runs of each candidate. */
   readonly rounds: number;
   /** Names of the modes to measure. */
   readonly modes: readonly string[];
@@ -14,7 +14,7 @@ export interface BenchOptions extends Making {
   log(line: string): void;
 }
 
-/** What a section came to: its text for the page, or why it could not run here. */
+/** Outcome of a section: its text for the page, or the reason why it could not run here. */
 export type Outcome =
   | { readonly text: string; readonly verdicts: readonly Verdict[] }
   | { readonly skipped: string }

@@ -1,6 +1,6 @@
 /**
- * What a prefetch list is worth at the first start: the files that `python3 -c ''` reads are read one after another, from
- * nothing, over a slow link to a registry; with the image's acceleration layer replayed beside it, and without. See
+ * Measures the gain of a prefetch list at the first start: reads the files that `python3 -c ''` reads, one after another,
+ * from nothing, over a slow link to a registry, with and without the image's acceleration layer replayed beside it. See
  * README.md beside this file.
  */
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ import { type LinkOptions, type SlowLink, startSlowLink } from './slow-link.ts';
 
 const CLI = join(import.meta.dirname, '..', 'cli', 'main.js');
 const TAGS = { full: 'bench_full', 'index-only': 'bench_index' } as const;
-/** What the image is taken to start. */
+/** The command that the image is assumed to start. */
 const COMMAND = ['python3', '-c', ''];
 const LATENCY = 20;
 const RATE = 25e6;
@@ -39,7 +39,7 @@ const KERNEL_READ = 128 * 1024;
 /** Requests of a node under way at a time. */
 const PARALLEL = 16;
 const CACHE = 1 << 28;
-/** What the start takes with prefetch at most, as a share of what it takes without, where each request has its own rate. */
+/** Upper bound of the start's time with prefetch, as a share of the time without, where each request has its own rate. */
 const BAR = 1 / 3;
 
 const { values } = parseArgs({

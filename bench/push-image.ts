@@ -1,8 +1,8 @@
 /** Copies an image from one target to another, with what its index-only layers point into. */
 
-import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
+import { loadManifest } from '../oci/document.ts';
+import type { ImageManifest } from '../oci/manifest.ts';
 import type { Target } from '../oci/storage.ts';
 
 /** Copies the image that `tag` names, and the layers of the image under `base`, to `to` under the same tag. */
@@ -15,8 +15,8 @@ export async function pushImage(from: Target, to: Target, tag: string, base: str
   await to.tag(image, tag);
 }
 
-async function manifestOf(target: Target, descriptor: Descriptor): Promise<ReturnType<typeof parseManifest>> {
-  return parseManifest(await fetchBytes(target, descriptor, MAX_MANIFEST_SIZE), descriptor);
+async function manifestOf(target: Target, descriptor: Descriptor): Promise<ImageManifest> {
+  return loadManifest(target, descriptor);
 }
 
 async function copy(from: Target, to: Target, { mediaType, digest, size }: Descriptor): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * What overlaybd's own tools do to convert an image, as commands: the calls that its userspace convertor makes
+ * Lists the commands by which overlaybd's own tools convert an image: the calls that its userspace convertor makes
  * (accelerated-container-image, cmd/convertor/builder), one after another, with the files that pass between them.
  */
 import { accessSync, constants } from 'node:fs';
@@ -21,7 +21,7 @@ const REFERENCE_TOOLS = {
 /** GiB of the virtual device, the tools' usual one. */
 const VIRTUAL_SIZE = '64';
 
-/** What the tools want to know of a service that does not run. */
+/** Settings that the tools require for a service that does not run here. */
 const SERVICE = {
   registryFsVersion: 'v2',
   logLevel: 1,
@@ -44,7 +44,7 @@ export interface LayerWork {
   readonly blob: string;
   /** An empty folder of its own. */
   readonly folder: string;
-  /** What the layers below became, lowest first. */
+  /** The converted layers below, lowest first. */
   readonly lowers: readonly Lower[];
 }
 
@@ -54,7 +54,7 @@ export interface Lower {
   readonly targetFile?: string;
 }
 
-/** How the reference converts one layer: its commands, and the file that would be pushed. */
+/** Conversion of one layer by the reference: its commands, and the file that would be pushed. */
 export interface LayerSteps {
   readonly steps: readonly Step[];
   readonly result: string;

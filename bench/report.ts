@@ -11,7 +11,7 @@ export interface Row {
   readonly pushed?: number;
 }
 
-/** What the rows of a table have in common. */
+/** Context that the rows of a table share. */
 export interface TableContext {
   /** The row that the ratios are to. */
   readonly baseline: string;

@@ -1,6 +1,6 @@
 /**
- * How time and memory go with the size of a layer, where no disk would hold the source: the tar comes out of a generator
- * each time that it is read, and what is pushed is hashed, counted and let go.
+ * Measures time and memory against the size of a layer too large for the disk: a generator produces the tar each time
+ * that it is read, and pushed bytes are hashed, counted and discarded.
  *
  *   node dist/bench/scale.js files 1000000         a tree of so many small files, a thousand to a directory
  *   node dist/bench/scale.js bytes 20000000000     files of 64 MiB, so many bytes together
@@ -72,7 +72,7 @@ async function* inTurn(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array>
   }
 }
 
-/** What one run of the script measured. */
+/** Measurements of one run of the script. */
 export interface ScaleResult {
   readonly what: string;
   readonly count: number;
@@ -95,7 +95,7 @@ const KINDS: Readonly<Record<string, (count: number) => readonly GeneratedLayer[
   layers: (count) => Array.from({ length: count }, (_, i) => smallLayer(i)),
 };
 
-/** Converts what is asked for. Throws an Error for a kind that is none. */
+/** Converts a generated image of this kind. Throws an Error for an unknown kind. */
 export async function measureScale(what: string, count: number): Promise<ScaleResult> {
   const kind = KINDS[what];
   if (kind === undefined || !Number.isSafeInteger(count) || count < 1)

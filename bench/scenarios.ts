@@ -1,4 +1,4 @@
-/** What is converted and how. Adding an image here adds a section to docs/benchmarks.md. */
+/** Images and modes to convert. Adding an image here adds a section to docs/benchmarks.md. */
 import { access } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export interface Making {
 export interface ImageScenario {
   readonly name: string;
   readonly title: string;
-  /** What it is, for the report. */
+  /** Description for the report. */
   readonly about: string;
   /** Names of {@link MODES}. */
   readonly modes: readonly string[];

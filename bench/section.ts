@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** What the page begins with. */
+/** First line of the page. */
 const TITLE = '# Benchmarks';
 
 /** The page of results; ACCEL_BENCH_PAGE names another one, for a trial. */

@@ -1,6 +1,6 @@
 /**
- * What a second image on the same base costs: bytes fetched from a registry and wall time of its conversion, next to the
- * first image's and to its own from scratch. See README.md beside this file.
+ * Measures the conversion of a second image on the same base: bytes fetched from a registry and wall time, next to those
+ * of the first image and of the same image from scratch. See README.md beside this file.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,10 +1,10 @@
-/** An HTTP server between accel and a registry that is as far away, and as slow, as it is told to be. */
+/** An HTTP server between accel and a registry that adds latency and limits the rate. */
 import { createServer, request, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { listen } from '../tests/support/loopback.ts';
 import type { PassedTraffic } from './counting-proxy.ts';
 
-/** How far and how slow. */
+/** Latency and rate of the link. */
 export interface LinkOptions {
   /** Milliseconds from a request to the first byte of its answer. */
   readonly latency: number;
@@ -18,7 +18,7 @@ export interface LinkOptions {
 export interface SlowLink {
   /** `127.0.0.1:port`. */
   readonly host: string;
-  /** What has passed since the last {@link SlowLink.reset}. */
+  /** Returns the traffic since the last {@link SlowLink.reset}. */
   count(): PassedTraffic;
   reset(options: LinkOptions): void;
   stop(): Promise<void>;

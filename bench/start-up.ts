@@ -1,4 +1,4 @@
-/** Measures what stands before the first byte of work: starting Node, starting accel, converting next to nothing. */
+/** Measures the overhead of a run: starting Node, starting accel, converting next to nothing. */
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { measureCommand } from './child.ts';

@@ -4,13 +4,13 @@ import { measureCommand, together, type Usage } from './child.ts';
 
 /** A program that reads standard input, as Debian packages it. */
 export interface BenchTool {
-  /** What it is called in the tables. */
+  /** Name in the tables. */
   readonly name: string;
   readonly program: string;
   readonly args: readonly string[];
   /** Debian's package. */
   readonly package: string;
-  /** What it is given: the compressed layers, one after another, or their uncompressed tars. */
+  /** Its input: the compressed layers, one after another, or their uncompressed tars. */
   readonly input: 'gzip' | 'zstd' | 'tar';
 }
 

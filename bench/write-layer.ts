@@ -11,7 +11,7 @@ import { type Pack, pack } from 'tar-stream';
 import { type ContentKind, fill, Random } from './content.ts';
 import type { FileGroup } from './mixes.ts';
 
-/** How a blob is compressed. */
+/** Compression of a blob. */
 export type LayerCompression = { readonly kind: 'gzip' | 'zstd'; readonly level: number };
 
 /** Everything that decides the bytes of a generated tar. */
@@ -24,7 +24,7 @@ export interface LayerRecipe {
   readonly prefix?: string;
 }
 
-/** What was written. */
+/** Facts about the layer that was written. */
 export interface LayerFacts {
   readonly diffId: string;
   readonly digest: string;

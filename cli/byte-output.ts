@@ -1,7 +1,7 @@
 /** Bytes to standard output, at the pace of whoever reads it. */
 import type { Output } from './terminal.ts';
 
-/** What a stream has beside {@link Output}; a test's output may lack it all. */
+/** Members of a stream beside {@link Output}; a test's output may lack all of them. */
 interface StreamPart {
   readonly destroyed?: boolean;
   once?(event: 'drain' | 'close' | 'error', listener: () => void): unknown;

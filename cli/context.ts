@@ -1,4 +1,5 @@
 /** The surroundings of a command, passed in so that a test can put its own in their place. */
+import type { Command } from 'commander';
 import type { ConvertSurroundings } from '../converter/convert.ts';
 import type { ConvertRequest, ConvertResult } from '../converter/options.ts';
 import type { ConvertPlan } from '../converter/plan/dry-run.ts';
@@ -10,7 +11,7 @@ export interface Converter {
   planConversion(request: ConvertRequest, context: ConvertSurroundings): Promise<ConvertPlan>;
 }
 
-/** What a command may reach: streams, environment, the signal that a user's interrupt fires, the work itself. */
+/** Surroundings of a command: streams, environment, the signal that a user's interrupt fires, the work itself. */
 export interface CommandContext {
   /** The result and nothing else. */
   readonly stdout: Output;
@@ -21,11 +22,13 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Loads the converter; a function, so that help and usage errors do not wait for it. */
   readonly loadConverter: () => Promise<Converter>;
-  /** Told what the command learns about how to report errors, as soon as its flags are parsed. */
+  /** Builds the whole command tree, for a command that describes the others. */
+  readonly loadProgram: () => Promise<Command>;
+  /** Takes the options for reporting errors, as soon as the command has parsed its flags. */
   readonly setReporting: (reporting: Reporting) => void;
 }
 
-/** How the user wants to hear of an error. */
+/** Options for reporting errors. */
 export interface Reporting {
   readonly json: boolean;
   readonly verbose: boolean;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatBytes, formatCount, formatRate, formatSeconds, formatShare } from './format.ts';
+import { formatBytes, formatCount, formatRate, formatSeconds, formatShare, withReadableSizes } from './format.ts';
 
 describe('formatBytes', () => {
   it.each([
@@ -41,3 +41,11 @@ it('names rates and counts', () => {
   expect(formatCount(1, 'layer')).toBe('1 layer');
   expect(formatCount(2, 'layer')).toBe('2 layers');
 });
+
+it.each([
+  ['at most 274877906944 bytes, uncompressed', 'at most 274877906944 bytes (275 GB), uncompressed'],
+  ['9999 bytes', '9999 bytes'],
+  ['10000 bytes', '10000 bytes (10.0 kB)'],
+  ['65537 bytes (65.5 kB)', '65537 bytes (65.5 kB)'],
+  ['12345 files', '12345 files'],
+])('%s has a unit', (text, expected) => expect(withReadableSizes(text)).toBe(expected));

@@ -40,3 +40,11 @@ export function formatShare(share: number): string {
 export function formatCount(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
+
+/** Digits from which a number of bytes is hard to read. */
+const LONG_BYTES = /\b(\d{5,16}) bytes\b(?! \()/g;
+
+/** Adds a size with a unit to every long number of bytes in a text: `65537 bytes (65.5 kB)`. */
+export function withReadableSizes(text: string): string {
+  return text.replace(LONG_BYTES, (whole, digits: string) => `${whole} (${formatBytes(Number(digits))})`);
+}

@@ -1,4 +1,4 @@
-/** What holds for every command: help with an example, and a mistyped flag that is told which one was meant. */
+/** Properties of every command: help with an example, and a suggestion for a mistyped flag. */
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { createProgram, runProgram } from './program.ts';
@@ -58,7 +58,7 @@ describe.each(commands)('accel $name', ({ name, path, command }) => {
   it('a flag like no other points at the help of the command', async () => {
     const { code, err } = await run([...path, '--xyzzy-quux']);
     expect(code).toBe(2);
-    expect(err).toContain(`See accel ${path[0]} --help`);
+    expect(err).toContain(`See accel ${path.join(' ')} --help`);
   });
 });
 

@@ -129,14 +129,22 @@ linux/amd64
         { ...layer, compression: 'zstd', indexOnly: { possible: 'no', reason: 'compressed with zstd' } },
       ],
     };
-    const others = [{ digest: sampleDigest('c'), mediaType: 'x', platform: 'unknown/unknown' }];
+    const others = [
+      {
+        digest: sampleDigest('c'),
+        mediaType: 'x',
+        platform: 'unknown/unknown',
+        reason: 'an attestation',
+        missing: false,
+      },
+    ];
     expect(lines(report(image, { others })).slice(4)).toEqual([
       'linux/amd64 an ordinary image, 20.0 MB',
       '     layer            size  content  full  index-only',
       '  1  111111111111  10.0 MB  gzip     yes   if it is one gzip member',
       '  2  111111111111  10.0 MB  zstd     yes   no: compressed with zstd',
       '',
-      'cccccccccccc unknown/unknown: no image, left alone',
+      'left alone, an attestation: unknown/unknown cccccccccccc',
       '',
     ]);
   });

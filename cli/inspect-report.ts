@@ -1,9 +1,10 @@
-/** What an image is, as a table for people. */
+/** Renders the report of `accel inspect` as a table for people. */
 
 import type { AcceleratedFacts, ImageFacts, InspectReport, OrdinaryFacts, Verdict } from '../inspect/inspect.ts';
 import type { Named } from '../reader/open-by-name.ts';
 import { formatBytes, formatCount, formatShare } from './format.ts';
 import { JSON_FORMAT_VERSION, jsonText } from './progress/json.ts';
+import { byReason } from './reasons.ts';
 import { PLAIN_STYLE, type Style } from './terminal.ts';
 import { printable, shortDigest } from './text.ts';
 
@@ -23,8 +24,11 @@ export function renderInspect(report: Named<InspectReport>, style: Style = PLAIN
   const lines = [style.bold(printable(report.reference))];
   lines.push(...pairs([['digest', report.digest], ['type', report.mediaType], ...baseRows(report)], style));
   for (const image of report.images) lines.push('', ...imageLines(image, style));
-  for (const { digest, platform } of report.others)
-    lines.push('', style.dim(`${shortDigest(digest)} ${platform}: no image, left alone`));
+  if (report.others.length > 0) lines.push('');
+  for (const [reason, entries] of byReason(report.others)) {
+    const named = entries.map(({ digest, platform }) => `${printable(platform)} ${shortDigest(digest)}`);
+    lines.push(style.dim(`left alone, ${printable(reason)}: ${named.join(', ')}`));
+  }
   return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
 }
 
@@ -113,7 +117,7 @@ function pairs(rows: readonly (readonly [string, string])[], style: Style): stri
 /** Columns of numbers, which are set to the right. */
 const RIGHT: ReadonlySet<string> = new Set(['', 'size', 'segments', 'points']);
 
-/** Draws the columns in which anything stands. */
+/** Draws the columns that have any content. */
 function table(head: readonly string[], rows: readonly (readonly string[])[], style: Style): string[] {
   const all = [head, ...rows];
   const shown = head.map((_, i) => i).filter((i) => i === 0 || rows.some((row) => row[i] !== ''));

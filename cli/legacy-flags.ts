@@ -23,12 +23,12 @@ export const LEGACY_FLAGS: readonly LegacyFlag[] = [
   {
     flags: '--db-str <dsn>',
     attribute: 'dbStr',
-    why: 'no database is needed: what stands in the repository is reused',
+    why: 'no database is needed: layers in the repository are reused',
   },
   {
     flags: '--db-type <type>',
     attribute: 'dbType',
-    why: 'no database is needed: what stands in the repository is reused',
+    why: 'no database is needed: layers in the repository are reused',
   },
   { flags: '--reserve', attribute: 'reserve', why: 'temporary files are always removed' },
   {

@@ -23,7 +23,7 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
     signal: controller.signal,
     loadConverter: () => import('../index.ts'),
   });
-  // A stream tells of a failed write only in a later turn.
+  // A stream reports a failed write only in a later turn.
   await new Promise((resolve) => setImmediate(resolve));
   process.exitCode = exitCodeAfter(code);
   release();

@@ -10,7 +10,7 @@ export interface FailingOutput {
 
 /**
  * Watches both streams. A reader that goes away (`accel … | head -1`) must not turn into a failure, nor undo a conversion
- * that is under way; anything else is told once on standard error. Returns a function from the exit code of the run to
+ * that is under way; anything else is reported once on standard error. Returns a function from the exit code of the run to
  * that of the process.
  */
 export function watchOutputs(stdout: FailingOutput, stderr: FailingOutput): (code: ExitCode) => ExitCode {

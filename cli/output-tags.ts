@@ -1,13 +1,14 @@
-/** Which tags a conversion makes: the naming contract that users know from hosted conversion. */
+/** Chooses the tags of a conversion by the naming contract that users know from hosted conversion. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import type { Mode, OutputTag } from '../converter/options.ts';
 import { defaultOutputs } from '../converter/settings.ts';
+import { tagPart } from '../oci/image-names.ts';
 
 /** Characters of a tag (distribution-spec, "Pulling manifests"). */
 export const MAX_TAG_LENGTH = 128;
 
-/** What the user said about tags; everything that was not given is undefined. */
+/** The user's choice of tags; whatever was not given is undefined. */
 export interface TagChoice {
   readonly inputTag: string | undefined;
   readonly outputTag: string | undefined;
@@ -56,7 +57,8 @@ function named(choice: TagChoice): OutputTag[] | undefined {
 }
 
 function checkLength(tag: string, { inputTag }: TagChoice): void {
-  if (tag.length <= MAX_TAG_LENGTH) return;
+  // An image of a layout may have a whole name: its tag alone is bounded so.
+  if ((tagPart(tag) ?? tag).length <= MAX_TAG_LENGTH) return;
   const derived = inputTag !== undefined && tag.startsWith(`${inputTag}_`);
   throw new AccelError('tag-too-long', `the tag ${tag} is too long`, {
     expected: `at most ${MAX_TAG_LENGTH} characters`,

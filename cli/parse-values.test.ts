@@ -17,8 +17,12 @@ describe('--vsize', () => {
     ['0.125', 2 ** 27],
     ['1.5', 1.5 * 2 ** 30],
     ['16384', 2 ** 44],
+    ['64G', 2 ** 36],
+    ['64GiB', 2 ** 36],
+    ['16T', 2 ** 44],
+    ['128M', 2 ** 27],
   ])('%s', (text, bytes) => expect(parseVsize(text)).toBe(bytes));
-  it.each(['0', '-1', '0.1', '16384.125', '64G', '', 'NaN', '1e3', '0x40'])('refuses %j', (text) =>
+  it.each(['0', '-1', '0.1', '16384.125', '17T', '64K', '64X', 'G', '', 'NaN', '1e3', '0x40'])('refuses %j', (text) =>
     expect(() => parseVsize(text)).toThrow('--vsize'),
   );
 });

@@ -2,16 +2,19 @@
 import { AccelError } from '../base/error.ts';
 
 const GIB = 2 ** 30;
+/** Bytes of each unit of a size. */
+const UNITS = { '': 1, k: 1024, m: 2 ** 20, g: GIB, t: 2 ** 40 } as const;
 /** Virtual sizes go in steps of one ext4 block group of 4 KiB blocks. */
 const VSIZE_STEP = 128 * 2 ** 20;
 /** 2^32 blocks of 4 KiB: as far as the block numbers that accel writes reach. */
 const MAX_VSIZE_GIB = 16 * 1024;
 
-/** `--vsize`: GiB, whole or in eighths (128 MiB), up to 16 TiB; the result is in bytes. */
+/** `--vsize`: GiB, whole or in eighths (128 MiB), up to 16 TiB, or with a unit `M`, `G` or `T`; the result is in bytes. */
 export function parseVsize(text: string): number {
-  const bytes = decimal(text) * GIB;
+  const [, number = text, unit = 'G'] = /^([\d.]+) ?([mMgGtT])(?:i?[bB])?$/.exec(text) ?? [];
+  const bytes = decimal(number) * UNITS[unit.toLowerCase() as 'm' | 'g' | 't'];
   if (bytes % VSIZE_STEP === 0 && bytes > 0 && bytes <= MAX_VSIZE_GIB * GIB) return bytes;
-  throw refused('--vsize', text, `GiB, from 0.125 to ${MAX_VSIZE_GIB} in steps of 0.125`);
+  throw refused('--vsize', text, `GiB, from 0.125 to ${MAX_VSIZE_GIB} in steps of 0.125, such as 64 or 64G`);
 }
 
 /** `--bs`: a power of two from 4 to 64 KiB, as `4`, `4K` (both KiB) or `4096` (bytes); the result is in bytes. */
@@ -22,32 +25,32 @@ export function parseBlockSize(text: string): number {
   throw refused('--bs', text, 'a power of two from 4 to 64 (KiB)');
 }
 
-/** `--span`: bytes, or with `K` or `M` behind; 64 KiB to 64 MiB. */
+/** `--span`: bytes, or with a unit `K` or `M`; 64 KiB to 64 MiB. */
 export function parseSpan(text: string): number {
   const bytes = bytesOf(text);
   if (bytes !== undefined && bytes >= 65_536 && bytes <= 64 * 2 ** 20) return bytes;
   throw refused('--span', text, 'bytes from 64K to 64M, such as 1M');
 }
 
-/** `--chunk-size`: bytes, or with `K` or `M` behind; 64 KiB to 1 GiB. */
+/** `--chunk-size`: bytes, or with a unit `K` or `M`; 64 KiB to 1 GiB. */
 export function parseChunkSize(text: string): number {
   const bytes = bytesOf(text);
   if (bytes !== undefined && bytes >= 65_536 && bytes <= GIB) return bytes;
   throw refused('--chunk-size', text, 'bytes from 64K to 1024M, such as 4M');
 }
 
-/** `--max-memory`: bytes, or with `K`, `M` or `G` behind. How little is too little, the converter says. */
+/** `--max-memory`: bytes, or with a unit `K`, `M` or `G`. The converter knows the lower bound. */
 export function parseMemory(text: string): number {
   const bytes = bytesOf(text);
   if (bytes !== undefined && Number.isSafeInteger(bytes)) return bytes;
   throw refused('--max-memory', text, 'bytes, such as 512M');
 }
 
-/** `--max-layer-size`: bytes, or with `K`, `M`, `G` or `T` behind; from 1 up to 2^53 - 1. */
+/** `--max-layer-size`: bytes, or with a unit `K`, `M`, `G` or `T`; from 1 up to 2^53 - 1. */
 export function parseMaxLayerSize(text: string): number {
   const bytes = bytesOf(text);
   if (bytes !== undefined && bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
-  throw refused('--max-layer-size', text, 'bytes, or with K, M, G or T behind, such as 256G');
+  throw refused('--max-layer-size', text, 'bytes, or with a unit K, M, G or T, such as 256G');
 }
 
 /** A parser for a whole number between two bounds, both included. */
@@ -81,8 +84,8 @@ export function collectPaths(text: string, previous: readonly string[] = []): st
 function bytesOf(text: string): number | undefined {
   const match = /^(\d{1,15})([kKmMgGtT]?)(?:i?[bB])?$/.exec(text);
   if (match === null) return undefined;
-  const unit = { '': 1, k: 1024, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 }[match[2]!.toLowerCase()];
-  return Number(match[1]) * unit!;
+  const unit = UNITS[match[2]!.toLowerCase() as keyof typeof UNITS];
+  return Number(match[1]) * unit;
 }
 
 function decimal(text: string): number {

@@ -1,7 +1,7 @@
-/** What `convert --dry-run` says. */
+/** Renders the plan of `convert --dry-run`. */
 import type { ConvertPlan } from '../converter/plan/dry-run.ts';
 import { formatBytes, formatCount } from './format.ts';
-import { groupSkipped, skippedNames } from './skipped.ts';
+import { skippedLines } from './reasons.ts';
 import { printable, shortDigest } from './text.ts';
 
 /** The plan as text, ending in a newline. */
@@ -9,7 +9,7 @@ export function renderPlan(plan: ConvertPlan): string {
   const { digest, size } = plan.source;
   const lines = [`Nothing was written. A conversion of ${shortDigest(digest)} (${formatBytes(size)}) would make:`];
   for (const { tag, kind, standing } of plan.tags) {
-    const state = standing === undefined ? kind : `stands already, ${shortDigest(standing)}`;
+    const state = standing === undefined ? kind : `already present, ${shortDigest(standing)}`;
     lines.push(`  ${printable(plan.repository)}:${printable(tag)}  ${state}`);
   }
   for (const image of plan.images) {
@@ -31,8 +31,6 @@ export function renderPlan(plan: ConvertPlan): string {
     image.layers.some(({ compression, makes }) => compression === 'gzip' && makes.includes('index-only')),
   );
   if (gzip) lines.push('', 'A gzip layer is index-only if it has a single member, which only reading it shows.');
-  for (const group of groupSkipped(plan.skipped)) {
-    lines.push(`skipped ${skippedNames(group)}: ${printable(group.reason)}`);
-  }
+  lines.push(...skippedLines(plan.skipped));
   return `${lines.join('\n')}\n`;
 }

@@ -34,7 +34,7 @@ export function prefetchFormat(flags: string): Option {
   return new Option(flags, 'what a node gets; the form that brings more unless given').choices(['list', 'trace']);
 }
 
-/** The list that the flags give: the lines of the file, then the single paths. Undefined when there are none. */
+/** The list that the flags give: the lines of the file, then the single paths. Undefined without either. */
 export async function prefetchRequest(
   { prefetch, prefetchPath = [], prefetchFormat: format, prefetchStrict }: PrefetchFlags,
   stdin: AsyncIterable<Uint8Array | string>,

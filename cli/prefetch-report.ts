@@ -1,4 +1,4 @@
-/** What `accel prefetch` says, for people and for scripts. */
+/** Renders the results of `accel prefetch`, for people and for scripts. */
 import type { AddPrefetchResult } from '../converter/prefetch/add-prefetch.ts';
 import type { CarriedPrefetch } from '../prefetch/carried.ts';
 import type { PrefetchFacts } from '../prefetch/describe.ts';
@@ -10,7 +10,7 @@ import { printable } from './text.ts';
 /** Lines or layers that are shown; `--json` has them all. */
 const SHOWN = 40;
 
-/** What an image carries, as lines. */
+/** Renders the prefetch list or trace of an image. */
 export function renderCarried(
   platform: string,
   carried: CarriedPrefetch | undefined,
@@ -52,7 +52,7 @@ export function carriedDocument(
   });
 }
 
-/** What was done by `accel prefetch add`, as lines. */
+/** Renders the result of `accel prefetch add`. */
 export function renderAdded(reference: string, { tag, digest, upToDate, images }: AddPrefetchResult): string {
   const repository = reference.replace(/(:[^:/@]+)?(@[^@]+)?$/, '');
   const lines = [`${printable(repository)}:${printable(tag)}${upToDate ? ', already up to date' : ''}`, `  ${digest}`];

@@ -99,6 +99,7 @@ describe('accel convert', () => {
     expect(registry).toEqual({
       username: 'ci',
       password: 'pw',
+      credentialsFrom: '-u',
       plain: true,
       insecure: true,
       rootCa: ['ca'],
@@ -125,7 +126,7 @@ describe('accel convert', () => {
       'convert -r h/a -i 1 --mkfs=true --db-str dsn --db-type mysql --reserve --disable-sparse',
     );
     expect(code).toBe(0);
-    expect(err.match(/^warning --\S+ has no effect: /gm)).toHaveLength(5);
+    expect(err.match(/^warning: --\S+ has no effect: /gm)).toHaveLength(5);
   });
 
   it('takes --flag=true and --flag=false', async () => {
@@ -138,9 +139,29 @@ describe('accel convert', () => {
     expect(request).toMatchObject({ source: { digest: 'sha256:00' }, outputs: [{ tag: '1_accelerated' }, {}] });
   });
 
+  it('takes a reference in place of -r and -i', async () => {
+    const { code, request } = await run('convert host:5000/app:1.2 -o x');
+    expect(code).toBe(0);
+    expect(request).toMatchObject({
+      repository: 'host:5000/app',
+      source: { tag: '1.2' },
+      outputs: [{ tag: 'x', kind: 'full' }],
+    });
+  });
+
+  it('takes sizes with units', async () => {
+    const { request } = await run(
+      'convert h/a:1 --vsize 128G --bs 64K --span 2MiB --max-memory 1GB --max-layer-size 1T',
+    );
+    expect(request).toMatchObject({
+      artifact: { virtualSize: 2 ** 37, blockSize: 65_536, span: 2 ** 21, maxLayerSize: 2 ** 40 },
+      maxMemory: 2 ** 30,
+    });
+  });
+
   it('reads the password from standard input', async () => {
     const { registry } = await run('convert -r h/a -i 1 -u ci --password-stdin', { stdin: 'secret\n' });
-    expect(registry).toEqual({ username: 'ci', password: 'secret' });
+    expect(registry).toEqual({ username: 'ci', password: 'secret', credentialsFrom: '-u and --password-stdin' });
   });
 });
 
@@ -152,10 +173,14 @@ describe('output', () => {
     expect(err).toContain('tagged 1_accelerated');
   });
 
-  it('--quiet: the references alone', async () => {
+  it('--quiet: the references, and warnings on standard error', async () => {
     const { out, err } = await run('convert -r h/a -i 1 -o x --quiet --reserve');
     expect(out).toBe(`h/a:x@${sampleDigest('9')}\n`);
-    expect(err).toBe('');
+    expect(err.split('\n')).toEqual([
+      expect.stringMatching(/^warning: --reserve has no effect/),
+      expect.stringMatching(/^warning: .*left out/),
+      '',
+    ]);
   });
 
   it('--json: one document on standard output', async () => {
@@ -165,7 +190,7 @@ describe('output', () => {
     expect(document.tags[0].reference).toBe(`h/a:1_accelerated@${sampleDigest('9')}`);
     expect(document.tags[0].manifests[0]).not.toHaveProperty('manifest');
     // The warning of the conversion, and no word of its progress.
-    expect(err).toMatch(/^warning [^\n]*left out[^\n]*\n$/);
+    expect(err).toMatch(/^warning: [^\n]*left out[^\n]*\n$/);
     expect((await run('convert -r h/a -i 1 --json --verbose')).err).toContain('tagged');
   });
 
@@ -193,7 +218,8 @@ describe('usage', () => {
     ['a mistyped flag', 'convert -r h/a -i 1 --platfrom linux/amd64', 'Did you mean --platform?'],
     ['a mistyped flag, even alone', 'convert --repositry h/a', 'Did you mean --repository?'],
     ['a mistyped command', 'covnert', 'Did you mean convert?'],
-    ['no repository', 'convert -i 1', '-r HOST/NAME'],
+    ['no repository', 'convert -i 1', 'HOST/NAME:TAG'],
+    ['a reference and flags that say the same', 'convert h/a:1 -i 1', 'Leave -i out'],
     ['no image', 'convert -r h/a -o x', '-i TAG'],
     ['a digest without a name', 'convert -r h/a -g sha256:00', '-o TAG'],
     ['another file system', 'convert -r h/a -i 1 --fstype erofs', 'ext4'],
@@ -202,7 +228,7 @@ describe('usage', () => {
     ['a level without zstd', 'convert -r h/a -i 1 --level 9', 'Add --algorithm zstd'],
     ['quiet and verbose', 'convert -r h/a -i 1 --quiet --verbose', 'Choose one'],
     ['a value that is missing', 'convert -r', 'argument missing'],
-    ['too many words', 'convert -r h/a -i 1 more', 'too many arguments'],
+    ['too many words', 'convert h/a:1 more', 'too many arguments'],
     ['two names of one flag', 'convert -r h/a -i 1 --turboOCI a --fastoci b', 'Leave --fastoci out'],
     ['a tag that grows too long', `convert -r h/a -i ${'x'.repeat(110)}`, '128'],
   ])('%s', async (_, line, words) => {
@@ -225,6 +251,12 @@ describe('usage', () => {
     expect(code).toBe(2);
     expect(out).toBe('');
     expect(err).toContain('Usage: accel');
+  });
+
+  it('version: accel, Node.js and the system', async () => {
+    const { code, out } = await run('version');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^accel \d+\.\d+\.\d+\nNode\.js \d+\.\d+\.\d+ on \w+ \w+\n$/);
   });
 
   it('--version', async () => {
@@ -272,7 +304,7 @@ describe('failures', () => {
 
 describe('accel export', () => {
   it.each([
-    ['export', 'the command needs another one behind it'],
+    ['export', 'accel export needs a subcommand'],
     ['export nbdd oci:x', 'Did you mean nbd'],
     ['export nbd', "missing required argument 'ref'"],
     ['export raw oci:x', "missing required argument 'file'"],

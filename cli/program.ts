@@ -2,15 +2,17 @@
 import { Command, CommanderError } from 'commander';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
-import { COMMANDS, loadCommands } from './commands/index.ts';
+import { loadCommands } from './commands/index.ts';
 import type { CommandContext, Reporting } from './context.ts';
+import { fitHelp, helpLayout } from './help-layout.ts';
 import { flagWords, type Words } from './option-words.ts';
 import { jsonText } from './progress/json.ts';
 import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
 import { styleFor } from './terminal.ts';
+import { usageError } from './usage-error.ts';
 
 /** Surroundings of a run, without what the run sets up itself. */
-export type ProgramContext = Omit<CommandContext, 'setReporting'>;
+export type ProgramContext = Omit<CommandContext, 'setReporting' | 'loadProgram'>;
 
 const DESCRIPTION =
   'Turns container images into images that start before they are downloaded (overlaybd / DADI format: full conversion and TurboOCI).';
@@ -25,7 +27,11 @@ Examples:
  * The command tree: whole, as scripts/generate-docs.ts reads it, or with the one command alone that `named` names, which
  * is all that a call of it needs.
  */
-export async function createProgram(context: CommandContext, named?: string): Promise<Command> {
+export async function createProgram(
+  surroundings: Omit<CommandContext, 'loadProgram'>,
+  named?: string,
+): Promise<Command> {
+  const context: CommandContext = { ...surroundings, loadProgram: () => createProgram(surroundings) };
   const program = new Command('accel')
     .description(DESCRIPTION)
     .version(VERSION, '-V, --version', 'print the version')
@@ -36,9 +42,10 @@ export async function createProgram(context: CommandContext, named?: string): Pr
     command
       .showSuggestionAfterError(true)
       .exitOverride()
+      .configureHelp(helpLayout())
       .configureOutput({
-        writeOut: (text) => context.stdout.write(text),
-        // Errors are thrown and told by report.ts, in one form for all.
+        writeOut: (text) => context.stdout.write(fitHelp(text, context.stdout.columns)),
+        // Errors are thrown and rendered by report.ts, in one form for all.
         writeErr: () => undefined,
         getOutHelpWidth: () => context.stdout.columns || 100,
       });
@@ -53,9 +60,9 @@ function withSubcommands(command: Command): Command[] {
 /** Runs `args` (without node and script); never throws, the exit code says how it went. */
 export async function runProgram(args: readonly string[], surroundings: ProgramContext): Promise<ExitCode> {
   let reporting: Reporting = { json: args.includes('--json'), verbose: args.includes('--verbose') };
-  const context: CommandContext = {
+  const context = {
     ...surroundings,
-    setReporting: (known) => {
+    setReporting: (known: Reporting) => {
       reporting = known;
     },
   };
@@ -70,14 +77,14 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const words = flagWords(commandOf(args));
-    return report(toAccelError(error, args, context.signal), { ...reporting, words }, context);
+    return report(await toAccelError(error, args, context), { ...reporting, words }, context);
   }
 }
 
 async function report(
   error: AccelError,
   { json, verbose, words }: Reporting & { readonly words: Words },
-  context: CommandContext,
+  context: ProgramContext,
 ): Promise<ExitCode> {
   const style = await styleFor(context.stderr, context.env);
   context.stderr.write(renderError(error, { style, verbose, words }));
@@ -90,27 +97,17 @@ function commandOf(args: readonly string[]): string {
   return args.slice(0, args[0] === 'prefetch' ? 2 : 1).join(' ');
 }
 
-function toAccelError(error: unknown, args: readonly string[], signal: AbortSignal): AccelError {
-  if (error instanceof CommanderError) return usageError(error, args);
+async function toAccelError(
+  error: unknown,
+  args: readonly string[],
+  context: Omit<CommandContext, 'loadProgram'>,
+): Promise<AccelError> {
+  const { signal } = context;
+  if (error instanceof CommanderError) return usageError(error, args, await createProgram(context));
   const known = asAccelError(error);
-  // What breaks while everything is being torn down is the interrupt's doing.
+  // A failure while everything is being torn down is a consequence of the interrupt.
   if (signal.aborted && known.code !== 'aborted') return new AccelError('aborted', 'interrupted', { cause: known });
   return known;
-}
-
-/** Commander's message without its prefix; its "Did you mean" becomes the hint. */
-function usageError(error: CommanderError, args: readonly string[]): AccelError {
-  if (error.code === 'commander.help')
-    return new AccelError('usage', 'the command needs another one behind it', { hint: 'Add --help to see which.' });
-  const text = error.message.replace(/^error: /, '');
-  const [message = text, suggestion] = text.split(/\n\((?=Did you mean)/);
-  const hint = suggestion === undefined ? `See ${helpOf(args)}.` : suggestion.replace(/\)$/, '');
-  return new AccelError('usage', message, { hint, cause: error });
-}
-
-/** The help page that is nearest to a call that went wrong. */
-function helpOf(args: readonly string[]): string {
-  return args[0] !== undefined && COMMANDS.has(args[0]) ? `accel ${args[0]} --help` : 'accel --help';
 }
 
 /**

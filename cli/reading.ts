@@ -1,11 +1,11 @@
-/** What the commands that look into an accelerated image share: flags, the opened image, the line about its cost. */
+/** Shared by the commands that read an accelerated image: flags, the opened image, the line about its cost. */
 import type { Command } from 'commander';
 import { AccelError } from '../base/error.ts';
 import type { OpenedImage } from '../reader/open-by-name.ts';
 import type { CommandContext } from './context.ts';
 import { formatBytes, formatCount, formatShare } from './format.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from './registry-flags.ts';
-import { printable } from './text.ts';
+import { createWarn } from './warning.ts';
 
 /** The parsed flags of a command that reads an image. */
 export interface ReadingFlags extends RegistryFlags {
@@ -36,7 +36,7 @@ export async function withFiles(
     import('../reader/open-by-name.ts'),
     import('../reader/footprint.ts'),
   ]);
-  const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
+  const warn = await createWarn(stderr, env);
   const image = await openImage(reference, {
     registry: { ...registry, env, warn },
     platform: flags.platform,
@@ -50,7 +50,7 @@ export async function withFiles(
   }
 }
 
-/** Shares below this are not told apart. */
+/** Smaller shares are shown as less than this. */
 const LEAST_SHARE = 0.001;
 
 function renderCost({ requests, bytes }: { requests: number; bytes: number }, whole: number): string {

@@ -49,7 +49,7 @@ describe('registryChoice', () => {
     ['two passwords', { username: 'ci:secret', passwordStdin: true }, 'x'],
     ['empty input', { username: 'ci', passwordStdin: true }, '\n'],
     ['endless input', { username: 'ci', passwordStdin: true }, 'x'.repeat(65_537)],
-  ])('refuses %s, without telling the secret', async (_, flags, stdin) => {
+  ])('refuses %s, without showing the secret', async (_, flags, stdin) => {
     const error: unknown = await registryChoice(flags, input(stdin)).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'usage' });
     expect(JSON.stringify(error)).not.toContain('secret');

@@ -16,7 +16,7 @@ export interface RegistryFlags {
   readonly chunkSize?: number;
 }
 
-/** How to reach a registry: what the flags and standard input come to. */
+/** Access to a registry, from the flags and standard input. */
 export type RegistryChoice = Pick<
   RegistryOptions,
   'username' | 'password' | 'credentialsFrom' | 'plain' | 'insecure' | 'rootCa' | 'certDir' | 'clientCert' | 'chunkSize'
@@ -63,7 +63,7 @@ export async function registryChoice(
   };
 }
 
-/** How to reach the target registry when it has a user of its own; undefined when it has not. */
+/** Access to the target registry when it has a user of its own; undefined otherwise. */
 export function targetChoice(source: RegistryChoice, targetUsername: string | undefined): RegistryChoice | undefined {
   if (targetUsername === undefined) return undefined;
   const colon = targetUsername.indexOf(':');

@@ -1,6 +1,7 @@
 /** From a failure to what the user sees of it: text, JSON, exit code. */
 import type { AccelError, AccelErrorCode } from '../base/error.ts';
 import { redact } from '../base/secrets.ts';
+import { withReadableSizes } from './format.ts';
 import { adviceText, flagWords, type Words } from './option-words.ts';
 import { PLAIN_STYLE, type Style } from './terminal.ts';
 import { printable, printableLines } from './text.ts';
@@ -16,7 +17,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   usage: 2,
   'reference-invalid': 2,
   'tag-too-long': 2,
-  // The request is refused as it stands, and would be again: no failure that a retry might cure.
+  // The request is refused as such, and would be again: not a failure that a retry might cure.
   'tag-conflict': 3,
   'already-accelerated': 3,
   'image-unsupported': 3,
@@ -47,7 +48,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   internal: 1,
 };
 
-/** How to print an error. */
+/** Options for printing an error. */
 export interface ReportOptions {
   readonly style?: Style;
   /** The front end's words; those of the command line unless given. */
@@ -77,8 +78,8 @@ export function renderError(error: AccelError, options: ReportOptions = {}): str
     printable(key),
     NAME_KEYS.has(key) && namesAreBytes(error.code) ? printable(String(value), 'bytes') : String(value),
   ]);
-  if (error.expected !== undefined) facts.push(['expected', String(error.expected)]);
-  if (error.found !== undefined) facts.push(['found', String(error.found)]);
+  if (error.expected !== undefined) facts.push(['expected', withReadableSizes(String(error.expected))]);
+  if (error.found !== undefined) facts.push(['found', withReadableSizes(String(error.found))]);
   if (error.code === 'internal') facts.push(['to do', words.defect]);
   if (error.advice !== undefined) facts.push(['to do', adviceText(error.advice, words)]);
   const width = Math.max(LABEL_WIDTH, ...facts.map(([label]) => label.length));

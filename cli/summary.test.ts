@@ -12,7 +12,7 @@ const REQUEST = {
 } as const;
 
 describe('renderSummary', () => {
-  it('tells what a node prefetches, under the tag', () => {
+  it('shows what a node prefetches, under the tag', () => {
     const result = sampleResult(REQUEST);
     const prefetch = { form: 'trace', files: 2, bytes: 3e6, entries: 5, digest: sampleDigest('f'), size: 250 } as const;
     const tags = result.tags.map((tag, i) =>
@@ -54,7 +54,7 @@ skipped unknown/unknown cccccccccccc: an attestation
     expect(wide).toEqual([]);
   });
 
-  it('says when all stood already, and when nothing was pushed', () => {
+  it('says when everything was up to date, and when nothing was pushed', () => {
     expect(renderSummary(sampleResult(REQUEST, true))).toContain('already up to date');
     expect(renderSummary(sampleResult(REQUEST), { dry: true })).toContain('nothing pushed');
   });

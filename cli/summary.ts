@@ -1,11 +1,11 @@
 /** The result of a conversion as a person wants to see it, and as a script does. */
 import type { ConvertResult, LayerResult, ManifestResult, TagResult } from '../converter/options.ts';
 import { formatBytes, formatCount, formatSeconds, formatShare } from './format.ts';
-import { groupSkipped, skippedNames } from './skipped.ts';
+import { skippedLines } from './reasons.ts';
 import { DEFAULT_COLUMNS, PLAIN_STYLE, type Style } from './terminal.ts';
 import { ellipsis, printable, shortDigest } from './text.ts';
 
-/** How to draw the summary. */
+/** Options for drawing the summary. */
 export interface SummaryOptions {
   readonly style?: Style;
   /** Width to stay within, in characters. */
@@ -16,7 +16,7 @@ export interface SummaryOptions {
   readonly dry?: boolean;
 }
 
-/** What each kind of tag runs on, and whether it needs the base image. */
+/** The runtimes of each kind of tag, and whether it needs the base image. */
 const KIND_NOTES: Readonly<Record<TagResult['kind'], string>> = {
   full: 'containerd and Docker',
   containerd: 'keep the base image',
@@ -36,9 +36,7 @@ export function renderSummary(result: ConvertResult, options: SummaryOptions = {
   for (const group of platforms(result.tags)) {
     lines.push(...(columns < NARROW ? narrowLayers(group, style) : layerTable(group, style)), '');
   }
-  for (const group of groupSkipped(result.skipped)) {
-    lines.push(`${style.yellow('skipped')} ${skippedNames(group)}: ${printable(group.reason)}`);
-  }
+  lines.push(...skippedLines(result.skipped, style));
   // The display showed each where it happened; a long list here would push the result off the screen.
   if (result.warnings.length > 0)
     lines.push(style.yellow(`${formatCount(result.warnings.length, 'warning')}, see above`));
@@ -79,7 +77,7 @@ function tagLines(result: ConvertResult, tag: TagResult, style: Style, columns: 
   return [style.bold(tagName(result, tag)), ...noted, digest, ...prefetchLines(tag, style)];
 }
 
-/** What a node fetches first, for each platform that has a list. */
+/** Describes what a node prefetches, for each platform that has a list. */
 function prefetchLines({ manifests }: TagResult, style: Style): string[] {
   return manifests.flatMap(({ platform, prefetch }) => {
     if (prefetch === undefined) return [];
@@ -158,7 +156,7 @@ function narrowLayers(group: PlatformGroup, style: Style): string[] {
   return lines;
 }
 
-/** `5 layers on a device of 64 GiB`; the size is not known of an image that stood already. */
+/** `5 layers on a device of 64 GiB`; the size of an image that was already present is not known. */
 function layerCount({ layers, virtualSize }: ManifestResult): string {
   const count = formatCount(layers.length, 'layer');
   if (virtualSize === undefined) return count;

@@ -1,4 +1,4 @@
-/** What an output stream can show: decided once, from the stream and the environment, and passed on. */
+/** Capabilities of an output stream: decided once, from the stream and the environment, and passed on. */
 
 /** The environment variables that were given, as `process.env` has them. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -28,7 +28,7 @@ const same = (text: string): string => text;
 /** The style of a file, a pipe, or a user who set NO_COLOR. */
 export const PLAIN_STYLE: Style = { bold: same, dim: same, red: same, green: same, yellow: same, cyan: same };
 
-/** Columns to assume where the stream does not tell. */
+/** Columns to assume where the stream has no width. */
 export const DEFAULT_COLUMNS = 80;
 
 /** The width of a stream. A pseudo-terminal that nobody gave a size says 0, which is as good as nothing. */
@@ -45,8 +45,8 @@ export function wantsColor(output: Output, env: Environment): boolean {
 }
 
 /**
- * Whether lines may be redrawn: a terminal that moves its cursor, that knows its width (without which nobody can tell how
- * many lines to take back), and no CI system that keeps every frame in its log.
+ * Whether lines may be redrawn: a terminal that moves its cursor, that knows its width (without which the number
+ * of lines to erase is unknown), and no CI system that keeps every frame in its log.
  */
 export function canRedraw(output: Output, env: Environment): boolean {
   const inCi = env.CI !== undefined && env.CI !== '' && env.CI !== 'false' && env.CI !== '0';

@@ -3,12 +3,12 @@
  * log must never gain a line from it.
  */
 
-/** What a text is: `text` holds characters, `bytes` holds one byte a character, as names of a tar do. */
+/** Encoding of a text: `text` is characters, `bytes` is one byte a character, as names of a tar are. */
 export type TextKind = 'text' | 'bytes';
 
 /**
- * C0 and C1 controls and DEL, the line and paragraph separators, and the marks that reorder or hide what stands around
- * them (CVE-2021-42574): all that can make a terminal show something else than what is there.
+ * C0 and C1 controls and DEL, the line and paragraph separators, and the marks that reorder or hide the text around
+ * them (CVE-2021-42574): everything that can make a terminal show something other than the text.
  */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to find
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
@@ -43,7 +43,7 @@ export function ellipsis(text: string, width: number): string {
   return width < 1 ? '' : `${text.slice(0, width - 1)}…`;
 }
 
-/** `sha256:0123456789abcdef…` as its first `digits` hexadecimal digits: enough to tell layers apart on a screen. */
+/** `sha256:0123456789abcdef…` as its first `digits` hexadecimal digits: enough to distinguish layers on a screen. */
 export function shortDigest(digest: string, digits = 12): string {
   const hex = digest.slice(digest.indexOf(':') + 1);
   return printable(hex.slice(0, digits));

@@ -68,7 +68,7 @@ describe('renderVerify', () => {
     expect(lines.find((line) => line.includes('more difference'))).toBe(rest);
   });
 
-  it('tells what differs in the index itself', () => {
+  it('shows differences of the index itself', () => {
     const index = { ...result([]), differences: [difference('index', { scope: 'image', field: 'platforms' })] };
     expect(renderVerify(index).split('\n').slice(0, 2)).toEqual(['index', '  index platforms']);
   });

@@ -12,7 +12,7 @@ const SHOWN = 20;
 /** Characters of a value that are shown. */
 const VALUE_WIDTH = 100;
 
-/** How to draw it. */
+/** Options for drawing the report. */
 export interface VerifyReportOptions {
   readonly style?: Style;
   readonly unicode?: boolean;

@@ -4,10 +4,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
 import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
+import { parseConfig } from '../oci/config.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { openLayout } from '../oci/layout.ts';
-import { parseConfig, parseIndex, parseManifest } from '../oci/manifest.ts';
+import { parseIndex, parseManifest } from '../oci/manifest.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import type { Target } from '../oci/storage.ts';
 import {

@@ -8,7 +8,7 @@ import { Limiter, together } from '../base/limiter.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
 import { canProbePush, canTakeFiles } from '../oci/powers.ts';
-import { assertTag, formatReference, parseRepository, type Reference } from '../oci/reference.ts';
+import { formatReference, parseRepository, type Reference } from '../oci/reference.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
 import { shareMemory } from './layer/memory-limit.ts';
@@ -16,6 +16,7 @@ import { Spool } from './layer/spool.ts';
 import { Threads } from './layer/workers/threads.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
 import { type ConvertPlan, makePlan } from './plan/dry-run.ts';
+import { fitOutputNames } from './plan/output-names.ts';
 import { prepare } from './plan/preparation.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
 import { LayerCache } from './publish/layer-record.ts';
@@ -36,7 +37,7 @@ export interface ConvertSurroundings extends ConvertContext {
  * platform, layer and place.
  */
 export async function convert(settings: ConvertSettings, context: ConvertSurroundings = {}): Promise<ConvertResult> {
-  const request = completeRequest(settings);
+  const request = fitOutputNames(completeRequest(settings));
   return withPlaces(request, context, (places) => convertBetween(places, request, context));
 }
 
@@ -45,7 +46,7 @@ export async function planConversion(
   settings: ConvertSettings,
   context: ConvertSurroundings = {},
 ): Promise<ConvertPlan> {
-  const request = completeRequest(settings);
+  const request = fitOutputNames(completeRequest(settings));
   return withPlaces({ ...request, noUpload: true }, context, (places) =>
     withSession(places, request, context, makePlan),
   );
@@ -73,7 +74,6 @@ async function withPlaces<T>(
   context: ConvertSurroundings,
   body: (places: Places) => Promise<T>,
 ): Promise<T> {
-  checkRequest(request);
   const from = parseRepository(request.repository);
   const to = request.targetRepository === undefined ? from : parseRepository(request.targetRepository);
   const isSame = formatReference(from) === formatReference(to);
@@ -180,22 +180,6 @@ async function withSession<T>(
 
 function openCache(target: Target, { cache, force }: ConvertRequest, signal: AbortSignal): LayerCache {
   return cache && !force ? LayerCache.open(target, signal) : LayerCache.forgetful(target, signal);
-}
-
-function checkRequest({ outputs, source }: ConvertRequest): void {
-  if (outputs.length === 0)
-    throw new AccelError('usage', 'no output tag was given', {
-      hint: advise`Name one with ${option('outputTag', 'TAG')}.`,
-    });
-  if (source.tag === undefined && source.digest === undefined) {
-    throw new AccelError('usage', 'no source was given', { expected: 'a tag or a digest' });
-  }
-  const seen = new Set<string>();
-  for (const { tag } of outputs) {
-    assertTag(tag);
-    if (seen.has(tag)) throw new AccelError('usage', 'one tag was given for two outputs', { found: tag });
-    seen.add(tag);
-  }
 }
 
 async function run(session: Session, totals: Totals): Promise<ConvertResult> {

@@ -46,12 +46,7 @@ export type ConvertEvent =
       /** Bytes of the layers of all platforms, which a conversion reads unless it takes them over. */
       readonly bytes?: number;
     }
-  | {
-      /** Manifests of the index that are left out for one reason. */
-      readonly type: 'manifests-skipped';
-      readonly reason: string;
-      readonly manifests: readonly { readonly digest: string; readonly platform: string }[];
-    }
+  | { readonly type: 'manifest-skipped'; readonly digest: string; readonly platform: string; readonly reason: string }
   | { readonly type: 'warning'; readonly message: string; readonly layer?: LayerId; readonly path?: string }
   | { readonly type: 'layer-start'; readonly layer: LayerId }
   | { readonly type: 'layer-reused'; readonly layer: LayerId; readonly outputs: readonly LayerOutput[] }

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { AccelError } from '../base/error.ts';
 import { copyContent } from '../oci/copy.ts';
 import { digestOf } from '../oci/digest.ts';
-import { loadDocument } from '../oci/document.ts';
+import { resolveDocument } from '../oci/document.ts';
 import { openRegistry, type RegistryTarget } from '../oci/registry/client.ts';
 import type { Answer, SeenRequest } from '../oci/registry/testing/scripted-server.ts';
 import { missing, scripted, serve } from '../oci/registry/testing/scripted-target.ts';
@@ -55,7 +55,7 @@ async function setUp(quirks: Quirks = {}) {
 
 async function pushBase(target: RegistryTarget): Promise<void> {
   layout = await testLayout([1, 2].map((seed) => ({ tar: smallTar(seed), compression: 'gzip' as const })));
-  const { descriptor, document } = await loadDocument(layout.target, 'base');
+  const { descriptor, document } = await resolveDocument(layout.target, 'base');
   if (document.kind !== 'manifest') throw new Error('a plain image was expected');
   for (const one of [document.manifest.config, ...document.manifest.layers, descriptor])
     await copyContent(layout.target, target, one);
@@ -140,7 +140,7 @@ describe('before a tag', () => {
       instead: ({ method, url }) =>
         gone !== undefined && method === 'HEAD' && url.includes(gone) ? missing : undefined,
     });
-    const { document } = await loadDocument(target, 'base');
+    const { document } = await resolveDocument(target, 'base');
     gone = document.kind === 'manifest' ? document.manifest.layers[0]!.digest : '';
     await expect(convertWithin(target, request())).rejects.toMatchObject({
       code: 'registry-error',

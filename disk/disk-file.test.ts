@@ -73,7 +73,7 @@ describe('an error has the path', () => {
   });
 
   test('of what cannot be read, written or cut off, or is closed', async () => {
-    const folder = await DiskFile.open(home.path);
+    const folder = new DiskFile(home.path, await open(home.path));
     for (const doing of [
       () => folder.read(0, 1),
       () => folder.pieces({ offset: 0, size: 1 }).next(),

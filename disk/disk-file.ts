@@ -8,6 +8,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { Advice } from '../base/advice.ts';
 import type { BlobSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
+import { assertRegular } from './file-kind.ts';
 
 /** Bytes of a piece. */
 const PIECE = 1 << 20;
@@ -46,9 +47,15 @@ export class DiskFile {
     this.#roomHint = telling.roomHint ?? 'Make room there.';
   }
 
-  /** Opens a file that is there, to read it. */
+  /**
+   * Opens a regular file that is there, to read it. What is none (a FIFO, a socket, a device, a directory) is refused and
+   * never waited for: one put in place after the check is opened without blocking.
+   */
   static async open(path: string, telling?: DiskFileTelling): Promise<DiskFile> {
-    return new DiskFile(path, await opened(path, constants.O_RDONLY, 0), telling);
+    await assertRegular(path, telling?.shown);
+    // Windows has no O_NONBLOCK.
+    const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+    return new DiskFile(path, await opened(path, flags, 0), telling);
   }
 
   /** Makes a file that is not there yet, to write and read it. */
@@ -65,6 +72,20 @@ export class DiskFile {
   /** Exactly `length` bytes from `offset`. Rejects with `size-mismatch` where the file ends before. */
   read(offset: number, length: number): Promise<Uint8Array> {
     return this.#readInto(new Uint8Array(length), offset);
+  }
+
+  /** The bytes from the start, at most `limit`, of a file that does not announce its size. */
+  async readUpTo(limit: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(limit);
+    let filled = 0;
+    while (filled < limit) {
+      const { bytesRead } = await this.handle
+        .read(bytes, filled, limit - filled, null)
+        .catch((error: unknown) => this.#fail(error));
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return bytes.subarray(0, filled);
   }
 
   /**

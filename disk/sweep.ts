@@ -2,6 +2,7 @@
 import { lstat, mkdtemp, readdir, rmdir, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { asAccelError } from '../base/error.ts';
+import { LOCK_PATTERN } from './lock.ts';
 import { MARK_PATTERN, stateOfMark } from './process-mark.ts';
 
 /** How long nothing may have changed in what a process left that cannot be seen from here, in milliseconds: a week. */
@@ -9,6 +10,8 @@ const STILL = 7 * 24 * 3_600_000;
 
 /** Name of a temporary file beside what it is to become, and of the folder of a run. */
 const LEFT = new RegExp(`^\\.accel-(?:(spool)-)?(${MARK_PATTERN})-(?:\\d+\\.tmp|[A-Za-z0-9]{6})$`);
+/** Name of the file of a lock. */
+const LOCK = new RegExp(`^${LOCK_PATTERN}$`);
 /** Names of the files of a folder of a run. */
 const SPOOLED = /^\d+$/;
 
@@ -20,7 +23,7 @@ const SPOOLED = /^\d+$/;
  */
 export async function sweepLeftovers(directory: string): Promise<void> {
   for (const name of await namesIn(directory)) {
-    const [, spool, mark] = LEFT.exec(name) ?? [];
+    const [, spool, mark] = LEFT.exec(name) ?? ['', undefined, LOCK.exec(name)?.[1]];
     if (mark === undefined) continue;
     const state = stateOfMark(mark);
     if (state === 'alive') continue;

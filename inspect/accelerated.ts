@@ -1,9 +1,9 @@
 /** What an accelerated image is: its layers as they open, and how it stands to its base. */
 import { asAccelError } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
-import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
+import { loadManifest } from '../oci/document.ts';
+import type { ImageManifest } from '../oci/manifest.ts';
 import type { ReadOptions, Target } from '../oci/storage.ts';
 import { readCarriedPrefetch } from '../prefetch/carried.ts';
 import { openImage } from '../reader/image.ts';
@@ -125,7 +125,7 @@ async function baseOf(
   if (digest === undefined) return undefined;
   try {
     const descriptor = await target.resolve(digest, options);
-    const manifest = parseManifest(await fetchBytes(target, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
+    const manifest = await loadManifest(target, descriptor, options);
     return { digest, present: true, size: sizeOf(manifest) };
   } catch (error) {
     if (asAccelError(error).code !== 'not-found') throw error;

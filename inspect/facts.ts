@@ -102,8 +102,14 @@ export interface InspectReport {
   readonly mediaType: string;
   readonly accelerated: boolean;
   readonly images: readonly ImageFacts[];
-  /** Members of an index that are no images, such as attestations. */
-  readonly others: readonly { readonly digest: string; readonly mediaType: string; readonly platform: string }[];
+  /** Entries of an index that are not described: no images, such as attestations, or `missing` from where the index is. */
+  readonly others: readonly {
+    readonly digest: string;
+    readonly mediaType: string;
+    readonly platform: string;
+    readonly reason: string;
+    readonly missing: boolean;
+  }[];
   /** Digest of what was converted, index or manifest, by accel's annotation. */
   readonly sourceDigest?: string;
   /** The tag of the base by the naming rule, and whether it still names what was converted. */

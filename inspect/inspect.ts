@@ -2,14 +2,12 @@
 import { asAccelError } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { TAG_SUFFIXES } from '../formats/overlaybd/tag-suffixes.ts';
-import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { loadDocument } from '../oci/document.ts';
-import { MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseManifest } from '../oci/manifest.ts';
-import { isConfig } from '../oci/media-types.ts';
-import { formatPlatform } from '../oci/platform.ts';
+import { isDigestLike } from '../oci/digest.ts';
+import { loadImageConfig, loadManifest, resolveDocument, unlessMissing } from '../oci/document.ts';
+import { artifactReason, indexImages, NOT_HERE, type OtherEntry, otherEntry } from '../oci/index-images.ts';
+import { formatPlatform, imagePlatform } from '../oci/platform.ts';
 import type { ReadOptions, Target } from '../oci/storage.ts';
-import { isImage } from '../reader/select-image.ts';
 import { layerKindOf } from '../reader/stack.ts';
 import { inspectAccelerated, sizeOf } from './accelerated.ts';
 import type { ImageFacts, InspectReport } from './facts.ts';
@@ -26,12 +24,17 @@ export async function inspectReference(
   tagOrDigest: string,
   options: ReadOptions = {},
 ): Promise<InspectReport> {
-  const { descriptor: named, document } = await loadDocument(target, tagOrDigest, options);
-  const members = document.kind === 'index' ? document.index.manifests : [named];
-  const chosen = document.kind === 'index' ? members.filter(isImage) : members;
+  const { descriptor: named, document } = await resolveDocument(target, tagOrDigest, options);
+  const isIndex = document.kind === 'index';
+  const listed = isIndex ? await indexImages(target, document.index, options) : { images: [named], others: [] };
   const images: ImageFacts[] = [];
-  for (const member of chosen) images.push(await inspectImage(target, member, options));
-  const { annotations } = document.kind === 'index' ? document.index : document.manifest;
+  const others: OtherEntry[] = [...listed.others];
+  for (const entry of listed.images) {
+    const found = await inspectEntry(target, entry, isIndex, options);
+    if ('reason' in found) others.push(found);
+    else images.push(found);
+  }
+  const { annotations } = isIndex ? document.index : document.manifest;
   const sourceDigest = annotations?.[RECORD_ANNOTATION.sourceDigest];
   const accelerated = images.some((image) => image.accelerated);
   const baseTag = accelerated ? await findBaseTag(target, tagOrDigest, sourceDigest, options) : undefined;
@@ -40,17 +43,42 @@ export async function inspectReference(
     mediaType: named.mediaType,
     accelerated,
     images,
-    others: members
-      .filter((member) => !chosen.includes(member))
-      .map(({ digest, mediaType, platform }) => ({ digest, mediaType, platform: formatPlatform(platform ?? {}) })),
+    others: others.map(({ descriptor: { digest, mediaType }, platform, reason, missing }) => ({
+      digest,
+      mediaType,
+      platform,
+      reason,
+      missing,
+    })),
     ...(sourceDigest === undefined ? {} : { sourceDigest }),
     ...(baseTag === undefined ? {} : { baseTag }),
   };
 }
 
-async function inspectImage(target: Target, descriptor: Descriptor, options: ReadOptions): Promise<ImageFacts> {
-  const manifest = parseManifest(await fetchBytes(target, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
-  const platform = await platformOf(target, manifest.config, descriptor, options);
+/** One image; of an index, what is not here or no image after all is named and left alone. */
+async function inspectEntry(
+  target: Target,
+  entry: Descriptor,
+  isListed: boolean,
+  options: ReadOptions,
+): Promise<ImageFacts | OtherEntry> {
+  const inspect = () => inspectImage(target, entry, isListed, options);
+  if (!isListed) return inspect();
+  return (await unlessMissing(inspect)) ?? otherEntry(entry, NOT_HERE);
+}
+
+async function inspectImage(
+  target: Target,
+  descriptor: Descriptor,
+  isListed: boolean,
+  options: ReadOptions,
+): Promise<ImageFacts | OtherEntry> {
+  const manifest = await loadManifest(target, descriptor, options);
+  const config = await loadImageConfig(target, manifest, options);
+  if (config === undefined && isListed) return otherEntry(descriptor, artifactReason(manifest));
+  const platform = formatPlatform(
+    config === undefined ? (descriptor.platform ?? {}) : imagePlatform(descriptor.platform, config),
+  );
   if (manifest.layers.some((layer) => layerKindOf(layer) !== undefined))
     return inspectAccelerated(target, descriptor, manifest, platform, options);
   return {
@@ -62,22 +90,6 @@ async function inspectImage(target: Target, descriptor: Descriptor, options: Rea
   };
 }
 
-/** By the config, as runtimes take it; an artifact has none. */
-async function platformOf(
-  target: Target,
-  config: Descriptor,
-  descriptor: Descriptor,
-  options: ReadOptions,
-): Promise<string> {
-  if (!isConfig(config.mediaType)) return formatPlatform(descriptor.platform ?? {});
-  const { os, architecture, variant } = parseConfig(await fetchBytes(target, config, MAX_CONFIG_SIZE, options), config);
-  return formatPlatform({
-    ...(os === undefined ? {} : { os }),
-    ...(architecture === undefined ? {} : { architecture }),
-    ...(variant === undefined ? {} : { variant }),
-  });
-}
-
 /** The tag that was converted, as far as the name of the accelerated one tells. */
 async function findBaseTag(
   target: Target,
@@ -86,7 +98,7 @@ async function findBaseTag(
   options: ReadOptions,
 ): Promise<InspectReport['baseTag']> {
   const suffix = TAG_SUFFIXES.find((candidate) => tag.endsWith(candidate) && tag.length > candidate.length);
-  if (suffix === undefined || tag.includes(':')) return undefined;
+  if (suffix === undefined || isDigestLike(tag)) return undefined;
   const base = tag.slice(0, -suffix.length);
   try {
     const { digest } = await target.resolve(base, options);

@@ -1,4 +1,4 @@
-/** Tells a web hook of a finished conversion: signed, repeated while it may help, and bounded in time. */
+/** Notifies a web hook of a finished conversion: signed, retried while that may help, and bounded in time. */
 import { createHmac } from 'node:crypto';
 import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
@@ -10,7 +10,7 @@ export interface Receiver {
   readonly secret: string | undefined;
 }
 
-/** What to send. */
+/** The message to send. */
 export interface Notice {
   /** The same for every sending of the same news. */
   readonly delivery: string;
@@ -156,6 +156,6 @@ function failed(address: URL, found: string, attempts: number): AccelError {
     where: { host: address.host, attempts },
     expected: 'HTTP 2xx',
     found,
-    hint: 'The image stands as it was reported; run the job again to send the message again.',
+    hint: 'The image itself is complete; run the job again to send the message again.',
   });
 }

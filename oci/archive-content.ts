@@ -44,16 +44,38 @@ export async function asOciArchive(
   return { index, blobs };
 }
 
+/** Links that are followed one after another. */
+const MAX_HOPS = 16;
+
 /** The member of a name, through links (docker save stores equal layers once). Throws `layout-invalid`. */
 export function followMember(members: ReadonlyMap<string, TarMember>, name: string, where: ErrorPlace): TarMember {
   let member = members.get(name);
-  for (let hop = 0; member?.linkName !== undefined && hop < 16; hop += 1) member = members.get(member.linkName);
-  if (member?.kind === 'file') return member;
-  throw new AccelError('layout-invalid', 'a file is missing from the archive', {
-    where: { ...where, member: name },
-    expected: name,
-    found: member === undefined ? 'no such file' : 'links that lead in a circle',
-    hint: 'Check that the archive is one of images (docker save, skopeo copy) and was copied whole.',
+  if (member === undefined) throw noFile(members, { ...where, member: name }, name, 'no such file');
+  for (let hop = 0; member.linkName !== undefined; hop += 1) {
+    const next = members.get(member.linkName);
+    const found = `a link at ${member.name} that leads nowhere: to ${member.linkName || 'an empty path'}`;
+    if (next === undefined) throw noFile(members, { ...where, member: name }, name, found);
+    if (hop === MAX_HOPS) throw noFile(members, { ...where, member: name }, name, 'links that lead in a circle');
+    member = next;
+  }
+  if (member.kind === 'file') return member;
+  throw noFile(members, { ...where, member: name }, name, `${member.what ?? 'something else'} at ${member.name}`);
+}
+
+function noFile(
+  members: ReadonlyMap<string, TarMember>,
+  where: ErrorPlace,
+  expected: string,
+  found: string,
+): AccelError {
+  const isOther = expected === 'oci-layout' && members.has('manifest.json');
+  return new AccelError('layout-invalid', 'a file is missing from the archive', {
+    where,
+    expected: `the file ${expected}`,
+    found,
+    hint: isOther
+      ? 'This is an archive of docker save: name it as docker-archive:FILE.'
+      : 'Check that the archive is one of images (docker save, skopeo copy) and was copied whole.',
   });
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -10,7 +10,7 @@ import { ownIdentity, processMark } from '../disk/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
 import { openArchive } from './archive.ts';
 import { fetchBytes } from './content.ts';
-import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
+import { blob, noise, pieces, pushImage, referrerOf, rejects, storageContract } from './contract.ts';
 import { Digester } from './digest.ts';
 import { openLayout } from './layout.ts';
 import { parseManifest } from './manifest.ts';
@@ -214,7 +214,7 @@ describe('committing an oci-archive', () => {
     expect(peak).toBeLessThan(64 << 20);
   });
 
-  test('two writers: the second one is told, and the first one’s archive stands', async () => {
+  test('two writers: both keep their tags and blobs, and a tag that both gave is the second one’s', async () => {
     await make('base', 'base');
     const one = await openArchive(file, 'oci');
     const two = await openArchive(file, 'oci');
@@ -222,14 +222,61 @@ describe('committing an oci-archive', () => {
       [one, 'one'],
       [two, 'two'],
     ] as const) {
-      await target.tag((await pushImage(target, tag)).descriptor, tag);
+      const { descriptor } = await pushImage(target, tag);
+      await target.tag(descriptor, tag);
+      await target.tag(descriptor, 'both');
     }
     await one.close();
-    await rejects(two.close(), 'io-error');
+    await two.close();
+    const again = await openArchive(file, 'oci');
+    expect(await again.tags()).toEqual(['base', 'both', 'one', 'two']);
+    for (const tag of ['base', 'one', 'two']) {
+      const descriptor = await again.resolve(tag);
+      const { layers } = parseManifest(await fetchBytes(again, descriptor, 1e6), descriptor);
+      expect(Buffer.from(await fetchBytes(again, layers[0]!, 1e6)).toString()).toBe(`layer of ${tag}`);
+    }
+    expect((await again.resolve('both')).digest).toBe((await again.resolve('two')).digest);
+    await again.close();
+    expect(await readdir(directory)).toEqual(['images.tar']);
+  });
+
+  test('two writers that add referrers to one image: the list has both', async () => {
+    await make('base', 'base');
+    const targets = [await openArchive(file, 'oci'), await openArchive(file, 'oci')];
+    const { digest } = await targets[0]!.resolve('base');
+    const entries: string[] = [];
+    for (const [i, target] of targets.entries()) {
+      const subject = await target.resolve('base');
+      const { descriptor, bytes } = await referrerOf(target, subject, `application/x.${i}`, String(i));
+      await target.pushReferrer(descriptor, bytesSource(bytes));
+      entries.push(descriptor.digest);
+    }
+    for (const target of targets) await target.close();
+    const again = await openArchive(file, 'oci');
+    expect((await again.referrers({ digest })).map((entry) => entry.digest)).toEqual(entries);
+    await again.close();
+  });
+
+  test('an archive that is removed meanwhile is not made again', async () => {
+    await make('base', 'base');
+    const target = await openArchive(file, 'oci');
+    await target.tag((await pushImage(target, 'one')).descriptor, 'one');
+    await rm(file);
+    expect((await rejects(target.close(), 'io-error')).message).toContain('removed');
+    expect(await readdir(directory)).toEqual([]);
+  });
+
+  test('an archive behind a link: the file is replaced, the link stays', async () => {
+    await make('base', 'base');
+    const link = path.join(directory, 'link.tar');
+    await symlink('images.tar', link);
+    const target = await openArchive(link, 'oci');
+    await target.tag((await pushImage(target, 'one')).descriptor, 'one');
+    await target.close();
+    expect(await readlink(link)).toBe('images.tar');
     const again = await openArchive(file, 'oci');
     expect(await again.tags()).toEqual(['base', 'one']);
     await again.close();
-    expect(await readdir(directory)).toEqual(['images.tar']);
   });
 
   test('what a killed process left is swept, what is in use is not', async () => {
@@ -346,7 +393,7 @@ describeWith({ tools: ['tar'] }, 'archives of docker save', () => {
     );
     expect(JSON.parse(new TextDecoder().decode(await fetchBytes(target, manifest.config, 1e5))).os).toBe('linux');
     expect(await target.resolve(descriptor.digest)).toMatchObject({ digest: descriptor.digest });
-    expect((await rejects(target.resolve('v9'), 'not-found')).found).toBe('the tags v1, v2');
+    expect((await rejects(target.resolve('v9'), 'not-found')).found).toBe('app:v2, reg.example:5000/app:v1');
     await rejects(target.push(blob(noise(5, 5)), bytesSource(noise(5, 5))), 'usage');
     await rejects(target.tag(descriptor, 'v3'), 'usage');
     await target.close?.();
@@ -380,7 +427,7 @@ describeWith({ tools: ['tar'] }, 'archives of docker save', () => {
     await target.close();
   });
 
-  test('two images that share a tag are told apart by digest', async () => {
+  test('two images that share a tag are found by their whole names and by digest', async () => {
     const image = (name: string, layer: Uint8Array) => ({
       Config: `${name}.json`,
       RepoTags: [`${name}:latest`],
@@ -399,8 +446,11 @@ describeWith({ tools: ['tar'] }, 'archives of docker save', () => {
     });
     const target = await openArchive(file, 'docker');
     const error = await rejects(target.resolve('latest'), 'layout-invalid');
-    const digest = String(error.found).split(' and ')[0]!;
-    expect((await target.resolve(digest)).digest).toBe(digest);
+    const digests = await Promise.all(['a', 'b'].map(async (name) => (await target.resolve(`${name}:latest`)).digest));
+    expect(error.found).toBe(`a:latest (${digests[0]}), b:latest (${digests[1]})`);
+    expect(await target.tags()).toEqual(['a:latest', 'b:latest']);
+    expect((await target.resolve('docker.io/library/b:latest')).digest).toBe(digests[1]);
+    expect((await target.resolve(digests[0]!)).digest).toBe(digests[0]);
     await target.close();
   });
 
@@ -422,6 +472,44 @@ describeWith({ tools: ['tar'] }, 'archives of docker save', () => {
     await systemTar({ ...files, filler: 'x' });
     const error: unknown = await openArchive(file, 'docker').catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ name: 'AccelError', code: expect.stringMatching(/layout-invalid|manifest-invalid/) });
+  });
+
+  test.each([
+    [
+      'to nothing',
+      { 'e37c/layer.tar': '.x.tar' },
+      'e37c/layer.tar',
+      'a link at e37c/layer.tar that leads nowhere: to e37c/.x.tar',
+    ],
+    [
+      'to a link to nothing',
+      { 'a.tar': 'b.tar', 'b.tar': '../c.tar' },
+      'a.tar',
+      'a link at b.tar that leads nowhere: to c.tar',
+    ],
+    ['to a directory', { 'a.tar': 'folder' }, 'a.tar', 'a directory at folder'],
+  ])('a layer that is a link %s: where it leads to is said', async (_, links, layer, found) => {
+    const manifest = JSON.stringify([{ Config: 'c.json', RepoTags: ['a:t'], Layers: [layer] }]);
+    await mkdir(path.join(directory, 'content', 'folder'), { recursive: true });
+    await systemTar({ 'manifest.json': manifest, 'c.json': config([plain[0]!]) }, links);
+    const error = await rejects(openArchive(file, 'docker'), 'layout-invalid');
+    expect(error).toMatchObject({ where: { member: layer }, found });
+  });
+
+  test('an empty path of a layer', async () => {
+    const manifest = JSON.stringify([{ Config: 'c.json', RepoTags: ['a:t'], Layers: [''] }]);
+    await systemTar({ 'manifest.json': manifest, 'c.json': config([plain[0]!]) });
+    expect((await rejects(openArchive(file, 'docker'), 'layout-invalid')).found).toBe('an empty path for layer 1');
+  });
+
+  test('the form of Docker before 1.10 is named', async () => {
+    await systemTar({ repositories: '{"app":{"latest":"e37c"}}', 'e37c/layer.tar': 'x', 'e37c/json': '{}' });
+    expect((await rejects(openArchive(file, 'docker'), 'image-unsupported')).message).toContain('before 1.10');
+  });
+
+  test('docker save opened as an OCI layout: the hint names the other form', async () => {
+    await systemTar({ 'manifest.json': '[]' });
+    expect((await rejects(openArchive(file, 'oci'), 'layout-invalid')).hint).toContain('docker-archive:FILE');
   });
 
   test('links that lead in a circle', async () => {

@@ -3,38 +3,46 @@
  * `docker save` makes (`docker-archive`) is read only.
  *
  * Writing: new blobs go to a temporary file beside the archive. {@link ArchiveTarget.commit} adds what the archive held
- * before and an index.json with the new tags, and renames it into place: until then the old archive stands. Without a
- * new tag nothing is kept, since nothing would name it.
+ * before and an index.json with the new tags, and renames it into place under a lock: until then the old archive stays.
+ * Without a new tag nothing is kept, since nothing would name it.
  */
-import { rename, rm, stat } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { type BlobSource, bytesSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
 import { DiskFile } from '../disk/disk-file.ts';
+import { danglingLink } from '../disk/file-kind.ts';
+import { type HeldLock, withLock } from '../disk/lock.ts';
 import { sweepLeftovers } from '../disk/sweep.ts';
-import { isAbsent, temporaryBeside } from '../disk/write-atomically.ts';
+import { isAbsent } from '../disk/write-atomically.ts';
 import { type ArchiveBlob, type ArchiveContent, readOciArchive } from './archive-content.ts';
+import { ArchiveDraft } from './archive-draft.ts';
+import { refuseSpecial, stamp, stampOf } from './archive-file.ts';
+import { mergeTags } from './archive-merge.ts';
 import { assertRange } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest, splitDigest, verified } from './digest.ts';
 import { readDockerArchive } from './docker-archive.ts';
-import { type IndexFile, retagged, tagsOf } from './layout-index.ts';
+import { assertImageName, imageNames } from './image-names.ts';
+import { type IndexFile, retagged } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { encodeJson } from './manifest.ts';
 import { OCI } from './media-types.ts';
-import { assertTag } from './reference.ts';
 import { pushReferrerByTag, referrersByTag } from './referrers.ts';
 import type {
   BlobSizer,
   FetchOptions,
+  ImageLister,
   ReadOptions,
   ReferrerLink,
   ReferrerStore,
   TagLister,
   Target,
 } from './storage.ts';
-import { writeMember } from './tar-file.ts';
+
+/** A holder of the lock may have the whole archive of another process to copy: how long a wait without any progress lasts. */
+const PATIENCE = 10 * 60_000;
 
 /** What is in a tar: an OCI image layout, or what `docker save` writes. */
 export type ArchiveFormat = 'oci' | 'docker';
@@ -50,23 +58,24 @@ export async function openArchive(
 ): Promise<ArchiveTarget> {
   const name = `${format}-archive:${file}`;
   const create = options.create === true && format === 'oci';
-  const before = await DiskFile.open(file).catch((error: unknown) => {
+  await refuseSpecial(file);
+  const before = await DiskFile.open(file).catch(async (error: unknown) => {
     if (!isAbsent(error)) throw error;
     if (create) return undefined;
-    throw new AccelError('not-found', 'there is no such archive', { where: { path: file }, cause: error });
+    const link = await danglingLink(file);
+    throw new AccelError('not-found', 'there is no such archive', {
+      where: { path: file },
+      ...(link === undefined ? {} : { found: `a link that leads nowhere: to ${link}` }),
+      cause: error,
+    });
   });
-  if (before === undefined) return new ArchiveTarget(name, file, format, EMPTY, undefined, undefined);
+  if (before === undefined) return new ArchiveTarget({ name, file, format, content: EMPTY });
   try {
     const info = await before.handle.stat();
-    if (!info.isFile()) {
-      throw new AccelError('layout-invalid', 'an archive is read in place, which takes a regular file', {
-        where: { path: file },
-        hint: 'Write a pipe or device to a file first; a directory is opened as oci:DIR.',
-      });
-    }
     const read = format === 'oci' ? readOciArchive : readDockerArchive;
     const content = await read(before, info.size, { path: file });
-    return new ArchiveTarget(name, file, format, content, before, stamp(info));
+    // Behind a link: the archive itself is replaced, not the link to it.
+    return new ArchiveTarget({ name, file: await realpath(file), format, content, before, stamp: stamp(info) });
   } catch (error) {
     await before.close().catch(() => undefined);
     throw asAccelError(error);
@@ -78,8 +87,18 @@ const EMPTY: ArchiveContent = {
   blobs: new Map(),
 };
 
+/** What {@link openArchive} found. */
+interface OpenedArchive {
+  readonly name: string;
+  readonly file: string;
+  readonly format: ArchiveFormat;
+  readonly content: ArchiveContent;
+  readonly before?: DiskFile;
+  readonly stamp?: string;
+}
+
 /** See {@link openArchive}. */
-export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStore, LayoutContent {
+export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer, ReferrerStore, LayoutContent {
   readonly name: string;
   readonly #file: string;
   readonly #format: ArchiveFormat;
@@ -89,26 +108,20 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   #stamp: string | undefined;
   readonly #blobs: Map<string, ArchiveBlob>;
   #index: IndexFile;
-  #retagged = false;
+  /** Tags that were given since the last commit. */
+  readonly #given = new Map<string, Descriptor>();
   #failed = false;
   #closed = false;
-  #draft: Promise<Draft> | undefined;
+  #draft: Promise<ArchiveDraft> | undefined;
   /** A tar grows at its end alone: one blob at a time, and none while it is put in place. */
   readonly #appending = new Limiter(1);
 
-  constructor(
-    name: string,
-    file: string,
-    format: ArchiveFormat,
-    content: ArchiveContent,
-    before: DiskFile | undefined,
-    stamped: string | undefined,
-  ) {
+  constructor({ name, file, format, content, before, stamp }: OpenedArchive) {
     this.name = name;
     this.#file = file;
     this.#format = format;
     this.#standing = before === undefined ? [] : [before];
-    this.#stamp = stamped;
+    this.#stamp = stamp;
     this.#index = content.index;
     this.#blobs = new Map(content.blobs);
   }
@@ -142,7 +155,7 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
       if (await this.exists(descriptor, options)) return 'existed';
       const draft = await this.#begin();
       const stream = verified(content.open(), descriptor, { target: this.name });
-      await draft.add(blobName(descriptor.digest), descriptor, this.#blobs, stream, options?.signal);
+      await this.#append(draft, descriptor, stream, options?.signal);
       return 'pushed';
     });
   }
@@ -154,18 +167,23 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
 
   async tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void> {
     options?.signal?.throwIfAborted();
-    assertTag(tag);
+    assertImageName(tag);
     this.#stored(descriptor);
     this.#assertWritable();
     const index = retagged(this.#index, descriptor, tag);
     if (index === undefined) return;
     this.#index = index;
-    this.#retagged = true;
+    this.#given.set(tag, descriptor);
   }
 
   async tags(options?: ReadOptions): Promise<readonly string[]> {
     options?.signal?.throwIfAborted();
-    return tagsOf(this.#index);
+    return imageNames(this.#index.manifests);
+  }
+
+  async images(options?: ReadOptions): Promise<readonly Descriptor[]> {
+    options?.signal?.throwIfAborted();
+    return this.#index.manifests;
   }
 
   async blobSize(digest: string, options?: ReadOptions): Promise<number> {
@@ -192,11 +210,11 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   }
 
   /**
-   * Puts the archive with its new tags in place, if there are any. Throws `io-error` if the file cannot be written, or was
-   * changed by someone else since it was opened; the file is then as they left it.
+   * Puts the archive with its new tags in place, if there are any. What another process put there since it was read is
+   * kept, with its tags. Throws `io-error` if the file cannot be written, or is gone.
    */
   async commit(options?: ReadOptions): Promise<void> {
-    if (!this.#retagged) return;
+    if (this.#given.size === 0) return;
     try {
       await this.#appending.run(async () => this.#fill(await this.#begin(), options?.signal));
     } catch (error) {
@@ -219,34 +237,77 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
     }
   }
 
-  /** Makes the draft a whole archive and the archive that stands; what comes next goes to another draft. */
-  async #fill(draft: Draft, signal: AbortSignal | undefined): Promise<void> {
-    for (const [digest, blob] of this.#blobs) {
-      if (blob.place instanceof Uint8Array || blob.place.file === draft.file) continue;
-      const stream = blob.place.file.pieces({ offset: blob.place.offset, size: blob.size });
-      await draft.write(blobName(digest), blob.size, stream, signal);
-    }
-    const index = encodeJson(this.#index);
-    await draft.write('index.json', index.length, bytesSource(index).open(), signal);
-    if ((await stampOf(this.#file)) !== this.#stamp) {
-      throw new AccelError('io-error', 'the archive was changed by someone else in the meantime', {
-        where: { path: this.#file },
-        hint: 'Run it again; only one process at a time may write to an archive.',
-      });
-    }
-    const archive = await draft.commit();
-    this.#standing.push(archive);
-    for (const [digest, { size, place }] of this.#blobs) {
-      if (place instanceof Uint8Array || place.file !== draft.file) continue;
-      this.#blobs.set(digest, { size, place: { file: archive, offset: place.offset } });
-    }
+  /** Makes the draft a whole archive and puts it in place; what comes next goes to another draft. */
+  async #fill(draft: ArchiveDraft, signal: AbortSignal | undefined): Promise<void> {
+    // The bulk of it before the lock is taken.
+    await this.#copyInto(draft, signal);
+    const place = async (lock: HeldLock): Promise<void> => {
+      if ((await stampOf(this.#file)) !== this.#stamp) {
+        await this.#adopt();
+        await this.#copyInto(draft, signal);
+      }
+      const index = encodeJson(this.#index);
+      await draft.write('index.json', index.length, bytesSource(index).open(), signal);
+      await lock.confirm();
+      const archive = await draft.commit();
+      this.#stamp = await stampOf(this.#file);
+      this.#standing.push(archive);
+      this.#move(draft.file, archive);
+    };
+    await withLock(this.#file, place, { signal, patience: PATIENCE });
     this.#draft = undefined;
-    this.#retagged = false;
-    this.#stamp = await stampOf(this.#file);
+    this.#given.clear();
   }
 
-  #begin(): Promise<Draft> {
-    this.#draft ??= sweepLeftovers(path.dirname(this.#file)).then(() => Draft.create(this.#file));
+  /** Copies into the draft what it does not hold yet. */
+  async #copyInto(draft: ArchiveDraft, signal: AbortSignal | undefined): Promise<void> {
+    for (const [digest, { size, place }] of this.#blobs) {
+      if (!(place instanceof Uint8Array) && place.file === draft.file) continue;
+      const stream =
+        place instanceof Uint8Array ? bytesSource(place).open() : place.file.pieces({ offset: place.offset, size });
+      await this.#append(draft, { digest, size }, stream, signal);
+    }
+  }
+
+  /** Appends a blob, to be read there from now on. */
+  async #append(
+    draft: ArchiveDraft,
+    { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+    stream: AsyncIterable<Uint8Array>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const offset = await draft.write(blobName(digest), size, stream, signal);
+    this.#blobs.set(digest, { size, place: { file: draft.file, offset } });
+  }
+
+  /** Takes over what another process put in the place of the archive since it was read. */
+  async #adopt(): Promise<void> {
+    const file = await DiskFile.open(this.#file).catch((error: unknown) => {
+      if (!isAbsent(error)) throw error;
+      throw new AccelError('io-error', 'the archive was removed by someone else in the meantime', {
+        where: { path: this.#file },
+        hint: 'Run it again to make a new one.',
+        cause: error,
+      });
+    });
+    this.#standing.push(file);
+    const { index, blobs } = await readOciArchive(file, await file.size(), { path: this.#file });
+    for (const [digest, blob] of blobs) if (!this.#blobs.has(digest)) this.#blobs.set(digest, blob);
+    const merged = await mergeTags(this, index, this.#given);
+    for (const [digest, place] of merged.composed) this.#blobs.set(digest, { size: place.length, place });
+    this.#index = merged.index;
+  }
+
+  /** Blobs that were read from one file are read from another. */
+  #move(from: DiskFile, to: DiskFile): void {
+    for (const [digest, { size, place }] of this.#blobs) {
+      if (place instanceof Uint8Array || place.file !== from) continue;
+      this.#blobs.set(digest, { size, place: { file: to, offset: place.offset } });
+    }
+  }
+
+  #begin(): Promise<ArchiveDraft> {
+    this.#draft ??= sweepLeftovers(path.dirname(this.#file)).then(() => ArchiveDraft.create(this.#file));
     return this.#draft;
   }
 
@@ -268,88 +329,7 @@ export class ArchiveTarget implements Target, TagLister, BlobSizer, ReferrerStor
   }
 }
 
-/** The archive that is being written. */
-class Draft {
-  readonly #target: string;
-  readonly file: DiskFile;
-  #end = 0;
-
-  private constructor(target: string, file: DiskFile) {
-    this.#target = target;
-    this.file = file;
-  }
-
-  static async create(target: string): Promise<Draft> {
-    const draft = new Draft(target, await DiskFile.create(temporaryBeside(target), 0o666, { shown: target }));
-    try {
-      const marker = encodeJson({ imageLayoutVersion: '1.0.0' });
-      await draft.write('oci-layout', marker.length, bytesSource(marker).open());
-      return draft;
-    } catch (error) {
-      await draft.discard().catch(() => undefined);
-      throw error;
-    }
-  }
-
-  /** Appends a member. After a failure the next one takes its place. */
-  async write(name: string, size: number, stream: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<number> {
-    this.#end = await writeMember(this.file, this.#end, { name, size }, stream, signal);
-    // The content lies right before the padding that ends its last block.
-    return this.#end - Math.ceil(size / 512) * 512;
-  }
-
-  /** Appends a blob and lists it in `blobs`. */
-  async add(
-    name: string,
-    { digest, size }: Descriptor,
-    blobs: Map<string, ArchiveBlob>,
-    stream: AsyncIterable<Uint8Array>,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const offset = await this.write(name, size, stream, signal);
-    blobs.set(digest, { size, place: { file: this.file, offset } });
-  }
-
-  /** Puts the draft in the place of the archive, which it returns, to be read. */
-  async commit(): Promise<DiskFile> {
-    // A member that failed may have left garbage behind the two blocks that end a tar.
-    await this.file.truncate(this.#end + 1024);
-    const archive = await DiskFile.open(this.file.path, { shown: this.#target });
-    try {
-      // Before it stands: some disks tell only then that they could not keep it.
-      await this.file.close();
-      await rename(this.file.path, this.#target);
-      return archive;
-    } catch (error) {
-      await archive.close().catch(() => undefined);
-      throw error;
-    }
-  }
-
-  /** Closes the file, which was not committed, and removes it. */
-  async discard(): Promise<void> {
-    try {
-      await this.file.close();
-    } finally {
-      await rm(this.file.path, { force: true });
-    }
-  }
-}
-
 function blobName(digest: string): string {
   const { algorithm, hex } = splitDigest(digest);
   return `blobs/${algorithm}/${hex}`;
-}
-
-function stamp(info: { ino: number; size: number; mtimeMs: number }): string {
-  return `${info.ino} ${info.size} ${info.mtimeMs}`;
-}
-
-async function stampOf(file: string): Promise<string | undefined> {
-  try {
-    return stamp(await stat(file));
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw asAccelError(error);
-  }
 }

@@ -1,5 +1,6 @@
 /** The descriptor: how one piece of content names another (OCI image-spec, descriptor.md). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
+import { integerOf, stringifyJson } from '../base/json.ts';
 import { isRecord } from '../base/record.ts';
 import { assertDigest } from './digest.ts';
 import type { Platform } from './platform.ts';
@@ -18,6 +19,18 @@ export interface Descriptor {
   readonly urls?: readonly string[];
 }
 
+/** The fields that the specification knows; others are passed on as they are. */
+export const DESCRIPTOR_FIELDS: ReadonlySet<string> = new Set([
+  'mediaType',
+  'digest',
+  'size',
+  'urls',
+  'annotations',
+  'data',
+  'artifactType',
+  'platform',
+]);
+
 /**
  * Checks that a parsed JSON value is a descriptor and returns it, unknown fields included.
  * `field` is its name within the document, for the message. Throws `manifest-invalid`.
@@ -31,17 +44,41 @@ export function asDescriptor(value: unknown, field: string, where: ErrorPlace = 
     });
   };
   if (!isRecord(value)) return fail('an object', value);
+  // A JSON null means "absent" to the Go tools that write most manifests.
   const { mediaType, digest, size, annotations, platform, artifactType, urls } = value;
   if (typeof mediaType !== 'string') return fail('mediaType as text', mediaType);
   if (typeof digest !== 'string') return fail('digest as text', digest);
   assertDigest(digest, 'manifest-invalid', { ...where, field });
-  if (!Number.isSafeInteger(size) || (size as number) < 0) return fail('size as a number of bytes', size);
-  if (!isOptional(annotations, isStringMap)) return fail('annotations as a map of text', annotations);
+  const bytes = integerOf(size);
+  if (bytes === undefined || bytes < 0) return fail('size as a number of bytes', size);
+  const notes = annotationsOf(annotations);
+  if (notes === 'malformed') return fail('annotations as a map of text', annotations);
   if (!isOptional(artifactType, isString)) return fail('artifactType as text', artifactType);
   if (!isOptional(urls, isStringList)) return fail('urls as a list of text', urls);
   if (!isOptional(platform, isPlatform)) return fail('platform as an object with os and architecture', platform);
-  // A JSON null means "absent" to the Go tools that write most manifests.
-  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null)) as unknown as Descriptor;
+  const read: Readonly<Record<string, unknown>> = {
+    ...value,
+    size: bytes,
+    annotations: notes,
+    platform: isRecord(platform) ? withoutNulls(platform) : undefined,
+    // Go writes an empty text for what is not set.
+    artifactType: artifactType || undefined,
+  };
+  // In the order of the source: what is passed on unchanged has the same bytes again.
+  const isKept = ([key, item]: [string, unknown]): boolean =>
+    item !== undefined && (item !== null || !DESCRIPTOR_FIELDS.has(key));
+  return Object.fromEntries(Object.entries(read).filter(isKept)) as unknown as Descriptor;
+}
+
+/**
+ * The annotations of a document or descriptor: undefined where there are none, `malformed` where a value is not text.
+ * An annotation that is null is absent.
+ */
+export function annotationsOf(value: unknown): Readonly<Record<string, string>> | undefined | 'malformed' {
+  if (value === undefined || value === null) return undefined;
+  if (!isRecord(value)) return 'malformed';
+  const notes = withoutNulls(value);
+  return isStringMap(notes) ? notes : 'malformed';
 }
 
 /** True for an object whose values are all text, such as annotations. */
@@ -61,12 +98,16 @@ export function isOptional(value: unknown, check: (value: unknown) => boolean): 
 
 /** A JSON value shortened for a message. */
 export function brief(value: unknown): string {
-  const text = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value));
+  const text = value === undefined ? 'nothing' : stringifyJson(value);
   return text.length > 120 ? `${text.slice(0, 117)}...` : text;
 }
 
 function isString(value: unknown): value is string {
   return typeof value === 'string';
+}
+
+function withoutNulls(value: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null));
 }
 
 function isPlatform(value: unknown): boolean {

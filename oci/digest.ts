@@ -20,6 +20,13 @@ export function assertDigest(text: string, code: AccelErrorCode = 'reference-inv
   const colon = text.indexOf(':');
   const length = HEX_LENGTH[text.slice(0, Math.max(colon, 0))];
   const hex = text.slice(colon + 1);
+  if (length === undefined && /^[a-z0-9]+([+._-][a-z0-9]+)*:[A-Za-z0-9=_-]{32,}$/.test(text)) {
+    throw new AccelError(code, `accel does not compute the digest algorithm ${text.slice(0, colon)}`, {
+      where,
+      expected: 'sha256 or sha512',
+      found: text.length > 160 ? `${text.slice(0, 157)}...` : text,
+    });
+  }
   if (length === undefined || hex.length !== length || !/^[0-9a-f]+$/.test(hex)) {
     throw new AccelError(code, 'this is not a digest', {
       where,
@@ -28,6 +35,11 @@ export function assertDigest(text: string, code: AccelErrorCode = 'reference-inv
     });
   }
   return text;
+}
+
+/** True for what is meant as a digest, right or wrong: names of images never begin so. */
+export function isDigestLike(text: string): boolean {
+  return /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Fa-f]{32,}$/.test(text) || /^sha\d+:/.test(text);
 }
 
 /** The two parts of a digest; throws as {@link assertDigest} does. */

@@ -6,10 +6,11 @@ import { AccelError, type ErrorPlace } from '../base/error.ts';
 import { isRecord } from '../base/record.ts';
 import type { DiskFile } from '../disk/disk-file.ts';
 import { type ArchiveBlob, type ArchiveContent, asOciArchive, followMember, readMember } from './archive-content.ts';
+import { MAX_CONFIG_SIZE, parseConfig } from './config.ts';
 import { brief, type Descriptor, isOptional, isStringList } from './descriptor.ts';
 import { Digester, digestOf } from './digest.ts';
-import { REF_NAME } from './layout-index.ts';
-import { encodeJson, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, parseConfig, parseObject } from './manifest.ts';
+import { CONTAINERD_NAME, REF_NAME, tagPart } from './image-names.ts';
+import { encodeJson, MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { type LayerCompression, layerMediaType, OCI } from './media-types.ts';
 import { readMembers, type TarMember } from './tar-file.ts';
 
@@ -39,18 +40,24 @@ export async function readDockerArchive(file: DiskFile, size: number, where: Err
   const manifests: Descriptor[] = [];
   for (const image of images) {
     const descriptor = await compose(archive, image, blobs);
-    const tags = image.repoTags.map((name) => name.slice(name.lastIndexOf(':') + 1));
+    const names = image.repoTags.filter((name) => tagPart(name) !== undefined);
+    for (const name of new Set(names)) manifests.push({ ...descriptor, annotations: annotationsOf(name) });
+    if (names.length > 0) continue;
     // Saved by its ID an image has no name; if it is alone, any default must mean it.
-    if (tags.length === 0 && images.length === 1) tags.push('latest');
-    if (tags.length === 0) manifests.push(descriptor);
-    for (const tag of new Set(tags)) manifests.push({ ...descriptor, annotations: { [REF_NAME]: tag } });
+    manifests.push(images.length === 1 ? { ...descriptor, annotations: { [REF_NAME]: 'latest' } } : descriptor);
   }
   return { index: { schemaVersion: 2, manifests }, blobs };
+}
+
+/** As Docker writes it since version 25: the tag, and the whole name beside it. */
+function annotationsOf(name: string): Readonly<Record<string, string>> {
+  return { [REF_NAME]: tagPart(name)!, [CONTAINERD_NAME]: name };
 }
 
 async function savedImages({ file, members, where }: Archive): Promise<readonly SavedImage[]> {
   const name = 'manifest.json';
   const place = { ...where, member: name };
+  if (!members.has(name) && members.has('repositories')) throw beforeManifests(place);
   const bytes = await readMember(file, members, name, MAX_MANIFEST_SIZE - 16, where);
   // A list at its top: wrapped, so that the bounds of all documents hold for it as well.
   const wrapped = Buffer.concat([Buffer.from('{"images":'), bytes, Buffer.from('}')]);
@@ -78,6 +85,13 @@ async function compose(archive: Archive, image: SavedImage, blobs: Map<string, A
   }
   const layers: Descriptor[] = [];
   for (const [index, name] of image.layers.entries()) {
+    if (name === '') {
+      throw malformed(
+        { ...where, member: 'manifest.json' },
+        'the path of each layer',
+        `an empty path for layer ${index + 1}`,
+      );
+    }
     const member = followMember(members, name, where);
     const layer = await layerOf(archive, member, diffIds[index]!);
     blobs.set(layer.digest, { size: member.size, place: { file, offset: member.offset } });
@@ -107,6 +121,20 @@ function compressionOf(start: Uint8Array): LayerCompression {
   const magic = Buffer.from(start).toString('hex');
   if (magic.startsWith('1f8b')) return 'gzip';
   return magic === '28b52ffd' ? 'zstd' : 'none';
+}
+
+/** Docker before 1.10 (2016), and tools that still write its form. */
+function beforeManifests(where: ErrorPlace): AccelError {
+  return new AccelError(
+    'image-unsupported',
+    'the archive is in the form of Docker before 1.10, which has no manifest.json',
+    {
+      where,
+      expected: 'manifest.json, or an OCI image layout',
+      found: 'the file repositories alone',
+      hint: 'Load it with a Docker or podman that takes it, and save it again: docker load -i FILE, docker save -o NEW IMAGE.',
+    },
+  );
 }
 
 function malformed(where: ErrorPlace, expected: string, found: unknown): AccelError {

@@ -1,9 +1,9 @@
 /** What an index lists, with the indexes inside of it opened. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
-import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
-import { type ImageIndex, MAX_MANIFEST_SIZE, parseIndex } from './manifest.ts';
+import { loadIndex, unlessMissing } from './document.ts';
+import type { ImageIndex } from './manifest.ts';
 import { isIndex } from './media-types.ts';
 import { normalizePlatform } from './platform.ts';
 import type { Fetcher, ReadOptions } from './storage.ts';
@@ -33,7 +33,12 @@ export async function indexEntries(
     }
     opened += 1;
     if (depth >= MAX_NESTING || opened > MAX_INDEXES) throw tooDeep(entry, depth, opened);
-    const inner = parseIndex(await fetchBytes(fetcher, entry, MAX_MANIFEST_SIZE, options), entry);
+    const inner = await unlessMissing(() => loadIndex(fetcher, entry, options));
+    if (inner === undefined) {
+      // Where some platforms of an index are, an index inside of it may be missing like an image.
+      entries.push(entry);
+      continue;
+    }
     for (const child of inner.manifests.toReversed()) {
       const platform = child.platform ?? entry.platform;
       waiting.push({ entry: { ...child, ...(platform === undefined ? {} : { platform }) }, depth: depth + 1 });

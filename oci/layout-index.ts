@@ -1,17 +1,17 @@
 /** The files `oci-layout` and `index.json` of an OCI image layout (image-spec, image-layout.md). */
-import { mkdir } from 'node:fs/promises';
+import { lstat, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { bytesSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import { DiskFile } from '../disk/disk-file.ts';
+import { danglingLink } from '../disk/file-kind.ts';
+import { type HeldLock, withLock } from '../disk/lock.ts';
 import { isAbsent, writeAtomically } from '../disk/write-atomically.ts';
 import { refuseAmbiguous } from './ambiguity.ts';
 import { asDescriptor, brief, type Descriptor } from './descriptor.ts';
+import { REF_NAME, refNameOf } from './image-names.ts';
 import { encodeJson, MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { OCI } from './media-types.ts';
-
-/** The annotation by which an entry of index.json carries a tag (image-spec, annotations.md). */
-export const REF_NAME = 'org.opencontainers.image.ref.name';
 
 /** The parsed index.json; fields that accel does not know are kept. */
 export interface IndexFile {
@@ -19,18 +19,24 @@ export interface IndexFile {
   readonly manifests: readonly Descriptor[];
 }
 
-/** One update at a time for each layout of this process: the file is read, changed and replaced. */
-const updates = new Map<string, Promise<void>>();
-
-/** Makes what an empty layout consists of, where it is missing. Throws `layout-invalid` if other things are there. */
+/**
+ * Makes what an empty layout consists of, where it is missing: under the lock of the index, for another process may be
+ * about to put a tag into one that it just made. Throws `layout-invalid` if other things are there.
+ */
 export async function createLayoutFiles(directory: string): Promise<void> {
   try {
     await mkdir(path.join(directory, 'blobs', 'sha256'), { recursive: true });
   } catch (error) {
     throw asAccelError(error);
   }
-  await createFile(directory, 'oci-layout', { imageLayoutVersion: '1.0.0' });
-  await createFile(directory, 'index.json', { schemaVersion: 2, mediaType: OCI.index, manifests: [] });
+  if (!(await isThere(directory, 'oci-layout'))) {
+    await write(directory, 'oci-layout', { imageLayoutVersion: '1.0.0' });
+  }
+  if (await isThere(directory, 'index.json')) return;
+  await withLock(indexPath(directory), async () => {
+    if (await isThere(directory, 'index.json')) return;
+    await write(directory, 'index.json', { schemaVersion: 2, mediaType: OCI.index, manifests: [] });
+  });
 }
 
 /** Reads and checks both files. Throws `not-found` where there is no layout, `layout-invalid` where it is broken. */
@@ -70,37 +76,25 @@ export function asIndexFile(index: Readonly<Record<string, unknown>>, where: Err
   };
 }
 
-/** The tag of an entry, if it has one. */
-export function tagOf(entry: Descriptor): string | undefined {
-  return entry.annotations?.[REF_NAME];
-}
-
-/** Every tag of the index once, sorted by code unit. */
-export function tagsOf(index: IndexFile): readonly string[] {
-  return [...new Set(index.manifests.map(tagOf).filter((tag) => tag !== undefined))].sort();
+/** The file that holds the tags, which is what a lock of the layout is about. */
+export function indexPath(directory: string): string {
+  return path.join(directory, 'index.json');
 }
 
 /**
- * Lets `tag` name the descriptor in index.json and writes the file anew, unless it says so already. Other entries stay
- * as they are; an entry that only existed for the tag goes.
+ * Lets `tag` name the descriptor in index.json and writes the file again, unless it says so already. Other entries stay
+ * as they are; an entry that only existed for the tag goes. Only to be called under the lock of {@link indexPath}.
  */
-export async function tagInIndexFile(directory: string, descriptor: Descriptor, tag: string): Promise<void> {
-  const key = path.resolve(directory);
-  const before = updates.get(key) ?? Promise.resolve();
-  // The next update runs whether or not this one fails; its caller alone gets the error.
-  const update = before.catch(() => undefined).then(() => retag(directory, descriptor, tag));
-  updates.set(key, update);
-  try {
-    await update;
-  } finally {
-    if (updates.get(key) === update) updates.delete(key);
-  }
-}
-
-async function retag(directory: string, descriptor: Descriptor, tag: string): Promise<void> {
+export async function tagInIndexFile(
+  directory: string,
+  descriptor: Descriptor,
+  tag: string,
+  lock: HeldLock,
+): Promise<void> {
   const index = retagged(await readIndexFile(directory), descriptor, tag);
   if (index === undefined) return;
-  await writeAtomically(path.join(directory, 'index.json'), bytesSource(encodeJson(index)).open());
+  await lock.confirm();
+  await write(directory, 'index.json', index);
 }
 
 /** The index in which `tag` names the descriptor; undefined if it does so already. */
@@ -115,30 +109,36 @@ export function retagged(index: IndexFile, descriptor: Descriptor, tag: string):
     ...(platform === undefined ? {} : { platform }),
     ...(descriptor.artifactType === undefined ? {} : { artifactType: descriptor.artifactType }),
   };
-  const kept = index.manifests.filter((other) => tagOf(other) !== tag);
-  const current = index.manifests.filter((other) => tagOf(other) === tag);
+  const kept = index.manifests.filter((other) => refNameOf(other) !== tag);
+  const current = index.manifests.filter((other) => refNameOf(other) === tag);
   if (current.length === 1 && current[0]?.digest === entry.digest && current[0].size === entry.size) return undefined;
   return { ...index, manifests: [...kept, entry] };
 }
 
-async function createFile(directory: string, name: string, content: unknown): Promise<void> {
-  const file = path.join(directory, name);
+/** Whether there is anything by this name; a link that leads nowhere is. */
+async function isThere(directory: string, name: string): Promise<boolean> {
   try {
-    await (await DiskFile.open(file)).close();
+    await lstat(path.join(directory, name));
+    return true;
   } catch (error) {
-    if (!isAbsent(error)) throw asAccelError(error);
-    await writeAtomically(file, bytesSource(encodeJson(content)).open());
+    if (isAbsent(error)) return false;
+    throw asAccelError(error);
   }
+}
+
+function write(directory: string, name: string, content: unknown): Promise<void> {
+  return writeAtomically(path.join(directory, name), bytesSource(encodeJson(content)).open());
 }
 
 async function readJson(directory: string, name: string): Promise<Record<string, unknown>> {
   const file = path.join(directory, name);
-  const bytes = await readBounded(file).catch((error: unknown) => {
+  const bytes = await readBounded(file).catch(async (error: unknown) => {
     if (!isAbsent(error)) throw asAccelError(error);
+    const link = await danglingLink(file);
     throw new AccelError('not-found', 'there is no OCI image layout in this directory', {
       where: { path: directory },
       expected: 'the files oci-layout and index.json',
-      found: `no ${name}`,
+      found: link === undefined ? `no ${name}` : `${name} is a link that leads nowhere: to ${link}`,
       cause: error,
     });
   });

@@ -1,11 +1,11 @@
-/** Finds what a tag or digest stands for in an image layout, be it on disk or in an archive. */
+/** Finds what a name or digest means in an image layout, be it on disk or in an archive. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
-import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
-import { assertDigest } from './digest.ts';
-import { type IndexFile, tagOf, tagsOf } from './layout-index.ts';
-import { MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
+import { assertDigest, isDigestLike } from './digest.ts';
+import { loadDocument } from './document.ts';
+import { describeEntries, entriesNamed, isWholeName } from './image-names.ts';
+import type { IndexFile } from './layout-index.ts';
 import type { Fetcher } from './storage.ts';
 
 /** What {@link resolveInLayout} asks of a layout. */
@@ -19,28 +19,30 @@ export interface LayoutContent extends Fetcher {
 export async function resolveInLayout(
   content: LayoutContent,
   index: IndexFile,
-  tagOrDigest: string,
+  nameOrDigest: string,
 ): Promise<Descriptor> {
-  return tagOrDigest.includes(':') ? byDigest(content, index, tagOrDigest) : byTag(content, index, tagOrDigest);
+  return isDigestLike(nameOrDigest) ? byDigest(content, index, nameOrDigest) : byName(content, index, nameOrDigest);
 }
 
-function byTag(content: LayoutContent, index: IndexFile, tag: string): Descriptor {
-  const entries = index.manifests.filter((entry) => tagOf(entry) === tag);
+function byName({ name: target }: LayoutContent, { manifests }: IndexFile, name: string): Descriptor {
+  const entries = entriesNamed(manifests, name);
   const [first] = entries;
+  const where = { target, reference: name };
   if (first === undefined) {
-    throw new AccelError('not-found', 'the layout has no such tag', {
-      where: { target: content.name, reference: tag },
-      expected: `the tag ${tag}`,
-      found: `the tags ${tagsOf(index).join(', ') || '(none)'}`,
+    throw new AccelError('not-found', `there is no such ${isWholeName(name) ? 'image' : 'tag'}`, {
+      where,
+      expected: `an image named ${name}`,
+      found: describeEntries(manifests) || 'no images',
+      ...(manifests.length === 0 ? {} : { hint: 'Name one of these: by its tag, its whole name, or its digest.' }),
     });
   }
-  const other = entries.find((entry) => entry.digest !== first.digest);
-  if (other === undefined) return first;
-  throw new AccelError('layout-invalid', 'two entries of index.json carry the same tag', {
-    where: { target: content.name, reference: tag },
-    expected: 'one digest',
-    found: `${first.digest} and ${other.digest}`,
-    hint: 'Name the image by its digest.',
+  const others = entries.filter((entry) => entry.digest !== first.digest);
+  if (others.length === 0) return first;
+  throw new AccelError('layout-invalid', 'the name means more than one image', {
+    where,
+    expected: 'one image',
+    found: describeEntries(entries, true),
+    hint: 'Name the image by its whole name, or by its digest.',
   });
 }
 
@@ -51,15 +53,16 @@ async function byDigest(content: LayoutContent, index: IndexFile, digest: string
   if (listed !== undefined) return listed;
   // Entries below another index are not listed: their content says what they are.
   const unknown = { mediaType: '', digest, size };
-  const document = parseDocument(await fetchBytes(content, unknown, MAX_MANIFEST_SIZE), unknown);
+  const document = await loadDocument(content, unknown);
   const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
   return { mediaType, digest, size };
 }
 
 /** The error for a blob that a layout does not have. */
-export function contentNotFound(target: string, where: Readonly<Record<string, string>>): AccelError {
+export function contentNotFound(target: string, where: Readonly<Record<string, string>>, found?: string): AccelError {
   return new AccelError('not-found', 'the layout has no such content', {
     where: { target, ...where },
+    ...(found === undefined ? {} : { found }),
     hint: advise`Check that the layout was copied whole; of an image for many platforms it may have only one, which ${option('platform')} chooses.`,
   });
 }

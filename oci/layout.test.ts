@@ -7,8 +7,8 @@ import { ownIdentity, processMark } from '../disk/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
 import { fetchBytes } from './content.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
+import { REF_NAME } from './image-names.ts';
 import { openLayout } from './layout.ts';
-import { REF_NAME } from './layout-index.ts';
 import { openTarget } from './open.ts';
 import { parseReference } from './reference.ts';
 
@@ -140,7 +140,7 @@ describe('tags in index.json', () => {
     const { descriptor } = await pushImage(target, 'x');
     await target.tag(descriptor, 'v2');
     await target.tag(descriptor, 'v1');
-    expect((await rejects(target.resolve('v3'), 'not-found')).found).toBe('the tags v1, v2');
+    expect((await rejects(target.resolve('v3'), 'not-found')).found).toBe('v1, v2');
   });
 
   test('one tag on two digests is layout-invalid', async () => {

@@ -8,19 +8,22 @@ import path from 'node:path';
 import type { BlobSource } from '../base/byte-source.ts';
 import { asAccelError, type ErrorPlace, withPlace } from '../base/error.ts';
 import { DiskFile, readFile } from '../disk/disk-file.ts';
+import { danglingLink, kindOf } from '../disk/file-kind.ts';
+import { type HeldLock, withLock } from '../disk/lock.ts';
 import { sweepLeftovers } from '../disk/sweep.ts';
 import { isAbsent, writeAtomically } from '../disk/write-atomically.ts';
 import { assertRange } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { splitDigest, verified } from './digest.ts';
-import { createLayoutFiles, readIndexFile, tagInIndexFile, tagsOf } from './layout-index.ts';
+import { assertImageName, imageNames } from './image-names.ts';
+import { createLayoutFiles, indexPath, readIndexFile, tagInIndexFile } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
-import { assertTag } from './reference.ts';
-import { pushReferrerByTag, referrersByTag } from './referrers.ts';
+import { pushReferrerByTag, type ReferrerPlace, referrersByTag } from './referrers.ts';
 import type {
   BlobSizer,
   FetchOptions,
   FileTaker,
+  ImageLister,
   ReadOptions,
   ReferrerLink,
   ReferrerStore,
@@ -45,7 +48,9 @@ export async function openLayout(directory: string, options: LayoutOptions = {})
 }
 
 /** See {@link openLayout}. */
-export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore, FileTaker, LayoutContent {
+export class LayoutTarget
+  implements Target, TagLister, ImageLister, BlobSizer, ReferrerStore, FileTaker, LayoutContent
+{
   readonly name: string;
   readonly directory: string;
   #swept: Promise<void> | undefined;
@@ -118,19 +123,35 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
 
   async tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void> {
     options?.signal?.throwIfAborted();
-    assertTag(tag);
+    assertImageName(tag);
     await this.#assertStored(descriptor);
     await this.#sweep();
-    await tagInIndexFile(this.directory, descriptor, tag);
+    await this.#locked((lock) => tagInIndexFile(this.directory, descriptor, tag, lock), options);
   }
 
   async tags(options?: ReadOptions): Promise<readonly string[]> {
     options?.signal?.throwIfAborted();
-    return tagsOf(await readIndexFile(this.directory));
+    return imageNames((await readIndexFile(this.directory)).manifests);
+  }
+
+  async images(options?: ReadOptions): Promise<readonly Descriptor[]> {
+    options?.signal?.throwIfAborted();
+    return (await readIndexFile(this.directory)).manifests;
   }
 
   async pushReferrer(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<ReferrerLink> {
-    return pushReferrerByTag(this, descriptor, content, options);
+    await this.#sweep();
+    // The list under the subject's tag is read, changed and written: as a whole under the lock.
+    return this.#locked((lock) => {
+      const place: ReferrerPlace = {
+        name: this.name,
+        fetch: (...args) => this.fetch(...args),
+        push: (...args) => this.push(...args),
+        resolve: (...args) => this.resolve(...args),
+        tag: (named, tag) => tagInIndexFile(this.directory, named, tag, lock),
+      };
+      return pushReferrerByTag(place, descriptor, content, options);
+    }, options);
   }
 
   async referrers(
@@ -148,6 +169,10 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
     return size;
   }
 
+  #locked<T>(body: (lock: HeldLock) => Promise<T>, options: ReadOptions | undefined): Promise<T> {
+    return withLock(indexPath(this.directory), body, { signal: options?.signal });
+  }
+
   /** Before the first write: whoever only reads leaves things as they are. */
   #sweep(): Promise<void> {
     this.#swept ??= (async () => {
@@ -160,7 +185,8 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
   async #assertStored(descriptor: Descriptor): Promise<void> {
     const size = await this.storedSize(descriptor.digest);
     if (size === undefined) {
-      throw contentNotFound(this.name, { digest: descriptor.digest, mediaType: descriptor.mediaType });
+      const { digest, mediaType } = descriptor;
+      throw contentNotFound(this.name, { digest, mediaType }, await this.#whatIsThere(digest));
     }
     if (size === descriptor.size) return;
     throw wrongStoredSize(this.name, descriptor, size);
@@ -175,6 +201,15 @@ export class LayoutTarget implements Target, TagLister, BlobSizer, ReferrerStore
       if (isAbsent(error)) return undefined;
       throw asAccelError(error);
     }
+  }
+
+  /** What is in the place of a blob that is not there. */
+  async #whatIsThere(digest: string): Promise<string | undefined> {
+    const file = this.#blobPath(digest);
+    const link = await danglingLink(file);
+    if (link !== undefined) return `a link that leads nowhere: ${file} to ${link}`;
+    const info = await stat(file).catch(() => undefined);
+    return info === undefined ? undefined : `${kindOf(info)} in its place`;
   }
 
   #blobPath(digest: string): string {

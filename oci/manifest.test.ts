@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AccelError } from '../base/error.ts';
+import { parseConfig } from './config.ts';
 import { digestOf } from './digest.ts';
-import { encodeJson, MAX_MANIFEST_SIZE, parseConfig, parseDocument, parseIndex, parseManifest } from './manifest.ts';
+import { encodeJson, MAX_MANIFEST_SIZE, parseDocument, parseIndex, parseManifest } from './manifest.ts';
 import {
   DOCKER,
   isIndex,

@@ -1,16 +1,13 @@
-/** Image manifests, indexes and configs (OCI image-spec, manifest.md, image-index.md, config.md; Docker schema 2). */
+/** Image manifests and indexes (OCI image-spec, manifest.md, image-index.md; Docker schema 2). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
+import { integerOf, parseJson, stringifyJson } from '../base/json.ts';
 import { isRecord } from '../base/record.ts';
 import { refuseAmbiguous } from './ambiguity.ts';
-import { asDescriptor, brief, type Descriptor, isOptional, isStringList, isStringMap } from './descriptor.ts';
-import { assertDigest } from './digest.ts';
+import { annotationsOf, asDescriptor, brief, type Descriptor, isOptional } from './descriptor.ts';
 import { DOCKER_SCHEMA1, isIndex, isManifest, OCI } from './media-types.ts';
 
 /** Largest manifest or index that accel reads, in bytes; registries refuse larger ones (distribution-spec). */
 export const MAX_MANIFEST_SIZE = 4 * 1024 * 1024;
-
-/** Largest image config that accel reads, in bytes: long histories and labels are real, megabytes of them are not. */
-export const MAX_CONFIG_SIZE = 16 * 1024 * 1024;
 
 /** Deepest nesting of objects and lists in a document. */
 const MAX_DEPTH = 64;
@@ -41,23 +38,27 @@ export interface ImageIndex {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/** One step of an image's history; `empty_layer` steps have no layer. */
-export interface HistoryEntry {
-  readonly created?: string;
-  readonly created_by?: string;
-  readonly author?: string;
-  readonly comment?: string;
-  readonly empty_layer?: boolean;
-}
+/**
+ * The fields of manifests, indexes and of the schema before them: what a document of another kind might take its meaning
+ * from is never passed on as an unknown field.
+ */
+export const DOCUMENT_FIELDS: ReadonlySet<string> = new Set([
+  'schemaVersion',
+  'mediaType',
+  'artifactType',
+  'config',
+  'layers',
+  'manifests',
+  'subject',
+  'annotations',
+  'fsLayers',
+  'history',
+  'signatures',
+]);
 
-/** An image config. Every field of the source is kept; accel rewrites `rootfs` and `history` alone. */
-export interface ImageConfig {
-  readonly os?: string;
-  readonly architecture?: string;
-  readonly variant?: string;
-  readonly rootfs: { readonly type: string; readonly diff_ids: readonly string[] };
-  readonly history?: readonly HistoryEntry[];
-  readonly [field: string]: unknown;
+/** The fields of a record that `known` does not list, with their values: what accel passes on unread. */
+export function unknownFields(value: object, known: ReadonlySet<string>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !known.has(key)));
 }
 
 /** A manifest or an index, as its content (not its media type) says. */
@@ -75,7 +76,7 @@ export function parseDocument(bytes: Uint8Array, descriptor: Descriptor): ImageD
   const value = parseObject(bytes, MAX_MANIFEST_SIZE, where);
   refuseSchema1(value, descriptor, where);
   refuseAmbiguous(value, descriptor.mediaType, where);
-  if (Array.isArray(value.manifests)) return { kind: 'index', index: asIndex(value, descriptor, where) };
+  if (isIndexContent(value, descriptor)) return { kind: 'index', index: asIndex(value, descriptor, where) };
   return { kind: 'manifest', manifest: asManifest(value, descriptor, where) };
 }
 
@@ -93,32 +94,12 @@ export function parseIndex(bytes: Uint8Array, descriptor: Descriptor): ImageInde
   throw wrongKind('an image index', 'an image manifest', descriptor);
 }
 
-/** Parses an image config. Throws `manifest-invalid` or `limit-exceeded`. */
-export function parseConfig(bytes: Uint8Array, descriptor: Descriptor): ImageConfig {
-  const where = placeOf(descriptor);
-  const value = parseObject(bytes, MAX_CONFIG_SIZE, where);
-  const { rootfs, history } = value;
-  if (!isRecord(rootfs) || !isOptional(rootfs.diff_ids, isStringList)) {
-    throw malformed('rootfs of the image config', 'an object with diff_ids', rootfs, where);
-  }
-  const diffIds = (rootfs.diff_ids ?? []) as readonly string[];
-  diffIds.forEach((digest, index) => {
-    assertDigest(digest, 'manifest-invalid', { ...where, field: `rootfs.diff_ids[${index}]` });
-  });
-  if (!isOptional(history, (list) => Array.isArray(list) && list.every(isRecord))) {
-    throw malformed('history of the image config', 'a list of objects', history, where);
-  }
-  for (const field of ['os', 'architecture', 'variant']) {
-    if (!isOptional(value[field], (item) => typeof item === 'string')) {
-      throw malformed(`${field} of the image config`, 'text', value[field], where);
-    }
-  }
-  return { ...value, rootfs: { ...rootfs, diff_ids: diffIds } } as unknown as ImageConfig;
-}
-
-/** JSON as accel writes it: UTF-8, keys in the order of insertion, no white space; so the same value, the same bytes. */
+/**
+ * JSON as accel writes it: UTF-8, keys in the order of insertion, no white space; so the same value, the same bytes.
+ * Numbers that were read by {@link parseObject} have the text that they had.
+ */
 export function encodeJson(value: unknown): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(value));
+  return new TextEncoder().encode(stringifyJson(value));
 }
 
 /**
@@ -136,7 +117,7 @@ export function parseObject(bytes: Uint8Array, limit: number, where: ErrorPlace)
   assertDepth(bytes, where);
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new AccelError('manifest-invalid', 'the document is not JSON', {
       where,
@@ -161,8 +142,17 @@ function asManifest(value: Record<string, unknown>, descriptor: Descriptor, wher
   };
 }
 
+/** Go writes an empty list as null: then the media type says that the document is an index. */
+function isIndexContent({ manifests, mediaType, config, layers }: Record<string, unknown>, named: Descriptor): boolean {
+  if (Array.isArray(manifests)) return true;
+  const declared = typeof mediaType === 'string' && mediaType !== '' ? mediaType : named.mediaType;
+  return isIndex(declared) && !isRecord(config) && !Array.isArray(layers);
+}
+
 function asIndex(value: Record<string, unknown>, descriptor: Descriptor, where: ErrorPlace): ImageIndex {
-  const list = value.manifests as readonly unknown[];
+  const { manifests } = value;
+  if (!isOptional(manifests, Array.isArray)) throw malformed('manifests of the index', 'a list', manifests, where);
+  const list = (manifests ?? []) as readonly unknown[];
   assertCount(list.length, 'manifests', where);
   return {
     ...common(value, descriptor, isIndex, OCI.index, where),
@@ -178,25 +168,26 @@ function common(
   where: ErrorPlace,
 ): Omit<ImageIndex, 'manifests'> {
   const { schemaVersion, mediaType, artifactType, subject, annotations, ...rest } = value;
-  if (schemaVersion !== 2) throw malformed('schemaVersion', '2', schemaVersion, where);
-  if (!isOptional(annotations, isStringMap)) throw malformed('annotations', 'a map of text', annotations, where);
+  if (integerOf(schemaVersion) !== 2) throw malformed('schemaVersion', '2', schemaVersion, where);
+  const notes = annotationsOf(annotations);
+  if (notes === 'malformed') throw malformed('annotations', 'a map of text', annotations, where);
   if (!isOptional(artifactType, (item) => typeof item === 'string')) {
     throw malformed('artifactType', 'text', artifactType, where);
   }
   const declared = [mediaType, descriptor.mediaType].find((type) => typeof type === 'string' && accepts(type));
   return {
     ...rest,
-    schemaVersion,
+    schemaVersion: 2,
     mediaType: typeof declared === 'string' ? declared : fallback,
     ...(artifactType ? { artifactType: artifactType as string } : {}),
-    ...(subject ? { subject: asDescriptor(subject, 'subject', where) } : {}),
-    ...(annotations ? { annotations: annotations as Record<string, string> } : {}),
+    ...(subject === undefined || subject === null ? {} : { subject: asDescriptor(subject, 'subject', where) }),
+    ...(notes === undefined ? {} : { annotations: notes }),
   };
 }
 
 function refuseSchema1(value: Record<string, unknown>, descriptor: Descriptor, where: ErrorPlace): void {
   const declared = typeof value.mediaType === 'string' ? value.mediaType : descriptor.mediaType;
-  if (value.schemaVersion !== 1 && !DOCKER_SCHEMA1.includes(declared)) return;
+  if (integerOf(value.schemaVersion) !== 1 && !DOCKER_SCHEMA1.includes(declared)) return;
   throw new AccelError('image-unsupported', 'this is an image of Docker schema 1, which accel does not convert', {
     where,
     expected: 'an OCI image or one of Docker schema 2',

@@ -1,15 +1,23 @@
 import { describe, expect, test } from 'vitest';
-import { formatPlatform, matchPlatform, normalizePlatform, parsePlatform } from './platform.ts';
+import {
+  choosePlatform,
+  choosePlatforms,
+  formatPlatform,
+  imagePlatform,
+  normalizePlatform,
+  type Platform,
+  parsePlatform,
+} from './platform.ts';
 
 describe('platforms', () => {
   test.each([
     ['linux/amd64', 'linux/amd64'],
     ['linux/x86_64', 'linux/amd64'],
-    ['linux/amd64/v1', 'linux/amd64'],
+    ['linux/amd64/v1', 'linux/amd64/v1'],
     ['linux/amd64/v3', 'linux/amd64/v3'],
     ['linux/aarch64', 'linux/arm64'],
-    ['linux/arm64/v8', 'linux/arm64'],
-    ['linux/arm64/8', 'linux/arm64'],
+    ['linux/arm64/v8', 'linux/arm64/v8'],
+    ['linux/arm64/8', 'linux/arm64/v8'],
     ['linux/arm64/v9', 'linux/arm64/v9'],
     ['linux/arm/v7', 'linux/arm/v7'],
     ['linux/arm/6', 'linux/arm/v6'],
@@ -39,18 +47,61 @@ describe('platforms', () => {
   });
 
   test.each([
-    ['linux/amd64', { os: 'linux', architecture: 'amd64' }, true],
-    ['linux/amd64', { os: 'linux', architecture: 'x86_64' }, true],
-    ['linux/arm64', { os: 'linux', architecture: 'arm64', variant: 'v8' }, true],
-    ['linux/arm64/v8', { os: 'linux', architecture: 'arm64' }, true],
-    ['linux/arm/v7', { os: 'linux', architecture: 'arm' }, true],
-    ['linux/arm', { os: 'linux', architecture: 'arm', variant: 'v6' }, true],
-    ['linux/arm/v7', { os: 'linux', architecture: 'arm', variant: 'v6' }, false],
-    ['linux/amd64', { os: 'windows', architecture: 'amd64' }, false],
-    ['linux/amd64', { os: 'linux', architecture: 'arm64' }, false],
-    ['linux/amd64', {}, false],
-    ['linux/amd64/v3', { os: 'linux', architecture: 'amd64' }, false],
-  ])('%s asks for %j: %s', (wanted, actual, match) => {
-    expect(matchPlatform(parsePlatform(wanted), actual)).toBe(match);
+    ['linux/amd64', ['linux/amd64'], ['linux/amd64']],
+    ['linux/amd64', ['linux/x86_64'], ['linux/x86_64']],
+    ['linux/amd64', ['linux/amd64/v3', 'linux/amd64', 'linux/amd64/v2'], ['linux/amd64']],
+    ['linux/amd64', ['linux/amd64/v3', 'linux/amd64/v1'], ['linux/amd64/v1']],
+    ['linux/amd64', ['linux/amd64/v3', 'linux/amd64/v2'], ['linux/amd64/v3', 'linux/amd64/v2']],
+    ['linux/amd64/v1', ['linux/amd64/v3', 'linux/amd64'], ['linux/amd64']],
+    ['linux/amd64/v1', ['linux/amd64/v3'], []],
+    ['linux/amd64/v3', ['linux/amd64', 'linux/amd64/v3'], ['linux/amd64/v3']],
+    ['linux/amd64/v3', ['linux/amd64'], []],
+    ['linux/arm64', ['linux/arm64/v8'], ['linux/arm64/v8']],
+    ['linux/arm64/v8', ['linux/arm64'], ['linux/arm64']],
+    ['linux/arm64', ['linux/arm64/v9', 'linux/arm64'], ['linux/arm64']],
+    ['linux/arm/v7', ['linux/arm'], ['linux/arm']],
+    ['linux/arm', ['linux/arm/v6', 'linux/arm/v7'], ['linux/arm/v7']],
+    ['linux/arm', ['linux/arm/v5', 'linux/arm/v6'], ['linux/arm/v5', 'linux/arm/v6']],
+    ['linux/arm/v6', ['linux/arm/v7', 'linux/arm/v6'], ['linux/arm/v6']],
+    ['linux/arm/v7', ['linux/arm/v6'], []],
+    ['linux/amd64', ['windows/amd64', 'linux/arm64'], []],
+  ])('%s of %j takes %j', (wanted, there, expected) => {
+    const found = choosePlatform(parsePlatform(wanted), there, platformOf);
+    expect(found).toEqual(expected);
+  });
+
+  test('several wanted platforms keep the order of the candidates; none takes all', () => {
+    const there = ['linux/arm64', 'linux/amd64', 'linux/386'];
+    const wanted = ['linux/386', 'linux/arm64'].map(parsePlatform);
+    expect(choosePlatforms(wanted, there, platformOf)).toEqual(['linux/arm64', 'linux/386']);
+    expect(choosePlatforms([], there, platformOf)).toEqual(there);
+  });
+
+  test('a candidate without a platform is not asked for by any', () => {
+    expect(choosePlatform(parsePlatform('linux/amd64'), [undefined, {}], (one) => one)).toEqual([]);
+  });
+
+  const nothing = { os: null, architecture: '' };
+  test.each<[Platform | undefined, object, string]>([
+    [undefined, { os: 'linux', architecture: 'arm64', variant: 'v8' }, 'linux/arm64/v8'],
+    [undefined, { os: 'Linux', architecture: 'amd64' }, 'linux/amd64'],
+    [undefined, { os: '', architecture: '', variant: '' }, 'linux/unknown'],
+    [undefined, nothing, 'linux/unknown'],
+    [undefined, {}, 'linux/unknown'],
+    [undefined, { os: 'windows', architecture: 'amd64' }, 'windows/amd64'],
+    [{ os: 'linux', architecture: 'arm', variant: 'v6' }, { os: 'linux', architecture: 'arm' }, 'linux/arm/v6'],
+    [{ os: 'linux', architecture: 'arm64' }, { os: 'linux', architecture: 'amd64', variant: 'v3' }, 'linux/arm64'],
+    [{ os: 'linux', architecture: 'amd64' }, nothing, 'linux/amd64'],
+    [{ os: 'linux', architecture: 'amd64' }, { os: 'windows', architecture: 'amd64' }, 'linux/amd64'],
+    [{ architecture: 'arm64' }, { os: 'linux', architecture: 'amd64' }, 'linux/arm64'],
+    [{ os: 'linux' }, { os: 'linux', architecture: 'arm', variant: 'v7' }, 'linux/arm/v7'],
+    [{ os: '', architecture: '' }, { os: 'linux', architecture: 's390x' }, 'linux/s390x'],
+  ])('index %j over config %j: %s', (listed, config, expected) => {
+    expect(formatPlatform(imagePlatform(listed, config))).toBe(expected);
   });
 });
+
+function platformOf(text: string): Platform {
+  const [os = '', architecture = '', variant] = text.split('/');
+  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
+}

@@ -49,7 +49,7 @@ export function normalizePlatform(platform: Platform): Platform {
   };
 }
 
-/** Parses `os/architecture[/variant]` to its normal form. Throws `usage`. */
+/** Parses `os/architecture[/variant]` as a user types it, normalised; a variant that was typed stays. Throws `usage`. */
 export function parsePlatform(text: string): Platform {
   const parts = text.trim().split('/');
   if (parts.length < 2 || parts.length > 3 || parts.some((part) => !/^[A-Za-z0-9_.-]+$/.test(part))) {
@@ -60,19 +60,67 @@ export function parsePlatform(text: string): Platform {
     });
   }
   const [os = '', architecture = '', variant] = parts;
-  return normalizePlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) });
+  const platform = normalizePlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) });
+  // `amd64/v1` asks for no other level than v1, `amd64` does not.
+  const plain = DEFAULT_VARIANTS[platform.architecture ?? ''];
+  return variant === undefined || platform.variant !== undefined || plain === undefined
+    ? platform
+    : { ...platform, variant: plain };
 }
 
 /**
- * Whether an image for `actual` is one that `wanted` asks for. A wanted platform without a variant (or with the one that
- * its architecture has anyway) takes every variant; another variant takes exactly that, where a missing variant counts
- * as the architecture's default.
+ * The candidates that `wanted` asks for, in their order. A wanted variant takes exactly that one, where a missing variant
+ * counts as the one that the architecture has anyway. Without a variant the plain images are taken (`amd64` is v1, `arm`
+ * v7), and every variant of the architecture where there is none of them.
  */
-export function matchPlatform(wanted: Platform, actual: Platform): boolean {
+export function choosePlatform<T>(
+  wanted: Platform,
+  candidates: readonly T[],
+  platformOf: (candidate: T) => Platform | undefined,
+): readonly T[] {
   const want = normalizePlatform(wanted);
-  const have = normalizePlatform(actual);
-  if (want.os !== have.os || want.architecture !== have.architecture) return false;
-  return want.variant === undefined || effectiveVariant(want) === effectiveVariant(have);
+  const fitting = candidates.filter((candidate) => {
+    const have = normalizePlatform(platformOf(candidate) ?? {});
+    return want.os === have.os && want.architecture === have.architecture;
+  });
+  const isExact = (candidate: T): boolean =>
+    effectiveVariant(want) === effectiveVariant(normalizePlatform(platformOf(candidate) ?? {}));
+  const exact = fitting.filter(isExact);
+  return exact.length > 0 || wanted.variant ? exact : fitting;
+}
+
+/** {@link choosePlatform} for several wanted platforms: what any of them asks for; all where none is wanted. */
+export function choosePlatforms<T>(
+  wanted: readonly Platform[],
+  candidates: readonly T[],
+  platformOf: (candidate: T) => Platform | undefined,
+): readonly T[] {
+  if (wanted.length === 0) return candidates;
+  const chosen = new Set(wanted.flatMap((platform) => choosePlatform(platform, candidates, platformOf)));
+  return candidates.filter((candidate) => chosen.has(candidate));
+}
+
+/** What a config says of its platform; any field may be missing, null or empty. */
+export interface ConfigPlatform {
+  readonly os?: string | null;
+  readonly architecture?: string | null;
+  readonly variant?: string | null;
+}
+
+/**
+ * The platform of an image: the word of the index counts, as for every runtime, and what it leaves open is taken from
+ * the config. An image without a word for its system is one for Linux.
+ */
+export function imagePlatform(listed: Platform | undefined, config: ConfigPlatform): Platform {
+  const { os, architecture, variant, ...rest } = listed ?? {};
+  const level = architecture ? variant : (variant ?? config.variant);
+  const name = architecture || config.architecture;
+  return {
+    os: (os || config.os || 'linux').toLowerCase(),
+    ...(name ? { architecture: name } : {}),
+    ...(level ? { variant: level } : {}),
+    ...rest,
+  };
 }
 
 function effectiveVariant(platform: Platform): string | undefined {

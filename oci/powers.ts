@@ -3,6 +3,7 @@ import type {
   BlobSizer,
   Confirmer,
   FileTaker,
+  ImageLister,
   InRegistry,
   Mounter,
   NamedFetcher,
@@ -23,6 +24,11 @@ export function canMount(target: object): target is Mounter {
 /** Whether a target has the optional power {@link BlobSizer}. */
 export function canSizeBlobs(target: object): target is BlobSizer {
   return 'blobSize' in target && typeof target.blobSize === 'function';
+}
+
+/** Whether a target has the optional power {@link ImageLister}. */
+export function canListImages(target: object): target is ImageLister {
+  return 'images' in target && typeof target.images === 'function';
 }
 
 /** Whether a target has the optional power {@link ReferrerStore}. */

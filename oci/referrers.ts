@@ -6,10 +6,10 @@
 import { type BlobSource, bytesSource, collect } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
-import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { digestOf, splitDigest, verified } from './digest.ts';
-import { encodeJson, type ImageIndex, MAX_MANIFEST_SIZE, parseDocument, parseIndex } from './manifest.ts';
+import { loadIndex } from './document.ts';
+import { encodeJson, type ImageIndex, MAX_MANIFEST_SIZE, parseDocument } from './manifest.ts';
 import { OCI } from './media-types.ts';
 import type { ReadOptions, ReferrerLink, Target } from './storage.ts';
 
@@ -17,7 +17,10 @@ import type { ReadOptions, ReferrerLink, Target } from './storage.ts';
 const ATTEMPTS = 8;
 
 /** One link at a time for each target of this process: an index is read, changed and written. */
-const gates = new WeakMap<Target, Limiter>();
+const gates = new WeakMap<ReferrerPlace, Limiter>();
+
+/** What of a target a list of referrers needs. */
+export type ReferrerPlace = Pick<Target, 'name' | 'fetch' | 'push' | 'resolve' | 'tag'>;
 
 /** A referrer's manifest, read: what it refers to, and the entry that lists it. */
 export interface Referrer {
@@ -31,6 +34,11 @@ export function referrerTag(digest: string): string {
   const { algorithm, hex } = splitDigest(digest);
   // The spec cuts the encoded part at 64 characters, so that a sha512 fits into a tag.
   return `${algorithm}-${hex.slice(0, 64)}`;
+}
+
+/** True for a tag under which referrers are listed. */
+export function isReferrerTag(tag: string): boolean {
+  return /^sha(?:256|512)-[0-9a-f]{64}$/.test(tag);
 }
 
 /** What a `subject` may hold: ECR refuses every field beside these three. */
@@ -82,7 +90,7 @@ export async function readReferrer(descriptor: Descriptor, content: BlobSource):
 
 /** Stores a referrer and lists it under its subject's tag: the whole job for backends that index nothing. */
 export async function pushReferrerByTag(
-  target: Target,
+  target: ReferrerPlace,
   descriptor: Descriptor,
   content: BlobSource,
   options?: ReadOptions,
@@ -98,7 +106,7 @@ export async function pushReferrerByTag(
  * Throws `registry-error` if others keep overwriting the list, `manifest-invalid` if the tag names something else.
  */
 export async function linkByTag(
-  target: Target,
+  target: ReferrerPlace,
   subject: Descriptor,
   entry: Descriptor,
   options?: ReadOptions,
@@ -108,7 +116,12 @@ export async function linkByTag(
   await gate.run(() => link(target, subject, entry, options));
 }
 
-async function link(target: Target, subject: Descriptor, entry: Descriptor, options?: ReadOptions): Promise<void> {
+async function link(
+  target: ReferrerPlace,
+  subject: Descriptor,
+  entry: Descriptor,
+  options?: ReadOptions,
+): Promise<void> {
   const tag = referrerTag(subject.digest);
   // What was seen in any round must be there in the end, also if another client's write threw it out.
   const wanted = new Map<string, Descriptor>([[entry.digest, entry]]);
@@ -130,7 +143,7 @@ async function link(target: Target, subject: Descriptor, entry: Descriptor, opti
 
 /** The referrers of a digest that its tag lists; none if there is no such tag. */
 export async function referrersByTag(
-  target: Target,
+  target: ReferrerPlace,
   digest: string,
   artifactType?: string,
   options?: ReadOptions,
@@ -146,7 +159,7 @@ export function ofType(entries: readonly Descriptor[], artifactType: string | un
 
 const EMPTY_INDEX: ImageIndex = { schemaVersion: 2, mediaType: OCI.index, manifests: [] };
 
-async function readTag(target: Target, tag: string, options?: ReadOptions): Promise<ImageIndex | undefined> {
+async function readTag(target: ReferrerPlace, tag: string, options?: ReadOptions): Promise<ImageIndex | undefined> {
   let descriptor: Descriptor;
   try {
     descriptor = await target.resolve(tag, options);
@@ -154,10 +167,10 @@ async function readTag(target: Target, tag: string, options?: ReadOptions): Prom
     if (error instanceof AccelError && error.code === 'not-found') return undefined;
     throw error;
   }
-  return parseIndex(await fetchBytes(target, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
+  return loadIndex(target, descriptor, options);
 }
 
-async function writeTag(target: Target, tag: string, index: ImageIndex, options?: ReadOptions): Promise<void> {
+async function writeTag(target: ReferrerPlace, tag: string, index: ImageIndex, options?: ReadOptions): Promise<void> {
   const bytes = encodeJson(index);
   const descriptor: Descriptor = { mediaType: OCI.index, digest: digestOf(bytes), size: bytes.length };
   await target.push(descriptor, bytesSource(bytes), options);

@@ -99,6 +99,12 @@ export interface TagLister {
   tags(options?: ReadOptions): Promise<readonly string[]>;
 }
 
+/** Optional power: lists the images that it holds, with and without a name. */
+export interface ImageLister {
+  /** The entries of its index, in their order; annotations carry their names (image-names.ts). */
+  images(options?: ReadOptions): Promise<readonly Descriptor[]>;
+}
+
 /** Optional power: knows the size of a blob that only its digest is known of. */
 export interface BlobSizer {
   /** Bytes of the blob as it is stored. Rejects with `not-found`. */

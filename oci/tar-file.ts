@@ -7,12 +7,14 @@ import type { DiskFile } from '../disk/disk-file.ts';
 /** A member of a tar: where its content lies in the file. Offsets and sizes are in bytes. */
 export interface TarMember {
   readonly name: string;
-  /** `link` covers hard and symbolic links; other kinds are not listed. */
-  readonly kind: 'file' | 'link';
+  /** `link` covers hard and symbolic links. */
+  readonly kind: 'file' | 'link' | 'other';
   readonly offset: number;
   readonly size: number;
   /** Where a link leads, as a name of the archive. */
   readonly linkName?: string;
+  /** What another kind is, for messages. */
+  readonly what?: string;
 }
 
 const BLOCK = 512;
@@ -50,6 +52,9 @@ export async function readMembers(
       const base = header.type === 'symlink' ? name.slice(0, name.lastIndexOf('/') + 1) : '';
       const linkName = plainName(`${base}${header.linkname ?? ''}`);
       members.set(name, { name, kind: 'link', offset: contentAt, size: 0, linkName });
+    } else {
+      const what = header.type === 'directory' ? 'a directory' : `a special file (${header.type})`;
+      members.set(name, { name, kind: 'other', offset: contentAt, size: 0, what });
     }
     at = contentAt + Math.ceil(length / BLOCK) * BLOCK;
   }

@@ -2,17 +2,13 @@
 import { AccelError, withPlace } from '../base/error.ts';
 import { MAX_LAYERS } from '../formats/lsmt/layout.ts';
 import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
+import type { ImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import {
-  type ImageConfig,
-  type ImageManifest,
-  MAX_CONFIG_SIZE,
-  MAX_MANIFEST_SIZE,
-  parseConfig,
-  parseDocument,
-  parseManifest,
-} from '../oci/manifest.ts';
-import { formatPlatform } from '../oci/platform.ts';
+import { isDigestLike } from '../oci/digest.ts';
+import { loadConfig, loadManifest, resolveDocument } from '../oci/document.ts';
+import type { ImageManifest } from '../oci/manifest.ts';
+import { formatPlatform, imagePlatform, type Platform } from '../oci/platform.ts';
+import { inRegistry } from '../oci/powers.ts';
 import type { Target } from '../oci/storage.ts';
 import { LayeredDevice, type StackedDevice } from './block-device.ts';
 import type { OpenedLayer } from './layer.ts';
@@ -24,6 +20,8 @@ import type { Traffic, TrafficStatistics } from './traffic.ts';
 export interface OpenImageOptions extends OpenStackOptions {
   /** `os/architecture[/variant]` of an index; the only one or this machine's unless given. */
   readonly platform?: string | undefined;
+  /** The platform by the index that listed the image, where it is opened by digest. */
+  readonly listedAs?: Platform | undefined;
 }
 
 /** An accelerated image, opened. */
@@ -32,7 +30,7 @@ export interface AcceleratedImage {
   readonly descriptor: Descriptor;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
-  /** `os/architecture[/variant]`, by the config. */
+  /** `os/architecture[/variant]`: what the index says, else what the config says. */
   readonly platform: string;
   /** All layers of the manifest, lowest first. */
   readonly layers: readonly OpenedLayer[];
@@ -54,17 +52,20 @@ export async function openImage(
 ): Promise<AcceleratedImage> {
   const context = openContext(target, options);
   const { traffic } = context;
-  const place = { image: `${target.name}${tagOrDigest.includes(':') ? '@' : ':'}${tagOrDigest}` };
+  const place = { image: `${target.name}${isDigestLike(tagOrDigest) ? '@' : ':'}${tagOrDigest}` };
   try {
-    const { descriptor, manifest } = await loadManifest(traffic, tagOrDigest, options.platform);
+    const { descriptor, manifest } = await loadImage(traffic, tagOrDigest, options);
     assertAccelerated(manifest);
-    const [config, opened] = await Promise.all([loadConfig(traffic, manifest), openLayers(manifest.layers, context)]);
+    const [config, opened] = await Promise.all([
+      loadConfig(traffic, manifest.config),
+      openLayers(manifest.layers, context),
+    ]);
     const stack = opened.filter((layer) => layer !== undefined);
     return {
       descriptor,
       manifest,
       config,
-      platform: platformOf(config),
+      platform: formatPlatform(imagePlatform(options.listedAs ?? descriptor.platform, config)),
       layers: manifest.layers.map((layer, index) => opened[index]?.info ?? accelerationLayer(index, layer)),
       device: new LayeredDevice(stack),
       statistics: () => traffic.statistics(),
@@ -74,20 +75,21 @@ export async function openImage(
   }
 }
 
-async function loadManifest(
+async function loadImage(
   traffic: Traffic,
   tagOrDigest: string,
-  platform: string | undefined,
+  { platform, signal }: OpenImageOptions,
 ): Promise<{ readonly descriptor: Descriptor; readonly manifest: ImageManifest }> {
-  const named = await traffic.resolve(tagOrDigest);
-  const document = parseDocument(await traffic.whole(named, MAX_MANIFEST_SIZE), named);
+  const { descriptor: named, document } = await resolveDocument(traffic, tagOrDigest);
   if (document.kind === 'manifest') return { descriptor: named, manifest: document.manifest };
-  const descriptor = selectImage(document.index, platform, { digest: named.digest });
-  return { descriptor, manifest: parseManifest(await traffic.whole(descriptor, MAX_MANIFEST_SIZE), descriptor) };
-}
-
-async function loadConfig(traffic: Traffic, { config }: ImageManifest): Promise<ImageConfig> {
-  return parseConfig(await traffic.whole(config, MAX_CONFIG_SIZE), config);
+  const { target } = traffic;
+  const place = {
+    fetch: (entry: Descriptor) => traffic.fetch(entry),
+    // A layout or archive may hold some platforms of an index.
+    ...(inRegistry(target) === undefined ? { isHere: (entry: Descriptor) => target.exists(entry, { signal }) } : {}),
+  };
+  const descriptor = await selectImage(place, document.index, platform, { where: { digest: named.digest }, signal });
+  return { descriptor, manifest: await loadManifest(traffic, descriptor) };
 }
 
 function assertAccelerated({ layers }: ImageManifest): void {
@@ -111,8 +113,4 @@ function assertAccelerated({ layers }: ImageManifest): void {
 
 function accelerationLayer(index: number, descriptor: Descriptor): OpenedLayer {
   return { index, kind: 'acceleration', descriptor, segments: 0, size: descriptor.size };
-}
-
-function platformOf({ os = 'linux', architecture = 'unknown', variant }: ImageConfig): string {
-  return formatPlatform({ os, architecture, ...(variant ? { variant } : {}) });
 }

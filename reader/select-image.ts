@@ -1,10 +1,10 @@
 /** Which image of an index is meant. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
+import { type IndexImages, indexImages, type ListedImage } from '../oci/index-images.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
-import { isManifest } from '../oci/media-types.ts';
-import { formatPlatform, matchPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import { choosePlatform, formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import type { Fetcher, ReadOptions } from '../oci/storage.ts';
 
 /** Node's names of architectures that differ from Go's. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
@@ -14,34 +14,40 @@ export function hostPlatform(architecture: string = process.arch): Platform {
   return { os: 'linux', architecture: ARCHITECTURES[architecture] ?? architecture };
 }
 
+/** Where the index and its images are. */
+export interface ImagePlace extends Fetcher {
+  /** Whether the content of an entry is here; omitted: all that is listed is. */
+  isHere?(image: ListedImage): Promise<boolean>;
+}
+
 /**
- * The descriptor of the wanted platform's image: that of `platform`, else the only one, else this machine's. Throws
- * `usage` for a malformed platform and `not-found`, with the platforms there are.
+ * The image of the wanted platform: that of `platform`, else the only one, else this machine's. The plain variant of an
+ * architecture comes before others. Throws `usage` for a malformed platform and `not-found`, with the platforms there are.
  */
-export function selectImage(
+export async function selectImage(
+  place: ImagePlace,
   index: ImageIndex,
   platform: string | undefined,
-  where: Record<string, string>,
-): Descriptor {
-  const images = index.manifests.filter(isImage);
+  options: ReadOptions & { readonly where: Readonly<Record<string, string>> },
+): Promise<ListedImage> {
   const wanted = platform === undefined ? hostPlatform() : parsePlatform(platform);
-  if (platform === undefined && images.length === 1) return images[0]!;
-  const found = images.find((image) => image.platform !== undefined && matchPlatform(wanted, image.platform));
+  const { images } = await indexImages(place, index, options);
+  const here = platform === undefined ? await present(place, images) : images;
+  if (platform === undefined && here.length === 1) return here[0]!;
+  const [found] = choosePlatform(wanted, here, (image) => image.platform);
   if (found !== undefined) return found;
   throw new AccelError('not-found', 'the image has no such platform', {
-    where,
+    where: options.where,
     expected: formatPlatform(wanted),
-    found: images.map((image) => formatPlatform(image.platform ?? {})).join(', ') || 'no images',
+    found: here.map((image) => formatPlatform(image.platform)).join(', ') || 'no images',
     hint: advise`Choose one of them with ${option('platform')}.`,
   });
 }
 
-/** Attestations and other artifacts stand in an index beside the images. */
-export function isImage(descriptor: Descriptor): boolean {
-  return (
-    (isManifest(descriptor.mediaType) || descriptor.mediaType === '') &&
-    descriptor.artifactType === undefined &&
-    descriptor.annotations?.['vnd.docker.reference.type'] === undefined &&
-    descriptor.platform?.os !== 'unknown'
-  );
+/** The images whose content is here; all of them if that is none, so that reading one says what is missing. */
+async function present(place: ImagePlace, images: IndexImages['images']): Promise<IndexImages['images']> {
+  if (place.isHere === undefined || images.length < 2) return images;
+  const here: ListedImage[] = [];
+  for (const image of images) if (await place.isHere(image)) here.push(image);
+  return here.length === 0 ? images : here;
 }

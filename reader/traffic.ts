@@ -1,4 +1,5 @@
 /** The way of every byte from the target to the reader: bounded in number at a time, counted, and never short. */
+import { bytesSource } from '../base/byte-source.ts';
 import { AccelError, withPlace } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
 import { fetchBytes } from '../oci/content.ts';
@@ -66,6 +67,11 @@ export class Traffic {
     const bytes = await this.#count(() => fetchBytes(this.target, descriptor, limit, { signal: this.#signal }));
     this.#arrived(descriptor.digest, 0, bytes.length);
     return bytes;
+  }
+
+  /** {@link whole} as a stream: the reader of documents bounds and checks it. */
+  async fetch(descriptor: Descriptor): Promise<AsyncIterable<Uint8Array>> {
+    return bytesSource(await this.whole(descriptor, descriptor.size)).open();
   }
 
   /** Exactly `length` bytes of a blob from `offset` on; a target that gives another number is an error. */

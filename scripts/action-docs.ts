@@ -1,7 +1,7 @@
 /** The tables of docs/action.md from action.yml itself, so that the page cannot say anything else. */
 import { parse } from 'yaml';
 
-/** Where the page stands, from the project's root. */
+/** Path of the page, from the project's root. */
 export const ACTION_DOCS_PATH = 'docs/action.md';
 
 interface ActionMetadata {
@@ -9,7 +9,7 @@ interface ActionMetadata {
   readonly outputs: Readonly<Record<string, { readonly description: string }>>;
 }
 
-/** The page with its tables made anew; throws an Error when a place for one is missing. */
+/** The page with its tables generated again; throws an Error when a place for one is missing. */
 export function withActionTables(page: string, actionYaml: string): string {
   const { inputs, outputs } = parse(actionYaml) as ActionMetadata;
   const inputRows = Object.entries(inputs).map(([name, input]) => [

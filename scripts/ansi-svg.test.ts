@@ -4,7 +4,7 @@ import { ansiToSvg } from './ansi-svg.ts';
 const texts = (svg: string) =>
   [...svg.matchAll(/<text ([^>]*)>([^<]*)<\/text>/g)].map(([, look, text]) => ({ look, text }));
 
-it('puts every run where it stands, with its look', () => {
+it('places every run at its column, with its style', () => {
   const svg = ansiToSvg('\u001b[32m✔\u001b[39m \u001b[1mdone\u001b[0m\n  plain \u001b[2mdim\u001b[22m', 20, 'a title');
   expect(texts(svg)).toEqual([
     { look: expect.stringMatching(/^x="16\.0" .*fill="#56d364"/), text: '✔' },

@@ -1,4 +1,4 @@
-/** What a terminal shows, as a picture: text with colour escapes (tmux's `capture-pane -e`) to SVG. Pure. */
+/** Draws the screen of a terminal: text with colour escapes (tmux's `capture-pane -e`) to SVG. Pure. */
 
 /** Colours of the sixteen that a terminal has, by the number of their escape. */
 const COLORS: Readonly<Record<number, string>> = {

@@ -15,7 +15,7 @@ const FOLDER = 'dist';
  */
 const ENTRIES = { 'action.mjs': 'action/main.ts', 'worker.js': 'converter/layer/workers/worker.ts' } as const;
 const LICENSES = 'action-licenses.txt';
-/** What packages hold in WebAssembly and do not bring the licence of: scripts/licenses has it. */
+/** Code inside packages' WebAssembly whose licence they do not bring: scripts/licenses has it. */
 const INSIDE: Readonly<Record<string, string>> = { '@hpcc-js/wasm-zstd': 'zstd', undici: 'llhttp' };
 
 const BANNER = [

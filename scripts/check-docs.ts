@@ -9,7 +9,7 @@ import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
 import { brokenCitations, brokenLinks, overlongFile, undocumentedExports, unknownScripts } from './doc-checks.ts';
 import { isGenerated, isTest, listFiles, OTHER_ROOMS, PRODUCT_ROOMS } from './source-files.ts';
 
-/** What a reader may paste: each must stand on a line of its own in the README. */
+/** Commands for a reader to paste: each must be on a line of its own in the README. */
 const README_COMMANDS = ['npm ci && npm run demo', 'npm ci && npm test'];
 
 const root = process.cwd();

@@ -14,7 +14,7 @@ import { formatMessage } from 'publint/utils';
 /** Bytes of the tarball that call for a look at what came in. */
 const MOST_PACKED = 500_000;
 
-/** What npm tells of a tarball. */
+/** npm's report of a tarball. */
 interface PackReport {
   readonly filename: string;
   readonly size: number;

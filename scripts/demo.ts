@@ -1,6 +1,6 @@
 /**
  * `npm run demo`: converts the bundled image, an OCI image layout, with the built command line in a folder of its own,
- * shows what stands in the layout before and after, and removes the folder.
+ * shows the tags of the layout before and after, and removes the folder.
  */
 import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';

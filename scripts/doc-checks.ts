@@ -1,4 +1,4 @@
-/** What the documentation must hold to, as pure functions from text to complaints. */
+/** Checks of the documentation, as pure functions from text to complaints. */
 import { posix } from 'node:path';
 import { isGenerated, isTest, type SourceFile } from './source-files.ts';
 
@@ -25,7 +25,7 @@ export function undocumentedExports({ path, text }: SourceFile): string[] {
     const at = lines.findIndex((line) =>
       new RegExp(`^(?:async )?(?:function|class|const|let|interface|type) +${name}\\b`).test(line),
     );
-    // What is not declared here was imported, and is documented where it comes from.
+    // A symbol that is not declared here was imported, and is documented in its own file.
     if (at >= 0 && !hasDocComment(lines, at)) complaints.push(`${path}:${at + 1} ${name} has no doc comment`);
   }
   return complaints;
@@ -38,7 +38,7 @@ export function overlongFile({ path, text }: SourceFile): string[] {
   return count > MAX_LINES ? [`${path} has ${count} lines, more than ${MAX_LINES}: give it one reason to change`] : [];
 }
 
-/** Relative links and anchors of a Markdown file that lead nowhere. `others` tells the text of a file, if there is one. */
+/** Relative links and anchors of a Markdown file that lead nowhere. `others` returns the text of a file, if there is one. */
 export function brokenLinks({ path, text }: SourceFile, others: (path: string) => string | undefined): string[] {
   const complaints: string[] = [];
   for (const match of withoutCode(text).matchAll(/\[[^\]]*\]\(([^)\s]+)\)/g)) {
@@ -79,13 +79,13 @@ export function unknownScripts({ path, text }: SourceFile, scripts: Readonly<Rec
 
 function hasDocComment(lines: readonly string[], declaration: number): boolean {
   let line = declaration - 1;
-  // A directive to the linter may stand between the comment and what it describes.
+  // A directive to the linter may separate the comment from what it describes.
   while (line >= 0 && /^\/\/ biome-ignore\b/.test(lines[line]!)) line--;
   if (line < 0 || !lines[line]!.trimEnd().endsWith('*/')) return false;
   const end = line;
   while (line >= 0 && !lines[line]!.startsWith('/*')) line--;
   if (line < 0 || !lines[line]!.startsWith('/**')) return false;
-  // A file's own comment stands first in the file; it says nothing of the symbol unless nothing else follows it.
+  // A file's own comment comes first in the file; it documents the symbol only if no other comment follows.
   const words = lines
     .slice(line, end + 1)
     .join(' ')

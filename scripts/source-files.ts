@@ -18,6 +18,7 @@ export const PRODUCT_ROOMS = [
   'notify',
   'action',
   'cli',
+  'server',
 ] as const;
 
 /** Folders beside the product: tools, tests, measurements. */
@@ -72,7 +73,7 @@ export function isGenerated(text: string): boolean {
   return /generated (?:by|from)/i.test(text.slice(0, 400));
 }
 
-// A statement begins its line; what stands between the keyword and `from` holds no quote and no semicolon.
+// A statement begins its line; the text between the keyword and `from` has no quote and no semicolon.
 const STATIC = /^(?:import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?['"]([^'"]+)['"]/gm;
 const DYNAMIC = /\bimport\(\s*['"]([^'"]+)['"]/g;
 

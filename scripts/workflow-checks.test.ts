@@ -1,4 +1,4 @@
-/** What GitHub runs is right, and the checks that say so see what is wrong. */
+/** The workflows and action metadata pass their checks, and the checks find mistakes. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -13,7 +13,7 @@ const { inputs, outputs } = await readAction();
 const declared = { inputs: Object.keys(inputs), outputs: Object.keys(outputs) };
 const examples = workflowsOf(file(ACTION_DOCS_PATH));
 
-describe('what stands here', () => {
+describe('the examples of this project', () => {
   it.each(examples)('the example at $path', async (example) =>
     expect(await workflowProblems(example, declared)).toEqual([]),
   );
@@ -45,7 +45,7 @@ describe('a workflow is refused', () => {
     ['on an event that does not exist', 'registry_package:', 'registry_packages:', /registry_packages/],
     ['of a type that the event has not', '[published, updated]', '[pushed]', /pushed/],
     ['with a permission that does not exist', 'packages: write', 'packages: push', /push/],
-    ['with an expression that is none', '.tag.name }}', '.tag.name | x }}', /Unexpected symbol/],
+    ['with an invalid expression', '.tag.name }}', '.tag.name | x }}', /Unexpected symbol/],
     ['with a context that does not exist', 'github.actor }}', 'guthub.actor }}', /guthub/],
     ['that is no YAML', 'jobs:', 'jobs: [', /./],
     ['with an action that is not pinned', /@[0-9a-f]{40} # v4.1.0/.exec(good.text)![0], '@v4', /not pinned/],

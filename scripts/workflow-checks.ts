@@ -15,7 +15,7 @@ import type { SourceFile } from './source-files.ts';
 type Parser = typeof import('@actions/workflow-parser') &
   typeof import('@actions/workflow-parser/actions/action-parser');
 
-/** How the documentation calls the Action. */
+/** The Action's name in the documentation. */
 export const OUR_ACTION = 'OWNER/accel@v1';
 
 /** Names that action.yml declares. */
@@ -46,7 +46,7 @@ async function bundleParser(): Promise<Parser> {
   }
 }
 
-/** What is wrong with a workflow, a line each. */
+/** Lists the problems of a workflow, a line each. */
 export async function workflowProblems({ path, text }: SourceFile, declared: DeclaredNames): Promise<string[]> {
   const { parseWorkflow, convertWorkflowTemplate, NoOperationTraceWriter } = await loadParser();
   const { context, value } = parseWorkflow({ name: path, content: text }, new NoOperationTraceWriter());
@@ -60,7 +60,7 @@ export async function workflowProblems({ path, text }: SourceFile, declared: Dec
   return stepProblems(text, declared).map((message) => `${path}: ${message}`);
 }
 
-/** What is wrong with an action's metadata, a line each. */
+/** Lists the problems of an action's metadata, a line each. */
 export async function actionProblems({ path, text }: SourceFile): Promise<string[]> {
   const { parseAction, NoOperationTraceWriter } = await loadParser();
   const { context } = parseAction({ name: path, content: text }, new NoOperationTraceWriter());
@@ -82,7 +82,7 @@ function stepProblems(text: string, { inputs, outputs }: DeclaredNames): string[
     if (uses !== OUR_ACTION) {
       const isPinned =
         new RegExp(`uses: ${uses.replace(/[/.]/g, '\\$&')} # v\\d`).test(text) && /@[0-9a-f]{40}$/.test(uses);
-      if (!isPinned) problems.push(`${uses} is not pinned by a SHA with its version behind it`);
+      if (!isPinned) problems.push(`${uses} is not pinned by a SHA followed by a comment with its version`);
       continue;
     }
     for (const name of Object.keys(given))

@@ -1,6 +1,7 @@
 import { isBuiltin } from 'node:module';
 import { describe, expect, it } from 'vitest';
 import {
+  type ImportedModule,
   importsOf,
   isTest,
   listFiles,
@@ -42,6 +43,21 @@ const RULES: Readonly<Record<Room, readonly Room[]>> = {
     'disk',
     'base',
   ],
+  // A package of its own (accel-image-server), bundled with what it imports of the rooms below; none of them imports it.
+  server: [
+    'inspect',
+    'notify',
+    'triggers',
+    'converter',
+    'verify',
+    'prefetch',
+    'reader',
+    'oci',
+    'http',
+    'formats',
+    'disk',
+    'base',
+  ],
   action: ['cli', 'inspect', 'notify', 'triggers', 'converter', 'verify', 'reader', 'oci', 'http', 'base'],
 };
 
@@ -56,6 +72,24 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   fflate: ['formats'],
   fzstd: ['formats'],
   '@hpcc-js/wasm-zstd': ['formats'],
+  'prom-client': ['server'],
+  yaml: ['server'],
+  zod: ['server'],
+  // Loaded by `accel serve` and `accel agent`, where it is installed.
+  'accel-image-server': ['cli'],
+};
+
+/**
+ * What each part of the server may import of the other parts. The roles (agent, service, cluster) never import each other;
+ * main.ts hands one what it needs of another.
+ */
+const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {
+  config: [],
+  telemetry: ['config'],
+  agent: ['telemetry', 'config'],
+  service: ['telemetry', 'config'],
+  cluster: ['telemetry', 'config'],
+  simulator: ['agent'],
 };
 
 /** Node modules that reach out of the process: a format is bytes in, bytes out. */
@@ -125,6 +159,10 @@ describe('imports run one way', () => {
     ['cli/x.ts', "import { a } from '../action/main.ts';"],
     ['cli/x.ts', "import left from 'left-pad';"],
     ['converter/x.ts', "import '../tests/support/tools.ts';"],
+    ['cli/x.ts', "await import('../server/main.ts');"],
+    ['converter/x.ts', "await import('accel-image-server');"],
+    ['server/x.ts', "import { a } from '../cli/context.ts';"],
+    ['base/x.ts', "import { z } from 'zod';"],
   ])('%s: %s is seen', (path, text) => expect(violations({ path, text })).toHaveLength(1));
 
   it.each([
@@ -135,12 +173,55 @@ describe('imports run one way', () => {
   ])('%s: %s is allowed', (path, text) => expect(violations({ path, text })).toEqual([]));
 });
 
-it('no import leads in a circle through files', () => {
+describe('parts of the server', () => {
+  const partOf = (path: string): string => path.split('/')[1]!;
+  const crossing = ({ path, text }: SourceFile): string[] =>
+    importsOf(text).flatMap(({ specifier }) => {
+      if (!specifier.startsWith('.')) return [];
+      const target = resolveImport(path, specifier);
+      if (!target.startsWith('server/') || partOf(target) === partOf(path)) return [];
+      return SERVER_RULES[partOf(path)]?.includes(partOf(target)) === true ? [] : [`${path} imports ${specifier}`];
+    });
+
+  it('import what their rule allows', () => {
+    const parts = product.filter(({ path }) => /^server\/[^/]+\//.test(path));
+    expect(parts.length).toBeGreaterThan(0);
+    expect(parts.flatMap(crossing)).toEqual([]);
+  });
+
+  it.each([
+    ['server/agent/x.ts', "import type { A } from '../service/queue.ts';"],
+    ['server/agent/peers/x.ts', "import { a } from '../../main.ts';"],
+    ['server/telemetry/x.ts', "await import('../agent/mirror.ts');"],
+    ['server/config/x.ts', "import { a } from '../telemetry/metrics.ts';"],
+  ])('%s: %s is seen', (path, text) => expect(crossing({ path, text })).toHaveLength(1));
+});
+
+it.each(['cli/commands/convert.ts', 'index.ts', 'action/main.ts'])('%s reaches no file of the server', (start) => {
+  const texts = new Map(product.map(({ path, text }) => [path, text]));
+  const reached = new Set<string>();
+  const waiting = [start];
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    if (reached.has(path)) continue;
+    reached.add(path);
+    for (const { specifier } of importsOf(texts.get(path) ?? '')) {
+      waiting.push(specifier.startsWith('.') ? resolveImport(path, specifier) : specifier);
+    }
+  }
+  expect(reached.size).toBeGreaterThan(20);
+  expect([...reached].filter((path) => /^server\/|^accel-image-server$/.test(path))).toEqual([]);
+});
+
+/** Rooms that still have circles of type-only imports; shorten the list as they are opened. */
+const OPEN_CIRCLES: readonly Room[] = ['formats', 'oci', 'converter'];
+
+/** The circles that the imports of the product form, each as a chain of paths. */
+function circlesOf(counts: (imported: ImportedModule) => boolean): string[] {
   const targets = new Map(
     product.map(({ path, text }) => [
       path,
       importsOf(text)
-        .filter(({ specifier, typeOnly, dynamic }) => specifier.startsWith('.') && !typeOnly && !dynamic)
+        .filter((imported) => imported.specifier.startsWith('.') && counts(imported))
         .map(({ specifier }) => resolveImport(path, specifier)),
     ]),
   );
@@ -157,7 +238,17 @@ it('no import leads in a circle through files', () => {
     state.set(path, 'done');
   };
   for (const path of targets.keys()) visit(path, []);
-  expect(circles).toEqual([]);
+  return circles;
+}
+
+describe('no import leads in a circle through files', () => {
+  it('at run time', () => expect(circlesOf(({ typeOnly, dynamic }) => !typeOnly && !dynamic)).toEqual([]));
+
+  it('with type-only and dynamic imports', () => {
+    const isExempt = (circle: string): boolean =>
+      circle.split(' -> ').every((path) => OPEN_CIRCLES.includes(roomOf(path)));
+    expect(circlesOf(() => true).filter((circle) => !isExempt(circle))).toEqual([]);
+  });
 });
 
 it('`accel --version` loads the command line alone', () => {

@@ -12,9 +12,16 @@ import { readAction } from './support/runner.ts';
 
 const root = new URL('..', import.meta.url).pathname;
 const FRONT_ENDS: readonly string[] = ['cli', 'action'];
+/** The programs of the server read an argument list of their own. */
+const SERVER_PROGRAM = /^server\/(?:\w+\/)?main\.ts$/;
 
 /** Flags of other programs that happen to be spelled as one of ours, with the text around them. */
-const OF_OTHER_PROGRAMS = [/skopeo copy --format/, /python3? -[a-zA-Z]/, /strace[^.]* -\w|[Ww]ith(?:out)? -y\b/];
+const OF_OTHER_PROGRAMS = [
+  /skopeo copy --format/,
+  /\bdocker (?:load|save|pull) -/,
+  /python3? -[a-zA-Z]/,
+  /strace[^.]* -\w|[Ww]ith(?:out)? -y\b/,
+];
 
 async function* noInput(): AsyncGenerator<Uint8Array> {}
 
@@ -50,7 +57,13 @@ const below = listFiles(
   root,
   [...PRODUCT_ROOMS.filter((room) => !FRONT_ENDS.includes(room)), 'index.ts'],
   ['.ts'],
-).filter(({ path }) => !isTest(path) && !path.includes('/testing/') && !path.startsWith('formats/kernels/assembly/'));
+).filter(
+  ({ path }) =>
+    !isTest(path) &&
+    !path.includes('/testing/') &&
+    !path.startsWith('formats/kernels/assembly/') &&
+    !SERVER_PROGRAM.test(path),
+);
 
 describe('no room below the front ends spells a flag', () => {
   it('in its comments and messages', () => expect(below.flatMap(mentionedFlags)).toEqual([]));

@@ -1,12 +1,10 @@
 /** What stands under a tag, as far as a decision needs it: annotations first, names of tags play no part here. */
 import { asAccelError } from '../base/error.ts';
-import { resolveDocument } from '../converter/plan/existing-output.ts';
 import { type ConversionRecord, decodeRecord, isAccelerated } from '../converter/publish/record-annotations.ts';
-import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import type { NamedDocument } from '../oci/document.ts';
-import { type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
-import { isConfig, isManifest } from '../oci/media-types.ts';
+import { findDocument, loadImageConfig, loadManifest, type NamedDocument, unlessMissing } from '../oci/document.ts';
+import type { ImageManifest } from '../oci/manifest.ts';
+import { isManifest } from '../oci/media-types.ts';
 import type { Target } from '../oci/storage.ts';
 
 /** What a tag or digest names. */
@@ -31,7 +29,7 @@ export async function lookAt(
 ): Promise<StandingTag | undefined> {
   let named: NamedDocument | undefined;
   try {
-    named = await resolveDocument(target, tagOrDigest, signal);
+    named = await findDocument(target, tagOrDigest, { signal });
   } catch (error) {
     const known = asAccelError(error);
     if (known.code !== 'image-unsupported' && known.code !== 'manifest-invalid') throw error;
@@ -46,10 +44,10 @@ async function describe(target: Target, named: NamedDocument, signal: AbortSigna
   const top = document.kind === 'index' ? document.index : document.manifest;
   const record = decodeRecord(top.annotations);
   if (record !== undefined) return { digest, kind: 'accelerated', record };
-  if (document.kind === 'manifest') return { digest, ...kindOf(document.manifest) };
+  if (document.kind === 'manifest') return { digest, ...(await kindOf(target, document.manifest, signal)) };
   for (const child of document.index.manifests.filter(mayBeImage).slice(0, MAX_CHILDREN)) {
-    const bytes = await fetchBytes(target, child, MAX_MANIFEST_SIZE, { signal });
-    if (kindOf(parseManifest(bytes, child)).kind === 'accelerated') return { digest, kind: 'accelerated' };
+    const manifest = await unlessMissing(() => loadManifest(target, child, { signal }));
+    if (manifest !== undefined && isAccelerated(manifest)) return { digest, kind: 'accelerated' };
   }
   if (top.artifactType !== undefined) return { digest, kind: 'no-image', problem: `an artifact ${top.artifactType}` };
   return { digest, kind: 'ordinary' };
@@ -59,8 +57,14 @@ function mayBeImage({ mediaType, artifactType, platform }: Descriptor): boolean 
   return isManifest(mediaType) && artifactType === undefined && platform?.os !== 'unknown';
 }
 
-function kindOf(manifest: ImageManifest): Pick<StandingTag, 'kind' | 'problem'> {
+async function kindOf(
+  target: Target,
+  manifest: ImageManifest,
+  signal: AbortSignal,
+): Promise<Pick<StandingTag, 'kind' | 'problem'>> {
   if (isAccelerated(manifest)) return { kind: 'accelerated' };
-  if (isConfig(manifest.config.mediaType) && manifest.artifactType === undefined) return { kind: 'ordinary' };
+  const isImage =
+    manifest.artifactType === undefined && (await loadImageConfig(target, manifest, { signal })) !== undefined;
+  if (isImage) return { kind: 'ordinary' };
   return { kind: 'no-image', problem: `an artifact ${manifest.artifactType ?? manifest.config.mediaType}` };
 }

@@ -48,7 +48,7 @@ export const IMAGE_EVENTS = ['registry_package', 'package', 'repository_dispatch
 const PACKAGE_ACTIONS: readonly unknown[] = ['published', 'updated'];
 const CONTAINER_TYPES: readonly string[] = ['container', 'docker'];
 const CONTAINER_HOST = 'ghcr.io';
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
+const DIGEST = /^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 /** Reads a payload. Throws `usage` when it is not what an event of this name looks like. */
 export function readEvent(name: string, payload: unknown): EventReading {
@@ -123,7 +123,7 @@ function tagOfVersion({ version, docker_metadata: metadata }: Record<string, unk
   const tags: unknown = isRecord(first) ? first.tags : undefined;
   if (Array.isArray(tags)) return textOf(tags[0]);
   const text = textOf(version);
-  return text === undefined || text.startsWith('sha256:') ? undefined : text;
+  return text === undefined || /^sha(256|512):/.test(text) ? undefined : text;
 }
 
 function readDispatch(payload: Record<string, unknown>): EventReading {

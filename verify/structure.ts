@@ -146,14 +146,14 @@ function compareConfig(image: AcceleratedImage, source: SourceImage, log: Differ
       log.image('config', field, brief(expected[field]), brief(found[field]));
   }
   log.image('config', 'diff_ids', String(image.layers.length), String(foundRoot.diff_ids.length));
-  log.image('config', 'rootfs.type', root.type, foundRoot.type);
+  log.image('config', 'rootfs.type', brief(root.type), brief(foundRoot.type));
   const added = image.layers.length - source.manifest.layers.length;
   const kept =
     added > 0 ? foundHistory?.filter((entry) => history?.some((one) => isDeepStrictEqual(one, entry))) : foundHistory;
   if (!isDeepStrictEqual(history, kept)) log.image('config', 'history', brief(history), brief(foundHistory));
-  if (foundHistory === undefined || history === undefined) return;
-  const steps = foundHistory.filter((entry) => entry.empty_layer !== true).length;
-  const sourceSteps = history.filter((entry) => entry.empty_layer !== true).length;
+  if (!foundHistory || !history) return;
+  const steps = foundHistory.filter((entry) => entry?.empty_layer !== true).length;
+  const sourceSteps = history.filter((entry) => entry?.empty_layer !== true).length;
   // A history that does not fit the source's layers either is the source's affair.
   if (sourceSteps === source.manifest.layers.length)
     log.image('config', 'history entries with a layer', String(image.layers.length), String(steps));

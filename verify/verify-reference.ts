@@ -3,13 +3,19 @@ import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { loadDocument } from '../oci/document.ts';
-import { indexEntries } from '../oci/index-entries.ts';
-import type { ImageDocument } from '../oci/manifest.ts';
-import { formatPlatform, matchPlatform, parsePlatform } from '../oci/platform.ts';
+import { type NamedDocument, resolveDocument } from '../oci/document.ts';
+import { indexImages, type ListedImage } from '../oci/index-images.ts';
+import {
+  choosePlatform,
+  choosePlatforms,
+  formatPlatform,
+  imagePlatform,
+  type Platform,
+  parsePlatform,
+} from '../oci/platform.ts';
+import { inRegistry } from '../oci/powers.ts';
 import type { Target } from '../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../reader/image.ts';
-import { isImage } from '../reader/select-image.ts';
 import { type Difference, DifferenceLog, type VerifyProgress, type VerifyReport } from './report.ts';
 import { verifyImage } from './verify.ts';
 
@@ -47,23 +53,25 @@ export interface VerifyResult {
   readonly images: readonly VerifyReport[];
 }
 
-interface Named {
-  readonly descriptor: Descriptor;
-  readonly document: ImageDocument;
+/** What a name leads to: one manifest, or the images of an index. */
+interface Loaded extends NamedDocument {
+  /** Undefined for a manifest. */
+  readonly images: readonly ListedImage[] | undefined;
 }
 
 /** Verifies each platform. Rejects as {@link verifyImage} does, and with `usage` when the source cannot be known. */
 export async function verifyReference(request: VerifyRequest): Promise<VerifyResult> {
   const { accelerated, signal } = request;
   const named = await load(accelerated, signal);
-  const source = request.source === undefined ? undefined : await loadSource(request.source, signal);
+  const source = request.source === undefined ? undefined : await load(request.source, signal).catch(noSource);
   const log = new DifferenceLog();
-  if (named.document.kind === 'index') await compareIndex(named, source, request, log);
+  await compareIndex(named, source, request, log);
   const images: VerifyReport[] = [];
-  for (const { digest, platform } of chooseImages(named, request.platforms)) {
+  const chosen = await chooseImages(named, accelerated.target, request);
+  for (const { digest, platform } of chosen) {
     try {
-      const image = await openImage(accelerated.target, digest, { signal });
-      const descriptor = await sourceOf(image, source, accelerated.target, signal);
+      const image = await openImage(accelerated.target, digest, { signal, listedAs: platform });
+      const descriptor = await sourceOf({ image, platform }, source, accelerated.target, signal);
       images.push(
         await verifyImage(
           image,
@@ -91,38 +99,51 @@ export async function verifyReference(request: VerifyRequest): Promise<VerifyRes
   };
 }
 
-async function load({ target, tagOrDigest }: NamedImage, signal: AbortSignal | undefined): Promise<Named> {
-  return loadDocument(target, tagOrDigest, { signal });
+/** Loads a name, with the indexes inside of its index opened: those of a converted index are not nested. */
+async function load({ target, tagOrDigest }: NamedImage, signal: AbortSignal | undefined): Promise<Loaded> {
+  const named = await resolveDocument(target, tagOrDigest, { signal });
+  const { document } = named;
+  if (document.kind === 'manifest') return { ...named, images: undefined };
+  return { ...named, images: (await indexImages(target, document.index, { signal })).images };
 }
 
-/** A source, with the indexes inside of its index opened: those of a converted index are not nested. */
-async function loadSource(image: NamedImage, signal: AbortSignal | undefined): Promise<Named> {
-  const { descriptor, document } = await load(image, signal).catch(noSource);
-  if (document.kind === 'manifest') return { descriptor, document };
-  const manifests = await indexEntries(image.target, document.index, { signal }).catch(noSource);
-  return { descriptor, document: { ...document, index: { ...document.index, manifests } } };
-}
-
-function chooseImages({ descriptor, document }: Named, platforms: readonly string[]): readonly Descriptor[] {
-  if (document.kind === 'manifest') return [descriptor];
-  const images = document.index.manifests.filter(isImage);
+/** The images to verify. Without a choice a layout or archive that holds some platforms of an index is one of those. */
+async function chooseImages(
+  { descriptor, images }: Loaded,
+  target: Target,
+  { platforms, signal }: VerifyRequest,
+): Promise<readonly Descriptor[]> {
+  if (images === undefined) return [descriptor];
   const wanted = platforms.map(parsePlatform);
   for (const platform of wanted) {
-    if (images.some((image) => matchPlatform(platform, image.platform ?? {}))) continue;
-    throw new AccelError('not-found', 'the image has no such platform', {
-      where: { digest: descriptor.digest },
-      expected: formatPlatform(platform),
-      found: images.map((image) => formatPlatform(image.platform ?? {})).join(', ') || 'no images',
-    });
+    if (choosePlatform(platform, images, platformOf).length > 0) continue;
+    throw noPlatform('the image has no such platform', formatPlatform(platform), images, { digest: descriptor.digest });
   }
-  if (wanted.length === 0) return images;
-  return images.filter((image) => wanted.some((platform) => matchPlatform(platform, image.platform ?? {})));
+  const chosen = choosePlatforms(wanted, images, platformOf);
+  if (wanted.length > 0 || inRegistry(target) !== undefined) return chosen;
+  const here: ListedImage[] = [];
+  for (const image of chosen) if (await target.exists(image, { signal })) here.push(image);
+  return here.length === 0 ? chosen : here;
+}
+
+function platformOf({ platform }: ListedImage): Platform {
+  return platform;
+}
+
+function noPlatform(
+  message: string,
+  expected: string,
+  images: readonly ListedImage[],
+  where: Readonly<Record<string, string>> = {},
+): AccelError {
+  const found = images.map((image) => formatPlatform(image.platform)).join(', ') || 'no images';
+  return new AccelError('not-found', message, { where, expected, found });
 }
 
 /** The index was made from an index, and its images from that one's images of the same platforms. */
 async function compareIndex(
-  { document }: Named,
-  given: Named | undefined,
+  { document, images = [] }: Loaded,
+  given: Loaded | undefined,
   { accelerated, signal }: VerifyRequest,
   log: DifferenceLog,
 ): Promise<void> {
@@ -130,36 +151,31 @@ async function compareIndex(
   const recorded = document.index.annotations?.[RECORD_ANNOTATION.sourceDigest];
   if (recorded === undefined) return;
   if (given?.document.kind === 'index') log.image('index', 'source digest', given.descriptor.digest, recorded);
-  const source = given ?? (await loadSource({ ...accelerated, tagOrDigest: recorded }, signal));
-  if (source.document.kind !== 'index') return;
-  const { manifests } = source.document.index;
-  for (const image of document.index.manifests.filter(isImage)) {
-    const platform = formatPlatform(image.platform ?? {});
-    const match = manifests.some((child) => isImage(child) && formatPlatform(child.platform ?? {}) === platform);
-    log.image('index', 'platforms', platform, match ? platform : 'nothing of this platform in the source');
+  const source = given ?? (await load({ ...accelerated, tagOrDigest: recorded }, signal).catch(noSource));
+  if (source.images === undefined) return;
+  const there = new Set(source.images.map((image) => formatPlatform(image.platform)));
+  for (const image of images) {
+    const platform = formatPlatform(image.platform);
+    const found = there.has(platform) ? platform : 'nothing of this platform in the source';
+    log.image('index', 'platforms', platform, found);
   }
 }
 
 /** The source manifest of one image. */
 async function sourceOf(
-  image: AcceleratedImage,
-  given: Named | undefined,
+  { image, platform }: { readonly image: AcceleratedImage; readonly platform: Platform | undefined },
+  given: Loaded | undefined,
   target: Target,
   signal: AbortSignal | undefined,
 ): Promise<Descriptor> {
   const recorded = image.manifest.annotations?.[RECORD_ANNOTATION.sourceDigest];
   if (given?.document.kind === 'manifest') return given.descriptor;
-  if (given?.document.kind === 'index') {
-    const children = given.document.index.manifests.filter(isImage);
-    const platform = parsePlatform(image.platform);
+  if (given?.images !== undefined) {
+    const wanted = imagePlatform(platform, image.config);
     const found =
-      children.find((child) => child.digest === recorded) ??
-      children.find((child) => matchPlatform(platform, child.platform ?? {}));
+      given.images.find((child) => child.digest === recorded) ?? choosePlatform(wanted, given.images, platformOf)[0];
     if (found !== undefined) return found;
-    throw new AccelError('not-found', 'the source has no image for this platform', {
-      expected: image.platform,
-      found: children.map((child) => formatPlatform(child.platform ?? {})).join(', ') || 'no images',
-    });
+    throw noPlatform('the source has no image for this platform', image.platform, given.images);
   }
   if (recorded !== undefined) return target.resolve(recorded, { signal }).catch(noSource);
   throw new AccelError('usage', 'the image does not say what it was made from', {

@@ -65,6 +65,7 @@ export async function verifyImage(
   const tree = await readSourceTree(sourceTarget, source.manifest, {
     signal,
     hashContent: !quick,
+    diffIds: source.config.rootfs.diff_ids,
     ...(options.maxLayerSize === undefined ? {} : { maxLayerSize: options.maxLayerSize }),
     observe: (index) => {
       const probe = probes.find(({ sourceIndex }) => sourceIndex === index)?.probe;

@@ -19,7 +19,7 @@ export function catCommand(context: CommandContext): Command {
       'Writes the content of a file to standard output, byte for byte, fetching only that file and what leads to it. ' +
         'Symlinks are followed inside the image.',
     )
-    .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG; with :PATH behind it if you like')
+    .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG; :PATH may follow')
     .argument('[path]', 'path in the image');
   addReadingFlags(command);
   return command

@@ -13,7 +13,7 @@ Examples:
     $ accel completion fish > ~/.config/fish/completions/accel.fish
 `;
 
-/** How each shell's script is written. */
+/** Writers of the scripts, by shell. */
 const SHELLS = {
   bash: async (model: CompletionCommand) => (await import('../completion/bash.ts')).bashCompletion(model),
   zsh: async (model: CompletionCommand) => (await import('../completion/zsh.ts')).zshCompletion(model),
@@ -26,7 +26,7 @@ export function completionCommand(context: CommandContext): Command {
     .summary('print the completion script of a shell')
     .description(
       'Prints a script that lets a shell complete commands, flags and their values. The script holds all that it needs: ' +
-        'completing does not start accel. Print it anew after an update.',
+        'completing does not start accel. Print it again after an update.',
     )
     .addArgument(new Argument('<shell>', 'shell to write for').choices(Object.keys(SHELLS)))
     .addHelpText('after', EXAMPLES)
@@ -34,9 +34,6 @@ export function completionCommand(context: CommandContext): Command {
 }
 
 async function runCompletion(shell: keyof typeof SHELLS, context: CommandContext): Promise<void> {
-  const [{ createProgram }, { completionModel }] = await Promise.all([
-    import('../program.ts'),
-    import('../completion/model.ts'),
-  ]);
-  context.stdout.write(await SHELLS[shell](completionModel(await createProgram(context))));
+  const { completionModel } = await import('../completion/model.ts');
+  context.stdout.write(await SHELLS[shell](completionModel(await context.loadProgram())));
 }

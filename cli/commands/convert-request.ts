@@ -2,7 +2,7 @@
 import { AccelError } from '../../base/error.ts';
 import type { ConvertRequest, PrefetchRequest } from '../../converter/options.ts';
 import { chooseOutputs } from '../output-tags.ts';
-import type { ConvertFlags } from './convert.ts';
+import type { ConvertFlags } from './convert-flags.ts';
 
 /** The request; throws `usage` or `tag-too-long` before anything is done. */
 export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest): ConvertRequest {
@@ -48,7 +48,9 @@ export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest):
 /** Not a mandatory option of commander: that would be complained about before a mistyped flag is. */
 function repositoryOf({ repository }: ConvertFlags): string {
   if (repository !== undefined) return repository;
-  throw new AccelError('usage', 'no repository to convert in', { hint: 'Name it with -r HOST/NAME or -r oci:DIR.' });
+  throw new AccelError('usage', 'no repository to convert in', {
+    hint: 'Name the image as HOST/NAME:TAG or oci:DIR:TAG, or its repository with -r HOST/NAME.',
+  });
 }
 
 /** With both a tag and a digest the digest says what to convert, the tag only names the result. */

@@ -28,7 +28,7 @@ export function cpCommand(context: CommandContext): Command {
         'Nothing is written outside of the destination and nothing through symlinks; devices are left out, and programs ' +
         'lose their setuid bits, unless asked for. Owners are yours.',
     )
-    .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG; with :PATH behind it or as the next argument')
+    .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG; :PATH may follow, or be the next argument')
     .argument('<path>', 'path in the image')
     .argument('[local]', 'where to copy to')
     .option('--devices', 'make device nodes and named pipes too (needs root)')

@@ -6,6 +6,7 @@ import { describeDecision, readPayload } from '../event-report.ts';
 import { JSON_FORMAT_VERSION, jsonText } from '../progress/json.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
 import { printable } from '../text.ts';
+import { createWarn } from '../warning.ts';
 
 /** The parsed flags of `accel event`. */
 export interface EventFlags extends RegistryFlags {
@@ -30,11 +31,11 @@ export function eventCommand(context: CommandContext): Command {
     .summary('decide what a push to a registry calls for')
     .description(
       'Reads the payload of an event (registry_package or repository_dispatch, as GitHub sends them) and says what it calls ' +
-        'for: convert the image, report a finished conversion, or nothing, and why. Looks at what stands in the registry ' +
-        'and changes nothing. The GitHub Action decides by the same rules.',
+        'for: convert the image, report a finished conversion, or nothing, and why. Reads the registry and ' +
+        'changes nothing. The GitHub Action decides by the same rules.',
     )
     .option('--payload <file>', 'payload of the event, JSON')
-    .option('--name <event>', 'name of the event; told from the payload unless given')
+    .option('--name <event>', 'name of the event; found from the payload unless given')
     .option(
       '-r, --repository <repo>',
       'leave events of other repositories alone, and take this one where none is named',
@@ -53,7 +54,7 @@ async function runEvent(flags: EventFlags, context: CommandContext): Promise<voi
   if (flags.payload === undefined)
     throw new AccelError('usage', 'no event was given', { hint: 'Name the file of its payload with --payload FILE.' });
   const payload = await readPayload(flags.payload);
-  const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
+  const warn = await createWarn(stderr, env);
   const registry = { ...(await registryChoice(flags, context.stdin)), env, warn };
   const [{ decideEvent }, { guessEventName }] = await Promise.all([
     import('../../triggers/decide.ts'),
@@ -62,7 +63,7 @@ async function runEvent(flags: EventFlags, context: CommandContext): Promise<voi
   const { repository, expression } = flags;
   const name = flags.name ?? guessEventName(payload);
   if (name === undefined) {
-    throw new AccelError('usage', 'the payload does not tell which event it is', {
+    throw new AccelError('usage', 'the payload does not say which event it is', {
       expected: 'registry_package, package or client_payload in it',
       hint: 'Name the event with --name.',
     });

@@ -37,7 +37,7 @@ Examples:
   $ accel export raw oci:./layout:latest_accelerated app.img && sudo mount -o loop,ro,noload app.img /mnt
 `;
 
-/** The address that NBD clients try when they are told none. */
+/** The address that NBD clients try by default. */
 const DEFAULT_ADDRESS = { host: '127.0.0.1', port: 10809 };
 const REFERENCE = 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG';
 

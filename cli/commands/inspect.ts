@@ -4,7 +4,7 @@ import type { CommandContext } from '../context.ts';
 import { inspectDocument, renderInspect } from '../inspect-report.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
 import { styleFor } from '../terminal.ts';
-import { printable } from '../text.ts';
+import { createWarn } from '../warning.ts';
 
 /** The parsed flags of `accel inspect`. */
 export interface InspectFlags extends RegistryFlags {
@@ -15,17 +15,17 @@ export interface InspectFlags extends RegistryFlags {
 const EXAMPLES = `
 Examples:
   $ accel inspect registry.example.com/team/app:1.2_accelerated
-  What conversion would make of an ordinary image:
+  See what conversion would make of an ordinary image:
     $ accel inspect registry.example.com/team/app:1.2
 `;
 
 /** Declares the command. */
 export function inspectCommand(context: CommandContext): Command {
   const command = new Command('inspect')
-    .summary('tell what an image is')
+    .summary('describe an image')
     .description(
-      'Tells mode, platforms, layers and sizes of an accelerated image, what it was made from and whether that still ' +
-        'stands. Of an ordinary image it tells what each layer allows: full conversion, index-only, or why not.',
+      'Shows mode, platforms, layers and sizes of an accelerated image, its source and whether that still exists. For an ' +
+        'ordinary image it shows what each layer allows: full conversion, index-only, or why not.',
     )
     .argument('<ref>', 'image, HOST/NAME:TAG or oci:DIR:TAG')
     .option('--json', 'print one JSON document on standard output');
@@ -40,7 +40,7 @@ async function runInspect(reference: string, flags: InspectFlags, context: Comma
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
   const registry = await registryChoice(flags, context.stdin);
   const { inspect } = await import('../../inspect/inspect-by-name.ts');
-  const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
+  const warn = await createWarn(stderr, env);
   const report = await inspect(reference, { registry: { ...registry, env, warn }, signal });
   stdout.write(flags.json === true ? inspectDocument(report) : renderInspect(report, await styleFor(stdout, env)));
 }

@@ -23,7 +23,7 @@ Examples:
 /** Lines that are aligned with each other; a listing of a whole image is written as it is read. */
 const ROWS_AT_A_TIME = 1000;
 
-/** A name to print, with what `-l` prints before and behind it. */
+/** A name to print, with what `-l` prints before and after it. */
 interface Line {
   readonly name: string;
   readonly stat?: FileStat;
@@ -37,11 +37,11 @@ export function lsCommand(context: CommandContext): Command {
       'Lists a directory of an accelerated image, reading only what that takes, and says on standard error how much it ' +
         'was. Control characters in names, and bytes that are not UTF-8, are escaped as \\xNN, so that a line is a name.',
     )
-    .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG; with :PATH behind it if you like')
+    .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG; :PATH may follow')
     .argument('[path]', 'path in the image, / unless given')
     .option('-l, --long', 'mode, links, owner, group, size and time as well')
     .option('-R, --recursive', 'everything below, one path a line')
-    .option('-0, --null', 'names byte for byte, each with a NUL behind it instead of a line break, for programs');
+    .option('-0, --null', 'names byte for byte, each followed by a NUL instead of a line break, for programs');
   addReadingFlags(command);
   return command
     .addHelpText('after', EXAMPLES)

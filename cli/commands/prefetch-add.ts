@@ -6,7 +6,7 @@ import { addedDocument, renderAdded } from '../prefetch-report.ts';
 import { describeEvent } from '../progress/plain.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
 import { styleFor } from '../terminal.ts';
-import { printable } from '../text.ts';
+import { createWarn } from '../warning.ts';
 
 interface AddFlags extends RegistryFlags {
   readonly format?: 'list' | 'trace';
@@ -53,7 +53,7 @@ async function runAdd(reference: string, file: string, flags: AddFlags, context:
     import('../../reader/reference.ts'),
     import('../../converter/prefetch/add-prefetch.ts'),
   ]);
-  const warn = (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`);
+  const warn = await createWarn(stderr, env);
   const opened = await openReference(reference, { ...registry, env, warn });
   try {
     const style = await styleFor(stderr, env);

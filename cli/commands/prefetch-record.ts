@@ -18,7 +18,7 @@ interface RecordFlags extends ReadingFlags {
 
 const RECORD_EXAMPLES = `
 Examples:
-  What the image's own command needs to start:
+  List what the image's own command needs to start:
     $ accel prefetch record registry.example.com/team/app:1.2_accelerated > startup.txt
   The same, and what strace saw:
     $ strace -f -e trace=open,openat,execve -o seen.txt app
@@ -32,7 +32,7 @@ export function prefetchRecordCommand(context: CommandContext): Command {
     .description(
       'Writes a list of the files that a container of this image reads first: the program of its config with its ELF ' +
         'interpreter and libraries, scripts and their interpreters, the start-up modules of Python; and what other tools ' +
-        'saw. Each file stands in it once, by its real path.',
+        'saw. The list has each file once, by its real path.',
     )
     .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG')
     .addOption(

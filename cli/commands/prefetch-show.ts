@@ -21,9 +21,9 @@ Examples:
 /** Declares the command. */
 export function prefetchShowCommand(context: CommandContext): Command {
   const command = new Command('show')
-    .summary('tell what an image carries, and what it costs')
+    .summary('show what an image prefetches, and its cost')
     .description(
-      'Tells what a node would prefetch of this image: a list with the lines that it skips, or a trace with its reads, ' +
+      'Shows what a node would prefetch of this image: a list with the lines that it skips, or a trace with its reads, ' +
         'and how many bytes that takes. Reads indexes and metadata alone.',
     )
     .argument('<ref>', 'accelerated image, HOST/NAME:TAG or oci:DIR:TAG')

@@ -7,8 +7,8 @@ import { createVerifyDisplay } from '../progress/verify.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
 import { maxLayerSizeOption } from '../size-flag.ts';
 import { hasUnicode, styleFor } from '../terminal.ts';
-import { printable } from '../text.ts';
 import { renderVerify, verifyDocument } from '../verify-report.ts';
+import { createWarn } from '../warning.ts';
 
 /** The parsed flags of `accel verify`. */
 export interface VerifyFlags extends RegistryFlags {
@@ -59,7 +59,7 @@ async function runVerify(reference: string, flags: VerifyFlags, context: Command
   const registry = {
     ...(await registryChoice(flags, context.stdin)),
     env,
-    warn: (message: string): unknown => stderr.write(`warning: ${printable(message)}\n`),
+    warn: await createWarn(stderr, env),
   };
   const { verify } = await import('../../verify/verify-by-name.ts');
   const display = createVerifyDisplay(stderr, env);

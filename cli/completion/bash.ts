@@ -33,7 +33,7 @@ complete -F _${name} ${name}
 `;
 }
 
-/** What stands behind a flag that takes a value. */
+/** Cases for the flags that take a value. */
 function valueCases({ path, options }: CompletionCommand): string[] {
   return options.flatMap(({ names, value }) => {
     if (value === undefined) return [];
@@ -60,7 +60,7 @@ function paths(kind: '-f' | '-d'): string {
   return `local IFS=$'\\n'; compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen ${kind} -- "$cur"));`;
 }
 
-/** The flags of a command, and the words that may stand first behind it. */
+/** The flags of a command, and the words that may follow it. */
 function wordCase({ path, options, commands, operands }: CompletionCommand): string {
   const flags = options.flatMap(({ names }) => names).join(' ');
   const first = operands[0];

@@ -1,7 +1,7 @@
-/** What a shell can complete, read from commander's own tree: the one source of help, docs/cli.md and completions. */
+/** Words that a shell can complete, from commander's own tree: the one source of help, docs/cli.md and completions. */
 import type { Argument, Command, Option } from 'commander';
 
-/** What may stand where a value is expected. */
+/** Candidates for a value. */
 export type Values =
   | { readonly kind: 'words'; readonly words: readonly string[] }
   | { readonly kind: 'files' | 'directories' }

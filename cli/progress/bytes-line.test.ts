@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { captured } from '../testing/sample.ts';
 import { createBytesLine } from './bytes-line.ts';
 
-/** What is written for three reports, 100 ms apart. */
+/** Returns the output of three reports, 100 ms apart. */
 function shown(isTTY: boolean, quiet: boolean): string {
   const output = captured();
   let time = 1000;

@@ -11,10 +11,9 @@ function shown(verbose: boolean): string {
   return output.text;
 }
 
-it('tells what matters, one line each', () => {
+it('reports the important events, one line each', () => {
   expect(shown(false)).toBe(`host/app:1\\x1b[2J 555555555555, linux/amd64
-skipped unknown/unknown cccccccccccc: an attestation
-warning linux/amd64 layer 1/2 111111111111: left out (café\\x07)
+warning: linux/amd64 layer 1/2 111111111111: left out (café\\x07)
 linux/amd64 layer 1/2 111111111111: 100 MB -> full 130 MB (130 %) + index-only 1.2 MB (1.2 %) in 2.0 s
 restart linux/amd64 on a device of 128 GiB: the content needs it
 tagged 1_accelerated ${sampleDigest('e')}
@@ -22,14 +21,14 @@ up to date 1_old ${sampleDigest('f')}
 `);
 });
 
-it('tells every step with verbose', () => {
+it('reports every step with verbose', () => {
   const text = shown(true);
   for (const part of [
     'start, 100 MB',
     'read 50.0 MB of 100 MB',
     '42 entries',
     'pushed full',
-    'stands already',
+    'already present',
     'manifest full',
   ]) {
     expect(text).toContain(part);
@@ -46,7 +45,7 @@ it('verbose progress comes every few seconds, not with every chunk', () => {
   expect(output.text.match(/: read /g)).toHaveLength(20);
 });
 
-it('says when a layer stood already', () => {
+it('says when a layer was already present', () => {
   const output = captured();
   const progress = createPlainProgress(output, PLAIN_STYLE, false);
   const layer = sampleLayer(0, 1, 0);
@@ -55,5 +54,5 @@ it('says when a layer stood already', () => {
   progress.onEvent({ type: 'layer-converted', layer, outputs: [full], entries: 0 });
   progress.onEvent({ type: 'layer-pushed', layer, output: full, existed: true });
   progress.onEvent({ type: 'layer-done', layer, times: { convert: 0, push: 0 } });
-  expect(output.text).toContain('0 B -> full 10 B, stood already in 0.0 s');
+  expect(output.text).toContain('0 B -> full 10 B, already present, in 0.0 s');
 });

@@ -1,10 +1,9 @@
 /** One line for every event that matters: for logs, pipes and CI, where nothing can be redrawn. */
 import type { ConvertEvent, LayerId, LayerOutput } from '../../converter/events.ts';
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../format.ts';
-import { skippedNames } from '../skipped.ts';
 import type { Output, Style } from '../terminal.ts';
 import { printable, shortDigest } from '../text.ts';
-import type { Progress } from './index.ts';
+import type { Progress } from './progress.ts';
 import { LayerTracker } from './track.ts';
 
 /** Milliseconds between two progress lines of a layer with `--verbose`. */
@@ -39,17 +38,20 @@ export function createPlainProgress(
   };
 }
 
-/** The line for an event that is not the advance or the end of a layer; undefined when it is not worth one. */
+/** The line for an event that is not the advance or the end of a layer; undefined for an event that is not shown. */
 export function describeEvent(event: ConvertEvent, style: Style, verbose: boolean): string | undefined {
   switch (event.type) {
     case 'source':
       return `${style.bold(printable(event.reference))} ${shortDigest(event.digest)}, ${event.platforms.map((p) => printable(p)).join(', ')}`;
-    case 'manifests-skipped':
-      return `${style.yellow('skipped')} ${skippedNames(event)}: ${printable(event.reason)}`;
+    case 'manifest-skipped':
+      // The summary lists them by reason, once.
+      return verbose
+        ? `${style.yellow('skipped')} ${printable(event.platform)} ${shortDigest(event.digest)}: ${printable(event.reason)}`
+        : undefined;
     case 'warning': {
       const at = event.layer === undefined ? '' : `${layerName(event.layer)}: `;
       const path = event.path === undefined ? '' : ` (${printable(event.path, 'bytes')})`;
-      return `${style.yellow('warning')} ${at}${printable(event.message, 'bytes')}${path}`;
+      return `${style.yellow('warning')}: ${at}${printable(event.message, 'bytes')}${path}`;
     }
     case 'restart':
       return `${style.yellow('restart')} ${printable(event.platform)} on a device of ${event.virtualSize / 2 ** 30} GiB: ${printable(event.reason)}`;
@@ -74,7 +76,7 @@ export function describeEvent(event: ConvertEvent, style: Style, verbose: boolea
         : undefined;
     case 'layer-pushed':
       return verbose
-        ? `${layerName(event.layer)}: ${event.existed ? 'stands already' : 'pushed'} ${event.output.kind} ${printable(event.output.digest)}`
+        ? `${layerName(event.layer)}: ${event.existed ? 'already present' : 'pushed'} ${event.output.kind} ${printable(event.output.digest)}`
         : undefined;
     case 'manifest-pushed':
       return verbose ? `${printable(event.platform)}: manifest ${event.kind} ${printable(event.digest)}` : undefined;
@@ -92,8 +94,8 @@ export function doneLine(
   times: { readonly convert: number; readonly push: number },
   style: Style,
 ): string {
-  const stood = existed && outputs.length > 0 ? ', stood already' : '';
-  const text = `${layerName(layer)}: ${formatBytes(layer.size)} -> ${outputsText(outputs, layer.size)}${stood}`;
+  const present = existed && outputs.length > 0 ? ', already present,' : '';
+  const text = `${layerName(layer)}: ${formatBytes(layer.size)} -> ${outputsText(outputs, layer.size)}${present}`;
   return `${text} ${style.dim(`in ${formatSeconds(times.convert + times.push)}`)}`;
 }
 

@@ -1,4 +1,4 @@
-/** What is known of every layer while a conversion runs: the state that a display draws. It has no clock of its own. */
+/** Tracks every layer while a conversion runs: the state that a display draws. It has no clock of its own. */
 import type { ConvertEvent, LayerId, LayerOutput } from '../../converter/events.ts';
 
 /** One layer in progress. */
@@ -22,7 +22,7 @@ export interface LayerState {
 const SAMPLE_MS = 400;
 const SAMPLE_WEIGHT = 0.35;
 
-/** What is known of a platform's layers that are not in progress. */
+/** State of a platform's layers that are not in progress. */
 interface PlatformState {
   readonly count: number;
   done: number;

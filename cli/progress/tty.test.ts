@@ -72,7 +72,7 @@ it('a finished layer says as much as fits', () => {
   const [state] = tracker.active;
   Object.assign(state!, { outputs });
   expect(renderDone(state!, 2, false, CANVAS)).toBe(
-    '✔ 1/1 111111111111 100 MB → 130 MB + 1.2 MB in 2.0 s, stood already',
+    '✔ 1/1 111111111111 100 MB → 130 MB + 1.2 MB in 2.0 s, already present',
   );
   expect(renderDone(state!, 2, false, { ...CANVAS, columns: 40 })).toBe('✔ 1/1 1111111 100 MB → 130 MB + 1.2 MB');
   expect(renderDone(state!, 2, false, { ...CANVAS, columns: 20 })).toHaveLength(19);
@@ -91,7 +91,7 @@ describe('renderTotals', () => {
     return tracker;
   }
 
-  it('stands in the columns of the layers', () => {
+  it('is aligned with the columns of the layers', () => {
     const [layer] = renderLayers(underWay(), CANVAS);
     const total = ` ⠸ total ${renderTotals(underWay(), 10, CANVAS)}`;
     expect([layer, total]).toEqual([
@@ -149,7 +149,7 @@ it('keeps what is finished, takes away the rest, gives the cursor back', () => {
   const raw = String(stream.read());
   const text = stripVTControlCharacters(raw);
   expect(text).toContain('✔ 1/2 111111111111 100 MB → 130 MB + 1.2 MB in 2.0 s\n');
-  expect(text).toContain('warning linux/amd64 layer 1/2 111111111111: left out (café\\x07)\n');
+  expect(text).toContain('warning: linux/amd64 layer 1/2 111111111111: left out (café\\x07)\n');
   expect(text).not.toContain('tagged');
   expect(raw).not.toContain('\x1b[2J');
   expect(raw.endsWith('\x1b[?25h\n')).toBe(true);

@@ -6,8 +6,8 @@ import ora from 'ora';
 import { formatBytes, formatRate, formatSeconds } from '../format.ts';
 import { columnsOf, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
 import { ellipsis, printable, shortDigest } from '../text.ts';
-import type { Progress } from './index.ts';
 import { describeEvent } from './plain.ts';
+import type { Progress } from './progress.ts';
 import { type LayerState, LayerTracker } from './track.ts';
 
 /** Milliseconds between two frames: slow enough for a remote terminal, fast enough to look alive. */
@@ -37,7 +37,7 @@ export function createTtyProgress(
     interval: FRAME_MS,
     ...(unicode ? {} : { spinner: 'line' as const }),
     prefixText: () => {
-      // Leaves room for the totals and for the line that the cursor stands on.
+      // Leaves room for the totals and for the line of the cursor.
       const lines = renderLayers(tracker, { columns: columns(), rows: (output.rows ?? 24) - 3, style, unicode });
       return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
     },
@@ -59,13 +59,13 @@ export function createTtyProgress(
         return;
       }
       // Tags and what was skipped are in the summary that follows; here they would only say it twice.
-      if (event.type === 'tagged' || event.type === 'up-to-date' || event.type === 'manifests-skipped') return;
+      if (event.type === 'tagged' || event.type === 'up-to-date' || event.type === 'manifest-skipped') return;
       const line = describeEvent(event, style, false);
       if (line !== undefined) persist(line);
     },
     stop() {
       spinner.stop();
-      // The summary, or an error, stands apart from what led to it.
+      // An empty line sets off the summary, or an error, from the progress above.
       if (lasting > 0) output.write('\n');
       lasting = 0;
     },
@@ -95,8 +95,8 @@ export function renderLayers(tracker: LayerTracker, canvas: Canvas): string[] {
 const BEFORE_TOTALS = TOTAL.length + 4;
 
 /**
- * What stands behind the word `total`, in the columns of the layers above: layers done, bar, share, rate and time left over
- * all layers; `seconds` is the time since the start.
+ * The line after the word `total`, aligned with the layers above: layers done, bar, share, rate and time left over all
+ * layers; `seconds` is the time since the start.
  */
 export function renderTotals(tracker: LayerTracker, seconds: number, canvas: Canvas): string {
   const { done, count, bytesRead, bytesReused, bytes } = tracker.totals;
@@ -118,7 +118,10 @@ export function renderDone(state: LayerState, seconds: number, namePlatform: boo
   const mark = unicode ? '✔' : 'ok';
   const sizes = state.outputs.map((output) => formatBytes(output.size)).join(' + ') || 'nothing new';
   const text = `${nameOf(state, namePlatform, canvas)} ${formatBytes(state.layer.size)} ${unicode ? '→' : '->'} ${sizes}`;
-  const extras = [` in ${formatSeconds(seconds)}`, state.existed && state.outputs.length > 0 ? ', stood already' : ''];
+  const extras = [
+    ` in ${formatSeconds(seconds)}`,
+    state.existed && state.outputs.length > 0 ? ', already present' : '',
+  ];
   let extra = '';
   for (const part of extras)
     if (mark.length + 1 + text.length + extra.length + part.length < canvas.columns) extra += part;
@@ -128,7 +131,7 @@ export function renderDone(state: LayerState, seconds: number, namePlatform: boo
 function layerLine(state: LayerState, namePlatform: boolean, canvas: Canvas): string {
   const { layer, stage, bytesRead, rate } = state;
   const share = layer.size === 0 ? 1 : Math.min(1, bytesRead / layer.size);
-  // What was read last is still being compressed when the last byte has come.
+  // The end of the layer is still being compressed when its last byte has been read.
   const end = stage === 'pushing' ? ' pushing' : bytesRead >= layer.size ? ' finishing' : undefined;
   const tail = end ?? advance(bytesRead, layer.size, rate, isWide(canvas));
   return barLine(headOf(state, namePlatform, canvas), share, tail, canvas.columns - 1, canvas);

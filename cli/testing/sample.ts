@@ -20,11 +20,7 @@ export function sampleEvents(): ConvertEvent[] {
   const index = { kind: 'index-only', digest: sampleDigest('b'), size: 1.2e6 } as const;
   return [
     { type: 'source', reference: 'host/app:1\x1b[2J', digest: sampleDigest('5'), platforms: ['linux/amd64'] },
-    {
-      type: 'manifests-skipped',
-      reason: 'an attestation',
-      manifests: [{ digest: sampleDigest('c'), platform: 'unknown/unknown' }],
-    },
+    { type: 'manifest-skipped', digest: sampleDigest('c'), platform: 'unknown/unknown', reason: 'an attestation' },
     { type: 'layer-start', layer },
     { type: 'layer-progress', layer, bytesRead: 50e6 },
     { type: 'warning', message: 'left out', layer, path: 'caf\xc3\xa9\x07' },

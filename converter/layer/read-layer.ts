@@ -5,6 +5,7 @@ import type { Ext4Image } from '../../formats/ext4/image.ts';
 import { BLOCK_SIZE } from '../../formats/ext4/layout.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import { Digester, splitDigest } from '../../oci/digest.ts';
 import { layerMediaType, mediaFamily } from '../../oci/media-types.ts';
 import type { Fetcher } from '../../oci/storage.ts';
 import type { LayerEngine } from './engines/engine.ts';
@@ -130,13 +131,17 @@ export class OpenLayer {
     const { signal, onWarning } = this.#source;
     image.beginLayer();
     const applier = new TarApplier(image, tee(engines), onWarning);
+    // Threads compute sha256, which almost all images use.
+    const { algorithm } = splitDigest(diffId);
+    const other = algorithm === 'sha256' ? undefined : new Digester(algorithm);
     const parser = new TarParser(applier, { archiveBytes: maxSize });
     for (let next = await this.#first; ; next = await this.#pieces.next()) {
       if (next.done === true) {
         parser.end();
-        checkDiffId(next.value.digest, diffId);
+        checkDiffId(other?.digest() ?? next.value.digest, diffId);
         return { tar: next.value, entries: applier.entries };
       }
+      other?.update(next.value);
       parser.push(next.value);
       for (const engine of engines) if (engine.saturated) await engine.drain();
       signal?.throwIfAborted();

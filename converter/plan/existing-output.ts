@@ -1,30 +1,14 @@
 /** What stands under the output tags already: done before, in the way, or none of our business. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError, asAccelError } from '../../base/error.ts';
-import { fetchBytes } from '../../oci/content.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import { loadDocument, type NamedDocument } from '../../oci/document.ts';
-import { type ImageDocument, type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../../oci/manifest.ts';
-import type { Target } from '../../oci/storage.ts';
+import { findDocument, loadManifest, type NamedDocument } from '../../oci/document.ts';
+import type { ImageDocument, ImageManifest } from '../../oci/manifest.ts';
 import type { ManifestResult, OutputTag, TagResult } from '../options.ts';
 import { type ConversionRecord, decodeRecord, LAYER_ANNOTATION, makeRecord } from '../publish/record-annotations.ts';
 import type { Session } from '../session.ts';
 import { distinct } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
-
-/** What a tag or digest names, or undefined if it names nothing. */
-export async function resolveDocument(
-  place: Target,
-  tagOrDigest: string,
-  signal: AbortSignal,
-): Promise<NamedDocument | undefined> {
-  try {
-    return await loadDocument(place, tagOrDigest, { signal });
-  } catch (error) {
-    if (asAccelError(error).code === 'not-found') return undefined;
-    throw error;
-  }
-}
 
 /**
  * Whether the output stands already, made from this source with these options and this version: then the result it had.
@@ -41,9 +25,11 @@ export async function standingOutput(
     throw conflict(session, output, 'the output tag is the source tag', 'another tag than the source', output.tag);
   }
   if (request.force) return undefined;
-  const standing = await resolveDocument(session.target, output.tag, session.signal).catch((error: unknown) => {
-    throw unreadable(error, output);
-  });
+  const standing = await findDocument(session.target, output.tag, { signal: session.signal }).catch(
+    (error: unknown) => {
+      throw unreadable(error, output);
+    },
+  );
   if (standing === undefined) return undefined;
   const record = decodeRecord(annotationsOf(standing.document));
   if (record === undefined) return undefined;
@@ -55,7 +41,11 @@ export async function standingOutput(
     wanted.sourceDigest === record.sourceDigest &&
     wanted.options === record.options &&
     wanted.version === record.version;
-  return isSame ? await describe(session, output, standing, images) : undefined;
+  if (!isSame) return undefined;
+  const result = await describe(session, output, standing, images);
+  // An index of which more is here than before is converted again.
+  const isWhole = images.every((image) => result.manifests.some((one) => one.sourceDigest === image.descriptor.digest));
+  return isWhole ? result : undefined;
 }
 
 /** A full image may stand under a containerd tag: that is what an image whose bottom layer cannot be indexed gets. */
@@ -95,8 +85,8 @@ async function describe(
   const manifests: ManifestResult[] = [];
   if (document.kind === 'manifest') manifests.push(describeManifest(descriptor, document.manifest, sources));
   for (const child of document.kind === 'index' ? distinct(document.index.manifests) : []) {
-    const bytes = await fetchBytes(session.target, child, MAX_MANIFEST_SIZE, { signal: session.signal });
-    manifests.push(describeManifest(child, parseManifest(bytes, child), sources));
+    const manifest = await loadManifest(session.target, child, { signal: session.signal });
+    manifests.push(describeManifest(child, manifest, sources));
   }
   return {
     tag: output.tag,

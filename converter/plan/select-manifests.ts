@@ -1,10 +1,16 @@
-/** Which manifests of the source are to be converted, and why the others are not. */
+/** Selects the manifests of the source to convert and records why others are skipped. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { NamedDocument } from '../../oci/document.ts';
-import { isIndex, isManifest } from '../../oci/media-types.ts';
-import { formatPlatform, matchPlatform, normalizePlatform, type Platform, parsePlatform } from '../../oci/platform.ts';
+import type { IndexImages, ListedImage } from '../../oci/index-images.ts';
+import {
+  choosePlatform,
+  choosePlatforms,
+  formatPlatform,
+  normalizePlatform,
+  parsePlatform,
+} from '../../oci/platform.ts';
 import type { ConvertResult } from '../options.ts';
 import { decodeRecord } from '../publish/record-annotations.ts';
 import type { SourceImage } from './source-image.ts';
@@ -12,89 +18,126 @@ import type { SourceImage } from './source-image.ts';
 /** A manifest that is left out. */
 export type Skipped = ConvertResult['skipped'][number];
 
-/** The manifests to convert, in the order of the index; one may stand there several times, for several platforms. */
+/** The manifests to convert, in the order of the index; one may be listed several times, for several platforms. */
 export interface Selection {
   readonly manifests: readonly Descriptor[];
   readonly skipped: readonly Skipped[];
 }
 
 /**
- * Chooses from a source: its one manifest, or of an index's `entries` every Linux image, or those of `platforms`. Throws
- * `already-accelerated` for a conversion's own result, `image-unsupported` when nothing is left, `not-found` when a
- * wanted platform is not there.
+ * Selects every Linux image of an index, or those of `platforms`. Throws `already-accelerated` for a conversion's own
+ * result, `image-unsupported` when nothing is left, `not-found` when a wanted platform is not listed or not here.
  */
 export function selectManifests(
   { descriptor, document }: NamedDocument,
-  entries: readonly Descriptor[],
+  { images, others }: IndexImages,
   platforms: readonly string[],
 ): Selection {
-  const wanted = platforms.map(parsePlatform);
-  if (document.kind === 'manifest') return { manifests: [descriptor], skipped: [] };
-  if (decodeRecord(document.index.annotations) !== undefined) {
+  const where = { digest: descriptor.digest };
+  if (document.kind === 'index' && decodeRecord(document.index.annotations) !== undefined) {
     throw new AccelError('already-accelerated', 'the source is an accelerated image already', {
-      where: { digest: descriptor.digest },
+      where,
       expected: 'an ordinary image',
       hint: 'convert the image that it was made from',
     });
   }
-  const manifests: Descriptor[] = [];
-  const skipped: Skipped[] = [];
-  for (const child of entries) {
-    const reason = reasonToSkip(child, wanted);
-    if (reason === undefined) manifests.push(child);
-    else skipped.push({ digest: child.digest, platform: formatPlatform(child.platform ?? {}), reason });
+  const wanted = platforms.map(parsePlatform);
+  const forLinux = images.filter(({ platform }) => normalizePlatform(platform).os === 'linux');
+  const manifests = choosePlatforms(wanted, forLinux, ({ platform }) => platform);
+  const skipped: Skipped[] = others.map(({ descriptor: { digest }, platform, reason }) => ({
+    digest,
+    platform,
+    reason,
+  }));
+  for (const image of images) {
+    if (!forLinux.includes(image)) skipped.push(skip(image, 'not for Linux'));
+    else if (!manifests.includes(image)) skipped.push(skip(image, 'not asked for'));
   }
-  const available = entries.map((child) => child.platform).filter((platform) => platform !== undefined);
+  const missing = others.filter((entry) => entry.missing);
   for (const platform of wanted) {
-    if (available.some((candidate) => matchPlatform(platform, candidate))) continue;
+    if (choosePlatform(platform, images, (image) => image.platform).length > 0) continue;
+    if (choosePlatform(platform, missing, (entry) => entry.descriptor.platform).length > 0) continue;
     throw noSuchPlatform(
-      descriptor.digest,
+      where,
       formatPlatform(platform),
-      available.map(formatPlatform).join(', ') || 'none',
+      images.map((image) => formatPlatform(image.platform)),
     );
   }
-  if (manifests.length === 0) {
-    throw new AccelError('image-unsupported', 'the index holds nothing that accel converts', {
-      where: { digest: descriptor.digest },
-      expected: 'at least one Linux image',
-      found: skipped.map((entry) => `${entry.platform}: ${entry.reason}`).join('; ') || 'an empty index',
-    });
-  }
-  return { manifests, skipped };
+  if (manifests.length > 0) return { manifests, skipped };
+  throw nothingLeft(where, skipped, missing.length > 0);
+}
+
+/** The selection without images that turned out to be no images, or not to be here. Throws as {@link selectManifests}. */
+export function withoutSkipped(
+  { descriptor }: NamedDocument,
+  { manifests, skipped }: Selection,
+  more: readonly (Skipped & { readonly missing: boolean })[],
+): Selection {
+  if (more.length === 0) return { manifests, skipped };
+  const left = manifests.filter(({ digest }) => !more.some((entry) => entry.digest === digest));
+  const all = [...skipped, ...more.map(({ digest, platform, reason }) => ({ digest, platform, reason }))];
+  if (left.length > 0) return { manifests: left, skipped: all };
+  throw nothingLeft(
+    { digest: descriptor.digest },
+    all,
+    more.some((entry) => entry.missing),
+  );
 }
 
 /** The descriptors without those whose digest came before: builders list one image for several platforms. */
-export function distinct(descriptors: readonly Descriptor[]): Descriptor[] {
+export function distinct<T extends Descriptor>(descriptors: readonly T[]): T[] {
   return descriptors.filter((one, at) => descriptors.findIndex(({ digest }) => digest === one.digest) === at);
 }
 
-/** Throws `not-found` when an image that stands alone is for none of the wanted platforms. */
+/** Throws `not-found` when an image that is in no index is for none of the wanted platforms. */
 export function checkPlatform(image: SourceImage, platforms: readonly string[]): void {
-  const { os = 'linux', architecture, variant } = image.config;
-  // Not parsed from text: a config may say anything, and what it says is no mistake of the caller's.
-  const actual = normalizePlatform({ os, ...(architecture ? { architecture } : {}), ...(variant ? { variant } : {}) });
-  if (platforms.length === 0 || platforms.some((wanted) => matchPlatform(parsePlatform(wanted), actual))) return;
-  throw noSuchPlatform(image.descriptor.digest, platforms.join(', '), image.platform);
+  if (choosePlatforms(platforms.map(parsePlatform), [image], ({ runsOn }) => runsOn).length > 0) return;
+  throw noSuchPlatform({ digest: image.descriptor.digest }, platforms.join(', '), [image.platform]);
 }
 
-function noSuchPlatform(digest: string, expected: string, found: string): AccelError {
+/** Throws `not-found` when a wanted platform is listed and its content is missing. */
+export function checkHere(
+  { descriptor }: NamedDocument,
+  images: readonly SourceImage[],
+  platforms: readonly string[],
+): void {
+  for (const platform of platforms) {
+    if (choosePlatform(parsePlatform(platform), images, ({ runsOn }) => runsOn).length > 0) continue;
+    throw new AccelError('not-found', 'the index lists this platform, but its content is not here', {
+      where: { digest: descriptor.digest },
+      expected: platform,
+      found: images.map((image) => image.platform).join(', '),
+      hint: 'Copy the image with all its platforms, or convert the ones that are here.',
+    });
+  }
+}
+
+function skip({ digest, platform }: ListedImage, reason: string): Skipped {
+  return { digest, platform: formatPlatform(platform), reason };
+}
+
+function noSuchPlatform(where: { readonly digest: string }, expected: string, found: readonly string[]): AccelError {
   return new AccelError('not-found', 'the image has no such platform', {
-    where: { digest },
+    where,
     expected,
-    found,
+    found: found.join(', ') || 'none',
     hint: advise`Leave ${option('platform')} out to convert every Linux platform.`,
   });
 }
 
-function reasonToSkip(child: Descriptor, wanted: readonly Platform[]): string | undefined {
-  if (child.annotations?.['vnd.docker.reference.type'] !== undefined) {
-    return 'an attestation; it stays with the source';
+function nothingLeft(where: { readonly digest: string }, skipped: readonly Skipped[], missing: boolean): AccelError {
+  const found = skipped.map((entry) => `${entry.platform}: ${entry.reason}`).join('; ') || 'an empty index';
+  if (missing) {
+    return new AccelError('not-found', 'no image of the index is here', {
+      where,
+      expected: 'the manifest, config and layers of at least one Linux image',
+      found,
+      hint: 'Check that the image was copied whole.',
+    });
   }
-  if (child.artifactType !== undefined || !(isManifest(child.mediaType) || isIndex(child.mediaType)))
-    return `not an image but ${child.artifactType ?? child.mediaType}`;
-  const platform = normalizePlatform(child.platform ?? {});
-  if (platform.os === 'unknown') return 'no image: its platform is unknown';
-  if (platform.os !== undefined && platform.os !== 'linux') return 'not for Linux';
-  if (wanted.length > 0 && !wanted.some((candidate) => matchPlatform(candidate, platform))) return 'not asked for';
-  return undefined;
+  return new AccelError('image-unsupported', 'the index holds nothing that accel converts', {
+    where,
+    expected: 'at least one Linux image',
+    found,
+  });
 }

@@ -1,18 +1,12 @@
 /** The image to convert, checked before any work: what accel cannot convert is refused here, with the reason. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
-import { fetchBytes } from '../../oci/content.ts';
+import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import {
-  type ImageConfig,
-  type ImageManifest,
-  MAX_CONFIG_SIZE,
-  MAX_MANIFEST_SIZE,
-  parseConfig,
-  parseManifest,
-} from '../../oci/manifest.ts';
-import { isConfig, isEncryptedLayer, isLayer, isNonDistributableLayer } from '../../oci/media-types.ts';
-import { formatPlatform } from '../../oci/platform.ts';
+import { loadImageConfig, loadManifest } from '../../oci/document.ts';
+import type { ImageManifest } from '../../oci/manifest.ts';
+import { isEncryptedLayer, isLayer, isNonDistributableLayer } from '../../oci/media-types.ts';
+import { formatPlatform, imagePlatform, type Platform } from '../../oci/platform.ts';
 import type { Fetcher, ReadOptions } from '../../oci/storage.ts';
 import { refuseAccelerated } from '../publish/record-annotations.ts';
 
@@ -24,8 +18,10 @@ export interface SourceImage {
   readonly descriptor: Descriptor;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
-  /** `os/architecture[/variant]`, by the config. */
+  /** `os/architecture[/variant]`: what the index says, else what the config says. */
   readonly platform: string;
+  /** The same, with every field. */
+  readonly runsOn: Platform;
   /** Bytes of config and layers. */
   readonly size: number;
 }
@@ -36,32 +32,33 @@ export interface LoadImageOptions extends ReadOptions {
   readonly maxLayerSize: number;
   /** The manifest, where it was read before. */
   readonly manifest?: ImageManifest | undefined;
+  /** The config, where it was read before. */
+  readonly config?: ImageConfig | undefined;
 }
 
-/** Fetches manifest and config. Throws `image-unsupported`, `layer-unsupported`, `already-accelerated`, `limit-exceeded` or `manifest-invalid`. */
+/**
+ * Fetches manifest and config. The platform of the descriptor, which an index gives, counts over that of the config.
+ * Throws `image-unsupported`, `layer-unsupported`, `already-accelerated`, `limit-exceeded` or `manifest-invalid`.
+ */
 export async function loadSourceImage(
   fetcher: Fetcher,
   descriptor: Descriptor,
   options: LoadImageOptions,
 ): Promise<SourceImage> {
-  const manifest =
-    options.manifest ?? parseManifest(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
+  const manifest = options.manifest ?? (await loadManifest(fetcher, descriptor, options));
   const where = { manifest: descriptor.digest };
-  if (!isConfig(manifest.config.mediaType)) {
+  refuseAccelerated(manifest, descriptor.digest);
+  const config = options.config ?? (await loadImageConfig(fetcher, manifest, options));
+  if (config === undefined) {
     throw new AccelError('image-unsupported', 'this is an artifact, not a container image', {
       where,
-      expected: 'a config of an image media type',
-      found: manifest.config.mediaType,
+      expected: 'the config of an image',
+      found: manifest.artifactType ?? manifest.config.mediaType,
     });
   }
-  refuseAccelerated(manifest, descriptor.digest);
-  const config = parseConfig(await fetchBytes(fetcher, manifest.config, MAX_CONFIG_SIZE, options), manifest.config);
-  const platform = formatPlatform({
-    os: config.os ?? 'linux',
-    architecture: config.architecture ?? 'unknown',
-    ...(config.variant ? { variant: config.variant } : {}),
-  });
-  if (config.os !== undefined && config.os !== 'linux') {
+  const runsOn = imagePlatform(descriptor.platform, config);
+  const platform = formatPlatform(runsOn);
+  if (runsOn.os !== 'linux') {
     throw new AccelError('image-unsupported', 'the image is not for Linux', {
       where,
       expected: 'linux',
@@ -70,7 +67,7 @@ export async function loadSourceImage(
   }
   checkLayers(manifest, config, options.maxLayerSize, where);
   const size = manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size);
-  return { descriptor, manifest, config, platform, size };
+  return { descriptor, manifest, config, platform, runsOn, size };
 }
 
 function checkLayers(

@@ -3,9 +3,10 @@ import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { IS_ACCELERATION_LAYER, LAYER_ANNOTATION, LAYER_VERSION } from '../../formats/overlaybd/annotations.ts';
 import { packAccelerationLayer } from '../../formats/prefetch/acceleration-layer.ts';
+import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { digestOf } from '../../oci/digest.ts';
-import type { ImageConfig, ImageManifest } from '../../oci/manifest.ts';
+import type { ImageManifest } from '../../oci/manifest.ts';
 import { layerMediaType, type MediaFamily } from '../../oci/media-types.ts';
 import { composePrefetch } from '../../prefetch/compose.ts';
 import { nameOfLine, someOf } from '../../prefetch/lines.ts';
@@ -101,7 +102,7 @@ export function withAcceleration(config: ImageConfig, { diffId }: AccelerationLa
   return {
     ...config,
     rootfs: { ...rootfs, diff_ids: [...rootfs.diff_ids, diffId] },
-    ...(history === undefined ? {} : { history: [...history, step] }),
+    ...(history ? { history: [...history, step] } : {}),
   };
 }
 
@@ -115,13 +116,13 @@ export function withoutAcceleration(
   if (removed === 0) return { layers: manifest.layers, config };
   let left = removed;
   // The reference puts its step first, accel last.
-  const history = config.history?.filter((step) => step.created_by !== HISTORY || left-- <= 0);
+  const history = config.history?.filter((step) => step?.created_by !== HISTORY || left-- <= 0);
   return {
     layers: manifest.layers.filter((_, i) => isFile[i]),
     config: {
       ...config,
       rootfs: { ...config.rootfs, diff_ids: config.rootfs.diff_ids.filter((_, i) => isFile[i] !== false) },
-      ...(history === undefined ? {} : { history }),
+      ...(history ? { history } : {}),
     },
   };
 }

@@ -4,14 +4,16 @@
  */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
+import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import { loadDocument } from '../../oci/document.ts';
-import { encodeJson, type ImageConfig, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
+import { isDigestLike } from '../../oci/digest.ts';
+import { resolveDocument } from '../../oci/document.ts';
+import { assertImageName } from '../../oci/image-names.ts';
+import { indexImages, type ListedImage } from '../../oci/index-images.ts';
+import { encodeJson, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
 import { mediaFamily } from '../../oci/media-types.ts';
-import { assertTag } from '../../oci/reference.ts';
 import type { Target } from '../../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../../reader/image.ts';
-import { isImage } from '../../reader/select-image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
 import { assertComplete, contentOf } from '../publish/assert-complete.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
@@ -72,22 +74,24 @@ export async function addPrefetch(
     emit,
   };
   const { signal } = context;
-  const { descriptor: named, document } = await loadDocument(place.target, request.tagOrDigest, { signal });
+  const { descriptor: named, document } = await resolveDocument(place.target, request.tagOrDigest, { signal });
   const images: AddedImage[] = [];
   let result: Descriptor;
   if (document.kind === 'manifest') {
-    const added = await addToImage(place, named.digest, list);
+    const added = await addToImage(place, named, list);
     images.push(added);
     result = added.descriptor;
   } else {
     const { index } = document;
     const manifests: Descriptor[] = [];
+    const listed = await indexImages(place.target, index, { signal });
     for (const child of index.manifests) {
-      if (!isImage(child)) {
+      const image = listed.images.find((one) => one.digest === child.digest);
+      if (image === undefined) {
         manifests.push(child);
         continue;
       }
-      const added = await addToImage(place, child.digest, list);
+      const added = await addToImage(place, image, list);
       images.push(added);
       manifests.push({ ...child, ...added.descriptor });
     }
@@ -120,9 +124,13 @@ interface AddedImage {
   readonly prefetch: PrefetchResult | undefined;
 }
 
-async function addToImage(place: DocumentPlace, digest: string, list: PrefetchList): Promise<AddedImage> {
+async function addToImage(
+  place: DocumentPlace,
+  { digest, platform: listedAs }: Descriptor | ListedImage,
+  list: PrefetchList,
+): Promise<AddedImage> {
   const { target, signal, emit } = place;
-  const image = await openImage(target, digest, { signal });
+  const image = await openImage(target, digest, { signal, listedAs });
   const { platform } = image;
   const warn = (message: string): void => emit({ type: 'warning', message: `${platform}: ${message}` });
   let layer: AccelerationLayer | undefined;
@@ -179,13 +187,13 @@ function recorded(
 }
 
 function outputTagOf({ tagOrDigest, outputTag }: AddPrefetchRequest): string {
-  const tag = outputTag ?? (tagOrDigest.includes(':') ? undefined : tagOrDigest);
+  const tag = outputTag ?? (isDigestLike(tagOrDigest) ? undefined : tagOrDigest);
   if (tag === undefined)
     throw new AccelError('usage', 'the image is named by its digest alone', {
       found: tagOrDigest,
       expected: 'a tag for the result',
       hint: advise`Name it with ${option('outputTag', 'TAG')}.`,
     });
-  assertTag(tag);
+  assertImageName(tag);
   return tag;
 }

@@ -9,10 +9,12 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import { together } from '../../base/limiter.ts';
 import { isRecord } from '../../base/record.ts';
 import { VERSION } from '../../base/version.ts';
+import { LAYER_RECORD } from '../../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../../oci/content.ts';
 import { isStringMap } from '../../oci/descriptor.ts';
 import { assertDigest, digestOf } from '../../oci/digest.ts';
-import { encodeJson, parseManifest, parseObject } from '../../oci/manifest.ts';
+import { loadManifest } from '../../oci/document.ts';
+import { encodeJson, parseObject } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
 import type { Target } from '../../oci/storage.ts';
 import type { LayerKind } from '../events.ts';
@@ -21,9 +23,9 @@ import type { ArtifactOptions } from '../options.ts';
 import { assertComplete, contentOf } from './assert-complete.ts';
 
 /** Tag under which the record stands. */
-export const CACHE_TAG = 'accel-cache';
+export const CACHE_TAG = LAYER_RECORD.tag;
 /** Media type of the record. */
-export const CACHE_MEDIA_TYPE = 'application/vnd.accel-image.cache.v1+json';
+export const CACHE_MEDIA_TYPE = LAYER_RECORD.mediaType;
 const EMPTY_CONFIG = 'application/vnd.oci.empty.v1+json';
 /** Layers that are remembered; the ones that were used longest ago go first. */
 const MAX_LAYERS = 4000;
@@ -159,7 +161,7 @@ async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD
   try {
     const descriptor = await target.resolve(CACHE_TAG, { signal });
     if (descriptor.digest === known.digest) return known;
-    const manifest = parseManifest(await fetchBytes(target, descriptor, MAX_RECORD_SIZE, { signal }), descriptor);
+    const manifest = await loadManifest(target, descriptor, { signal });
     const [layer] = manifest.layers;
     if (layer?.mediaType !== CACHE_MEDIA_TYPE) return NO_RECORD;
     const record = parseObject(await fetchBytes(target, layer, MAX_RECORD_SIZE, { signal }), MAX_RECORD_SIZE, {});
@@ -188,8 +190,12 @@ function isEntry(value: unknown): value is CacheEntry {
   const { kind, digest, size, diffId, compression, annotations, segments } = value;
   if (kind !== 'full' && kind !== 'index-only') return false;
   if (compression !== 'none' && compression !== 'gzip') return false;
-  if (!Number.isSafeInteger(size) || !Number.isSafeInteger(segments) || !isStringMap(annotations)) return false;
+  if (!isCount(size) || !isCount(segments) || !isStringMap(annotations)) return false;
   return isDigest(digest) && isDigest(diffId);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function isDigest(value: unknown): boolean {

@@ -1,7 +1,8 @@
 /** Config and manifest of a converted image. */
-import type { Descriptor } from '../../oci/descriptor.ts';
-import { encodeJson, type ImageConfig, type ImageManifest } from '../../oci/manifest.ts';
-import { layerMediaType, type MediaFamily, mediaFamily, toFamily } from '../../oci/media-types.ts';
+import type { ImageConfig } from '../../oci/config.ts';
+import { DESCRIPTOR_FIELDS, type Descriptor } from '../../oci/descriptor.ts';
+import { DOCUMENT_FIELDS, encodeJson, type ImageManifest, unknownFields } from '../../oci/manifest.ts';
+import { isConfig, layerMediaType, type MediaFamily, mediaFamily, OCI, toFamily } from '../../oci/media-types.ts';
 import { subjectOf } from '../../oci/referrers.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
 import type { ManifestResult, OutputTag } from '../options.ts';
@@ -53,19 +54,22 @@ export async function composeImage(
   const config = acceleration === undefined ? stack : withAcceleration(stack, acceleration);
   const top = acceleration === undefined ? [] : [accelerationDescriptor(acceleration, family)];
   if (acceleration !== undefined) await putBytes(session, acceleration.blob, top[0]!.mediaType);
-  const configType = toFamily(source.manifest.config.mediaType, family);
+  const { config: sourceConfig } = source.manifest;
+  // What an old registry says of a config, such as application/octet-stream, no runtime has to take.
+  const configType = toFamily(isConfig(sourceConfig.mediaType) ? sourceConfig.mediaType : OCI.config, family);
   const configDescriptor = await putBytes(session, encodeJson(config), configType);
   const manifest: ImageManifest = {
     schemaVersion: 2,
     mediaType: toFamily(source.manifest.mediaType, family),
     ...artifactTypeOf(session, mode),
-    config: configDescriptor,
+    config: { ...configDescriptor, ...unknownFields(sourceConfig, DESCRIPTOR_FIELDS) },
     layers: [...chosen.map((blob) => descriptorOf(blob, family)), ...top],
     ...subjectField(session, source.descriptor),
     annotations: {
       ...source.manifest.annotations,
       ...encodeRecord(makeRecord(source.descriptor.digest, mode, session.options)),
     },
+    ...unknownFields(source.manifest, DOCUMENT_FIELDS),
   };
   const descriptor = await putManifest(session, manifest);
   session.emit({

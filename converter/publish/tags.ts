@@ -1,8 +1,8 @@
 /** From converted images to tags. */
 import { AccelError } from '../../base/error.ts';
 import { Limiter, together } from '../../base/limiter.ts';
-import type { Descriptor } from '../../oci/descriptor.ts';
-import type { ImageIndex, ImageManifest } from '../../oci/manifest.ts';
+import { DESCRIPTOR_FIELDS, type Descriptor } from '../../oci/descriptor.ts';
+import { DOCUMENT_FIELDS, type ImageIndex, type ImageManifest, unknownFields } from '../../oci/manifest.ts';
 import { OCI, toFamily } from '../../oci/media-types.ts';
 import { type ConvertedImage, convertImage, type ReadyImage } from '../convert-image.ts';
 import type { OutputTag, TagResult } from '../options.ts';
@@ -169,16 +169,19 @@ async function nameable(
     schemaVersion: 2,
     mediaType: toFamily(document.index.mediaType, family),
     ...artifactTypeOf(session, output.kind),
-    manifests: selection.manifests.map(({ digest: sourceDigest, platform }) => {
+    manifests: selection.manifests.map((entry) => {
+      const { digest: sourceDigest, platform } = entry;
       const manifest = manifests.find((one) => one.sourceDigest === sourceDigest)!;
       const { mediaType, digest, manifestSize: size } = manifest;
-      return { mediaType, digest, size, ...(platform === undefined ? {} : { platform }) };
+      const others = unknownFields(entry, DESCRIPTOR_FIELDS);
+      return { mediaType, digest, size, ...(platform === undefined ? {} : { platform }), ...others };
     }),
     ...subjectField(session, source),
     annotations: {
       ...document.index.annotations,
       ...encodeRecord(makeRecord(source.digest, output.kind, session.options)),
     },
+    ...unknownFields(document.index, DOCUMENT_FIELDS),
   };
   return putManifest(session, index);
 }

@@ -1,16 +1,15 @@
 /**
- * Applies a layer's tar to the state of an image, by the rules of the OCI image-spec (layer.md): later entries replace
- * earlier ones, directories keep their content, whiteouts remove what lies below. Nothing here touches the host's files.
+ * Applies a layer's tar to the state of an image: the tree by the rules of formats/layer, the content of files to a sink.
+ * Nothing here touches the host's files.
  */
 import { AccelError, withPlace } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
-import type { SparseRun, TarEntry, TarHandler, TarTime } from '../tar/entry.ts';
+import { LayerRules } from '../layer/rules.ts';
+import type { SparseRun, TarEntry, TarHandler } from '../tar/entry.ts';
 import type { Ext4Image } from './image.ts';
-import { type Attributes, DEVICE_LIMITS, type Inode, MAX_SECONDS, MIN_SECONDS } from './inode.ts';
+import type { Inode } from './inode.ts';
+import { Ext4LayerTree } from './layer-tree.ts';
 import { BLOCK_SIZE } from './layout.ts';
-import { cleanPath, resolveDirectory } from './path.ts';
-import { isAufsDirectory, type NamedDirectories, parseWhiteout, Whiteouts } from './whiteout.ts';
-import { isKnownXattr } from './xattr.ts';
 
 /** Receives file data in tar order. */
 export interface FileDataSink {
@@ -28,10 +27,6 @@ export interface FileDataSink {
 /** Something of an entry that could not be kept, with the path in the tar. */
 export type WarningSink = (message: string, path: string) => void;
 
-/** Longest text of a symlink in bytes: one block with its terminator, and Linux's own limit. */
-const SYMLINK_MAX = BLOCK_SIZE - 1;
-/** Mode of every symlink. */
-const SYMLINK_MODE = 0o777;
 /** Longest file: 2^32 - 1 blocks. */
 const FILE_SIZE_MAX = (2 ** 32 - 1) * BLOCK_SIZE;
 
@@ -39,11 +34,7 @@ const FILE_SIZE_MAX = (2 ** 32 - 1) * BLOCK_SIZE;
 export class TarApplier implements TarHandler {
   readonly #image: Ext4Image;
   readonly #sink: FileDataSink;
-  readonly #warn: WarningSink;
-  readonly #named: NamedDirectories = new Map();
-  readonly #whiteouts: Whiteouts;
-  /** The parent of the last entry: most entries of a tar stand beside the one before. */
-  #lastParent: { readonly path: string; readonly inode: Inode } | undefined;
+  readonly #rules: LayerRules<Inode>;
   /** Runs of the current file that are still to come, the first one begun. */
   #runs: { readonly device: number; readonly tar: number; readonly length: number; readonly endsFile: boolean }[] = [];
   #runLeft = 0;
@@ -52,8 +43,7 @@ export class TarApplier implements TarHandler {
   constructor(image: Ext4Image, sink: FileDataSink, warn: WarningSink) {
     this.#image = image;
     this.#sink = sink;
-    this.#warn = warn;
-    this.#whiteouts = new Whiteouts(image, this.#named);
+    this.#rules = new LayerRules(new Ext4LayerTree(image), { changed: warn, differs: warn });
   }
 
   /** Entries applied so far. */
@@ -66,7 +56,8 @@ export class TarApplier implements TarHandler {
     this.#runs = [];
     this.#runLeft = 0;
     try {
-      this.#apply(entry);
+      const inode = this.#rules.apply(entry);
+      if (inode !== undefined && entry.type === 'file') this.#beginFile(inode, entry);
     } catch (error) {
       throw withPlace(error, { path: printable(entry.name), tarOffset: entry.headerOffset });
     }
@@ -87,119 +78,6 @@ export class TarApplier implements TarHandler {
 
   entryEnd(): void {
     if (this.#runLeft !== 0) throw new AccelError('internal', 'a file ended before its data', { found: this.#runLeft });
-  }
-
-  #apply(entry: TarEntry): void {
-    const components = cleanPath(entry.name, 'path');
-    const name = components.pop();
-    if (name === undefined) {
-      if (entry.type !== 'directory') {
-        throw new AccelError('tar-invalid', 'an entry would replace the root directory', {
-          expected: 'a directory',
-          found: entry.type,
-        });
-      }
-      this.#updateDirectory(this.#image.root, entry);
-      return;
-    }
-    if (components.some(isAufsDirectory)) return;
-    const whiteout = parseWhiteout(name);
-    if (whiteout.kind !== 'none') {
-      const parent = this.#parent(components, 'undefined');
-      if (parent === undefined || whiteout.kind === 'ignored') return;
-      this.#lastParent = undefined;
-      if (whiteout.kind === 'opaque') this.#whiteouts.empty(parent);
-      else this.#whiteouts.remove(parent, whiteout.name);
-      return;
-    }
-    const parent = this.#parent(components, 'create')!;
-    if (entry.type === 'link') this.#link(parent, name, entry);
-    else this.#place(parent, name, entry);
-  }
-
-  #parent(components: readonly string[], missing: 'create' | 'undefined'): Inode | undefined {
-    const path = components.join('/');
-    if (this.#lastParent?.path === path) return this.#lastParent.inode;
-    const inode = resolveDirectory(this.#image, components, missing);
-    this.#lastParent = inode === undefined ? undefined : { path, inode };
-    return inode;
-  }
-
-  #place(parent: Inode, name: string, entry: TarEntry): void {
-    const existing = parent.directory!.children.get(name);
-    if (existing !== undefined) {
-      if (existing.inode.directory !== undefined && entry.type === 'directory') {
-        this.#updateDirectory(existing.inode, entry);
-        return;
-      }
-      this.#remove(parent, name);
-    }
-    const inode = this.#create(parent, name, entry);
-    const xattrs = this.#keptXattrs(entry);
-    if (xattrs.size > 0) this.#image.setXattrs(inode, xattrs);
-  }
-
-  #create(parent: Inode, name: string, entry: TarEntry): Inode {
-    const attributes = this.#attributes(entry);
-    const { type } = entry;
-    if (type === 'symlink') checkSymlink(entry.linkName);
-    if (type === 'character' || type === 'block') checkDevice(entry.devMajor, entry.devMinor);
-    if (type === 'link') throw new AccelError('internal', 'a hard link is no inode');
-    const inode = this.#image.create(parent, name, type, attributes, {
-      ...(type === 'symlink' ? { target: entry.linkName } : {}),
-      deviceMajor: entry.devMajor,
-      deviceMinor: entry.devMinor,
-    });
-    if (type === 'file') this.#beginFile(inode, entry);
-    return inode;
-  }
-
-  #updateDirectory(inode: Inode, entry: TarEntry): void {
-    this.#image.setAttributes(inode, this.#attributes(entry));
-    const xattrs = this.#keptXattrs(entry);
-    if (xattrs.size > 0) this.#image.setXattrs(inode, new Map([...(inode.xattrs ?? []), ...xattrs]));
-    if (inode.layer === this.#image.layer) return;
-    this.#named.set(inode, new Map([...(this.#named.get(inode) ?? []), ...xattrs]));
-  }
-
-  /** The header of a hard link repeats what its target's said; as with GNU tar, the target's counts. */
-  #link(parent: Inode, name: string, entry: TarEntry): void {
-    const components = cleanPath(entry.linkName, 'hard link target');
-    const targetName = components.pop();
-    const directory = resolveDirectory(this.#image, components, 'undefined');
-    const target = targetName === undefined ? directory : directory?.directory?.children.get(targetName)?.inode;
-    if (target === undefined) {
-      throw new AccelError('tar-invalid', 'the target of a hard link does not exist', {
-        expected: 'a file of this layer in front of the link, or of a lower layer',
-        found: printable(entry.linkName),
-      });
-    }
-    if (target.directory !== undefined) {
-      throw new AccelError('tar-invalid', 'the target of a hard link is a directory', {
-        expected: 'a file',
-        found: printable(entry.linkName),
-      });
-    }
-    const existing = parent.directory!.children.get(name);
-    if (existing?.inode === target) {
-      // The name stands already; say that this layer put it, so that its whiteouts spare it.
-      parent.directory!.children.set(name, { inode: target, layer: this.#image.layer });
-      return;
-    }
-    if (existing !== undefined) {
-      if (contains(existing.inode, directory!)) {
-        throw new AccelError('tar-invalid', 'a hard link would replace a directory that holds its target', {
-          found: printable(entry.linkName),
-        });
-      }
-      this.#remove(parent, name);
-    }
-    this.#image.link(parent, name, target);
-  }
-
-  #remove(parent: Inode, name: string): void {
-    this.#image.remove(parent, name);
-    this.#lastParent = undefined;
   }
 
   #beginFile(inode: Inode, entry: TarEntry): void {
@@ -241,59 +119,4 @@ export class TarApplier implements TarHandler {
     this.#runLeft = run.length;
     this.#sink.beginRun(run.device, run.tar, run.length, run.endsFile);
   }
-
-  #attributes(entry: TarEntry): Attributes {
-    // Linux has no permissions of symlinks and shows all of them; archives of other systems carry what was there.
-    const mode = entry.type === 'symlink' ? SYMLINK_MODE : entry.mode;
-    return { mode, uid: entry.uid, gid: entry.gid, mtime: this.#keptTime(entry.mtime, entry.name) };
-  }
-
-  #keptTime(time: TarTime, path: string): TarTime {
-    if (time.seconds >= MIN_SECONDS && time.seconds <= MAX_SECONDS) return time;
-    this.#warn(
-      'a modification time is outside of what ext4 can hold (1901 to 2446); the nearest was kept',
-      printable(path),
-    );
-    return time.seconds < MIN_SECONDS
-      ? { seconds: MIN_SECONDS, nanoseconds: 0 }
-      : { seconds: MAX_SECONDS, nanoseconds: 999_999_999 };
-  }
-
-  #keptXattrs(entry: TarEntry): ReadonlyMap<string, Uint8Array> {
-    const unknown = [...entry.xattrs.keys()].filter((name) => !isKnownXattr(name));
-    if (unknown.length === 0) return entry.xattrs;
-    this.#warn(
-      `extended attributes outside of Linux's namespaces were left out: ${unknown.map(printable).join(', ')}`,
-      printable(entry.name),
-    );
-    return new Map([...entry.xattrs].filter(([name]) => isKnownXattr(name)));
-  }
-}
-
-/** True when `directory` is `ancestor` or lies below it. */
-function contains(ancestor: Inode, directory: Inode): boolean {
-  for (let at = directory; ; at = at.directory!.parent) {
-    if (at === ancestor) return true;
-    if (at === at.directory!.parent) return false;
-  }
-}
-
-function checkSymlink(target: string): void {
-  if (target.length >= 1 && target.length <= SYMLINK_MAX) return;
-  throw new AccelError(
-    target.length === 0 ? 'tar-invalid' : 'limit-exceeded',
-    'the target of a symlink has a length that no file system takes',
-    {
-      expected: `1 to ${SYMLINK_MAX} bytes`,
-      found: `${target.length} bytes`,
-    },
-  );
-}
-
-function checkDevice(major: number, minor: number): void {
-  if (major <= DEVICE_LIMITS.major && minor <= DEVICE_LIMITS.minor) return;
-  throw new AccelError('limit-exceeded', 'a device number is too large for ext4', {
-    expected: `at most ${DEVICE_LIMITS.major},${DEVICE_LIMITS.minor}`,
-    found: `${major},${minor}`,
-  });
 }

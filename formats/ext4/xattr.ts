@@ -31,13 +31,6 @@ interface StoredXattr {
   readonly value: Uint8Array;
 }
 
-/** True if Linux knows the attribute's namespace; a kernel refuses to store others, such as macOS's `com.apple.*`. */
-export function isKnownXattr(name: string): boolean {
-  return PREFIXES.some((p) =>
-    p.whole ? name === p.prefix : name.startsWith(p.prefix) && name.length > p.prefix.length,
-  );
-}
-
 /** The attributes of an inode as they are stored. */
 export interface EncodedXattrs {
   /** For the inode's tail; undefined when nothing lies there. */

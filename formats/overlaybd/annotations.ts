@@ -25,4 +25,12 @@ export const RECORD_ANNOTATION = {
   mode: 'accel-image/mode',
   options: 'accel-image/options',
   version: 'accel-image/version',
+  /** Code by which whoever has the key of the record knows a manifest or index that was made with it. */
+  mac: 'accel-image/mac',
+} as const;
+
+/** The record of layers that were converted before: an artifact in the repository, under a tag of its own. */
+export const LAYER_RECORD = {
+  tag: 'accel-cache',
+  mediaType: 'application/vnd.accel-image.cache.v1+json',
 } as const;

@@ -24,6 +24,9 @@ const GROUP_LIMIT = 65_535;
 /** The buffer that the runtime reads a compressed block into, checksum included (zfile.h, MAX_READ_SIZE). */
 const RUNTIME_BUFFER = 65_536;
 
+/** Largest block size, in KiB, at which the compressed form of any content fits the runtime's buffer and its groups. */
+const SAFE_BLOCK_KIB = 32;
+
 /** First 8 bytes of header and trailer. */
 export const ZFILE_MAGIC0: Uint8Array = Uint8Array.of(0x5a, 0x46, 0x69, 0x6c, 0x65, 0, 1, 0);
 /** The 16 bytes behind {@link ZFILE_MAGIC0}. */
@@ -158,30 +161,37 @@ export class LengthRules {
 
   /** Takes the length of the next block; throws if a node would refuse it. */
   next(length: number): void {
-    if (length <= BLOCK_CHECKSUM_SIZE || length > RUNTIME_BUFFER)
-      throw this.#invalid('a compressed block has a length that a node refuses', `5 to ${RUNTIME_BUFFER}`, length);
+    if (length <= BLOCK_CHECKSUM_SIZE || length > RUNTIME_BUFFER) {
+      throw this.#invalid(
+        "a compressed block has a length that overlaybd's reader refuses",
+        `${BLOCK_CHECKSUM_SIZE + 1} to ${RUNTIME_BUFFER} bytes with its checksum, the size of the reader's buffer`,
+        length,
+      );
+    }
     this.#block++;
     if (this.#block % this.#perGroup === 0) {
       this.#inGroup = 0;
       return;
     }
     this.#inGroup += length;
-    if (this.#inGroup >= GROUP_LIMIT)
+    if (this.#inGroup >= GROUP_LIMIT) {
       throw this.#invalid(
-        'the blocks of a group take more than a node can address',
-        `below ${GROUP_LIMIT}`,
+        "the compressed blocks of a group take more than overlaybd's reader can address",
+        `below ${GROUP_LIMIT} bytes, because its jump table has 16 bits for each block`,
         this.#inGroup,
       );
+    }
   }
 
   #invalid(message: string, expected: string, found: number): AccelError {
+    const at = this.#block * this.#blockSize;
     return new AccelError(this.#code, message, {
-      where: { block: this.#block, blockSize: this.#blockSize },
+      where: { block: this.#block, bytes: `${at} to ${at + this.#blockSize} of the uncompressed layer` },
       expected,
       found,
       hint:
         this.#code === 'limit-exceeded'
-          ? advise`A block that does not shrink outgrows the limit at this block size: use a smaller ${option('blockSize')}.`
+          ? advise`Content that does not shrink grows by compression, at this block size past the limit: use ${option('blockSize')} ${SAFE_BLOCK_KIB} or less, whose blocks always fit.`
           : 'No node opens this layer: convert the image again.',
     });
   }

@@ -1,5 +1,5 @@
 /** The command of an image, as its config says it. */
-import type { ImageConfig } from '../../oci/manifest.ts';
+import type { ImageConfig } from '../../oci/config.ts';
 
 /** What is started, and where. Texts are Latin-1, as paths of the image are. */
 export interface ImageCommand {

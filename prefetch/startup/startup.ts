@@ -2,7 +2,7 @@
  * The files that a container reads first, told from the image alone: the program of its config, the interpreter and
  * libraries that it is loaded with, the script that it is given, what the interpreter of that reads when it starts.
  */
-import type { ImageConfig } from '../../oci/manifest.ts';
+import type { ImageConfig } from '../../oci/config.ts';
 import type { ImageFiles } from '../../reader/files.ts';
 import { commandOf, DEFAULT_PATH, type ImageCommand } from './command.ts';
 import { LibraryFinder, readPart } from './libraries.ts';

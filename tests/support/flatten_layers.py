@@ -5,11 +5,13 @@ With --prefixes it prints the tree after every layer, each followed by an empty 
 
 Rules (OCI image-spec, layer.md): whiteouts take away what lower layers put and nothing else, so all of a layer's are
 applied before its entries; a missing parent is 0755 root at time 0; parents that are symlinks are followed inside the
-root; of two entries for one path the later one counts; an entry for an existing directory sets its attributes and adds
-to its xattrs. Deliberately shares no code with accel: two readers that agree are worth more than one."""
+root, and `..` leaves a missing directory without making it; of two entries for one path the later one counts; an entry
+for an existing directory sets its attributes and adds to its xattrs, and one for a hard link does so to its file; what
+Linux does not store on a kind of inode is left out, and the mode has the last word over an access ACL. Deliberately shares no code with accel: two readers that agree are worth more than one."""
 import decimal
 import gzip
 import io
+import struct
 import subprocess
 import sys
 import tarfile
@@ -24,6 +26,7 @@ KINDS = {
     tarfile.FIFOTYPE: 'fifo',
 }
 XATTR = 'SCHILY.xattr.'
+ACL_ACCESS, ACL_DEFAULT = b'system.posix_acl_access', b'system.posix_acl_default'
 
 
 class Node:
@@ -49,17 +52,22 @@ def parts_of(path):
 
 def directory_at(root, parts, create):
     """The directory that the components lead to, symlinks followed inside the root; None if it is not there."""
-    trail, pending, followed = [root], list(reversed(parts)), 0
+    trail, missing, pending, followed = [root], [], list(reversed(parts)), 0
     while pending:
         part = pending.pop()
         if part == b'..':
-            if len(trail) > 1:
+            if missing:
+                missing.pop()
+            elif len(trail) > 1:
                 trail.pop()
             continue
         if part in (b'', b'.'):
             continue
-        node = trail[-1].children.get(part)
-        if node is not None and node.kind == 'symlink':
+        node = None if missing else trail[-1].children.get(part)
+        if node is None:
+            missing.append(part)
+            continue
+        if node.kind == 'symlink':
             followed += 1
             if followed > 40:
                 sys.exit('too many symlinks')
@@ -68,15 +76,15 @@ def directory_at(root, parts, create):
                 trail = [root]
             pending.extend(reversed(target.split(b'/')))
             continue
-        if node is None:
-            if not create:
-                return None
-            node = trail[-1].children[part] = Node('directory')
         if node.kind != 'directory':
             if create:
                 sys.exit('%r is not a directory' % part)
             return None
         trail.append(node)
+    if missing and not create:
+        return None
+    for part in missing:
+        trail.append(trail[-1].children.setdefault(part, Node('directory')))
     return trail[-1]
 
 
@@ -89,6 +97,39 @@ def mtime_of(member):
 
 def xattrs_of(member):
     return {raw(key[len(XATTR):]): raw(value) for key, value in member.pax_headers.items() if key.startswith(XATTR)}
+
+
+def is_stored(name, kind):
+    """Whether Linux stores an attribute on that kind of inode."""
+    if name.startswith(b'user.'):
+        return kind in ('file', 'directory')
+    if name == ACL_ACCESS:
+        return kind != 'symlink'
+    return name.startswith((b'trusted.', b'security.')) or name == ACL_DEFAULT and kind == 'directory'
+
+
+def set_attributes(node, member):
+    """What an entry says of an inode: chown, setxattr, chmod and utimes, in this order."""
+    if node.kind != 'directory':
+        node.xattrs.pop(b'security.capability', None)
+    for name, value in xattrs_of(member).items():
+        if not is_stored(name, node.kind):
+            continue
+        tags = [tag for tag, _, _ in struct.iter_unpack('<HHI', value[4:])] if b'posix_acl' in name else []
+        if value == b'' and tags == [] and b'posix_acl' in name or name == ACL_ACCESS and set(tags) <= {1, 4, 0x20}:
+            node.xattrs.pop(name, None)
+        else:
+            node.xattrs[name] = value
+    mode = 0o777 if node.kind == 'symlink' else member.mode & 0o7777
+    if ACL_ACCESS in node.xattrs:
+        acl = node.xattrs[ACL_ACCESS]
+        entries = [list(entry) for entry in struct.iter_unpack('<HHI', acl[4:])]
+        shifts = {1: 6, 0x10 if any(entry[0] == 0x10 for entry in entries) else 4: 3, 0x20: 0}
+        for entry in entries:
+            if entry[0] in shifts:
+                entry[1] = mode >> shifts[entry[0]] & 7
+        node.xattrs[ACL_ACCESS] = acl[:4] + b''.join(struct.pack('<HHI', *entry) for entry in entries)
+    node.mode, node.uid, node.gid, node.mtime = mode, member.uid, member.gid, mtime_of(member)
 
 
 def open_layer(path):
@@ -150,20 +191,19 @@ def apply_entry(root, member, content):
             if node is None or node.kind == 'directory':
                 sys.exit('%r: bad hard link target %r' % (member.name, member.linkname))
             directory.children[name] = node
+            set_attributes(node, member)
             return
         kind = KINDS.get(member.type) or sys.exit('%r: unknown type %r' % (member.name, member.type))
         if kind == 'directory' and existing is not None and existing.kind == 'directory':
             node = existing
         else:
             node = directory.children[name] = Node(kind)
-    node.mode, node.uid, node.gid, node.mtime = member.mode & 0o7777, member.uid, member.gid, mtime_of(member)
-    node.xattrs.update(xattrs_of(member))
+    set_attributes(node, member)
     if node.kind == 'file':
         node.more['size'], node.more['sha256'] = content
     elif node.kind == 'symlink':
         node.more['target'] = raw(member.linkname)
         node.more['size'] = len(node.more['target'])
-        node.mode = 0o777
     elif node.kind in ('character', 'block'):
         node.more['device'] = (member.devmajor, member.devminor)
 

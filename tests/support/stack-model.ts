@@ -138,10 +138,7 @@ class LayerModel {
   /** Applies what can be applied; answers what is refused, in the order in which it was met. */
   apply(): Refusal[] {
     const refused: Refusal[] = [];
-    const links = new Set(
-      this.#layer.filter(({ kind }) => kind === 'symlink' || kind === 'link').map((entry) => entry.path),
-    );
-    for (const entry of this.#layer) this.#try(entry, refused, () => this.#whiteout(entry, links));
+    for (const entry of this.#layer) this.#try(entry, refused, () => this.#whiteout(entry));
     for (const entry of this.#layer) this.#try(entry, refused, () => this.#entry(entry));
     for (const node of this.#touched) {
       node.taken.clear();
@@ -159,13 +156,9 @@ class LayerModel {
     }
   }
 
-  #whiteout(entry: StackEntry, links: ReadonlySet<string>): void {
+  #whiteout(entry: StackEntry): void {
     if (entry.kind !== 'whiteout' && entry.kind !== 'opaque') return;
     const parts = partsOf(entry.path);
-    // A whiteout behind a link of its own layer: is it meant for what the link hides, or for where it leads?
-    const throughLink = parts.some((_, i) => links.has(parts.slice(0, i + 1).join('/')) && i + 1 < parts.length);
-    const ownLink = entry.kind === 'opaque' && links.has(entry.path);
-    if (this.#anyOrder && (throughLink || ownLink)) throw new Broken('a whiteout behind a link of its layer');
     const name = entry.kind === 'whiteout' ? parts.pop() : undefined;
     const directory = this.#find(parts, false);
     if (directory === undefined) return;
@@ -184,18 +177,18 @@ class LayerModel {
     const name = parts.pop();
     if (name === undefined) {
       if (entry.kind !== 'directory') throw new Broken('the root is a directory');
-      this.#root.attributes = added(this.#root.attributes, entry.attributes);
+      this.#root.attributes = added(this.#root.attributes, entry.attributes, 'directory');
       return;
     }
     const parent = this.#find(parts, true)!;
     const existing = parent.children.get(name);
-    if (entry.kind === 'link') this.#link(parent, name, entry.target);
+    if (entry.kind === 'link') this.#link(parent, name, entry);
     else if (entry.kind === 'directory' && existing?.type === 'directory')
-      existing.attributes = added(existing.attributes, entry.attributes);
+      existing.attributes = added(existing.attributes, entry.attributes, 'directory');
     else this.#put(parent, name, makeNode(entry));
   }
 
-  #link(parent: Node, name: string, target: string): void {
+  #link(parent: Node, name: string, { target, attributes }: Extract<StackEntry, { kind: 'link' }>): void {
     const parts = partsOf(target);
     const last = parts.pop();
     const holder = this.#find(parts, false);
@@ -203,9 +196,12 @@ class LayerModel {
     if (node === undefined) throw new Broken('a hard link leads to what is there');
     if (node.type === 'directory') throw new Broken('a hard link leads to a file');
     const existing = parent.children.get(name);
-    if (existing === node) return;
-    if (existing !== undefined && within(existing, holder!)) throw new Broken('a hard link does not replace its way');
+    if (existing !== undefined && existing !== node && within(existing, holder!))
+      throw new Broken('a hard link does not replace its way');
     parent.children.set(name, node);
+    // Setting the owner of what is not a directory takes its capabilities away.
+    const { 'security.capability': _, ...xattrs } = node.attributes.xattrs;
+    node.attributes = added({ ...node.attributes, xattrs }, attributes, node.type);
   }
 
   #put(parent: Node, name: string, node: Node): void {
@@ -216,30 +212,27 @@ class LayerModel {
     parent.children.set(name, node);
   }
 
-  /** The directory that `parts` lead to; with `create` the missing ones are made, without it undefined where one is. */
+  /**
+   * The directory that `parts` lead to; with `create` the missing ones are made, without it undefined where one is. What
+   * `..` leaves again is not made.
+   */
   #find(parts: readonly string[], create: boolean): Node | undefined {
     let trail = [this.#root];
     let symlinks = 0;
+    const missing: string[] = [];
     const ahead = [...parts];
     while (ahead.length > 0) {
       const part = ahead.shift()!;
       if (part === '' || part === '.') continue;
       if (part === '..') {
-        if (trail.length > 1) trail.pop();
+        if (missing.length > 0) missing.pop();
+        else if (trail.length > 1) trail.pop();
         continue;
       }
-      const here = trail.at(-1)!;
-      let next = here.children.get(part);
+      const next = missing.length > 0 ? undefined : trail.at(-1)!.children.get(part);
       if (next === undefined) {
-        if (!create) return undefined;
-        if (part.length > NAME_MAX) throw new Broken('a name has at most 255 bytes');
-        const before = here.takenFrom(part);
-        if (this.#anyOrder && before !== undefined && before.type !== 'directory')
-          throw new Broken('a directory where a whiteout of the layer takes a file');
-        next = new Node('directory', UNNAMED);
-        this.#put(here, part, next);
-      }
-      if (next.target !== undefined) {
+        missing.push(part);
+      } else if (next.target !== undefined) {
         if (this.#anyOrder) throw new Broken('a path through a symlink');
         symlinks++;
         if (symlinks > MAX_SYMLINKS) throw new Broken('symlinks do not go in circles');
@@ -249,7 +242,19 @@ class LayerModel {
       else if (create) throw new Broken('a path leads through directories');
       else return undefined;
     }
+    if (missing.length > 0 && !create) return undefined;
+    for (const name of missing) trail.push(this.#makeMissing(trail.at(-1)!, name));
     return trail.at(-1);
+  }
+
+  #makeMissing(parent: Node, name: string): Node {
+    if (name.length > NAME_MAX) throw new Broken('a name has at most 255 bytes');
+    const before = parent.takenFrom(name);
+    if (this.#anyOrder && before !== undefined && before.type !== 'directory')
+      throw new Broken('a directory where a whiteout of the layer takes a file');
+    const node = new Node('directory', UNNAMED);
+    this.#put(parent, name, node);
+    return node;
   }
 }
 
@@ -261,25 +266,50 @@ function partsOf(path: string): string[] {
   return path.split('/').filter((part) => part !== '');
 }
 
-/** Attributes as Linux and ext4 can keep them: no xattrs of other systems, times of 1901 to 2446. */
-function kept(attributes: EntryAttributes): EntryAttributes {
-  const xattrs = Object.entries(attributes.xattrs).filter(([name]) => /^(user|trusted|security|system)\../.test(name));
-  const all = { ...attributes, xattrs: Object.fromEntries(xattrs) };
+/** Attributes as Linux and ext4 can keep them on an inode of that type: its xattrs, its ACL, times of 1901 to 2446. */
+function kept(attributes: EntryAttributes, type: EntryType): EntryAttributes {
+  return added({ ...attributes, xattrs: {} }, attributes, type);
+}
+
+/** The attributes of an inode that has one more entry: extended ones add to those that it has (the goldens). */
+function added(existing: EntryAttributes, attributes: EntryAttributes, type: EntryType): EntryAttributes {
+  const xattrs: Record<string, string> = { ...existing.xattrs };
+  for (const [name, value] of Object.entries(attributes.xattrs)) {
+    if (!isStored(name, type)) continue;
+    // An ACL of owner, group and others alone (or of nothing) is no more than the mode: it takes an ACL away.
+    if (name === ACL && value.length <= 4 + 3 * 8) delete xattrs[name];
+    else xattrs[name] = value;
+  }
+  if (xattrs[ACL] !== undefined) xattrs[ACL] = underMode(xattrs[ACL], attributes.mode);
+  const all = { ...attributes, mode: type === 'symlink' ? 0o777 : attributes.mode, xattrs };
   if (attributes.seconds < MIN_SECONDS) return { ...all, seconds: MIN_SECONDS, nanoseconds: 0 };
   if (attributes.seconds > MAX_SECONDS) return { ...all, seconds: MAX_SECONDS, nanoseconds: 999_999_999 };
   return all;
 }
 
-/** The attributes of a directory that has an entry of its own again: extended ones add to those that it has (the goldens). */
-function added(standing: EntryAttributes, attributes: EntryAttributes): EntryAttributes {
-  const own = kept(attributes);
-  return { ...own, xattrs: { ...standing.xattrs, ...own.xattrs } };
+const ACL = 'system.posix_acl_access';
+
+function isStored(name: string, type: EntryType): boolean {
+  if (name === ACL) return type !== 'symlink';
+  if (name.startsWith('user.')) return type === 'file' || type === 'directory';
+  return /^(trusted|security)\../.test(name);
+}
+
+/** An ACL with a mask whose owner, mask and others have the permissions of the mode. */
+function underMode(acl: string, mode: number): string {
+  const bytes = Buffer.from(acl, 'latin1');
+  const shifts: Record<number, number> = { 1: 6, 16: 3, 32: 0 };
+  for (let at = 4; at < bytes.length; at += 8) {
+    const shift = shifts[bytes[at]!];
+    if (shift !== undefined) bytes[at + 2] = (mode >> shift) & 7;
+  }
+  return bytes.toString('latin1');
 }
 
 function makeNode(entry: Exclude<StackEntry, { kind: 'link' | 'whiteout' | 'opaque' | 'aufs' }>): Node {
-  const node = new Node(entry.kind === 'sparse' ? 'file' : entry.kind, kept(entry.attributes));
+  const type = entry.kind === 'sparse' ? 'file' : entry.kind;
+  const node = new Node(type, kept(entry.attributes, type));
   if (entry.kind === 'symlink') {
-    node.attributes = { ...node.attributes, mode: 0o777 };
     node.target = entry.target;
     node.size = entry.target.length;
   } else if (entry.kind === 'character' || entry.kind === 'block') {

@@ -1,16 +1,10 @@
 /** The image that an accelerated one was made from: its documents, and the tree that its layers say. */
-import { createHash } from 'node:crypto';
 import { AccelError, withPlace } from '../../base/error.ts';
-import { fetchBytes } from '../../oci/content.ts';
+import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import {
-  type ImageConfig,
-  type ImageManifest,
-  MAX_CONFIG_SIZE,
-  MAX_MANIFEST_SIZE,
-  parseConfig,
-  parseManifest,
-} from '../../oci/manifest.ts';
+import { type DigestAlgorithm, Digester, splitDigest } from '../../oci/digest.ts';
+import { loadConfig, loadManifest } from '../../oci/document.ts';
+import type { ImageManifest } from '../../oci/manifest.ts';
 import type { Fetcher, ReadOptions } from '../../oci/storage.ts';
 import { tarOf } from './decompress.ts';
 import { SourceTreeBuilder } from './flatten.ts';
@@ -42,6 +36,8 @@ export interface SourceTree {
 
 /** How to read the layers. */
 export interface SourceTreeOptions extends ReadOptions {
+  /** The diff_ids that the config states: each tar is hashed by the algorithm of its own; sha256 without one. */
+  readonly diffIds?: readonly string[];
   /** Hash content and tars; without it the metadata alone is gathered. */
   readonly hashContent?: boolean;
   /** Entries that one layer may have; 4,000,000 by default. */
@@ -64,9 +60,8 @@ export async function loadSourceImage(
   descriptor: Descriptor,
   options: ReadOptions = {},
 ): Promise<SourceImage> {
-  const manifest = parseManifest(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
-  const config = parseConfig(await fetchBytes(fetcher, manifest.config, MAX_CONFIG_SIZE, options), manifest.config);
-  return { descriptor, manifest, config };
+  const manifest = await loadManifest(fetcher, descriptor, options);
+  return { descriptor, manifest, config: await loadConfig(fetcher, manifest.config, options) };
 }
 
 /**
@@ -84,14 +79,20 @@ export async function readSourceTree(
   for (const [index, descriptor] of manifest.layers.entries()) {
     try {
       const blob = counted(await fetcher.fetch(descriptor, options), options);
-      const tar = hashed(observed(tarOf(blob), options.observe?.(index)), options.hashContent ?? true);
+      const tar = hashed(
+        observed(tarOf(blob), options.observe?.(index)),
+        (options.hashContent ?? true) ? new Digester(algorithmOf(options.diffIds?.[index])) : undefined,
+      );
       const entries = await readLayerEntries(tar.bytes, {
         hashContent: options.hashContent ?? true,
         maxEntries: options.maxEntries ?? MAX_ENTRIES,
         limits: options.maxLayerSize === undefined ? {} : { archiveBytes: options.maxLayerSize },
-        onWarning: (message, path) => warnings.add(`layer ${index + 1}: ${path}: ${message}`),
       });
-      builder.apply(entries);
+      builder.apply(entries, {
+        changed: (message, path) => warnings.add(`layer ${index + 1}: ${path}: ${message}`),
+        // About the plain image, and reported when it is converted: the accelerated one is as the layers say.
+        differs: () => undefined,
+      });
       facts.push({ descriptor, diffId: tar.digest(), entries: entries.length });
     } catch (error) {
       throw withPlace(error, {
@@ -130,16 +131,19 @@ interface HashedStream {
   digest(): string | undefined;
 }
 
-function hashed(bytes: AsyncIterable<Uint8Array>, wanted: boolean): HashedStream {
-  if (!wanted) return { bytes, digest: () => undefined };
-  const hash = createHash('sha256');
+function algorithmOf(diffId: string | undefined): DigestAlgorithm {
+  return diffId === undefined ? 'sha256' : splitDigest(diffId).algorithm;
+}
+
+function hashed(bytes: AsyncIterable<Uint8Array>, digester: Digester | undefined): HashedStream {
+  if (digester === undefined) return { bytes, digest: () => undefined };
   async function* pass(): AsyncGenerator<Uint8Array> {
     for await (const chunk of bytes) {
-      hash.update(chunk);
+      digester?.update(chunk);
       yield chunk;
     }
   }
-  return { bytes: pass(), digest: () => `sha256:${hash.digest('hex')}` };
+  return { bytes: pass(), digest: () => digester.digest() };
 }
 
 class Warnings {

@@ -1,5 +1,5 @@
 /** The records of a source tree: what an image's layers say, without the content itself. */
-import type { TarTime } from '../../formats/tar/entry.ts';
+import type { TarEntry, TarTime } from '../../formats/tar/entry.ts';
 import type { ContentHash } from './content-hash.ts';
 
 /** What a path of an image can be. */
@@ -36,12 +36,11 @@ export interface SourceNode {
 }
 
 /** An entry of a layer's tar as the tree needs it. */
-export interface LayerEntry extends Omit<SourceAttributes, 'type' | 'target'> {
-  /** Path as the tar has it, Latin-1. */
-  readonly name: string;
-  readonly type: SourceNodeType | 'link';
-  /** Target of a `link` or `symlink`, Latin-1; empty otherwise. */
-  readonly linkName: string;
-  /** Byte of the tar where the entry begins. */
-  readonly tarOffset: number;
+export interface LayerEntry {
+  /** The entry itself; its data is not kept. */
+  readonly header: TarEntry;
+  /** Bytes of a file. */
+  readonly size: number;
+  /** Of a file, unless content was to be skipped. */
+  readonly content?: ContentHash;
 }

@@ -1,6 +1,8 @@
 /** Damaged manifests, indexes, configs: whatever is accepted can be relied on by those who take it. */
+
+import { parseConfig } from '../../../oci/config.ts';
 import { assertDigest } from '../../../oci/digest.ts';
-import { parseConfig, parseDocument } from '../../../oci/manifest.ts';
+import { parseDocument } from '../../../oci/manifest.ts';
 import { OCI } from '../../../oci/media-types.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
 import { type Json, jsonBytes, mutateJson } from '../mutate-json.ts';

@@ -3,8 +3,8 @@ import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { expectedTrees } from '../../tests/support/expected-tree.ts';
 import { describeWith } from '../../tests/support/tools.ts';
 import { diffTrees } from '../../tests/support/tree.ts';
+import { parseWhiteout } from '../layer/whiteout.ts';
 import { SMALL, withImage } from './testing/image-box.ts';
-import { parseWhiteout } from './whiteout.ts';
 
 const tar = (): TarBuilder => new TarBuilder({ mtime: '1700000000' });
 

@@ -1,0 +1,108 @@
+/** The flags of `accel convert`: their types, and the declaration of those that no other command has. */
+import { type Command, Option } from 'commander';
+import type { Algorithm, Mode } from '../../converter/options.ts';
+import { DEFAULT_MAX_MEMORY, defaultWorkers } from '../../converter/settings.ts';
+import { parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
+import type { PrefetchFlags } from '../prefetch-flags.ts';
+import type { RegistryFlags } from '../registry-flags.ts';
+import { maxLayerSizeOption } from '../size-flag.ts';
+
+/** The parsed flags of `accel convert`. */
+export interface ConvertFlags extends RegistryFlags, PrefetchFlags {
+  readonly repository?: string;
+  readonly inputTag?: string;
+  readonly inputDigest?: string;
+  readonly outputTag?: string;
+  readonly targetRepository?: string;
+  readonly targetUsername?: string;
+  readonly dryRun?: boolean;
+  readonly overlaybd?: string;
+  readonly turboOCI?: string;
+  readonly fastoci?: string;
+  readonly mode?: Mode;
+  readonly platform: readonly string[];
+  readonly oci?: boolean;
+  readonly referrer?: boolean;
+  readonly vsize?: number;
+  readonly algorithm: Algorithm;
+  readonly level?: number;
+  readonly bs: number;
+  readonly span: number;
+  readonly maxFiles: number;
+  readonly maxLayerSize: number;
+  readonly concurrencyLimit: number;
+  readonly workers: number;
+  readonly maxMemory: number;
+  readonly dir?: string;
+  readonly upload: boolean;
+  readonly force?: boolean;
+  readonly cache: boolean;
+  readonly dumpManifest?: boolean;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
+
+/** Declares the flags that decide the bytes of the result. */
+export function addArtifactFlags(command: Command): void {
+  command
+    .option('--oci', 'write OCI media types whatever the source uses')
+    .option('--referrer', 'link the results to the source as its referrers; implies --oci')
+    .addOption(
+      new Option(
+        '--vsize <size>',
+        'size of the virtual block device, such as 64G; that, or more when needed, unless given',
+      ).argParser(parseVsize),
+    )
+    .addOption(new Option('--algorithm <name>', 'compression of blocks').choices(['lz4', 'zstd']).default('lz4'))
+    .addOption(new Option('--bs <size>', 'size of a compressed block').argParser(parseBlockSize).default(4096, '4K'))
+    .addOption(
+      new Option('--level <n>', 'level of zstd: a higher one makes smaller layers and takes longer').argParser(
+        parseInteger('--level', 1, 22),
+      ),
+    )
+    .addOption(
+      new Option('--span <bytes>', 'output between two access points of a gzip index')
+        .argParser(parseSpan)
+        .default(2 ** 20, '1M'),
+    )
+    .addOption(new Option('--fstype <type>', 'file system of the device').choices(['ext4']).default('ext4'))
+    .addOption(
+      new Option('--max-files <n>', 'files and directories an image may hold')
+        .argParser(parseInteger('--max-files', 1, 2 ** 32 - 1))
+        .default(1_000_000),
+    )
+    .addOption(maxLayerSizeOption());
+}
+
+/** Declares the flags of the run: threads, memory, caches, output. */
+export function addRunFlags(command: Command): void {
+  command
+    .addOption(
+      new Option('--concurrency-limit <n>', 'manifests and uploads in flight')
+        .argParser(parseInteger('--concurrency-limit', 1, 64))
+        .default(4),
+    )
+    .addOption(
+      new Option('--workers <n>', 'compress threads; 0 compresses in the main thread')
+        .argParser(parseInteger('--workers', 0, 256))
+        .default(defaultWorkers(), 'one less than the processors'),
+    )
+    .addOption(
+      new Option('--max-memory <bytes>', 'memory that threads and buffers are sized for')
+        .argParser(parseMemory)
+        .default(DEFAULT_MAX_MEMORY, '512M'),
+    )
+    .option('-d, --dir <dir>', 'folder for temporary files; a new folder in it is made and removed')
+    .option('--dry-run', 'say what would be done; read manifests alone and write nothing')
+    .option('--no-upload', 'convert, but push and tag nothing')
+    .option(
+      '--no-cache',
+      'convert layers again that an earlier run converted; keep no record of them in the repository',
+    )
+    .option('--force', 'convert again even if up to date, overwrite a tag of the other mode')
+    .option('--dump-manifest', 'print the manifests on standard output')
+    .option('--json', 'print one JSON document on standard output, and nothing else but warnings and errors')
+    .option('-q, --quiet', 'print the pushed references and nothing else')
+    .option('--verbose', 'report every step; errors come with their stack');
+}

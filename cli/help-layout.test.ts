@@ -1,0 +1,46 @@
+import type { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { fitHelp } from './help-layout.ts';
+import { createProgram } from './program.ts';
+import { captured } from './testing/sample.ts';
+
+async function helpPages(columns: number): Promise<{ name: string; text: string }[]> {
+  const stdout = captured({ columns });
+  async function* stdin() {}
+  const program = await createProgram({
+    stdout,
+    stderr: captured(),
+    stdin: stdin(),
+    env: {},
+    signal: new AbortController().signal,
+    loadConverter: () => Promise.reject(new Error('nothing is converted here')),
+    setReporting: () => undefined,
+  });
+  const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
+  return all(program).map((command) => {
+    stdout.text = '';
+    command.outputHelp();
+    return { name: command.name(), text: stdout.text };
+  });
+}
+
+describe.each([40, 60, 80])('help in %d columns', async (columns) => {
+  it.each(await helpPages(columns))('accel $name fits', ({ text }) => {
+    // A reference or a flag with its value is not broken: it may be longer than the line by itself.
+    const long = text
+      .split('\n')
+      .filter((line) => line.length > columns && /\S\s+\S/.test(line.trim().replace(/ \\$/, '')));
+    expect(long.filter((line) => !/^ *(\$ |-)?\S+( <[^>]+>| \\)?$/.test(line) && !/'[^']{20,}'|"/.test(line))).toEqual(
+      [],
+    );
+  });
+});
+
+it('a command that is wrapped is the same command to a shell', () => {
+  const text = '\nExamples:\n  $ accel convert registry.example.com/team/app:1.2 -u ci --json < token\n';
+  const narrow = fitHelp(text, 40);
+  expect(narrow).toMatch(/ \\\n/);
+  expect(narrow.replace(/ \\\n +/g, ' ')).toBe(text);
+  expect(fitHelp(text, 100)).toBe(text);
+  expect(fitHelp(text, undefined)).toBe(text);
+});

@@ -1,0 +1,230 @@
+/** Finds the directory of a path in a tree, through symlinks and inside the root. */
+import { AccelError } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
+import { IMPLICIT_DIRECTORY, type LayerTree, type NodeKind } from './tree.ts';
+import { isReservedName } from './whiteout.ts';
+
+/** Symlinks followed in one resolution, as Linux has it. */
+const SYMLINKS_MAX = 40;
+/** Components of symlink texts that a layer may lead through: an allowance, and more for each path. */
+const TEXT_BUDGET = 1_000_000;
+const TEXT_BUDGET_PER_PATH = 256;
+/** Directories remembered by their path. */
+const CACHED_PATHS = 256;
+
+/** Where the directory of a whiteout is, as the layers below had it. */
+export interface LowerDirectory<N> {
+  /** Undefined where nothing from below is. */
+  readonly directory: N | undefined;
+  /** What is in the way, and is not a directory. */
+  readonly file?: string;
+  /** A symlink of this layer that the path leads through. */
+  readonly link?: string;
+}
+
+/** Learns of each symlink from below that a path leads through, once. */
+export type OnLowerSymlink = (name: string) => void;
+
+/** A component still to come; or a symlink, whose end has been reached when its turn comes. */
+type Step<N> = string | { readonly symlink: N };
+
+/** How far a path exists: the last directory, the names below it that do not exist, or a file that is in the way. */
+interface Walked<N> {
+  readonly at: N;
+  readonly missing: readonly string[];
+  readonly file: { readonly name: string; readonly node: N } | undefined;
+}
+
+/** Resolves the paths of one layer; see the rules of a layer in this folder's README. */
+export class PathResolver<N> {
+  readonly #tree: LayerTree<N>;
+  /** Directories by path, and by the symlink that leads to them; valid until a directory or symlink goes. */
+  readonly #byPath = new Map<string, N>();
+  readonly #bySymlink = new Map<N, N>();
+  /** Texts of the symlinks from below that this layer replaced, by directory and name. */
+  readonly #replaced = new Map<N, Map<string, string>>();
+  readonly #seenSymlinks = new Set<N>();
+  #budget = TEXT_BUDGET;
+
+  constructor(tree: LayerTree<N>) {
+    this.#tree = tree;
+  }
+
+  /**
+   * The directory of an entry; what is missing is created with the attributes of a directory that no entry names.
+   * AccelError `tar-invalid` where the path leads through a file, or symlinks go in circles.
+   */
+  create(components: readonly string[], onLowerSymlink: OnLowerSymlink): N {
+    const path = components.join('/');
+    const known = this.#byPath.get(path);
+    if (known !== undefined) return known;
+    const { at, missing, file } = this.#walk(components, onLowerSymlink);
+    if (file !== undefined) throw notADirectory(file.name, this.#tree.kind(file.node));
+    let found = at;
+    for (const name of missing) found = this.#createDirectory(found, name);
+    if (this.#byPath.size >= CACHED_PATHS) this.#byPath.delete(this.#byPath.keys().next().value!);
+    this.#byPath.set(path, found);
+    return found;
+  }
+
+  /** The directory of a hard link's target, or undefined. */
+  find(components: readonly string[]): N | undefined {
+    const { at, missing, file } = this.#walk(components);
+    return missing.length === 0 && file === undefined ? at : undefined;
+  }
+
+  /**
+   * The directory of a whiteout in the layers below: a directory that this layer made holds nothing from below, and a
+   * symlink of this layer counts as what it replaced.
+   */
+  findLower(components: readonly string[], onLowerSymlink: OnLowerSymlink): LowerDirectory<N> {
+    this.#budget += TEXT_BUDGET_PER_PATH;
+    let at = this.#tree.root;
+    let links = 0;
+    let missing = 0;
+    const ahead = [...components].reverse();
+    for (let name = ahead.pop(); name !== undefined; name = ahead.pop()) {
+      if (name === '' || name === '.') continue;
+      if (name === '..') {
+        if (missing > 0) missing--;
+        else at = this.#tree.parent(at);
+        continue;
+      }
+      const next = missing > 0 ? undefined : this.#tree.child(at, name);
+      if (next === undefined) {
+        missing++;
+        continue;
+      }
+      const kind = this.#tree.kind(next);
+      const isOwn = this.#tree.isOwn(at, name);
+      if (kind === 'directory') {
+        if (isOwn) return { directory: undefined };
+        at = next;
+        continue;
+      }
+      if (kind !== 'symlink') return { directory: undefined, file: name };
+      const text = isOwn ? this.#replaced.get(at)?.get(name) : this.#tree.target(next);
+      if (text === undefined) return { directory: undefined, link: name };
+      if (!isOwn) this.#announce(next, name, onLowerSymlink);
+      links = this.#countLink(links, name);
+      if (text.startsWith('/')) at = this.#tree.root;
+      this.#pushText(text, ahead);
+    }
+    return { directory: missing === 0 ? at : undefined };
+  }
+
+  /** To be called before a name with a directory or symlink under it goes: paths through it lead elsewhere from then on. */
+  forget(directory: N, name: string, node: N): void {
+    const kind = this.#tree.kind(node);
+    if (kind !== 'directory' && kind !== 'symlink') return;
+    this.#byPath.clear();
+    this.#bySymlink.clear();
+    if (kind !== 'symlink' || this.#tree.isOwn(directory, name)) return;
+    const texts = this.#replaced.get(directory) ?? new Map<string, string>();
+    texts.set(name, this.#tree.target(node));
+    this.#replaced.set(directory, texts);
+  }
+
+  /** To be called when whiteouts may have taken directories or symlinks away. */
+  forgetAll(): void {
+    this.#byPath.clear();
+    this.#bySymlink.clear();
+  }
+
+  /**
+   * Walks a path as far as it exists. `..` leaves a directory that does not exist as it leaves any other, without making
+   * it: `nowhere/../etc` is `etc`, as for other unpackers.
+   */
+  #walk(components: readonly string[], onLowerSymlink?: OnLowerSymlink): Walked<N> {
+    this.#budget += TEXT_BUDGET_PER_PATH;
+    let at = this.#tree.root;
+    let links = 0;
+    const missing: string[] = [];
+    const ahead: Step<N>[] = [...components].reverse();
+    for (let step = ahead.pop(); step !== undefined; step = ahead.pop()) {
+      if (typeof step !== 'string') {
+        if (missing.length === 0) this.#bySymlink.set(step.symlink, at);
+        continue;
+      }
+      if (step === '' || step === '.') continue;
+      if (step === '..') {
+        if (missing.pop() === undefined) at = this.#tree.parent(at);
+        continue;
+      }
+      const next = missing.length > 0 ? undefined : this.#tree.child(at, step);
+      if (next === undefined) {
+        missing.push(step);
+        continue;
+      }
+      const kind = this.#tree.kind(next);
+      if (kind === 'directory') {
+        at = next;
+        continue;
+      }
+      if (kind !== 'symlink') return { at, missing, file: { name: step, node: next } };
+      if (onLowerSymlink !== undefined && !this.#tree.isOwn(at, step)) this.#announce(next, step, onLowerSymlink);
+      links = this.#countLink(links, step);
+      const end = this.#bySymlink.get(next);
+      if (end !== undefined) {
+        at = end;
+        continue;
+      }
+      const text = this.#tree.target(next);
+      if (text.startsWith('/')) at = this.#tree.root;
+      ahead.push({ symlink: next });
+      this.#pushText(text, ahead);
+    }
+    return { at, missing, file: undefined };
+  }
+
+  #createDirectory(parent: N, name: string): N {
+    if (isReservedName(name)) {
+      throw new AccelError('tar-invalid', 'a symlink of the path leads to a name that only whiteouts have', {
+        found: printable(name),
+      });
+    }
+    return this.#tree.create(parent, name, {
+      kind: 'directory',
+      attributes: IMPLICIT_DIRECTORY,
+      target: '',
+      deviceMajor: 0,
+      deviceMinor: 0,
+    });
+  }
+
+  #announce(symlink: N, name: string, onLowerSymlink: OnLowerSymlink): void {
+    if (this.#seenSymlinks.has(symlink)) return;
+    this.#seenSymlinks.add(symlink);
+    onLowerSymlink(name);
+  }
+
+  #countLink(links: number, name: string): number {
+    if (links < SYMLINKS_MAX) return links + 1;
+    throw new AccelError('tar-invalid', 'the symlinks of a path go in circles', {
+      expected: `at most ${SYMLINKS_MAX} symlinks`,
+      found: printable(name),
+    });
+  }
+
+  #pushText(text: string, ahead: (Step<N> | string)[]): void {
+    const components = text.split('/').reverse();
+    this.#budget -= components.length;
+    if (this.#budget < 0) {
+      throw new AccelError('limit-exceeded', 'the paths of a layer lead through too many symlinks', {
+        expected: `at most ${TEXT_BUDGET} components of symlink texts, and ${TEXT_BUDGET_PER_PATH} more for each path`,
+        hint: 'Build the layer with the names of the directories themselves instead of symlinks to them.',
+      });
+    }
+    for (const component of components) ahead.push(component);
+  }
+}
+
+function notADirectory(name: string, kind: NodeKind): AccelError {
+  return new AccelError('tar-invalid', 'a directory of the path is not a directory', {
+    expected: 'a directory, or a symlink to one',
+    found: `${printable(name)} is a ${kind}`,
+    hint:
+      "Let the layer remove the file (a whiteout) before it makes the directory: containerd's overlayfs would hide the file " +
+      'of a lower layer behind a directory, but other unpackers refuse the layer.',
+  });
+}

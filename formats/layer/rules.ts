@@ -1,0 +1,249 @@
+/**
+ * What the entries of a layer do to the tree of the layers below it (OCI image-spec, layer.md): later entries replace
+ * earlier ones, directories keep their content, whiteouts remove what lies below, hard links share an inode. Conversion
+ * and verification both apply layers by these rules; a README in this folder lists them.
+ */
+import { AccelError } from '../../base/error.ts';
+import { printable } from '../bytes/printable.ts';
+import { MAX_SECONDS, MIN_SECONDS } from '../ext4/inode.ts';
+import type { TarTime } from '../tar/entry.ts';
+import { cleanPath } from './path.ts';
+import { PathResolver } from './resolve.ts';
+import type { EntryHeader, LayerTree, NodeAttributes, NodeKind, RuleReport, Xattrs } from './tree.ts';
+import { isAufsDirectory, isReservedName, type NamedDirectory, parseWhiteout, Whiteouts } from './whiteout.ts';
+import { leftOut, sameXattrs, xattrsAfter, xattrsAfterChown } from './xattrs.ts';
+
+/** Mode of every symlink: Linux has no permissions of symlinks and shows all of them. */
+const SYMLINK_MODE = 0o777;
+const NO_XATTRS: Xattrs = new Map();
+
+/** Applies one layer to a tree; make a new one for each layer. */
+export class LayerRules<N> {
+  readonly #tree: LayerTree<N>;
+  readonly #report: RuleReport;
+  readonly #paths: PathResolver<N>;
+  /** Directories from below that entries of this layer name. */
+  readonly #named = new Map<N, NamedDirectory>();
+  readonly #whiteouts: Whiteouts<N>;
+  #linkedBelow = false;
+
+  constructor(tree: LayerTree<N>, report: RuleReport) {
+    this.#tree = tree;
+    this.#report = report;
+    this.#paths = new PathResolver(tree);
+    this.#whiteouts = new Whiteouts(tree, this.#named);
+  }
+
+  /**
+   * Applies the next entry. Returns the inode that it made, for the content of a file, or undefined if it made none.
+   * AccelError `tar-invalid`, `layer-unsupported` or `limit-exceeded` for entries that no tree can hold.
+   */
+  apply(entry: EntryHeader): N | undefined {
+    const components = cleanPath(entry.name, 'path');
+    const name = components.pop();
+    if (name === undefined) {
+      this.#applyRoot(entry);
+      return undefined;
+    }
+    const reserved = components.find(isReservedName);
+    if (reserved !== undefined) {
+      if (!isAufsDirectory(reserved)) {
+        this.#report.changed(
+          'an entry below a whiteout is not part of the image and was left out',
+          printable(entry.name),
+        );
+      }
+      return undefined;
+    }
+    const whiteout = parseWhiteout(name);
+    if (whiteout.kind === 'ignored') return undefined;
+    if (whiteout.kind !== 'none') {
+      this.#whiteOut(components, whiteout.kind === 'opaque' ? undefined : whiteout.name, entry);
+      return undefined;
+    }
+    const parent = this.#paths.create(components, (link) => this.#reportLowerSymlink(link, entry));
+    if (entry.type !== 'link') return this.#place(parent, name, entry);
+    this.#link(parent, name, entry);
+    return undefined;
+  }
+
+  #applyRoot(entry: EntryHeader): void {
+    if (entry.type !== 'directory') {
+      throw new AccelError('tar-invalid', 'an entry would replace the root directory', {
+        expected: 'a directory',
+        found: entry.type,
+      });
+    }
+    this.#named.set(this.#tree.root, this.#update(this.#tree.root, entry));
+  }
+
+  /** Removes `name` from below the directory, or everything from below in it. */
+  #whiteOut(components: readonly string[], name: string | undefined, entry: EntryHeader): void {
+    const lower = this.#paths.findLower(components, (link) => this.#reportLowerSymlink(link, entry));
+    if (lower.directory === undefined) {
+      if (lower.file !== undefined) {
+        this.#report.differs(
+          `a whiteout below ${printable(lower.file)}, which is not a directory, removes nothing; containerd refuses to unpack such a layer`,
+          printable(entry.name),
+        );
+      } else if (lower.link !== undefined) {
+        this.#report.differs(
+          `a whiteout below ${printable(lower.link)}, a symlink that this layer made, removes nothing, because whiteouts are about lower layers; containerd follows the symlink and removes what it leads to`,
+          printable(entry.name),
+        );
+      }
+      return;
+    }
+    this.#paths.forgetAll();
+    if (name === undefined) this.#whiteouts.empty(lower.directory);
+    else this.#whiteouts.remove(lower.directory, name);
+  }
+
+  #place(parent: N, name: string, entry: EntryHeader): N | undefined {
+    const existing = this.#tree.child(parent, name);
+    if (existing !== undefined) {
+      if (entry.type === 'directory' && this.#tree.kind(existing) === 'directory') {
+        const own = this.#tree.isOwn(parent, name);
+        const said = this.#update(existing, entry);
+        if (!own) this.#named.set(existing, said);
+        return undefined;
+      }
+      this.#remove(parent, name, existing);
+    }
+    const kind = entry.type as NodeKind;
+    const attributes = this.#attributes(entry, kind);
+    const xattrs = xattrsAfter(NO_XATTRS, this.#keptXattrs(entry, kind), attributes.mode);
+    const node = this.#tree.create(parent, name, {
+      kind,
+      attributes,
+      target: entry.linkName,
+      deviceMajor: entry.devMajor,
+      deviceMinor: entry.devMinor,
+    });
+    if (xattrs.size > 0) this.#tree.setXattrs(node, xattrs);
+    return node;
+  }
+
+  /** A repeated entry for a directory sets its attributes and adds to its extended ones; answers what this layer says. */
+  #update(directory: N, entry: EntryHeader): NamedDirectory {
+    const attributes = this.#attributes(entry, 'directory');
+    const kept = this.#keptXattrs(entry, 'directory');
+    const current = this.#tree.xattrs(directory);
+    const after = xattrsAfter(current, kept, attributes.mode);
+    this.#tree.setAttributes(directory, attributes);
+    if (kept.size > 0 || !sameXattrs(after, current)) this.#tree.setXattrs(directory, after);
+    const said = this.#named.get(directory)?.xattrs;
+    return { mode: attributes.mode, xattrs: said === undefined ? kept : new Map([...said, ...kept]) };
+  }
+
+  /** Gives the target one more name, and the attributes of the link's own header. */
+  #link(parent: N, name: string, entry: EntryHeader): void {
+    const { directory, target, isOwn } = this.#linkTarget(entry);
+    const existing = this.#tree.child(parent, name);
+    if (existing === target) {
+      // The name exists already; it is this layer's now, so that its whiteouts spare it.
+      this.#tree.markOwn(parent, name);
+    } else {
+      if (existing !== undefined) {
+        if (this.#contains(existing, directory)) {
+          throw new AccelError('tar-invalid', 'a hard link would replace a directory that holds its target', {
+            found: printable(entry.linkName),
+          });
+        }
+        this.#remove(parent, name, existing);
+      }
+      this.#tree.link(parent, name, target);
+    }
+    this.#renew(target, entry);
+    if (isOwn || this.#linkedBelow) return;
+    this.#linkedBelow = true;
+    this.#report.differs(
+      `a hard link to ${printable(entry.linkName)} of a lower layer shares that file; containerd's overlayfs refuses to unpack such a layer`,
+      printable(entry.name),
+    );
+  }
+
+  #linkTarget(entry: EntryHeader): { readonly directory: N; readonly target: N; readonly isOwn: boolean } {
+    const components = cleanPath(entry.linkName, 'hard link target');
+    const name = components.pop();
+    const directory = this.#paths.find(components);
+    const target = name === undefined || directory === undefined ? directory : this.#tree.child(directory, name);
+    if (directory === undefined || target === undefined) {
+      throw new AccelError('tar-invalid', 'the target of a hard link does not exist', {
+        expected: 'a file of this layer in front of the link, or of a lower layer',
+        found: printable(entry.linkName),
+      });
+    }
+    if (this.#tree.kind(target) === 'directory') {
+      throw new AccelError('tar-invalid', 'the target of a hard link is a directory', {
+        expected: 'a file',
+        found: printable(entry.linkName),
+      });
+    }
+    return { directory, target, isOwn: this.#tree.isOwn(directory, name!) };
+  }
+
+  /** Owner, attributes, mode and time of an entry upon an inode that exists, in the order in which runtimes set them. */
+  #renew(node: N, entry: EntryHeader): void {
+    const kind = this.#tree.kind(node);
+    const attributes = this.#attributes(entry, kind);
+    const current = this.#tree.xattrs(node);
+    const after = xattrsAfter(xattrsAfterChown(current, kind), this.#keptXattrs(entry, kind), attributes.mode);
+    this.#tree.setAttributes(node, attributes);
+    if (!sameXattrs(after, current)) this.#tree.setXattrs(node, after);
+  }
+
+  #remove(parent: N, name: string, node: N): void {
+    this.#paths.forget(parent, name, node);
+    this.#tree.remove(parent, name);
+  }
+
+  /** True when `directory` is `ancestor` or lies below it. */
+  #contains(ancestor: N, directory: N): boolean {
+    for (let at = directory; ; at = this.#tree.parent(at)) {
+      if (at === ancestor) return true;
+      if (at === this.#tree.root) return false;
+    }
+  }
+
+  #attributes(entry: EntryHeader, kind: NodeKind): NodeAttributes {
+    const mode = kind === 'symlink' ? SYMLINK_MODE : entry.mode;
+    return { mode, uid: entry.uid, gid: entry.gid, mtime: this.#keptTime(entry.mtime, entry.name) };
+  }
+
+  #keptTime(time: TarTime, path: string): TarTime {
+    if (time.seconds >= MIN_SECONDS && time.seconds <= MAX_SECONDS) return time;
+    this.#report.changed(
+      'a modification time is outside of what ext4 can hold (1901 to 2446); the nearest was kept',
+      printable(path),
+    );
+    return time.seconds < MIN_SECONDS
+      ? { seconds: MIN_SECONDS, nanoseconds: 0 }
+      : { seconds: MAX_SECONDS, nanoseconds: 999_999_999 };
+  }
+
+  #keptXattrs(entry: EntryHeader, kind: NodeKind): Xattrs {
+    if (entry.xattrs.size === 0) return entry.xattrs;
+    const names = [...entry.xattrs.keys()];
+    const nowhere = names.filter((name) => leftOut(name, kind) === 'nowhere');
+    const misplaced = names.filter((name) => leftOut(name, kind) === 'not on this kind');
+    if (nowhere.length + misplaced.length === 0) return entry.xattrs;
+    const list = (some: readonly string[]): string => some.map(printable).join(', ');
+    const path = printable(entry.name);
+    if (nowhere.length > 0)
+      this.#report.changed(`extended attributes outside of Linux's namespaces were left out: ${list(nowhere)}`, path);
+    if (misplaced.length > 0)
+      this.#report.changed(
+        `extended attributes that Linux does not store on a ${kind} were left out: ${list(misplaced)}`,
+        path,
+      );
+    return new Map([...entry.xattrs].filter(([name]) => leftOut(name, kind) === undefined));
+  }
+
+  #reportLowerSymlink(link: string, entry: EntryHeader): void {
+    this.#report.differs(
+      `the path leads through ${printable(link)}, a symlink of a lower layer, and is followed; containerd's overlayfs makes a directory in its place instead`,
+      printable(entry.name),
+    );
+  }
+}
