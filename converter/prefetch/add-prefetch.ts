@@ -18,6 +18,7 @@ import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options
 import { assertComplete, contentOf } from '../publish/assert-complete.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
+import { RecordKey, withoutCode } from '../publish/record-key.ts';
 import {
   type AccelerationLayer,
   accelerationDescriptor,
@@ -36,6 +37,8 @@ export interface AddPrefetchRequest {
   readonly prefetch: PrefetchRequest;
   /** The tag of the result; omitted: the one that named the image. */
   readonly outputTag?: string;
+  /** Key of the record (see ConvertRequest): the result carries a code of it where the image did. */
+  readonly recordKey?: Uint8Array;
 }
 
 /** What was done. */
@@ -66,12 +69,14 @@ export async function addPrefetch(
     if (event.type === 'warning') warnings.push(event.message);
     context.onEvent?.(event);
   };
-  const place: DocumentPlace = {
+  const key = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
+  const place: AddPlace = {
     target: request.target,
     signal: context.signal,
     noUpload: false,
     confirmed: new Set(),
     emit,
+    key,
   };
   const { signal } = context;
   const { descriptor: named, document } = await resolveDocument(place.target, request.tagOrDigest, { signal });
@@ -96,7 +101,7 @@ export async function addPrefetch(
       manifests.push({ ...child, ...added.descriptor });
     }
     const changed: ImageIndex = { ...index, manifests, ...recorded(index, list) };
-    result = await putManifest(place, inOrder(changed));
+    result = await putManifest(place, sealed(place, index, inOrder(changed)));
   }
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
@@ -125,7 +130,7 @@ interface AddedImage {
 }
 
 async function addToImage(
-  place: DocumentPlace,
+  place: AddPlace,
   { digest, platform: listedAs }: Descriptor | ListedImage,
   list: PrefetchList,
 ): Promise<AddedImage> {
@@ -151,7 +156,7 @@ async function addToImage(
 
 /** Pushes layer, config and manifest, in this order. */
 async function putImage(
-  place: DocumentPlace,
+  place: AddPlace,
   { manifest, config }: AcceleratedImage,
   layer: AccelerationLayer | undefined,
   list: PrefetchList,
@@ -172,7 +177,18 @@ async function putImage(
     layers,
     ...recorded(manifest, list),
   };
-  return { descriptor: await putManifest(place, inOrder(changed)), manifest: changed };
+  const put = sealed(place, manifest, inOrder(changed));
+  return { descriptor: await putManifest(place, put), manifest: put };
+}
+
+/** Where documents go, and the key of the record. */
+interface AddPlace extends DocumentPlace {
+  readonly key: RecordKey | undefined;
+}
+
+/** A changed document with a code of its own: if there is a key, and the one before was made with it. */
+function sealed<T extends ImageManifest | ImageIndex>({ key }: AddPlace, before: T, changed: T): T {
+  return key?.proves(before) === true ? inOrder(key.sign(changed)) : withoutCode(changed);
 }
 
 /** The annotations of accel's own images record the list as one of their options; others get none. */
