@@ -2,8 +2,8 @@
 
 import { type BlobSource, bytesSource, collect } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
-import type { RegistryOptions } from '../../http/registry-options.ts';
-import { isTransientError, retryDelay, retrying } from '../../http/retry.ts';
+import { isTransientError } from '../../http/failure.ts';
+import { Backoff, retrying } from '../../http/retry.ts';
 import type { HttpResponse } from '../../http/transport.ts';
 import { assertRange, collectWithin, fetchBytes } from '../content.ts';
 import type { Descriptor } from '../descriptor.ts';
@@ -29,6 +29,7 @@ import { download } from './download.ts';
 import { findContent, notMended, STANDS_OR_NOT, type Standing } from './existing-content.ts';
 import { Lookup } from './lookup.ts';
 import { mountBlob } from './mount.ts';
+import type { RegistryOptions } from './options.ts';
 import { explainRefusal, listReferrers } from './referrers.ts';
 import { Uploader } from './upload.ts';
 import { probeUpload } from './upload-session.ts';
@@ -134,10 +135,10 @@ export class RegistryTarget
   }
 
   async confirm(descriptor: Descriptor, options?: ReadOptions): Promise<boolean> {
-    const { runtime } = this.#connection;
-    for (let attempt = 1; !(await this.#exists(descriptor, true, options)); attempt += 1) {
-      if (attempt >= Math.min(runtime.attempts, CONFIRMATIONS)) return false;
-      await runtime.sleep(retryDelay(attempt, undefined, runtime), options?.signal);
+    const backoff = new Backoff(this.#connection.patience, options?.signal);
+    while (!(await this.#exists(descriptor, true, options))) {
+      if (backoff.attempt >= CONFIRMATIONS || !backoff.failed()) return false;
+      await backoff.wait();
     }
     return true;
   }
@@ -171,10 +172,10 @@ export class RegistryTarget
       await linkByTag(this, subject, entry, options);
       return { outcome, via: 'tag' };
     }
-    const { runtime } = this.#connection;
-    for (let attempt = 1; !(await this.#isListed(subject, descriptor, options)); attempt += 1) {
-      if (attempt >= runtime.attempts) throw this.#notListed(subject, descriptor);
-      await runtime.sleep(retryDelay(attempt, undefined, runtime), options?.signal);
+    const backoff = new Backoff(this.#connection.patience, options?.signal);
+    while (!(await this.#isListed(subject, descriptor, options))) {
+      if (!backoff.failed()) throw this.#notListed(subject, descriptor);
+      await backoff.wait();
     }
     return { outcome, via: 'api' };
   }
@@ -213,23 +214,24 @@ export class RegistryTarget
       to: `${manifest ? 'manifests' : 'blobs'}/${assertDigest(descriptor.digest)}`,
       expect: [200],
       headers: manifest ? { accept: ACCEPT } : {},
+      stream: !manifest,
       where: { digest: descriptor.digest },
     };
   }
 
   /** Reads what a tag or digest names; a body that breaks off is asked for again. */
   async #readNamed(tagOrDigest: string, options?: ReadOptions) {
-    const { runtime } = this.#connection;
     const exchange = this.#getNamed(tagOrDigest, options);
     const where = { target: this.name, reference: tagOrDigest };
-    for (let attempt = 1; ; attempt += 1) {
+    const backoff = new Backoff(this.#connection.patience, options?.signal);
+    for (;;) {
       const response = await this.#connection.exchange(exchange);
       try {
         return { response, bytes: await collectWithin(response.body, MAX_MANIFEST_SIZE, where) };
       } catch (error) {
         if (options?.signal?.aborted) throw error;
-        if (!isTransientError(error) || attempt >= runtime.attempts) throw this.#connection.asError(exchange, error);
-        await runtime.sleep(retryDelay(attempt, undefined, runtime), options?.signal);
+        if (!isTransientError(error) || !backoff.failed(error)) throw this.#connection.asError(exchange, error);
+        await backoff.wait();
       }
     }
   }
@@ -313,7 +315,6 @@ export class RegistryTarget
 
   /** What was accepted is not always what is served: the manifest is read and its digest compared. */
   async #readBack(descriptor: Descriptor, options?: ReadOptions): Promise<void> {
-    const { runtime } = this.#connection;
     const read = async () => {
       const get: Exchange = { ...this.#get(descriptor), expect: [200, 404], write: true, signal: options?.signal };
       const response = await this.#connection.exchange(get);
@@ -323,7 +324,7 @@ export class RegistryTarget
       return undefined;
     };
     // Registries over several machines may need a moment until all of them know.
-    const missing = await retrying(read, runtime, {
+    const missing = await retrying(read, this.#connection.patience, {
       signal: options?.signal,
       passingStatus: (status) => status === 404,
     }).catch((error: unknown) => {
