@@ -22,7 +22,7 @@ export { DEFAULT_ARTIFACT } from './converter/options.ts';
 export type { ConvertPlan, LayerPlan } from './converter/plan/dry-run.ts';
 export { type AddPrefetchRequest, type AddPrefetchResult, addPrefetch } from './converter/prefetch/add-prefetch.ts';
 export { type ConvertSettings, defaultOutputs } from './converter/settings.ts';
-export type { RegistryOptions } from './http/registry-options.ts';
+export type { RegistryOptions } from './oci/registry/options.ts';
 export type * from './inspect/facts.ts';
 export { inspect } from './inspect/inspect-by-name.ts';
 export type { FileStat, ImageFiles } from './reader/files.ts';

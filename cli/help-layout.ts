@@ -8,7 +8,7 @@ const ITEM_INDENT = '  ';
 const BELOW_INDENT = '      ';
 const USAGE_INDENT = '  ';
 
-/** What commander's help is to do otherwise. */
+/** Overrides of commander's help. */
 export function helpLayout(): HelpConfiguration {
   return {
     minWidthToWrap: 20,

@@ -99,6 +99,7 @@ describe('accel convert', () => {
     expect(registry).toEqual({
       username: 'ci',
       password: 'pw',
+      credentialsFrom: '-u',
       plain: true,
       insecure: true,
       rootCa: ['ca'],
@@ -160,7 +161,7 @@ describe('accel convert', () => {
 
   it('reads the password from standard input', async () => {
     const { registry } = await run('convert -r h/a -i 1 -u ci --password-stdin', { stdin: 'secret\n' });
-    expect(registry).toEqual({ username: 'ci', password: 'secret' });
+    expect(registry).toEqual({ username: 'ci', password: 'secret', credentialsFrom: '-u and --password-stdin' });
   });
 });
 

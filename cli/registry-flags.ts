@@ -1,7 +1,7 @@
 /** The flags that say how to reach a registry, the same for every command that talks to one. */
 import { type Command, Option } from 'commander';
 import { AccelError } from '../base/error.ts';
-import type { RegistryOptions } from '../http/registry-options.ts';
+import type { RegistryOptions } from '../oci/registry/options.ts';
 import { collectPaths, parseChunkSize } from './parse-values.ts';
 
 /** The parsed registry flags. */

@@ -19,8 +19,9 @@ import { type ConvertPlan, makePlan } from './plan/dry-run.ts';
 import { fitOutputNames } from './plan/output-names.ts';
 import { prepare } from './plan/preparation.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
-import { LayerCache } from './publish/layer-record.ts';
+import { LayerCache, type RecordOptions } from './publish/layer-record.ts';
 import { optionsText } from './publish/record-annotations.ts';
+import { RecordKey } from './publish/record-key.ts';
 import { makeOutputs } from './publish/tags.ts';
 import type { Session } from './session.ts';
 import { type ConvertSettings, completeRequest, DEFAULT_MAX_MEMORY } from './settings.ts';
@@ -140,6 +141,7 @@ async function withSession<T>(
   body: (session: Session) => Promise<T>,
 ): Promise<T> {
   const { target } = places;
+  const recordKey = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
   const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   const asked = { images: request.concurrency, workers: request.workers };
   const share = shareMemory(request.maxMemory ?? DEFAULT_MAX_MEMORY, asked);
@@ -157,7 +159,11 @@ async function withSession<T>(
       stop: (reason) => stop.abort(reason),
       imagesAtOnce: share.images,
       uploads: new Limiter(request.concurrency),
-      cache: openCache(target, request, signal),
+      cache: openCache(target, request, signal, {
+        key: recordKey,
+        onWarning: (message) => context.onEvent?.({ type: 'warning', message }),
+      }),
+      recordKey,
       options: optionsText(request.artifact, request.platforms, prefetch?.name),
       noUpload: request.noUpload,
       prefetch,
@@ -177,8 +183,13 @@ async function withSession<T>(
   }
 }
 
-function openCache(target: Target, { cache, force }: ConvertRequest, signal: AbortSignal): LayerCache {
-  return cache && !force ? LayerCache.open(target, signal) : LayerCache.forgetful(target, signal);
+function openCache(
+  target: Target,
+  { cache, force }: ConvertRequest,
+  signal: AbortSignal,
+  options: RecordOptions,
+): LayerCache {
+  return cache && !force ? LayerCache.open(target, signal, options) : LayerCache.disabled(target, signal, options);
 }
 
 async function run(session: Session, totals: Totals): Promise<ConvertResult> {

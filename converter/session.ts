@@ -8,6 +8,7 @@ import type { Threads } from './layer/workers/threads.ts';
 import type { ConvertRequest } from './options.ts';
 import type { PrefetchList } from './prefetch/prefetch-list.ts';
 import type { LayerCache } from './publish/layer-record.ts';
+import type { RecordKey } from './publish/record-key.ts';
 
 /** One run of `convert`. */
 export interface Session {
@@ -26,6 +27,8 @@ export interface Session {
   readonly uploads: Limiter;
   /** Layers that were converted before, in this run or, unless the request says otherwise, in earlier ones. */
   readonly cache: LayerCache;
+  /** Key of what this run makes and takes over, if there is one. */
+  readonly recordKey: RecordKey | undefined;
   /** Canonical text of the options, for the record annotations. */
   readonly options: string;
   /** Fires when the caller gives up, or when a part of the conversion failed and the others should stop. */

@@ -6,7 +6,7 @@ const shown = (source: string): string[] =>
 
 it.each<[string, string, string[]]>([
   ['line_comment', 'a; // one\n// two', ['1 comment one', '2 comment two']],
-  ['block_comment', '\n/**\n * One\n * two.\n */\nx', ['2 comment One\ntwo.']],
+  ['block_comment', '\n/**\n * One\n * two.\n */\nx', ['3 comment One\ntwo.']],
   ['strings', `a('it', "b\\"c")`, ['1 string it', '1 string b"c']],
   ['comment_in_string', `'http://x'; // y`, ['1 string http://x', '1 comment y']],
   ['string_in_comment', `// it's\n'x'`, ["1 comment it's", '2 string x']],

@@ -8,7 +8,7 @@ export interface SourceText {
   readonly kind: 'comment' | 'string';
   /** Without delimiters; a comment without its leading stars; a template with `…` for each value. */
   readonly text: string;
-  /** The line of the file on which it begins, from 1. */
+  /** The line of the file on which its text begins, from 1. */
   readonly line: number;
 }
 
@@ -36,10 +36,10 @@ export function sourceTexts(source: string): SourceText[] {
     const text = pattern.exec(source)?.[0];
     return text === undefined || text === '' ? undefined : text;
   };
-  const add = (kind: SourceText['kind'], text: string, raw: string): void => {
-    found.push({ kind, text, line });
+  const addString = (text: string, raw: string): void => {
+    found.push({ kind: 'string', text, line });
     advance(raw);
-    code = kind === 'string' ? "''" : code;
+    code = "''";
   };
   /** Reads the text of the innermost template up to its end or its next value. */
   const readTemplate = (): void => {
@@ -64,12 +64,15 @@ export function sourceTexts(source: string): SourceText[] {
     const lineComment = take(/\/\/[^\n]*/y);
     const blockComment = lineComment ?? take(/\/\*[\s\S]*?\*\//y);
     if (blockComment !== undefined) {
-      add('comment', plainComment(blockComment), blockComment);
+      const text = plainComment(blockComment);
+      const skipped = /^\s*/.exec(text)![0].split('\n').length - 1;
+      found.push({ kind: 'comment', text: text.trim(), line: line + skipped });
+      advance(blockComment);
       continue;
     }
     const string = take(/'(?:\\[\s\S]|[^'\\\n])*'|"(?:\\[\s\S]|[^"\\\n])*"/y);
     if (string !== undefined) {
-      add('string', plainLiteral(string.slice(1, -1)), string);
+      addString(plainLiteral(string.slice(1, -1)), string);
       continue;
     }
     if (source[at] === '`') {
@@ -105,8 +108,7 @@ function plainComment(raw: string): string {
     .split('\n')
     .map((text) => text.replace(/^\s*\* ?/, '').trim())
     .join('\n')
-    .replace(/^\*/, '')
-    .trim();
+    .replace(/^\*/, '');
 }
 
 /** Escapes that matter to a reader of prose: line breaks and quotes. */

@@ -1,5 +1,5 @@
 /** Compares the tree on the device with the tree that the source's layers say, everything but content. */
-import type { RawDirent } from '../formats/ext4/directory.ts';
+import type { RawDirent } from '../formats/ext4/directory-entries.ts';
 import type { RawInode } from '../formats/ext4/inode.ts';
 import { ROOT_INODE } from '../formats/ext4/layout.ts';
 import type { Ext4Reader } from '../formats/ext4/reader.ts';

@@ -5,10 +5,11 @@ import { DEFAULT_MAX_MEMORY, defaultWorkers } from '../../converter/settings.ts'
 import { parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
 import type { PrefetchFlags } from '../prefetch-flags.ts';
 import type { RegistryFlags } from '../registry-flags.ts';
+import type { ReuseFlags } from '../reuse-flags.ts';
 import { maxLayerSizeOption } from '../size-flag.ts';
 
 /** The parsed flags of `accel convert`. */
-export interface ConvertFlags extends RegistryFlags, PrefetchFlags {
+export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
   readonly repository?: string;
   readonly inputTag?: string;
   readonly inputDigest?: string;

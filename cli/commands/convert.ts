@@ -11,6 +11,7 @@ import { createProgress } from '../progress/index.ts';
 import { jsonText, planDocument, resultDocument } from '../progress/json.ts';
 import type { Verbosity } from '../progress/progress.ts';
 import { addRegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
+import { addReuseFlags, reuseRequest } from '../reuse-flags.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
 import { columnsOf, hasUnicode, styleFor } from '../terminal.ts';
 import { addArtifactFlags, addRunFlags, type ConvertFlags } from './convert-flags.ts';
@@ -63,6 +64,7 @@ export function convertCommand(context: CommandContext): Command {
   addRegistryFlags(command);
   addArtifactFlags(command);
   addPrefetchFlags(command);
+  addReuseFlags(command);
   addRunFlags(command);
   for (const { flags, why } of LEGACY_FLAGS) command.addOption(new Option(flags, why).hideHelp());
   return command
@@ -78,7 +80,7 @@ async function runConvert(reference: string | undefined, flags: ConvertFlags, co
   const prefetch = await prefetchRequest(flags, context.stdin);
   const registry = await registryChoice(flags, context.stdin);
   const named = reference === undefined ? undefined : await namedImage(reference, flags);
-  const request = convertRequest({ ...flags, ...named }, prefetch);
+  const request = { ...convertRequest({ ...flags, ...named }, prefetch), ...(await reuseRequest(flags)) };
   const target = targetChoice(registry, flags.targetUsername);
   const progress = await createProgress(context.stderr, context.env, verbosity);
   try {

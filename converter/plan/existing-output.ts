@@ -9,6 +9,7 @@ import { type ConversionRecord, decodeRecord, LAYER_ANNOTATION, makeRecord } fro
 import type { Session } from '../session.ts';
 import { distinct } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
+import { isTrusted } from './trust.ts';
 
 /**
  * Whether the output stands already, made from this source with these options and this version: then the result it had.
@@ -45,7 +46,7 @@ export async function standingOutput(
   const result = await describe(session, output, standing, images);
   // An index of which more is here than before is converted again.
   const isWhole = images.every((image) => result.manifests.some((one) => one.sourceDigest === image.descriptor.digest));
-  return isWhole ? result : undefined;
+  return isWhole && (await isTrusted(session, { output, source, standing, images })) ? result : undefined;
 }
 
 /** A full image may stand under a containerd tag: that is what an image whose bottom layer cannot be indexed gets. */

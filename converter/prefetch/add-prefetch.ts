@@ -17,6 +17,7 @@ import { type AcceleratedImage, openImage } from '../../reader/image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
+import { RecordKey, withoutCode } from '../publish/record-key.ts';
 import {
   type AccelerationLayer,
   accelerationDescriptor,
@@ -35,6 +36,8 @@ export interface AddPrefetchRequest {
   readonly prefetch: PrefetchRequest;
   /** The tag of the result; omitted: the one that named the image. */
   readonly outputTag?: string;
+  /** Key of the record (see ConvertRequest): the result carries a code of it where the image did. */
+  readonly recordKey?: Uint8Array;
 }
 
 /** What was done. */
@@ -65,7 +68,8 @@ export async function addPrefetch(
     if (event.type === 'warning') warnings.push(event.message);
     context.onEvent?.(event);
   };
-  const place: DocumentPlace = { target: request.target, signal: context.signal, noUpload: false, emit };
+  const key = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
+  const place: AddPlace = { target: request.target, signal: context.signal, noUpload: false, emit, key };
   const { signal } = context;
   const { descriptor: named, document } = await resolveDocument(place.target, request.tagOrDigest, { signal });
   const images: AddedImage[] = [];
@@ -89,7 +93,7 @@ export async function addPrefetch(
       manifests.push({ ...child, ...added.descriptor });
     }
     const changed: ImageIndex = { ...index, manifests, ...recorded(index, list) };
-    result = await putManifest(place, inOrder(changed));
+    result = await putManifest(place, sealed(place, index, inOrder(changed)));
   }
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
@@ -112,7 +116,7 @@ interface AddedImage {
 }
 
 async function addToImage(
-  place: DocumentPlace,
+  place: AddPlace,
   { digest, platform: listedAs }: Descriptor | ListedImage,
   list: PrefetchList,
 ): Promise<AddedImage> {
@@ -139,7 +143,7 @@ async function addToImage(
 
 /** Pushes layer, config and manifest, in this order. */
 async function putImage(
-  place: DocumentPlace,
+  place: AddPlace,
   { manifest, config }: AcceleratedImage,
   layer: AccelerationLayer | undefined,
   list: PrefetchList,
@@ -160,7 +164,17 @@ async function putImage(
     layers,
     ...recorded(manifest, list),
   };
-  return putManifest(place, inOrder(changed));
+  return putManifest(place, sealed(place, manifest, inOrder(changed)));
+}
+
+/** Where documents go, and the key of the record. */
+interface AddPlace extends DocumentPlace {
+  readonly key: RecordKey | undefined;
+}
+
+/** A changed document with a code of its own: if there is a key, and the one before was made with it. */
+function sealed<T extends ImageManifest | ImageIndex>({ key }: AddPlace, before: T, changed: T): T {
+  return key?.proves(before) === true ? inOrder(key.sign(changed)) : withoutCode(changed);
 }
 
 /** The annotations of accel's own images record the list as one of their options; others get none. */

@@ -58,7 +58,7 @@ export async function composeImage(
   // What an old registry says of a config, such as application/octet-stream, no runtime has to take.
   const configType = toFamily(isConfig(sourceConfig.mediaType) ? sourceConfig.mediaType : OCI.config, family);
   const configDescriptor = await putBytes(session, encodeJson(config), configType);
-  const manifest: ImageManifest = {
+  const unsigned: ImageManifest = {
     schemaVersion: 2,
     mediaType: toFamily(source.manifest.mediaType, family),
     ...artifactTypeOf(session, mode),
@@ -71,6 +71,7 @@ export async function composeImage(
     },
     ...unknownFields(source.manifest, DOCUMENT_FIELDS),
   };
+  const manifest = session.recordKey?.sign(unsigned) ?? unsigned;
   const descriptor = await putManifest(session, manifest);
   session.emit({
     type: 'manifest-pushed',
@@ -96,7 +97,8 @@ export async function composeImage(
   };
 }
 
-function descriptorOf({ compression, digest, size, annotations }: CachedBlob, family: MediaFamily): Descriptor {
+/** The descriptor of a layer's blob in a manifest. */
+export function descriptorOf({ compression, digest, size, annotations }: CachedBlob, family: MediaFamily): Descriptor {
   return { mediaType: layerMediaType(family, compression), digest, size, annotations };
 }
 

@@ -157,5 +157,5 @@ async function nameable(
     },
     ...unknownFields(document.index, DOCUMENT_FIELDS),
   };
-  return putManifest(session, index);
+  return putManifest(session, session.recordKey?.sign(index) ?? index);
 }

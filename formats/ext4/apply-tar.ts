@@ -7,7 +7,6 @@ import { printable } from '../bytes/printable.ts';
 import { LayerRules } from '../layer/rules.ts';
 import type { SparseRun, TarEntry, TarHandler } from '../tar/entry.ts';
 import type { Ext4Image } from './image.ts';
-import type { Inode } from './inode.ts';
 import { Ext4LayerTree } from './layer-tree.ts';
 import { BLOCK_SIZE } from './layout.ts';
 
@@ -34,7 +33,7 @@ const FILE_SIZE_MAX = (2 ** 32 - 1) * BLOCK_SIZE;
 export class TarApplier implements TarHandler {
   readonly #image: Ext4Image;
   readonly #sink: FileDataSink;
-  readonly #rules: LayerRules<Inode>;
+  readonly #rules: LayerRules<number>;
   /** Runs of the current file that are still to come, the first one begun. */
   #runs: { readonly device: number; readonly tar: number; readonly length: number; readonly endsFile: boolean }[] = [];
   #runLeft = 0;
@@ -80,14 +79,14 @@ export class TarApplier implements TarHandler {
     if (this.#runLeft !== 0) throw new AccelError('internal', 'a file ended before its data', { found: this.#runLeft });
   }
 
-  #beginFile(inode: Inode, entry: TarEntry): void {
+  #beginFile(inode: number, entry: TarEntry): void {
     if (entry.size > FILE_SIZE_MAX) {
       throw new AccelError('limit-exceeded', 'a file is too large for ext4', {
         expected: `at most ${FILE_SIZE_MAX} bytes`,
         found: entry.size,
       });
     }
-    inode.size = entry.size;
+    this.#image.setSize(inode, entry.size);
     const runs: readonly SparseRun[] = entry.sparse ?? (entry.size > 0 ? [{ offset: 0, length: entry.size }] : []);
     let tar = entry.dataOffset;
     let end = 0;

@@ -1,100 +1,174 @@
 /** Committing a layer: blocks for everything that changed, then the changed blocks themselves. */
-import { ascending, type MetadataBlock } from './allocator.ts';
-import { layOutDirectory } from './directory.ts';
-import { type Extent, encodeExtentTree, extentTreeBlocks } from './extents.ts';
-import type { Ext4Image } from './image.ts';
-import { encodeInode, type Inode } from './inode.ts';
-import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK } from './layout.ts';
-import { encodeSuperblock, HASH_SEED } from './superblock.ts';
+import type { MetadataBlock } from './allocator.ts';
+import { CONTENT, CommitPlan, type PlannedBlock } from './commit-plan.ts';
+import { EntryBlock } from './directory-entries.ts';
+import { encodeIndexBlock, firstBlock } from './directory-index.ts';
+import { DirectoryPlanner } from './directory-layout.ts';
+import { blockNumbers, encodeInode } from './encode-inode.ts';
+import { type ExtentTree, extentTreeBlocks, extentTreeNode } from './extents.ts';
+import { BLOCK_SIZE, DIRENT_TYPE, INODE_SIZE, INODES_PER_BLOCK } from './layout.ts';
+import { FIELD } from './state/inode-table.ts';
+import type { EntryRef } from './state/name-table.ts';
+import { NumberSet } from './state/number-set.ts';
+import type { TreeState } from './state/tree-state.ts';
+import { encodeSuperblock } from './superblock.ts';
 
-/**
- * Yields the metadata blocks that differ from the last commit, ascending, and forgets the changes.
- *
- * Directories, attributes and extent trees get their blocks here, behind the file data of the layer and not among it:
- * directories first and in the order of their inodes, so that a walk of the tree reads one region of the device.
- */
-export function* commitLayer(image: Ext4Image): Generator<MetadataBlock> {
-  const { changes, allocator } = image;
-  const blocks: MetadataBlock[] = [];
-  for (const inode of byNumber(changes.directories)) blocks.push(...placeDirectory(image, inode));
-  for (const inode of byNumber(changes.inodes)) {
-    if (inode.type === 'symlink' && !inode.isFastSymlink && inode.extents.length === 0)
-      blocks.push(placeSymlink(image, inode));
-    if (changes.xattrs.has(inode)) blocks.push(...placeXattrs(image, inode));
-    blocks.push(...placeExtents(image, inode));
+/** Inodes looked at between two pauses. */
+const INODES_PER_STEP = 1024;
+
+/** What a commit yields: a block, or undefined where the caller may pause for others. */
+export type CommitStep = MetadataBlock | undefined;
+
+/** Commits a layer. `release` gives blocks back that no inode uses any more. */
+export class LayerCommit {
+  readonly #state: TreeState;
+  readonly #release: (first: number, count: number) => void;
+  readonly #plan = new CommitPlan();
+  /** The extent tree whose nodes are being written: they come one after another. */
+  #tree: { readonly inode: number; readonly tree: ExtentTree } | undefined;
+
+  constructor(state: TreeState, release: (first: number, count: number) => void) {
+    this.#state = state;
+    this.#release = release;
   }
-  const tables = new Set<number>();
-  for (const inode of changes.inodes) tables.add(Math.floor((inode.number - 1) / INODES_PER_BLOCK));
-  for (const number of changes.released) tables.add(Math.floor((number - 1) / INODES_PER_BLOCK));
 
-  yield { block: 0, bytes: encodeSuperblock(allocator) };
-  yield* allocator.commit();
-  for (const index of ascending(tables)) {
-    yield { block: allocator.geometry.inodeTables + index, bytes: encodeTableBlock(image, index) };
+  /**
+   * Yields the metadata blocks that differ from the last commit, ascending, and forgets the changes. Blocks are encoded
+   * one at a time, so that a million of them take no more memory than one.
+   *
+   * Directories, attributes and extent trees get their blocks here, behind the file data of the layer and not among it:
+   * directories first and in the order of their inodes, so that a walk of the tree reads one region of the device.
+   */
+  *steps(): Generator<CommitStep> {
+    const { allocator, changes } = this.#state;
+    yield* this.#placeDirectories();
+    yield* this.#placeOthers();
+    const tables = new NumberSet();
+    for (const set of [changes.inodes, changes.released])
+      for (const inode of set) tables.add(Math.floor((inode - 1) / INODES_PER_BLOCK));
+
+    yield { block: 0, bytes: encodeSuperblock(allocator) };
+    yield* allocator.commit();
+    for (const table of tables)
+      yield { block: allocator.geometry.inodeTables + table, bytes: this.#encodeTableBlock(table) };
+    for (const planned of this.#plan.ascending()) yield { block: planned.block, bytes: this.#encode(planned) };
+    this.#state.clearChanges();
   }
-  yield* blocks.sort((a, b) => a.block - b.block);
-  for (const set of Object.values(changes)) set.clear();
-}
 
-function byNumber(inodes: ReadonlySet<Inode>): Inode[] {
-  return [...inodes].sort((a, b) => a.number - b.number);
-}
-
-function encodeTableBlock(image: Ext4Image, index: number): Uint8Array {
-  const block = new Uint8Array(BLOCK_SIZE);
-  for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
-    const inode = image.inodes[index * INODES_PER_BLOCK + slot + 1];
-    if (inode !== undefined) encodeInode(inode, block, slot * INODE_SIZE);
+  *#placeDirectories(): Generator<undefined> {
+    const planner = new DirectoryPlanner(this.#state, this.#plan);
+    let step = 0;
+    for (const directory of this.#state.changes.directories) {
+      if (++step % INODES_PER_STEP === 0) yield;
+      yield* planner.add(directory);
+    }
   }
-  return block;
-}
 
-function placeDirectory(image: Ext4Image, inode: Inode): MetadataBlock[] {
-  const directory = inode.directory!;
-  const { layout, dirty } = layOutDirectory(inode, HASH_SEED);
-  const had = directory.layout?.blocks ?? 0;
-  if (layout.blocks > had) {
-    image.allocate(inode, had, layout.blocks - had);
-    inode.size = layout.blocks * BLOCK_SIZE;
+  /** Texts of symlinks, blocks of attributes, nodes of extent trees. */
+  *#placeOthers(): Generator<undefined> {
+    const { inodes, changes } = this.#state;
+    let step = 0;
+    for (const inode of changes.inodes) {
+      if (++step % INODES_PER_STEP === 0) yield;
+      const isSlow = inodes.isSymlink(inode) && !inodes.isFastSymlink(inode);
+      if (isSlow && inodes.get(inode, FIELD.firstExtent) === 0)
+        this.#write(this.#state.allocate(inode, 0, 1), CONTENT.symlink, inode, 0);
+      if (changes.xattrs.has(inode)) this.#placeXattrs(inode);
+      this.#placeExtents(inode);
+    }
   }
-  directory.layout = layout;
-  directory.changed = undefined;
-  return dirty.map(({ logical, bytes }) => ({ block: physicalBlock(inode.extents, logical), bytes }));
-}
 
-function physicalBlock(extents: readonly Extent[], logical: number): number {
-  const extent = extents.find((e) => logical >= e.logical && logical < e.logical + e.count)!;
-  return extent.physical + logical - extent.logical;
-}
-
-function placeSymlink(image: Ext4Image, inode: Inode): MetadataBlock {
-  const bytes = new Uint8Array(BLOCK_SIZE);
-  bytes.set(Buffer.from(inode.target ?? '', 'latin1'));
-  return { block: image.allocate(inode, 0, 1), bytes };
-}
-
-function placeXattrs(image: Ext4Image, inode: Inode): MetadataBlock[] {
-  const bytes = inode.encodedXattrs?.block;
-  if (bytes === undefined) {
-    if (inode.xattrBlock !== 0) image.release(inode.xattrBlock, 1);
-    inode.xattrBlock = 0;
-    return [];
+  #placeXattrs(inode: number): void {
+    const { inodes, allocator, xattrs } = this.#state;
+    let block = inodes.get(inode, FIELD.xattrBlock);
+    if (xattrs.encoded(inodes.get(inode, FIELD.xattrs)).block === undefined) {
+      if (block !== 0) this.#release(block, 1);
+      inodes.set(inode, FIELD.xattrBlock, 0);
+      return;
+    }
+    if (block === 0) {
+      block = allocator.allocateBlocks(1);
+      inodes.set(inode, FIELD.xattrBlock, block);
+    }
+    this.#write(block, CONTENT.xattrs, inode, 0);
   }
-  if (inode.xattrBlock === 0) inode.xattrBlock = image.allocator.allocateBlocks(1);
-  return [{ block: inode.xattrBlock, bytes }];
-}
 
-/** Rewrites the extent tree of an inode whose extents do not fit its root. Such inodes are few: no diffing of nodes. */
-function placeExtents(image: Ext4Image, inode: Inode): readonly MetadataBlock[] {
-  const needed = extentTreeBlocks(inode.extents.length);
-  if (needed === 0) return [];
-  const blocks = [...inode.extentBlocks];
-  if (needed > blocks.length) {
-    const first = image.allocator.allocateBlocks(needed - blocks.length);
-    for (let i = 0; needed > blocks.length; i++) blocks.push(first + i);
+  /** Rewrites the extent tree of an inode whose extents do not fit its root. Such inodes are few: no diffing of nodes. */
+  #placeExtents(inode: number): void {
+    const { extents, allocator } = this.#state;
+    const needed = extentTreeBlocks(extents.length(inode, FIELD.firstExtent));
+    if (needed === 0) return;
+    const had = extents.blocks(inode, FIELD.firstTreeRun);
+    if (needed > had) {
+      const physical = allocator.allocateBlocks(needed - had);
+      extents.append(inode, FIELD.firstTreeRun, { logical: had, physical, count: needed - had });
+    }
+    blockNumbers(extents.of(inode, FIELD.firstTreeRun)).forEach((block, node) => {
+      if (node < needed) this.#write(block, CONTENT.extents, inode, node);
+    });
   }
-  inode.extentBlocks = blocks;
-  const tree = encodeExtentTree(inode.extents, blocks);
-  inode.extentRoot = tree.root;
-  return tree.blocks;
+
+  #write(block: number, content: number, inode: number, from: number): void {
+    this.#plan.add({ block, content, inode, from, to: 0 });
+  }
+
+  #encodeTableBlock(table: number): Uint8Array {
+    const block = new Uint8Array(BLOCK_SIZE);
+    for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
+      const inode = table * INODES_PER_BLOCK + slot + 1;
+      if (this.#state.inodes.has(inode)) encodeInode(this.#state, inode, block, slot * INODE_SIZE);
+    }
+    return block;
+  }
+
+  #encode({ content, inode, from, to }: PlannedBlock): Uint8Array {
+    const { inodes, indexes, xattrs } = this.#state;
+    const parent = inodes.get(inode, FIELD.payload);
+    switch (content) {
+      case CONTENT.names:
+        return this.#encodeNames(inode, parent);
+      case CONTENT.leaf:
+        return this.#encodeLeaf(from, to);
+      case CONTENT.index:
+        return encodeIndexBlock(indexes.get(inode)!, from, inode, parent);
+      case CONTENT.symlink: {
+        const block = new Uint8Array(BLOCK_SIZE);
+        block.set(this.#state.target(inode));
+        return block;
+      }
+      case CONTENT.xattrs:
+        return xattrs.encoded(inodes.get(inode, FIELD.xattrs)).block!;
+      default:
+        return extentTreeNode(this.#treeOf(inode), from);
+    }
+  }
+
+  #encodeNames(directory: number, parent: number): Uint8Array {
+    const { names } = this.#state;
+    const block = firstBlock(directory, parent);
+    for (let ref = names.first(directory); ref !== 0; ref = names.next(ref)) this.#addName(block, ref);
+    return block.bytes;
+  }
+
+  #encodeLeaf(from: number, to: number): Uint8Array {
+    const block = new EntryBlock();
+    for (let i = from; i < to; i++) this.#addName(block, this.#plan.names.at(i));
+    if (from === to) block.addUnused();
+    return block.bytes;
+  }
+
+  #addName(block: EntryBlock, ref: EntryRef): void {
+    const { names, inodes } = this.#state;
+    const inode = names.inode(ref);
+    block.add(names.bytes(ref), inode, DIRENT_TYPE[inodes.type(inode)]);
+  }
+
+  #treeOf(inode: number): ExtentTree {
+    if (this.#tree?.inode !== inode) {
+      const { extents } = this.#state;
+      const blocks = blockNumbers(extents.of(inode, FIELD.firstTreeRun));
+      this.#tree = { inode, tree: { extents: extents.of(inode, FIELD.firstExtent), blocks } };
+    }
+    return this.#tree.tree;
+  }
 }

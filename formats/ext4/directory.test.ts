@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { withMounted } from '../../tests/support/ext4-judge.ts';
 import { describeWith, isRoot, run, withTempDirectory } from '../../tests/support/tools.ts';
-import { decodeDirectoryBlock } from './directory.ts';
+import { decodeDirectoryBlock } from './directory-entries.ts';
 import { BLOCK_SIZE, INODE_FLAG } from './layout.ts';
 import { Ext4Reader } from './reader.ts';
 import { type ImageBox, withImage } from './testing/image-box.ts';

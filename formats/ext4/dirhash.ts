@@ -23,65 +23,87 @@ export interface NameHash {
 /** What MD4 starts from: the seed of a file system that has none, as the reference's empty one. */
 const NO_SEED = Uint32Array.of(0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476);
 
+/** Computes hashes under the superblock's `s_hash_seed` (four little-endian words). */
+export class NameHasher {
+  /** The hash of the name that was given last. */
+  major = 0;
+  /** See {@link NameHash.minor}. */
+  minor = 0;
+  readonly #seed: Int32Array;
+  readonly #words = new Int32Array(WORDS);
+  readonly #state = new Int32Array(4);
+
+  constructor(seed: Uint32Array) {
+    this.#seed = Int32Array.from(seed.some((word) => word !== 0) ? seed : NO_SEED);
+  }
+
+  /** Hashes a name given by its bytes. */
+  hash(name: Uint8Array): void {
+    this.#state.set(this.#seed);
+    for (let from = 0; from < name.length; from += WORDS * 4) {
+      fillWords(name, from, this.#words);
+      transform(this.#state, this.#words);
+    }
+    const major = (this.#state[1]! & ~1) >>> 0;
+    this.major = major === END_OF_DIRECTORY ? END_OF_DIRECTORY - 2 : major;
+    this.minor = this.#state[2]! >>> 0;
+  }
+}
+
 /** Hashes `name` (Latin-1, a character for each byte) under the superblock's `s_hash_seed` (four little-endian words). */
 export function hashName(name: string, seed: Uint32Array): NameHash {
-  const buffer = Uint32Array.from(seed.some((word) => word !== 0) ? seed : NO_SEED);
-  const words = new Uint32Array(WORDS);
-  for (let from = 0; from < name.length; from += WORDS * 4) {
-    fillWords(name, from, words);
-    transform(buffer, words);
-  }
-  const major = (buffer[1]! & ~1) >>> 0;
-  return { major: major === END_OF_DIRECTORY ? END_OF_DIRECTORY - 2 : major, minor: buffer[2]! };
+  const hasher = new NameHasher(seed);
+  hasher.hash(Buffer.from(name, 'latin1'));
+  return { major: hasher.major, minor: hasher.minor };
 }
 
 /** The next 32 bytes of the name as big-endian words, filled up with the length that was left. */
-function fillWords(name: string, from: number, words: Uint32Array): void {
+function fillWords(name: Uint8Array, from: number, words: Int32Array): void {
   const left = name.length - from;
   // A name has at most 255 bytes, so the length fits each byte of the padding.
-  const pad = Math.imul(left, 0x0101_0101) >>> 0;
+  const pad = Math.imul(left, 0x0101_0101);
   const length = Math.min(left, WORDS * 4);
   let word = 0;
   for (let i = 0; i < length; i++) {
     if ((i & 3) === 0) words[word] = pad;
-    words[word] = (words[word]! << 8) | name.charCodeAt(from + i);
+    words[word] = (words[word]! << 8) | name[from + i]!;
     if ((i & 3) === 3) word++;
   }
   if ((length & 3) !== 0) word++;
   words.fill(pad, length === 0 ? 0 : word);
 }
 
-function rotate(value: number, bits: number): number {
-  return (value << bits) | (value >>> (32 - bits));
+/** MD4's compression with eight words and three rounds of eight steps. */
+function transform(state: Int32Array, x: Int32Array): void {
+  let a = state[0]!;
+  let b = state[1]!;
+  let c = state[2]!;
+  let d = state[3]!;
+  for (let i = 0; i < WORDS; i += 4) {
+    a = step(a, d ^ (b & (c ^ d)), x[i]!, 3);
+    d = step(d, c ^ (a & (b ^ c)), x[i + 1]!, 7);
+    c = step(c, b ^ (d & (a ^ b)), x[i + 2]!, 11);
+    b = step(b, a ^ (c & (d ^ a)), x[i + 3]!, 19);
+  }
+  for (let i = 1; i >= 0; i--) {
+    a = step(a, (b & c) + ((b ^ c) & d), x[i]! + K2, 3);
+    d = step(d, (a & b) + ((a ^ b) & c), x[i + 2]! + K2, 5);
+    c = step(c, (d & a) + ((d ^ a) & b), x[i + 4]! + K2, 9);
+    b = step(b, (c & d) + ((c ^ d) & a), x[i + 6]! + K2, 13);
+  }
+  for (let i = 3; i >= 1; i -= 2) {
+    a = step(a, b ^ c ^ d, x[i]! + K3, 3);
+    d = step(d, a ^ b ^ c, x[i + 4]! + K3, 9);
+    c = step(c, d ^ a ^ b, x[i - 1]! + K3, 11);
+    b = step(b, c ^ d ^ a, x[i + 3]! + K3, 15);
+  }
+  state[0] = state[0]! + a;
+  state[1] = state[1]! + b;
+  state[2] = state[2]! + c;
+  state[3] = state[3]! + d;
 }
 
-/** MD4's compression with eight words and three rounds of eight steps. */
-function transform(buffer: Uint32Array, x: Uint32Array): void {
-  let a = buffer[0]!;
-  let b = buffer[1]!;
-  let c = buffer[2]!;
-  let d = buffer[3]!;
-  const f = (p: number, q: number, r: number): number => r ^ (p & (q ^ r));
-  const g = (p: number, q: number, r: number): number => ((p & q) + ((p ^ q) & r)) | 0;
-  const h = (p: number, q: number, r: number): number => p ^ q ^ r;
-  const round = (
-    mix: (p: number, q: number, r: number) => number,
-    order: readonly number[],
-    constant: number,
-    shifts: readonly [number, number, number, number],
-  ): void => {
-    for (let i = 0; i < WORDS; i += 4) {
-      a = rotate((a + mix(b, c, d) + x[order[i]!]! + constant) | 0, shifts[0]);
-      d = rotate((d + mix(a, b, c) + x[order[i + 1]!]! + constant) | 0, shifts[1]);
-      c = rotate((c + mix(d, a, b) + x[order[i + 2]!]! + constant) | 0, shifts[2]);
-      b = rotate((b + mix(c, d, a) + x[order[i + 3]!]! + constant) | 0, shifts[3]);
-    }
-  };
-  round(f, [0, 1, 2, 3, 4, 5, 6, 7], 0, [3, 7, 11, 19]);
-  round(g, [1, 3, 5, 7, 0, 2, 4, 6], K2, [3, 5, 9, 13]);
-  round(h, [3, 7, 2, 6, 1, 5, 0, 4], K3, [3, 9, 11, 15]);
-  buffer[0] = buffer[0]! + a;
-  buffer[1] = buffer[1]! + b;
-  buffer[2] = buffer[2]! + c;
-  buffer[3] = buffer[3]! + d;
+function step(value: number, mixed: number, word: number, bits: number): number {
+  const sum = (value + mixed + word) | 0;
+  return (sum << bits) | (sum >>> (32 - bits));
 }

@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { appendExtent, decodeExtentNode, type Extent, encodeExtentTree, extentTreeBlocks } from './extents.ts';
+import { decodeExtentNode, type Extent, extentTreeBlocks, extentTreeNode, extentTreeRoot } from './extents.ts';
 import { BLOCK_SIZE, EXTENT_MAX_BLOCKS } from './layout.ts';
+import { Arena } from './state/arena.ts';
+import { ExtentLists } from './state/extent-lists.ts';
+import { FIELD, InodeTable } from './state/inode-table.ts';
+import { MemoryBudget } from './state/memory-budget.ts';
 
 const FIRST_NODE = 1_000_000;
 const where = { inode: 12 };
@@ -14,12 +18,12 @@ function scattered(count: number): Extent[] {
 /** Writes the tree and reads it back from its root; also how many nodes lie below it, and its depth. */
 function throughTree(extents: readonly Extent[]): { extents: Extent[]; nodes: number; depth: number } {
   const blocks = Array.from({ length: extentTreeBlocks(extents.length) }, (_, i) => FIRST_NODE + i);
-  const tree = encodeExtentTree(extents, blocks);
-  const stored = new Map(tree.blocks.map(({ block, bytes }) => [block, bytes]));
-  expect([...stored.keys()]).toEqual(blocks);
-  const { depth } = decodeExtentNode(tree.root, where);
+  const tree = { extents, blocks };
+  const stored = new Map(blocks.map((block, i) => [block, extentTreeNode(tree, i)]));
+  const root = extentTreeRoot(tree);
+  const { depth } = decodeExtentNode(root, where);
   const out: Extent[] = [];
-  const pending: { bytes: Uint8Array; depth: number }[] = [{ bytes: tree.root, depth }];
+  const pending: { bytes: Uint8Array; depth: number }[] = [{ bytes: root, depth }];
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
     const node = decodeExtentNode(at.bytes, where);
     expect(node.depth).toBe(at.depth);
@@ -27,7 +31,19 @@ function throughTree(extents: readonly Extent[]): { extents: Extent[]; nodes: nu
     for (const child of [...node.children].reverse())
       pending.push({ bytes: stored.get(child)!, depth: node.depth - 1 });
   }
-  return { extents: out, nodes: tree.blocks.length, depth };
+  return { extents: out, nodes: blocks.length, depth };
+}
+
+/** The extents of one inode as the state keeps them. */
+function extentList(): { append(logical: number, physical: number, count: number): void; all(): Extent[] } {
+  const memory = new MemoryBudget();
+  const inodes = new InodeTable(memory);
+  const lists = new ExtentLists(new Arena(memory), inodes);
+  inodes.add(12, 'file', 0);
+  return {
+    append: (logical, physical, count) => lists.append(12, FIELD.firstExtent, { logical, physical, count }),
+    all: () => lists.of(12, FIELD.firstExtent),
+  };
 }
 
 describe('extent trees', () => {
@@ -48,10 +64,11 @@ describe('extent trees', () => {
   });
 
   test('a file of 43 GiB in one run needs a second level of 340 extents', () => {
-    const extents: Extent[] = [];
+    const list = extentList();
     const blocks = (43 * 2 ** 30) / BLOCK_SIZE;
     // In pieces that end nowhere near 128 MiB, as a tar comes.
-    for (let at = 0; at < blocks; at += 99_991) appendExtent(extents, at, 300_000 + at, Math.min(99_991, blocks - at));
+    for (let at = 0; at < blocks; at += 99_991) list.append(at, 300_000 + at, Math.min(99_991, blocks - at));
+    const extents = list.all();
     expect(extents).toHaveLength(344);
     expect(extents.every(({ count }) => count <= EXTENT_MAX_BLOCKS)).toBe(true);
     expect(throughTree(extents)).toMatchObject({ extents, nodes: 2, depth: 1 });
@@ -66,18 +83,19 @@ describe('extent trees', () => {
     const run = fc.record({ gap: fc.nat(2), jump: fc.nat(2), count: fc.integer({ min: 1, max: 80_000 }) });
     fc.assert(
       fc.property(fc.array(run, { maxLength: 12 }), (runs) => {
-        const extents: Extent[] = [];
+        const list = extentList();
         const starts: [number, number][] = [];
         let logical = 0;
         let physical = 10;
         for (const { gap, jump, count } of runs) {
           logical += gap;
           physical += jump;
-          appendExtent(extents, logical, physical, count);
+          list.append(logical, physical, count);
           starts.push([logical, physical], [logical + count - 1, physical + count - 1]);
           logical += count;
           physical += count;
         }
+        const extents = list.all();
         expect(extents.reduce((sum, e) => sum + e.count, 0)).toBe(runs.reduce((sum, r) => sum + r.count, 0));
         for (const [l, p] of starts) {
           const holder = extents.filter((e) => l >= e.logical && l < e.logical + e.count);
@@ -99,13 +117,13 @@ describe('extent trees', () => {
     ['entries', 2, 0xff],
     ['depth', 6, 6],
   ])('a node with a wrong %s is refused', (_, byte, value) => {
-    const { root } = encodeExtentTree(scattered(4), []);
+    const root = extentTreeRoot({ extents: scattered(4), blocks: [] });
     root[byte] = value;
     expect(() => decodeExtentNode(root, where)).toThrow(expect.objectContaining({ code: 'ext4-invalid', where }));
   });
 
   test('extents above 32768 blocks are unwritten ones', () => {
-    const { root } = encodeExtentTree([{ logical: 0, physical: 9, count: EXTENT_MAX_BLOCKS }], []);
+    const root = extentTreeRoot({ extents: [{ logical: 0, physical: 9, count: EXTENT_MAX_BLOCKS }], blocks: [] });
     expect(decodeExtentNode(root, where).extents[0]).toMatchObject({ count: 32_768, unwritten: false });
     new DataView(root.buffer).setUint16(12 + 4, 32_768 + 3, true);
     expect(decodeExtentNode(root, where).extents[0]).toMatchObject({ count: 3, unwritten: true });

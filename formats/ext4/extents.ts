@@ -1,6 +1,5 @@
 /** Extent trees: where the blocks of a file lie (docs: Linux, Documentation/filesystems/ext4/ifork.rst). */
 import { AccelError } from '../../base/error.ts';
-import type { MetadataBlock } from './allocator.ts';
 import {
   BLOCK_SIZE,
   EXTENT_MAGIC,
@@ -25,75 +24,80 @@ export const NODE_ENTRIES = Math.floor((BLOCK_SIZE - extentHeader.size) / extent
 /** Deepest tree the kernel accepts. */
 const MAX_DEPTH = 5;
 
-/** A tree as it is written: the root for `i_block` and the blocks below it. */
-export interface ExtentTree {
-  readonly root: Uint8Array;
-  readonly blocks: readonly MetadataBlock[];
-}
-
-/** Appends `count` blocks at the end of a list of extents, merging and splitting at the format's 128 MiB. */
-export function appendExtent(extents: Extent[], logical: number, physical: number, count: number): void {
-  let taken = 0;
-  const last = extents.at(-1);
-  if (last !== undefined && last.logical + last.count === logical && last.physical + last.count === physical) {
-    taken = Math.min(EXTENT_MAX_BLOCKS - last.count, count);
-    extents[extents.length - 1] = { ...last, count: last.count + taken };
+/** Nodes on each level of a tree of `extents` extents, the leaves first; none while the extents fit the root. */
+function levelsOf(extents: number): number[] {
+  const levels: number[] = [];
+  for (let width = extents; width > ROOT_ENTRIES; ) {
+    width = Math.ceil(width / NODE_ENTRIES);
+    levels.push(width);
   }
-  for (; taken < count; ) {
-    const length = Math.min(EXTENT_MAX_BLOCKS, count - taken);
-    extents.push({ logical: logical + taken, physical: physical + taken, count: length });
-    taken += length;
-  }
+  return levels;
 }
 
 /** How many blocks below the root a tree of `extents` extents needs. */
 export function extentTreeBlocks(extents: number): number {
-  let blocks = 0;
-  for (let width = extents; width > ROOT_ENTRIES; ) {
-    width = Math.ceil(width / NODE_ENTRIES);
-    blocks += width;
-  }
-  return blocks;
+  return levelsOf(extents).reduce((sum, nodes) => sum + nodes, 0);
 }
 
-/**
- * Builds the tree over `extents` (ascending, not overlapping). `blocks` are the device blocks of the nodes below the
- * root, at least {@link extentTreeBlocks} of them; the levels are laid into them from the leaves up.
- */
-export function encodeExtentTree(extents: readonly Extent[], blocks: readonly number[]): ExtentTree {
-  let entries: { logical: number; bytes: Uint8Array }[] = extents.map((extent) => ({
-    logical: extent.logical,
-    bytes: extentLeaf.encode({ ee_block: extent.logical, ee_len: extent.count, ...physicalFields(extent.physical) }),
-  }));
-  const written: MetadataBlock[] = [];
+/** Extents (ascending, not overlapping), and the device blocks for the nodes below the root, the leaves first. */
+export interface ExtentTree {
+  readonly extents: readonly Extent[];
+  readonly blocks: readonly number[];
+}
+
+/** The root of a tree, for `i_block`. */
+export function extentTreeRoot(tree: ExtentTree): Uint8Array {
+  const levels = levelsOf(tree.extents.length);
+  const depth = levels.length;
+  return encodeNode(tree, { depth, first: 0, count: levels.at(-1) ?? tree.extents.length }, I_BLOCK_SIZE);
+}
+
+/** Node `index` of a tree, counted over all levels from the first leaf on: what belongs into `tree.blocks[index]`. */
+export function extentTreeNode(tree: ExtentTree, index: number): Uint8Array {
+  let below = tree.extents.length;
+  let inLevel = index;
   let depth = 0;
-  while (entries.length > ROOT_ENTRIES) {
-    const parents: typeof entries = [];
-    for (let from = 0; from < entries.length; from += NODE_ENTRIES) {
-      const part = entries.slice(from, from + NODE_ENTRIES);
-      const block = blocks[written.length];
-      if (block === undefined) throw new AccelError('internal', 'an extent tree has too few blocks');
-      written.push({ block, bytes: encodeNode(part, depth, BLOCK_SIZE, NODE_ENTRIES) });
-      const logical = part[0]!.logical;
-      parents.push({ logical, bytes: extentIndex.encode({ ei_block: logical, ei_leaf_lo: block }) });
-    }
-    entries = parents;
+  for (const nodes of levelsOf(tree.extents.length)) {
+    if (inLevel < nodes) break;
+    inLevel -= nodes;
+    below = nodes;
     depth++;
   }
-  return { root: encodeNode(entries, depth, I_BLOCK_SIZE, ROOT_ENTRIES), blocks: written };
+  const first = inLevel * NODE_ENTRIES;
+  return encodeNode(tree, { depth, first, count: Math.min(NODE_ENTRIES, below - first) }, BLOCK_SIZE);
+}
+
+/** Which entries a node holds: `count` from number `first` of what lies below its level. */
+interface NodePart {
+  readonly depth: number;
+  readonly first: number;
+  readonly count: number;
+}
+
+function encodeNode({ extents, blocks }: ExtentTree, { depth, first, count }: NodePart, size: number): Uint8Array {
+  const node = new Uint8Array(size);
+  const max = Math.floor((size - extentHeader.size) / extentLeaf.size);
+  extentHeader.write(node, 0, { eh_magic: EXTENT_MAGIC, eh_entries: count, eh_max: max, eh_depth: depth });
+  const levels = levelsOf(extents.length);
+  const children = levels.slice(0, Math.max(0, depth - 1)).reduce((sum, nodes) => sum + nodes, 0);
+  for (let i = 0; i < count; i++) {
+    const at = extentHeader.size + i * extentLeaf.size;
+    if (depth === 0) {
+      const extent = extents[first + i]!;
+      const fields = { ee_block: extent.logical, ee_len: extent.count, ...physicalFields(extent.physical) };
+      extentLeaf.write(node, at, fields);
+      continue;
+    }
+    const block = blocks[children + first + i];
+    if (block === undefined) throw new AccelError('internal', 'an extent tree has too few blocks');
+    const { logical } = extents[(first + i) * NODE_ENTRIES ** depth]!;
+    extentIndex.write(node, at, { ei_block: logical, ei_leaf_lo: block });
+  }
+  return node;
 }
 
 function physicalFields(physical: number): { ee_start_lo: number; ee_start_hi: number } {
   return { ee_start_lo: physical >>> 0, ee_start_hi: Math.floor(physical / 0x1_0000_0000) };
-}
-
-function encodeNode(entries: readonly { bytes: Uint8Array }[], depth: number, size: number, max: number): Uint8Array {
-  const node = new Uint8Array(size);
-  extentHeader.write(node, 0, { eh_magic: EXTENT_MAGIC, eh_entries: entries.length, eh_max: max, eh_depth: depth });
-  entries.forEach((entry, i) => {
-    node.set(entry.bytes, extentHeader.size + i * extentLeaf.size);
-  });
-  return node;
 }
 
 /** What a tree node says: extents if it is a leaf, else the blocks of its children. */

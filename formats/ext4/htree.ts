@@ -3,7 +3,7 @@
  * the index tells the one leaf that can hold it, so that a look-up in 100,000 names reads three blocks.
  */
 import { viewOf } from '../bytes/struct.ts';
-import { decodeDirectoryBlock, type RawDirent } from './directory.ts';
+import { decodeDirectoryBlock, type RawDirent } from './directory-entries.ts';
 import { FLAG_UNSIGNED_HASH, HASH_HALF_MD4, hashName } from './dirhash.ts';
 
 /** What of the superblock decides the hash. */

@@ -66,8 +66,8 @@ describe('Ext4Image', () => {
         mtime: { seconds: 0, nanoseconds: 0 },
       });
       const first = image.allocate(inode, 0, 3);
-      image.remove(image.root, 'f');
-      image.remove(image.root, 'lower');
+      image.remove(image.names.find(image.root, 'f'));
+      image.remove(image.names.find(image.root, 'lower'));
       expect(image.discarded).toEqual([{ first, count: 3 }]);
       expect(first).toBeGreaterThan(lower.runs[0]!.device / BLOCK_SIZE + 1);
     });

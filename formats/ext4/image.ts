@@ -1,18 +1,24 @@
 /**
  * The file system of an image while its layers are applied: one state that lives across the layers, changed in memory by
  * the operations below. `commit` (commit.ts) writes what a layer changed. How a tar maps onto these operations is
- * apply-tar.ts; where blocks lie is allocator.ts.
+ * apply-tar.ts; where blocks lie is allocator.ts; how the state is stored is the folder state/.
  */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
-import { Allocator, type MetadataBlock } from './allocator.ts';
-import { commitLayer } from './commit.ts';
-import { appendExtent } from './extents.ts';
+import type { Allocator, MetadataBlock } from './allocator.ts';
+import { type CommitStep, LayerCommit } from './commit.ts';
+import { leafOf } from './directory-index.ts';
+import { hashName } from './dirhash.ts';
+import type { Extent } from './extents.ts';
 import { DEFAULT_VIRTUAL_SIZE, geometryOf } from './geometry.ts';
-import { type Attributes, type Directory, Inode } from './inode.ts';
-import { FIRST_INODE, type InodeType, LINK_MAX, NAME_MAX, ROOT_INODE } from './layout.ts';
-import { FILE_SYSTEM_UUID } from './superblock.ts';
-import { encodeXattrs } from './xattr.ts';
+import { type Attributes, encodedTime } from './inode.ts';
+import { type InodeType, LINK_MAX, NAME_MAX, ROOT_INODE } from './layout.ts';
+import { FIELD } from './state/inode-table.ts';
+import { FIXED_KEY, type HashKey } from './state/keyed-hash.ts';
+import { MemoryBudget } from './state/memory-budget.ts';
+import type { EntryRef, NameTable } from './state/name-table.ts';
+import { type BlockRange, TreeState } from './state/tree-state.ts';
+import { HASH_SEED } from './superblock.ts';
 
 /** Bounds of an image; see docs/cli.md for the options behind them. */
 export interface Ext4ImageOptions {
@@ -20,6 +26,10 @@ export interface Ext4ImageOptions {
   readonly virtualSize?: number;
   /** Files and directories that the image may hold. */
   readonly maxFiles?: number;
+  /** Bounds the memory of names and attributes; may be shared by several images. Omitted: no bound. */
+  readonly memory?: MemoryBudget;
+  /** Key of the hash table of names, random where images come from strangers. No bytes depend on it. */
+  readonly hashKey?: HashKey;
 }
 
 /** Default bound on files: what the memory of a CI runner holds with ease. */
@@ -46,29 +56,15 @@ export interface InodeContent {
   readonly deviceMinor?: number;
 }
 
-/** A range of blocks. */
-export interface BlockRange {
-  readonly first: number;
-  readonly count: number;
-}
-
-/** What changed since the last commit; read and cleared by commit.ts. */
-export interface Changes {
-  readonly inodes: Set<Inode>;
-  readonly directories: Set<Inode>;
-  readonly xattrs: Set<Inode>;
-  /** Inode numbers whose bytes are to be cleared. */
-  readonly released: Set<number>;
-}
-
-/** One image's file system. Not safe for concurrent use: layers apply one after another. */
+/**
+ * One image's file system. Inodes are numbers, names of directories are references ({@link EntryRef}); 0 is none of
+ * either. Not safe for concurrent use: layers apply one after another.
+ */
 export class Ext4Image {
-  readonly allocator: Allocator;
-  root: Inode;
-  /** Inodes by number; freed ones are undefined. */
-  readonly inodes: (Inode | undefined)[] = [];
-  readonly changes: Changes = { inodes: new Set(), directories: new Set(), xattrs: new Set(), released: new Set() };
+  /** The root directory. */
+  readonly root: number = ROOT_INODE;
   readonly #maxFiles: number;
+  #state: TreeState;
   #files = 0;
   #layer = EMPTY_LAYER;
   #layerStart = 0;
@@ -76,31 +72,32 @@ export class Ext4Image {
 
   constructor(options: Ext4ImageOptions = {}) {
     this.#maxFiles = options.maxFiles ?? DEFAULT_MAX_FILES;
-    this.allocator = new Allocator(
-      geometryOf(options.virtualSize ?? DEFAULT_VIRTUAL_SIZE),
-      FILE_SYSTEM_UUID,
-      FIRST_INODE,
-    );
-    this.root = new Inode(ROOT_INODE, 'directory', EMPTY_LAYER, IMPLICIT_DIRECTORY, undefined);
-    this.#register(this.root);
+    const geometry = geometryOf(options.virtualSize ?? DEFAULT_VIRTUAL_SIZE);
+    this.#state = new TreeState(geometry, options.memory ?? new MemoryBudget(), options.hashKey ?? FIXED_KEY);
+    this.#register(ROOT_INODE, 'directory', IMPLICIT_DIRECTORY, ROOT_INODE);
     this.#createLostAndFound();
   }
 
-  /**
-   * Takes over the tree of a file system that was committed before, with the allocator restored to it already. All of
-   * it counts as from below the next layer.
-   */
-  restore(inodes: Iterable<Inode>): void {
-    this.inodes.length = 0;
-    this.#files = 0;
-    for (const inode of inodes) {
-      this.inodes[inode.number] = inode;
-      this.#files++;
-    }
-    const root = this.inodes[ROOT_INODE];
-    if (root?.directory === undefined) throw new AccelError('ext4-invalid', 'the file system has no root directory');
-    this.root = root;
-    for (const set of Object.values(this.changes)) set.clear();
+  /** Takes over a state of `files` inodes that was committed before. All of it counts as from below the next layer. */
+  restore(state: TreeState, files: number): void {
+    this.#state = state;
+    this.#files = files;
+    state.clearChanges();
+  }
+
+  /** The stores behind the operations. */
+  get state(): TreeState {
+    return this.#state;
+  }
+
+  /** Hands out blocks and inode numbers. */
+  get allocator(): Allocator {
+    return this.#state.allocator;
+  }
+
+  /** The names of all directories. */
+  get names(): NameTable {
+    return this.#state.names;
   }
 
   /** Number of the layer being applied, 0 = lowest. */
@@ -113,14 +110,65 @@ export class Ext4Image {
     return this.#files - BUILT_IN_FILES;
   }
 
+  /** Blocks that were allocated and given back since {@link beginLayer}: what was written there belongs to no file. */
+  get discarded(): readonly BlockRange[] {
+    return this.#discarded;
+  }
+
   /** Starts the next layer: what is made from now on belongs to it. */
   beginLayer(): void {
     this.#layer++;
     this.#layerStart = this.allocator.state.nextBlock;
   }
 
+  /** The inode that a directory has under a name, 0 if it has none. */
+  lookup(directory: number, name: string): number {
+    const ref = this.names.find(directory, name);
+    return ref === 0 ? 0 : this.names.inode(ref);
+  }
+
+  /** What kind of file an inode is. */
+  typeOf(inode: number): InodeType {
+    return this.#state.inodes.type(inode);
+  }
+
+  /** Whether an inode is a directory. */
+  isDirectory(inode: number): boolean {
+    return this.#state.inodes.isDirectory(inode);
+  }
+
+  /** The parent of a directory; the root is its own. */
+  parentOf(directory: number): number {
+    return this.#state.inodes.get(directory, FIELD.payload);
+  }
+
+  /** Number of the layer that made an inode, -1 for the empty file system. */
+  layerOf(inode: number): number {
+    return this.#state.inodes.layer(inode);
+  }
+
+  /** Bytes of content. */
+  sizeOf(inode: number): number {
+    return this.#state.inodes.size(inode);
+  }
+
+  /** Text of a symlink, Latin-1. */
+  targetOf(inode: number): string {
+    return Buffer.from(this.#state.target(inode)).toString('latin1');
+  }
+
+  /** Extended attributes by full name. */
+  xattrsOf(inode: number): ReadonlyMap<string, Uint8Array> {
+    return this.#state.xattrs.get(this.#state.inodes.get(inode, FIELD.xattrs));
+  }
+
+  /** Where the content of an inode lies, ascending. */
+  extentsOf(inode: number): Extent[] {
+    return this.#state.extents.of(inode, FIELD.firstExtent);
+  }
+
   /** Makes an inode named `name` in `parent`, which must not have that name. Checks name, size and count limits. */
-  create(parent: Inode, name: string, type: InodeType, attributes: Attributes, content: InodeContent = {}): Inode {
+  create(parent: number, name: string, type: InodeType, attributes: Attributes, content: InodeContent = {}): number {
     if (this.files >= this.#maxFiles) {
       throw new AccelError('limit-exceeded', 'the image holds too many files', {
         expected: `at most ${this.#maxFiles} files and directories`,
@@ -128,90 +176,90 @@ export class Ext4Image {
       });
     }
     checkName(name);
-    const inode = new Inode(this.allocator.allocateInode(), type, this.#layer, attributes, parent);
+    const { inodes, texts } = this.#state;
+    const inode = this.allocator.allocateInode();
+    this.#register(inode, type, attributes, parent);
     if (content.target !== undefined) {
-      inode.target = content.target;
-      inode.size = content.target.length;
+      inodes.set(inode, FIELD.payload, texts.add(content.target));
+      inodes.setSize(inode, content.target.length);
+    } else if (type === 'character' || type === 'block') {
+      inodes.set(inode, FIELD.payload, ((content.deviceMajor ?? 0) << 20) | (content.deviceMinor ?? 0));
     }
-    inode.deviceMajor = content.deviceMajor ?? 0;
-    inode.deviceMinor = content.deviceMinor ?? 0;
-    this.#register(inode);
     this.#addName(parent, name, inode);
     return inode;
   }
 
   /** Gives an inode that is no directory one more name. AccelError `limit-exceeded` past 65,000. */
-  link(parent: Inode, name: string, inode: Inode): void {
+  link(parent: number, name: string, inode: number): void {
     checkName(name);
-    if (inode.names >= LINK_MAX) {
+    const links = this.#state.inodes.get(inode, FIELD.names);
+    if (links >= LINK_MAX) {
       throw new AccelError('limit-exceeded', 'a file has too many hard links', {
         expected: `at most ${LINK_MAX}`,
-        found: inode.names + 1,
+        found: links + 1,
       });
     }
     this.#addName(parent, name, inode);
-    this.changes.inodes.add(inode);
+    this.#state.changes.inodes.add(inode);
   }
 
-  /** Removes a name and, of a directory, everything below it. The name must exist. */
-  remove(parent: Inode, name: string): void {
-    // An explicit stack: the depth of a tree is the image's choice, not ours.
-    const stack: { readonly inode: Inode; readonly entered: boolean }[] = [];
-    const drop = (from: Inode, child: string): void => {
-      const inode = this.#dropName(from, child);
+  /** Removes a name and, of a directory, everything below it. */
+  remove(entry: EntryRef): void {
+    const { names } = this.#state;
+    // An explicit stack: the depth of a tree is the image's choice, not ours. A directory waits on it for its content.
+    const stack: number[] = [];
+    const drop = (ref: EntryRef): void => {
+      const inode = this.#dropName(ref);
       // With its last name an inode comes here, and so once, however many of its names the tree holds.
-      if (inode.names === 0) stack.push({ inode, entered: false });
+      if (this.#state.inodes.get(inode, FIELD.names) === 0) stack.push(inode);
     };
-    drop(parent, name);
-    for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
-      const { directory } = top.inode;
-      if (directory === undefined || top.entered) {
-        this.#release(top.inode);
+    drop(entry);
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      const child = this.isDirectory(top) ? names.first(top) : 0;
+      if (child !== 0) {
+        drop(child);
         continue;
       }
-      stack.push({ inode: top.inode, entered: true });
-      for (const child of [...directory.children.keys()]) drop(top.inode, child);
+      stack.pop();
+      this.#release(top);
     }
   }
 
   /** Sets what differs of mode, owner and time. */
-  setAttributes(inode: Inode, { mode, uid, gid, mtime }: Attributes): void {
+  setAttributes(inode: number, attributes: Attributes): void {
+    const { inodes, changes } = this.#state;
+    const { seconds, extra } = encodedTime(attributes.mtime);
     const same =
-      inode.mode === mode &&
-      inode.uid === uid &&
-      inode.gid === gid &&
-      inode.mtimeSeconds === mtime.seconds &&
-      inode.mtimeNanoseconds === mtime.nanoseconds;
+      (inodes.mode(inode) & 0o7777) === attributes.mode &&
+      inodes.get(inode, FIELD.uid) === attributes.uid &&
+      inodes.get(inode, FIELD.gid) === attributes.gid &&
+      inodes.get(inode, FIELD.mtime) === seconds &&
+      inodes.get(inode, FIELD.mtimeExtra) === extra;
     if (same) return;
-    inode.mode = mode;
-    inode.uid = uid;
-    inode.gid = gid;
-    inode.mtimeSeconds = mtime.seconds;
-    inode.mtimeNanoseconds = mtime.nanoseconds;
-    this.changes.inodes.add(inode);
+    this.#writeAttributes(inode, attributes);
+    changes.inodes.add(inode);
   }
 
-  /** Replaces the extended attributes; names with a namespace that Linux knows. Throws as {@link encodeXattrs} does. */
-  setXattrs(inode: Inode, xattrs: ReadonlyMap<string, Uint8Array>): void {
-    if (xattrs.size === 0 && inode.xattrs === undefined) return;
+  /** Sets the size of a file's content. */
+  setSize(inode: number, size: number): void {
+    this.#state.inodes.setSize(inode, size);
+  }
+
+  /** Replaces the extended attributes; names with a namespace that Linux knows. Throws as `encodeXattrs` does. */
+  setXattrs(inode: number, xattrs: ReadonlyMap<string, Uint8Array>): void {
+    const { inodes, changes } = this.#state;
+    const before = inodes.get(inode, FIELD.xattrs);
+    if (xattrs.size === 0 && before === 0) return;
     // Encoded here and not at commit, so that what does not fit is an error of the entry that brings it.
-    inode.encodedXattrs = encodeXattrs(xattrs);
-    inode.xattrs = xattrs.size === 0 ? undefined : xattrs;
-    this.changes.inodes.add(inode);
-    this.changes.xattrs.add(inode);
+    inodes.set(inode, FIELD.xattrs, this.#state.xattrs.add(xattrs));
+    this.#state.xattrs.release(before);
+    changes.inodes.add(inode);
+    changes.xattrs.add(inode);
   }
 
   /** Allocates `count` blocks of content from block `logical` on, contiguous; the first one's number on the device. */
-  allocate(inode: Inode, logical: number, count: number): number {
-    const physical = this.allocator.allocateBlocks(count);
-    appendExtent(inode.extents, logical, physical, count);
-    this.changes.inodes.add(inode);
-    return physical;
-  }
-
-  /** Blocks that were allocated and given back since {@link beginLayer}: what was written there belongs to no file. */
-  get discarded(): readonly BlockRange[] {
-    return this.#discarded;
+  allocate(inode: number, logical: number, count: number): number {
+    return this.#state.allocate(inode, logical, count);
   }
 
   /**
@@ -219,82 +267,104 @@ export class Ext4Image {
    * Always holds the superblock, so that no layer is without a block.
    */
   *commit(): Generator<MetadataBlock> {
+    for (const step of this.commitSteps()) if (step !== undefined) yield step;
+  }
+
+  /** As {@link commit}, with an undefined wherever the caller may let others work: no step takes long. */
+  *commitSteps(): Generator<CommitStep> {
     // A layer may have deleted or replaced a lower image's own directory of that name.
-    if (!this.root.directory!.children.has(LOST_AND_FOUND)) this.#createLostAndFound();
-    yield* commitLayer(this);
+    if (this.names.find(this.root, LOST_AND_FOUND) === 0) this.#createLostAndFound();
+    yield* new LayerCommit(this.#state, (first, count) => this.#giveBack(first, count)).steps();
     this.#discarded = [];
   }
 
   /** Gives blocks back; those of this layer are also discarded. */
-  release(first: number, count: number): void {
+  #giveBack(first: number, count: number): void {
     this.allocator.freeBlockRange(first, count);
-    if (first >= this.#layerStart) this.#discarded.push({ first, count });
+    if (first < this.#layerStart) return;
+    const last = this.#discarded.at(-1);
+    const joins = last !== undefined && last.first + last.count === first;
+    if (joins) this.#discarded[this.#discarded.length - 1] = { first: last.first, count: last.count + count };
+    else this.#discarded.push({ first, count });
   }
 
-  #register(inode: Inode): void {
-    this.inodes[inode.number] = inode;
+  #register(inode: number, type: InodeType, attributes: Attributes, parent: number): void {
+    const { inodes, changes } = this.#state;
+    inodes.add(inode, type, this.#layer);
+    this.#writeAttributes(inode, attributes);
     this.#files++;
-    this.changes.inodes.add(inode);
-    if (inode.directory === undefined) return;
-    this.changes.directories.add(inode);
-    this.allocator.countDirectory(inode.number, 1);
+    changes.inodes.add(inode);
+    if (type !== 'directory') return;
+    inodes.set(inode, FIELD.payload, parent);
+    changes.directories.add(inode);
+    this.allocator.countDirectory(inode, 1);
+  }
+
+  #writeAttributes(inode: number, { mode, uid, gid, mtime }: Attributes): void {
+    const { inodes } = this.#state;
+    const { seconds, extra } = encodedTime(mtime);
+    inodes.setPermissions(inode, mode);
+    inodes.set(inode, FIELD.uid, uid);
+    inodes.set(inode, FIELD.gid, gid);
+    inodes.set(inode, FIELD.mtime, seconds);
+    inodes.set(inode, FIELD.mtimeExtra, extra);
   }
 
   #createLostAndFound(): void {
-    const inode = new Inode(
-      this.allocator.allocateInode(),
-      'directory',
-      EMPTY_LAYER,
-      LOST_AND_FOUND_ATTRIBUTES,
-      this.root,
-    );
-    this.#register(inode);
+    const inode = this.allocator.allocateInode();
+    this.#register(inode, 'directory', LOST_AND_FOUND_ATTRIBUTES, this.root);
     this.#addName(this.root, LOST_AND_FOUND, inode);
   }
 
-  #addName(parent: Inode, name: string, inode: Inode): void {
-    const directory = parent.directory!;
-    directory.children.set(name, { inode, layer: this.#layer });
-    inode.names++;
-    if (inode.directory !== undefined) {
-      directory.subdirectories++;
-      this.changes.inodes.add(parent);
-    }
-    this.#nameChanged(parent, directory, name);
+  #addName(parent: number, name: string, inode: number): void {
+    const ref = this.names.add(parent, name, inode, this.#layer);
+    this.#count(parent, inode, 1);
+    this.#nameChanged(parent, ref);
   }
 
-  #dropName(parent: Inode, name: string): Inode {
-    const directory = parent.directory!;
-    const { inode } = directory.children.get(name)!;
-    directory.children.delete(name);
-    inode.names--;
-    this.changes.inodes.add(inode);
-    if (inode.directory !== undefined) {
-      directory.subdirectories--;
-      this.changes.inodes.add(parent);
-    }
-    this.#nameChanged(parent, directory, name);
+  #dropName(ref: EntryRef): number {
+    const inode = this.names.inode(ref);
+    const parent = this.names.directory(ref);
+    this.#count(parent, inode, -1);
+    this.#state.changes.inodes.add(inode);
+    this.#nameChanged(parent, ref);
+    this.names.remove(ref);
     return inode;
   }
 
-  #nameChanged(parent: Inode, directory: Directory, name: string): void {
-    this.changes.directories.add(parent);
-    // Before its first commit a directory has no blocks to keep, and need not remember which names moved.
-    if (directory.layout === undefined) return;
-    directory.changed ??= new Set();
-    directory.changed.add(name);
+  #count(parent: number, inode: number, delta: 1 | -1): void {
+    const { inodes, changes } = this.#state;
+    inodes.set(inode, FIELD.names, inodes.get(inode, FIELD.names) + delta);
+    if (!inodes.isDirectory(inode)) return;
+    inodes.set(parent, FIELD.subdirectories, inodes.get(parent, FIELD.subdirectories) + delta);
+    changes.inodes.add(parent);
   }
 
-  #release(inode: Inode): void {
-    for (const extent of inode.extents) this.release(extent.physical, extent.count);
-    for (const block of inode.extentBlocks) this.release(block, 1);
-    if (inode.xattrBlock !== 0) this.release(inode.xattrBlock, 1);
-    if (inode.directory !== undefined) this.allocator.countDirectory(inode.number, -1);
-    this.allocator.freeInode(inode.number);
-    this.inodes[inode.number] = undefined;
+  #nameChanged(parent: number, ref: EntryRef): void {
+    this.#state.changes.directories.add(parent);
+    const index = this.#state.indexes.get(parent);
+    if (index === undefined) return;
+    index.touched.add(leafOf(index.leaves, hashName(this.names.text(ref), HASH_SEED).major));
+  }
+
+  #release(inode: number): void {
+    const { inodes, extents, changes, xattrs, texts, indexes } = this.#state;
+    for (const list of [FIELD.firstExtent, FIELD.firstTreeRun] as const) {
+      for (const { physical, count } of extents.of(inode, list)) this.#giveBack(physical, count);
+      extents.free(inode, list);
+    }
+    const xattrBlock = inodes.get(inode, FIELD.xattrBlock);
+    if (xattrBlock !== 0) this.#giveBack(xattrBlock, 1);
+    xattrs.release(inodes.get(inode, FIELD.xattrs));
+    if (inodes.isSymlink(inode) && inodes.size(inode) > 0)
+      texts.free(inodes.get(inode, FIELD.payload), inodes.size(inode));
+    if (inodes.isDirectory(inode)) this.allocator.countDirectory(inode, -1);
+    indexes.delete(inode);
+    inodes.delete(inode);
+    this.allocator.freeInode(inode);
     this.#files--;
-    for (const set of [this.changes.inodes, this.changes.directories, this.changes.xattrs]) set.delete(inode);
-    this.changes.released.add(inode.number);
+    for (const set of [changes.inodes, changes.directories, changes.xattrs]) set.delete(inode);
+    changes.released.add(inode);
   }
 }
 

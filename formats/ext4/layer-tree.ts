@@ -2,85 +2,89 @@
 import { AccelError } from '../../base/error.ts';
 import type { LayerTree, NewNode, NodeAttributes, NodeKind, Xattrs } from '../layer/tree.ts';
 import type { Ext4Image } from './image.ts';
-import { DEVICE_LIMITS, type Inode } from './inode.ts';
+import { DEVICE_LIMITS } from './inode.ts';
 import { BLOCK_SIZE } from './layout.ts';
 
 /** Longest text of a symlink in bytes: one block with its terminator, and Linux's own limit. */
 const SYMLINK_MAX = BLOCK_SIZE - 1;
-const NO_XATTRS: Xattrs = new Map();
 
-/** A view of one layer's work on an {@link Ext4Image}; valid until the next `beginLayer`. */
-export class Ext4LayerTree implements LayerTree<Inode> {
+/** A view of one layer's work on an {@link Ext4Image}; valid until the next `beginLayer`. Nodes are inode numbers. */
+export class Ext4LayerTree implements LayerTree<number> {
   readonly #image: Ext4Image;
 
   constructor(image: Ext4Image) {
     this.#image = image;
   }
 
-  get root(): Inode {
+  get root(): number {
     return this.#image.root;
   }
 
-  kind(node: Inode): NodeKind {
+  kind(node: number): NodeKind {
     // Sockets are in no layer: a tar has no type for them, and accel writes none.
-    return node.type as NodeKind;
+    return this.#image.typeOf(node) as NodeKind;
   }
 
-  parent(directory: Inode): Inode {
-    return directory.directory!.parent;
+  parent(directory: number): number {
+    return this.#image.parentOf(directory);
   }
 
-  child(directory: Inode, name: string): Inode | undefined {
-    return directory.directory!.children.get(name)?.inode;
+  child(directory: number, name: string): number | undefined {
+    const inode = this.#image.lookup(directory, name);
+    return inode === 0 ? undefined : inode;
   }
 
-  isOwn(directory: Inode, name: string): boolean {
-    return directory.directory!.children.get(name)?.layer === this.#image.layer;
+  isOwn(directory: number, name: string): boolean {
+    const { names, layer } = this.#image;
+    const entry = names.find(directory, name);
+    return entry !== 0 && names.layer(entry) === layer;
   }
 
-  markOwn(directory: Inode, name: string): void {
-    const { children } = directory.directory!;
-    children.set(name, { inode: children.get(name)!.inode, layer: this.#image.layer });
+  markOwn(directory: number, name: string): void {
+    const { names, layer } = this.#image;
+    names.setLayer(names.find(directory, name), layer);
   }
 
-  isEmpty(directory: Inode): boolean {
-    return directory.directory!.children.size === 0;
+  isEmpty(directory: number): boolean {
+    return this.#image.names.first(directory) === 0;
   }
 
-  lowerNames(directory: Inode): string[] {
-    const names: string[] = [];
-    for (const [name, { layer }] of directory.directory!.children) if (layer !== this.#image.layer) names.push(name);
-    return names;
+  lowerNames(directory: number): string[] {
+    const { names, layer } = this.#image;
+    const lower: string[] = [];
+    for (let entry = names.first(directory); entry !== 0; entry = names.next(entry))
+      if (names.layer(entry) !== layer) lower.push(names.text(entry));
+    return lower;
   }
 
-  target(symlink: Inode): string {
-    return symlink.target!;
+  target(symlink: number): string {
+    return this.#image.targetOf(symlink);
   }
 
-  xattrs(node: Inode): Xattrs {
-    return node.xattrs ?? NO_XATTRS;
+  xattrs(node: number): Xattrs {
+    return this.#image.xattrsOf(node);
   }
 
-  create(directory: Inode, name: string, { kind, attributes, target, deviceMajor, deviceMinor }: NewNode): Inode {
+  create(directory: number, name: string, { kind, attributes, target, deviceMajor, deviceMinor }: NewNode): number {
     if (kind === 'symlink') checkSymlink(target);
     if (kind === 'character' || kind === 'block') checkDevice(deviceMajor, deviceMinor);
     const content = { ...(kind === 'symlink' ? { target } : {}), deviceMajor, deviceMinor };
     return this.#image.create(directory, name, kind, attributes, content);
   }
 
-  link(directory: Inode, name: string, node: Inode): void {
+  link(directory: number, name: string, node: number): void {
     this.#image.link(directory, name, node);
   }
 
-  remove(directory: Inode, name: string): void {
-    this.#image.remove(directory, name);
+  remove(directory: number, name: string): void {
+    this.#image.remove(this.#image.names.find(directory, name));
   }
 
-  setAttributes(node: Inode, attributes: NodeAttributes): void {
+  setAttributes(node: number, attributes: NodeAttributes): void {
     this.#image.setAttributes(node, attributes);
   }
 
-  setXattrs(node: Inode, xattrs: Xattrs): void {
+  setXattrs(node: number, xattrs: Xattrs): void {
     this.#image.setXattrs(node, xattrs);
   }
 }

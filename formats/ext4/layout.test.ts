@@ -4,10 +4,14 @@ import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { describeWith, run } from '../../tests/support/tools.ts';
 import { specTable, structRows } from '../zfile/testing/spec-table.ts';
 import {
+  direntHeader,
   extentHeader,
   extentIndex,
   extentLeaf,
   groupDescriptor,
+  indexCountLimit,
+  indexEntry,
+  indexRootInfo,
   inodeStruct,
   superblock,
   xattrEntry,
@@ -26,6 +30,10 @@ test.each([
   ['Extent index entry', extentIndex],
   ['Attribute block header', xattrHeader],
   ['Attribute entry', xattrEntry],
+  ['Directory entry', direntHeader],
+  ['Directory index info', indexRootInfo],
+  ['Directory index entry', indexEntry],
+  ['Directory index count', indexCountLimit],
 ])('README.md describes the structure that the code writes: %s', (heading, struct) => {
   expect(structRows(struct)).toEqual(specTable(README, heading));
 });

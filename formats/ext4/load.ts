@@ -5,11 +5,12 @@
  */
 import { AccelError } from '../../base/error.ts';
 import type { GroupState } from './allocator.ts';
-import { decodeDirectoryBlock, decodeDirectoryLayout } from './directory.ts';
-import { decodeExtentNode, type Extent } from './extents.ts';
-import type { Geometry } from './geometry.ts';
+import { decodeDirectoryBlock } from './directory-entries.ts';
+import { decodeIndex } from './directory-index.ts';
+import { decodeExtentNode } from './extents.ts';
+import { type Geometry, geometryOf } from './geometry.ts';
 import { EMPTY_LAYER, Ext4Image, type Ext4ImageOptions } from './image.ts';
-import { Inode, type RawInode } from './inode.ts';
+import { encodedTime, type RawInode } from './inode.ts';
 import {
   BLOCK_SIZE,
   DIRENT_TYPE,
@@ -22,8 +23,11 @@ import {
   superblock,
 } from './layout.ts';
 import { type BlockDevice, decodeSuperblock, Ext4Reader, readWithin } from './reader.ts';
+import { FIELD } from './state/inode-table.ts';
+import { FIXED_KEY } from './state/keyed-hash.ts';
+import { MemoryBudget } from './state/memory-budget.ts';
+import { TreeState } from './state/tree-state.ts';
 import { FILE_SYSTEM_UUID } from './superblock.ts';
-import { type EncodedXattrs, encodeXattrs } from './xattr.ts';
 
 /**
  * Reads the state from a device. AccelError `ext4-invalid` when accel did not make the file system, or it is damaged;
@@ -31,7 +35,7 @@ import { type EncodedXattrs, encodeXattrs } from './xattr.ts';
  */
 export async function loadImage(
   device: BlockDevice,
-  options: Pick<Ext4ImageOptions, 'maxFiles'> = {},
+  options: Omit<Ext4ImageOptions, 'virtualSize'> = {},
 ): Promise<Ext4Image> {
   const raw = decodeSuperblock(await readWithin(device, SUPERBLOCK_OFFSET, superblock.size));
   if (!Buffer.from(raw.s_uuid).equals(FILE_SYSTEM_UUID)) {
@@ -41,14 +45,16 @@ export async function loadImage(
     });
   }
   if (raw.s_blocks_count_lo * BLOCK_SIZE !== device.size) throw damaged('its size', device.size, raw.s_blocks_count_lo);
-  const image = new Ext4Image({ ...options, virtualSize: device.size });
-  const { geometry } = image.allocator;
+  const geometry = geometryOf(device.size);
   const { groups, nextInode } = await loadGroups(device, geometry);
   const nextBlock = (raw.s_kbytes_written * 1024) / BLOCK_SIZE;
   if (!Number.isInteger(nextBlock) || nextBlock < geometry.firstDataBlock || nextBlock > geometry.blocks)
     throw damaged('the end of its data', `block ${geometry.firstDataBlock} to ${geometry.blocks}`, nextBlock);
-  image.allocator.restore({ nextBlock, nextInode }, groups);
-  image.restore(await new TreeLoader(device, await Ext4Reader.open(device), options.maxFiles).load());
+  const memory = options.memory ?? new MemoryBudget();
+  const state = new TreeState(geometry, memory, options.hashKey ?? FIXED_KEY);
+  state.allocator.restore({ nextBlock, nextInode }, groups);
+  const image = new Ext4Image({ ...options, virtualSize: device.size });
+  image.restore(state, await new TreeLoader(device, await Ext4Reader.open(device), state, options.maxFiles).load());
   return image;
 }
 
@@ -76,107 +82,124 @@ async function loadGroups(
   return { groups, nextInode };
 }
 
-/** Reads the tree from the root down, breadth first; nothing is read twice. */
+/** Reads the tree from the root down into a state; nothing is read twice. */
 class TreeLoader {
   readonly #device: BlockDevice;
   readonly #reader: Ext4Reader;
+  readonly #state: TreeState;
   readonly #maxFiles: number;
-  readonly #inodes = new Map<number, Inode>();
+  #files = 0;
 
-  constructor(device: BlockDevice, reader: Ext4Reader, maxFiles = Number.POSITIVE_INFINITY) {
+  constructor(device: BlockDevice, reader: Ext4Reader, state: TreeState, maxFiles = Number.POSITIVE_INFINITY) {
     this.#device = device;
     this.#reader = reader;
+    this.#state = state;
     this.#maxFiles = maxFiles;
   }
 
-  async load(): Promise<Iterable<Inode>> {
-    const root = await this.#inode(ROOT_INODE, undefined);
-    const pending = [root.inode];
-    const raws = new Map([[root.inode, root.raw]]);
-    for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-      const raw = raws.get(at)!;
-      raws.delete(at);
-      for (const child of await this.#directory(at, raw)) {
-        pending.push(child.inode);
-        raws.set(child.inode, child.raw);
-      }
-    }
-    return this.#inodes.values();
+  /** Answers how many inodes there are. */
+  async load(): Promise<number> {
+    const root = await this.#inode(ROOT_INODE, ROOT_INODE);
+    if (root.type !== 'directory') throw new AccelError('ext4-invalid', 'the file system has no root directory');
+    const pending = [ROOT_INODE];
+    for (let at = pending.pop(); at !== undefined; at = pending.pop()) await this.#directory(at, pending);
+    return this.#files;
   }
 
-  /** Fills a directory; returns its child directories. */
-  async #directory(inode: Inode, raw: RawInode): Promise<{ inode: Inode; raw: RawInode }[]> {
-    const directory = inode.directory!;
+  /** Fills a directory; adds its child directories to `pending`. */
+  async #directory(directory: number, pending: number[]): Promise<void> {
+    const { inodes, names, extents, indexes } = this.#state;
+    const raw = await this.#reader.inode(directory);
     const blocks: Uint8Array[] = [];
     // Blocks for all of it, and no more: a size alone may claim terabytes of nothing.
-    const covered = inode.extents.reduce((sum, extent) => sum + extent.count, 0) * BLOCK_SIZE;
-    if (raw.size !== covered || covered === 0) throw damaged(`directory ${inode.number}`, covered, raw.size);
+    const covered = extents.blocks(directory, FIELD.firstExtent) * BLOCK_SIZE;
+    if (raw.size !== covered || covered === 0) throw damaged(`directory ${directory}`, covered, raw.size);
     for await (const piece of this.#reader.content(raw)) {
       for (let at = 0; at < piece.length; at += BLOCK_SIZE) blocks.push(piece.subarray(at, at + BLOCK_SIZE));
     }
-    directory.layout = decodeDirectoryLayout(blocks, (raw.flags & INODE_FLAG.index) !== 0);
-    const below: { inode: Inode; raw: RawInode }[] = [];
-    for (const block of this.#nameBlocks(blocks, inode)) {
-      for (const entry of decodeDirectoryBlock(block, { inode: inode.number })) {
+    if ((raw.flags & INODE_FLAG.index) !== 0) indexes.set(directory, decodeIndex(blocks));
+    for (const block of this.#nameBlocks(blocks, directory)) {
+      for (const entry of decodeDirectoryBlock(block, { inode: directory })) {
         if (entry.name === '.' || entry.name === '..') continue;
-        const known = this.#inodes.get(entry.inode);
-        if (known !== undefined && (known.directory !== undefined || entry.type === DIRENT_TYPE.directory)) {
-          throw new AccelError('ext4-invalid', 'a directory stands in the tree twice', {
+        const isKnown = inodes.has(entry.inode);
+        if (isKnown && (inodes.isDirectory(entry.inode) || entry.type === DIRENT_TYPE.directory)) {
+          throw new AccelError('ext4-invalid', 'a directory exists in the tree twice', {
             where: { inode: entry.inode },
           });
         }
-        const child = known === undefined ? await this.#inode(entry.inode, inode) : { inode: known, raw: undefined };
-        child.inode.names++;
-        directory.children.set(entry.name, { inode: child.inode, layer: EMPTY_LAYER });
-        if (child.inode.directory === undefined || child.raw === undefined) continue;
-        directory.subdirectories++;
-        below.push({ inode: child.inode, raw: child.raw });
+        if (!isKnown) await this.#inode(entry.inode, directory);
+        inodes.set(entry.inode, FIELD.names, inodes.get(entry.inode, FIELD.names) + 1);
+        if (names.find(directory, entry.name) !== 0)
+          throw damaged(`directory ${directory}`, 'each name once', 'one twice');
+        names.add(directory, entry.name, entry.inode, EMPTY_LAYER);
+        if (!inodes.isDirectory(entry.inode)) continue;
+        inodes.set(directory, FIELD.subdirectories, inodes.get(directory, FIELD.subdirectories) + 1);
+        pending.push(entry.inode);
       }
     }
-    return below;
   }
 
   /** The blocks that hold names: those of an index would read as empty, but cost a look. */
-  #nameBlocks(blocks: readonly Uint8Array[], inode: Inode): readonly Uint8Array[] {
-    const layout = inode.directory!.layout!;
-    if (!layout.indexed) return blocks;
-    return layout.leaves.map((leaf) => {
-      const block = blocks[leaf.block];
-      if (block === undefined) throw damaged(`the index of directory ${inode.number}`, blocks.length, leaf.block);
+  #nameBlocks(blocks: readonly Uint8Array[], directory: number): readonly Uint8Array[] {
+    const index = this.#state.indexes.get(directory);
+    if (index === undefined) return blocks;
+    return Array.from({ length: index.leaves.length / 2 }, (_, leaf) => {
+      const block = blocks[index.leaves[2 * leaf + 1]!];
+      if (block === undefined)
+        throw damaged(`the index of directory ${directory}`, blocks.length, index.leaves[2 * leaf + 1]!);
       return block;
     });
   }
 
-  async #inode(number: number, parent: Inode | undefined): Promise<{ inode: Inode; raw: RawInode }> {
-    if (this.#inodes.size > this.#maxFiles) {
+  async #inode(number: number, parent: number): Promise<RawInode> {
+    if (this.#files > this.#maxFiles) {
       throw new AccelError('limit-exceeded', 'the image holds too many files', {
         expected: `at most ${this.#maxFiles}`,
       });
     }
+    this.#files++;
+    const { inodes, texts } = this.#state;
     const raw = await this.#reader.inode(number);
-    const inode = new Inode(number, raw.type, EMPTY_LAYER, raw, parent);
-    inode.size = raw.size;
-    inode.deviceMajor = raw.deviceMajor;
-    inode.deviceMinor = raw.deviceMinor;
-    inode.xattrBlock = raw.xattrBlock;
-    if (raw.type === 'symlink') inode.target = await this.#reader.target(raw);
+    const target = raw.type === 'symlink' ? await this.#reader.target(raw) : '';
     const xattrs = await this.#reader.xattrs(raw);
-    if (xattrs.size > 0) {
-      inode.xattrs = xattrs;
-      inode.encodedXattrs = encodedAgain(xattrs, number);
+    const { seconds, extra } = encodedTime(raw.mtime);
+    inodes.add(number, raw.type, EMPTY_LAYER);
+    inodes.setPermissions(number, raw.mode);
+    inodes.set(number, FIELD.uid, raw.uid);
+    inodes.set(number, FIELD.gid, raw.gid);
+    inodes.set(number, FIELD.mtime, seconds);
+    inodes.set(number, FIELD.mtimeExtra, extra);
+    inodes.setSize(number, raw.size);
+    inodes.set(number, FIELD.xattrBlock, raw.xattrBlock);
+    inodes.set(number, FIELD.xattrs, this.#xattrSet(xattrs, number));
+    if (raw.type === 'directory') inodes.set(number, FIELD.payload, parent);
+    else if (raw.type === 'symlink') {
+      if (target.length !== raw.size) throw damaged(`symlink ${number}`, raw.size, target.length);
+      if (target.length > 0) inodes.set(number, FIELD.payload, texts.add(target));
+    } else inodes.set(number, FIELD.payload, ((raw.deviceMajor << 20) | raw.deviceMinor) >>> 0);
+    if (inodes.hasExtents(number)) await this.#extents(raw);
+    return raw;
+  }
+
+  /** Attributes as the next commit writes them. What accel would not have written was not written by accel. */
+  #xattrSet(xattrs: ReadonlyMap<string, Uint8Array>, inode: number): number {
+    try {
+      return this.#state.xattrs.add(xattrs);
+    } catch (cause) {
+      if (cause instanceof AccelError && cause.code === 'limit-exceeded') throw cause;
+      throw new AccelError('ext4-invalid', 'the file system is damaged: the extended attributes of a file', {
+        where: { inode },
+        cause,
+      });
     }
-    if (inode.hasExtents) await this.#extents(inode, raw);
-    this.#inodes.set(number, inode);
-    return { inode, raw };
   }
 
   /** The extents and, of a deep tree, its blocks in the order in which the writer fills them: leaves first. */
-  async #extents(inode: Inode, raw: RawInode): Promise<void> {
-    const where = { inode: inode.number };
-    const extents = inode.extents as Extent[];
+  async #extents(raw: RawInode): Promise<void> {
+    const { extents } = this.#state;
+    const where = { inode: raw.number };
     // The reader sees to it that the tree is one: what follows may walk it without bounds of its own.
-    for (const { logical, physical, count } of await this.#reader.extents(raw))
-      extents.push({ logical, physical, count });
+    for (const extent of await this.#reader.extents(raw)) extents.push(raw.number, FIELD.firstExtent, extent);
     const levels: number[][] = [];
     let nodes = [decodeExtentNode(raw.iBlock, where)];
     while (nodes.some((node) => node.depth > 0)) {
@@ -188,20 +211,8 @@ class TreeLoader {
         ),
       );
     }
-    if (levels.length === 0) return;
-    inode.extentBlocks = levels.flat();
-    inode.extentRoot = raw.iBlock;
-  }
-}
-
-/** Attributes as the next commit writes them. What accel would not have written was not written by accel. */
-function encodedAgain(xattrs: ReadonlyMap<string, Uint8Array>, inode: number): EncodedXattrs {
-  try {
-    return encodeXattrs(xattrs);
-  } catch (cause) {
-    throw new AccelError('ext4-invalid', 'the file system is damaged: the extended attributes of a file', {
-      where: { inode },
-      cause,
+    levels.flat().forEach((physical, logical) => {
+      extents.append(raw.number, FIELD.firstTreeRun, { logical, physical, count: 1 });
     });
   }
 }

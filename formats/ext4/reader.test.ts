@@ -7,7 +7,7 @@ import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { readTree } from '../../tests/support/ext4-judge.ts';
 import { describeWith, run, withTempDirectory } from '../../tests/support/tools.ts';
 import { diffTrees } from '../../tests/support/tree.ts';
-import { encodeExtentTree } from './extents.ts';
+import { extentTreeNode } from './extents.ts';
 import type { RawInode } from './inode.ts';
 import { BLOCK_SIZE, INODE_FLAG, SUPERBLOCK_OFFSET, superblock } from './layout.ts';
 import { type BlockDevice, Ext4Reader } from './reader.ts';
@@ -112,11 +112,8 @@ describe('Ext4Reader', () => {
       s_rev_level: 1,
       s_inode_size: 256,
     });
-    const one = [{ logical: 0, physical: 5, count: 1 }];
-    const leafBytes = encodeExtentTree(
-      Array.from({ length: 5 }, () => one[0]!),
-      [10],
-    ).blocks[0]!.bytes;
+    const one = { logical: 0, physical: 5, count: 1 };
+    const leafBytes = extentTreeNode({ extents: Array.from({ length: 5 }, () => one), blocks: [10] }, 0);
     for (const [leaf, expected] of [
       [leafBytes, 'leaf with extents'],
       [new Uint8Array(leafBytes).fill(0, 2, 4), 'leaf without'],

@@ -1,7 +1,7 @@
 /** Reads an ext4 file system, accel's or any other with extents, from a device that is read as needed. */
 import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
-import { decodeDirectoryBlock, type RawDirent } from './directory.ts';
+import { decodeDirectoryBlock, type RawDirent } from './directory-entries.ts';
 import { decodeExtentNode, type Extent } from './extents.ts';
 import { findInIndex, type HashParameters } from './htree.ts';
 import { decodeInode, type RawInode } from './inode.ts';

@@ -2,8 +2,7 @@
 
 import { type BlobSource, bytesSource, collect } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
-import type { RegistryOptions } from '../../http/registry-options.ts';
-import { retryDelay, retrying } from '../../http/retry.ts';
+import { Backoff, retrying } from '../../http/retry.ts';
 import type { HttpResponse } from '../../http/transport.ts';
 import { assertRange, collectWithin, fetchBytes } from '../content.ts';
 import type { Descriptor } from '../descriptor.ts';
@@ -18,6 +17,7 @@ import { download } from './download.ts';
 import { findContent, notMended, STANDS_OR_NOT, type Standing } from './existing-content.ts';
 import { Lookup } from './lookup.ts';
 import { mountBlob } from './mount.ts';
+import type { RegistryOptions } from './options.ts';
 import { explainRefusal, listReferrers } from './referrers.ts';
 import { Uploader } from './upload.ts';
 
@@ -136,10 +136,10 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
       await linkByTag(this, subject, entry, options);
       return { outcome, via: 'tag' };
     }
-    const { runtime } = this.#connection;
-    for (let attempt = 1; !(await this.#isListed(subject, descriptor, options)); attempt += 1) {
-      if (attempt >= runtime.attempts) throw this.#notListed(subject, descriptor);
-      await runtime.sleep(retryDelay(attempt, undefined, runtime), options?.signal);
+    const backoff = new Backoff(this.#connection.patience, options?.signal);
+    while (!(await this.#isListed(subject, descriptor, options))) {
+      if (!backoff.failed()) throw this.#notListed(subject, descriptor);
+      await backoff.wait();
     }
     return { outcome, via: 'api' };
   }
@@ -178,6 +178,7 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
       to: `${manifest ? 'manifests' : 'blobs'}/${assertDigest(descriptor.digest)}`,
       expect: [200],
       headers: manifest ? { accept: ACCEPT } : {},
+      stream: !manifest,
       where: { digest: descriptor.digest },
     };
   }
@@ -245,7 +246,6 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
 
   /** What was accepted is not always what is served: the manifest is read and its digest compared. */
   async #readBack(descriptor: Descriptor, options?: ReadOptions): Promise<void> {
-    const { runtime } = this.#connection;
     const read = async () => {
       const get: Exchange = { ...this.#get(descriptor), expect: [200, 404], write: true, signal: options?.signal };
       const response = await this.#connection.exchange(get);
@@ -255,7 +255,7 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
       return undefined;
     };
     // Registries over several machines may need a moment until all of them know.
-    const missing = await retrying(read, runtime, {
+    const missing = await retrying(read, this.#connection.patience, {
       signal: options?.signal,
       passingStatus: (status) => status === 404,
     }).catch((error: unknown) => {

@@ -133,11 +133,10 @@ describe('a file of more than 8 GiB', () => {
       parser.push(piece.subarray(0, Math.min(piece.length, padded - at)));
     parser.push(new TarBuilder().file('behind', 'x').build());
     parser.end();
-    const { children } = image.root.directory!;
-    const { inode } = children.get('huge')!;
+    const inode = image.lookup(image.root, 'huge');
     expect(written).toBe(SIZE + 1);
-    expect(inode.size).toBe(SIZE);
-    expect(inode.extents.reduce((sum, extent) => sum + extent.count, 0)).toBe(Math.ceil(SIZE / 4096));
-    expect(children.get('behind')!.inode.size).toBe(1);
+    expect(image.sizeOf(inode)).toBe(SIZE);
+    expect(image.extentsOf(inode).reduce((sum, extent) => sum + extent.count, 0)).toBe(Math.ceil(SIZE / 4096));
+    expect(image.sizeOf(image.lookup(image.root, 'behind'))).toBe(1);
   });
 });

@@ -50,9 +50,9 @@ async function indexed(tar: Uint8Array, given?: BlockCompressor) {
     metadata: await zfile.read(0, zfile.size),
     segments: Array.from({ length: index.count }, (_, i) => index.segment(i)),
     async content(name: string): Promise<Uint8Array> {
-      const { inode } = image.root.directory!.children.get(name)!;
-      const out = new Uint8Array(Math.ceil(inode.size / 4096) * 4096);
-      for (const { logical, physical, count } of inode.extents)
+      const inode = image.lookup(image.root, name);
+      const out = new Uint8Array(Math.ceil(image.sizeOf(inode) / 4096) * 4096);
+      for (const { logical, physical, count } of image.extentsOf(inode))
         out.set(await read(physical * 4096, count * 4096), logical * 4096);
       return out;
     },

@@ -1,5 +1,5 @@
 /**
- * Decides who gives a piece to whom, as pure functions of a view: no clock, no I/O, no randomness. Every agent computes
+ * Decides which node gives a piece to which, in pure functions of a view: no clock, no I/O, no randomness. Every agent computes
  * the same answer from the same members, and answers from differing views never form a circle (docs/decisions/0009-peer-topology.md).
  *
  * - Each piece has three owners, chosen by rendezvous hashing over all members. They alone ask the origin.
@@ -81,7 +81,7 @@ interface Ring<P extends Peer> {
   readonly indexes: ReadonlyMap<string, number>;
 }
 
-/** Where a piece's tree begins. */
+/** The tree of a piece. */
 export interface Tree {
   /** 0 to {@link TREES} − 1. */
   readonly number: number;
@@ -91,14 +91,14 @@ export interface Tree {
   readonly start: Hash64;
 }
 
-/** A node to ask for a piece, and as what. */
+/** A node to ask for a piece, and its role. */
 export interface Source<P extends Peer = Peer> {
   readonly peer: P;
   /** A `tree` source passes the request on along its own tree; an `owner` goes to a better owner or to the origin. */
   readonly role: 'tree' | 'owner';
 }
 
-/** Why a source did not give a piece: its uplink has too much to do, it does not have the piece, or it did not answer. */
+/** The reason why a source did not give a piece: its uplink has too much to do, it does not have the piece, or it did not answer. */
 export type Refusal = 'busy' | 'absent' | 'silent';
 
 /** The next request for a piece. */
@@ -107,7 +107,7 @@ export interface Attempt<P extends Peer = Peer> extends Source<P> {
   readonly insists: boolean;
 }
 
-/** What {@link sources} decides from. */
+/** The input of {@link sources}. */
 export interface PieceView<P extends Peer = Peer> {
   readonly self: P;
   /** The piece's owners by this node's view, best first. */
@@ -204,7 +204,7 @@ export function rootsOf(zone: string, ownerZone: string): number {
 }
 
 /**
- * Whom a node asks for a piece, in this order: its parent, its parent's left neighbour (the uncle), its grandparent and so
+ * Lists the nodes to ask for a piece: its parent, its parent's left neighbour (the uncle), its grandparent and so
  * on to the root, then the owners. After the last, and at once where the list is empty, the node asks the origin itself.
  * Suspected peers are left out; the best owner that is not suspected counts as the owner.
  */
@@ -244,7 +244,7 @@ export function nextAttempt<P extends Peer>(
       if (first < 0) first = asked - 1;
     }
     if (first < 0 || (busy === 1 && list[asked]?.role === 'tree')) continue;
-    // What comes after the request that insists is one place further on.
+    // The insisting request shifts those that follow by one place.
     return refusals.length === asked ? { ...list[first]!, insists: true } : plain(list[refusals.length - 1]);
   }
   return plain(list[refusals.length]);
@@ -255,7 +255,7 @@ function plain<P extends Peer>(source: Source<P> | undefined): Attempt<P> | unde
 }
 
 /**
- * Whom an owner asks that lacks a piece: the owners that rank better, best first. After the last it asks the origin. Undefined
+ * Lists the nodes that an owner asks for a piece it lacks: the owners that rank better, best first. After the last it asks the origin. Undefined
  * when `self` is no owner by its own view.
  */
 export function ownerSources<P extends Peer>({
@@ -352,7 +352,7 @@ function rankOn<P extends Peer>(ring: Ring<P>, { ring: number, start }: Tree, se
   return before;
 }
 
-/** The index of the first peer at or after a position; the first of all where there is none. */
+/** The index of the first peer at or after a position; the first of all where no peer follows. */
 function startIndex<P extends Peer>({ positions }: Ring<P>, start: Hash64): number {
   let before = 0;
   let after = positions.length;

@@ -1,0 +1,54 @@
+/** Sets of inode numbers and the like: a bit for each number, in pages that exist where a bit was set. */
+
+const PAGE_WORDS = 1024;
+const PAGE_NUMBERS = PAGE_WORDS * 32;
+
+/** A set of integers from 0 to 2^32 that iterates in ascending order. Adding and deleting while iterating is allowed. */
+export class NumberSet {
+  #pages = new Map<number, Uint32Array>();
+
+  /** Adds a number. */
+  add(value: number): void {
+    const number = Math.floor(value / PAGE_NUMBERS);
+    let page = this.#pages.get(number);
+    if (page === undefined) {
+      page = new Uint32Array(PAGE_WORDS);
+      this.#pages.set(number, page);
+    }
+    const bit = value % PAGE_NUMBERS;
+    page[bit >>> 5] = page[bit >>> 5]! | (1 << (bit & 31));
+  }
+
+  /** Takes a number out. */
+  delete(value: number): void {
+    const page = this.#pages.get(Math.floor(value / PAGE_NUMBERS));
+    if (page === undefined) return;
+    const bit = value % PAGE_NUMBERS;
+    page[bit >>> 5] = page[bit >>> 5]! & ~(1 << (bit & 31));
+  }
+
+  /** Whether a number is in the set. */
+  has(value: number): boolean {
+    const page = this.#pages.get(Math.floor(value / PAGE_NUMBERS));
+    const bit = value % PAGE_NUMBERS;
+    return page !== undefined && (page[bit >>> 5]! & (1 << (bit & 31))) !== 0;
+  }
+
+  /** Takes all numbers out. */
+  clear(): void {
+    this.#pages.clear();
+  }
+
+  /** The numbers, ascending. */
+  *[Symbol.iterator](): Generator<number> {
+    for (const number of [...this.#pages.keys()].sort((a, b) => a - b)) {
+      const page = this.#pages.get(number);
+      for (let word = 0; page !== undefined && word < PAGE_WORDS; word++) {
+        // Read again for each bit: the caller may have changed it.
+        for (let bit = 0; bit < 32 && page[word]! >>> bit !== 0; bit++) {
+          if ((page[word]! & (1 << bit)) !== 0) yield number * PAGE_NUMBERS + word * 32 + bit;
+        }
+      }
+    }
+  }
+}
