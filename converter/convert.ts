@@ -18,6 +18,7 @@ import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts
 import { type ConvertPlan, makePlan } from './plan/dry-run.ts';
 import { fitOutputNames } from './plan/output-names.ts';
 import { prepare } from './plan/preparation.ts';
+import { KeptLists } from './prefetch/kept-lists.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
 import { LayerCache, type RecordOptions } from './publish/layer-record.ts';
 import { optionsText } from './publish/record-annotations.ts';
@@ -167,6 +168,7 @@ async function withSession<T>(
       options: optionsText(request.artifact, request.platforms, prefetch?.name),
       noUpload: request.noUpload,
       prefetch,
+      kept: new KeptLists(),
       emit: (event) => context.onEvent?.(event),
     });
   } catch (error) {

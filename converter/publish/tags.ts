@@ -10,7 +10,14 @@ import { totals } from '../plan/existing-output.ts';
 import type { Preparation } from '../plan/preparation.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import type { Session } from '../session.ts';
-import { artifactTypeOf, type ComposedManifest, familyOf, type ImageKind, subjectField } from './output-manifest.ts';
+import {
+  artifactTypeOf,
+  type ComposedManifest,
+  familyOf,
+  type ImageKind,
+  optionsOf,
+  subjectField,
+} from './output-manifest.ts';
 import { putManifest } from './push-document.ts';
 import { encodeRecord, makeRecord } from './record-annotations.ts';
 
@@ -153,7 +160,7 @@ async function nameable(
     ...subjectField(session, source),
     annotations: {
       ...document.index.annotations,
-      ...encodeRecord(makeRecord(source.digest, output.kind, session.options)),
+      ...encodeRecord(makeRecord(source.digest, output.kind, optionsOf(session, output.kind))),
     },
     ...unknownFields(document.index, DOCUMENT_FIELDS),
   };
