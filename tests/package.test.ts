@@ -123,6 +123,14 @@ describe('the package of the server', () => {
     expect(paths.filter((path) => /\/(accel-image-server|prom-client|yaml|zod)$/.test(path))).toEqual([]);
   });
 
+  it('the bill of materials of accel lists nothing of it', () => {
+    const text = execFileSync('npm', ['run', '--silent', 'sbom'], { cwd: root, encoding: 'utf8' });
+    const { components } = JSON.parse(text) as { components: { name: string }[] };
+    const listed = components.map(({ name }) => name);
+    expect(listed).toContain('undici');
+    expect(listed.filter((name) => /^(server|accel-image-server|prom-client|yaml|zod)$/.test(name))).toEqual([]);
+  });
+
   it('what both depend on has one version', () => {
     const shared = names.filter((name) => manifest.dependencies[name] !== undefined);
     for (const name of shared) expect(server.dependencies[name]).toBe(manifest.dependencies[name]);
