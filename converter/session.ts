@@ -6,6 +6,7 @@ import type { ConvertEvent } from './events.ts';
 import type { Spool } from './layer/spool.ts';
 import type { Threads } from './layer/workers/threads.ts';
 import type { ConvertRequest } from './options.ts';
+import type { KeptLists } from './prefetch/kept-lists.ts';
 import type { PrefetchList } from './prefetch/prefetch-list.ts';
 import type { LayerCache } from './publish/layer-record.ts';
 import type { RecordKey } from './publish/record-key.ts';
@@ -35,9 +36,13 @@ export interface Session {
   readonly signal: AbortSignal;
   /** Fires {@link signal}, for a part that failed. */
   stop(reason: unknown): void;
+  /** Digests of manifests that this run stored and read back. */
+  readonly confirmed: Set<string>;
   /** Push nothing. */
   readonly noUpload: boolean;
   /** The parsed list of files to prefetch, if any. */
   readonly prefetch: PrefetchList | undefined;
+  /** Lists of images that are replaced, where the request has none. */
+  readonly kept: KeptLists;
   emit(event: ConvertEvent): void;
 }

@@ -8,7 +8,7 @@ import { collect } from '../parse-values.ts';
 import { renderPlan } from '../plan-report.ts';
 import { addPrefetchFlags, prefetchRequest, refuseTwoInputs } from '../prefetch-flags.ts';
 import { createProgress } from '../progress/index.ts';
-import { jsonText, resultDocument } from '../progress/json.ts';
+import { jsonText, planDocument, resultDocument } from '../progress/json.ts';
 import type { Verbosity } from '../progress/progress.ts';
 import { addRegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
 import { addReuseFlags, reuseRequest } from '../reuse-flags.ts';
@@ -117,7 +117,7 @@ async function convertWithin(
     if (flags.dryRun === true) {
       const plan = await converter.planConversion(request, call);
       progress.stop();
-      context.stdout.write(flags.json === true ? jsonText(plan) : renderPlan(plan));
+      context.stdout.write(flags.json === true ? planDocument(plan) : renderPlan(plan));
       return;
     }
     const result = await converter.convert(request, call);
