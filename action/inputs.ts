@@ -24,6 +24,11 @@ export interface ActionInputs {
   readonly referrer: boolean;
   readonly force: boolean;
   readonly cache: boolean;
+  /** Key of the record. */
+  readonly recordKey: Uint8Array | undefined;
+  readonly verifyReused: boolean;
+  /** Drop the prefetch list of the image that is replaced. */
+  readonly noPrefetch: boolean;
   /** Paths to prefetch, one an entry; undefined when the input was not given. */
   readonly prefetch: readonly string[] | undefined;
   readonly expression: string | undefined;
@@ -51,7 +56,10 @@ export const INPUT_NAMES = [
   'referrer',
   'force',
   'cache',
+  'record-key',
+  'verify-reused',
   'prefetch',
+  'no-prefetch',
   'expression',
   'verify',
   'notify-url',
@@ -64,7 +72,7 @@ export const INPUT_NAMES = [
 export type InputName = (typeof INPUT_NAMES)[number];
 
 /** The inputs that hold secrets. */
-const SECRETS: readonly InputName[] = ['password', 'target-password', 'notify-secret'];
+const SECRETS: readonly InputName[] = ['password', 'target-password', 'record-key', 'notify-secret'];
 
 /** Reads the inputs. Throws `usage` with the name of the input that is wrong, and never with a secret. */
 export function readInputs(env: Environment): ActionInputs {
@@ -93,6 +101,9 @@ export function readInputs(env: Environment): ActionInputs {
     referrer: boolean(get, 'referrer', false),
     force: boolean(get, 'force', false),
     cache: boolean(get, 'cache', true),
+    recordKey: keyOf(get('record-key')),
+    verifyReused: boolean(get, 'verify-reused', false),
+    noPrefetch: boolean(get, 'no-prefetch', false),
     prefetch: prefetchOf(get('prefetch')),
     expression: get('expression'),
     verify: choice(get, 'verify', ['off', 'quick', 'full']) ?? 'quick',
@@ -161,6 +172,10 @@ function notifyOf(get: Get): Receiver | undefined {
   if (url !== undefined) return { url: receiverUrl(url, boolean(get, 'notify-plain', false)), secret };
   if (secret === undefined) return undefined;
   throw new AccelError('usage', 'notify-secret was given without notify-url', { hint: 'Give both, or neither.' });
+}
+
+function keyOf(text: string | undefined): Uint8Array | undefined {
+  return text === undefined ? undefined : Buffer.from(text);
 }
 
 /** A list inline, or the name of a file that holds one; `#` begins a comment. */

@@ -19,6 +19,8 @@ export const INPUTS: Readonly<Record<OptionName, InputName | undefined>> = {
   certDir: undefined,
   clientCert: undefined,
   chunkSize: undefined,
+  minRate: undefined,
+  maxWait: undefined,
   mode: 'mode',
   algorithm: undefined,
   virtualSize: undefined,
@@ -49,6 +51,8 @@ const PLAIN_NAMES: Partial<Record<OptionName, string>> = {
   maxMemory: 'bound on memory',
   concurrency: 'number of transfers at a time',
   chunkSize: 'chunk size of uploads',
+  minRate: 'least rate of transfers',
+  maxWait: 'longest wait for a registry',
   workDirectory: 'folder for temporary files',
 };
 

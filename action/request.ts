@@ -33,6 +33,9 @@ export function actionRequest(
     workers: defaultWorkers(),
     noUpload: false,
     cache: inputs.cache,
+    ...(inputs.recordKey === undefined ? {} : { recordKey: inputs.recordKey }),
+    verifyReused: inputs.verifyReused,
+    ...(inputs.noPrefetch ? { noPrefetch: true } : {}),
     force: inputs.force,
   };
 }

@@ -126,9 +126,11 @@ async function convertImage(step: Step, decision: Extract<EventDecision, { event
   const platform = result.tags[0]?.manifests[0]?.platform;
   const tags: ReportedTag[] = [];
   for (const tag of convertedTags(result)) {
-    // A tag that was up to date was examined when it was made: an event that is delivered again costs only manifests.
-    const isNew = tag.upToDate !== true;
-    tags.push(isNew ? await look(step, result.repository, tag, { platform, target, against }) : tag);
+    // Whoever may push to the repository may claim that a tag is up to date: unless a key of the record proved it, the
+    // content is compared as well.
+    const isClaimed = tag.upToDate === true && inputs.recordKey === undefined && !inputs.verifyReused;
+    const place = isClaimed ? { platform, target, against: source, whole: true } : { platform, target, against };
+    tags.push(await look(step, result.repository, tag, place));
   }
   return { decision, repository: result.repository, tags, layers: convertedLayers(result), result };
 }
@@ -155,6 +157,8 @@ interface Place {
   readonly platform: string | undefined;
   readonly target: Access;
   readonly against: Parameters<typeof verifyTag>[1];
+  /** Compare content also where the input asks for a quick comparison. */
+  readonly whole?: boolean;
 }
 
 /** Verifies a tag as the inputs ask, and measures what a node fetches of it at start. */
@@ -162,10 +166,10 @@ async function look(
   { runner, inputs, progress }: Step,
   repository: string,
   tag: ReportedTag,
-  { platform, target, against }: Place,
+  { platform, target, against, whole = false }: Place,
 ): Promise<ReportedTag> {
   const reference = `${repository}:${tag.tag}@${tag.digest}`;
-  const { verify } = inputs;
+  const verify = whole && inputs.verify === 'quick' ? 'full' : inputs.verify;
   return grouped(runner, `${verify === 'off' ? 'Look at' : 'Verify'} ${repository}:${tag.tag}`, async () => {
     const start = platform === undefined ? undefined : await measureStart(reference, platform, target);
     if (start !== undefined) runner.log(startLine(start));

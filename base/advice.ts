@@ -24,6 +24,8 @@ export type OptionName =
   | 'certDir'
   | 'clientCert'
   | 'chunkSize'
+  | 'minRate'
+  | 'maxWait'
   // the artifact
   | 'mode'
   | 'algorithm'

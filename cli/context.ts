@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { ConvertSurroundings } from '../converter/convert.ts';
 import type { ConvertRequest, ConvertResult } from '../converter/options.ts';
 import type { ConvertPlan } from '../converter/plan/dry-run.ts';
+import type { ServerAccess } from './server-package.ts';
 import type { Environment, Output } from './terminal.ts';
 
 /** The converter's main functions. */
@@ -22,6 +23,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Loads the converter; a function, so that help and usage errors do not wait for it. */
   readonly loadConverter: () => Promise<Converter>;
+  /** The package of what runs all the time; absent where commands are only described. */
+  readonly server?: ServerAccess;
   /** Builds the whole command tree, for a command that describes the others. */
   readonly loadProgram: () => Promise<Command>;
   /** Takes the options for reporting errors, as soon as the command has parsed its flags. */

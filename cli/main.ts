@@ -11,7 +11,10 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   // The command tree would say the same, but loading it takes longer than starting Node (bench/start-up.ts measures it).
   process.stdout.write(`${VERSION}\n`);
 } else {
-  const { runProgram } = await import('./program.ts');
+  const [{ runProgram }, { createServerAccess }] = await Promise.all([
+    import('./program.ts'),
+    import('./server-package.ts'),
+  ]);
   const finished = failUnlessFinished(process, process.stderr);
   const controller = new AbortController();
   const release = handleInterrupts(process, controller, process.stderr);
@@ -22,6 +25,15 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
     env: process.env,
     signal: controller.signal,
     loadConverter: () => import('../index.ts'),
+    server: createServerAccess({
+      node: process.versions.node,
+      program: import.meta.url,
+      resolve: (name) => import.meta.resolve(name),
+      load: (name) => import(name),
+      stderr: process.stderr,
+      signals: process,
+      releaseSignals: release,
+    }),
   });
   // A stream reports a failed write only in a later turn.
   await new Promise((resolve) => setImmediate(resolve));

@@ -27,6 +27,8 @@ export const FLAGS: Readonly<Record<OptionName, string>> = {
   certDir: '--cert-dir',
   clientCert: '--client-cert',
   chunkSize: '--chunk-size',
+  minRate: '--min-rate',
+  maxWait: '--max-wait',
   mode: '--mode',
   algorithm: '--algorithm',
   virtualSize: '--vsize',

@@ -8,7 +8,8 @@ import type { RegistryFlags } from './registry-flags.ts';
 
 /** The parsed flags. */
 export interface PrefetchFlags {
-  readonly prefetch?: string;
+  /** False for `--no-prefetch`. */
+  readonly prefetch?: string | false;
   readonly prefetchPath?: readonly string[];
   readonly prefetchFormat?: 'list' | 'trace';
   readonly prefetchStrict?: boolean;
@@ -23,6 +24,10 @@ export function addPrefetchFlags(command: Command): Command {
     .option(
       '--prefetch <file>',
       'list of files that a node fetches first, one absolute path a line; - for standard input',
+    )
+    .option(
+      '--no-prefetch',
+      'drop the prefetch list of the image that is replaced; it is kept unless another one is given',
     )
     .addOption(new Option('--prefetch-path <path>', 'a line of the prefetch list (repeatable)').argParser(collectPaths))
     .addOption(prefetchFormat('--prefetch-format <form>'))
@@ -39,12 +44,15 @@ export async function prefetchRequest(
   { prefetch, prefetchPath = [], prefetchFormat: format, prefetchStrict }: PrefetchFlags,
   stdin: AsyncIterable<Uint8Array | string>,
 ): Promise<PrefetchRequest | undefined> {
-  if (prefetch === undefined && prefetchPath.length === 0) {
+  if (prefetch === false && prefetchPath.length > 0) {
+    throw new AccelError('usage', '--no-prefetch does not go with --prefetch-path', { hint: 'Leave one of them out.' });
+  }
+  if ((prefetch === undefined || prefetch === false) && prefetchPath.length === 0) {
     if (format === undefined && prefetchStrict !== true) return undefined;
     throw new AccelError('usage', 'there is no prefetch list', { hint: 'Give one with --prefetch FILE.' });
   }
   const { splitLines } = await import('../prefetch/lines.ts');
-  const lines = prefetch === undefined ? [] : splitLines(await readBytes(prefetch, stdin));
+  const lines = prefetch === undefined || prefetch === false ? [] : splitLines(await readBytes(prefetch, stdin));
   return {
     lines: [...lines, ...prefetchPath],
     ...(format === undefined ? {} : { format }),

@@ -19,6 +19,7 @@ function result(differences: readonly Difference[], more: Partial<VerifyReport> 
     digest: sampleDigest('a'),
     sourceDigest: sampleDigest('b'),
     quick: false,
+    notCompared: [],
     differences,
     differenceCount: differences.length,
     warnings: [],
@@ -31,6 +32,11 @@ function result(differences: readonly Difference[], more: Partial<VerifyReport> 
 }
 
 describe('renderVerify', () => {
+  it('a quick one says what it did not look at', () => {
+    const text = renderVerify(result([], { quick: true, notCompared: ['the content of files', 'something else'] }));
+    expect(text).toContain('\n  not looked at the content of files, something else\n');
+  });
+
   it('identical', () => {
     expect(renderVerify(result([]))).toBe(
       `✔ linux/amd64 aaaaaaaaaaaa: identical to bbbbbbbbbbbb

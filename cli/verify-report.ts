@@ -55,6 +55,7 @@ function imageLines(image: VerifyReport, style: Style, unicode: boolean): string
   return [
     `${mark} ${style.bold(printable(image.platform))} ${shortDigest(image.digest)}: ${outcome}`,
     `  ${style.dim(facts.join(' · '))}`,
+    ...(image.notCompared.length === 0 ? [] : [`  ${style.yellow('not looked at')} ${image.notCompared.join(', ')}`]),
     ...differenceLines(differences, differenceCount, style),
     ...image.warnings.map((warning) => `  ${style.yellow('note')} ${printable(warning)}`),
   ];

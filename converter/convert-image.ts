@@ -17,6 +17,7 @@ import { IndexOnlyEngine, METADATA_BLOCK_SIZE } from './layer/engines/index-only
 import { type AppliedLayer, OpenLayer } from './layer/read-layer.ts';
 import type { SourceSummary } from './layer/sniff.ts';
 import { bringSourceBlob } from './layer/source-blob.ts';
+import { problemOfReused } from './layer/verify-reused.ts';
 import type { SourceImage } from './plan/source-image.ts';
 import { openAcceleration } from './prefetch/image-acceleration.ts';
 import type { CachedBlob, CacheEntry, LayerKey } from './publish/layer-record.ts';
@@ -130,12 +131,34 @@ class ImageConversion implements ReadyImage {
       const { layers } = this.#source.manifest;
       const known = await this.#lookUp();
       while (this.#done.length < layers.length && (await this.#takeOver(this.#done.length, known)));
+      await this.#proveTaken();
       if (this.#done.length < layers.length) await this.#convertFrom(this.#done.length);
       const made = await this.#pushes.settle();
       if (!this.#pushes.hold) this.#remember(made);
     } catch (error) {
       await this.#pushes.abandon();
       throw error;
+    }
+  }
+
+  /** Where the caller asks for it: compares what was taken over with the source, and drops all of it if it differs. */
+  async #proveTaken(): Promise<void> {
+    const { request, cache, emit } = this.#session;
+    if (request.verifyReused !== true || this.#done.length === 0) return;
+    const stacks = [...this.#kinds].map((kind) => chooseBlobs(kind, this.#done));
+    const different = new Map(stacks.map((stack) => [stack.map(({ digest }) => digest).join(), stack]));
+    for (const stack of different.values()) {
+      const problem = await problemOfReused(this.#session, this.#source, stack);
+      if (problem === undefined) continue;
+      const layers = this.#done.splice(0);
+      layers.forEach((_, index) => {
+        for (const kind of ['full', 'index-only'] as const) cache.forget(kind, this.#key(index));
+      });
+      this.#wantsIndex = this.#kinds.has('index-only') || this.#kinds.has('containerd');
+      const platform = this.#source.platform;
+      const message = `${platform}: layers of the record are not those of the source and are converted again: ${problem}`;
+      emit({ type: 'warning', message });
+      return;
     }
   }
 

@@ -8,7 +8,7 @@ import { Limiter, together } from '../base/limiter.ts';
 import { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
-import { canTakeFiles } from '../oci/powers.ts';
+import { canProbePush, canTakeFiles } from '../oci/powers.ts';
 import { formatReference, parseRepository, type Reference } from '../oci/reference.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
@@ -19,9 +19,11 @@ import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts
 import { type ConvertPlan, makePlan } from './plan/dry-run.ts';
 import { fitOutputNames } from './plan/output-names.ts';
 import { prepare } from './plan/preparation.ts';
+import { KeptLists } from './prefetch/kept-lists.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
-import { LayerCache } from './publish/layer-record.ts';
+import { LayerCache, type RecordOptions } from './publish/layer-record.ts';
 import { optionsText } from './publish/record-annotations.ts';
+import { RecordKey } from './publish/record-key.ts';
 import { makeOutputs } from './publish/tags.ts';
 import type { Session } from './session.ts';
 import { type ConvertSettings, completeRequest, DEFAULT_MAX_MEMORY } from './settings.ts';
@@ -141,6 +143,7 @@ async function withSession<T>(
   body: (session: Session) => Promise<T>,
 ): Promise<T> {
   const { target } = places;
+  const recordKey = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
   const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   const asked = { images: request.concurrency, workers: request.workers };
   const maxMemory = request.maxMemory ?? DEFAULT_MAX_MEMORY;
@@ -160,10 +163,16 @@ async function withSession<T>(
       imagesAtOnce: share.images,
       metadataMemory: new MemoryBudget(maxMemory / 2),
       uploads: new Limiter(request.concurrency),
-      cache: openCache(target, request, signal),
+      cache: openCache(target, request, signal, {
+        key: recordKey,
+        onWarning: (message) => context.onEvent?.({ type: 'warning', message }),
+      }),
+      recordKey,
       options: optionsText(request.artifact, request.platforms, prefetch?.name),
       noUpload: request.noUpload,
+      confirmed: new Set(),
       prefetch,
+      kept: new KeptLists(),
       emit: (event) => context.onEvent?.(event),
     });
   } catch (error) {
@@ -180,8 +189,13 @@ async function withSession<T>(
   }
 }
 
-function openCache(target: Target, { cache, force }: ConvertRequest, signal: AbortSignal): LayerCache {
-  return cache && !force ? LayerCache.open(target, signal) : LayerCache.forgetful(target, signal);
+function openCache(
+  target: Target,
+  { cache, force }: ConvertRequest,
+  signal: AbortSignal,
+  options: RecordOptions,
+): LayerCache {
+  return cache && !force ? LayerCache.open(target, signal, options) : LayerCache.disabled(target, signal, options);
 }
 
 async function run(session: Session, totals: Totals): Promise<ConvertResult> {
@@ -192,6 +206,10 @@ async function run(session: Session, totals: Totals): Promise<ConvertResult> {
   const preparation = await prepare(session);
   const { source, selection, images, standing, due } = preparation;
   for (const { tag, digest } of standing) session.emit({ type: 'up-to-date', tag, digest });
+  // Before the work rather than after it: a push that will be denied.
+  if (due.length > 0 && !request.noUpload && canProbePush(session.target)) {
+    await session.target.probePush({ signal: session.signal });
+  }
   const tags = [...standing, ...(due.length > 0 ? await makeOutputs(session, preparation) : [])];
   return {
     repository: request.targetRepository ?? request.repository,

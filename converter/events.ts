@@ -75,6 +75,22 @@ export type ConvertEvent =
       readonly bytes: number;
       readonly entries: number;
     }
+  | {
+      /** The list of the image that is replaced goes onto the new one. */
+      readonly type: 'prefetch-kept';
+      readonly tag: string;
+      readonly kind: 'full' | 'containerd';
+      /** Empty for an image that is in no index. */
+      readonly platform: string;
+      readonly lines: number;
+    }
+  | {
+      readonly type: 'prefetch-dropped';
+      readonly tag: string;
+      readonly kind: 'full' | 'containerd';
+      readonly platform: string;
+      readonly reason: string;
+    }
   | { readonly type: 'referrer'; readonly digest: string; readonly subject: string; readonly via: 'api' | 'tag' }
   | { readonly type: 'tagged'; readonly tag: string; readonly digest: string }
   | { readonly type: 'up-to-date'; readonly tag: string; readonly digest: string };

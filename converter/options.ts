@@ -71,6 +71,8 @@ export interface ConvertRequest {
   readonly artifact: ArtifactOptions;
   /** Files to prefetch, the same list for every platform. */
   readonly prefetch?: PrefetchRequest;
+  /** Drop the prefetch list that the image carries which is replaced; without a list of its own a run keeps it. */
+  readonly noPrefetch?: boolean;
   /** Platforms to convert as `os/arch[/variant]`; empty: every Linux platform of the index. */
   readonly platforms: readonly string[];
   /** Manifests and uploads in flight at a time. */
@@ -86,6 +88,13 @@ export interface ConvertRequest {
   readonly noUpload: boolean;
   /** Take over layers that were converted before, and keep the record of them in the target (`accel-cache`). */
   readonly cache: boolean;
+  /**
+   * Key of the record, at least 16 bytes: what this run makes carries codes of it (HMAC-SHA-256), and only what carries
+   * them is taken over or counts as made already. Without it whoever may push to the repository is trusted.
+   */
+  readonly recordKey?: Uint8Array;
+  /** Compare layers and images of earlier runs with the source, byte by byte, before they are taken over. */
+  readonly verifyReused?: boolean;
   /** Redo what stands already and overwrite a tag of the other mode. */
   readonly force: boolean;
   /** Directory for spooled layers; omitted: the system's. A fresh folder in it is made and removed. */

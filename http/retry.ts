@@ -1,81 +1,94 @@
-/** When to try a request again, and how long to wait before. */
-import type { RegistryRuntime } from './registry-options.ts';
+/** When to try a request again, and how long to wait before: the one back-off of the product. */
 
-/** Longest wait before a try, in milliseconds; also bounds what a Retry-After asks for. */
-export const MAX_DELAY = 60_000;
+import { isSlowError, isTransientError } from './failure.ts';
+import type { HttpRuntime } from './options.ts';
+import { formatTime, formatWait, parseRetryAfter } from './retry-after.ts';
 
 /** First wait, in milliseconds; each further one doubles, up to MAX_BACKOFF. */
 const BASE_DELAY = 500;
 const MAX_BACKOFF = 4_000;
 
+/** Waits of a back-off below this many milliseconds are not reported. */
+const LEAST_REPORTED = 1_000;
+
 const TRANSIENT_STATUS: readonly number[] = [408, 425, 429];
 
-const TRANSIENT_CODES: readonly string[] = [
-  'ECONNRESET',
-  'ECONNREFUSED',
-  'ECONNABORTED',
-  'EPIPE',
-  'ETIMEDOUT',
-  'ENETDOWN',
-  'ENETUNREACH',
-  'EHOSTUNREACH',
-  'EAI_AGAIN',
-  'UND_ERR_SOCKET',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-  // The peer closed the connection before the announced length.
-  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-];
-
-/** Whether a status tells of a state that passes. 501 and 505 say that the server cannot do it at all. */
+/** Whether a status describes a state that passes. 501 and 505 say that the server cannot do it at all. */
 export function isTransientStatus(status: number): boolean {
   return TRANSIENT_STATUS.includes(status) || (status >= 500 && status !== 501 && status !== 505);
 }
 
-/** The system's or undici's code of an error, also where it is wrapped. */
-export function errorCode(error: unknown): string | undefined {
-  for (let inner = error, depth = 0; inner instanceof Error && depth < 5; inner = inner.cause, depth += 1) {
-    if ('code' in inner && typeof inner.code === 'string') return inner.code;
-    // Both address families failed: the errors are alike, the first one speaks.
-    if (inner instanceof AggregateError && inner.errors.length > 0) return errorCode(inner.errors[0]);
-  }
-  return undefined;
-}
-
-/** Whether a failure below HTTP may pass by itself: a reset or refused connection, a timeout, a stall. */
-export function isTransientError(error: unknown): boolean {
-  const code = errorCode(error);
-  return code !== undefined && TRANSIENT_CODES.includes(code);
-}
-
-/**
- * Milliseconds to wait before try number `attempt` (1 = the first repetition): the Retry-After header where there is
- * one (seconds or a date), else exponential with jitter over its upper half.
- */
-export function retryDelay(
-  attempt: number,
-  retryAfter: string | undefined,
-  runtime: Pick<RegistryRuntime, 'now' | 'random'>,
-): number {
-  const asked = parseRetryAfter(retryAfter, runtime.now());
-  if (asked !== undefined) return Math.min(Math.max(asked, 0), MAX_DELAY);
-  const backoff = Math.min(BASE_DELAY * 2 ** (attempt - 1), MAX_BACKOFF);
-  return Math.round(backoff / 2 + (runtime.random() * backoff) / 2);
-}
-
-function parseRetryAfter(text: string | undefined, now: number): number | undefined {
-  if (text === undefined) return undefined;
-  if (/^\s*\d+\s*$/.test(text)) return Number(text) * 1000;
-  const date = Date.parse(text);
-  return Number.isNaN(date) ? undefined : date - now;
-}
-
-/** What a retried call must tell about an answer. */
-interface Answer {
+/** What a back-off must know about an answer. */
+export interface RetryAnswer {
   readonly status: number;
+  /** Names the server in a report. */
+  readonly url?: URL;
   header(name: string): string | undefined;
-  discard(): Promise<void>;
+}
+
+/** How patient a client is, and who hears of it. */
+export interface Patience extends Pick<HttpRuntime, 'now' | 'random' | 'sleep' | 'attempts' | 'slowAttempts'> {
+  /** Milliseconds that one request may wait where a server asks for it. */
+  readonly maxWait: number;
+  /** Hears of each wait that a server causes. */
+  readonly report?: (message: string, until: number, host: string) => void;
+}
+
+/** Counts the failures of one piece of work, and waits longer after each. */
+export class Backoff {
+  readonly #patience: Patience;
+  readonly #signal: AbortSignal | undefined;
+  #failures = 0;
+  #slow = 0;
+  #waited = 0;
+
+  constructor(patience: Patience, signal?: AbortSignal) {
+    this.#patience = patience;
+    this.#signal = signal;
+  }
+
+  /** Which try this is, from 1. */
+  get attempt(): number {
+    return this.#failures + 1;
+  }
+
+  /** The work moved on: the next failure is the first again. */
+  reset(): void {
+    this.#failures = 0;
+    this.#slow = 0;
+    this.#waited = 0;
+  }
+
+  /** Takes in a failure. False when patience is at its end: too many of them, or the server asks for too long a wait. */
+  failed(error?: unknown, answer?: RetryAnswer): boolean {
+    this.#failures += 1;
+    if (isSlowError(error)) this.#slow += 1;
+    const { attempts, slowAttempts, maxWait } = this.#patience;
+    if (this.#failures >= attempts || this.#slow >= slowAttempts) return false;
+    return this.#waited + (this.#asked(answer) ?? 0) <= maxWait;
+  }
+
+  /** Waits before the next try: as long as the answer asks for, else exponentially with jitter over the upper half. */
+  async wait(answer?: RetryAnswer): Promise<void> {
+    const { now, random, sleep, report } = this.#patience;
+    const asked = this.#asked(answer);
+    const backoff = Math.min(BASE_DELAY * 2 ** (Math.max(this.#failures, 1) - 1), MAX_BACKOFF);
+    const delay = asked ?? Math.round(backoff / 2 + (random() * backoff) / 2);
+    this.#waited += asked ?? 0;
+    if (answer !== undefined && (asked === undefined ? delay >= LEAST_REPORTED : delay > 0)) {
+      const until = now() + delay;
+      const host = answer.url?.host ?? 'the server';
+      const cause = answer.status === 429 ? 'limits the rate of requests' : 'cannot answer now';
+      const text = `${host} ${cause} (HTTP ${answer.status}): waiting ${formatWait(delay)}, until ${formatTime(until)}`;
+      report?.(text, until, host);
+    }
+    await sleep(delay, this.#signal);
+  }
+
+  #asked(answer: RetryAnswer | undefined): number | undefined {
+    const asked = parseRetryAfter(answer?.header('retry-after'), this.#patience.now());
+    return asked === undefined ? undefined : Math.max(asked, 0);
+  }
 }
 
 /** How {@link retrying} judges failures; both default to this module's rules. */
@@ -86,25 +99,38 @@ export interface RetryRules {
 }
 
 /**
- * Calls `send` until its answer or error is one that stays, at most `runtime.attempts` times, and returns the last
- * answer or throws the last error. `undefined` counts as done.
+ * Calls `send` until its answer or error is one that stays or patience is at its end, and returns the last answer or
+ * throws the last error. `undefined` counts as done. `send` hears which try it is, from 1.
  */
-export async function retrying<A extends Answer | undefined>(
-  send: () => Promise<A>,
-  runtime: RegistryRuntime,
+export async function retrying<A extends (RetryAnswer & { discard(): Promise<void> }) | undefined>(
+  send: (attempt: number) => Promise<A>,
+  patience: Patience,
   rules: RetryRules = {},
 ): Promise<A> {
   const { signal, passingStatus = isTransientStatus, passingError = isTransientError } = rules;
-  for (let attempt = 1; ; attempt += 1) {
-    let retryAfter: string | undefined;
+  const backoff = new Backoff(patience, signal);
+  for (;;) {
+    let answer: A | undefined;
     try {
-      const answer = await send();
-      if (answer === undefined || !passingStatus(answer.status) || attempt >= runtime.attempts) return answer;
-      retryAfter = answer.header('retry-after');
-      await answer.discard();
+      answer = await send(backoff.attempt);
+      if (answer === undefined || !passingStatus(answer.status) || !backoff.failed(undefined, answer)) return answer;
     } catch (error) {
-      if (signal?.aborted || !passingError(error) || attempt >= runtime.attempts) throw error;
+      if (signal?.aborted || !passingError(error) || !backoff.failed(error)) throw error;
     }
-    await runtime.sleep(retryDelay(attempt, retryAfter, runtime), signal);
+    await answer?.discard();
+    await backoff.wait(answer);
   }
+}
+
+/**
+ * A {@link Patience.report} that hands each message to `warn`, but for waits of a host that end no later than one that
+ * was reported: requests in parallel are refused together.
+ */
+export function reportOnce(warn: (message: string) => void): NonNullable<Patience['report']> {
+  const reported = new Map<string, number>();
+  return (message, until, host) => {
+    if (until <= (reported.get(host) ?? 0) + LEAST_REPORTED) return;
+    reported.set(host, until);
+    warn(message);
+  };
 }

@@ -1,9 +1,9 @@
 /** From a reference to the target that it names. */
 
-import type { RegistryOptions } from '../http/registry-options.ts';
 import { openArchive } from './archive.ts';
 import { openLayout } from './layout.ts';
 import type { Reference } from './reference.ts';
+import type { RegistryOptions } from './registry/options.ts';
 import type { Target } from './storage.ts';
 
 /** Options of {@link openTarget}: those of a registry, and whether a missing layout or archive is made. */

@@ -1,5 +1,5 @@
 /** Opens an accelerated image by its name, as a user types it. */
-import type { RegistryOptions } from '../http/registry-options.ts';
+import type { RegistryOptions } from '../oci/registry/options.ts';
 import type { Target } from '../oci/storage.ts';
 import { type ImageFiles, openFiles } from './files.ts';
 import { type AcceleratedImage, openImage as openImageIn } from './image.ts';

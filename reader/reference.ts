@@ -1,7 +1,6 @@
 /** From the text of a reference to the target and the tag or digest that it names there. */
 import { AccelError } from '../base/error.ts';
 import { LAYER_RECORD } from '../formats/overlaybd/annotations.ts';
-import type { RegistryOptions } from '../http/registry-options.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isDigestLike } from '../oci/digest.ts';
 import { describeEntries, imageNames, refNameOf, tagPart } from '../oci/image-names.ts';
@@ -10,6 +9,7 @@ import { openTarget } from '../oci/open.ts';
 import { canListImages } from '../oci/powers.ts';
 import { formatReference } from '../oci/reference.ts';
 import { isReferrerTag } from '../oci/referrers.ts';
+import type { RegistryOptions } from '../oci/registry/options.ts';
 import type { Target } from '../oci/storage.ts';
 
 /** A reference, opened; close it in the end. */

@@ -6,6 +6,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { ACTION_DOCS_PATH, withActionTables } from './action-docs.ts';
 import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
+import { CONFIG_DOCS_PATH, renderConfigDocs, renderValuesSchema, VALUES_SCHEMA_PATH } from './config-docs.ts';
 import { brokenCitations, brokenLinks, overlongFile, undocumentedExports, unknownScripts } from './doc-checks.ts';
 import { isGenerated, isTest, listFiles, OTHER_ROOMS, PRODUCT_ROOMS } from './source-files.ts';
 
@@ -36,6 +37,12 @@ const complaints = [
   ...(read(ACTION_DOCS_PATH) === withActionTables(read(ACTION_DOCS_PATH) ?? '', read('action.yml') ?? '')
     ? []
     : [`${ACTION_DOCS_PATH} is stale: run node dist/scripts/generate-docs.js`]),
+  ...[
+    [CONFIG_DOCS_PATH, renderConfigDocs()],
+    [VALUES_SCHEMA_PATH, renderValuesSchema()],
+  ].flatMap(([path, text]) =>
+    read(path!) === text ? [] : [`${path} is stale: run node dist/scripts/generate-docs.js`],
+  ),
 ];
 for (const complaint of complaints) process.stderr.write(`${complaint}\n`);
 console.log(`documentation: ${sources.length} sources and ${pages.length} pages read, ${complaints.length} complaints`);

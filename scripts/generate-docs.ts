@@ -2,19 +2,22 @@
  * Writes what of the documentation is generated: docs/cli.md and the tables of docs/action.md. With `--check` it only says
  * whether the files are what it would write (exit 1 when not).
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { ACTION_DOCS_PATH, withActionTables } from './action-docs.ts';
 import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
+import { CONFIG_DOCS_PATH, renderConfigDocs, renderValuesSchema, VALUES_SCHEMA_PATH } from './config-docs.ts';
 
 const pages: readonly (readonly [path: string, text: string])[] = [
   [CLI_DOCS_PATH, await renderCliDocs()],
   [ACTION_DOCS_PATH, withActionTables(readFileSync(ACTION_DOCS_PATH, 'utf8'), readFileSync('action.yml', 'utf8'))],
+  [CONFIG_DOCS_PATH, renderConfigDocs()],
+  [VALUES_SCHEMA_PATH, renderValuesSchema()],
 ];
 for (const [path, text] of pages) {
   if (!process.argv.includes('--check')) {
     writeFileSync(path, text);
     console.log(`wrote ${path}`);
-  } else if (readFileSync(path, 'utf8') !== text) {
+  } else if (!existsSync(path) || readFileSync(path, 'utf8') !== text) {
     process.stderr.write(`${path} is stale: run node dist/scripts/generate-docs.js\n`);
     process.exitCode = 1;
   } else {

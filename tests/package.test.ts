@@ -67,6 +67,8 @@ describe('the built package', () => {
     for (const path of ['dist/cli/main.js', 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']) {
       expect(paths).toContain(path);
     }
+    // The server is a package of its own; its bundle and its configuration stay out.
+    expect(paths.filter((path) => /(^|\/)server\/|values\.schema/.test(path))).toEqual([]);
     expect(paths.filter((path) => /\.test\.|\.map$|(^|\/)goldens\/|\.tar(\.gz)?$/.test(path))).toEqual([]);
   });
 });
@@ -101,6 +103,55 @@ function installedWith(names: readonly string[], from = ''): [path: string, entr
   }
   return [...found];
 }
+
+describe('the package of the server', () => {
+  const server = JSON.parse(readFileSync(`${root}server/package.json`, 'utf8'));
+  const names = Object.keys(server.dependencies);
+  const decision = readFileSync(`${root}docs/decisions/0010-server-package.md`, 'utf8');
+
+  it('has the version of accel, whose commands load it', () => expect(server.version).toBe(manifest.version));
+
+  it.each(names)('%s has its reason, is pinned, and has no install script', (name) => {
+    expect(decision).toContain(`\`${name}\``);
+    expect(server.dependencies[name]).toMatch(/^\d+\.\d+\.\d+$/);
+    const scripts = installedWith([name], 'server').filter(([, entry]) => entry.hasInstallScript === true);
+    expect(scripts.map(([path]) => path)).toEqual([]);
+  });
+
+  it('installing accel installs neither it nor what it alone needs', () => {
+    const paths = runtime.map(([path]) => path);
+    expect(paths.filter((path) => /\/(accel-image-server|prom-client|yaml|zod)$/.test(path))).toEqual([]);
+  });
+
+  it('the bill of materials of accel lists nothing of it', () => {
+    const text = execFileSync('npm', ['run', '--silent', 'sbom'], { cwd: root, encoding: 'utf8' });
+    const { components } = JSON.parse(text) as { components: { name: string }[] };
+    const listed = components.map(({ name }) => name);
+    expect(listed).toContain('undici');
+    expect(listed.filter((name) => /^(server|accel-image-server|prom-client|yaml|zod)$/.test(name))).toEqual([]);
+  });
+
+  it('what both depend on has one version', () => {
+    const shared = names.filter((name) => manifest.dependencies[name] !== undefined);
+    for (const name of shared) expect(server.dependencies[name]).toBe(manifest.dependencies[name]);
+  });
+
+  it('packs its bundle and papers', () => {
+    const [pack] = JSON.parse(
+      execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+        cwd: `${root}server`,
+        encoding: 'utf8',
+      }),
+    ) as { files: { path: string }[] }[];
+    expect(pack!.files.map(({ path }) => path).sort()).toEqual([
+      'LICENSE',
+      'README.md',
+      'dist/main.js',
+      'package.json',
+      'values.schema.json',
+    ]);
+  });
+});
 
 function failureOf(args: readonly string[]): { status: number; stderr: string } {
   try {

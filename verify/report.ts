@@ -26,6 +26,8 @@ export interface VerifyReport {
   readonly sourceDigest: string;
   /** True when content was not compared. */
   readonly quick: boolean;
+  /** Parts that a quick verification leaves alone; empty for a whole one. */
+  readonly notCompared: readonly string[];
   /** In path order, those of the image itself first; at most 100,000. */
   readonly differences: readonly Difference[];
   /** How many differences there are, kept or not. */
@@ -45,6 +47,13 @@ export interface VerifyReport {
   /** What reading the accelerated image's device took. */
   readonly traffic: { readonly requests: number; readonly bytes: number };
 }
+
+/** What a quick verification does not look at: an image in which only these differ counts as identical to it. */
+export const NOT_COMPARED_QUICKLY: readonly string[] = [
+  'the content of files',
+  'the bytes of layers against their digests',
+  'the access points of gzip indexes',
+];
 
 /** Where a verification is. */
 export interface VerifyProgress {

@@ -12,7 +12,7 @@ import { compareAcceleration } from './acceleration.ts';
 import { compareAccessPoints, PointProbe } from './access-points.ts';
 import { compareBlobs, compareSourceBlobs } from './blobs.ts';
 import { compareContents } from './content.ts';
-import { DifferenceLog, damageText, type VerifyProgress, type VerifyReport } from './report.ts';
+import { DifferenceLog, damageText, NOT_COMPARED_QUICKLY, type VerifyProgress, type VerifyReport } from './report.ts';
 import { loadSourceImage, readSourceTree, type SourceImage } from './source-tree/build-tree.ts';
 import type { SourceNode } from './source-tree/node.ts';
 import { compareStructure, type LayerPairs, layerName } from './structure.ts';
@@ -85,6 +85,7 @@ export async function verifyImage(
     digest: image.descriptor.digest,
     sourceDigest: source.descriptor.digest,
     quick,
+    notCompared: quick ? NOT_COMPARED_QUICKLY : [],
     differences: log.kept,
     differenceCount: log.count,
     warnings: [...layers.warnings, ...notes, ...tree.warnings],

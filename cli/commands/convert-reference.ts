@@ -26,9 +26,13 @@ export async function namedImage(text: string, flags: ConvertFlags): Promise<Nam
       hint: `Leave ${given.join(' and ')} out, or the reference.`,
     });
   }
-  const { formatReference, parseReference } = await import('../../oci/reference.ts');
-  const parsed = parseReference(text);
-  const named = parsed.tag !== undefined || parsed.digest !== undefined ? parsed : parseReference(await withTag(text));
+  const [{ formatReference }, { parseLocated }] = await Promise.all([
+    import('../../oci/reference.ts'),
+    import('../../oci/locate.ts'),
+  ]);
+  const parsed = await parseLocated(text);
+  const named =
+    parsed.tag !== undefined || parsed.digest !== undefined ? parsed : await parseLocated(await withTag(text));
   const { tag, digest, ...repository } = named;
   return {
     repository: formatReference(repository),

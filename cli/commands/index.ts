@@ -16,6 +16,8 @@ export const COMMANDS: ReadonlyMap<string, CommandLoader> = new Map<string, Comm
   ['export', async (context) => (await import('./export.ts')).exportCommand(context)],
   ['prefetch', async (context) => (await import('./prefetch.ts')).prefetchCommand(context)],
   ['event', async (context) => (await import('./event.ts')).eventCommand(context)],
+  ['serve', async (context) => (await import('./serve.ts')).serveCommand(context)],
+  ['agent', async (context) => (await import('./agent.ts')).agentCommand(context)],
   ['version', async (context) => (await import('./version.ts')).versionCommand(context)],
   ['completion', async (context) => (await import('./completion.ts')).completionCommand(context)],
 ]);

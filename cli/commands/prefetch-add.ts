@@ -5,10 +5,11 @@ import { prefetchFormat, readBytes, refuseTwoInputs } from '../prefetch-flags.ts
 import { addedDocument, renderAdded } from '../prefetch-report.ts';
 import { describeEvent } from '../progress/plain.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
+import { addRecordKeyFlag, type ReuseFlags, reuseRequest } from '../reuse-flags.ts';
 import { styleFor } from '../terminal.ts';
 import { createWarn } from '../warning.ts';
 
-interface AddFlags extends RegistryFlags {
+interface AddFlags extends RegistryFlags, ReuseFlags {
   readonly format?: 'list' | 'trace';
   readonly strict?: boolean;
   readonly outputTag?: string;
@@ -36,7 +37,7 @@ export function prefetchAddCommand(context: CommandContext): Command {
     .option('--strict', 'fail when the list names what is not in the image')
     .option('-o, --output-tag <tag>', 'push this tag instead of the one that named the image')
     .option('--json', 'print one JSON document on standard output');
-  return addRegistryFlags(command)
+  return addRegistryFlags(addRecordKeyFlag(command))
     .option('--verbose', 'errors come with their stack')
     .addHelpText('after', ADD_EXAMPLES)
     .action((reference: string, file: string, flags: AddFlags) => runAdd(reference, file, flags, context));
@@ -48,7 +49,7 @@ async function runAdd(reference: string, file: string, flags: AddFlags, context:
   if (file === '-') refuseTwoInputs(flags, 'the list');
   const { splitLines } = await import('../../prefetch/lines.ts');
   const lines = splitLines(await readBytes(file, context.stdin));
-  const registry = await registryChoice(flags, context.stdin);
+  const registry = await registryChoice(flags, context.stdin, context.stderr);
   const [{ openReference }, { addPrefetch }] = await Promise.all([
     import('../../reader/reference.ts'),
     import('../../converter/prefetch/add-prefetch.ts'),
@@ -67,6 +68,7 @@ async function runAdd(reference: string, file: string, flags: AddFlags, context:
           ...(flags.strict === undefined ? {} : { strict: flags.strict }),
         },
         ...(flags.outputTag === undefined ? {} : { outputTag: flags.outputTag }),
+        ...(await reuseRequest(flags)),
       },
       {
         signal,

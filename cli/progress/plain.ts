@@ -60,6 +60,10 @@ export function describeEvent(event: ConvertEvent, style: Style, verbose: boolea
       const form = formatCount(event.entries, event.form === 'list' ? 'line' : 'read');
       return `${printable(event.platform)}: ${event.kind} prefetches ${brings}, by a ${event.form} of ${form}`;
     }
+    case 'prefetch-kept':
+      return `${placeOf(event)}: keeps the prefetch list of the image before, ${formatCount(event.lines, 'line')}`;
+    case 'prefetch-dropped':
+      return `${placeOf(event)}: drops the prefetch list of the image before, ${printable(event.reason)}`;
     case 'referrer':
       return `linked ${shortDigest(event.digest)} to ${shortDigest(event.subject)} by ${event.via === 'api' ? 'the referrers API' : 'a tag: the registry has no referrers API'}`;
     case 'tagged':
@@ -84,6 +88,10 @@ export function describeEvent(event: ConvertEvent, style: Style, verbose: boolea
     case 'layer-done':
       return undefined;
   }
+}
+
+function placeOf({ tag, platform }: { readonly tag: string; readonly platform: string }): string {
+  return platform === '' ? printable(tag) : `${printable(tag)} ${printable(platform)}`;
 }
 
 /** The line that says what became of a layer. */

@@ -5,10 +5,18 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import { findDocument, loadManifest, type NamedDocument } from '../../oci/document.ts';
 import type { ImageDocument, ImageManifest } from '../../oci/manifest.ts';
 import type { ManifestResult, OutputTag, TagResult } from '../options.ts';
-import { type ConversionRecord, decodeRecord, LAYER_ANNOTATION, makeRecord } from '../publish/record-annotations.ts';
+import {
+  type ConversionRecord,
+  decodeRecord,
+  LAYER_ANNOTATION,
+  makeRecord,
+  prefetchOption,
+  withPrefetchOption,
+} from '../publish/record-annotations.ts';
 import type { Session } from '../session.ts';
 import { distinct } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
+import { isTrusted } from './trust.ts';
 
 /**
  * Whether the output stands already, made from this source with these options and this version: then the result it had.
@@ -24,19 +32,28 @@ export async function standingOutput(
   if (session.source === session.target && output.tag === request.source.tag && !request.force) {
     throw conflict(session, output, 'the output tag is the source tag', 'another tag than the source', output.tag);
   }
-  if (request.force) return undefined;
+  if (request.force) {
+    // It is replaced whatever it is; only its prefetch list may be worth keeping.
+    const replaced = await findDocument(session.target, output.tag, { signal: session.signal }).catch(() => undefined);
+    session.signal.throwIfAborted();
+    if (replaced !== undefined) session.kept.note(output, replaced);
+    return undefined;
+  }
   const standing = await findDocument(session.target, output.tag, { signal: session.signal }).catch(
     (error: unknown) => {
       throw unreadable(error, output);
     },
   );
   if (standing === undefined) return undefined;
+  session.kept.note(output, standing);
   const record = decodeRecord(annotationsOf(standing.document));
   if (record === undefined) return undefined;
   if (!isAllowed(record, output)) {
     throw conflict(session, output, 'the tag holds an accelerated image of another mode', output.kind, record.mode);
   }
-  const wanted = makeRecord(source.digest, record.mode, session.options);
+  const isKept = request.prefetch === undefined && request.noPrefetch !== true;
+  const options = isKept ? withPrefetchOption(session.options, prefetchOption(record.options)) : session.options;
+  const wanted = makeRecord(source.digest, record.mode, options);
   const isSame =
     wanted.sourceDigest === record.sourceDigest &&
     wanted.options === record.options &&
@@ -45,7 +62,7 @@ export async function standingOutput(
   const result = await describe(session, output, standing, images);
   // An index of which more is here than before is converted again.
   const isWhole = images.every((image) => result.manifests.some((one) => one.sourceDigest === image.descriptor.digest));
-  return isWhole ? result : undefined;
+  return isWhole && (await isTrusted(session, { output, source, standing, images })) ? result : undefined;
 }
 
 /** A full image may stand under a containerd tag: that is what an image whose bottom layer cannot be indexed gets. */

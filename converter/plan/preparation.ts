@@ -37,6 +37,7 @@ export async function prepare(session: Session): Promise<Preparation> {
     if (result === undefined) due.push(output);
     else standing.push(result);
   }
+  await session.kept.load(session, due);
   return { source, selection, images, standing, due };
 }
 

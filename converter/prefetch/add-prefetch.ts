@@ -15,8 +15,10 @@ import { mediaFamily } from '../../oci/media-types.ts';
 import type { Target } from '../../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../../reader/image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
+import { assertComplete, contentOf } from '../publish/assert-complete.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
+import { RecordKey, withoutCode } from '../publish/record-key.ts';
 import {
   type AccelerationLayer,
   accelerationDescriptor,
@@ -35,6 +37,8 @@ export interface AddPrefetchRequest {
   readonly prefetch: PrefetchRequest;
   /** The tag of the result; omitted: the one that named the image. */
   readonly outputTag?: string;
+  /** Key of the record (see ConvertRequest): the result carries a code of it where the image did. */
+  readonly recordKey?: Uint8Array;
 }
 
 /** What was done. */
@@ -65,7 +69,15 @@ export async function addPrefetch(
     if (event.type === 'warning') warnings.push(event.message);
     context.onEvent?.(event);
   };
-  const place: DocumentPlace = { target: request.target, signal: context.signal, noUpload: false, emit };
+  const key = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
+  const place: AddPlace = {
+    target: request.target,
+    signal: context.signal,
+    noUpload: false,
+    confirmed: new Set(),
+    emit,
+    key,
+  };
   const { signal } = context;
   const { descriptor: named, document } = await resolveDocument(place.target, request.tagOrDigest, { signal });
   const images: AddedImage[] = [];
@@ -89,12 +101,17 @@ export async function addPrefetch(
       manifests.push({ ...child, ...added.descriptor });
     }
     const changed: ImageIndex = { ...index, manifests, ...recorded(index, list) };
-    result = await putManifest(place, inOrder(changed));
+    result = await putManifest(place, sealed(place, index, inOrder(changed)));
   }
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
-    await place.target.tag(result, tag, { signal: context.signal });
-    await place.target.commit?.({ signal: context.signal });
+    const referred = images.flatMap(({ platform, descriptor, manifest }) => [
+      { descriptor, role: 'manifest', platform },
+      ...contentOf(manifest, platform),
+    ]);
+    await assertComplete(place.target, referred, { signal, confirmed: place.confirmed });
+    await place.target.tag(result, tag, { signal });
+    await place.target.commit?.({ signal });
     emit({ type: 'tagged', tag, digest: result.digest });
   }
   const described = images.map(({ platform, descriptor, prefetch }) => ({
@@ -108,11 +125,12 @@ export async function addPrefetch(
 interface AddedImage {
   readonly platform: string;
   readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
   readonly prefetch: PrefetchResult | undefined;
 }
 
 async function addToImage(
-  place: DocumentPlace,
+  place: AddPlace,
   { digest, platform: listedAs }: Descriptor | ListedImage,
   list: PrefetchList,
 ): Promise<AddedImage> {
@@ -133,17 +151,16 @@ async function addToImage(
   } catch (error) {
     throw withPlace(error, { platform });
   }
-  const descriptor = await putImage(place, image, layer, list);
-  return { platform, descriptor, prefetch: layer?.result };
+  return { platform, ...(await putImage(place, image, layer, list)), prefetch: layer?.result };
 }
 
 /** Pushes layer, config and manifest, in this order. */
 async function putImage(
-  place: DocumentPlace,
+  place: AddPlace,
   { manifest, config }: AcceleratedImage,
   layer: AccelerationLayer | undefined,
   list: PrefetchList,
-): Promise<Descriptor> {
+): Promise<Pick<AddedImage, 'descriptor' | 'manifest'>> {
   const bare = withoutAcceleration(manifest, config);
   const layers = [...bare.layers];
   let newConfig: ImageConfig = bare.config;
@@ -160,7 +177,18 @@ async function putImage(
     layers,
     ...recorded(manifest, list),
   };
-  return putManifest(place, inOrder(changed));
+  const put = sealed(place, manifest, inOrder(changed));
+  return { descriptor: await putManifest(place, put), manifest: put };
+}
+
+/** Where documents go, and the key of the record. */
+interface AddPlace extends DocumentPlace {
+  readonly key: RecordKey | undefined;
+}
+
+/** A changed document with a code of its own: if there is a key, and the one before was made with it. */
+function sealed<T extends ImageManifest | ImageIndex>({ key }: AddPlace, before: T, changed: T): T {
+  return key?.proves(before) === true ? inOrder(key.sign(changed)) : withoutCode(changed);
 }
 
 /** The annotations of accel's own images record the list as one of their options; others get none. */

@@ -13,6 +13,7 @@ import type { CachedLayer, ImageKind, LayerBlobs } from '../publish/output-manif
 import { unpushedTarget } from '../publish/unpushed.ts';
 import type { Session } from '../session.ts';
 import { type AccelerationLayer, type AccelerationSource, makeAccelerationLayer, resolveList } from './acceleration.ts';
+import type { PrefetchList } from './prefetch-list.ts';
 
 /** Makes the acceleration layers of one image. */
 export interface ImageAcceleration {
@@ -27,23 +28,31 @@ export async function openAcceleration(
   layers: readonly CachedLayer[],
   made: readonly LayerBlobs[],
 ): Promise<ImageAcceleration | undefined> {
-  const { prefetch: list, signal, emit, noUpload } = session;
-  if (list === undefined) return undefined;
+  const { prefetch, kept, signal, emit, noUpload } = session;
+  if (prefetch === undefined && kept.isEmpty) return undefined;
   const target: Target = noUpload ? unpushedTarget(session, made) : session.target;
   const warn = (message: string): void => emit({ type: 'warning', message: `${source.platform}: ${message}` });
   // A full layer says of each block where it lies; where there is none, all layers are index-only.
   const stack = layers.map(({ full, index }) => (full ?? index)!);
   const device = await openStack(target, stack.map(descriptorOf), { signal });
-  let resolved: AccelerationSource;
-  try {
-    resolved = await resolveList(list, device, warn, signal);
-  } catch (error) {
-    throw withPlace(error, { platform: source.platform });
-  }
+  /** By the name of the list: most often all kinds have the same one. */
+  const resolved = new Map<string, AccelerationSource>();
+  const resolve = async (list: PrefetchList): Promise<AccelerationSource> => {
+    try {
+      const made = resolved.get(list.name) ?? (await resolveList(list, device, warn, signal));
+      resolved.set(list.name, made);
+      return made;
+    } catch (error) {
+      throw withPlace(error, { platform: source.platform });
+    }
+  };
   return {
     async layerFor(kind, chosen) {
+      const list = prefetch ?? kept.of(kind, source.platform);
+      if (list === undefined) return undefined;
       const kinds = chosen.map((blob) => blob.kind);
-      const layer = await makeAccelerationLayer(resolved, kinds, (message) => warn(`${kind} image: ${message}`));
+      const content = await resolve(list);
+      const layer = await makeAccelerationLayer(content, kinds, (message) => warn(`${kind} image: ${message}`));
       if (layer !== undefined) {
         const { form, files, bytes, entries } = layer.result;
         const told = kind === 'full' ? 'full' : 'containerd';

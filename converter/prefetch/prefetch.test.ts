@@ -125,7 +125,7 @@ describe('the image', () => {
     const reused = await convert(prefetch, { force: false, cache: true });
     expect(reused.events.filter(({ type }) => type === 'layer-reused')).toHaveLength(2);
     expect(reused.result.tags.map(({ digest }) => digest)).toEqual(digests);
-    const plain = await convertWithin(layout.target, request({ force: true }));
+    const plain = await convertWithin(layout.target, request({ force: true, noPrefetch: true }));
     for (const { tag, digest } of result.tags) {
       const added = await addPrefetch({ target: layout.target, tagOrDigest: tag, prefetch });
       expect(added).toMatchObject({ tag, digest, upToDate: false });
@@ -149,13 +149,13 @@ describe('the image', () => {
       expect(result.tags.map(({ upToDate }) => upToDate)).toEqual([false, false]);
       digests.push(result.tags[0]!.digest);
     }
-    const plain = await convertWithin(layout.target, request());
+    const plain = await convertWithin(layout.target, request({ noPrefetch: true }));
     expect(plain.tags.map(({ upToDate }) => upToDate)).toEqual([false, false]);
     expect(new Set([...digests, plain.tags[0]!.digest]).size).toBe(5);
   });
 
   it('has a config in which the layer counts: diff_id, and a step of the history as old as the image', async () => {
-    const plain = await convertWithin(layout.target, request({ force: true }));
+    const plain = await convertWithin(layout.target, request({ force: true, noPrefetch: true }));
     const { result } = await convert({ lines: PLAIN });
     const before = await openImage(layout.target, plain.tags[0]!.digest);
     const { image } = await open(FULL);

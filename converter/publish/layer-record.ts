@@ -20,6 +20,8 @@ import type { Target } from '../../oci/storage.ts';
 import type { LayerKind } from '../events.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
 import type { ArtifactOptions } from '../options.ts';
+import { assertComplete, contentOf } from './assert-complete.ts';
+import { canonical, type RecordKey } from './record-key.ts';
 
 /** Tag under which the record stands. */
 export const CACHE_TAG = LAYER_RECORD.tag;
@@ -39,7 +41,17 @@ export interface NotIndexable {
 }
 
 /** What is remembered of a layer and a kind of blob. */
-export type CacheEntry = CachedBlob | NotIndexable;
+export type CacheEntry = (CachedBlob | NotIndexable) & {
+  /** Code of the entry under a key of the record (record-key.ts). */
+  readonly mac?: string;
+};
+
+/** How a record is opened. */
+export interface RecordOptions {
+  /** Use only entries that carry a code of this key, and give one to those that are added. */
+  readonly key?: RecordKey | undefined;
+  readonly onWarning?: (message: string) => void;
+}
 
 /** What a layer's blob depends on. */
 export interface LayerKey {
@@ -54,35 +66,34 @@ export interface LayerKey {
 export class LayerCache {
   readonly #target: Target;
   readonly #signal: AbortSignal;
-  readonly #record: Promise<StandingRecord>;
+  readonly #known: StandingRecord | undefined;
+  #record: Promise<StandingRecord> | undefined;
   readonly #used = new Map<string, CacheEntry>();
+  readonly #options: RecordOptions;
+  #warned = false;
 
-  private constructor(target: Target, signal: AbortSignal, record: Promise<StandingRecord>) {
+  private constructor(target: Target, signal: AbortSignal, known: StandingRecord | undefined, options: RecordOptions) {
     this.#target = target;
     this.#signal = signal;
-    this.#record = record;
+    this.#known = known;
+    this.#options = options;
   }
 
-  /**
-   * Begins to read the record; the cache is empty where there is none. What else the target fails with is thrown when a
-   * layer is looked for.
-   */
-  static open(target: Target, signal: AbortSignal): LayerCache {
-    const record = readRecord(target, signal);
-    record.catch(() => undefined);
-    return new LayerCache(target, signal, record);
+  /** The record is read when a layer is first looked for, and empty where there is none. */
+  static open(target: Target, signal: AbortSignal, options: RecordOptions = {}): LayerCache {
+    return new LayerCache(target, signal, undefined, options);
   }
 
   /** A cache that knows nothing of earlier runs: for one that is to make everything anew. */
-  static forgetful(target: Target, signal: AbortSignal): LayerCache {
-    return new LayerCache(target, signal, Promise.resolve(NO_RECORD));
+  static disabled(target: Target, signal: AbortSignal, options: RecordOptions = {}): LayerCache {
+    return new LayerCache(target, signal, NO_RECORD, options);
   }
 
   /** The blob of a layer, if it is known and stands in the target. */
   async find(kind: LayerKind, key: LayerKey): Promise<CacheEntry | undefined> {
     const name = nameOf(kind, key);
     // What this run made itself serves as well: platforms of an image may share layers.
-    const entry = this.#used.get(name) ?? (await this.#record).entries.get(name);
+    const entry = this.#used.get(name) ?? this.#proven(name, (await this.#read()).entries.get(name));
     if (entry === undefined) return undefined;
     if (!('notIndexable' in entry)) {
       const descriptor = { mediaType: OCI.layer, digest: entry.digest, size: entry.size };
@@ -94,7 +105,28 @@ export class LayerCache {
 
   /** Remembers what came of a layer. */
   add(kind: LayerKind, key: LayerKey, entry: CacheEntry): void {
-    this.#used.set(nameOf(kind, key), 'notIndexable' in entry ? entry : remembered(entry));
+    const name = nameOf(kind, key);
+    const made = 'notIndexable' in entry ? { notIndexable: entry.notIndexable } : remembered(entry);
+    const mac = this.#options.key?.codeOfEntry(name, made);
+    this.#used.set(name, { ...made, ...(mac === undefined ? {} : { mac }) });
+  }
+
+  /** Takes back what {@link find} gave: it turned out to be something else than the layer. */
+  forget(kind: LayerKind, key: LayerKey): void {
+    this.#used.delete(nameOf(kind, key));
+  }
+
+  /** An entry that may be used: with a key, one that carries its code. */
+  #proven(name: string, entry: CacheEntry | undefined): CacheEntry | undefined {
+    const { key, onWarning } = this.#options;
+    if (entry === undefined || key === undefined || key.provesEntry(name, entry)) return entry;
+    if (!this.#warned) {
+      onWarning?.(
+        'the record of layers has entries without a valid code of the record key: these layers are converted again',
+      );
+    }
+    this.#warned = true;
+    return undefined;
   }
 
   /**
@@ -103,14 +135,15 @@ export class LayerCache {
    */
   async save(): Promise<void> {
     if (this.#used.size === 0) return;
-    const { entries: standing } = await readRecord(this.#target, this.#signal, await this.#record);
+    const { entries: standing } = await readRecord(this.#target, this.#signal, await this.#read());
     const merged = new Map(standing);
     for (const [name, entry] of this.#used) {
       merged.delete(name);
       merged.set(name, entry);
     }
     const newest = [...merged].slice(-MAX_LAYERS);
-    if (newest.length === standing.size && newest.every(([name]) => standing.has(name))) return;
+    const isKnown = ([name, entry]: [string, CacheEntry]) => canonical(entry) === canonical(standing.get(name));
+    if (newest.length === standing.size && newest.every(isKnown)) return;
     const [layer, config] = await together([
       this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: Object.fromEntries(newest) })),
       this.#put(EMPTY_CONFIG, encodeJson({})),
@@ -122,7 +155,14 @@ export class LayerCache {
       config,
       layers: [layer],
     };
-    await this.#target.tag(await this.#put(OCI.manifest, encodeJson(manifest)), CACHE_TAG, { signal: this.#signal });
+    const named = await this.#put(OCI.manifest, encodeJson(manifest));
+    await assertComplete(this.#target, contentOf(manifest), { signal: this.#signal });
+    await this.#target.tag(named, CACHE_TAG, { signal: this.#signal });
+  }
+
+  #read(): Promise<StandingRecord> {
+    this.#record ??= this.#known === undefined ? readRecord(this.#target, this.#signal) : Promise.resolve(this.#known);
+    return this.#record;
   }
 
   async #put(mediaType: string, bytes: Uint8Array) {
@@ -181,7 +221,7 @@ const UNUSABLE = new Set([
 ]);
 
 function isEntry(value: unknown): value is CacheEntry {
-  if (!isRecord(value)) return false;
+  if (!isRecord(value) || (value.mac !== undefined && typeof value.mac !== 'string')) return false;
   if (typeof value.notIndexable === 'string') return true;
   const { kind, digest, size, diffId, compression, annotations, segments } = value;
   if (kind !== 'full' && kind !== 'index-only') return false;

@@ -11,7 +11,7 @@ import { type AccelerationLayer, accelerationDescriptor, withAcceleration } from
 import type { Session } from '../session.ts';
 import type { CachedBlob } from './layer-record.ts';
 import { putBytes, putManifest } from './push-document.ts';
-import { encodeRecord, makeRecord } from './record-annotations.ts';
+import { encodeRecord, makeRecord, withPrefetchOption } from './record-annotations.ts';
 
 /** What a manifest holds: full layers, index-only layers where possible, or index-only layers alone. */
 export type ImageKind = OutputTag['kind'];
@@ -58,7 +58,7 @@ export async function composeImage(
   // What an old registry says of a config, such as application/octet-stream, no runtime has to take.
   const configType = toFamily(isConfig(sourceConfig.mediaType) ? sourceConfig.mediaType : OCI.config, family);
   const configDescriptor = await putBytes(session, encodeJson(config), configType);
-  const manifest: ImageManifest = {
+  const unsigned: ImageManifest = {
     schemaVersion: 2,
     mediaType: toFamily(source.manifest.mediaType, family),
     ...artifactTypeOf(session, mode),
@@ -67,10 +67,11 @@ export async function composeImage(
     ...subjectField(session, source.descriptor),
     annotations: {
       ...source.manifest.annotations,
-      ...encodeRecord(makeRecord(source.descriptor.digest, mode, session.options)),
+      ...encodeRecord(makeRecord(source.descriptor.digest, mode, optionsOf(session, kind))),
     },
     ...unknownFields(source.manifest, DOCUMENT_FIELDS),
   };
+  const manifest = session.recordKey?.sign(unsigned) ?? unsigned;
   const descriptor = await putManifest(session, manifest);
   session.emit({
     type: 'manifest-pushed',
@@ -96,8 +97,15 @@ export async function composeImage(
   };
 }
 
-function descriptorOf({ compression, digest, size, annotations }: CachedBlob, family: MediaFamily): Descriptor {
+/** The descriptor of a layer's blob in a manifest. */
+export function descriptorOf({ compression, digest, size, annotations }: CachedBlob, family: MediaFamily): Descriptor {
   return { mediaType: layerMediaType(family, compression), digest, size, annotations };
+}
+
+/** The options of a kind of result for its record: with the list that it keeps, if it keeps one. */
+export function optionsOf({ options, prefetch, kept }: Session, kind: ImageKind): string {
+  const name = prefetch === undefined ? kept.nameOf(kind) : undefined;
+  return name === undefined ? options : withPrefetchOption(options, name);
 }
 
 /** The blob of each layer. Only on an index-only bottom layer may index-only layers stand (docs/formats.md §5). */

@@ -92,7 +92,7 @@ export class Pushes {
   }
 
   async #push(layer: LayerId, blob: LayerBlob): Promise<void> {
-    const { target, request, prefetch, signal, emit } = this.#session;
+    const { target, request, prefetch, kept, signal, emit } = this.#session;
     const { kind, digest, size, path } = blob;
     if (!request.noUpload) {
       const descriptor = { mediaType: layerMediaType('oci', blob.compression), digest, size };
@@ -105,7 +105,7 @@ export class Pushes {
       }
     }
     // Without an upload the file is the only place from which the prefetch list can be resolved.
-    const isNeeded = request.noUpload && prefetch !== undefined;
+    const isNeeded = request.noUpload && (prefetch !== undefined || !kept.isEmpty);
     if (path !== undefined && !isNeeded) await rm(path, { force: true });
   }
 }

@@ -38,6 +38,14 @@ export function withPrefetchOption(options: string, prefetch: string | undefined
   return [...others, ...(prefetch === undefined ? [] : [`${PREFETCH_OPTION}${prefetch}`])].join(',');
 }
 
+/** The name of the prefetch list in an options text. */
+export function prefetchOption(options: string): string | undefined {
+  return options
+    .split(',')
+    .find((part) => part.startsWith(PREFETCH_OPTION))
+    ?.slice(PREFETCH_OPTION.length);
+}
+
 /** The record for a source converted in a mode. */
 export function makeRecord(sourceDigest: string, mode: OutputTag['kind'], options: string): ConversionRecord {
   return { sourceDigest, mode, options, version: VERSION };

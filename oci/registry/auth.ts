@@ -10,13 +10,13 @@ import { hideSecret } from '../../base/secrets.ts';
 import { isLoopbackUrl } from '../../http/local-address.ts';
 import { redactUrl } from '../../http/redact.ts';
 import { assertReachable, sendFollowing } from '../../http/redirects.ts';
-import type { RegistryOptions, RegistryRuntime } from '../../http/registry-options.ts';
-import { retrying } from '../../http/retry.ts';
+import { type Patience, retrying } from '../../http/retry.ts';
 import type { HttpRequest, Transport } from '../../http/transport.ts';
 import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
 import { type Credentials, type FoundCredentials, findCredentials } from './credentials.ts';
 import { deniedError, type Login } from './denied.ts';
-import { describeFailure, type FailedResponse, MAX_ERROR_BODY, responseError, transportError } from './errors.ts';
+import { describeFailure, type FailedResponse, failedResponse, responseError, transportError } from './errors.ts';
+import type { RegistryOptions } from './options.ts';
 import { parseTokenAnswer, type Token } from './token.ts';
 
 /** Milliseconds before its end at which a token is renewed: a request takes time, clocks differ. */
@@ -30,7 +30,7 @@ export class Authenticator {
   readonly #registry: string;
   readonly #repository: string;
   readonly #options: RegistryOptions;
-  readonly #runtime: RegistryRuntime;
+  readonly #patience: Patience;
   readonly #transport: Transport;
   #credentials: Promise<FoundCredentials | undefined> | undefined;
   #challenge: Challenge | undefined;
@@ -43,13 +43,13 @@ export class Authenticator {
     registry: string,
     repository: string,
     options: RegistryOptions,
-    runtime: RegistryRuntime,
+    patience: Patience,
     transport: Transport,
   ) {
     this.#registry = registry;
     this.#repository = repository;
     this.#options = options;
-    this.#runtime = runtime;
+    this.#patience = patience;
     this.#transport = transport;
   }
 
@@ -118,7 +118,7 @@ export class Authenticator {
     const known = this.#tokens.get(key);
     if (known !== undefined) {
       const token = await known;
-      if (token.expires - RENEW_BEFORE > this.#runtime.now()) return token;
+      if (token.expires - RENEW_BEFORE > this.#patience.now()) return token;
       if (this.#tokens.get(key) === known) this.#tokens.delete(key);
     }
     const asked = this.#tokens.get(key) ?? this.#ask(base, challenge, wanted, signal);
@@ -140,19 +140,23 @@ export class Authenticator {
       foreign: realm.host !== base.host,
     };
     const action = `get a token for ${this.#registry}`;
-    const answer = await retrying(() => sendFollowing(this.#transport, request), this.#runtime, { signal }).catch(
-      (error: unknown) => {
-        throw signal?.aborted || error instanceof AccelError ? error : transportError(action, error, realm);
-      },
-    );
+    const answer = await retrying(
+      (attempt) => sendFollowing(this.#transport, { ...request, attempt }),
+      this.#patience,
+      { signal },
+    ).catch((error: unknown) => {
+      throw signal?.aborted || error instanceof AccelError
+        ? error
+        : transportError(action, error, realm, this.#transport.proxyOf(realm));
+    });
     const where = { registry: this.#registry, url: redactUrl(realm) };
     if (answer.status !== 200) {
-      const response = { status: answer.status, body: await answer.text(MAX_ERROR_BODY) };
+      const response = await failedResponse(answer, this.#patience);
       const login = loginRefused(answer.status, credentials);
       if (login === undefined) throw responseError(action, response, where);
       throw this.#denied({ action, response, where, credentials, login });
     }
-    const token = parseTokenAnswer(await answer.text(MAX_TOKEN_ANSWER), this.#runtime.now(), where);
+    const token = parseTokenAnswer(await answer.text(MAX_TOKEN_ANSWER), this.#patience.now(), where);
     hideSecret(token.value);
     return token;
   }

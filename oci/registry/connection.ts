@@ -1,13 +1,17 @@
 /** Requests to one registry for one repository: scheme, authorisation, redirects, retries and errors come together. */
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
+import { redact } from '../../base/secrets.ts';
+import { errorCode, isTransientError } from '../../http/failure.ts';
+import { isLoopbackUrl } from '../../http/local-address.ts';
+import { DEFAULT_MAX_WAIT, DEFAULT_RUNTIME } from '../../http/options.ts';
 import { redactUrl } from '../../http/redact.ts';
 import { sendFollowing } from '../../http/redirects.ts';
-import { DEFAULT_RUNTIME, type RegistryOptions, type RegistryRuntime } from '../../http/registry-options.ts';
-import { errorCode, isTransientError, retrying } from '../../http/retry.ts';
+import { type Patience, reportOnce, retrying } from '../../http/retry.ts';
 import { type HttpBody, type HttpRequest, type HttpResponse, Transport } from '../../http/transport.ts';
 import { Authenticator } from './auth.ts';
 import { repositoryScope } from './challenge.ts';
-import { isPlainServer, MAX_ERROR_BODY, responseError, transportError } from './errors.ts';
+import { failedResponse, isPlainServer, responseError, transportError } from './errors.ts';
+import type { RegistryOptions } from './options.ts';
 
 /** What a caller wants of the registry. */
 export interface Exchange {
@@ -23,6 +27,10 @@ export interface Exchange {
   /** Further scopes, such as the repository to mount from. */
   readonly scopes?: readonly string[];
   readonly headers?: Readonly<Record<string, string>>;
+  /** Whether the answer is a blob, see {@link HttpRequest.stream}. */
+  readonly stream?: boolean;
+  /** Which try it is, from 1. */
+  readonly attempt?: number;
   readonly body?: HttpBody;
   readonly signal?: AbortSignal | undefined;
   /** Added to the place of an error. */
@@ -31,7 +39,9 @@ export interface Exchange {
 
 /** See {@link Connection.open}. */
 export class Connection {
-  readonly runtime: RegistryRuntime;
+  readonly patience: Patience;
+  /** Bytes that a resumed transfer must bring to count as progress. */
+  readonly leastProgress: number;
   readonly #registry: string;
   readonly #repository: string;
   readonly #options: RegistryOptions;
@@ -43,18 +53,20 @@ export class Connection {
   #answered = false;
 
   private constructor(registry: string, repository: string, options: RegistryOptions, transport: Transport) {
-    this.runtime = { ...DEFAULT_RUNTIME, ...options.runtime };
+    const runtime = { ...DEFAULT_RUNTIME, ...options.runtime };
+    const { warn = () => undefined, maxWait = DEFAULT_MAX_WAIT } = options;
+    this.patience = { ...runtime, maxWait, report: reportOnce((message) => warn(redact(message))) };
+    this.leastProgress = runtime.leastProgress;
     this.#registry = registry;
     this.#repository = repository;
     this.#options = options;
     this.#transport = transport;
-    this.#auth = new Authenticator(registry, repository, options, this.runtime, transport);
+    this.#auth = new Authenticator(registry, repository, options, this.patience, transport);
   }
 
   /** Prepares a connection; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
   static async open(registry: string, repository: string, options: RegistryOptions): Promise<Connection> {
-    const runtime = { ...DEFAULT_RUNTIME, ...options.runtime };
-    const transport = await Transport.open(options, runtime, isLoopback(registry));
+    const transport = await Transport.open(options);
     if (options.insecure) options.warn?.(`the certificate of ${registry} is not checked`);
     return new Connection(registry, repository, options, transport);
   }
@@ -63,11 +75,11 @@ export class Connection {
   async exchange(exchange: Exchange): Promise<HttpResponse> {
     const { signal } = exchange;
     let url: URL | undefined;
-    const send = async () => {
+    const send = async (attempt: number) => {
       url = await this.#url(exchange.to, signal);
-      return this.#authorized(exchange, url);
+      return this.#authorized({ ...exchange, attempt }, url);
     };
-    const response = await retrying(send, this.runtime, {
+    const response = await retrying(send, this.patience, {
       signal,
       passingError: (error) => this.#passing(error),
     }).catch((error: unknown) => {
@@ -84,9 +96,8 @@ export class Connection {
   /** The response if it is an expected one, else throws the error that it stands for. */
   async accept(exchange: Exchange, response: HttpResponse): Promise<HttpResponse> {
     if (exchange.expect.includes(response.status)) return response;
-    const body = await this.#errorBody(exchange, response);
     const where = { ...this.#place(exchange), url: redactUrl(response.url) };
-    const failed = { status: response.status, body };
+    const failed = await failedResponse(await this.#spoken(exchange, response), this.patience);
     const isDenied = response.status === 401 || response.status === 403;
     // Another origin, such as a store behind a redirect, never saw the login.
     if (isDenied && response.url.origin === this.#base?.origin) {
@@ -105,17 +116,16 @@ export class Connection {
     return this.#transport.close();
   }
 
-  /** What the registry says about a failure. The answer to a HEAD has no body: then a GET is asked for the words. */
-  async #errorBody(exchange: Exchange, response: HttpResponse): Promise<string> {
-    try {
-      const spoken = exchange.method === 'HEAD' ? await this.once({ ...exchange, method: 'GET' }) : response;
-      if (spoken.status === response.status) return await spoken.text(MAX_ERROR_BODY);
-      await spoken.discard();
-    } catch (error) {
+  /** The answer that explains a failure: that to a HEAD has no body, so a GET asks for the words. */
+  async #spoken(exchange: Exchange, response: HttpResponse): Promise<HttpResponse> {
+    if (exchange.method !== 'HEAD') return response;
+    const spoken = await this.once({ ...exchange, method: 'GET' }).catch((error: unknown) => {
       if (exchange.signal?.aborted) throw error;
-      return `(its explanation could not be read: ${error instanceof Error ? error.message : String(error)})`;
-    }
-    return '';
+      return undefined; // The status of the HEAD says what can be said.
+    });
+    const [told, other] = spoken?.status === response.status ? [spoken, response] : [response, spoken];
+    await other?.discard();
+    return told;
   }
 
   async #authorized(exchange: Exchange, url: URL): Promise<HttpResponse> {
@@ -133,12 +143,16 @@ export class Connection {
   }
 
   async #send(exchange: Exchange, url: URL, authorization: string | undefined): Promise<HttpResponse> {
-    const { method, headers, body, signal } = exchange;
+    const { method, headers, body, signal, stream, attempt } = exchange;
+    const base = await this.#detect(signal);
     const response = await sendFollowing(this.#transport, {
       method,
       url,
       headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
       ...(body === undefined ? {} : { body }),
+      ...(stream === undefined ? {} : { stream }),
+      ...(attempt === undefined ? {} : { attempt }),
+      foreign: url.host !== base.host,
       signal,
     });
     this.#answered = true;
@@ -186,7 +200,7 @@ export class Connection {
   #asError(exchange: Exchange, error: unknown, url: URL | undefined): unknown {
     if (exchange.signal?.aborted || error instanceof AccelError) return error;
     const place = url ?? this.#base ?? new URL(`https://${this.#registry}`);
-    return transportError(exchange.action, error, place);
+    return transportError(exchange.action, error, place, this.#transport.proxyOf(place));
   }
 
   #place(exchange: Exchange): ErrorPlace {
@@ -196,5 +210,5 @@ export class Connection {
 
 /** Whether a host[:port] is this machine by its very name or address. */
 export function isLoopback(host: string): boolean {
-  return /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host);
+  return URL.canParse(`http://${host}`) && isLoopbackUrl(new URL(`http://${host}`));
 }

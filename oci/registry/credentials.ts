@@ -8,9 +8,9 @@ import path from 'node:path';
 import { AccelError } from '../../base/error.ts';
 import { isRecord } from '../../base/record.ts';
 import { isAbsent } from '../../disk/write-atomically.ts';
-import type { RegistryOptions } from '../../http/registry-options.ts';
 import { DOCKER_HUB } from '../reference.ts';
 import { askHelper } from './credential-helper.ts';
+import type { RegistryOptions } from './options.ts';
 
 /** What proves who we are: a user and password, an identity (refresh) token, or a ready bearer token. */
 export type Credentials =

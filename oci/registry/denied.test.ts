@@ -3,9 +3,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { bytesSource } from '../../base/byte-source.ts';
-import type { RegistryOptions } from '../../http/registry-options.ts';
 import { withTempDirectory } from '../../tests/support/tools.ts';
 import { rejects } from '../contract.ts';
+import type { RegistryOptions } from './options.ts';
 import type { Answer, Script } from './testing/scripted-server.ts';
 import { bytes, descriptor, scripted } from './testing/scripted-target.ts';
 

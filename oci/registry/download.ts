@@ -1,6 +1,7 @@
 /** Downloads that survive a broken connection: what is missing is asked for by Range (distribution-spec, "Pulling blobs"). */
 import { AccelError } from '../../base/error.ts';
-import { isTransientError, retryDelay } from '../../http/retry.ts';
+import { isTransientError } from '../../http/failure.ts';
+import { Backoff } from '../../http/retry.ts';
 import type { HttpResponse } from '../../http/transport.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { ReadOptions } from '../storage.ts';
@@ -26,7 +27,7 @@ interface Download {
 /**
  * Begins to download a part. The first answer is awaited, so that what does not exist is an error here and not in the
  * middle of a stream. The stream ends after `part.end`, or with an error: `size-mismatch` if the registry holds another
- * number of bytes, `registry-unreachable` if `attempts` tries in a row bring nothing.
+ * number of bytes, `registry-unreachable` if tries in a row bring next to nothing, or are slow.
  */
 export async function download(
   connection: Connection,
@@ -43,11 +44,12 @@ export async function download(
 
 async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uint8Array, void, undefined> {
   const { connection, part, signal } = task;
-  const { runtime } = connection;
+  const backoff = new Backoff(connection.patience, signal);
   let response = first;
   let offset = part.start;
-  for (let fruitless = 0; ; ) {
+  for (;;) {
     let broken: unknown;
+    const from = offset;
     // A registry that does not know ranges answers with the whole: what was there before is passed over.
     let skip = response.status === 200 ? offset : 0;
     try {
@@ -57,7 +59,6 @@ async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uin
         if (fresh.length === 0) continue;
         const wanted = fresh.subarray(0, part.end - offset);
         offset += wanted.length;
-        fruitless = 0;
         yield wanted;
         if (offset >= part.end) return;
       }
@@ -67,12 +68,13 @@ async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uin
       broken = error;
     }
     if (offset >= part.end) return;
-    fruitless += 1;
-    if (fruitless >= runtime.attempts) {
+    // A server that sends a byte and closes would be asked as often as there are bytes.
+    if (offset - from >= connection.leastProgress) backoff.reset();
+    if (!backoff.failed(broken)) {
       if (broken !== undefined) throw connection.asError(task.exchange, broken);
       throw wrongSize(task, `the stream ended after ${offset} bytes`);
     }
-    await runtime.sleep(retryDelay(fruitless, undefined, runtime), signal);
+    await backoff.wait();
     response = await ask(task, offset);
   }
 }

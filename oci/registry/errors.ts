@@ -3,19 +3,39 @@ import { type Advice, advise, option } from '../../base/advice.ts';
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import { isRecord } from '../../base/record.ts';
 import { redact } from '../../base/secrets.ts';
+import { DeadlineError, errorCode } from '../../http/failure.ts';
 import { redactUrl } from '../../http/redact.ts';
-import { errorCode } from '../../http/retry.ts';
+import { isTransientStatus, type Patience } from '../../http/retry.ts';
+import { formatTime, formatWait, parseRetryAfter } from '../../http/retry-after.ts';
+import type { HttpResponse } from '../../http/transport.ts';
 
 /** Most of a response's error body that is read, in bytes. */
-export const MAX_ERROR_BODY = 16 * 1024;
+const MAX_ERROR_BODY = 16 * 1024;
 
 /** Most of an error body that is shown, in characters. */
 const MAX_SHOWN = 1000;
 
-/** The part of a response that an error tells about. */
+/** The part of a response that an error reports. */
 export interface FailedResponse {
   readonly status: number;
   readonly body: string;
+  /** What its Retry-After asks for, and how long one request may wait; both in milliseconds. */
+  readonly wait?: { readonly asked: number; readonly until: number; readonly limit: number };
+}
+
+/** Reads what an error needs of a response. */
+export async function failedResponse(
+  response: HttpResponse,
+  { now, maxWait }: Pick<Patience, 'now' | 'maxWait'>,
+): Promise<FailedResponse> {
+  const { status } = response;
+  const asked = parseRetryAfter(response.header('retry-after'), now());
+  const wait = asked === undefined ? {} : { wait: { asked, until: now() + asked, limit: maxWait } };
+  const body = await response.excerpt(MAX_ERROR_BODY).catch((error: unknown) => {
+    if (error instanceof Error && error.name === 'AbortError') throw error;
+    return `(its explanation could not be read: ${error instanceof Error ? error.message : String(error)})`;
+  });
+  return { status, body, ...wait };
 }
 
 /** A status and the registry's words, without secrets. */
@@ -42,6 +62,15 @@ export function responseError(action: string, response: FailedResponse, where: E
       hint: 'Check the reference; some registries want the repository to be created before the first push.',
     });
   }
+  const { wait } = response;
+  if (wait !== undefined && isTransientStatus(status) && wait.asked > 0) {
+    return new AccelError('registry-error', `the registry asks to wait before it can ${action}`, {
+      where: { ...where, until: formatTime(wait.until) },
+      expected: `a wait of at most ${formatWait(wait.limit)} for one request`,
+      found: `${found}, with Retry-After ${formatWait(wait.asked)}`,
+      hint: advise`Run it again after ${formatTime(wait.until)}, log in for a higher limit, or raise ${option('maxWait')}.`,
+    });
+  }
   const hint = HINTS[status];
   return new AccelError('registry-error', `the registry failed to ${action}`, { where, found, ...(hint && { hint }) });
 }
@@ -52,13 +81,16 @@ const HINTS: Readonly<Record<number, string | Advice>> = {
 };
 
 /** The error for a failure below HTTP: no connection, no TLS, a timeout. */
-export function transportError(action: string, error: unknown, url: URL): AccelError {
+export function transportError(action: string, error: unknown, url: URL, proxy?: string): AccelError {
   const code = errorCode(error);
   const message = error instanceof Error ? error.message : String(error);
-  const hint = transportHint(code ?? '', message, url);
+  const hint = transportHint(code ?? '', message, url, proxy);
   return new AccelError('registry-unreachable', `the registry could not be reached to ${action}`, {
-    where: { url: redactUrl(url) },
-    found: code === undefined || message.includes(code) ? message : `${message || 'no connection'} (${code})`,
+    where: { url: redactUrl(url), ...(proxy === undefined ? {} : { proxy }) },
+    found:
+      code === undefined || error instanceof DeadlineError || message.includes(code)
+        ? message
+        : `${message || 'no connection'} (${code})`,
     ...(hint === undefined ? {} : { hint }),
     cause: error,
   });
@@ -73,13 +105,16 @@ export function isPlainServer(error: unknown): boolean {
   return code === 'ECONNRESET' && message.includes('before secure TLS connection');
 }
 
-function transportHint(code: string, message: string, url: URL): string | Advice | undefined {
+function transportHint(code: string, message: string, url: URL, proxy?: string): string | Advice | undefined {
   if (url.protocol === 'https:' && /wrong version number|packet length too long/i.test(message)) {
     return advise`The registry seems to speak plain HTTP: use ${option('plain')} if that is meant.`;
   }
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ISSUER/.test(code)) {
     return advise`Give the authority of its certificate by ${option('rootCa', 'FILE')}; ${option('insecure')} trusts any certificate.`;
   }
+  if (code === 'TOO_SLOW') return advise`Check the network; a slow one needs a lower ${option('minRate')}.`;
+  if (proxy !== undefined)
+    return `Check the proxy ${proxy}: HTTP_PROXY, HTTPS_PROXY, and NO_PROXY for hosts that need none.`;
   if (code === 'ENOTFOUND') return 'Check the name of the registry and the DNS of this machine.';
   if (code === 'ECONNREFUSED') return 'Check host and port, and that the registry is running.';
   if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT') return 'Check the network, HTTPS_PROXY and NO_PROXY.';

@@ -3,12 +3,12 @@ import { createServer } from 'node:https';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { RegistryOptions } from '../../http/registry-options.ts';
 import { type Loopback, listen } from '../../tests/support/loopback.ts';
 import { makeCertificates } from '../../tests/support/registry.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { rejects } from '../contract.ts';
 import { openRegistry } from './client.ts';
+import type { RegistryOptions } from './options.ts';
 
 const fast = { sleep: async () => undefined, attempts: 2 };
 

@@ -3,12 +3,12 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytesSource } from '../../base/byte-source.ts';
-import type { RegistryOptions } from '../../http/registry-options.ts';
 import { htpasswdLine, makeCertificates, startRegistry, type TestRegistry } from '../../tests/support/registry.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { fetchBytes } from '../content.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from '../contract.ts';
 import { openRegistry } from './client.ts';
+import type { RegistryOptions } from './options.ts';
 import { startScripted } from './testing/scripted-server.ts';
 
 /** The refresh token that the token server knows. */

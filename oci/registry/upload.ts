@@ -6,13 +6,14 @@
 
 import type { BlobSource } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
-import type { RegistryOptions } from '../../http/registry-options.ts';
-import { isTransientError, isTransientStatus, retryDelay } from '../../http/retry.ts';
+import { isTransientError } from '../../http/failure.ts';
+import { Backoff, isTransientStatus } from '../../http/retry.ts';
 import type { HttpResponse } from '../../http/transport.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { ReadOptions } from '../storage.ts';
 import { BlobFeed } from './blob-feed.ts';
 import type { Connection, Exchange } from './connection.ts';
+import type { RegistryOptions } from './options.ts';
 import {
   advanced,
   askProgress,
@@ -82,24 +83,23 @@ export class Uploader {
   }
 
   async #run(task: Task): Promise<void> {
-    const { runtime } = this.#connection;
+    const backoff = new Backoff(this.#connection.patience, task.signal);
     let reached = 0;
-    for (let fruitless = 0; ; ) {
+    for (;;) {
       const outcome = await this.#sendPart(task);
       if (outcome.kind === 'done') return;
       if (outcome.kind === 'other-way') continue;
       const offset = task.session?.offset ?? 0;
       if (outcome.kind === 'part') {
         // Ground that was lost and is gained again is no progress: a registry that forgets for ever is given up.
-        if (offset > reached) fruitless = 0;
+        if (offset > reached) backoff.reset();
         reached = Math.max(reached, offset);
         continue;
       }
-      fruitless += 1;
-      if (fruitless >= runtime.attempts) throw await outcome.error();
-      const { response } = outcome;
+      const { response, broken } = outcome;
+      if (!backoff.failed(broken, response)) throw await outcome.error();
       await response?.discard();
-      await runtime.sleep(retryDelay(fruitless, response?.header('retry-after'), runtime), task.signal);
+      await backoff.wait(response);
       if (await this.#recover(task, response)) return;
     }
   }
@@ -120,7 +120,7 @@ export class Uploader {
     } catch (error) {
       const told = connection.asError(exchange, error);
       if (signal?.aborted || feed.failure !== undefined || !isTransientError(error)) throw told;
-      return { kind: 'failed', error: async () => told, response: undefined };
+      return { kind: 'failed', error: async () => told, response: undefined, broken: error };
     }
     if (exchange.expect.includes(response.status)) {
       await response.discard();
@@ -237,4 +237,6 @@ type Outcome =
       readonly kind: 'failed';
       readonly error: () => Promise<unknown>;
       readonly response: HttpResponse | undefined;
+      /** What broke the request below HTTP. */
+      readonly broken?: unknown;
     };

@@ -1,4 +1,4 @@
-/** How a node answers a request, and how it dies. */
+/** Answers requests for pieces, and lets nodes die. */
 import { fetchAsOwner, startFetch } from './fetching.ts';
 import { AGENT } from './scenario.ts';
 import { deliver, refuse } from './transfers.ts';

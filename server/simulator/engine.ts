@@ -7,7 +7,7 @@ import { Trackers } from './swarms.ts';
 import { onArrived, onSent } from './transfers.ts';
 import { type SimEvent, type SimNode, World } from './world.ts';
 
-/** What came out of a run; ratios are multiples of the image. */
+/** The result of a run; ratios are multiples of the image. */
 export interface Outcome {
   readonly scenario: Scenario;
   /** Seconds of a pull, from its start to its end, over the nodes that live. */

@@ -33,7 +33,7 @@ export class EventQueue<T> {
     return this.#time;
   }
 
-  /** Takes the earliest event; undefined when there is none. */
+  /** Takes the earliest event; undefined when the queue is empty. */
   take(): T | undefined {
     const [first] = this.#heap;
     if (first === undefined) return undefined;

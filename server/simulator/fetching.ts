@@ -1,4 +1,4 @@
-/** Whom a node asks for a piece, and what it does when it is refused: the topology's functions, driven. */
+/** Gets pieces: asks the nodes that the topology's functions name, and the next one after a refusal. */
 import { nextAttempt, ownerSources, sources } from '../agent/peers/topology.ts';
 import { AGENT } from './scenario.ts';
 import { request } from './transfers.ts';

@@ -1,6 +1,6 @@
 /**
- * `npm run simulate`: how long a fleet takes to pull an image through its agents, and what the registry and each node send
- * meanwhile. Drives the topology's own functions (server/agent/peers).
+ * `npm run simulate`: computes the time in which a fleet pulls an image through its agents, and the bytes that the registry and
+ * each node send meanwhile. Drives the topology's own functions (server/agent/peers).
  */
 import { parseArgs } from 'node:util';
 import { type Outcome, simulate } from './engine.ts';

@@ -1,7 +1,7 @@
-/** A scenario of the simulator: who pulls what over which links, and what goes wrong. */
+/** A scenario of the simulator: the nodes, the image, the links, and the faults. */
 import { PIECE_BYTES, ROOTS } from '../agent/peers/topology.ts';
 
-/** What the container runtime of each node does with the bytes, and how fast. */
+/** The container runtime of each node: rates of its disk and of unpacking. */
 export interface ClientModel {
   /** Bytes a second that the disk takes. */
   readonly disk: number;
@@ -21,7 +21,7 @@ export interface Scenario {
   readonly layers: readonly number[];
   readonly up: number;
   readonly down: number;
-  /** What the registry sends to all together. */
+  /** Uplink of the registry, shared by all. */
   readonly registry: number;
   /** From one node to another, one way; to the registry. */
   readonly latency: number;

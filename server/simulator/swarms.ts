@@ -14,7 +14,7 @@ interface Joined {
   snapshot: { readonly swarm: Swarm<SimNode>; readonly size: number; readonly at: number } | undefined;
 }
 
-/** What the trackers know. */
+/** The state of all trackers. */
 export class Trackers {
   readonly #joined = new Map<string, Joined>();
   readonly #ranked: SimNode[][] = [];

@@ -9,7 +9,7 @@ import { type SimEvent, type SimNode, serve, type Transfer, type World } from '.
 const SEGMENTS = 4;
 const SEGMENTS_ON_THE_WAY = 2;
 
-/** What is asked of a source. */
+/** A request to a source. */
 type Request = Pick<Transfer, 'piece' | 'asOwner' | 'insists'>;
 
 /** Sends a request for a piece. */

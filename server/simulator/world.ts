@@ -21,12 +21,12 @@ export interface Server {
   free: number;
 }
 
-/** A piece that a node wants, and whom it asks. */
+/** A piece that a node is getting, and the nodes that it asks. */
 export interface Fetch {
   readonly piece: number;
   /** Asks as an owner: of better owners and the origin alone. */
   asOwner: boolean;
-  /** Whom to ask, in order; the origin after the last. */
+  /** The nodes to ask, in order; the origin after the last. */
   sources: readonly Source<SimNode>[];
   readonly refusals: Refusal[];
   transfer: Transfer | undefined;
@@ -135,7 +135,7 @@ export interface Counts {
 /** More ranks than any view leaves out, for views with missing members. */
 const RANKED = 24;
 
-/** What a simulation works on. */
+/** The whole state of a simulation. */
 export class World {
   readonly scenario: Scenario;
   now = 0;

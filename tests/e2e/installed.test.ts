@@ -52,6 +52,21 @@ describe('the packed package', () => {
     expect(files.filter(({ name }) => name === 'binding.gyp' || name.endsWith('.node'))).toEqual([]);
   });
 
+  it('brings nothing of the server, and says how to install it', async () => {
+    const names = await readdir(join(folder, 'node_modules'));
+    expect(names.filter((name) => /^(accel-image-server|prom-client|yaml|zod)$/.test(name))).toEqual([]);
+    const cli = join(folder, 'node_modules', 'accel-image', 'dist', 'cli', 'main.js');
+    for (const args of [
+      ['serve', '--help'],
+      ['agent', '--help'],
+      ['serve', '-c', 'accel.yaml'],
+    ]) {
+      const { exitCode, stderr } = await run(process.execPath, [cli, ...args], { cwd: folder, accept: [2] });
+      expect(exitCode).toBe(2);
+      expect(stderr).toMatch(/^ .* npm install accel-image-server@\S+$/m);
+    }
+  });
+
   it('npx accel-image convert, verbatim, in an empty folder', async () => {
     const cwd = await emptyFolder('npx');
     const args = ['accel-image', 'convert', '-r', 'oci:./layout', '-i', 'latest', '--json'];

@@ -1,104 +1,45 @@
 /**
- * Decides who gives a piece to whom, as pure functions of a view: no clock, no I/O, no randomness. Every agent computes
+ * Decides which node gives a piece to which, in pure functions of a view: no clock, no I/O, no randomness. Every agent computes
  * the same answer from the same members, and answers from differing views never form a circle (docs/decisions/0009-peer-topology.md).
  *
  * - Each piece has three owners, chosen by rendezvous hashing over all members. They alone ask the origin.
  * - The nodes that want a blob now form its swarm. In one of 64 trees over the swarm's members of one zone, a node's rank
  *   gives its parent, the node to ask; the first ranks ask the owner.
  */
-import {
-  combine,
-  combineAll,
-  compareHashes,
-  type Hash64,
-  type HashColumns,
-  hashColumns,
-  hashParts,
-  hashText,
-  subtractHashes,
-} from './hash.ts';
+import type { BlobKey, Peer } from './rendezvous.ts';
+import { orderOf, type Swarm, type Tree, treeOf } from './swarm.ts';
+
+export {
+  type BlobKey,
+  blobKey,
+  createMembers,
+  type Members,
+  nearestHolders,
+  OWNERS,
+  owners,
+  type Peer,
+  TRACKERS,
+  trackers,
+} from './rendezvous.ts';
+export { createSwarm, RINGS, rankOf, type Swarm, TREES, type Tree, treeOf } from './swarm.ts';
 
 /** Bytes of a piece; the last piece of a blob is shorter. */
 export const PIECE_BYTES = 2 * 1024 * 1024;
-/** Owners of a piece. */
-export const OWNERS = 3;
-/** Trackers of a blob. */
-export const TRACKERS = 2;
-/** Trees over a swarm; the pieces of a blob take turns. */
-export const TREES = 64;
-/** Orders of a swarm; each serves the trees of {@link TREES} that share it, from as many starting points. */
-export const RINGS = 8;
 /** Ranks that ask the owner directly, in the owner's zone. */
 export const ROOTS = 8;
 /** Ranks that ask the owner directly in any other zone: each piece crosses into a zone once. */
 export const ROOTS_ELSEWHERE = 1;
 /** Children of a node in a tree. */
 export const CHILDREN = 4;
-/** Trees between the trees of one piece and the next: coprime to {@link TREES}, and far from both ends of it. */
-const TREE_STEP = 39;
 
-/** A node of the peer network. */
-export interface Peer {
-  /** Its advertised `ip:port`, which is its identity. */
-  readonly id: string;
-  /** Its zone; the empty text where zones are not used. */
-  readonly zone: string;
-}
-
-/** A blob as the topology knows it: its hashes, computed once. */
-export interface BlobKey {
-  readonly digest: string;
-  readonly hash: Hash64;
-  readonly ownerKey: Hash64;
-  readonly trackerKey: Hash64;
-}
-
-/** All members that a node knows of, itself among them. */
-export interface Members<P extends Peer = Peer> {
-  /** In order of their ids, each once. */
-  readonly peers: readonly P[];
-  /** Hash of each id. */
-  readonly hashes: HashColumns;
-  /** Room for the scores of one choice. */
-  readonly scores: HashColumns;
-}
-
-/** The nodes that want a blob, as one node knows them. */
-export interface Swarm<P extends Peer = Peer> {
-  readonly zones: ReadonlyMap<string, SwarmZone<P>>;
-}
-
-interface SwarmZone<P extends Peer> {
-  readonly members: Members<P>;
-  /** Built when first used. */
-  readonly rings: (Ring<P> | undefined)[];
-}
-
-/** The members of a zone in the order of one ring. */
-interface Ring<P extends Peer> {
-  readonly peers: readonly P[];
-  readonly positions: readonly Hash64[];
-  readonly indexes: ReadonlyMap<string, number>;
-}
-
-/** Where a piece's tree begins. */
-export interface Tree {
-  /** 0 to {@link TREES} − 1. */
-  readonly number: number;
-  /** 0 to {@link RINGS} − 1. */
-  readonly ring: number;
-  /** The position on the ring that has rank 0. */
-  readonly start: Hash64;
-}
-
-/** A node to ask for a piece, and as what. */
+/** A node to ask for a piece, and its role. */
 export interface Source<P extends Peer = Peer> {
   readonly peer: P;
   /** A `tree` source passes the request on along its own tree; an `owner` goes to a better owner or to the origin. */
   readonly role: 'tree' | 'owner';
 }
 
-/** Why a source did not give a piece: its uplink has too much to do, it does not have the piece, or it did not answer. */
+/** The reason why a source did not give a piece: its uplink has too much to do, it does not have the piece, or it did not answer. */
 export type Refusal = 'busy' | 'absent' | 'silent';
 
 /** The next request for a piece. */
@@ -107,7 +48,7 @@ export interface Attempt<P extends Peer = Peer> extends Source<P> {
   readonly insists: boolean;
 }
 
-/** What {@link sources} decides from. */
+/** The input of {@link sources}. */
 export interface PieceView<P extends Peer = Peer> {
   readonly self: P;
   /** The piece's owners by this node's view, best first. */
@@ -115,82 +56,6 @@ export interface PieceView<P extends Peer = Peer> {
   readonly swarm: Swarm<P>;
   /** Peers that did not answer lately; none by default. */
   readonly suspected?: (peer: P) => boolean;
-}
-
-const RING_KEYS = Array.from({ length: RINGS }, (_, ring) => hashParts(ring));
-const STARTS = Array.from({ length: TREES }, (_, tree) => startOf(tree));
-
-/** The hashes of a blob. */
-export function blobKey(digest: string): BlobKey {
-  return {
-    digest,
-    hash: hashText(digest),
-    ownerKey: hashParts('o', digest),
-    trackerKey: hashParts('t', digest),
-  };
-}
-
-/** A view of the members: sorted, each id once (the first of several wins). */
-export function createMembers<P extends Peer>(peers: Iterable<P>): Members<P> {
-  const byId = new Map<string, P>();
-  for (const peer of peers) if (!byId.has(peer.id)) byId.set(peer.id, peer);
-  const sorted = [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const hashes = hashColumns(sorted.length);
-  sorted.forEach(({ id }, index) => {
-    const { hi, lo } = hashText(id);
-    hashes.hi[index] = hi;
-    hashes.lo[index] = lo;
-  });
-  return { peers: sorted, hashes, scores: hashColumns(sorted.length) };
-}
-
-/** The owners of a piece, best first: the members with the highest `h("o", digest, piece, id)`. */
-export function owners<P extends Peer>(members: Members<P>, blob: BlobKey, piece: number, count = OWNERS): P[] {
-  return highest(members, combine(blob.ownerKey, { hi: 0, lo: piece }), count);
-}
-
-/** The trackers of a blob, best first: the members with the highest `h("t", digest, id)`. */
-export function trackers<P extends Peer>(members: Members<P>, blob: BlobKey, count = TRACKERS): P[] {
-  return highest(members, blob.trackerKey, count);
-}
-
-/** Up to `count` nodes that hold a whole blob: those of `zone` first, the others after them, in an order of each piece's own. */
-export function nearestHolders<P extends Peer>(
-  holders: Members<P>,
-  zone: string,
-  { blob, piece, count = 2 }: { readonly blob: BlobKey; readonly piece: number; readonly count?: number },
-): P[] {
-  const ranked = owners(holders, blob, piece, holders.peers.length);
-  const near = ranked.filter((peer) => peer.zone === zone);
-  return [...near, ...ranked.filter((peer) => peer.zone !== zone)].slice(0, count);
-}
-
-/** A swarm of `peers`: each id once. */
-export function createSwarm<P extends Peer>(peers: Iterable<P>): Swarm<P> {
-  const byZone = new Map<string, P[]>();
-  for (const peer of peers) {
-    const list = byZone.get(peer.zone);
-    if (list === undefined) byZone.set(peer.zone, [peer]);
-    else list.push(peer);
-  }
-  const zones = new Map<string, SwarmZone<P>>();
-  for (const [zone, list] of byZone) zones.set(zone, { members: createMembers(list), rings: [] });
-  return { zones };
-}
-
-/** The tree of a piece: `t = (h(digest) + 39·piece) mod 64`, ring `t mod 8`, start `⌊t/8⌋·2⁶⁴/8 + h("s", ring)`. */
-export function treeOf(blob: BlobKey, piece: number): Tree {
-  const number = ((blob.hash.lo % TREES) + TREE_STEP * (piece % TREES)) % TREES;
-  return { number, ring: number % RINGS, start: STARTS[number]! };
-}
-
-/**
- * The rank of a node among the swarm's members of its zone: how many of them come before it, in order of
- * `(h(ring, id) − start) mod 2⁶⁴`. The node itself need not be a member.
- */
-export function rankOf<P extends Peer>(swarm: Swarm<P>, tree: Tree, self: Peer): number {
-  const ring = ringOf(swarm, self.zone, tree.ring);
-  return ring === undefined ? 0 : rankOn(ring, tree, self);
 }
 
 /** The rank of the parent of rank `rank`; undefined for the first `roots` ranks, which ask the owner. */
@@ -204,7 +69,7 @@ export function rootsOf(zone: string, ownerZone: string): number {
 }
 
 /**
- * Whom a node asks for a piece, in this order: its parent, its parent's left neighbour (the uncle), its grandparent and so
+ * Lists the nodes to ask for a piece: its parent, its parent's left neighbour (the uncle), its grandparent and so
  * on to the root, then the owners. After the last, and at once where the list is empty, the node asks the origin itself.
  * Suspected peers are left out; the best owner that is not suspected counts as the owner.
  */
@@ -244,7 +109,7 @@ export function nextAttempt<P extends Peer>(
       if (first < 0) first = asked - 1;
     }
     if (first < 0 || (busy === 1 && list[asked]?.role === 'tree')) continue;
-    // What comes after the request that insists is one place further on.
+    // The insisting request shifts those that follow by one place.
     return refusals.length === asked ? { ...list[first]!, insists: true } : plain(list[refusals.length - 1]);
   }
   return plain(list[refusals.length]);
@@ -255,7 +120,7 @@ function plain<P extends Peer>(source: Source<P> | undefined): Attempt<P> | unde
 }
 
 /**
- * Whom an owner asks that lacks a piece: the owners that rank better, best first. After the last it asks the origin. Undefined
+ * Lists the nodes that an owner asks for a piece it lacks: the owners that rank better, best first. After the last it asks the origin. Undefined
  * when `self` is no owner by its own view.
  */
 export function ownerSources<P extends Peer>({
@@ -273,93 +138,15 @@ function ancestors<P extends Peer>(
   tree: Tree,
   roots: number,
 ): { peer: P; uncle: boolean }[] {
-  const ring = ringOf(swarm, self.zone, tree.ring);
-  if (ring === undefined) return [];
-  const first = startIndex(ring, tree.start);
-  const at = (rank: number): P => ring.peers[(first + rank) % ring.peers.length]!;
+  const order = orderOf(swarm, tree, self.zone);
+  if (order === undefined) return [];
   const found: { peer: P; uncle: boolean }[] = [];
-  let rank = parentRank(rankOn(ring, tree, self), roots);
+  let rank = parentRank(order.rankOf(self), roots);
   while (rank !== undefined) {
-    found.push({ peer: at(rank), uncle: false });
+    found.push({ peer: order.at(rank), uncle: false });
     const next = parentRank(rank, roots);
-    if (found.length === 1 && rank > 0 && rank - 1 !== next) found.push({ peer: at(rank - 1), uncle: true });
+    if (found.length === 1 && rank > 0 && rank - 1 !== next) found.push({ peer: order.at(rank - 1), uncle: true });
     rank = next;
   }
   return found;
-}
-
-function startOf(tree: number): Hash64 {
-  const { hi, lo } = hashParts('s', tree % RINGS);
-  // ⌊tree/8⌋·2⁶⁴/8 touches the upper half alone.
-  return { hi: (hi + Math.floor(tree / RINGS) * 2 ** 29) >>> 0, lo };
-}
-
-/** The `count` members with the highest `combine(key, hash of id)`, highest first; equal scores in order of their ids. */
-function highest<P extends Peer>({ peers, hashes, scores }: Members<P>, key: Hash64, count: number): P[] {
-  combineAll(key, hashes, scores);
-  const above = (left: number, right: number): boolean => {
-    const difference = scores.hi[left]! - scores.hi[right]!;
-    return difference === 0 ? scores.lo[left]! > scores.lo[right]! : difference > 0;
-  };
-  const best: number[] = [];
-  for (let index = 0; index < peers.length; index++) {
-    if (best.length === count && !above(index, best[count - 1]!)) continue;
-    if (best.length === count) best.pop();
-    let at = best.length;
-    while (at > 0 && above(index, best[at - 1]!)) at--;
-    best.splice(at, 0, index);
-  }
-  return best.map((index) => peers[index]!);
-}
-
-function ringOf<P extends Peer>(swarm: Swarm<P>, zone: string, number: number): Ring<P> | undefined {
-  const members = swarm.zones.get(zone);
-  if (members === undefined) return undefined;
-  let ring = members.rings[number];
-  if (ring === undefined) {
-    ring = createRing(members.members, number);
-    members.rings[number] = ring;
-  }
-  return ring;
-}
-
-function createRing<P extends Peer>({ peers, hashes, scores }: Members<P>, number: number): Ring<P> {
-  combineAll(RING_KEYS[number]!, hashes, scores);
-  const { hi, lo } = scores;
-  // Indexes follow the ids, so that equal positions stay in order of them.
-  const order = Array.from(peers, (_, index) => index).sort((a, b) => hi[a]! - hi[b]! || lo[a]! - lo[b]! || a - b);
-  return {
-    peers: order.map((index) => peers[index]!),
-    positions: order.map((index) => ({ hi: hi[index]!, lo: lo[index]! })),
-    indexes: new Map(order.map((index, at) => [peers[index]!.id, at])),
-  };
-}
-
-function rankOn<P extends Peer>(ring: Ring<P>, { ring: number, start }: Tree, self: Peer): number {
-  const first = startIndex(ring, start);
-  const length = ring.peers.length;
-  const known = ring.indexes.get(self.id);
-  if (known !== undefined) return (known - first + length) % length;
-  const offset = subtractHashes(combine(RING_KEYS[number]!, hashText(self.id)), start);
-  let before = 0;
-  let after = length;
-  while (before < after) {
-    const middle = (before + after) >>> 1;
-    const other = subtractHashes(ring.positions[(first + middle) % length]!, start);
-    if (compareHashes(other, offset) < 0) before = middle + 1;
-    else after = middle;
-  }
-  return before;
-}
-
-/** The index of the first peer at or after a position; the first of all where there is none. */
-function startIndex<P extends Peer>({ positions }: Ring<P>, start: Hash64): number {
-  let before = 0;
-  let after = positions.length;
-  while (before < after) {
-    const middle = (before + after) >>> 1;
-    if (compareHashes(positions[middle]!, start) < 0) before = middle + 1;
-    else after = middle;
-  }
-  return before === positions.length ? 0 : before;
 }

@@ -1,0 +1,111 @@
+/** The package of what runs all the time, accel-image-server: found, checked and loaded only by the commands that need it. */
+import { AccelError, type AccelErrorCode, type AccelErrorDetails } from '../base/error.ts';
+import { VERSION } from '../base/version.ts';
+import type { SignalSource } from './interrupt.ts';
+import type { Output } from './terminal.ts';
+
+/** Its name on npm. */
+const SERVER_PACKAGE = 'accel-image-server';
+/** The oldest major version of Node that it runs on. */
+const OLDEST_NODE = 24;
+
+/** A run that a command asks the package for. */
+export interface ServerRequest {
+  readonly role: string;
+  readonly config: string;
+  readonly check: boolean;
+}
+
+/** The exports of the package. */
+interface ServerPackage {
+  readonly version: string;
+  run(
+    request: ServerRequest,
+    surroundings: { readonly stderr: Output; readonly signals: Pick<SignalSource, 'on' | 'off'> },
+  ): Promise<void>;
+}
+
+/** Access to the package, for the commands. */
+export interface ServerAccess {
+  /** Fails with `usage` where the package is not installed or Node is too old for it; `command` is who needs it. */
+  assertUsable(command: string): void;
+  /** Loads the package and runs a role until a signal ends it. */
+  run(command: string, request: ServerRequest): Promise<void>;
+}
+
+/** Where the package is looked for, and what runs it. */
+export interface ServerSurroundings {
+  /** The version of the running Node, without a leading v. */
+  readonly node: string;
+  /** The URL of this program, which says whether it is installed for all projects. */
+  readonly program: string;
+  /** The URL of a package; throws where it is not installed. */
+  readonly resolve: (name: string) => string;
+  readonly load: (name: string) => Promise<unknown>;
+  readonly stderr: Output;
+  readonly signals: Pick<SignalSource, 'on' | 'off'>;
+  /** Leaves the handling of signals to the server. */
+  readonly releaseSignals: () => void;
+}
+
+/** The access of a program to the package. */
+export function createServerAccess(surroundings: ServerSurroundings): ServerAccess {
+  const { node, program, stderr, signals } = surroundings;
+  const isOld = Number.parseInt(node, 10) < OLDEST_NODE;
+  const required = { expected: `Node ${OLDEST_NODE} or newer`, found: `Node ${node}` };
+  const install = `npm install ${isGlobal(program) ? '--global ' : ''}${SERVER_PACKAGE}@${VERSION}`;
+  const notInstalled = (command: string, cause: unknown): AccelError =>
+    new AccelError('usage', `${command} is in the package ${SERVER_PACKAGE}, which is not installed`, {
+      ...(isOld ? required : {}),
+      hint: install,
+      cause,
+    });
+
+  const assertUsable = (command: string): void => {
+    try {
+      surroundings.resolve(SERVER_PACKAGE);
+    } catch (cause) {
+      throw notInstalled(command, cause);
+    }
+    if (isOld) {
+      throw new AccelError('usage', `${command} needs Node ${OLDEST_NODE} or newer`, {
+        ...required,
+        hint: `Run accel with Node ${OLDEST_NODE} or newer; all other commands run with this one.`,
+      });
+    }
+  };
+  return {
+    assertUsable,
+    run: async (command, request) => {
+      assertUsable(command);
+      const server = (await surroundings.load(SERVER_PACKAGE).catch((cause: unknown) => {
+        throw (cause as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND' ? notInstalled(command, cause) : cause;
+      })) as ServerPackage;
+      if (server.version !== VERSION) {
+        throw new AccelError('usage', `${SERVER_PACKAGE} has another version than accel`, {
+          expected: VERSION,
+          found: server.version,
+          hint: install,
+        });
+      }
+      surroundings.releaseSignals();
+      try {
+        await server.run(request, { stderr, signals });
+      } catch (error) {
+        throw ownError(error);
+      }
+    },
+  };
+}
+
+/** Whether npm installed a program for all projects: PREFIX/lib/node_modules, on Windows PREFIX\npm\node_modules. */
+function isGlobal(program: string): boolean {
+  return /\/(lib|npm)\/node_modules\/accel-image\//.test(program);
+}
+
+/** An error of the package as this program knows errors: the package brings its own copy of the class. */
+function ownError(error: unknown): unknown {
+  if (error instanceof AccelError || !(error instanceof Error) || error.name !== 'AccelError') return error;
+  const { code, message, details } = error as Error & { code: AccelErrorCode; details: AccelErrorDetails };
+  return new AccelError(code, message, details);
+}

@@ -1,0 +1,84 @@
+/**
+ * Compares layers that a run takes over from the record with the layers of the source, by the means of `accel verify`: as an
+ * image that ends with the last of them.
+ */
+import { AccelError } from '../../base/error.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { encodeJson, type ImageManifest } from '../../oci/manifest.ts';
+import { MemoryTarget } from '../../oci/memory-target.ts';
+import { canSizeBlobs } from '../../oci/powers.ts';
+import type { BlobSizer, Target } from '../../oci/storage.ts';
+import { openImage } from '../../reader/image.ts';
+import { verifyImage } from '../../verify/verify.ts';
+import type { SourceImage } from '../plan/source-image.ts';
+import type { CachedBlob } from '../publish/layer-record.ts';
+import { descriptorOf, familyOf } from '../publish/output-manifest.ts';
+import { encodeRecord, makeRecord } from '../publish/record-annotations.ts';
+import type { Session } from '../session.ts';
+
+/** What is wrong with blobs that stand for the lowest layers of a source; undefined if they hold what these layers say. */
+export async function problemOfReused(
+  session: Session,
+  source: SourceImage,
+  blobs: readonly CachedBlob[],
+): Promise<string | undefined> {
+  const { signal, request } = session;
+  const documents = new MemoryTarget(session.target.name);
+  const place = overlay(documents, session);
+  const family = familyOf(session, source.manifest.mediaType);
+  const put = (document: object, { mediaType }: Pick<Descriptor, 'mediaType'>): Descriptor =>
+    documents.put(mediaType, encodeJson(document));
+  const image = (layers: readonly Descriptor[], diffIds: readonly string[], annotations: object): Descriptor => {
+    // The steps of the history would have to be told apart into those of these layers and those above.
+    const { history: _, ...config } = source.config;
+    const manifest: ImageManifest = {
+      schemaVersion: 2,
+      mediaType: source.manifest.mediaType,
+      config: put({ ...config, rootfs: { ...config.rootfs, diff_ids: diffIds } }, source.manifest.config),
+      layers,
+      ...annotations,
+    };
+    return put(manifest, manifest);
+  };
+  const { layers } = source.manifest;
+  const plain = image(layers.slice(0, blobs.length), source.config.rootfs.diff_ids.slice(0, blobs.length), {});
+  const mode = blobs.every(({ kind }) => kind === 'full') ? 'full' : 'containerd';
+  const annotations = encodeRecord(makeRecord(plain.digest, mode, session.options));
+  const accelerated = image(
+    blobs.map((blob) => descriptorOf(blob, family)),
+    blobs.map(({ diffId }) => diffId),
+    { annotations },
+  );
+  try {
+    const opened = await openImage(place, accelerated.digest, { signal });
+    const options = { target: place, maxLayerSize: request.artifact.maxLayerSize, signal };
+    const report = await verifyImage(opened, { target: place, descriptor: plain }, options);
+    const [first] = report.differences;
+    return first === undefined ? undefined : `${first.path} differs in ${first.field}`;
+  } catch (error) {
+    if (signal.aborted || !(error instanceof AccelError) || !/-(?:invalid|mismatch|unsupported)$/.test(error.code)) {
+      throw error;
+    }
+    return error.message;
+  }
+}
+
+/** The documents, and behind them the blobs of the target and the source. */
+function overlay(documents: MemoryTarget, { target, source, signal }: Session): Target & Partial<BlobSizer> {
+  const placeOf = async (descriptor: Descriptor): Promise<Target> => {
+    for (const place of [documents, target]) if (await place.exists(descriptor, { signal })) return place;
+    return source;
+  };
+  return {
+    name: target.name,
+    fetch: async (descriptor, options) => (await placeOf(descriptor)).fetch(descriptor, options),
+    fetchRange: async (descriptor, offset, length, options) =>
+      (await placeOf(descriptor)).fetchRange(descriptor, offset, length, options),
+    exists: async (descriptor, options) => (await placeOf(descriptor)).exists(descriptor, options),
+    resolve: (tagOrDigest, options) => documents.resolve(tagOrDigest, options),
+    push: (...pushed) => documents.push(...pushed),
+    tag: (...named) => documents.tag(...named),
+    // The size of a plain layer that only its digest is known of.
+    ...(canSizeBlobs(source) ? { blobSize: source.blobSize.bind(source) } : {}),
+  };
+}

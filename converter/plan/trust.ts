@@ -1,0 +1,59 @@
+/**
+ * Whether an output that claims to be made already may be believed. Whoever may push to the repository may write the claim:
+ * a key of the record, or a comparison with the source, tells it from a forgery.
+ */
+import { AccelError } from '../../base/error.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { ImageDocument } from '../../oci/manifest.ts';
+import { verifyReference } from '../../verify/verify-reference.ts';
+import type { OutputTag } from '../options.ts';
+import type { Session } from '../session.ts';
+import type { SourceImage } from './source-image.ts';
+
+/** An output whose annotations say that there is nothing to do. */
+export interface Claim {
+  readonly output: OutputTag;
+  readonly source: Descriptor;
+  readonly standing: { readonly descriptor: Descriptor; readonly document: ImageDocument };
+  readonly images: readonly SourceImage[];
+}
+
+/** False, after a warning, for an output that is to be made again. */
+export async function isTrusted(session: Session, claim: Claim): Promise<boolean> {
+  const problem = codeProblem(session, claim) ?? (await contentProblem(session, claim));
+  if (problem === undefined) return true;
+  const message = `${claim.output.tag} says that it is up to date, but ${problem}: it is made again`;
+  session.emit({ type: 'warning', message });
+  return false;
+}
+
+function codeProblem({ recordKey }: Session, { standing: { document } }: Claim): string | undefined {
+  if (recordKey === undefined || recordKey.proves(document.kind === 'index' ? document.index : document.manifest)) {
+    return undefined;
+  }
+  return 'it carries no valid code of the record key';
+}
+
+async function contentProblem(session: Session, { source, standing, images }: Claim): Promise<string | undefined> {
+  const { request, signal } = session;
+  if (request.verifyReused !== true) return undefined;
+  try {
+    const { differenceCount, images: verified } = await verifyReference({
+      accelerated: { target: session.target, tagOrDigest: standing.descriptor.digest },
+      source: { target: session.source, tagOrDigest: source.digest },
+      platforms: [],
+      quick: false,
+      maxLayerSize: request.artifact.maxLayerSize,
+      signal,
+    });
+    if (differenceCount > 0) return `its content differs from the source (${differenceCount} differences)`;
+    const missing = images.filter(({ descriptor }) => !verified.some((one) => one.sourceDigest === descriptor.digest));
+    return missing.length === 0 ? undefined : `it lacks ${missing.map(({ platform }) => platform).join(', ')}`;
+  } catch (error) {
+    if (signal.aborted || !(error instanceof AccelError) || !IS_ABOUT_IMAGE.test(error.code)) throw error;
+    return `it cannot be read as an accelerated image (${error.message})`;
+  }
+}
+
+/** Codes that say something of the image; what the network or the registry fails with says nothing of it. */
+const IS_ABOUT_IMAGE = /-(?:invalid|mismatch|unsupported|exceeded|found|failed)$/;

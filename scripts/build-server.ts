@@ -1,0 +1,47 @@
+/**
+ * Bundles accel-image-server into server/dist: its own files and what it imports of the rooms of accel-image, so that the two
+ * packages cannot drift apart. Packages stay outside and are named in server/package.json, which this checks.
+ */
+import { readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { projectRoot } from './project-root.ts';
+
+const root = projectRoot(import.meta.url);
+const { dependencies } = JSON.parse(readFileSync(join(root, 'server/package.json'), 'utf8')) as {
+  dependencies: Record<string, string>;
+};
+
+const { metafile } = await build({
+  absWorkingDir: root,
+  entryPoints: ['server/main.ts'],
+  outdir: 'server/dist',
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node24',
+  packages: 'external',
+  charset: 'utf8',
+  metafile: true,
+  logLevel: 'warning',
+});
+
+const imported = new Set(
+  Object.values(metafile.outputs)
+    .flatMap(({ imports }) => imports)
+    .filter(({ external, path }) => external === true && !isBuiltin(path))
+    .map(({ path }) =>
+      path
+        .split('/')
+        .slice(0, path.startsWith('@') ? 2 : 1)
+        .join('/'),
+    ),
+);
+const missing = [...imported].filter((name) => dependencies[name] === undefined);
+const unused = Object.keys(dependencies).filter((name) => !imported.has(name));
+if (missing.length > 0)
+  process.stderr.write(`server/package.json does not name what the bundle imports: ${missing.join(', ')}\n`);
+if (unused.length > 0)
+  process.stderr.write(`server/package.json names what the bundle does not import: ${unused.join(', ')}\n`);
+if (missing.length + unused.length > 0) process.exitCode = 1;

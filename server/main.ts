@@ -1,0 +1,85 @@
+/**
+ * The composition root of accel-image-server: reads the configuration, starts metrics and the role that is asked for, and runs
+ * until a signal ends it. The roles do not know each other.
+ */
+import { AccelError } from '../base/error.ts';
+import { VERSION } from '../base/version.ts';
+import { loadConfig } from './config/load.ts';
+import { type Config, hostAndPort, milliseconds } from './config/schema.ts';
+import { Lifecycle, type SignalSource } from './lifecycle.ts';
+import { serveTelemetry } from './telemetry/exposition.ts';
+import { createMetrics, type Metrics } from './telemetry/metrics.ts';
+
+/** The version of the package; the command line refuses one that is not its own. */
+export const version = VERSION;
+
+/** A role to start. */
+export interface RunRequest {
+  readonly role: string;
+  /** Path of the configuration file. */
+  readonly config: string;
+  /** Only checks the configuration. */
+  readonly check: boolean;
+}
+
+/** Surroundings of a run. */
+export interface Surroundings {
+  readonly stderr: { write(text: string): unknown };
+  readonly signals: SignalSource;
+  /** The roles; those of this package unless given. */
+  readonly roles?: Readonly<Record<string, RoleStarter>>;
+}
+
+/** The configuration and services that a role gets. */
+export interface RoleContext {
+  readonly config: Config;
+  readonly metrics: Metrics;
+  readonly lifecycle: Lifecycle;
+}
+
+/** Starts a role and registers with the lifecycle what ends it; resolves when it runs. */
+export type RoleStarter = (context: RoleContext) => Promise<void>;
+
+/** The roles of this version. */
+const ROLES: Readonly<Record<string, RoleStarter>> = {};
+
+/** Runs a role until a signal ends it. Fails with `usage` for a configuration or a role that cannot be run. */
+export async function run(request: RunRequest, surroundings: Surroundings): Promise<void> {
+  const { stderr, signals, roles = ROLES } = surroundings;
+  const log = (line: string): void => void stderr.write(`accel: ${line}\n`);
+  const config = await loadConfig(request.config);
+  if (request.check) {
+    log(`${request.config} is valid`);
+    return;
+  }
+  const start = Object.hasOwn(roles, request.role) ? roles[request.role] : undefined;
+  if (start === undefined) {
+    throw new AccelError(
+      'usage',
+      `accel-image-server ${VERSION} has no role ${request.role}; it checks configurations alone`,
+      {
+        ...(Object.keys(roles).length === 0 ? {} : { expected: Object.keys(roles).join(', ') }),
+        found: request.role,
+      },
+    );
+  }
+  await using lifecycle = new Lifecycle({ signals, drain: milliseconds(config.drain), log });
+  const metrics = createMetrics(request.role);
+  lifecycle.setReady(request.role, 'starting');
+  const exposition = await serveTelemetry({
+    ...hostAndPort(config.telemetry.listen),
+    metrics,
+    unready: () => lifecycle.unready(),
+  });
+  lifecycle.started('metrics', () => exposition.close());
+  log(`metrics at ${exposition.url}/metrics`);
+  try {
+    await start({ config, metrics, lifecycle });
+    lifecycle.setReady(request.role);
+  } catch (error) {
+    lifecycle.drain();
+    await lifecycle.run();
+    throw error;
+  }
+  await lifecycle.run();
+}

@@ -1,0 +1,84 @@
+import { request } from 'node:http';
+import { createServer } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { VERSION } from '../../base/version.ts';
+import { findTool, run } from '../../tests/support/tools.ts';
+import { type Exposition, serveTelemetry } from './exposition.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+
+describe('the endpoint', () => {
+  let metrics: Metrics;
+  let endpoint: Exposition;
+  let reasons: string[];
+
+  beforeEach(async () => {
+    metrics = createMetrics('test');
+    reasons = [];
+    endpoint = await serveTelemetry({ host: '127.0.0.1', port: 0, metrics, unready: () => reasons });
+  });
+  afterEach(() => endpoint.close());
+
+  it('serves what was counted, in the form of Prometheus', async () => {
+    const pulls = metrics.counter({ name: 'pulls_total', help: 'Pulls', labels: ['outcome'] });
+    const seconds = metrics.histogram({ name: 'pull_seconds', help: 'Seconds of a pull' });
+    pulls.inc({ outcome: 'ok' }, 3);
+    seconds.observe(0.3);
+    const response = await fetch(`${endpoint.url}/metrics`);
+    expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
+    const lines = (await response.text()).split('\n');
+    expect(lines).toContain('accel_pulls_total{outcome="ok"} 3');
+    expect(lines).toContain('accel_pull_seconds_bucket{le="0.25"} 0');
+    expect(lines).toContain('accel_pull_seconds_bucket{le="0.5"} 1');
+    expect(lines).toContain(`accel_build_info{version="${VERSION}",role="test"} 1`);
+    expect(lines.some((line) => line.startsWith('process_cpu_seconds_total '))).toBe(true);
+  });
+
+  it.skipIf(findTool('promtool') === undefined)('promtool accepts it', async () => {
+    metrics.histogram({ name: 'piece_bytes', help: 'Bytes of a piece', buckets: [1, 2] }).observe(1);
+    const text = await (await fetch(`${endpoint.url}/metrics`)).text();
+    const own = text.split('\n\n').filter((part) => part.includes('# HELP accel_'));
+    await run('promtool', ['check', 'metrics'], { input: `${own.join('\n')}\n` });
+  });
+
+  it('is healthy at once, and ready when no reason is given against it', async () => {
+    reasons = ['queue: disk full', 'peers: no view yet'];
+    expect((await fetch(`${endpoint.url}/healthz`)).status).toBe(200);
+    const unready = await fetch(`${endpoint.url}/readyz`);
+    expect([unready.status, await unready.text()]).toEqual([503, 'queue: disk full\npeers: no view yet\n']);
+    reasons = [];
+    expect((await fetch(`${endpoint.url}/readyz?verbose`)).status).toBe(200);
+  });
+
+  it.each([
+    ['GET', '/', 404],
+    ['GET', '/metrics/', 404],
+    ['GET', '//metrics', 404],
+    ['POST', '/metrics', 405],
+    ['DELETE', '/healthz', 405],
+    ['HEAD', '/healthz', 200],
+  ])('%s %s: %d', async (method, path, status) => {
+    const { host } = new URL(endpoint.url);
+    const answer = await new Promise<{ status: number | undefined; bytes: number }>((resolve, reject) => {
+      const [hostname, port] = host.split(':');
+      request({ hostname, port, method, path }, (response) => {
+        let bytes = 0;
+        response.on('data', (chunk: Buffer) => (bytes += chunk.length));
+        response.on('end', () => resolve({ status: response.statusCode, bytes }));
+      })
+        .on('error', reject)
+        .end();
+    });
+    expect(answer.status).toBe(status);
+    if (method === 'HEAD') expect(answer.bytes).toBe(0);
+  });
+});
+
+it('an address that is taken is an error with the address', async () => {
+  const other = createServer();
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  const { port } = other.address() as { port: number };
+  await expect(
+    serveTelemetry({ host: '127.0.0.1', port, metrics: createMetrics('test'), unready: () => [] }),
+  ).rejects.toMatchObject({ code: 'io-error', where: { address: `127.0.0.1:${port}` } });
+  await new Promise((resolve) => other.close(resolve));
+});

@@ -1,0 +1,42 @@
+/** `accel serve` and `accel agent` of this clone, on a Node that is new enough and on the one that is not. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { fetchServerNode, SERVER_NODE_MAJOR, serverNode } from '../support/server-node.ts';
+import { run, withTempDirectory } from '../support/tools.ts';
+
+const CLI = join(import.meta.dirname, '../../dist/cli/main.js');
+const running = Number.parseInt(process.versions.node, 10);
+
+describe('on a Node that the server runs on', () => {
+  beforeAll(() => fetchServerNode());
+  const accel = (args: readonly string[]) => run(serverNode(), [CLI, ...args], { accept: 'any' });
+
+  it.each([
+    ['serve', '--help'],
+    ['agent', '--help'],
+    ['agent', 'run', '--help'],
+  ])('%s %s prints help', async (...args) => {
+    const { exitCode, stdout, stderr } = await accel(args);
+    expect([exitCode, stderr]).toEqual([0, '']);
+    expect(stdout.toString('utf8')).toContain(`Usage: accel ${args.filter((arg) => arg !== '--help').join(' ')} `);
+  });
+
+  it('checks a configuration', () =>
+    withTempDirectory(async (folder) => {
+      const path = join(folder, 'accel.yaml');
+      await writeFile(path, 'service:\n  lisen: 127.0.0.1:8686\n');
+      const wrong = await accel(['serve', '-c', path, '--check']);
+      expect(wrong.exitCode).toBe(2);
+      expect(wrong.stderr).toContain('unknown key "lisen" in "service"; did you mean "listen"?');
+      expect(wrong.stderr).toMatch(/^ {2}line +2$/m);
+      await writeFile(path, 'service:\n  listen: 127.0.0.1:8686\n');
+      expect((await accel(['agent', 'run', '-c', path, '--check'])).exitCode).toBe(0);
+    }));
+});
+
+it.runIf(running < SERVER_NODE_MAJOR)('under an older Node it names the one that it needs', async () => {
+  const { exitCode, stdout, stderr } = await run(process.execPath, [CLI, 'serve', '--help'], { accept: 'any' });
+  expect([exitCode, stdout.toString('utf8')]).toEqual([2, '']);
+  expect(stderr).toContain(`expected  Node ${SERVER_NODE_MAJOR} or newer`);
+});
