@@ -154,21 +154,18 @@ interface Change {
 }
 
 function stack(change: Change = {}): Uint8Array[] {
+  const su = { mode: change.mode ?? 0o4755, uid: change.uid ?? 7, xattrs: change.xattrs ?? { 'user.a': '1' } };
   const lower = new TarBuilder()
     .dir('etc/')
     .file('etc/gone', 'x')
     .dir('etc/gone.d/')
     .file('etc/gone.d/x', 'x')
     .file('etc/passwd', change.content ?? 'root:x:0', { mtime: change.seconds ?? '1700000000.000000001' })
-    .file('bin/su', 'su', {
-      mode: change.mode ?? 0o4755,
-      uid: change.uid ?? 7,
-      xattrs: change.xattrs ?? { 'user.a': '1' },
-    })
+    .file('bin/su', 'su', su)
     .symlink('etc/link', change.target ?? './passwd')
     .device('dev/null', 'character', 1, change.minor ?? 3);
   if (change.apart === true) lower.file('bin/sudo', 'su', { mode: 0o4755, uid: 7, xattrs: { 'user.a': '1' } });
-  else lower.link('bin/sudo', 'bin/su');
+  else lower.link('bin/sudo', 'bin/su', su);
   if (change.kind === 'fifo') lower.fifo('pipe', { mode: 0o644 });
   else lower.file('pipe', '');
   const upper = new TarBuilder().file('etc/new', 'y');
