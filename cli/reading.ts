@@ -11,6 +11,8 @@ import { createWarn } from './warning.ts';
 export interface ReadingFlags extends RegistryFlags {
   readonly platform?: string;
   readonly quiet?: boolean;
+  /** Of the commands that have it. */
+  readonly json?: boolean;
   readonly verbose?: boolean;
 }
 
@@ -30,8 +32,8 @@ export async function withFiles(
   body: (image: OpenedImage) => Promise<void>,
 ): Promise<void> {
   const { signal, stderr, env } = context;
-  context.setReporting({ json: false, verbose: flags.verbose === true });
-  const registry = await registryChoice(flags, context.stdin);
+  context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
+  const registry = await registryChoice(flags, context.stdin, context.stderr);
   const [{ openImage }, { imageSize }] = await Promise.all([
     import('../reader/open-by-name.ts'),
     import('../reader/footprint.ts'),

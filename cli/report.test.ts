@@ -79,6 +79,7 @@ describe('renderError', () => {
 it('the JSON form names code and exit code', () => {
   const error = new AccelError('tag-too-long', 'too long', { where: { tag: 'x' }, expected: 128, found: 140 });
   expect(errorDocument(error)).toEqual({
+    formatVersion: 1,
     error: { code: 'tag-too-long', message: 'too long', where: { tag: 'x' }, expected: 128, found: 140 },
     exitCode: 2,
   });

@@ -3,6 +3,7 @@ import type { AccelError, AccelErrorCode } from '../base/error.ts';
 import { redact } from '../base/secrets.ts';
 import { withReadableSizes } from './format.ts';
 import { adviceText, flagWords, type Words } from './option-words.ts';
+import { JSON_FORMAT_VERSION } from './progress/json.ts';
 import { PLAIN_STYLE, type Style } from './terminal.ts';
 import { printable, printableLines } from './text.ts';
 
@@ -27,6 +28,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   unauthorized: 4,
   'verification-failed': 5,
   aborted: 130,
+  'timed-out': 1,
   'not-found': 1,
   'registry-unreachable': 1,
   'registry-error': 1,
@@ -101,6 +103,7 @@ export function renderError(error: AccelError, options: ReportOptions = {}): str
 /** The error as a record for `--json`; strings are as they were, JSON escapes them. */
 export function errorDocument(error: AccelError, words = flagWords()): Readonly<Record<string, unknown>> {
   return {
+    formatVersion: JSON_FORMAT_VERSION,
     error: {
       code: error.code,
       message: error.message,

@@ -5,9 +5,10 @@
 import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { Limiter, together } from '../base/limiter.ts';
+import { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
-import { canTakeFiles } from '../oci/powers.ts';
+import { canProbePush, canTakeFiles } from '../oci/powers.ts';
 import { formatReference, parseRepository, type Reference } from '../oci/reference.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
@@ -145,7 +146,8 @@ async function withSession<T>(
   const recordKey = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
   const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   const asked = { images: request.concurrency, workers: request.workers };
-  const share = shareMemory(request.maxMemory ?? DEFAULT_MAX_MEMORY, asked);
+  const maxMemory = request.maxMemory ?? DEFAULT_MAX_MEMORY;
+  const share = shareMemory(maxMemory, asked);
   const stop = new AbortController();
   const signal = context.signal === undefined ? stop.signal : AbortSignal.any([context.signal, stop.signal]);
   const spool = await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined));
@@ -159,6 +161,7 @@ async function withSession<T>(
       signal,
       stop: (reason) => stop.abort(reason),
       imagesAtOnce: share.images,
+      metadataMemory: new MemoryBudget(maxMemory / 2),
       uploads: new Limiter(request.concurrency),
       cache: openCache(target, request, signal, {
         key: recordKey,
@@ -167,6 +170,7 @@ async function withSession<T>(
       recordKey,
       options: optionsText(request.artifact, request.platforms, prefetch?.name),
       noUpload: request.noUpload,
+      confirmed: new Set(),
       prefetch,
       kept: new KeptLists(),
       emit: (event) => context.onEvent?.(event),
@@ -202,6 +206,10 @@ async function run(session: Session, totals: Totals): Promise<ConvertResult> {
   const preparation = await prepare(session);
   const { source, selection, images, standing, due } = preparation;
   for (const { tag, digest } of standing) session.emit({ type: 'up-to-date', tag, digest });
+  // Before the work rather than after it: a push that will be denied.
+  if (due.length > 0 && !request.noUpload && canProbePush(session.target)) {
+    await session.target.probePush({ signal: session.signal });
+  }
   const tags = [...standing, ...(due.length > 0 ? await makeOutputs(session, preparation) : [])];
   return {
     repository: request.targetRepository ?? request.repository,

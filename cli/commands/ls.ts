@@ -1,9 +1,10 @@
 /** `accel ls`: what a directory of an accelerated image holds. */
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { FileStat, ImageFiles } from '../../reader/files.ts';
 import { writeBytes } from '../byte-output.ts';
 import type { CommandContext } from '../context.ts';
 import { alignRows, longColumns, nameBytes } from '../listing.ts';
+import { listingEntry, listingHead } from '../listing-json.ts';
 import { addReadingFlags, imagePath, type ReadingFlags, splitPath, withFiles } from '../reading.ts';
 
 /** The parsed flags of `accel ls`. */
@@ -41,7 +42,10 @@ export function lsCommand(context: CommandContext): Command {
     .argument('[path]', 'path in the image, / unless given')
     .option('-l, --long', 'mode, links, owner, group, size and time as well')
     .option('-R, --recursive', 'everything below, one path a line')
-    .option('-0, --null', 'names byte for byte, each followed by a NUL instead of a line break, for programs');
+    .option('-0, --null', 'names byte for byte, each followed by a NUL instead of a line break, for programs')
+    .addOption(
+      new Option('--json', 'print one JSON document on standard output, with all that --long shows').conflicts('null'),
+    );
   addReadingFlags(command);
   return command
     .addHelpText('after', EXAMPLES)
@@ -56,6 +60,7 @@ async function runLs(
   context: CommandContext,
 ): Promise<void> {
   const start = imagePath(path ?? '/');
+  if (flags.json === true) return writeListing(reference, start, flags, context);
   await withFiles(reference, flags, context, async ({ files }) => {
     let batch: Line[] = [];
     const flush = async (): Promise<boolean> => {
@@ -69,6 +74,34 @@ async function runLs(
     }
     await flush();
   });
+}
+
+/** The listing as one JSON document, written as it is read: an image may have millions of paths. */
+async function writeListing(reference: string, start: string, flags: LsFlags, context: CommandContext): Promise<void> {
+  await withFiles(reference, flags, context, async ({ files, platform }) => {
+    const stats = statsOf(files, start, flags);
+    let next = await stats.next();
+    // From here on standard output has its document; an error is reported on the other one.
+    context.setReporting({ json: false, verbose: flags.verbose === true });
+    const write = (text: string): Promise<boolean> => writeBytes(context.stdout, Buffer.from(text));
+    await write(listingHead(reference, platform, start));
+    let batch: string[] = [];
+    for (let separator = '\n'; next.done !== true; next = await stats.next()) {
+      batch.push(`${separator}${listingEntry(next.value)}`);
+      separator = ',\n';
+      if (batch.length < ROWS_AT_A_TIME) continue;
+      if (!(await write(batch.join('')))) return;
+      batch = [];
+    }
+    await write(`${batch.join('')}\n]}\n`);
+  });
+}
+
+async function* statsOf(files: ImageFiles, path: string, flags: LsFlags): AsyncGenerator<FileStat> {
+  const start = await files.stat(path, { followLast: flags.long !== true });
+  if (flags.recursive === true) yield* files.walk(start);
+  else if (start.type === 'directory') yield* await files.list(start);
+  else yield start;
 }
 
 async function* linesOf(files: ImageFiles, path: string, flags: LsFlags): AsyncGenerator<Line> {

@@ -8,7 +8,6 @@ import { addReadingFlags, type ReadingFlags, withFiles } from '../reading.ts';
 import { styleFor } from '../terminal.ts';
 
 interface ShowFlags extends ReadingFlags {
-  readonly json?: boolean;
   readonly raw?: boolean;
 }
 

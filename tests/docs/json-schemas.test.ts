@@ -1,0 +1,211 @@
+/** What `--json` prints is what docs/schemas says: real output of each command, by a JSON Schema library. */
+import { readFileSync } from 'node:fs';
+import { readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { convertedLayers, convertedTags } from '../../action/outcome.ts';
+import { noticeOf, outputsOf } from '../../action/outputs.ts';
+import { isRecord } from '../../base/record.ts';
+import { runProgram } from '../../cli/program.ts';
+import { sampleResult } from '../../cli/testing/sample.ts';
+import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import { convertedLayout, FULL, INDEXED } from '../../reader/testing/images.ts';
+import { smallTar, type TestLayout, testLayout } from '../support/converter.ts';
+import { type TempDirectory, tempDirectory } from '../support/tools.ts';
+
+const SCHEMAS = join(import.meta.dirname, '../../docs/schemas');
+
+/** A reader may ignore fields that it does not know; here one that no schema lists is a mistake. */
+function strict(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(strict);
+  if (!isRecord(schema)) return schema;
+  const inner = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, strict(value)]));
+  const isObject = inner.type === 'object' && inner.additionalProperties === undefined;
+  return isObject ? { ...inner, additionalProperties: false } : inner;
+}
+
+function schemaOf(name: string): Record<string, unknown> {
+  return JSON.parse(readFileSync(join(SCHEMAS, `${name}.json`), 'utf8')) as Record<string, unknown>;
+}
+
+/** What a schema has against a document; the empty list if nothing. */
+function complaints(name: string, document: unknown): string[] {
+  const ajv = new Ajv2020({ allErrors: true, strict: false });
+  const validate = ajv.compile(strict(schemaOf(name)) as object);
+  validate(document);
+  return (validate.errors ?? []).map(
+    ({ instancePath, message, params }) => `${instancePath} ${message} ${JSON.stringify(params)}`,
+  );
+}
+
+const seen = new Set<string>();
+let layout: TestLayout;
+let scratch: TempDirectory;
+
+beforeAll(async () => {
+  const tar = new TarBuilder({ mtime: '1700000000.5' })
+    .dir('etc/')
+    .file('etc/os-release', 'NAME=test\n')
+    .symlink('etc/link', 'os-release')
+    .file(Buffer.from('etc/caf\xe9', 'latin1'), 'x')
+    .symlink('bytes', Buffer.from('caf\xe9', 'latin1'))
+    .dir('dev/')
+    .device('dev/null', 'character', 1, 3, { mode: 0o666 });
+  layout = await convertedLayout([{ tar: tar.build() }, { tar: new TarBuilder().file('upper', 'y').build() }]);
+  scratch = await tempDirectory('accel-json-');
+});
+afterAll(async () => {
+  await layout.remove();
+  await scratch.remove();
+});
+
+async function run(args: readonly string[]): Promise<{ code: number; text: string; errors: string }> {
+  const out: Buffer[] = [];
+  const errors: string[] = [];
+  const code = await runProgram(args, {
+    stdout: { write: (part: string | Uint8Array) => out.push(Buffer.from(part as Uint8Array)) > 0 },
+    stderr: { write: (part: string | Uint8Array) => errors.push(String(part)) > 0 },
+    stdin: (async function* () {})(),
+    env: { DOCKER_CONFIG: scratch.path },
+    signal: new AbortController().signal,
+    loadConverter: () => import('../../converter/convert.ts'),
+  });
+  return { code, text: Buffer.concat(out).toString('utf8'), errors: errors.join('') };
+}
+
+/** Runs a command, and holds its one document against a schema. */
+async function document(name: string, args: readonly string[], expected = 0): Promise<Record<string, unknown>> {
+  const { code, text, errors } = await run(args);
+  expect({ code, errors: code === expected ? '' : errors }).toEqual({ code: expected, errors: '' });
+  const parsed = JSON.parse(text) as Record<string, unknown>;
+  expect(complaints(name, parsed)).toEqual([]);
+  expect(parsed.formatVersion).toBe(1);
+  seen.add(name);
+  return parsed;
+}
+
+const place = (): string => `oci:${layout.directory}`;
+const named = (tag: string): string => `${place()}:${tag}`;
+
+describe('each document has the form of its schema', () => {
+  it('convert: made, up to date, with manifests', async () => {
+    const args = ['convert', '-r', place(), '-i', 'base', '--json'];
+    await document('convert', [...args, '--force', '--dump-manifest']);
+    await document('convert', args);
+  });
+
+  it('convert with a prefetch list, and its dry run', async () => {
+    const list = join(scratch.path, 'list');
+    await writeFile(list, '/etc/os-release\n');
+    const args = ['convert', '-r', place(), '-i', 'base', '--prefetch', list, '--json'];
+    await document('convert-dry-run', [...args, '-o', 'fresh', '--dry-run']);
+    await document('convert', [...args, '-o', 'listed']);
+  });
+
+  it('convert --dry-run', async () => {
+    const args = ['convert', '-r', place(), '-i', 'base', '--dry-run', '--json'];
+    await document('convert-dry-run', args);
+    await document('convert-dry-run', [...args, '--force']);
+  });
+
+  it('verify: identical, and different', async () => {
+    await document('verify', ['verify', named(FULL), '--json']);
+    await document('verify', ['verify', named(INDEXED), '--quick', '--json']);
+    // Another source: every layer and path of it differs.
+    const other = await testLayout([{ tar: smallTar(1) }, { tar: smallTar(2) }]);
+    try {
+      const source = `oci:${other.directory}:base`;
+      await document('verify', ['verify', named(FULL), '--source', source, '--json'], 5);
+    } finally {
+      await other.remove();
+    }
+  });
+
+  it('inspect: both kinds, the source, and one with a prefetch list', async () => {
+    for (const tag of [FULL, INDEXED, 'base']) await document('inspect', ['inspect', named(tag), '--json']);
+  });
+
+  it('ls: a directory, everything, and one file', async () => {
+    const top = await document('ls', ['ls', named(FULL), '--json']);
+    expect(top.path).toBe('/');
+    const all = await document('ls', ['ls', '-R', named(FULL), '--json']);
+    const entries = all.entries as Record<string, unknown>[];
+    expect(entries.map(({ path }) => path)).toContain('/etc/caf\\xe9');
+    expect(entries.find(({ path }) => path === '/etc/caf\\xe9')!.pathBase64).toBe(
+      Buffer.from('/etc/caf\xe9', 'latin1').toString('base64'),
+    );
+    expect(entries.find(({ path }) => path === '/dev/null')!.device).toEqual({ major: 1, minor: 3 });
+    expect(entries.find(({ path }) => path === '/etc/link')!.target).toBe('os-release');
+    const one = await document('ls', ['ls', named(FULL), '/etc/os-release', '--json']);
+    expect(one.entries).toMatchObject([{ type: 'file', mode: '0644', size: 10, mtime: '2023-11-14T22:13:20.5Z' }]);
+  });
+
+  it('prefetch add and show, as a list and as a trace', async () => {
+    await document('prefetch-show', ['prefetch', 'show', named(FULL), '--json']);
+    const list = join(scratch.path, 'more');
+    await writeFile(list, '/etc/os-release\n/gone\n');
+    for (const form of ['list', 'trace']) {
+      await document('prefetch-add', ['prefetch', 'add', named(FULL), list, '--format', form, '-o', form, '--json']);
+      await document('prefetch-show', ['prefetch', 'show', named(form), '--json']);
+      await document('inspect', ['inspect', named(form), '--json']);
+    }
+  });
+
+  it('event: convert, finished, skipped', async () => {
+    const payload = join(scratch.path, 'event.json');
+    const events = [{ tag: 'base' }, { tag: FULL }, { tag: 'nothing' }, {}];
+    for (const sent of events) {
+      await writeFile(payload, JSON.stringify({ client_payload: sent }));
+      await document('event', ['event', '--payload', payload, '-r', place(), '--json']);
+    }
+  });
+
+  it('an error, of every command', async () => {
+    const gone = named('gone');
+    await document('error', ['convert', '-r', place(), '-i', 'gone', '--json'], 1);
+    await document('error', ['verify', gone, '--json'], 1);
+    await document('error', ['inspect', gone, '--json'], 1);
+    await document('error', ['ls', gone, '--json'], 1);
+    await document('error', ['ls', named(FULL), '/gone', '--json'], 1);
+    await document('error', ['prefetch', 'show', gone, '--json'], 1);
+    await document('error', ['event', '--json'], 2);
+  });
+
+  it('what the Action hands on', () => {
+    const outputs = [{ tag: '1_accelerated', kind: 'full' }] as const;
+    const result = sampleResult({ repository: 'ghcr.io/team/app', outputs });
+    const converted = {
+      decision: {
+        event: 'convert' as const,
+        repository: 'ghcr.io/team/app',
+        source: { tag: '1' },
+        digest: result.source.digest,
+        reason: 'an ordinary image',
+      },
+      repository: 'ghcr.io/team/app',
+      tags: convertedTags(result),
+      layers: convertedLayers(result),
+      result,
+    };
+    const outcome = JSON.parse(outputsOf(converted).json) as unknown;
+    expect(complaints('action', outcome)).toEqual([]);
+    expect(complaints('action', noticeOf(converted).document)).toEqual([]);
+    seen.add('action');
+  });
+});
+
+it('every schema was met by a document, and is named on the page', async () => {
+  const names = (await readdir(SCHEMAS)).map((file) => file.replace('.json', ''));
+  expect([...seen].sort()).toEqual(names.sort());
+  const page = readFileSync(join(SCHEMAS, '../json.md'), 'utf8');
+  for (const name of names) expect(page).toContain(`(schemas/${name}.json)`);
+});
+
+// The judge must see what it forbids.
+it.each([
+  ['error', { formatVersion: 2, error: { code: 'usage', message: '', where: {} }, exitCode: 2 }],
+  ['error', { formatVersion: 1, error: { code: 'usage', message: '', where: {} }, exitCode: 2, more: 1 }],
+  ['error', { error: { code: 'usage', message: '', where: {} }, exitCode: 2 }],
+  ['ls', { formatVersion: 1, reference: 'a', platform: 'b', path: '/', entries: [{ path: '/' }] }],
+])('%s refuses %j', (name, wrong) => expect(complaints(name, wrong)).not.toEqual([]));
