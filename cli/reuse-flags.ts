@@ -25,7 +25,7 @@ export function addRecordKeyFlag(command: Command): Command {
   return command.option('--record-key <file>', RECORD_KEY);
 }
 
-/** What the flags add to a request. Throws `io-error` for a key that cannot be read. */
+/** Settings that the flags add to a request. Throws `io-error` for a key that cannot be read. */
 export async function reuseRequest({
   recordKey,
   verifyReused,

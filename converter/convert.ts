@@ -7,7 +7,7 @@ import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { Limiter, together } from '../base/limiter.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
-import { canTakeFiles } from '../oci/powers.ts';
+import { canProbePush, canTakeFiles } from '../oci/powers.ts';
 import { formatReference, parseRepository, type Reference } from '../oci/reference.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
@@ -167,6 +167,7 @@ async function withSession<T>(
       recordKey,
       options: optionsText(request.artifact, request.platforms, prefetch?.name),
       noUpload: request.noUpload,
+      confirmed: new Set(),
       prefetch,
       kept: new KeptLists(),
       emit: (event) => context.onEvent?.(event),
@@ -202,6 +203,10 @@ async function run(session: Session, totals: Totals): Promise<ConvertResult> {
   const preparation = await prepare(session);
   const { source, selection, images, standing, due } = preparation;
   for (const { tag, digest } of standing) session.emit({ type: 'up-to-date', tag, digest });
+  // Before the work rather than after it: a push that will be denied.
+  if (due.length > 0 && !request.noUpload && canProbePush(session.target)) {
+    await session.target.probePush({ signal: session.signal });
+  }
   const tags = [...standing, ...(due.length > 0 ? await makeOutputs(session, preparation) : [])];
   return {
     repository: request.targetRepository ?? request.repository,

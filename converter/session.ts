@@ -36,6 +36,8 @@ export interface Session {
   readonly signal: AbortSignal;
   /** Fires {@link signal}, for a part that failed. */
   stop(reason: unknown): void;
+  /** Digests of manifests that this run stored and read back. */
+  readonly confirmed: Set<string>;
   /** Push nothing. */
   readonly noUpload: boolean;
   /** The parsed list of files to prefetch, if any. */

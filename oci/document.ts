@@ -13,6 +13,7 @@ import {
   parseManifest,
 } from './manifest.ts';
 import { isConfig, isLayer } from './media-types.ts';
+import { canFetchNamed } from './powers.ts';
 import type { Fetcher, ReadOptions, Resolver } from './storage.ts';
 
 /** A media type of a vendor names what its content is; the others, such as application/octet-stream, say nothing. */
@@ -47,12 +48,16 @@ export async function loadIndex(fetcher: Fetcher, descriptor: Descriptor, option
   return parseIndex(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
 }
 
-/** Resolves a tag or digest and loads the document that it names. Throws `not-found`. */
+/** Loads the document that a tag or digest names, in one request where the place can do that. Throws `not-found`. */
 export async function resolveDocument(
   place: Fetcher & Resolver,
   tagOrDigest: string,
   options?: ReadOptions,
 ): Promise<NamedDocument> {
+  if (canFetchNamed(place)) {
+    const { descriptor, bytes } = await place.fetchNamed(tagOrDigest, options);
+    return { descriptor, document: parseDocument(bytes, descriptor) };
+  }
   const descriptor = await place.resolve(tagOrDigest, options);
   return { descriptor, document: await loadDocument(place, descriptor, options) };
 }

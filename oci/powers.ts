@@ -1,5 +1,15 @@
 /** Checks for the optional powers of a target (storage.ts declares them). */
-import type { BlobSizer, FileTaker, ImageLister, InRegistry, Mounter, ReferrerStore } from './storage.ts';
+import type {
+  BlobSizer,
+  Confirmer,
+  FileTaker,
+  ImageLister,
+  InRegistry,
+  Mounter,
+  NamedFetcher,
+  PushProber,
+  ReferrerStore,
+} from './storage.ts';
 
 /** Whether a target has the optional power {@link FileTaker}. */
 export function canTakeFiles(target: object): target is FileTaker {
@@ -31,4 +41,19 @@ export function inRegistry(target: object): InRegistry | undefined {
   if (!('registry' in target && 'repository' in target)) return undefined;
   const { registry, repository } = target;
   return typeof registry === 'string' && typeof repository === 'string' ? { registry, repository } : undefined;
+}
+
+/** Whether a target has the optional power {@link NamedFetcher}. */
+export function canFetchNamed(target: object): target is NamedFetcher {
+  return 'fetchNamed' in target && typeof target.fetchNamed === 'function';
+}
+
+/** Whether a target has the optional power {@link PushProber}. */
+export function canProbePush(target: object): target is PushProber {
+  return 'probePush' in target && typeof target.probePush === 'function';
+}
+
+/** Whether a target has the optional power {@link Confirmer}. */
+export function canConfirm(target: object): target is Confirmer {
+  return 'confirm' in target && typeof target.confirm === 'function';
 }

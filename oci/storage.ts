@@ -132,3 +132,24 @@ export interface ReferrerStore {
     options?: ReadOptions,
   ): Promise<readonly Descriptor[]>;
 }
+
+/** Optional power: reads what a name stands for without resolving it first. */
+export interface NamedFetcher {
+  /** The manifest or index of a tag or digest, verified, with its descriptor. Rejects as {@link Resolver.resolve} does. */
+  fetchNamed(
+    tagOrDigest: string,
+    options?: ReadOptions,
+  ): Promise<{ readonly descriptor: Descriptor; readonly bytes: Uint8Array }>;
+}
+
+/** Optional power: knows before any work whether content will be taken. */
+export interface PushProber {
+  /** Begins an upload and cancels it. Rejects as a push would that is not allowed. */
+  probePush(options?: ReadOptions): Promise<void>;
+}
+
+/** Optional power: content that was stored may show up a moment later. */
+export interface Confirmer {
+  /** As {@link Storage.exists}, but what is absent is asked for again for a few seconds. */
+  confirm(descriptor: Descriptor, options?: ReadOptions): Promise<boolean>;
+}

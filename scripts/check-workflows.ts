@@ -1,4 +1,4 @@
-/** The gate of everything that GitHub runs: action.yml, the workflows, the examples in docs/action.md. Exit 1 with a list. */
+/** The gate of everything that GitHub runs: action.yml, the workflows, the examples in docs/action.md and docs/ghcr.md. Exit 1 with a list. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
@@ -11,7 +11,7 @@ const file = (path: string) => ({ path, text: readFileSync(join(root, path), 'ut
 const action = file('action.yml');
 const { inputs, outputs } = parse(action.text) as Record<'inputs' | 'outputs', Record<string, unknown>>;
 const declared = { inputs: Object.keys(inputs), outputs: Object.keys(outputs) };
-const workflows = [...listFiles(root, ['.github/workflows'], ['.yml']), ...workflowsOf(file('docs/action.md'))];
+const workflows = [...listFiles(root, ['.github/workflows'], ['.yml']), ...workflowsOf(file('docs/action.md')), ...workflowsOf(file('docs/ghcr.md'))];
 
 const problems = await actionProblems(action);
 for (const workflow of workflows) problems.push(...(await workflowProblems(workflow, declared)));

@@ -14,7 +14,7 @@ const declared = { inputs: Object.keys(inputs), outputs: Object.keys(outputs) };
 const examples = workflowsOf(file(ACTION_DOCS_PATH));
 
 describe('the examples of this project', () => {
-  it.each(examples)('the example at $path', async (example) =>
+  it.each([...examples, ...workflowsOf(file('docs/ghcr.md'))])('the example at $path', async (example) =>
     expect(await workflowProblems(example, declared)).toEqual([]),
   );
 

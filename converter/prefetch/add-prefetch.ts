@@ -15,6 +15,7 @@ import { mediaFamily } from '../../oci/media-types.ts';
 import type { Target } from '../../oci/storage.ts';
 import { type AcceleratedImage, openImage } from '../../reader/image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
+import { assertComplete, contentOf } from '../publish/assert-complete.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';
 import { decodeRecord, RECORD_ANNOTATION, withPrefetchOption } from '../publish/record-annotations.ts';
 import { RecordKey, withoutCode } from '../publish/record-key.ts';
@@ -69,7 +70,14 @@ export async function addPrefetch(
     context.onEvent?.(event);
   };
   const key = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
-  const place: AddPlace = { target: request.target, signal: context.signal, noUpload: false, emit, key };
+  const place: AddPlace = {
+    target: request.target,
+    signal: context.signal,
+    noUpload: false,
+    confirmed: new Set(),
+    emit,
+    key,
+  };
   const { signal } = context;
   const { descriptor: named, document } = await resolveDocument(place.target, request.tagOrDigest, { signal });
   const images: AddedImage[] = [];
@@ -97,8 +105,13 @@ export async function addPrefetch(
   }
   const upToDate = result.digest === named.digest && request.tagOrDigest === tag;
   if (!upToDate) {
-    await place.target.tag(result, tag, { signal: context.signal });
-    await place.target.commit?.({ signal: context.signal });
+    const referred = images.flatMap(({ platform, descriptor, manifest }) => [
+      { descriptor, role: 'manifest', platform },
+      ...contentOf(manifest, platform),
+    ]);
+    await assertComplete(place.target, referred, { signal, confirmed: place.confirmed });
+    await place.target.tag(result, tag, { signal });
+    await place.target.commit?.({ signal });
     emit({ type: 'tagged', tag, digest: result.digest });
   }
   const described = images.map(({ platform, descriptor, prefetch }) => ({
@@ -112,6 +125,7 @@ export async function addPrefetch(
 interface AddedImage {
   readonly platform: string;
   readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
   readonly prefetch: PrefetchResult | undefined;
 }
 
@@ -137,8 +151,7 @@ async function addToImage(
   } catch (error) {
     throw withPlace(error, { platform });
   }
-  const descriptor = await putImage(place, image, layer, list);
-  return { platform, descriptor, prefetch: layer?.result };
+  return { platform, ...(await putImage(place, image, layer, list)), prefetch: layer?.result };
 }
 
 /** Pushes layer, config and manifest, in this order. */
@@ -147,7 +160,7 @@ async function putImage(
   { manifest, config }: AcceleratedImage,
   layer: AccelerationLayer | undefined,
   list: PrefetchList,
-): Promise<Descriptor> {
+): Promise<Pick<AddedImage, 'descriptor' | 'manifest'>> {
   const bare = withoutAcceleration(manifest, config);
   const layers = [...bare.layers];
   let newConfig: ImageConfig = bare.config;
@@ -164,7 +177,8 @@ async function putImage(
     layers,
     ...recorded(manifest, list),
   };
-  return putManifest(place, sealed(place, manifest, inOrder(changed)));
+  const put = sealed(place, manifest, inOrder(changed));
+  return { descriptor: await putManifest(place, put), manifest: put };
 }
 
 /** Where documents go, and the key of the record. */

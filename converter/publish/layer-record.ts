@@ -20,6 +20,7 @@ import type { Target } from '../../oci/storage.ts';
 import type { LayerKind } from '../events.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
 import type { ArtifactOptions } from '../options.ts';
+import { assertComplete, contentOf } from './assert-complete.ts';
 import { canonical, type RecordKey } from './record-key.ts';
 
 /** Tag under which the record stands. */
@@ -65,38 +66,34 @@ export interface LayerKey {
 export class LayerCache {
   readonly #target: Target;
   readonly #signal: AbortSignal;
-  readonly #record: Promise<StandingRecord>;
+  readonly #known: StandingRecord | undefined;
+  #record: Promise<StandingRecord> | undefined;
   readonly #used = new Map<string, CacheEntry>();
   readonly #options: RecordOptions;
   #warned = false;
 
-  private constructor(target: Target, signal: AbortSignal, record: Promise<StandingRecord>, options: RecordOptions) {
+  private constructor(target: Target, signal: AbortSignal, known: StandingRecord | undefined, options: RecordOptions) {
     this.#target = target;
     this.#signal = signal;
-    this.#record = record;
+    this.#known = known;
     this.#options = options;
   }
 
-  /**
-   * Begins to read the record; the cache is empty where there is none. What else the target fails with is thrown when a
-   * layer is looked for.
-   */
+  /** The record is read when a layer is first looked for, and empty where there is none. */
   static open(target: Target, signal: AbortSignal, options: RecordOptions = {}): LayerCache {
-    const record = readRecord(target, signal);
-    record.catch(() => undefined);
-    return new LayerCache(target, signal, record, options);
+    return new LayerCache(target, signal, undefined, options);
   }
 
   /** A cache that knows nothing of earlier runs: for one that is to make everything anew. */
   static disabled(target: Target, signal: AbortSignal, options: RecordOptions = {}): LayerCache {
-    return new LayerCache(target, signal, Promise.resolve(NO_RECORD), options);
+    return new LayerCache(target, signal, NO_RECORD, options);
   }
 
   /** The blob of a layer, if it is known and stands in the target. */
   async find(kind: LayerKind, key: LayerKey): Promise<CacheEntry | undefined> {
     const name = nameOf(kind, key);
     // What this run made itself serves as well: platforms of an image may share layers.
-    const entry = this.#used.get(name) ?? this.#proven(name, (await this.#record).entries.get(name));
+    const entry = this.#used.get(name) ?? this.#proven(name, (await this.#read()).entries.get(name));
     if (entry === undefined) return undefined;
     if (!('notIndexable' in entry)) {
       const descriptor = { mediaType: OCI.layer, digest: entry.digest, size: entry.size };
@@ -138,7 +135,7 @@ export class LayerCache {
    */
   async save(): Promise<void> {
     if (this.#used.size === 0) return;
-    const { entries: standing } = await readRecord(this.#target, this.#signal, await this.#record);
+    const { entries: standing } = await readRecord(this.#target, this.#signal, await this.#read());
     const merged = new Map(standing);
     for (const [name, entry] of this.#used) {
       merged.delete(name);
@@ -158,7 +155,14 @@ export class LayerCache {
       config,
       layers: [layer],
     };
-    await this.#target.tag(await this.#put(OCI.manifest, encodeJson(manifest)), CACHE_TAG, { signal: this.#signal });
+    const named = await this.#put(OCI.manifest, encodeJson(manifest));
+    await assertComplete(this.#target, contentOf(manifest), { signal: this.#signal });
+    await this.#target.tag(named, CACHE_TAG, { signal: this.#signal });
+  }
+
+  #read(): Promise<StandingRecord> {
+    this.#record ??= this.#known === undefined ? readRecord(this.#target, this.#signal) : Promise.resolve(this.#known);
+    return this.#record;
   }
 
   async #put(mediaType: string, bytes: Uint8Array) {

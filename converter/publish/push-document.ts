@@ -6,7 +6,8 @@ import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { encodeJson, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
-import { canRefer } from '../../oci/powers.ts';
+import { isManifestContent } from '../../oci/media-types.ts';
+import { canRefer, inRegistry } from '../../oci/powers.ts';
 import type { Target } from '../../oci/storage.ts';
 import type { EventSink } from '../events.ts';
 
@@ -16,6 +17,8 @@ export interface DocumentPlace {
   readonly signal: AbortSignal | undefined;
   /** Only tell what would be pushed. */
   readonly noUpload: boolean;
+  /** Takes the digests of manifests that a registry served back after they were stored. */
+  readonly confirmed: Set<string>;
   readonly emit: EventSink;
 }
 
@@ -51,17 +54,22 @@ export async function putManifest(place: DocumentPlace, manifest: ImageManifest 
   }
   const descriptor: Descriptor = { mediaType: manifest.mediaType, digest: digestOf(bytes), size: bytes.length };
   const link = await target.pushReferrer(descriptor, bytesSource(bytes), { signal });
+  noteConfirmed(place, descriptor, link.outcome);
   place.emit({ type: 'referrer', digest: descriptor.digest, subject: manifest.subject.digest, via: link.via });
   return descriptor;
 }
 
 /** Pushes a blob of a few bytes, unless nothing is to be uploaded. */
-export async function putBytes(
-  { target, signal, noUpload }: DocumentPlace,
-  bytes: Uint8Array,
-  mediaType: string,
-): Promise<Descriptor> {
+export async function putBytes(place: DocumentPlace, bytes: Uint8Array, mediaType: string): Promise<Descriptor> {
+  const { target, signal, noUpload } = place;
   const descriptor: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
-  if (!noUpload) await target.push(descriptor, bytesSource(bytes), { signal });
+  if (noUpload) return descriptor;
+  noteConfirmed(place, descriptor, await target.push(descriptor, bytesSource(bytes), { signal }));
   return descriptor;
+}
+
+/** A registry's client reads each manifest back after it stored it. */
+function noteConfirmed({ target, confirmed }: DocumentPlace, descriptor: Descriptor, outcome: 'pushed' | 'existed') {
+  const isReadBack = outcome === 'pushed' && inRegistry(target) !== undefined;
+  if (isReadBack && isManifestContent(descriptor.mediaType)) confirmed.add(descriptor.digest);
 }

@@ -2,14 +2,15 @@
 import { AccelError } from '../../base/error.ts';
 import { Limiter, together } from '../../base/limiter.ts';
 import { DESCRIPTOR_FIELDS, type Descriptor } from '../../oci/descriptor.ts';
-import { DOCUMENT_FIELDS, type ImageIndex, unknownFields } from '../../oci/manifest.ts';
-import { toFamily } from '../../oci/media-types.ts';
+import { DOCUMENT_FIELDS, type ImageIndex, type ImageManifest, unknownFields } from '../../oci/manifest.ts';
+import { OCI, toFamily } from '../../oci/media-types.ts';
 import { type ConvertedImage, convertImage, type ReadyImage } from '../convert-image.ts';
 import type { OutputTag, TagResult } from '../options.ts';
 import { totals } from '../plan/existing-output.ts';
 import type { Preparation } from '../plan/preparation.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import type { Session } from '../session.ts';
+import { assertComplete, contentOf, type Referred } from './assert-complete.ts';
 import {
   artifactTypeOf,
   type ComposedManifest,
@@ -34,7 +35,10 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
   const results: MadeOutput[] = [];
   for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
   // Everything stands: now the names, and nothing else can fail between them but the naming itself.
-  if (!session.request.noUpload) await nameOutputs(session, results);
+  if (!session.request.noUpload) {
+    await assertComplete(session.target, results.flatMap(referredBy), session);
+    await nameOutputs(session, results);
+  }
   return results.map(({ result }) => result);
 }
 
@@ -42,6 +46,27 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
 interface MadeOutput {
   readonly result: TagResult;
   readonly descriptor: Descriptor;
+  readonly manifests: readonly ComposedManifest[];
+}
+
+/** What a tag refers to: its manifests, their configs and layers, and the source layers of index-only ones. */
+function referredBy({ descriptor, manifests }: MadeOutput): Referred[] {
+  return manifests.flatMap((one) => {
+    const { platform, mediaType, digest, manifestSize: size, layers } = one;
+    const sources = layers.filter(({ kind }) => kind === 'index-only');
+    return [
+      // The tag's own document is read back when it is tagged.
+      ...(digest === descriptor.digest
+        ? []
+        : [{ descriptor: { mediaType, digest, size }, role: 'manifest', platform }]),
+      ...contentOf(one.manifest as ImageManifest, platform),
+      ...sources.map(({ sourceDigest, sourceSize }) => ({
+        descriptor: { mediaType: OCI.layer, digest: sourceDigest, size: sourceSize },
+        role: 'source layer',
+        platform,
+      })),
+    ];
+  });
 }
 
 async function nameOutputs({ target, signal, emit }: Session, outputs: readonly MadeOutput[]): Promise<void> {
@@ -123,6 +148,7 @@ async function makeOutput(
   const descriptor = await nameable(session, preparation, manifests, output);
   return {
     descriptor,
+    manifests,
     result: {
       tag: output.tag,
       kind: output.kind,

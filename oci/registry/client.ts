@@ -2,16 +2,28 @@
 
 import { type BlobSource, bytesSource, collect } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
+import { isTransientError } from '../../http/failure.ts';
 import { Backoff, retrying } from '../../http/retry.ts';
 import type { HttpResponse } from '../../http/transport.ts';
 import { assertRange, collectWithin, fetchBytes } from '../content.ts';
 import type { Descriptor } from '../descriptor.ts';
-import { assertDigest, digestOf, verified } from '../digest.ts';
+import { assertDigest, Digester, verified } from '../digest.ts';
 import { MAX_MANIFEST_SIZE, parseDocument } from '../manifest.ts';
 import { bareMediaType, DOCKER, DOCKER_SCHEMA1, isManifestContent, OCI } from '../media-types.ts';
 import { assertRepositoryName, assertTag, formatReference, type RegistryReference } from '../reference.ts';
 import { linkByTag, ofType, readReferrer, referrersByTag } from '../referrers.ts';
-import type { BlobSizer, InRegistry, Mounter, ReadOptions, ReferrerLink, ReferrerStore, Target } from '../storage.ts';
+import type {
+  BlobSizer,
+  Confirmer,
+  InRegistry,
+  Mounter,
+  NamedFetcher,
+  PushProber,
+  ReadOptions,
+  ReferrerLink,
+  ReferrerStore,
+  Target,
+} from '../storage.ts';
 import { Connection, type Exchange } from './connection.ts';
 import { download } from './download.ts';
 import { findContent, notMended, STANDS_OR_NOT, type Standing } from './existing-content.ts';
@@ -20,9 +32,15 @@ import { mountBlob } from './mount.ts';
 import type { RegistryOptions } from './options.ts';
 import { explainRefusal, listReferrers } from './referrers.ts';
 import { Uploader } from './upload.ts';
+import { probeUpload } from './upload-session.ts';
 
 /** Every type that a tag may name: a registry without the right one would convert or refuse. */
 const ACCEPT = [OCI.index, OCI.manifest, DOCKER.index, DOCKER.manifest, ...DOCKER_SCHEMA1].join(', ');
+
+/** Times that content is asked for which should be there: some seconds, for registries over several machines. */
+const CONFIRMATIONS = 5;
+
+type NamedContent = Awaited<ReturnType<NamedFetcher['fetchNamed']>>;
 
 /** Opens a repository; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
 export async function openRegistry(
@@ -35,7 +53,9 @@ export async function openRegistry(
 }
 
 /** See {@link openRegistry}. */
-export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, ReferrerStore {
+export class RegistryTarget
+  implements Target, InRegistry, Mounter, BlobSizer, ReferrerStore, NamedFetcher, PushProber, Confirmer
+{
   readonly name: string;
   readonly registry: string;
   readonly repository: string;
@@ -84,27 +104,43 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
   }
 
   async resolve(tagOrDigest: string, options?: ReadOptions): Promise<Descriptor> {
+    const exchange = this.#getNamed(tagOrDigest, options);
     const byDigest = tagOrDigest.includes(':');
-    if (byDigest) assertDigest(tagOrDigest);
-    else assertTag(tagOrDigest);
-    const exchange: Exchange = {
-      action: `read ${this.name}${byDigest ? '@' : ':'}${tagOrDigest}`,
-      method: 'GET',
-      to: `manifests/${tagOrDigest}`,
-      expect: [200],
-      headers: { accept: ACCEPT },
-      signal: options?.signal,
-      where: { reference: tagOrDigest },
-    };
     const head = await this.#lookup.ask(exchange, [200, 404]);
     const digest = head.digest ?? (byDigest ? tagOrDigest : undefined);
     const { size = 0, mediaType } = head;
     const complete = head.status === 200 && digest !== undefined && size > 0 && isManifestContent(mediaType);
     // Some registries answer HEAD poorly; and the body of a failed GET tells more than a failed HEAD can.
-    if (!complete) return this.#resolveByGet(exchange, tagOrDigest);
+    if (!complete) return (await this.fetchNamed(tagOrDigest, options)).descriptor;
     assertDigest(digest, 'registry-error', { target: this.name, reference: tagOrDigest });
     if (byDigest) this.#assertSame(tagOrDigest, digest, tagOrDigest);
     return { mediaType, digest, size };
+  }
+
+  async fetchNamed(tagOrDigest: string, options?: ReadOptions): Promise<NamedContent> {
+    const { response, bytes } = await this.#readNamed(tagOrDigest, options);
+    const named = [tagOrDigest, response.header('docker-content-digest')].find((text) => text?.includes(':'));
+    const digest = digestLike(named, bytes);
+    if (named !== undefined) this.#assertSame(named, digest, tagOrDigest);
+    const mediaType = bareMediaType(response.header('content-type') ?? '');
+    const descriptor: Descriptor = { mediaType, digest, size: bytes.length };
+    if (isManifestContent(mediaType)) return { descriptor, bytes };
+    const document = parseDocument(bytes, descriptor);
+    const own = document.kind === 'index' ? document.index : document.manifest;
+    return { descriptor: { ...descriptor, mediaType: own.mediaType }, bytes };
+  }
+
+  async probePush(options?: ReadOptions): Promise<void> {
+    await probeUpload(this.#connection, options?.signal);
+  }
+
+  async confirm(descriptor: Descriptor, options?: ReadOptions): Promise<boolean> {
+    const backoff = new Backoff(this.#connection.patience, options?.signal);
+    while (!(await this.#exists(descriptor, true, options))) {
+      if (backoff.attempt >= CONFIRMATIONS || !backoff.failed()) return false;
+      await backoff.wait();
+    }
+    return true;
   }
 
   async tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void> {
@@ -180,6 +216,39 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
       headers: manifest ? { accept: ACCEPT } : {},
       stream: !manifest,
       where: { digest: descriptor.digest },
+    };
+  }
+
+  /** Reads what a tag or digest names; a body that breaks off is asked for again. */
+  async #readNamed(tagOrDigest: string, options?: ReadOptions) {
+    const exchange = this.#getNamed(tagOrDigest, options);
+    const where = { target: this.name, reference: tagOrDigest };
+    const backoff = new Backoff(this.#connection.patience, options?.signal);
+    for (;;) {
+      const response = await this.#connection.exchange(exchange);
+      try {
+        return { response, bytes: await collectWithin(response.body, MAX_MANIFEST_SIZE, where) };
+      } catch (error) {
+        if (options?.signal?.aborted) throw error;
+        if (!isTransientError(error) || !backoff.failed(error)) throw this.#connection.asError(exchange, error);
+        await backoff.wait();
+      }
+    }
+  }
+
+  /** The request for what a tag or digest names. */
+  #getNamed(tagOrDigest: string, options?: ReadOptions): Exchange {
+    const byDigest = tagOrDigest.includes(':');
+    if (byDigest) assertDigest(tagOrDigest);
+    else assertTag(tagOrDigest);
+    return {
+      action: `read ${this.name}${byDigest ? '@' : ':'}${tagOrDigest}`,
+      method: 'GET',
+      to: `manifests/${tagOrDigest}`,
+      expect: [200],
+      headers: { accept: ACCEPT },
+      signal: options?.signal,
+      where: { reference: tagOrDigest },
     };
   }
 
@@ -270,19 +339,6 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
     });
   }
 
-  async #resolveByGet(exchange: Exchange, reference: string): Promise<Descriptor> {
-    const response = await this.#connection.exchange(exchange);
-    const bytes = await collectWithin(response.body, MAX_MANIFEST_SIZE, { target: this.name, reference });
-    const digest = reference.startsWith('sha512:') ? reference : digestOf(bytes);
-    if (reference.includes(':')) this.#assertSame(reference, digest, reference);
-    const declared = bareMediaType(response.header('content-type') ?? '');
-    const unnamed: Descriptor = { mediaType: declared, digest, size: bytes.length };
-    if (isManifestContent(declared)) return unnamed;
-    const document = parseDocument(bytes, unnamed);
-    const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
-    return { ...unnamed, mediaType };
-  }
-
   async #isListed(subject: Descriptor, referrer: Descriptor, options?: ReadOptions): Promise<boolean> {
     const listed = await listReferrers(this.#connection, subject.digest, undefined, options);
     return listed?.some(({ digest }) => digest === referrer.digest) ?? false;
@@ -305,4 +361,11 @@ export class RegistryTarget implements Target, InRegistry, Mounter, BlobSizer, R
       hint: 'Someone else may have pushed at the same time; run it again.',
     });
   }
+}
+
+/** The digest of bytes in the algorithm of another one; SHA-256 where there is none. */
+function digestLike(named: string | undefined, bytes: Uint8Array): string {
+  const digester = new Digester(named?.startsWith('sha512:') ? 'sha512' : 'sha256');
+  digester.update(bytes);
+  return digester.digest();
 }

@@ -9,7 +9,7 @@ import type { Descriptor } from '../descriptor.ts';
 import type { Connection, Exchange } from './connection.ts';
 
 /** Milliseconds that a cancel may take: it only tidies up, often while the user waits for Ctrl-C to work. */
-const CANCEL_TIMEOUT = 3000;
+const CANCEL_TIMEOUT = 1000;
 
 const EMPTY: BlobSource = { async *open() {} };
 
@@ -59,6 +59,16 @@ export async function startSession(
     expected: 'a Location header',
     found: `HTTP ${response.status} without one`,
   });
+}
+
+/** Begins an upload of nothing and cancels it. Throws what a push to this repository would. */
+export async function probeUpload(connection: Connection, signal: AbortSignal | undefined): Promise<void> {
+  const nothing: Descriptor = { mediaType: 'application/octet-stream', digest: '', size: 0 };
+  const exchange: Exchange = { ...startExchange(nothing, signal), where: {} };
+  const response = await connection.exchange(exchange);
+  await response.discard();
+  const url = locationOf(response, exchange);
+  if (url !== undefined) await cancelSession(connection, url, nothing);
 }
 
 /** The request that sends a part: PATCH, or for the last one the PUT that also closes the upload. */
