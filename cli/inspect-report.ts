@@ -1,6 +1,14 @@
 /** Renders the report of `accel inspect` as a table for people. */
 
-import type { AcceleratedFacts, ImageFacts, InspectReport, OrdinaryFacts, Verdict } from '../inspect/inspect.ts';
+import type {
+  AcceleratedFacts,
+  ArtifactFacts,
+  CheckFinding,
+  ImageFacts,
+  InspectReport,
+  OrdinaryFacts,
+  Verdict,
+} from '../inspect/inspect.ts';
 import type { Named } from '../reader/open-by-name.ts';
 import { formatBytes, formatCount, formatShare } from './format.ts';
 import { JSON_FORMAT_VERSION, jsonText } from './progress/json.ts';
@@ -23,13 +31,31 @@ export function inspectDocument(report: Named<InspectReport>): string {
 export function renderInspect(report: Named<InspectReport>, style: Style = PLAIN_STYLE): string {
   const lines = [style.bold(printable(report.reference))];
   lines.push(...pairs([['digest', report.digest], ['type', report.mediaType], ...baseRows(report)], style));
+  if (report.artifact !== undefined) lines.push('', artifactText(report.artifact));
   for (const image of report.images) lines.push('', ...imageLines(image, style));
+  if (report.check !== undefined) lines.push('', ...checkLines(report.check, style));
   if (report.others.length > 0) lines.push('');
   for (const [reason, entries] of byReason(report.others)) {
     const named = entries.map(({ digest, platform }) => `${printable(platform)} ${shortDigest(digest)}`);
     lines.push(style.dim(`left alone, ${printable(reason)}: ${named.join(', ')}`));
   }
   return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
+}
+
+function artifactText({ type, record }: ArtifactFacts): string {
+  if (record === undefined) return `an artifact of type ${printable(type)}, no image`;
+  const { full, indexOnly, notIndexable, withCode } = record;
+  const total = full + indexOnly + notIndexable;
+  return `accel's record of converted layers, no image: ${total} ${total === 1 ? 'entry' : 'entries'} (${full} full, ${indexOnly} index-only, ${notIndexable} that cannot be indexed), ${withCode} with the code of a record key`;
+}
+
+function checkLines(findings: readonly CheckFinding[], style: Style): string[] {
+  if (findings.length === 0) return [style.green('all that it needs is there')];
+  return findings.map(({ severity, platform, what }) => {
+    const outcome =
+      severity === 'broken' ? style.red('does not run') : style.yellow('will break at the next garbage collection');
+    return `${outcome}: ${platform === undefined ? '' : `${printable(platform)}: `}${printable(what)}`;
+  });
 }
 
 function baseRows({ sourceDigest, baseTag }: InspectReport): [string, string][] {

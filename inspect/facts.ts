@@ -96,12 +96,36 @@ export interface OrdinaryFacts extends CommonFacts {
   readonly layers: readonly OrdinaryLayerFacts[];
 }
 
+/** What is missing of an image: now, or after the next garbage collection of the registry. */
+export interface CheckFinding {
+  readonly severity: 'broken' | 'will-break';
+  /** Absent where it is about all platforms. */
+  readonly platform?: string;
+  readonly what: string;
+}
+
+/** What is no image. */
+export interface ArtifactFacts {
+  readonly type: string;
+  /** Of accel's record of converted layers: how many entries there are of each kind, and how many carry a code of a key. */
+  readonly record?: {
+    readonly full: number;
+    readonly indexOnly: number;
+    readonly notIndexable: number;
+    readonly withCode: number;
+  };
+}
+
 /** What a tag or digest names. */
 export interface InspectReport {
   readonly digest: string;
   readonly mediaType: string;
   readonly accelerated: boolean;
   readonly images: readonly ImageFacts[];
+  /** What it is instead of an image. */
+  readonly artifact?: ArtifactFacts;
+  /** What is missing; absent unless that was asked for. */
+  readonly check?: readonly CheckFinding[];
   /** Entries of an index that are not described: no images, such as attestations, or `missing` from where the index is. */
   readonly others: readonly {
     readonly digest: string;

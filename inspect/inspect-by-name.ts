@@ -1,18 +1,28 @@
 /** Inspects an image by its name, as a user types it. */
 import type { Named, NameOptions } from '../reader/open-by-name.ts';
 import { openReference } from '../reader/reference.ts';
-import { type InspectReport, inspectReference } from './inspect.ts';
+import { type InspectOptions, type InspectReport, inspectReference } from './inspect.ts';
 
 /**
  * Tells what an image is, accelerated or not, without reading it: mode, layers, sizes, its base; what conversion would
  * make of an ordinary one. `reference` is `host[:port]/repo[:tag][@digest]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or
  * `docker-archive:FILE[:TAG]`. Throws `reference-invalid`, `not-found`, and what the registry answers.
  */
-export async function inspect(reference: string, options: NameOptions = {}): Promise<Named<InspectReport>> {
+export async function inspect(
+  reference: string,
+  options: NameOptions & { readonly check?: boolean } = {},
+): Promise<Named<InspectReport>> {
   const opened = await openReference(reference, options.registry);
   try {
-    return { reference: opened.name, ...(await inspectReference(opened.target, opened.tagOrDigest, options)) };
+    return {
+      reference: opened.name,
+      ...(await inspectReference(opened.target, opened.tagOrDigest, readOptions(options))),
+    };
   } finally {
     await opened.close();
   }
+}
+
+function readOptions({ signal, check }: NameOptions & { readonly check?: boolean }): InspectOptions {
+  return { ...(signal === undefined ? {} : { signal }), ...(check === undefined ? {} : { check }) };
 }

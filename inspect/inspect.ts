@@ -10,10 +10,18 @@ import { formatPlatform, imagePlatform } from '../oci/platform.ts';
 import type { ReadOptions, Target } from '../oci/storage.ts';
 import { layerKindOf } from '../reader/stack.ts';
 import { inspectAccelerated, sizeOf } from './accelerated.ts';
+import { artifactOf } from './artifact.ts';
+import { checkReport } from './check.ts';
 import type { ImageFacts, InspectReport } from './facts.ts';
 import { ordinaryLayers } from './ordinary.ts';
 
 export type * from './facts.ts';
+
+/** How {@link inspectReference} looks at an image. */
+export interface InspectOptions extends ReadOptions {
+  /** Look for what is missing as well: a request for each blob. */
+  readonly check?: boolean;
+}
 
 /**
  * Describes what a tag or digest names. Throws `not-found`, `manifest-invalid` and what the target throws; layers that do
@@ -22,10 +30,18 @@ export type * from './facts.ts';
 export async function inspectReference(
   target: Target,
   tagOrDigest: string,
-  options: ReadOptions = {},
+  { check, ...options }: InspectOptions = {},
 ): Promise<InspectReport> {
+  const report = await describeReference(target, tagOrDigest, options);
+  return check === true ? { ...report, check: await checkReport(target, report, options) } : report;
+}
+
+async function describeReference(target: Target, tagOrDigest: string, options: ReadOptions): Promise<InspectReport> {
   const { descriptor: named, document } = await resolveDocument(target, tagOrDigest, options);
   const isIndex = document.kind === 'index';
+  const artifact = document.kind === 'index' ? undefined : await artifactOf(target, document.manifest, options);
+  const { digest, mediaType } = named;
+  if (artifact !== undefined) return { digest, mediaType, accelerated: false, images: [], others: [], artifact };
   const listed = isIndex ? await indexImages(target, document.index, options) : { images: [named], others: [] };
   const images: ImageFacts[] = [];
   const others: OtherEntry[] = [...listed.others];

@@ -5,6 +5,7 @@ import {
   lstat,
   mkdir,
   mkdtemp,
+  open,
   readdir,
   readFile,
   readlink,
@@ -25,6 +26,9 @@ import { type FileStat, ImageFiles, openFiles } from './files.ts';
 import { openImage } from './image.ts';
 import { convertedLayout, FULL } from './testing/images.ts';
 
+/** Bytes of a file with four bytes at its end and nothing before: what useradd with a large number makes of /var/log/lastlog. */
+const HUGE = 2 ** 40;
+
 let layout: TestLayout;
 let files: ImageFiles;
 let directory: string;
@@ -33,7 +37,7 @@ beforeAll(async () => {
   const tar = new TarBuilder({ mtime: '1700000000.5' })
     .dir('etc/', { mode: 0o755 })
     .file('etc/plain', 'plain\n', { mode: 0o640 })
-    .link('etc/again', 'etc/plain')
+    .link('etc/again', 'etc/plain', { mode: 0o640 })
     .symlink('etc/out', '/outside')
     .symlink('etc/in', 'plain')
     .dir('etc/locked/', { mode: 0o500 })
@@ -43,7 +47,17 @@ beforeAll(async () => {
     .device('dev/null', 'character', 1, 3)
     .fifo('dev/pipe')
     .file(Buffer.from('dev/caf\xe9', 'latin1'), 'not UTF-8')
-    .file('sparse', new Uint8Array(5 << 20));
+    .file('sparse', new Uint8Array(5 << 20))
+    .file('GNUSparseFile.0/x', 'tail', {
+      pax: {
+        'GNU.sparse.major': '0',
+        'GNU.sparse.minor': '1',
+        'GNU.sparse.name': 'lastlog',
+        'GNU.sparse.size': String(HUGE),
+        'GNU.sparse.numblocks': '1',
+        'GNU.sparse.map': `${HUGE - 4},4`,
+      },
+    });
   layout = await convertedLayout([{ tar: tar.build() }]);
   files = await openFiles(await openImage(layout.target, FULL));
 });
@@ -88,6 +102,26 @@ describe('a copy', () => {
     await copyOut(files, '/dev', out('dev'));
     const names = await readdir(Buffer.from(out('dev')), { encoding: 'buffer' });
     expect(names.map((name) => name.toString('latin1'))).toEqual(['caf\xe9']);
+  });
+
+  it('of a terabyte of nothing visits what is there', async () => {
+    await copyOut(files, '/lastlog', out('lastlog'));
+    const { size, blocks } = await stat(out('lastlog'));
+    expect(size).toBe(HUGE);
+    expect(blocks).toBeLessThan(64);
+    const handle = await open(out('lastlog'));
+    const { buffer } = await handle.read(Buffer.alloc(5), 0, 5, HUGE - 5).finally(() => handle.close());
+    expect(buffer.toString()).toBe('\0tail');
+  });
+
+  it('reading a terabyte of nothing lets the event loop turn', async () => {
+    let turned = false;
+    setImmediate(() => {
+      turned = true;
+    });
+    let pieces = 0;
+    for await (const _ of files.content('/lastlog')) if (turned || ++pieces > 1000) break;
+    expect(turned).toBe(true);
   });
 
   it('leaves out devices and strips setuid, and says so', async () => {
@@ -172,7 +206,7 @@ describe('an image that wants out', () => {
       async *entries({ number }: RawInode) {
         if (number === root) for (const [i, [name]] of names.entries()) yield { name, inode: 100 + i, type: 0 };
       },
-      async *content() {
+      async *data() {
         yield* [];
       },
     };

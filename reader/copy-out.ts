@@ -196,15 +196,13 @@ class Copy {
     const file = await open(path, CREATE, PRIVATE_FILE);
     const output = new DiskFile(path.toString(), file);
     try {
-      let at = 0;
-      for await (const piece of this.#files.content(stat)) {
+      for await (const { start, bytes } of this.#files.data(stat)) {
         this.#options.signal?.throwIfAborted();
-        // Holes stay holes.
-        if (!isZero(piece)) await output.write(piece, at);
-        at += piece.length;
+        // Holes stay holes, and blocks of zeros become some.
+        if (!isZero(bytes)) await output.write(bytes, start);
       }
-      await output.truncate(at);
-      this.#counts.bytes += at;
+      await output.truncate(stat.size);
+      this.#counts.bytes += stat.size;
       await this.#attributes(stat, {
         chown: (uid, gid) => file.chown(uid, gid),
         chmod: (mode) => file.chmod(mode),

@@ -1,4 +1,5 @@
 /** The files of an accelerated image: paths looked up as a container would see them, never outside the image. */
+import { setImmediate } from 'node:timers/promises';
 import { AccelError } from '../base/error.ts';
 import type { RawInode, Timestamp } from '../formats/ext4/inode.ts';
 import { DIRENT_TYPE, type InodeType } from '../formats/ext4/layout.ts';
@@ -62,6 +63,8 @@ const MAX_PATH = 4096;
 const MAX_NAMES = 4_000_000;
 /** The directory that e2fsck wants in the root (docs/formats.md §6). */
 const LOST_AND_FOUND = 'lost+found';
+/** Pieces of content after which the event loop turns: those of a hole come without any I/O. */
+const PIECES_A_TURN = 16;
 /** Inodes that a listing asks for at a time; most of them share a few blocks. */
 const STATS_AT_A_TIME = 64;
 
@@ -192,23 +195,24 @@ export class ImageFiles {
 
   /** Content of a file from byte `start` to `end` (exclusive, at most its size), read ahead by one piece. */
   async *content(path: string | FileStat, start = 0, end?: number): AsyncGenerator<Uint8Array> {
+    const { raw } = await this.#file(path);
+    yield* readAhead(this.#reader.content(raw, start, end));
+  }
+
+  /** Content of a file without its holes, read ahead by one piece: each with the byte of the file where it begins. */
+  async *data(path: string | FileStat): AsyncGenerator<{ readonly start: number; readonly bytes: Uint8Array }> {
+    const { raw } = await this.#file(path);
+    yield* readAhead(this.#reader.data(raw));
+  }
+
+  async #file(path: string | FileStat): Promise<FileStat> {
     const file = await this.stat(path);
-    if (file.type !== 'file')
-      throw new AccelError('not-found', 'this is not a file', {
-        where: { path: file.path },
-        expected: 'a file',
-        found: `a ${file.type}`,
-      });
-    const pieces = this.#reader.content(file.raw, start, end);
-    let next = pieces.next();
-    for (;;) {
-      const piece = await next;
-      if (piece.done) return;
-      next = pieces.next();
-      // Whoever stops reading here never asks for it: its failure then is nobody's.
-      next.catch(() => undefined);
-      yield piece.value;
-    }
+    if (file.type === 'file') return file;
+    throw new AccelError('not-found', 'this is not a file', {
+      where: { path: file.path },
+      expected: 'a file',
+      found: `a ${file.type}`,
+    });
   }
 
   /** Extended attributes by full name; POSIX ACLs in the form that user space sees. */
@@ -273,4 +277,18 @@ export class ImageFiles {
 
 function notFound(path: string, expected: string, found: string): AccelError {
   return new AccelError('not-found', 'there is no such file in the image', { where: { path }, expected, found });
+}
+
+/** Asks for the next piece while the last one is worked on. Signals are handled on the way, also through terabytes of zeros. */
+async function* readAhead<T>(pieces: AsyncGenerator<T>): AsyncGenerator<T> {
+  let next = pieces.next();
+  for (let count = 1; ; count++) {
+    const piece = await next;
+    if (piece.done) return;
+    next = pieces.next();
+    // Whoever stops reading here never asks for it: its failure then is nobody's.
+    next.catch(() => undefined);
+    yield piece.value;
+    if (count % PIECES_A_TURN === 0) await setImmediate();
+  }
 }

@@ -38,6 +38,7 @@ async function runCat(
   const wanted = imagePath(path);
   await withFiles(reference, flags, context, async ({ files }) => {
     for await (const piece of files.content(wanted)) {
+      context.signal?.throwIfAborted();
       if (!(await writeBytes(context.stdout, piece))) return;
     }
   });

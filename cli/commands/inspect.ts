@@ -1,5 +1,6 @@
 /** `accel inspect`: what is this image? */
 import { Command } from 'commander';
+import { AccelError } from '../../base/error.ts';
 import type { CommandContext } from '../context.ts';
 import { inspectDocument, renderInspect } from '../inspect-report.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
@@ -8,6 +9,7 @@ import { createWarn } from '../warning.ts';
 
 /** The parsed flags of `accel inspect`. */
 export interface InspectFlags extends RegistryFlags {
+  readonly check?: boolean;
   readonly json?: boolean;
   readonly verbose?: boolean;
 }
@@ -28,6 +30,10 @@ export function inspectCommand(context: CommandContext): Command {
         'ordinary image it shows what each layer allows: full conversion, index-only, or why not.',
     )
     .argument('<ref>', 'image, HOST/NAME:TAG or oci:DIR:TAG')
+    .option(
+      '--check',
+      'look for all that the image needs; exit with 5 when something is gone, or will be after the next garbage collection',
+    )
     .option('--json', 'print one JSON document on standard output');
   return addRegistryFlags(command)
     .option('--verbose', 'errors come with their stack')
@@ -41,6 +47,24 @@ async function runInspect(reference: string, flags: InspectFlags, context: Comma
   const registry = await registryChoice(flags, context.stdin);
   const { inspect } = await import('../../inspect/inspect-by-name.ts');
   const warn = await createWarn(stderr, env);
-  const report = await inspect(reference, { registry: { ...registry, env, warn }, signal });
+  const report = await inspect(reference, {
+    registry: { ...registry, env, warn },
+    signal,
+    ...(flags.check === undefined ? {} : { check: flags.check }),
+  });
   stdout.write(flags.json === true ? inspectDocument(report) : renderInspect(report, await styleFor(stdout, env)));
+  if (report.check === undefined || report.check.length === 0) return;
+  // Standard output has its one document already.
+  context.setReporting({ json: false, verbose: flags.verbose === true });
+  const isBroken = report.check.some(({ severity }) => severity === 'broken');
+  throw new AccelError('verification-failed', isBroken ? 'the image does not run' : 'the image will break', {
+    where: { image: report.reference },
+    expected: 'all that it needs',
+    found: report.check
+      .map(({ platform, what }) => (platform === undefined ? what : `${platform}: ${what}`))
+      .join('\n'),
+    hint: isBroken
+      ? 'Convert its source again, or push what is missing.'
+      : 'Keep the base under a tag, or convert in full mode: then the base is not needed.',
+  });
 }

@@ -34,14 +34,17 @@ export class TarApplier implements TarHandler {
   readonly #image: Ext4Image;
   readonly #sink: FileDataSink;
   readonly #rules: LayerRules<number>;
+  readonly #warn: WarningSink;
   /** Runs of the current file that are still to come, the first one begun. */
   #runs: { readonly device: number; readonly tar: number; readonly length: number; readonly endsFile: boolean }[] = [];
   #runLeft = 0;
   #entries = 0;
+  #ignoredRecords = false;
 
   constructor(image: Ext4Image, sink: FileDataSink, warn: WarningSink) {
     this.#image = image;
     this.#sink = sink;
+    this.#warn = warn;
     this.#rules = new LayerRules(new Ext4LayerTree(image), { changed: warn, differs: warn });
   }
 
@@ -60,6 +63,15 @@ export class TarApplier implements TarHandler {
     } catch (error) {
       throw withPlace(error, { path: printable(entry.name), tarOffset: entry.headerOffset });
     }
+  }
+
+  ignoredRecords(keys: readonly string[]): void {
+    if (this.#ignoredRecords) return;
+    this.#ignoredRecords = true;
+    this.#warn(
+      `the records of PAX global headers are ignored, as container runtimes ignore them: ${keys.map(printable).join(', ').slice(0, 200)}`,
+      'PAX global header',
+    );
   }
 
   data(bytes: Uint8Array): void {

@@ -194,6 +194,18 @@ export class Ext4Reader {
     }
   }
 
+  /** The content of a file or directory without its holes: pieces, each with the byte of the file where it begins. */
+  async *data(inode: RawInode): AsyncGenerator<{ readonly start: number; readonly bytes: Uint8Array }> {
+    for (const { logical, physical, count, unwritten } of await this.extents(inode)) {
+      const begin = logical * this.blockSize;
+      const stop = unwritten ? begin : Math.min(inode.size, begin + count * this.blockSize);
+      for (let at = begin; at < stop; at += CONTENT_CHUNK) {
+        const length = Math.min(CONTENT_CHUNK, stop - at);
+        yield { start: at, bytes: await readWithin(this.#device, physical * this.blockSize + at - begin, length) };
+      }
+    }
+  }
+
   /** The whole content as one array; AccelError `limit-exceeded` past `limit` bytes. */
   async bytes(inode: RawInode, limit = 1 << 26): Promise<Uint8Array> {
     if (inode.size > limit)

@@ -12,7 +12,7 @@ import { type PaxSparse, paxSparse } from './sparse.ts';
 export interface Extensions {
   /** Byte of the tar of the first extension header, or of the header itself if there is none. */
   readonly headerOffset: number;
-  /** Local PAX records over the global ones in force. */
+  /** Records of the PAX header for this entry. */
   readonly records: PaxRecords;
   /** Name of a GNU `L` header. */
   readonly longName: string | undefined;

@@ -60,6 +60,11 @@ export interface TarHandler {
   entry(entry: TarEntry): void;
   /** The next bytes of the entry's packed data: a view into the caller's chunk, valid during the call only. */
   data(bytes: Uint8Array): void;
+  /**
+   * A PAX global header held these records (by key), which a reader by POSIX would apply to all entries that follow. They
+   * are ignored, as container runtimes ignore them.
+   */
+  ignoredRecords?(keys: readonly string[]): void;
   /** The entry is complete: all of its packed data has been passed to {@link TarHandler.data}. */
   entryEnd(): void;
 }

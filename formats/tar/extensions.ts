@@ -1,4 +1,7 @@
-/** Headers that describe the next entry (PAX `x`, GNU `L` and `K`) or all that follow (PAX `g`). */
+/**
+ * Headers that describe the next entry (PAX `x`, GNU `L` and `K`), and those that describe all that follow (PAX `g`), which
+ * count for nothing: container runtimes ignore them, and a layer means what its runtimes make of it.
+ */
 import { AccelError } from '../../base/error.ts';
 import type { Extensions } from './assemble.ts';
 import type { RawHeader } from './header.ts';
@@ -23,7 +26,7 @@ export class ExtensionState {
   #local: PaxRecords | undefined;
   #longName: string | undefined;
   #longLink: string | undefined;
-  #global: PaxRecords = NO_RECORDS;
+  #ignored: readonly string[] = [];
 
   constructor(limits: TarLimits) {
     this.#limits = limits;
@@ -62,7 +65,7 @@ export class ExtensionState {
     const body = this.#body;
     this.#body = Buffer.alloc(0);
     if (this.#kind === 'local') this.#local = parsePaxRecords(body);
-    else if (this.#kind === 'global') this.#addGlobal(parsePaxRecords(body));
+    else if (this.#kind === 'global') this.#ignored = [...parsePaxRecords(body).keys()].filter(wouldCount);
     else {
       const text = textField(body, 0, body.length);
       if (text === '') throw new AccelError('tar-invalid', `a GNU long ${this.#kind} header is empty`);
@@ -71,11 +74,11 @@ export class ExtensionState {
     }
   }
 
-  /** What has gathered for the entry whose header is at `offset`; the next entry starts anew, under the same globals. */
+  /** What has gathered for the entry whose header is at `offset`; the next entry starts without any. */
   take(offset: number): Extensions {
     const extensions = {
       headerOffset: this.#headerOffset ?? offset,
-      records: this.#effectiveRecords(),
+      records: this.#local ?? NO_RECORDS,
       longName: this.#longName,
       longLink: this.#longLink,
     };
@@ -86,33 +89,18 @@ export class ExtensionState {
     return extensions;
   }
 
-  #effectiveRecords(): PaxRecords {
-    if (this.#global.size === 0) return this.#local ?? NO_RECORDS;
-    return this.#local === undefined ? this.#global : new Map([...this.#global, ...this.#local]);
-  }
-
-  /**
-   * Global records replace those of the same key in force; an empty value takes one back (POSIX). Records that mean
-   * nothing here are dropped at once (`git archive` writes a comment), and so is a sparse map, which belongs to one file.
-   */
-  #addGlobal(records: PaxRecords): void {
-    const merged: PaxRecords = new Map(this.#global);
-    for (const [key, value] of records) {
-      if (!GLOBAL_KEYS.has(key) && !key.startsWith(XATTR_PREFIX)) continue;
-      if (value === '') merged.delete(key);
-      else merged.set(key, value);
-    }
-    let bytes = 0;
-    for (const [key, value] of merged) bytes += key.length + value.length;
-    if (merged.size > this.#limits.globalRecords || bytes > this.#limits.globalBytes) {
-      throw new AccelError('limit-exceeded', 'the tar has too many PAX global records', {
-        expected: `at most ${this.#limits.globalRecords} records and ${this.#limits.globalBytes} bytes`,
-        found: `${merged.size} records and ${bytes} bytes`,
-      });
-    }
-    this.#global = merged;
+  /** Keys of the records that the last global header held, and that would count in a local one; each header once. */
+  takeIgnored(): readonly string[] {
+    const ignored = this.#ignored;
+    this.#ignored = [];
+    return ignored;
   }
 }
 
 /** The records that the parser reads. */
-const GLOBAL_KEYS: ReadonlySet<string> = new Set(['path', 'linkpath', 'size', 'uid', 'gid', 'mtime']);
+const READ_KEYS: ReadonlySet<string> = new Set(['path', 'linkpath', 'size', 'uid', 'gid', 'mtime']);
+
+/** Whether a record would change an entry: `git archive` writes a comment, which changes none. */
+function wouldCount(key: string): boolean {
+  return READ_KEYS.has(key) || key.startsWith(XATTR_PREFIX);
+}

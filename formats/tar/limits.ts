@@ -4,10 +4,6 @@
 export interface TarLimits {
   /** Bytes of one extension header (PAX `x` and `g`, GNU `L` and `K`), which is held in memory. */
   readonly extensionBytes: number;
-  /** PAX global records that may be in force at once, since each of them weighs on every later entry. */
-  readonly globalRecords: number;
-  /** Bytes of the PAX global records in force. */
-  readonly globalBytes: number;
   /** Logical size of a file in bytes. */
   readonly fileSize: number;
   /** Data runs of one sparse file. */
@@ -23,8 +19,6 @@ export interface TarLimits {
  */
 export const DEFAULT_TAR_LIMITS: TarLimits = {
   extensionBytes: 1 << 20,
-  globalRecords: 256,
-  globalBytes: 1 << 16,
   fileSize: 2 ** 44,
   sparseRuns: 1 << 18,
   archiveBytes: 2 ** 38,

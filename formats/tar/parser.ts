@@ -258,6 +258,8 @@ export class TarParser {
 
   #endExtension(): void {
     this.#extensions.end();
+    const ignored = this.#extensions.takeIgnored();
+    if (ignored.length > 0) this.#handler.ignoredRecords?.(ignored);
     this.#skip(0, this.#padding);
   }
 

@@ -168,6 +168,27 @@ describe('ZFileWriter', () => {
     await expect(writer.finish()).rejects.toMatchObject({ code: 'internal' });
   });
 
+  it.each(['lz4', 'zstd'] as const)(
+    '%s of noise: names the block that overlaybd would not read, and fits at 32 KiB',
+    async (algorithm) => {
+      const content = Buffer.concat([new Uint8Array(65_536), noise(65_536)]);
+      const encode = (blockSize: number) =>
+        encodeZFile(
+          content,
+          { algorithm, blockSize, compressor: makeBlockCompressor({ algorithm, blockSize }) },
+          1 << 16,
+        );
+      await expect(encode(65_536)).rejects.toMatchObject({
+        code: 'limit-exceeded',
+        where: { block: 1, bytes: '65536 to 131072 of the uncompressed layer' },
+        expected: expect.stringMatching(/65536 bytes.*reader's buffer/),
+        hint: expect.stringMatching(/32 or less/),
+      });
+      for (const blockSize of [4096, 8192, 16_384, 32_768])
+        expect((await encode(blockSize)).length).toBeGreaterThan(65_536);
+    },
+  );
+
   it('refuses odd sizes', async () => {
     const compressor = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
     const make = (blockSize: number, batchSize: number) =>

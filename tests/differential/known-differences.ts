@@ -95,10 +95,11 @@ const replacedXattrs: KnownDifference = {
     !isSubset(theirs!, ours!),
 };
 
+const isTrusted = (key: string): boolean => key.startsWith('trusted.');
 const isOverlay = (key: string): boolean => key.startsWith('trusted.overlay.');
 const isEmpty = (_: string, hex: string): boolean => hex === '';
 const isAcl = (key: string): boolean => key.startsWith('system.posix_acl_');
-const LOST: readonly ((key: string, hex: string) => boolean)[] = [isOverlay, isEmpty, isAcl];
+const LOST: readonly ((key: string, hex: string) => boolean)[] = [isTrusted, isEmpty, isAcl];
 
 /** umoci 0.4.7. */
 export const UMOCI: readonly KnownDifference[] = [
@@ -119,4 +120,30 @@ export const UMOCI: readonly KnownDifference[] = [
 export const GNU_TAR: readonly KnownDifference[] = [
   directoryTimes,
   lessXattrs('ACLs that stand among the extended attributes are left out', isAcl),
+];
+
+/** containerd 1.6 with its native snapshotter; layers with their whiteouts first. */
+export const CONTAINERD: readonly KnownDifference[] = [
+  directoryTimes,
+  {
+    name: 'the entry of the root is ignored',
+    explains: ({ path, field }) =>
+      path === '/' && (field === 'mode' || field === 'uid' || field === 'gid' || field === 'xattrs'),
+  },
+  {
+    name: 'times before 1970 become 1970',
+    explains: ({ field, ours, theirs }) => field === 'mtimeNs' && ours!.mtimeNs < 0n && theirs!.mtimeNs === 0n,
+  },
+  {
+    name: 'a missing parent inherits the group of a setgid directory above it',
+    explains: ({ field, ours }) =>
+      field === 'gid' && ours?.type === 'directory' && ours.mode === 0o755 && ours.gid === 0,
+  },
+  lessXattrs('trusted.* is left out', isTrusted),
+  {
+    name: 'missing parents of whiteouts are made, and names that AUFS kept for itself are unpacked',
+    explains: ({ field, path, ours, theirs }) =>
+      (field === 'path' && ours === undefined && (theirs!.type === 'directory' || path.includes('/.wh..wh.'))) ||
+      (field === 'nlink' && ours?.type === 'directory' && theirs!.nlink > ours.nlink),
+  },
 ];

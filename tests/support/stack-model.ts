@@ -61,6 +61,13 @@ export interface ModelOptions {
    * whiteout of their layer turns from a file into nothing. The image-spec asks writers to put whiteouts first.
    */
   readonly anyOrder: boolean;
+  /**
+   * Refuse whiteouts behind a symlink or hard link of their own layer, which containerd and umoci follow: whiteouts are
+   * about the lower layers, and a link of the layer hides nothing but what they had in its place.
+   */
+  readonly noWhiteoutsBehindLinks?: boolean;
+  /** Leave a file as it is when an entry makes a hard link to it, as umoci and GNU tar do. */
+  readonly ignoreLinkHeaders?: boolean;
 }
 
 /** What a stack means. */
@@ -126,13 +133,19 @@ class LayerModel {
   readonly #layer: StackLayer;
   readonly #number: number;
   readonly #anyOrder: boolean;
+  /** Paths behind which no whiteout may be. */
+  readonly #links: ReadonlySet<string>;
+  readonly #ignoreLinkHeaders: boolean;
   readonly #touched: Node[] = [];
 
-  constructor(root: Node, layer: StackLayer, number: number, { anyOrder }: ModelOptions) {
+  constructor(root: Node, layer: StackLayer, number: number, options: ModelOptions) {
     this.#root = root;
     this.#layer = layer;
     this.#number = number;
-    this.#anyOrder = anyOrder;
+    this.#anyOrder = options.anyOrder;
+    this.#ignoreLinkHeaders = options.ignoreLinkHeaders === true;
+    const links = layer.filter(({ kind }) => kind === 'symlink' || kind === 'link');
+    this.#links = new Set(options.noWhiteoutsBehindLinks === true ? links.map(({ path }) => path) : []);
   }
 
   /** Applies what can be applied; answers what is refused, in the order in which it was met. */
@@ -159,6 +172,9 @@ class LayerModel {
   #whiteout(entry: StackEntry): void {
     if (entry.kind !== 'whiteout' && entry.kind !== 'opaque') return;
     const parts = partsOf(entry.path);
+    const behind = entry.kind === 'whiteout' ? parts.slice(0, -1) : parts;
+    if (behind.some((_, i) => this.#links.has(parts.slice(0, i + 1).join('/'))))
+      throw new Broken('a whiteout behind a link of its layer');
     const name = entry.kind === 'whiteout' ? parts.pop() : undefined;
     const directory = this.#find(parts, false);
     if (directory === undefined) return;
@@ -199,6 +215,7 @@ class LayerModel {
     if (existing !== undefined && existing !== node && within(existing, holder!))
       throw new Broken('a hard link does not replace its way');
     parent.children.set(name, node);
+    if (this.#ignoreLinkHeaders) return;
     // Setting the owner of what is not a directory takes its capabilities away.
     const { 'security.capability': _, ...xattrs } = node.attributes.xattrs;
     node.attributes = added({ ...node.attributes, xattrs }, attributes, node.type);

@@ -8,6 +8,7 @@ import { describe, test } from 'vitest';
 
 /** Where Debian has each tool; a tool that is not listed is its own package. */
 const PACKAGES: Readonly<Record<string, string>> = {
+  ctr: 'containerd',
   debugfs: 'e2fsprogs',
   ldconfig: 'libc-bin',
   readelf: 'binutils',

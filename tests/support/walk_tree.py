@@ -17,7 +17,10 @@ def main(root):
     while pending:
         real, path = pending.pop()
         # The times come first: reading the content or the directory may move the access time.
-        info = os.lstat(real)
+        try:
+            info = os.lstat(real)
+        except FileNotFoundError:
+            continue  # overlayfs lists a whiteout in a directory that no lower layer has
         kind = KINDS[stat.S_IFMT(info.st_mode)]
         more = {}
         if kind == 'file':

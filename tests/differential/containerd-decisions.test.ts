@@ -1,0 +1,306 @@
+/**
+ * Layers of which containerd makes another tree than accel, or none, by either snapshotter: the decisions that
+ * docs/reliability.md lists. A row that containerd's next version changes fails here.
+ */
+import { expect, test } from 'vitest';
+import { AccelError } from '../../base/error.ts';
+import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import { acl, GROUP, MASK, NAMED_USER, OTHER, OWNER } from '../../formats/layer/testing/acl-builder.ts';
+import { SourceTreeBuilder } from '../../verify/source-tree/flatten.ts';
+import { readLayerEntries } from '../../verify/source-tree/layer-entries.ts';
+import { entriesOf } from '../../verify/source-tree/testing/entries-of.ts';
+import { CONTAINERD_NEEDS, type ImageTars, type UnpackedTree, withContainerd } from '../support/containerd.ts';
+import { describeWith } from '../support/tools.ts';
+import type { TreeEntry } from '../support/tree.ts';
+
+const tar = (): TarBuilder => new TarBuilder({ mtime: '1700000000' });
+
+/** What is looked at in a tree. */
+type View = (tree: readonly TreeEntry[]) => unknown;
+
+interface Decision {
+  readonly name: string;
+  readonly layers: readonly TarBuilder[];
+  readonly view: View;
+  readonly accel: unknown;
+  readonly native: unknown;
+  readonly overlayfs: unknown;
+}
+
+const files: View = (tree) => tree.filter(({ type }) => type !== 'directory').map(({ path }) => path);
+const paths: View = (tree) => tree.map(({ path }) => path).slice(1);
+const at =
+  (path: string, pick: (entry: TreeEntry) => unknown): View =>
+  (tree) =>
+    pick(tree.find((e) => e.path === path)!);
+const meta = ({ mode, uid, gid, mtimeNs }: TreeEntry): unknown => [
+  mode.toString(8),
+  uid,
+  gid,
+  Number(mtimeNs / 1_000_000_000n),
+];
+const xattrs = ({ xattrs: all }: TreeEntry): unknown => all.map(([name]) => name);
+const REFUSED = 'refused';
+
+const LINK = { mode: 0o640, uid: 2, mtime: '1600000000' };
+const ACL = acl([OWNER, 6], [NAMED_USER, 7, 1000], [GROUP, 4], [MASK, 7], [OTHER, 4]);
+const CAPABILITY = Buffer.from(`0100000200200000${'00'.repeat(12)}`, 'hex');
+const access = (value: Uint8Array) => ({ xattrs: { 'system.posix_acl_access': value } });
+/** Where all three agree. */
+const all = (result: unknown) => ({ accel: result, native: result, overlayfs: result });
+
+const usr = (): TarBuilder => tar().file('usr/lib/a', '1').symlink('lib', 'usr/lib');
+
+const DECISIONS: readonly Decision[] = [
+  {
+    name: 'the header of a hard link counts for its file',
+    layers: [tar().file('f', 'x', { mode: 0o755, uid: 1 }).link('g', 'f', LINK)],
+    view: at('/f', meta),
+    ...all(['640', 2, 0, 1_600_000_000]),
+  },
+  {
+    name: 'a hard link takes the capabilities that it does not repeat',
+    layers: [
+      tar()
+        .file('f', 'x', { xattrs: { 'security.capability': CAPABILITY, 'user.a': 'a' } })
+        .link('g', 'f'),
+    ],
+    view: at('/f', xattrs),
+    ...all(['user.a']),
+  },
+  {
+    name: 'the mode has the last word over the mask of an ACL',
+    layers: [tar().file('f', 'x', { mode: 0o644, ...access(ACL) })],
+    view: at('/f', (e) => [e.mode.toString(8), e.xattrs]),
+    ...all([
+      '644',
+      [
+        [
+          'system.posix_acl_access',
+          Buffer.from(acl([OWNER, 6], [NAMED_USER, 7, 1000], [GROUP, 4], [MASK, 4], [OTHER, 4])).toString('hex'),
+        ],
+      ],
+    ]),
+  },
+  {
+    name: 'an ACL of owner, group and others is none',
+    layers: [
+      tar()
+        .file('f', 'x', access(acl([OWNER, 6], [GROUP, 4], [OTHER, 4])))
+        .file('g', '', access(acl())),
+    ],
+    view: (tree) => tree.flatMap(({ xattrs: some }) => some),
+    ...all([]),
+  },
+  {
+    name: 'an ACL on a symlink is left out',
+    layers: [tar().symlink('l', 'f', access(ACL))],
+    view: at('/l', xattrs),
+    ...all([]),
+  },
+  {
+    name: 'an ACL out of order is refused',
+    layers: [tar().file('f', 'x', access(acl([GROUP, 4], [OWNER, 6], [OTHER, 4])))],
+    view: paths,
+    ...all(REFUSED),
+  },
+  {
+    name: 'a capability of another revision is refused',
+    layers: [tar().file('f', 'x', { xattrs: { 'security.capability': CAPABILITY.subarray(0, 12) } })],
+    view: paths,
+    ...all(REFUSED),
+  },
+  {
+    name: 'attributes of namespaces that no file system has are left out',
+    layers: [tar().file('f', 'x', { xattrs: { 'com.apple.x': '1', 'system.nfs4_acl': '1', 'user.a': 'a' } })],
+    view: at('/f', xattrs),
+    ...all(['user.a']),
+  },
+  {
+    name: 'user attributes on a pipe are left out',
+    layers: [tar().fifo('p', { xattrs: { 'user.a': 'a' } })],
+    view: at('/p', xattrs),
+    ...all([]),
+  },
+  {
+    name: 'a default ACL on a file is left out; containerd refuses it',
+    layers: [tar().file('f', 'x', { xattrs: { 'system.posix_acl_default': ACL } })],
+    view: at('/f', xattrs),
+    accel: [],
+    native: REFUSED,
+    overlayfs: REFUSED,
+  },
+  {
+    name: 'files in a directory with a default ACL have their own; under containerd they inherit it',
+    layers: [
+      tar()
+        .dir('d/', { xattrs: { 'system.posix_acl_default': ACL } })
+        .file('d/f', 'x'),
+    ],
+    view: at('/d/f', xattrs),
+    accel: [],
+    native: ['system.posix_acl_access'],
+    overlayfs: ['system.posix_acl_access'],
+  },
+  {
+    name: 'trusted attributes are kept; containerd leaves them out',
+    layers: [tar().file('f', 'x', { xattrs: { 'trusted.a': 'a' } })],
+    view: at('/f', xattrs),
+    accel: ['trusted.a'],
+    native: [],
+    overlayfs: [],
+  },
+  {
+    name: 'records of PAX global headers are ignored',
+    layers: [tar().pax({ uid: '1234', mtime: '1000000000', path: 'p' }, true).file('f', 'x')],
+    view: at('/f', meta),
+    ...all(['644', 0, 0, 1_700_000_000]),
+  },
+  {
+    name: 'times before 1970 are kept; containerd makes them 1970',
+    layers: [tar().file('f', 'x', { mtime: '-1000' })],
+    view: at('/f', meta),
+    accel: ['644', 0, 0, -1000],
+    native: ['644', 0, 0, 0],
+    overlayfs: ['644', 0, 0, 0],
+  },
+  {
+    name: 'the entry ./ is applied; containerd ignores it',
+    layers: [tar().dir('./', { mode: 0o711, uid: 3 }).file('f', '')],
+    view: at('/', ({ mode, uid }) => [mode.toString(8), uid]),
+    accel: ['711', 3],
+    native: ['755', 0],
+    overlayfs: ['755', 0],
+  },
+  {
+    name: 'names that AUFS kept for itself are left out; containerd unpacks them',
+    layers: [tar().dir('.wh..wh.plnk/').file('.wh..wh.plnk/1.2', 'x').file('f', '')],
+    view: files,
+    accel: ['/f'],
+    native: ['/.wh..wh.plnk/1.2', '/f'],
+    overlayfs: ['/.wh..wh.plnk/1.2', '/f'],
+  },
+  {
+    name: 'entries below a whiteout are left out; containerd unpacks them',
+    layers: [tar().file('a/f', ''), tar().file('a/.wh.x/y', '')],
+    view: files,
+    accel: ['/a/f'],
+    native: ['/a/.wh.x/y', '/a/f'],
+    overlayfs: ['/a/.wh.x/y', '/a/f'],
+  },
+  {
+    name: 'missing parents of a whiteout are not made; containerd makes them',
+    layers: [tar().file('f', ''), tar().whiteout('no/such')],
+    view: paths,
+    accel: ['/f'],
+    native: ['/f', '/no'],
+    overlayfs: ['/f', '/no'],
+  },
+  {
+    name: 'a whiteout spares what its own layer made; containerd takes what it made before',
+    layers: [tar().file('f', '1'), tar().file('f', '2').whiteout('f')],
+    view: files,
+    accel: ['/f'],
+    native: [],
+    overlayfs: REFUSED,
+  },
+  {
+    name: 'a whiteout behind a symlink of its layer removes nothing; containerd follows the symlink',
+    layers: [tar().file('a/x', '').file('b/x', ''), tar().symlink('a', '/b').whiteout('a/x')],
+    view: files,
+    accel: ['/a', '/b/x'],
+    native: ['/a'],
+    overlayfs: ['/a'],
+  },
+  {
+    name: 'a whiteout below what its layer made a file removes nothing; containerd refuses it',
+    layers: [tar().file('d/x', ''), tar().file('d', 'now a file').whiteout('d/x')],
+    view: files,
+    accel: ['/d'],
+    native: REFUSED,
+    overlayfs: REFUSED,
+  },
+  {
+    name: 'a path through a symlink of a lower layer is followed; overlayfs makes a directory',
+    layers: [usr(), tar().file('lib/b', '2')],
+    view: files,
+    accel: ['/lib', '/usr/lib/a', '/usr/lib/b'],
+    native: ['/lib', '/usr/lib/a', '/usr/lib/b'],
+    overlayfs: ['/lib/b', '/usr/lib/a'],
+  },
+  {
+    name: 'a path through a file of a lower layer is refused; overlayfs makes a directory',
+    layers: [tar().file('d', ''), tar().file('d/n', '')],
+    view: files,
+    accel: REFUSED,
+    native: REFUSED,
+    overlayfs: ['/d/n'],
+  },
+  {
+    name: 'a hard link to a file of a lower layer shares it; overlayfs refuses it',
+    layers: [tar().file('f', 'x'), tar().link('g', 'f')],
+    view: at('/g', ({ firstLink }) => firstLink),
+    accel: '/f',
+    native: '/f',
+    overlayfs: REFUSED,
+  },
+  {
+    name: 'a hard link through a missing directory and back leads where it would without',
+    layers: [tar().file('etc/passwd', 'x').symlink('loc', 'up/../../../etc').link('l', '/loc/passwd')],
+    view: paths,
+    ...all(['/etc', '/etc/passwd', '/l', '/loc']),
+  },
+  {
+    name: 'a hard link whose target climbs above the root is refused; containerd stops at the root',
+    layers: [tar().file('etc/passwd', 'x').link('l', '../../../etc/passwd')],
+    view: files,
+    accel: REFUSED,
+    native: ['/etc/passwd', '/l'],
+    overlayfs: ['/etc/passwd', '/l'],
+  },
+  {
+    name: 'a directory of a missing symlink target is made where the path ends',
+    layers: [tar().dir('c/').symlink('s', 'no/../c/new').file('s/x', '')],
+    view: paths,
+    ...all(['/c', '/c/new', '/c/new/x', '/s']),
+  },
+];
+
+async function ours(layers: ImageTars): Promise<UnpackedTree> {
+  const builder = new SourceTreeBuilder();
+  try {
+    for (const layer of layers) {
+      const entries = await readLayerEntries(once(layer), { hashContent: true, maxEntries: 100 });
+      builder.apply(entries, { changed: () => undefined, differs: () => undefined });
+    }
+    return { tree: entriesOf(builder.finish()) };
+  } catch (error) {
+    if (error instanceof AccelError) return { complaint: error.message };
+    throw error;
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+const seen = (one: UnpackedTree, view: View): unknown => ('complaint' in one ? REFUSED : view(one.tree));
+
+describeWith(CONTAINERD_NEEDS, 'where containerd and accel may differ', () => {
+  test('they do as listed, and nowhere else', { timeout: 600_000 }, async () => {
+    const images = DECISIONS.map(({ layers }) => layers.map((layer) => layer.build()));
+    const [native, overlayfs] = await withContainerd(async (containerd) => [
+      await containerd.unpack(images, 'native'),
+      await containerd.unpack(images, 'overlayfs'),
+    ]);
+    const found = await Promise.all(
+      DECISIONS.map(async ({ name, view }, i) => ({
+        name,
+        accel: seen(await ours(images[i]!), view),
+        native: seen(native![i]!, view),
+        overlayfs: seen(overlayfs![i]!, view),
+      })),
+    );
+    expect(found).toEqual(DECISIONS.map(({ name, accel, native, overlayfs }) => ({ name, accel, native, overlayfs })));
+  });
+});
