@@ -13,6 +13,7 @@ export type AccelErrorCode =
   | 'tag-conflict'
   | 'already-accelerated'
   | 'aborted'
+  | 'timed-out'
   // the registry and its content
   | 'not-found'
   | 'unauthorized'

@@ -39,6 +39,41 @@ export function parseChunkSize(text: string): number {
   throw refused('--chunk-size', text, 'bytes from 64K to 1024M, such as 4M');
 }
 
+/** `--min-rate`: bytes a second, or with `K` or `M` behind, up to 1 GiB; 0 turns the bound off. */
+export function parseRate(text: string): number {
+  const bytes = bytesOf(text);
+  if (bytes !== undefined && bytes <= GIB) return bytes;
+  throw refused('--min-rate', text, 'bytes a second up to 1024M, such as 1K, or 0 for no bound');
+}
+
+const SECOND = 1000;
+/** Milliseconds of each unit of a duration. */
+const DURATIONS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: SECOND,
+  m: 60 * SECOND,
+  min: 60 * SECOND,
+  h: 3600 * SECOND,
+  d: 86_400 * SECOND,
+};
+/** As far as a timer of Node reaches. */
+const MAX_DURATION = 24 * 86_400 * SECOND;
+
+/** A parser for a duration: `90`, `90s` (both seconds), `10m`, `1h30m`, `500ms`; the result is in milliseconds. */
+export function parseDuration(flag: string, least = 1): (text: string) => number {
+  return (text) => {
+    const parts = [...text.trim().matchAll(/(\d{1,9}(?:\.\d{1,3})?)(ms|min|[smhd])/g)];
+    const isWhole = parts.length > 0 && parts.map(([part]) => part).join('') === text.trim();
+    const value = isWhole
+      ? parts.reduce((sum, [, number, unit]) => sum + Number(number) * DURATIONS[unit!]!, 0)
+      : /^\d{1,9}$/.test(text.trim())
+        ? Number(text) * SECOND
+        : Number.NaN;
+    if (value >= least && value <= MAX_DURATION) return Math.round(value);
+    throw refused(flag, text, 'a duration up to 24d, such as 90s, 10m or 1h30m');
+  };
+}
+
 /** `--max-memory`: bytes, or with a unit `K`, `M` or `G`. The converter knows the lower bound. */
 export function parseMemory(text: string): number {
   const bytes = bytesOf(text);

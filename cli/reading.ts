@@ -33,7 +33,7 @@ export async function withFiles(
 ): Promise<void> {
   const { signal, stderr, env } = context;
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
-  const registry = await registryChoice(flags, context.stdin);
+  const registry = await registryChoice(flags, context.stdin, context.stderr);
   const [{ openImage }, { imageSize }] = await Promise.all([
     import('../reader/open-by-name.ts'),
     import('../reader/footprint.ts'),

@@ -1,8 +1,12 @@
 /** The flags that say how to reach a registry, the same for every command that talks to one. */
 import { type Command, Option } from 'commander';
 import { AccelError } from '../base/error.ts';
+import { redact } from '../base/secrets.ts';
+import type { HttpTrace } from '../http/trace.ts';
 import type { RegistryOptions } from '../oci/registry/options.ts';
-import { collectPaths, parseChunkSize } from './parse-values.ts';
+import { collectPaths, parseChunkSize, parseDuration, parseRate } from './parse-values.ts';
+import type { Output } from './terminal.ts';
+import { printable } from './text.ts';
 
 /** The parsed registry flags. */
 export interface RegistryFlags {
@@ -14,12 +18,26 @@ export interface RegistryFlags {
   readonly certDir?: readonly string[];
   readonly clientCert?: readonly string[];
   readonly chunkSize?: number;
+  readonly minRate?: number;
+  readonly maxWait?: number;
+  readonly httpTrace?: boolean;
 }
 
 /** Access to a registry, from the flags and standard input. */
 export type RegistryChoice = Pick<
   RegistryOptions,
-  'username' | 'password' | 'credentialsFrom' | 'plain' | 'insecure' | 'rootCa' | 'certDir' | 'clientCert' | 'chunkSize'
+  | 'username'
+  | 'password'
+  | 'credentialsFrom'
+  | 'plain'
+  | 'insecure'
+  | 'rootCa'
+  | 'certDir'
+  | 'clientCert'
+  | 'chunkSize'
+  | 'minRate'
+  | 'maxWait'
+  | 'trace'
 >;
 
 /** Longest password that is read from standard input; identity tokens are a few kilobytes. */
@@ -41,7 +59,18 @@ export function addRegistryFlags(command: Command): Command {
       '--chunk-size <bytes>',
       'send blobs in chunks of at most so much, such as 4M, for registries and proxies that limit a request',
       parseChunkSize,
-    );
+    )
+    .option(
+      '--min-rate <bytes>',
+      'least bytes a second that a blob must move, over a minute; 1K unless given, 0 for no bound',
+      parseRate,
+    )
+    .option(
+      '--max-wait <duration>',
+      'longest wait of one request where the registry asks for it (HTTP 429, 503); 2m unless given',
+      parseDuration('--max-wait', 0),
+    )
+    .option('--http-trace', 'print every request on standard error, without secrets');
 }
 
 /**
@@ -51,6 +80,7 @@ export function addRegistryFlags(command: Command): Command {
 export async function registryChoice(
   flags: RegistryFlags,
   stdin: AsyncIterable<Uint8Array | string>,
+  stderr?: Output,
 ): Promise<RegistryChoice> {
   return {
     ...(await credentialOf(flags, stdin)),
@@ -60,7 +90,26 @@ export async function registryChoice(
     ...(flags.certDir === undefined ? {} : { certDir: flags.certDir }),
     ...(flags.clientCert === undefined ? {} : { clientCert: flags.clientCert }),
     ...(flags.chunkSize === undefined ? {} : { chunkSize: flags.chunkSize }),
+    ...(flags.minRate === undefined ? {} : { minRate: flags.minRate }),
+    ...(flags.maxWait === undefined ? {} : { maxWait: flags.maxWait }),
+    ...(flags.httpTrace !== true ? {} : { trace: (record) => stderr?.write(`${traceLine(record)}\n`) }),
   };
+}
+
+/** A request on one line: method, URL, status, bytes, time, and what a registry's support asks for. */
+export function traceLine(record: HttpTrace): string {
+  const { method, url, attempt, status, sent, received, milliseconds, requestId, error } = record;
+  const parts = [
+    `http ${method} ${url}`,
+    status === undefined ? 'no answer' : String(status),
+    ...(sent > 0 ? [`sent ${sent} B`] : []),
+    `received ${received} B`,
+    `${milliseconds} ms`,
+    ...(attempt > 1 ? [`try ${attempt}`] : []),
+    ...(requestId === undefined ? [] : [`id ${requestId}`]),
+    ...(error === undefined ? [] : [`failed: ${error}`]),
+  ];
+  return printable(redact(parts.join(', ')));
 }
 
 /** Access to the target registry when it has a user of its own; undefined otherwise. */

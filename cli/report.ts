@@ -28,6 +28,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   unauthorized: 4,
   'verification-failed': 5,
   aborted: 130,
+  'timed-out': 1,
   'not-found': 1,
   'registry-unreachable': 1,
   'registry-error': 1,

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { Algorithm, Mode } from '../../converter/options.ts';
 import { DEFAULT_MAX_MEMORY, defaultWorkers } from '../../converter/settings.ts';
-import { parseBlockSize, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
+import { parseBlockSize, parseDuration, parseInteger, parseMemory, parseSpan, parseVsize } from '../parse-values.ts';
 import type { PrefetchFlags } from '../prefetch-flags.ts';
 import type { RegistryFlags } from '../registry-flags.ts';
 import type { ReuseFlags } from '../reuse-flags.ts';
@@ -11,6 +11,7 @@ import { maxLayerSizeOption } from '../size-flag.ts';
 /** The parsed flags of `accel convert`. */
 export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
   readonly repository?: string;
+  readonly timeout?: number;
   readonly inputTag?: string;
   readonly inputDigest?: string;
   readonly outputTag?: string;
@@ -93,6 +94,11 @@ export function addRunFlags(command: Command): void {
       new Option('--max-memory <bytes>', 'memory that threads and buffers are sized for')
         .argParser(parseMemory)
         .default(DEFAULT_MAX_MEMORY, '512M'),
+    )
+    .option(
+      '--timeout <duration>',
+      'end the run after so long, such as 30m or 1h30m, with nothing tagged; no limit unless given',
+      parseDuration('--timeout'),
     )
     .option('-d, --dir <dir>', 'folder for temporary files; a new folder in it is made and removed')
     .option('--dry-run', 'say what would be done; read manifests alone and write nothing')

@@ -12,6 +12,7 @@ import { jsonText, planDocument, resultDocument } from '../progress/json.ts';
 import type { Verbosity } from '../progress/progress.ts';
 import { addRegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
 import { addReuseFlags, reuseRequest } from '../reuse-flags.ts';
+import { limitRun } from '../run-limit.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
 import { columnsOf, hasUnicode, styleFor } from '../terminal.ts';
 import { addArtifactFlags, addRunFlags, type ConvertFlags } from './convert-flags.ts';
@@ -75,10 +76,25 @@ export function convertCommand(context: CommandContext): Command {
 /** Runs a conversion and prints what came out; errors are thrown for the caller to report. */
 async function runConvert(reference: string | undefined, flags: ConvertFlags, context: CommandContext): Promise<void> {
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
+  const limit = limitRun(flags.timeout, context.signal);
+  try {
+    await convertWithin(reference, flags, { ...context, signal: limit.signal });
+  } catch (error) {
+    throw limit.explain(error);
+  } finally {
+    limit.release();
+  }
+}
+
+async function convertWithin(
+  reference: string | undefined,
+  flags: ConvertFlags,
+  context: CommandContext,
+): Promise<void> {
   const verbosity = verbosityOf(flags);
   if (flags.prefetch === '-') refuseTwoInputs(flags, '--prefetch -');
   const prefetch = await prefetchRequest(flags, context.stdin);
-  const registry = await registryChoice(flags, context.stdin);
+  const registry = await registryChoice(flags, context.stdin, context.stderr);
   const named = reference === undefined ? undefined : await namedImage(reference, flags);
   const request = { ...convertRequest({ ...flags, ...named }, prefetch), ...(await reuseRequest(flags)) };
   const target = targetChoice(registry, flags.targetUsername);

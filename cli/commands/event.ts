@@ -55,7 +55,7 @@ async function runEvent(flags: EventFlags, context: CommandContext): Promise<voi
     throw new AccelError('usage', 'no event was given', { hint: 'Name the file of its payload with --payload FILE.' });
   const payload = await readPayload(flags.payload);
   const warn = await createWarn(stderr, env);
-  const registry = { ...(await registryChoice(flags, context.stdin)), env, warn };
+  const registry = { ...(await registryChoice(flags, context.stdin, context.stderr)), env, warn };
   const [{ decideEvent }, { guessEventName }] = await Promise.all([
     import('../../triggers/decide.ts'),
     import('../../triggers/payload.ts'),

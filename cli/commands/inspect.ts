@@ -44,7 +44,7 @@ export function inspectCommand(context: CommandContext): Command {
 async function runInspect(reference: string, flags: InspectFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, env, signal } = context;
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
-  const registry = await registryChoice(flags, context.stdin);
+  const registry = await registryChoice(flags, context.stdin, context.stderr);
   const { inspect } = await import('../../inspect/inspect-by-name.ts');
   const warn = await createWarn(stderr, env);
   const report = await inspect(reference, {

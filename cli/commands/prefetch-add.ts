@@ -49,7 +49,7 @@ async function runAdd(reference: string, file: string, flags: AddFlags, context:
   if (file === '-') refuseTwoInputs(flags, 'the list');
   const { splitLines } = await import('../../prefetch/lines.ts');
   const lines = splitLines(await readBytes(file, context.stdin));
-  const registry = await registryChoice(flags, context.stdin);
+  const registry = await registryChoice(flags, context.stdin, context.stderr);
   const [{ openReference }, { addPrefetch }] = await Promise.all([
     import('../../reader/reference.ts'),
     import('../../converter/prefetch/add-prefetch.ts'),

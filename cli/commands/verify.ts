@@ -57,7 +57,7 @@ async function runVerify(reference: string, flags: VerifyFlags, context: Command
   const verbose = flags.verbose === true;
   context.setReporting({ json: flags.json === true, verbose });
   const registry = {
-    ...(await registryChoice(flags, context.stdin)),
+    ...(await registryChoice(flags, context.stdin, context.stderr)),
     env,
     warn: await createWarn(stderr, env),
   };

@@ -20,6 +20,31 @@ describe('downloads', () => {
     expect(server.seen.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=3000-9999', 'bytes=6000-9999']);
   });
 
+  test.each([1, 100])('a server that sends %i bytes and closes is given up', async (size) => {
+    const { target, server } = await scripted(({ headers }) => {
+      const whole = serve(bytes, headers.range);
+      const body = whole.body as Uint8Array;
+      return {
+        ...whole,
+        headers: { ...whole.headers, 'content-length': String(body.length) },
+        body: body.subarray(0, size),
+        cut: true,
+      };
+    });
+    await rejects(fetchBytes(target, descriptor, 1e6), 'registry-unreachable');
+    expect(server.seen.length).toBe(8);
+  });
+
+  test('a blob that is too slow is asked for twice', async () => {
+    const { target, server } = await scripted(({ headers }) => ({ ...serve(bytes, headers.range), hangAfter: 10 }), {
+      minRate: 1 << 20,
+      runtime: { rateWindow: 100 },
+    });
+    const error = await rejects(fetchBytes(target, descriptor, 1e6), 'registry-unreachable');
+    expect(error.found).toContain('too slow');
+    expect(server.seen.length).toBe(2);
+  });
+
   test.each([
     ['of the registry', '"sha256:abc"', '"sha256:abc"'],
     ['that is weak', 'W/"abc"', undefined],

@@ -21,6 +21,8 @@ export interface Answer {
   readonly chunked?: boolean;
   /** Destroys the socket without any answer. */
   readonly reset?: boolean;
+  /** Sends so many bytes of the body, and then nothing for ever. */
+  readonly hangAfter?: number;
   /** Never answers. */
   readonly hang?: boolean;
 }
@@ -75,6 +77,7 @@ function reply(answer: Answer, request: SeenRequest, response: ServerResponse): 
   const length = answer.chunked ? {} : { 'content-length': String(body.length) };
   response.writeHead(answer.status ?? 200, { ...length, ...answer.headers });
   if (request.method === 'HEAD') response.end();
+  else if (answer.hangAfter !== undefined) response.write(body.subarray(0, answer.hangAfter));
   else if (answer.cut) response.write(body, () => response.socket?.destroy());
   else response.end(body);
 }
