@@ -77,3 +77,17 @@ describe('asAccelError', () => {
     expect(asAccelError(thrown)).toMatchObject({ code: 'internal', message, cause: thrown });
   });
 });
+
+test.each([
+  new RangeError('WebAssembly.Memory(): could not allocate memory'),
+  new RangeError('Array buffer allocation failed'),
+  Object.assign(new Error('Worker terminated due to reaching memory limit'), { code: 'ERR_WORKER_OUT_OF_MEMORY' }),
+  Object.assign(new Error('ENOMEM: not enough memory, read'), { code: 'ENOMEM', syscall: 'read' }),
+])('%s is about memory, and no defect', (cause) => {
+  expect(asAccelError(cause)).toMatchObject({
+    code: 'limit-exceeded',
+    message: expect.stringContaining('memory'),
+    found: cause.message,
+    hint: expect.stringContaining('ulimit -v'),
+  });
+});

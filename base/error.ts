@@ -1,4 +1,4 @@
-import { type Advice, libraryWord, renderAdvice } from './advice.ts';
+import { type Advice, advise, libraryWord, option, renderAdvice } from './advice.ts';
 import { redact } from './secrets.ts';
 
 /**
@@ -131,10 +131,38 @@ export function asAccelError(error: unknown): AccelError {
   if (error instanceof AccelError) return error;
   if (!(error instanceof Error)) return new AccelError('internal', String(error), { cause: error });
   if (error.name === 'AbortError') return new AccelError('aborted', 'interrupted', { cause: error });
+  if (isOutOfMemory(error)) return outOfMemory(error);
   const system = error as NodeJS.ErrnoException;
   if (typeof system.code === 'string' && typeof system.syscall === 'string') {
     const where = system.path === undefined ? {} : { path: system.path };
     return new AccelError('io-error', error.message, { where, cause: error });
   }
   return new AccelError('internal', error.message || error.name, { cause: error });
+}
+
+/** Codes of Node and the system for memory that could not be had: of buffers, threads and processes. */
+const MEMORY_CODES: ReadonlySet<string | undefined> = new Set([
+  'ENOMEM',
+  'ERR_MEMORY_ALLOCATION_FAILED',
+  'ERR_WORKER_OUT_OF_MEMORY',
+  'ERR_WORKER_INIT_FAILED',
+]);
+
+/** V8 has no codes: its errors of memory are a RangeError with one of these texts. */
+const MEMORY_TEXT = /could not allocate memory|allocation failed|out of memory|memory allocation|cannot allocate/i;
+
+function isOutOfMemory(error: Error): boolean {
+  return (
+    MEMORY_CODES.has((error as NodeJS.ErrnoException).code) ||
+    (error instanceof RangeError && MEMORY_TEXT.test(error.message))
+  );
+}
+
+function outOfMemory(cause: Error): AccelError {
+  return new AccelError('limit-exceeded', 'this process may not have as much memory as it needs', {
+    expected: 'memory for buffers and threads, and some 10 GiB of addresses for each memory of WebAssembly',
+    found: cause.message,
+    hint: advise`Raise the limit (ulimit -v, a container's limit) or make ${option('maxMemory')} and ${option('workers')} smaller.`,
+    cause,
+  });
 }

@@ -1,11 +1,14 @@
 /** The payload of an event from its file, and what it calls for in one line: for `accel event` and the Action. */
-import { readFile } from 'node:fs/promises';
 import { AccelError } from '../base/error.ts';
+import { readSmallFile } from '../disk/small-file.ts';
 import type { EventDecision } from '../triggers/decide.ts';
+
+/** Bytes of a payload that are read; GitHub sends at most 25 MB. */
+const MAX_PAYLOAD = 32 << 20;
 
 /** Reads and parses the payload of an event. Throws `usage` when it is not JSON, `io-error` when it cannot be read. */
 export async function readPayload(file: string): Promise<unknown> {
-  const text = await readFile(file, 'utf8');
+  const text = Buffer.from(await readSmallFile(file, MAX_PAYLOAD)).toString('utf8');
   try {
     return JSON.parse(text);
   } catch (cause) {

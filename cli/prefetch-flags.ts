@@ -1,5 +1,4 @@
 /** The flags that say what a node is to prefetch, the same for `convert` and for `prefetch`. */
-import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { AccelError } from '../base/error.ts';
 import type { PrefetchRequest } from '../converter/options.ts';
@@ -62,7 +61,10 @@ export async function prefetchRequest(
 
 /** The bytes of a file, or of standard input for `-`. Throws `usage` past 64 MiB. */
 export async function readBytes(file: string, stdin: AsyncIterable<Uint8Array | string>): Promise<Uint8Array> {
-  if (file !== '-') return readFile(file);
+  if (file !== '-') {
+    const { readSmallFile } = await import('../disk/small-file.ts');
+    return readSmallFile(file, MAX_LIST_BYTES);
+  }
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stdin) {

@@ -1,9 +1,12 @@
 /** One platform's image: its layers one after another, then the configs and manifests of what was asked for. */
+import { randomInt } from 'node:crypto';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { Limiter, together } from '../base/limiter.ts';
 import { DEFAULT_VIRTUAL_SIZE, MAX_VIRTUAL_SIZE } from '../formats/ext4/geometry.ts';
 import { Ext4Image } from '../formats/ext4/image.ts';
 import { loadImage } from '../formats/ext4/load.ts';
+import type { HashKey } from '../formats/ext4/state/keyed-hash.ts';
+import type { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import { layerMediaType } from '../oci/media-types.ts';
 import { openStack } from '../reader/stack.ts';
 import type { LayerId, LayerKind } from './events.ts';
@@ -78,6 +81,11 @@ export async function convertImage(
   }
 }
 
+/** A key for the table of names, so that nobody can prepare names that meet in it. No bytes depend on it. */
+function randomKey(): HashKey {
+  return [randomInt(2 ** 32), randomInt(2 ** 32)];
+}
+
 /** 64 GiB, or the next power of two that likely holds the content. */
 function initialVirtualSize(source: SourceImage): number {
   let size = DEFAULT_VIRTUAL_SIZE;
@@ -93,6 +101,7 @@ class ImageConversion implements ReadyImage {
   readonly #virtualSize: number;
   /** The file system after the layers done so far; undefined while these were taken over from an earlier conversion. */
   #state: Ext4Image | undefined;
+  readonly #memory: MemoryBudget;
   readonly #done: CachedLayer[] = [];
   readonly #chain: readonly string[];
   readonly #pushes: Pushes;
@@ -109,6 +118,7 @@ class ImageConversion implements ReadyImage {
     this.#source = source;
     this.#kinds = kinds;
     this.#virtualSize = virtualSize;
+    this.#memory = session.metadataMemory.part();
     this.#chain = chainIds(source.config.rootfs.diff_ids);
     // An index-only image with a layer that cannot be indexed must leave nothing behind: its blobs wait for the last
     // layer of the last platform.
@@ -176,6 +186,9 @@ class ImageConversion implements ReadyImage {
       this.#state = await this.#stateAfter(this.#done);
       for (let index = first; index < this.#source.manifest.layers.length; index++) await this.#layer(index);
     } finally {
+      // Later images of the run take their share of the memory when this one has its layers.
+      this.#state = undefined;
+      this.#memory.close();
       await this.#closeNext();
     }
   }
@@ -220,8 +233,9 @@ class ImageConversion implements ReadyImage {
 
   /** The state from which the next layer goes on: empty, or read back from the metadata of the layers so far. */
   async #stateAfter(layers: readonly CachedLayer[]): Promise<Ext4Image> {
-    const { maxFiles } = this.#session.request.artifact;
-    if (layers.length === 0) return new Ext4Image({ virtualSize: this.#virtualSize, maxFiles });
+    const { request } = this.#session;
+    const bounds = { maxFiles: request.artifact.maxFiles, memory: this.#memory, hashKey: randomKey() };
+    if (layers.length === 0) return new Ext4Image({ virtualSize: this.#virtualSize, ...bounds });
     // Index-only blobs hold metadata and nothing else: they are read whole, and small. One full layer among them will do.
     const bottomIsIndexed = layers[0]?.index !== undefined;
     const stack = layers.map(({ full, index }) => (bottomIsIndexed ? (index ?? full) : full)!);
@@ -230,7 +244,7 @@ class ImageConversion implements ReadyImage {
       stack.map((blob) => ({ mediaType: layerMediaType('oci', blob.compression), ...blob })),
       { signal: this.#session.signal },
     );
-    return loadImage(device, { maxFiles });
+    return loadImage(device, bounds);
   }
 
   /** Notes for later conversions what this one made, on top of what it took over. */

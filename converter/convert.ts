@@ -5,6 +5,7 @@
 import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { Limiter, together } from '../base/limiter.ts';
+import { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
 import { canProbePush, canTakeFiles } from '../oci/powers.ts';
@@ -145,7 +146,8 @@ async function withSession<T>(
   const recordKey = request.recordKey === undefined ? undefined : new RecordKey(request.recordKey);
   const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   const asked = { images: request.concurrency, workers: request.workers };
-  const share = shareMemory(request.maxMemory ?? DEFAULT_MAX_MEMORY, asked);
+  const maxMemory = request.maxMemory ?? DEFAULT_MAX_MEMORY;
+  const share = shareMemory(maxMemory, asked);
   const stop = new AbortController();
   const signal = context.signal === undefined ? stop.signal : AbortSignal.any([context.signal, stop.signal]);
   const spool = await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined));
@@ -159,6 +161,7 @@ async function withSession<T>(
       signal,
       stop: (reason) => stop.abort(reason),
       imagesAtOnce: share.images,
+      metadataMemory: new MemoryBudget(maxMemory / 2),
       uploads: new Limiter(request.concurrency),
       cache: openCache(target, request, signal, {
         key: recordKey,

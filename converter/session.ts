@@ -1,6 +1,7 @@
 /** What all parts of one conversion share. */
 
 import type { Limiter } from '../base/limiter.ts';
+import type { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
 import type { Spool } from './layer/spool.ts';
@@ -42,6 +43,8 @@ export interface Session {
   readonly noUpload: boolean;
   /** The parsed list of files to prefetch, if any. */
   readonly prefetch: PrefetchList | undefined;
+  /** Bounds the memory of names and attributes of all images together. */
+  readonly metadataMemory: MemoryBudget;
   /** Lists of images that are replaced, where the request has none. */
   readonly kept: KeptLists;
   emit(event: ConvertEvent): void;

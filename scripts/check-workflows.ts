@@ -11,7 +11,11 @@ const file = (path: string) => ({ path, text: readFileSync(join(root, path), 'ut
 const action = file('action.yml');
 const { inputs, outputs } = parse(action.text) as Record<'inputs' | 'outputs', Record<string, unknown>>;
 const declared = { inputs: Object.keys(inputs), outputs: Object.keys(outputs) };
-const workflows = [...listFiles(root, ['.github/workflows'], ['.yml']), ...workflowsOf(file('docs/action.md')), ...workflowsOf(file('docs/ghcr.md'))];
+const workflows = [
+  ...listFiles(root, ['.github/workflows'], ['.yml']),
+  ...workflowsOf(file('docs/action.md')),
+  ...workflowsOf(file('docs/ghcr.md')),
+];
 
 const problems = await actionProblems(action);
 for (const workflow of workflows) problems.push(...(await workflowProblems(workflow, declared)));

@@ -81,7 +81,7 @@ async function writeListing(reference: string, start: string, flags: LsFlags, co
   await withFiles(reference, flags, context, async ({ files, platform }) => {
     const stats = statsOf(files, start, flags);
     let next = await stats.next();
-    // From here on standard output has its document; an error is told on the other one.
+    // From here on standard output has its document; an error is reported on the other one.
     context.setReporting({ json: false, verbose: flags.verbose === true });
     const write = (text: string): Promise<boolean> => writeBytes(context.stdout, Buffer.from(text));
     await write(listingHead(reference, platform, start));

@@ -16,7 +16,7 @@ export function resultDocument(result: ConvertResult, withManifests: boolean): s
   return jsonText({ formatVersion: JSON_FORMAT_VERSION, ...resultRecord(result, withManifests) });
 }
 
-/** What a dry run found, as JSON text. */
+/** The plan of a dry run as JSON text. */
 export function planDocument(plan: ConvertPlan): string {
   return jsonText({ formatVersion: JSON_FORMAT_VERSION, ...plan });
 }

@@ -10,6 +10,7 @@ import { layerMediaType, mediaFamily } from '../../oci/media-types.ts';
 import type { Fetcher } from '../../oci/storage.ts';
 import type { LayerEngine } from './engines/engine.ts';
 import { refuseUnindexable } from './engines/index-only.ts';
+import { Pacer } from './pacer.ts';
 import { decompress, type SniffedLayer, type SourceSummary, sniffLayer, type TarSummary } from './sniff.ts';
 import type { Threads } from './workers/threads.ts';
 
@@ -91,7 +92,7 @@ export class OpenLayer {
       job.onDecompressed();
       // A decompressor stops at the end of its stream; the rest belongs to the digest all the same.
       await drain(this.#reader);
-      await commit(job);
+      await commit(job, new Pacer(this.#source.signal));
       return { source: summarize(this.#source.descriptor, this.#sniffed, tar), entries };
     } catch (error) {
       throw await rootCause(await this.#streamFault(error, job.maxSize), this.#reader);
@@ -129,6 +130,7 @@ export class OpenLayer {
 
   async #read({ image, engines, diffId, maxSize }: LayerJob): Promise<{ tar: TarSummary; entries: number }> {
     const { signal, onWarning } = this.#source;
+    const pacer = new Pacer(signal);
     image.beginLayer();
     const applier = new TarApplier(image, tee(engines), onWarning);
     // Threads compute sha256, which almost all images use.
@@ -144,6 +146,7 @@ export class OpenLayer {
       other?.update(next.value);
       parser.push(next.value);
       for (const engine of engines) if (engine.saturated) await engine.drain();
+      if (pacer.due) await pacer.pause();
       signal?.throwIfAborted();
     }
   }
@@ -179,13 +182,15 @@ function checkDiffId(found: string, expected: string): void {
   });
 }
 
-async function commit({ image, engines }: LayerJob): Promise<void> {
+async function commit({ image, engines }: LayerJob, pacer: Pacer): Promise<void> {
   for (const { first, count } of image.discarded) {
     for (const engine of engines) engine.discard(first * BLOCK_SIZE, count * BLOCK_SIZE);
   }
-  for (const { block, bytes } of image.commit()) {
+  for (const step of image.commitSteps()) {
+    if (pacer.due) await pacer.pause();
+    if (step === undefined) continue;
     for (const engine of engines) {
-      engine.metadata(block * BLOCK_SIZE, bytes);
+      engine.metadata(step.block * BLOCK_SIZE, step.bytes);
       if (engine.saturated) await engine.drain();
     }
   }

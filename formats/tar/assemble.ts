@@ -128,11 +128,18 @@ function mtimeOf(records: PaxRecords, header: RawHeader): TarTime {
   return paxTime(records, 'mtime') ?? { seconds: header.mtime, nanoseconds: 0 };
 }
 
+/** Attributes by the records they came in: entries under one global header share the records and so the attributes. */
+const xattrsByRecords = new WeakMap<PaxRecords, ReadonlyMap<string, Uint8Array>>();
+
 function xattrsOf(records: PaxRecords): ReadonlyMap<string, Uint8Array> {
   if (records.size === 0) return NO_XATTRS;
+  const before = xattrsByRecords.get(records);
+  if (before !== undefined) return before;
   const xattrs = new Map<string, Uint8Array>();
   collectXattrs(records, xattrs);
-  return xattrs.size === 0 ? NO_XATTRS : xattrs;
+  const found = xattrs.size === 0 ? NO_XATTRS : xattrs;
+  xattrsByRecords.set(records, found);
+  return found;
 }
 
 function tooLarge(size: number, limits: TarLimits): AccelError {

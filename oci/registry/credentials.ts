@@ -2,11 +2,11 @@
  * Where credentials come from, in this order: the caller, the variable DOCKER_AUTH_CONFIG (Docker's config.json as text),
  * Docker's config.json (credHelpers, credsStore, auths), podman's auth.json. The first that knows the registry decides.
  */
-import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { AccelError } from '../../base/error.ts';
 import { isRecord } from '../../base/record.ts';
+import { readSmallFile } from '../../disk/small-file.ts';
 import { isAbsent } from '../../disk/write-atomically.ts';
 import { DOCKER_HUB } from '../reference.ts';
 import { askHelper } from './credential-helper.ts';
@@ -92,10 +92,15 @@ function configFiles(env: Readonly<Record<string, string | undefined>>): readonl
   return files;
 }
 
+/** Bytes of a file with credentials that are read. */
+const MAX_CONFIG_FILE = 4 << 20;
+
 async function readConfig(file: string): Promise<Record<string, unknown> | undefined> {
+  // The way to say "no credentials" where a file has to be named; every other device is refused.
+  if (file === '/dev/null') return undefined;
   let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    text = Buffer.from(await readSmallFile(file, MAX_CONFIG_FILE)).toString('utf8');
   } catch (error) {
     if (isAbsent(error)) return undefined;
     throw new AccelError('usage', 'the file with registry credentials cannot be read', {

@@ -106,6 +106,7 @@ export class IndexOnlyEngine implements LayerEngine {
     const { segments } = this.#lsmt.finish();
     const { header } = await this.#zfile.finish();
     const fsMeta = Buffer.concat(this.#meta);
+    this.#meta.length = 0;
     fsMeta.set(header, 0);
     const packed = await packTurboLayer({
       fsMeta,

@@ -7,11 +7,23 @@ const MIB = 2 ** 20;
 /** Counts bytes of metadata in memory and refuses to go past a limit. */
 export class MemoryBudget {
   readonly #limit: number;
+  readonly #whole: MemoryBudget | undefined;
   #used = 0;
 
-  /** `limit` in bytes; without one nothing is refused. */
-  constructor(limit = Number.POSITIVE_INFINITY) {
+  /** `limit` in bytes; without one nothing is refused. What is taken also counts in `whole`. */
+  constructor(limit = Number.POSITIVE_INFINITY, whole?: MemoryBudget) {
     this.#limit = limit;
+    this.#whole = whole;
+  }
+
+  /** A budget for one user of this one, who returns all of it at once by {@link close}. */
+  part(): MemoryBudget {
+    return new MemoryBudget(this.#limit, this);
+  }
+
+  /** Returns everything that was taken. */
+  close(): void {
+    this.give(this.#used);
   }
 
   /** Bytes in use. */
@@ -23,16 +35,18 @@ export class MemoryBudget {
   take(bytes: number): void {
     if (this.#used + bytes > this.#limit) {
       throw new AccelError('limit-exceeded', 'the names and attributes of the image need more memory than allowed', {
-        expected: `at most ${Math.floor(this.#limit / MIB)} MiB of metadata, half of the memory limit`,
+        expected: `at most ${Math.floor(this.#limit / MIB)} MiB (half of the memory limit)`,
         found: `more than ${Math.floor(this.#used / MIB)} MiB`,
         hint: advise`If the image is what you expect, raise ${option('maxMemory')}.`,
       });
     }
+    this.#whole?.take(bytes);
     this.#used += bytes;
   }
 
   /** Returns bytes that {@link take} reserved. */
   give(bytes: number): void {
+    this.#whole?.give(bytes);
     this.#used -= bytes;
   }
 }

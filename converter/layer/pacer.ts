@@ -1,0 +1,27 @@
+/** Lets timers, signals and messages of threads in while a long piece of work goes on in the main thread. */
+import { setImmediate } from 'node:timers/promises';
+
+/** Milliseconds of work between two turns of the event loop: short beside the two seconds in which a Ctrl-C is heard. */
+const TURN = 50;
+
+/** To be asked often: `if (pacer.due) await pacer.pause()`. */
+export class Pacer {
+  readonly #signal: AbortSignal | undefined;
+  #since = performance.now();
+
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal;
+  }
+
+  /** True when the event loop has not turned for a while. */
+  get due(): boolean {
+    return performance.now() - this.#since >= TURN;
+  }
+
+  /** Turns the event loop once; rejects when the work is no longer wanted. */
+  async pause(): Promise<void> {
+    await setImmediate();
+    this.#since = performance.now();
+    this.#signal?.throwIfAborted();
+  }
+}
