@@ -1,30 +1,60 @@
-/** Ctrl-C and SIGTERM: the first asks the work to stop and clean up, the second stops at once. */
+/** Ctrl-C and SIGTERM: the first asks the work to stop and clean up, the second ends the process at once. */
+import { existsSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { watchTemporaries } from '../base/temporaries.ts';
 import type { Output } from './terminal.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** Exit code of an interrupted run, whatever the signal was. */
-export const INTERRUPTED = 130;
 
 /** The part of `process` that is needed here. */
 export interface SignalSource {
   on(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
   off(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
-  exit(code: number): void;
 }
 
-/** Fires `controller` on the first signal; returns a function that takes the handlers away again. */
+/** The thread of interrupt-watcher.ts, beside this module. */
+const WATCHER = new URL('./interrupt-watcher.js', import.meta.url);
+
+/**
+ * Fires `controller` on the first signal and leaves the next one to the system, which ends the process; returns a
+ * function that stops listening. A thread listens where there is one, so that a busy main thread is no obstacle; the
+ * main thread does until that thread is ready, and where there is none.
+ */
 export function handleInterrupts(source: SignalSource, controller: AbortController, stderr: Output): () => void {
+  const release = (): void => {
+    for (const signal of SIGNALS) source.off(signal, listener);
+  };
   const listener = (signal: NodeJS.Signals): void => {
-    if (controller.signal.aborted) {
-      source.exit(INTERRUPTED);
-      return;
-    }
+    release();
+    if (controller.signal.aborted) return;
     stderr.write(`\naccel: ${signal}, cleaning up; once more to stop at once\n`);
     controller.abort();
   };
   for (const signal of SIGNALS) source.on(signal, listener);
-  return () => {
-    for (const signal of SIGNALS) source.off(signal, listener);
-  };
+  return release;
+}
+
+/** Lets a thread hear the signals in place of {@link handleInterrupts}; does nothing where the thread cannot be had. */
+export function watchInterrupts(release: () => void, onSignal: (signal: NodeJS.Signals) => void): void {
+  if (!existsSync(WATCHER)) return;
+  const watcher = new Worker(WATCHER, {
+    execArgv: [],
+    resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
+  });
+  watcher.on('message', ({ signal }: { readonly signal?: NodeJS.Signals }) => {
+    if (signal === undefined) release();
+    else onSignal(signal);
+  });
+  // Without it the main thread goes on listening.
+  watcher.on('error', () => watchTemporaries(undefined));
+  watchTemporaries((path, exists) => watcher.postMessage({ path, exists }));
+  // After the listeners, which would hold the process again.
+  watcher.unref();
+}
+
+/** Ends an interrupted process whose cleaning up is done, unless a system call under way would hold up the end. */
+export function endInterrupted(): void {
+  // The end waits for calls of the thread pool; then the watcher ends the process.
+  const held = process.getActiveResourcesInfo().some((name) => /^(FSReq|GetAddrInfo|GetNameInfo)/.test(name));
+  if (!held) process.exit();
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The executable: argv -> command -> exit code. Everything heavy is loaded by the command that needs it. */
 import { VERSION } from '../base/version.ts';
-import { handleInterrupts } from './interrupt.ts';
+import { endInterrupted, handleInterrupts, watchInterrupts } from './interrupt.ts';
 import { watchOutputs } from './output-failure.ts';
 import { failUnlessFinished } from './unfinished.ts';
 
@@ -18,6 +18,10 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   const finished = failUnlessFinished(process, process.stderr);
   const controller = new AbortController();
   const release = handleInterrupts(process, controller, process.stderr);
+  watchInterrupts(release, (signal) => {
+    process.stderr.write(`\naccel: ${signal}, cleaning up; once more to stop at once\n`);
+    controller.abort();
+  });
   const code = await runProgram(args, {
     stdout: process.stdout,
     stderr: process.stderr,
@@ -40,4 +44,5 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   process.exitCode = exitCodeAfter(code);
   release();
   finished();
+  if (controller.signal.aborted) endInterrupted();
 }

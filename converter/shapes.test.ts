@@ -49,7 +49,12 @@ function nested(maker: Maker, depth: number): Descriptor {
 }
 
 const REFUSED: readonly [name: string, build: (maker: Maker) => Descriptor, code: string, says: string][] = [
-  ['foreign_layer', (m) => m.image([m.layer(smallTar(1), FOREIGN)]), 'layer-unsupported', 'foreign'],
+  [
+    'foreign_layer_elsewhere',
+    (m) => m.image([{ ...m.layer(smallTar(1), FOREIGN), digest: `sha256:${'0'.repeat(64)}` }]),
+    'layer-unsupported',
+    'foreign',
+  ],
   [
     'encrypted_layer',
     (m) => m.image([m.layer(smallTar(1), `${OCI.layer}+encrypted`)]),

@@ -3,6 +3,7 @@ import { mkdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { bytesSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
+import { forgetTemporary, noteTemporary } from '../base/temporaries.ts';
 import { DiskFile } from './disk-file.ts';
 import { processMark } from './process-mark.ts';
 
@@ -26,6 +27,7 @@ export async function writeAtomically(
   { signal, mode = 0o666 }: { readonly signal?: AbortSignal | undefined; readonly mode?: number } = {},
 ): Promise<void> {
   const temporary = temporaryBeside(target);
+  noteTemporary(temporary);
   try {
     await mkdir(path.dirname(target), { recursive: true });
     const file = await DiskFile.create(temporary, mode, { shown: target });
@@ -44,6 +46,8 @@ export async function writeAtomically(
     // Whatever rm says (the directory may not exist), the first failure is the one to tell.
     await rm(temporary, { force: true }).catch(() => undefined);
     throw asAccelError(error);
+  } finally {
+    forgetTemporary(temporary);
   }
 }
 

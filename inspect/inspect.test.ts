@@ -198,7 +198,6 @@ describe('an ordinary image', () => {
 
   it.each([
     ['application/vnd.oci.image.layer.v1.tar+gzip+encrypted', 'encrypted'],
-    ['application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', 'foreign: its content is not in the registry'],
     ['application/vnd.in-toto+json', 'no file-system layer'],
   ])('refuses %s', async (mediaType, reason) => {
     expect((await verdicts([{ tar: tar('a'), mediaType }]))[0]?.slice(1)).toEqual(['no', 'no', reason]);

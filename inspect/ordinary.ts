@@ -1,5 +1,6 @@
 /** What the layers of an ordinary image allow: conversion in full, or an index over the blob as it is (docs/formats.md §5). */
 import type { Descriptor } from '../oci/descriptor.ts';
+import { unlessMissing } from '../oci/document.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
 import { isEncryptedLayer, isLayer, isNonDistributableLayer, layerCompression } from '../oci/media-types.ts';
 import type { RangeFetcher, ReadOptions } from '../oci/storage.ts';
@@ -44,7 +45,9 @@ async function inspectLayer(
 ): Promise<OrdinaryLayerFacts> {
   const { digest, mediaType, size } = layer;
   const common = { digest, mediaType, size };
-  const refused = refusalOf(mediaType);
+  const isForeign = isNonDistributableLayer(mediaType);
+  const isAbsent = isForeign && (await unlessMissing(() => fetcher.fetchRange(layer, 0, 1, options))) === undefined;
+  const refused = isAbsent ? 'foreign: its content is not in the registry' : refusalOf(mediaType);
   if (refused !== undefined) {
     const compression = layerCompression(mediaType) ?? 'unknown';
     return { ...common, compression, full: no(refused), indexOnly: no(refused) };
@@ -60,7 +63,6 @@ async function inspectLayer(
 
 function refusalOf(mediaType: string): string | undefined {
   if (isEncryptedLayer(mediaType)) return 'encrypted';
-  if (isNonDistributableLayer(mediaType)) return 'foreign: its content is not in the registry';
   return isLayer(mediaType) ? undefined : 'no file-system layer';
 }
 

@@ -1,6 +1,7 @@
 /** An archive on its way: a tar that is written member by member, and put in place when it is whole. */
 import { rename, rm } from 'node:fs/promises';
 import { bytesSource } from '../base/byte-source.ts';
+import { forgetTemporary, noteTemporary } from '../base/temporaries.ts';
 import { DiskFile } from '../disk/disk-file.ts';
 import { temporaryBeside } from '../disk/write-atomically.ts';
 import { encodeJson } from './manifest.ts';
@@ -20,7 +21,9 @@ export class ArchiveDraft {
 
   /** Begins an archive that is to become `target`. */
   static async create(target: string): Promise<ArchiveDraft> {
-    const draft = new ArchiveDraft(target, await DiskFile.create(temporaryBeside(target), 0o666, { shown: target }));
+    const temporary = temporaryBeside(target);
+    noteTemporary(temporary);
+    const draft = new ArchiveDraft(target, await DiskFile.create(temporary, 0o666, { shown: target }));
     try {
       const marker = encodeJson({ imageLayoutVersion: '1.0.0' });
       await draft.write('oci-layout', marker.length, bytesSource(marker).open());
@@ -47,6 +50,7 @@ export class ArchiveDraft {
       // Before it stands: some disks tell only then that they could not keep it.
       await this.file.close();
       await rename(this.file.path, this.#target);
+      forgetTemporary(this.file.path);
       return archive;
     } catch (error) {
       await archive.close().catch(() => undefined);
@@ -60,6 +64,7 @@ export class ArchiveDraft {
       await this.file.close();
     } finally {
       await rm(this.file.path, { force: true });
+      forgetTemporary(this.file.path);
     }
   }
 }

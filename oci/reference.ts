@@ -46,6 +46,8 @@ const HUB_ALIASES: readonly string[] = ['docker.io', 'index.docker.io', 'registr
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
 const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?$/;
+/** Transports of skopeo, podman and buildah that lead elsewhere; `dir:1.2` and alike could be read as a repository with a tag. */
+const OTHER_TRANSPORTS = /^(dir|docker-daemon|containers-storage|ostree|sif|atomic|tarball):(?!\d+\/)/;
 /** Longest repository name, host included (distribution/reference). */
 const MAX_NAME_LENGTH = 255;
 
@@ -54,10 +56,10 @@ export function parseReference(text: string): Reference {
   if (text.length > 4096 || hasControl(text)) throw invalid(text, 'a reference without control characters');
   if (text.startsWith('oci:')) return parseLayout(text);
   if (/^(oci|docker)-archive:/.test(text)) return parseArchive(text);
-  const store = /^(docker-daemon|containers-storage):/.exec(text);
-  if (store) {
+  const transport = OTHER_TRANSPORTS.exec(text)?.[1];
+  if (transport !== undefined) {
     throw invalid(text, 'host[:port]/repo[:tag][@digest], oci:DIR[:TAG] or oci-archive:FILE[:TAG]', {
-      hint: `${store[1]}: is not read; turn it into a layout first: skopeo copy ${store[1]}:… oci:DIR:TAG`,
+      hint: `${transport}: is not read; turn it into a layout first: skopeo copy ${transport}:… oci:DIR:TAG`,
     });
   }
   if (text.startsWith('docker://')) return parseRegistry(text.slice('docker://'.length), text);

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { advise, option } from '../../base/advice.ts';
 import type { BlobSource } from '../../base/byte-source.ts';
+import { forgetTemporary, noteTemporary } from '../../base/temporaries.ts';
 import { DiskFile, fileSource } from '../../disk/disk-file.ts';
 import { processMark } from '../../disk/process-mark.ts';
 import { sweepLeftovers } from '../../disk/sweep.ts';
@@ -24,7 +25,9 @@ export class Spool {
   /** Makes a fresh folder in `parent`, by default the system's temporary one, and first removes those of runs that are gone. */
   static async create(parent: string = tmpdir()): Promise<Spool> {
     await sweepLeftovers(parent);
-    return new Spool(await mkdtemp(join(parent, `.accel-spool-${processMark()}-`)));
+    const directory = await mkdtemp(join(parent, `.accel-spool-${processMark()}-`));
+    noteTemporary(directory);
+    return new Spool(directory);
   }
 
   /** A new empty file. */
@@ -37,6 +40,7 @@ export class Spool {
   /** Removes the folder with everything in it. */
   async remove(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true });
+    forgetTemporary(this.#directory);
   }
 }
 

@@ -7,7 +7,7 @@ import { loadImageConfig, loadManifest } from '../../oci/document.ts';
 import type { ImageManifest } from '../../oci/manifest.ts';
 import { isEncryptedLayer, isLayer, isNonDistributableLayer } from '../../oci/media-types.ts';
 import { formatPlatform, imagePlatform, type Platform } from '../../oci/platform.ts';
-import type { Fetcher, ReadOptions } from '../../oci/storage.ts';
+import type { Fetcher, ReadOptions, Storage } from '../../oci/storage.ts';
 import { refuseAccelerated } from '../publish/record-annotations.ts';
 
 /** Layers that the runtime can stack. */
@@ -36,12 +36,15 @@ export interface LoadImageOptions extends ReadOptions {
   readonly config?: ImageConfig | undefined;
 }
 
+/** Where a source is read. */
+type Source = Fetcher & Pick<Storage, 'exists'>;
+
 /**
  * Fetches manifest and config. The platform of the descriptor, which an index gives, counts over that of the config.
  * Throws `image-unsupported`, `layer-unsupported`, `already-accelerated`, `limit-exceeded` or `manifest-invalid`.
  */
 export async function loadSourceImage(
-  fetcher: Fetcher,
+  fetcher: Source,
   descriptor: Descriptor,
   options: LoadImageOptions,
 ): Promise<SourceImage> {
@@ -66,8 +69,22 @@ export async function loadSourceImage(
     });
   }
   checkLayers(manifest, config, options.maxLayerSize, where);
+  await checkForeign(fetcher, manifest, options);
   const size = manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size);
   return { descriptor, manifest, config, platform, runsOn, size };
+}
+
+/** A layer that need not be in the registry may be there: docker and crane push such layers where they are asked to. */
+async function checkForeign(storage: Source, { layers }: ImageManifest, { signal }: ReadOptions): Promise<void> {
+  for (const [index, layer] of layers.entries()) {
+    if (!isNonDistributableLayer(layer.mediaType) || (await storage.exists(layer, { signal }))) continue;
+    throw new AccelError('layer-unsupported', 'the layer is foreign, and its content is not in the registry', {
+      where: { layer: `${index + 1} of ${layers.length}`, digest: layer.digest },
+      expected: 'the content of the layer beside its manifest',
+      found: layer.mediaType,
+      hint: 'Push the image with its non-distributable layers (crane and Docker have an option for it), or rebuild it.',
+    });
+  }
 }
 
 function checkLayers(
@@ -123,12 +140,6 @@ function checkLayers(
 function layerProblem(mediaType: string): { readonly message: string; readonly hint: string } | undefined {
   if (isEncryptedLayer(mediaType))
     return { message: 'the layer is encrypted', hint: 'convert the image before it is encrypted' };
-  if (isNonDistributableLayer(mediaType)) {
-    return {
-      message: 'the layer is foreign: its content is not in the registry',
-      hint: 'rebuild the image with ordinary layers',
-    };
-  }
   if (!isLayer(mediaType))
     return { message: 'the layer is no file-system layer', hint: 'this looks like an artifact, not a container image' };
   return undefined;
