@@ -16,6 +16,16 @@ export interface ServerRequest {
   readonly check: boolean;
 }
 
+/** Certificates that a command asks the package for. */
+export interface CertificatesRequest {
+  /** Folder that the files go to. */
+  readonly folder: string;
+  /** Nodes that get a certificate, each `IP:PORT`. */
+  readonly nodes: readonly string[];
+  /** Days for which the nodes' certificates hold. */
+  readonly days: number;
+}
+
 /** The exports of the package. */
 interface ServerPackage {
   readonly version: string;
@@ -23,6 +33,7 @@ interface ServerPackage {
     request: ServerRequest,
     surroundings: { readonly stderr: Output; readonly signals: Pick<SignalSource, 'on' | 'off'> },
   ): Promise<void>;
+  writeCertificates(request: CertificatesRequest): Promise<readonly string[]>;
 }
 
 /** Access to the package, for the commands. */
@@ -31,6 +42,8 @@ export interface ServerAccess {
   assertUsable(command: string): void;
   /** Loads the package and runs a role until a signal ends it. */
   run(command: string, request: ServerRequest): Promise<void>;
+  /** Makes certificates for agents: the paths of the files that were written. */
+  writeCertificates(command: string, request: CertificatesRequest): Promise<readonly string[]>;
 }
 
 /** Where the package is looked for, and what runs it. */
@@ -74,26 +87,34 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
       });
     }
   };
+  const load = async (command: string): Promise<ServerPackage> => {
+    assertUsable(command);
+    const server = (await surroundings.load(SERVER_PACKAGE).catch((cause: unknown) => {
+      throw (cause as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND' ? notInstalled(command, cause) : cause;
+    })) as ServerPackage;
+    if (server.version !== VERSION) {
+      throw new AccelError('usage', `${SERVER_PACKAGE} has another version than accel`, {
+        expected: VERSION,
+        found: server.version,
+        hint: install,
+      });
+    }
+    return server;
+  };
   return {
     assertUsable,
     run: async (command, request) => {
-      assertUsable(command);
-      const server = (await surroundings.load(SERVER_PACKAGE).catch((cause: unknown) => {
-        throw (cause as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND' ? notInstalled(command, cause) : cause;
-      })) as ServerPackage;
-      if (server.version !== VERSION) {
-        throw new AccelError('usage', `${SERVER_PACKAGE} has another version than accel`, {
-          expected: VERSION,
-          found: server.version,
-          hint: install,
-        });
-      }
+      const server = await load(command);
       surroundings.releaseSignals();
-      try {
-        await server.run(request, { stderr, signals });
-      } catch (error) {
+      await server.run(request, { stderr, signals }).catch((error: unknown) => {
         throw ownError(error);
-      }
+      });
+    },
+    writeCertificates: async (command, request) => {
+      const server = await load(command);
+      return server.writeCertificates(request).catch((error: unknown) => {
+        throw ownError(error);
+      });
     },
   };
 }

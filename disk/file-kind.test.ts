@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +7,7 @@ import { openArchive } from '../oci/archive.ts';
 import { rejects } from '../oci/contract.ts';
 import { openLayout } from '../oci/layout.ts';
 import { OCI } from '../oci/media-types.ts';
+import { run } from '../tests/support/tools.ts';
 import { DiskFile, readFile } from './disk-file.ts';
 import { danglingLink } from './file-kind.ts';
 import { readSmallFile } from './small-file.ts';
@@ -17,7 +17,7 @@ let home: string;
 const server = createServer();
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'accel-kind-'));
-  execFileSync('mkfifo', [join(home, 'fifo')]);
+  await run('mkfifo', [join(home, 'fifo')]);
   await mkdir(join(home, 'folder'));
   await new Promise<void>((resolve) => server.listen(join(home, 'socket'), resolve));
 });

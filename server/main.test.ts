@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline';
 import { describe, expect, it } from 'vitest';
 import { VERSION } from '../base/version.ts';
 import { withTempDirectory } from '../tests/support/tools.ts';
-import { type RoleStarter, run, version } from './main.ts';
+import { run, version } from './main.ts';
+import type { RoleStarter } from './role.ts';
 
 const CONFIG = 'telemetry: { listen: "127.0.0.1:0" }\n';
 

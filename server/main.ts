@@ -5,10 +5,11 @@
 import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
 import { loadConfig } from './config/load.ts';
-import { type Config, hostAndPort, milliseconds } from './config/schema.ts';
+import { hostAndPort, milliseconds } from './config/schema.ts';
 import { Lifecycle, type SignalSource } from './lifecycle.ts';
+import type { RoleStarter } from './role.ts';
 import { serveTelemetry } from './telemetry/exposition.ts';
-import { createMetrics, type Metrics } from './telemetry/metrics.ts';
+import { createMetrics } from './telemetry/metrics.ts';
 
 /** The version of the package; the command line refuses one that is not its own. */
 export const version = VERSION;
@@ -30,18 +31,24 @@ export interface Surroundings {
   readonly roles?: Readonly<Record<string, RoleStarter>>;
 }
 
-/** The configuration and services that a role gets. */
-export interface RoleContext {
-  readonly config: Config;
-  readonly metrics: Metrics;
-  readonly lifecycle: Lifecycle;
+/** The roles of this version. */
+const ROLES: Readonly<Record<string, RoleStarter>> = {
+  agent: async (context) => (await import('./agent/role.ts')).startAgentRole(context),
+};
+
+/** Certificates to make. */
+export interface CertificatesRequest {
+  readonly folder: string;
+  /** Each `IP:PORT`. */
+  readonly nodes: readonly string[];
+  /** Days for which the nodes' certificates hold. */
+  readonly days: number;
 }
 
-/** Starts a role and registers with the lifecycle what ends it; resolves when it runs. */
-export type RoleStarter = (context: RoleContext) => Promise<void>;
-
-/** The roles of this version. */
-const ROLES: Readonly<Record<string, RoleStarter>> = {};
+/** Makes certificates for agents: the paths of the files that were written. Fails with `usage` for a node that is no IP:PORT. */
+export async function writeCertificates(request: CertificatesRequest): Promise<readonly string[]> {
+  return (await import('./agent/certificate-files.ts')).writeCertificateFiles(request);
+}
 
 /** Runs a role until a signal ends it. Fails with `usage` for a configuration or a role that cannot be run. */
 export async function run(request: RunRequest, surroundings: Surroundings): Promise<void> {
@@ -74,7 +81,7 @@ export async function run(request: RunRequest, surroundings: Surroundings): Prom
   lifecycle.started('metrics', () => exposition.close());
   log(`metrics at ${exposition.url}/metrics`);
   try {
-    await start({ config, metrics, lifecycle });
+    await start({ config, metrics, lifecycle, log });
     lifecycle.setReady(request.role);
   } catch (error) {
     lifecycle.drain();

@@ -68,12 +68,16 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   chalk: ['cli'],
   undici: ['http'],
   // Small tars of an artifact, and the archives that images travel in.
-  'tar-stream': ['formats', 'oci'],
+  'tar-stream': ['formats', 'oci', 'server'],
   fflate: ['formats'],
   fzstd: ['formats'],
   '@hpcc-js/wasm-zstd': ['formats'],
   'prom-client': ['server'],
   yaml: ['server'],
+  'lru-cache': ['server'],
+  '@peculiar/x509': ['server'],
+  // What @peculiar/x509 needs to be loaded first.
+  'reflect-metadata': ['server'],
   zod: ['server'],
   // Loaded by `accel serve` and `accel agent`, where it is installed.
   'accel-image-server': ['cli'],
@@ -86,10 +90,12 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
 const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {
   config: [],
   telemetry: ['config'],
-  agent: ['telemetry', 'config'],
+  agent: ['telemetry', 'config', 'role.ts'],
   service: ['telemetry', 'config'],
   cluster: ['telemetry', 'config'],
   simulator: ['agent'],
+  demo: ['agent', 'telemetry', 'config'],
+  lab: ['agent'],
 };
 
 /** Node modules that reach out of the process: a format is bytes in, bytes out. */

@@ -1,5 +1,6 @@
 /** `accel agent`: the agent of a node, from the package accel-image-server. */
 import { Command } from 'commander';
+import { AccelError } from '../../base/error.ts';
 import type { CommandContext } from '../context.ts';
 import { addServerFlags, checkServer, runServer, type ServerFlags } from '../server-flags.ts';
 
@@ -7,6 +8,7 @@ const EXAMPLES = `
 Examples:
   $ accel agent run -c accel.yaml
   $ accel agent run -c accel.yaml --check
+  $ accel agent certificates --out certs 10.0.0.1:65002 10.0.0.2:65002
 `;
 
 /** Declares the command. */
@@ -17,7 +19,8 @@ export function agentCommand(context: CommandContext): Command {
       'The agent of a node: container runtimes and overlaybd ask it for images, and agents share the pieces, so that a ' +
         'registry serves an image once. Needs Node 24 and the package accel-image-server.',
     )
-    .addCommand(runCommand(context));
+    .addCommand(runCommand(context))
+    .addCommand(certificatesCommand(context));
   return checkServer(command, context).addHelpText('after', EXAMPLES);
 }
 
@@ -28,4 +31,31 @@ function runCommand(context: CommandContext): Command {
   return addServerFlags(command, context)
     .addHelpText('after', EXAMPLES)
     .action((flags: ServerFlags) => runServer(context, { command: 'accel agent', role: 'agent', flags }));
+}
+
+/** Longest time that a node's certificate may hold, in days. */
+const MOST_DAYS = 3650;
+
+function certificatesCommand(context: CommandContext): Command {
+  const command = new Command('certificates')
+    .summary('make certificates for agents')
+    .description(
+      'Makes an authority (ca.pem, ca-key.pem; once: later calls use it) and a certificate for each node, for clusters ' +
+        'that have no authority of their own. Agents speak to each other only with certificates of one authority.',
+    )
+    .argument('<node...>', 'agents as others reach them, IP:PORT')
+    .option('--out <folder>', 'folder of the files', '.')
+    .option('--days <n>', 'days for which the certificates of the nodes hold', '365');
+  return checkServer(command, context)
+    .addHelpText('after', '\nKeep ca-key.pem off the nodes: whoever has it can speak as any of them.\n')
+    .action(async (nodes: readonly string[], { out, days }: { readonly out: string; readonly days: string }) => {
+      const number = Number(days);
+      if (!Number.isInteger(number) || number < 1 || number > MOST_DAYS) {
+        throw new AccelError('usage', 'invalid number of days', { expected: `1 to ${MOST_DAYS}`, found: days });
+      }
+      if (context.server === undefined) throw new AccelError('internal', 'no access to the server package');
+      const request = { folder: out, nodes, days: number };
+      const files = await context.server.writeCertificates('accel agent certificates', request);
+      for (const file of files) context.stdout.write(`${file}\n`);
+    });
 }

@@ -42,7 +42,13 @@ describe('a valid configuration', () => {
     expect(config.service.hooks.github).toEqual({ secretFile: '/run/secrets/github' });
     expect(config.service.notifications[0]).toMatchObject({ form: 'webhook', expression: '_accelerated$' });
     expect(config.rules[0]).toMatchObject({ mode: 'full', verify: 'off', tags: { exclude: ['pr-*', '*-debug'] } });
-    expect(config.agent.cache).toEqual({ path: '/var/lib/accel/cache', capacity: '4Gi', ttl: '24h' });
+    expect(config.agent.cache).toEqual({
+      path: '/var/lib/accel/cache',
+      capacity: '4Gi',
+      memory: '256Mi',
+      ttl: '24h',
+      keepFree: 0.1,
+    });
   });
 
   it.each([

@@ -9,6 +9,16 @@ const HOST = /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$/;
 const ADDRESS = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/;
 const DURATION = /^\d+(\.\d+)?(ms|s|m|h|d)$/;
 const BYTES = /^\d+(\.\d+)?([KMGT]i?)?$/;
+const BYTE_UNITS: Readonly<Record<string, number>> = {
+  K: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
 
 /** Text that matches a pattern, with what it must look like for the error. */
 function text(pattern: RegExp, form: string) {
@@ -119,26 +129,60 @@ const service = z.strictObject({
   notifications: z.array(notification).default([]).describe('Who hears of finished conversions'),
 });
 
+const size = z.union([z.int().min(0), text(BYTES, 'a size such as 4Gi or 4294967296')]);
+const share = z.number().min(0).max(0.9);
+
+const certificates = z.strictObject({
+  caFile: path.describe('PEM file of the authority of all agents'),
+  certFile: path.describe("PEM file of this agent's certificate"),
+  keyFile: path.describe("PEM file of this agent's private key"),
+});
+
+const peers = z.strictObject({
+  static: z
+    .array(z.string().min(1, 'is empty'))
+    .optional()
+    .describe('All agents, each IP:PORT or IP:PORT and its zone'),
+  dns: z.string().min(1, 'is empty').optional().describe('Name that resolves to all agents'),
+  file: path.optional().describe('File with one agent a line, IP:PORT and its zone; read again when it changes'),
+  certificates: certificates.optional().describe('Certificates by which agents know each other'),
+  plaintext: z.boolean().default(false).describe('Agents speak in the clear, on a network that is trusted'),
+});
+
 const agent = z.strictObject({
   listen: address.default('127.0.0.1:65001').describe('Address of the registry mirror and the block proxy'),
   peerListen: address.default('0.0.0.0:65002').describe('Address that other agents reach'),
-  peers: z
-    .strictObject({
-      static: z.array(address).optional().describe('Addresses of all agents'),
-      dns: z.string().min(1, 'is empty').optional().describe('Name that resolves to all agents'),
-      file: path.optional().describe('File with one address a line, read again when it changes'),
-    })
-    .default({})
-    .describe('Source of the addresses of all agents; one of the three'),
+  advertise: address
+    .optional()
+    .describe('IP:PORT by which other agents reach this one, its identity; needed as soon as there are others'),
+  peers: peers.prefault({}).describe('The other agents: one of static, dns and file'),
   zone: z.string().default('').describe('Zone of this node: agents ask those of their own zone first'),
   cache: z
     .strictObject({
       path: path.default('/var/lib/accel/cache').describe('Folder of the pieces'),
-      capacity: text(BYTES, 'a size such as 4Gi').default('4Gi').describe('Most bytes of pieces on disk'),
+      capacity: size.default('4Gi').describe('Most bytes of pieces on disk'),
+      memory: size.default('256Mi').describe('Most bytes of pieces in memory'),
       ttl: duration.default('24h').describe('Time since the last use after which a piece may go'),
+      keepFree: share.default(0.1).describe('Share of the file system that stays free'),
     })
     .prefault({})
-    .describe('Pieces on disk'),
+    .describe('Pieces that this node keeps'),
+  contentStore: path
+    .default('/var/lib/containerd/io.containerd.content.v1.content/blobs')
+    .describe("Folder of the runtime's blobs, which are given to other agents; read, never written"),
+  blockPrefix: text(/^[a-z0-9-]+$/, 'a word of letters, digits and -')
+    .default('dadip2p')
+    .describe("First part of the block proxy's path"),
+  authTtl: duration.default('5m').describe('Time for which a registry’s word about a credential counts'),
+  authGrace: duration.default('1h').describe('The same while the registry does not answer'),
+  tags: z
+    .enum(['origin', 'stale-if-error'])
+    .default('origin')
+    .describe('Tags are asked of the registry each time; with stale-if-error, from memory while it fails'),
+  proxyConcurrencyLimit: z.int().min(1).max(10_000).default(128).describe('Blobs that are sent to clients at once'),
+  throttleLimitMB: z.number().min(0).default(512).describe('MB a second to clients; 0: no limit'),
+  ratelimit: size.default('512M').describe('Bytes a second to other agents; 0: no limit'),
+  originLimit: size.default(0).describe('Bytes a second from registries; 0: no limit'),
 });
 
 /** The whole file. */
@@ -167,6 +211,13 @@ export function milliseconds(value: string): number {
   const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
   const [, amount, unit] = /^([\d.]+)([a-z]+)$/.exec(value)!;
   return Number(amount) * units[unit!]!;
+}
+
+/** Bytes of a size that the schema accepted. */
+export function bytesOf(value: number | string): number {
+  if (typeof value === 'number') return value;
+  const [, amount, unit = ''] = /^([\d.]+)(.*)$/.exec(value)!;
+  return Math.floor(Number(amount) * (BYTE_UNITS[unit] ?? 1));
 }
 
 /** Host and port of an address that the schema accepted. */

@@ -1,5 +1,6 @@
 /** A scenario of the simulator: the nodes, the image, the links, and the faults. */
-import { PIECE_BYTES, ROOTS } from '../agent/peers/topology.ts';
+import { PIECE_BYTES } from '../../formats/piece-list/piece-list.ts';
+import { ROOTS } from '../agent/peers/topology.ts';
 
 /** The container runtime of each node: rates of its disk and of unpacking. */
 export interface ClientModel {

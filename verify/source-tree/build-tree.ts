@@ -1,4 +1,5 @@
 /** The image that an accelerated one was made from: its documents, and the tree that its layers say. */
+import { getHeapStatistics } from 'node:v8';
 import { AccelError, withPlace } from '../../base/error.ts';
 import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -51,6 +52,8 @@ export interface SourceTreeOptions extends ReadOptions {
 }
 
 const MAX_ENTRIES = 4_000_000;
+/** Bytes of the heap that an entry and its node take, about: bounds the entries of all layers by what the heap holds. */
+const BYTES_PER_ENTRY = 1500;
 /** Warnings that are kept word by word; an image may have one for each of its files. */
 const MAX_WARNINGS = 100;
 
@@ -76,6 +79,7 @@ export async function readSourceTree(
   const builder = new SourceTreeBuilder();
   const facts: SourceLayerFacts[] = [];
   const warnings = new Warnings();
+  const room = Math.floor(getHeapStatistics().heap_size_limit / BYTES_PER_ENTRY);
   for (const [index, descriptor] of manifest.layers.entries()) {
     try {
       const blob = counted(await fetcher.fetch(descriptor, options), options);
@@ -85,7 +89,10 @@ export async function readSourceTree(
       );
       const entries = await readLayerEntries(tar.bytes, {
         hashContent: options.hashContent ?? true,
-        maxEntries: options.maxEntries ?? MAX_ENTRIES,
+        maxEntries: Math.min(
+          options.maxEntries ?? MAX_ENTRIES,
+          room - facts.reduce((sum, { entries }) => sum + entries, 0),
+        ),
         limits: options.maxLayerSize === undefined ? {} : { archiveBytes: options.maxLayerSize },
       });
       builder.apply(entries, {

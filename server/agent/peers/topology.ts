@@ -23,8 +23,6 @@ export {
 } from './rendezvous.ts';
 export { createSwarm, RINGS, rankOf, type Swarm, TREES, type Tree, treeOf } from './swarm.ts';
 
-/** Bytes of a piece; the last piece of a blob is shorter. */
-export const PIECE_BYTES = 2 * 1024 * 1024;
 /** Ranks that ask the owner directly, in the owner's zone. */
 export const ROOTS = 8;
 /** Ranks that ask the owner directly in any other zone: each piece crosses into a zone once. */

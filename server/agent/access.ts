@@ -1,0 +1,128 @@
+/**
+ * Whose bytes are whose: cached content goes to a caller alone whose credential the origin accepted for that repository within
+ * the last minutes. On a miss the origin is asked, with the caller's own credential and nothing else.
+ */
+import { createHmac, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
+import { SingleFlight } from './pieces/single-flight.ts';
+
+/** How long an answer of the origin counts, in milliseconds. */
+export interface AccessTimes {
+  /** An acceptance, before the origin is asked again. */
+  readonly ttl: number;
+  /** An acceptance, while the origin does not answer. */
+  readonly grace: number;
+}
+
+/** Defaults of the configuration. */
+export const ACCESS_TIMES: AccessTimes = { ttl: 300_000, grace: 3_600_000 };
+
+/** Callers remembered. */
+const MOST_KEPT = 100_000;
+
+/** What a caller wants to read. */
+export interface AccessQuestion {
+  /** What is asked of the origin with HEAD. */
+  readonly target: OriginTarget;
+  readonly host: string;
+  /** The repository, or the path of a signed URL. */
+  readonly repository: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The origin's word. */
+export type AccessAnswer =
+  | {
+      readonly allowed: true /** Content-Length of the origin's answer, where it was asked just now. */;
+      readonly size: number | undefined;
+    }
+  /** The origin's status and WWW-Authenticate header; 502 where it did not answer. */
+  | { readonly allowed: false; readonly status: number; readonly challenge: string | undefined };
+
+/** See the head of the file. */
+export class Access {
+  readonly #origin: Origin;
+  readonly #times: AccessTimes;
+  readonly #metrics: AgentMetrics;
+  readonly #now: () => number;
+  /** Credentials are kept as an HMAC with this key, which dies with the process. */
+  readonly #key = randomBytes(32);
+  readonly #accepted: LRUCache<string, number>;
+  readonly #asking = new SingleFlight<AccessAnswer>();
+
+  constructor(
+    origin: Origin,
+    metrics: AgentMetrics,
+    {
+      times = ACCESS_TIMES,
+      now = () => performance.now(),
+    }: { readonly times?: AccessTimes; readonly now?: () => number } = {},
+  ) {
+    this.#origin = origin;
+    this.#metrics = metrics;
+    this.#times = times;
+    this.#now = now;
+    this.#accepted = new LRUCache({ max: MOST_KEPT });
+  }
+
+  /** Whether the caller may read. Rejects only with the signal's reason. */
+  async check(question: AccessQuestion): Promise<AccessAnswer> {
+    const key = this.#keyOf(question);
+    const at = this.#accepted.get(key);
+    if (at !== undefined && this.#now() - at < this.#times.ttl) {
+      this.#metrics.access.inc({ outcome: 'remembered' });
+      return { allowed: true, size: undefined };
+    }
+    return this.#asking.run(`${key} ${question.target.url.href}`, () => this.#ask(key, question), question.signal);
+  }
+
+  /** The origin has just accepted this caller, in an answer that came by another way. */
+  accepted(question: AccessQuestion): void {
+    this.#accepted.set(this.#keyOf(question), this.#now());
+  }
+
+  /** The origin has just refused this caller. */
+  refused(question: AccessQuestion): void {
+    this.#accepted.delete(this.#keyOf(question));
+  }
+
+  async #ask(key: string, { target, signal }: AccessQuestion): Promise<AccessAnswer> {
+    let status: number;
+    let size: number | undefined;
+    let challenge: string | undefined;
+    try {
+      const response = await this.#origin.request('HEAD', target, {}, signal);
+      await response.discard();
+      status = response.status;
+      challenge = response.header('www-authenticate');
+      const length = response.header('content-length');
+      size = length === undefined ? undefined : Number(length);
+    } catch (error) {
+      if (!(error instanceof OriginFailure)) throw error;
+      status = error.status === 0 ? 502 : error.status;
+    }
+    if (status >= 200 && status < 300) {
+      this.#accepted.set(key, this.#now());
+      this.#metrics.access.inc({ outcome: 'accepted' });
+      return { allowed: true, size };
+    }
+    const at = this.#accepted.get(key);
+    if ((status >= 500 || status === 429) && at !== undefined && this.#now() - at < this.#times.grace) {
+      this.#metrics.access.inc({ outcome: 'grace' });
+      return { allowed: true, size: undefined };
+    }
+    if (status === 401 || status === 403) this.#accepted.delete(key);
+    this.#metrics.access.inc({ outcome: status === 401 || status === 403 ? 'refused' : 'failed' });
+    return { allowed: false, status, challenge };
+  }
+
+  #keyOf({ target, host, repository }: AccessQuestion): string {
+    // A signed URL is a credential of its own; without a query only the header counts.
+    const secret = `${target.authorization ?? ''}\n${target.url.search}`;
+    return createHmac('sha256', this.#key)
+      .update(`${host.toLowerCase()}\n${repository}\n${secret}`)
+      .digest('base64url');
+  }
+}

@@ -1,0 +1,233 @@
+/** The agent, put together: this file is the only one that knows all of its parts. */
+import { once } from 'node:events';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import { Access, type AccessTimes } from './access.ts';
+import { BlobServer } from './blob-server.ts';
+import { BlobStreams } from './blob-stream.ts';
+import { BlockProxy } from './block-proxy.ts';
+import { TokenBucket } from './limits.ts';
+import { Manifests } from './manifests.ts';
+import { Mirror } from './mirror.ts';
+import { ExchangeClient } from './peers/exchange-client.ts';
+import { createExchangeServer } from './peers/exchange-server.ts';
+import { ContentStore } from './peers/holder.ts';
+import { HolderAnnouncer } from './peers/holder-announcer.ts';
+import { Membership } from './peers/membership.ts';
+import type { MemberSource } from './peers/peers.ts';
+import { Swarms } from './peers/swarms.ts';
+import type { Peer } from './peers/topology.ts';
+import { Tracker } from './peers/tracker.ts';
+import { PieceLists } from './piece-lists.ts';
+import { Attestations, type Identity } from './pieces/attestation.ts';
+import { PieceFetcher } from './pieces/fetch-piece.ts';
+import { Origin } from './pieces/origin.ts';
+import { PieceStore, type StoreOptions } from './pieces/store.ts';
+import { type Upstream, Upstreams } from './pieces/upstreams.ts';
+import { PieceVerifier } from './pieces/verify.ts';
+import { sendRegistryError } from './registry-error.ts';
+
+/** Where a server listens. */
+export interface Listen {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Everything that an agent is told. */
+export interface AgentOptions {
+  readonly self: Peer;
+  readonly upstreams: readonly Upstream[];
+  readonly members: MemberSource;
+  /** Undefined: agents speak in the clear. */
+  readonly identity: Identity | undefined;
+  /** For container runtimes and devices. */
+  readonly clients: Listen;
+  /** For other agents. */
+  readonly peers: Listen;
+  readonly store: StoreOptions;
+  /** The runtime's content store; undefined where there is none. */
+  readonly contentStore: string | undefined;
+  readonly blockPrefix: string;
+  readonly access: AccessTimes;
+  readonly staleTags: boolean;
+  /** Bytes a second; `Infinity` for no limit. */
+  readonly rates: { readonly toClients: number; readonly toPeers: number; readonly fromOrigin: number };
+  /** Blobs that are sent to clients at once. */
+  readonly concurrency: number;
+  readonly metrics: AgentMetrics;
+  readonly log: (line: string) => void;
+}
+
+/** A running agent. */
+export interface Agent {
+  /** Where it listens, with the ports that the system chose. */
+  readonly addresses: { readonly clients: Listen; readonly peers: Listen };
+  readonly metrics: AgentMetrics;
+  /** Why it cannot serve well now; undefined when it can. */
+  unready(): string | undefined;
+  /** Stops taking requests, lets those that run finish for at most `drain` milliseconds, and lets go of everything. */
+  close(drain?: number): Promise<void>;
+}
+
+/** Clients that may be connected at once, and agents. */
+const BACKLOG = 1024;
+/** Milliseconds for the first view of the members. */
+const FIRST_VIEW = 10_000;
+
+/** Starts an agent. Rejects when a port is taken or the cache cannot be opened. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const stop = new AbortController();
+  const { metrics } = options;
+  const upstreams = new Upstreams(options.upstreams);
+  const membership = new Membership({
+    self: options.self,
+    source: options.members,
+    onChange: ({ members }) => options.log(`members: ${members.peers.length}`),
+    onProblem: (problem) =>
+      options.log(`members could not be read from ${options.members.name}: ${messageOf(problem)}`),
+  });
+  const view = () => membership.view;
+  const attestations = options.identity === undefined ? undefined : new Attestations(options.identity);
+  const store = await PieceStore.open(options.store);
+  const origin = new Origin({
+    upstreams,
+    bucket: new TokenBucket(options.rates.fromOrigin),
+    onBytes: (registry, bytes) => metrics.fromOrigin.inc({ registry }, bytes),
+  });
+  const client = new ExchangeClient(options.self, options.identity);
+  const tracker = new Tracker();
+  const swarms = new Swarms({ view, client, tracker, health: membership });
+  const content = options.contentStore === undefined ? undefined : new ContentStore(options.contentStore);
+  const verifier = new PieceVerifier({ attestations, members: () => membership.view.members });
+  const fetcher = new PieceFetcher({
+    store,
+    origin,
+    client,
+    verifier,
+    attestations,
+    swarms,
+    content,
+    health: membership,
+    view,
+    metrics,
+  });
+  const streams = new BlobStreams(fetcher);
+  const manifests = new Manifests();
+  const access = new Access(origin, metrics, { times: options.access });
+  const lists = new PieceLists({ origin, streams, manifests, verifier });
+  const blobs = new BlobServer({
+    origin,
+    access,
+    manifests,
+    streams,
+    swarms,
+    lists,
+    metrics,
+    bucket: new TokenBucket(options.rates.toClients),
+    concurrency: options.concurrency,
+  });
+  const mirror = new Mirror({ upstreams, origin, access, manifests, blobs, metrics, staleTags: options.staleTags });
+  const block = new BlockProxy({ prefix: options.blockPrefix, upstreams, origin, blobs });
+  const exchange = createExchangeServer({
+    identity: options.identity,
+    view,
+    health: membership,
+    fetcher,
+    tracker,
+    metrics,
+    bucket: new TokenBucket(options.rates.toPeers),
+    pulling: (digest) => blobs.pulling(digest),
+    signal: stop.signal,
+  });
+  const clients = clientServer({ mirror, block, metrics, stop: stop.signal });
+  const announcer = new HolderAnnouncer({ content, store, swarms, manifests });
+  metrics.observe({
+    cacheUsed: () => store.statistics.used,
+    cacheAllocated: () => store.statistics.allocated,
+    cacheMemory: () => store.statistics.memory,
+    cachePieces: () => store.statistics.pieces,
+    cacheQueued: () => store.statistics.queued,
+    cacheUnwritten: () => store.statistics.unwritten,
+    cacheDamaged: () => store.statistics.damaged,
+    piecesInFlight: () => fetcher.inFlight,
+    originWaiting: () => origin.waiting,
+    uploads: () => exchange.slots.held,
+    uploadsWaiting: () => exchange.slots.waiting,
+    members: () => membership.view.members.peers.length,
+    suspects: () => membership.suspects.length,
+    swarms: () => swarms.size,
+    tracked: () => tracker.size,
+  });
+  const servers = [clients, exchange.server];
+  const close = async (drain = 0) => {
+    for (const server of servers) server.close();
+    for (const server of servers) server.closeIdleConnections();
+    if (drain > 0 && clients.listening)
+      await Promise.race([once(clients, 'close'), new Promise((resolve) => setTimeout(resolve, drain))]);
+    stop.abort(new Error('the agent stops'));
+    swarms.close();
+    for (const server of servers) server.closeAllConnections();
+    client.close();
+    await origin.close();
+    await store.close();
+  };
+  try {
+    // Peers may ask as soon as others see this node; clients only when it has a view.
+    const peers = await listen(exchange.server, options.peers);
+    const first = AbortSignal.any([stop.signal, AbortSignal.timeout(FIRST_VIEW)]);
+    await membership.refresh(first);
+    const served = await listen(clients, options.clients);
+    void membership.run(stop.signal);
+    void announcer.run(stop.signal);
+    const unready = () => (membership.ready ? undefined : 'the members of the peer network are not known yet');
+    return { addresses: { clients: served, peers }, metrics, unready, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function clientServer({
+  mirror,
+  block,
+  metrics,
+  stop,
+}: {
+  readonly mirror: Mirror;
+  readonly block: BlockProxy;
+  readonly metrics: AgentMetrics;
+  readonly stop: AbortSignal;
+}): http.Server {
+  const server = http.createServer(
+    { keepAliveTimeout: 60_000, headersTimeout: 10_000, requestTimeout: 20_000 },
+    (request, response) => {
+      const gone = new AbortController();
+      response.on('close', () => gone.abort(new Error('the client has gone')));
+      response.on('error', () => undefined);
+      const url = request.url ?? '';
+      const kind = block.matches(url) ? 'block' : 'mirror';
+      response.on('finish', () => metrics.requests.inc({ kind, status: String(response.statusCode) }));
+      const signal = AbortSignal.any([stop, gone.signal]);
+      const answered =
+        kind === 'block' ? block.handle(request, response, signal) : mirror.handle(request, response, signal);
+      answered.catch(() => {
+        if (response.headersSent) response.destroy();
+        else sendRegistryError(response, 500, 'the agent failed');
+      });
+    },
+  );
+  server.on('clientError', (_, socket) => socket.destroy());
+  return server;
+}
+
+async function listen(server: http.Server, { host, port }: Listen): Promise<Listen> {
+  server.listen({ host, port, backlog: BACKLOG });
+  await once(server, 'listening');
+  const address = server.address() as AddressInfo;
+  return { host, port: address.port };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

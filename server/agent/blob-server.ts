@@ -1,0 +1,192 @@
+/** Answers a client that wants a blob, or a range of it: checks access, then streams pieces as they come. For both client ports' paths. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PIECE_BYTES } from '../../formats/piece-list/piece-list.ts';
+import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import type { Access, AccessQuestion } from './access.ts';
+import type { BlobStreams } from './blob-stream.ts';
+import { contentRange, parseRange } from './client-range.ts';
+import { Slots, type TokenBucket } from './limits.ts';
+import type { Manifests } from './manifests.ts';
+import type { Swarms } from './peers/swarms.ts';
+import type { PieceLists } from './piece-lists.ts';
+import { type Origin, type OriginBlob, OriginFailure } from './pieces/origin.ts';
+import type { ByteRange } from './pieces/piece.ts';
+import { clientStatus, sendRegistryError } from './registry-error.ts';
+
+/** What {@link BlobServer} works with. */
+export interface BlobServerOptions {
+  readonly origin: Origin;
+  readonly access: Access;
+  readonly manifests: Manifests;
+  readonly streams: BlobStreams;
+  readonly swarms: Swarms;
+  readonly lists: PieceLists;
+  readonly metrics: AgentMetrics;
+  /** Bytes a second to clients. */
+  readonly bucket: TokenBucket;
+  /** Blobs that are sent at once. */
+  readonly concurrency: number;
+}
+
+/** A client's request for a blob. */
+export interface BlobRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Where the blob is, and with which credential. */
+  readonly question: AccessQuestion;
+  readonly digest: string;
+  readonly kind: 'mirror' | 'block';
+  readonly signal: AbortSignal;
+}
+
+/** A range of at most as many pieces is a lazy read: owners are asked directly, and the swarm is not joined. */
+const DIRECT_PIECES = 4;
+/** Clients that wait for their turn. */
+const MOST_WAITING = 1024;
+
+/** See the head of the file. */
+export class BlobServer {
+  readonly #o: BlobServerOptions;
+  readonly #slots: Slots;
+  /** Blobs that clients of this node read now, with the newest credential. */
+  readonly #pulling = new Map<string, { blob: OriginBlob; users: number }>();
+
+  constructor(options: BlobServerOptions) {
+    this.#o = options;
+    this.#slots = new Slots(options.concurrency, MOST_WAITING);
+  }
+
+  /** The blob if a client of this node is reading it. */
+  pulling(digest: string): OriginBlob | undefined {
+    return this.#pulling.get(digest)?.blob;
+  }
+
+  /** Answers one request. Throws OriginFailure, or the signal's reason, before the first byte has left. */
+  async serve(asked: BlobRequest): Promise<void> {
+    const { access, manifests } = this.#o;
+    const { question, digest, response, request } = asked;
+    const answer = await access.check(question);
+    if (!answer.allowed) {
+      const headers = answer.challenge === undefined ? {} : { 'www-authenticate': answer.challenge };
+      return sendRegistryError(
+        response,
+        clientStatus(answer.status),
+        'the registry does not let this caller read, or does not have it',
+        headers,
+      );
+    }
+    if (answer.size !== undefined) manifests.noteSize(digest, answer.size);
+    const size = manifests.blob(digest)?.size ?? (await this.#sizeOf(asked));
+    const headers = {
+      'accept-ranges': 'bytes',
+      'docker-content-digest': digest,
+      'content-type': 'application/octet-stream',
+    };
+    if (request.method === 'HEAD') {
+      response.writeHead(200, { ...headers, 'content-length': size }).end();
+      return;
+    }
+    const range = parseRange(request.headers.range, size);
+    if (range === 'unsatisfiable')
+      return sendRegistryError(response, 416, 'the range is outside of the blob', {
+        'content-range': `bytes */${size}`,
+      });
+    const status = range === undefined ? 200 : 206;
+    const wanted = range ?? { start: 0, end: size };
+    const length = wanted.end - wanted.start;
+    const head = {
+      ...headers,
+      'content-length': length,
+      ...(range === undefined ? {} : { 'content-range': contentRange(wanted, size) }),
+    };
+    const served = await this.#slots.run(() => this.#stream(asked, { size, wanted, status, head }).then(() => true), {
+      urgent: isDirect(wanted, range),
+      signal: asked.signal,
+    });
+    if (served === undefined)
+      sendRegistryError(response, 503, 'too many blobs are read at once', { 'retry-after': '1' });
+  }
+
+  async #stream(asked: BlobRequest, { size, wanted, status, head }: Reply): Promise<void> {
+    const { question, digest, response, signal, kind } = asked;
+    const { swarms, streams, lists, bucket, metrics } = this.#o;
+    const started = performance.now();
+    const blob: OriginBlob = { ...question.target, digest, size };
+    const direct =
+      isDirect(wanted, status === 206 ? wanted : undefined) && !(wanted.start === 0 && wanted.end === size);
+    this.#enter(blob);
+    if (!direct) swarms.join(digest);
+    try {
+      if (!direct) await lists.load(blob, signal);
+      for await (const chunk of streams.read({ blob, range: wanted, direct, signal })) {
+        await bucket.take(chunk.length, signal);
+        if (!response.headersSent) {
+          metrics.firstByte.observe({ kind }, (performance.now() - started) / 1000);
+          response.writeHead(status, head);
+        }
+        metrics.toClients.inc({ registry: question.host }, chunk.length);
+        if (!response.write(chunk)) await drained(response);
+        if (response.destroyed) return;
+      }
+      if (!response.headersSent) response.writeHead(status, head);
+      response.end();
+      if (wanted.start === 0 && wanted.end === size) void swarms.announce(digest).catch(() => undefined);
+    } finally {
+      if (!direct) swarms.leave(digest);
+      this.#leave(digest);
+    }
+  }
+
+  /** Asks the registry: access was remembered, but no manifest has told the size. */
+  async #sizeOf({ question, signal }: BlobRequest): Promise<number> {
+    const got = await this.#o.origin.request('HEAD', question.target, {}, signal);
+    await got.discard();
+    const size = Number(got.header('content-length') ?? Number.NaN);
+    if (got.status !== 200)
+      throw new OriginFailure(got.status, `the registry answers ${got.status}`, {
+        challenge: got.header('www-authenticate'),
+      });
+    if (!Number.isSafeInteger(size) || size < 0)
+      throw new OriginFailure(502, 'the registry does not tell the size of the blob');
+    return size;
+  }
+
+  #enter(blob: OriginBlob): void {
+    const known = this.#pulling.get(blob.digest);
+    if (known === undefined) this.#pulling.set(blob.digest, { blob, users: 1 });
+    else {
+      known.blob = blob;
+      known.users += 1;
+    }
+  }
+
+  #leave(digest: string): void {
+    const known = this.#pulling.get(digest);
+    if (known === undefined) return;
+    known.users -= 1;
+    if (known.users === 0) this.#pulling.delete(digest);
+  }
+}
+
+interface Reply {
+  readonly size: number;
+  readonly wanted: ByteRange;
+  readonly status: number;
+  readonly head: Readonly<Record<string, string | number>>;
+}
+
+function isDirect(wanted: ByteRange, range: ByteRange | undefined): boolean {
+  return range !== undefined && wanted.end - wanted.start <= DIRECT_PIECES * PIECE_BYTES;
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.on('drain', done);
+    response.on('close', done);
+  });
+}

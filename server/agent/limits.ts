@@ -1,0 +1,126 @@
+/** Bounds on what an agent does at once and a second: token buckets by bytes, and slots. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Longest that a bucket saves up, in seconds of its rate: short, so that a burst does not outrun the limit. */
+const BURST_SECONDS = 0.1;
+
+/** Limits bytes a second. Those who wait are served in order. */
+export class TokenBucket {
+  readonly #rate: number;
+  readonly #now: () => number;
+  #tokens: number;
+  #filled: number;
+  #last: Promise<void> = Promise.resolve();
+  #waiting = 0;
+
+  /** `rate` in bytes a second; `Infinity` for no limit. `now` in milliseconds. */
+  constructor(rate: number, now: () => number = () => performance.now()) {
+    this.#rate = rate;
+    this.#now = now;
+    this.#tokens = rate * BURST_SECONDS;
+    this.#filled = now();
+  }
+
+  /** Callers that wait for bytes. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Resolves when `bytes` may be moved. Rejects with the signal's reason. */
+  async take(bytes: number, signal?: AbortSignal): Promise<void> {
+    if (this.#rate === Number.POSITIVE_INFINITY) return;
+    this.#waiting += 1;
+    const turn = this.#last.then(() => this.#wait(bytes, signal));
+    // A caller that gave up must not keep the next one waiting.
+    this.#last = turn.catch(() => undefined);
+    try {
+      await turn;
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  async #wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    this.#fill();
+    // The balance may go below zero: a piece larger than the burst is paid for by whoever comes next.
+    if (this.#tokens < 0) {
+      await sleep((-this.#tokens / this.#rate) * 1000, undefined, signal === undefined ? {} : { signal });
+      this.#fill();
+    }
+    this.#tokens -= bytes;
+  }
+
+  #fill(): void {
+    const now = this.#now();
+    this.#tokens = Math.min(this.#rate * BURST_SECONDS, this.#tokens + ((now - this.#filled) / 1000) * this.#rate);
+    this.#filled = now;
+  }
+}
+
+/** A bounded number of holders and of those who wait; urgent ones first. */
+export class Slots {
+  readonly #limit: number;
+  readonly #mostWaiting: number;
+  readonly #urgent: (() => void)[] = [];
+  readonly #patient: (() => void)[] = [];
+  #held = 0;
+
+  /** `limit` holders at once, and `mostWaiting` that wait; further ones are refused. */
+  constructor(limit: number, mostWaiting = Number.POSITIVE_INFINITY) {
+    this.#limit = limit;
+    this.#mostWaiting = mostWaiting;
+  }
+
+  /** Slots in use. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Callers that wait for one. */
+  get waiting(): number {
+    return this.#urgent.length + this.#patient.length;
+  }
+
+  /** Runs `task` when there is a slot. Undefined, and nothing runs, when too many wait already. Rejects with the signal's reason. */
+  async run<T>(
+    task: () => Promise<T>,
+    { urgent = true, signal }: { readonly urgent?: boolean; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<T | undefined> {
+    if (!(await this.#enter(urgent ? this.#urgent : this.#patient, signal))) return undefined;
+    try {
+      return await task();
+    } finally {
+      this.#leave();
+    }
+  }
+
+  async #enter(queue: (() => void)[], signal: AbortSignal | undefined): Promise<boolean> {
+    signal?.throwIfAborted();
+    if (this.#held < this.#limit) {
+      this.#held += 1;
+      return true;
+    }
+    if (this.waiting >= this.#mostWaiting) return false;
+    await new Promise<void>((resolve, reject) => {
+      const enter = () => {
+        signal?.removeEventListener('abort', leave);
+        resolve();
+      };
+      const leave = () => {
+        queue.splice(queue.indexOf(enter), 1);
+        reject(signal?.reason);
+      };
+      queue.push(enter);
+      signal?.addEventListener('abort', leave, { once: true });
+    });
+    return true;
+  }
+
+  #leave(): void {
+    const next = this.#urgent.shift() ?? this.#patient.shift();
+    // The slot goes straight to the next in line.
+    if (next === undefined) this.#held -= 1;
+    else next();
+  }
+}

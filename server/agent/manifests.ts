@@ -1,0 +1,77 @@
+/** Manifests by digest, kept in memory, and what they say about blobs: sizes, and lists of piece hashes. */
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { isRecord } from '../../base/record.ts';
+import { PIECE_LIST_ANNOTATION } from '../../formats/piece-list/piece-list.ts';
+
+/** Largest manifest that is kept, in bytes; registries refuse larger ones. */
+export const MAX_MANIFEST = 4 * 1024 * 1024;
+/** Bytes of manifests kept, and blobs whose size is. */
+const MOST_BYTES = 64 * 1024 * 1024;
+const MOST_BLOBS = 50_000;
+
+/** A manifest or index as the registry gave it. */
+export interface KeptManifest {
+  readonly mediaType: string;
+  readonly bytes: Buffer;
+}
+
+/** What a manifest says about a blob. */
+export interface BlobFacts {
+  /** Bytes. */
+  readonly size: number;
+  /** Digest of the converter's list of piece hashes. */
+  readonly pieceList: string | undefined;
+}
+
+/** See the head of the file. */
+export class Manifests {
+  readonly #kept = new LRUCache<string, KeptManifest>({
+    maxSize: MOST_BYTES,
+    sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
+  });
+  readonly #blobs = new LRUCache<string, BlobFacts>({ max: MOST_BLOBS });
+
+  /** The manifest with this digest. */
+  get(digest: string): KeptManifest | undefined {
+    return this.#kept.get(digest);
+  }
+
+  /** What is known of a blob. */
+  blob(digest: string): BlobFacts | undefined {
+    return this.#blobs.get(digest);
+  }
+
+  /** Notes the size that the registry has told of a blob, unless a manifest has. */
+  noteSize(digest: string, size: number): void {
+    if (!this.#blobs.has(digest)) this.#blobs.set(digest, { size, pieceList: undefined });
+  }
+
+  /** Takes in a manifest; its digest, or undefined where the bytes are not those of `expected`. */
+  take(bytes: Buffer, mediaType: string, expected?: string): string | undefined {
+    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+    if (expected !== undefined && digest !== expected) return undefined;
+    this.#kept.set(digest, { mediaType, bytes });
+    this.#learn(bytes);
+    return digest;
+  }
+
+  #learn(bytes: Buffer): void {
+    let document: unknown;
+    try {
+      document = JSON.parse(bytes.toString('utf8'));
+    } catch {
+      // Whoever asked for it gets what the registry has; nothing is learnt from it.
+      return;
+    }
+    if (!isRecord(document)) return;
+    const layers = Array.isArray(document.layers) ? document.layers : [];
+    for (const descriptor of [document.config, ...layers] as unknown[]) {
+      if (!isRecord(descriptor)) continue;
+      const { digest, size, annotations } = descriptor;
+      if (typeof digest !== 'string' || typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) continue;
+      const list = isRecord(annotations) ? annotations[PIECE_LIST_ANNOTATION] : undefined;
+      this.#blobs.set(digest, { size, pieceList: typeof list === 'string' ? list : undefined });
+    }
+  }
+}

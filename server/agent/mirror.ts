@@ -1,0 +1,233 @@
+/**
+ * The mirror that container runtimes pull through: `/v2/…` (OCI distribution specification, pull). Tags are asked of the registry
+ * each time, blobs come from the piece store and its peers, and every answer is for a caller whom the registry lets read.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { HttpResponse } from '../../http/transport.ts';
+import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import type { Access, AccessQuestion } from './access.ts';
+import type { BlobServer } from './blob-server.ts';
+import { MAX_MANIFEST, type Manifests } from './manifests.ts';
+import { type MirrorRequest, parseMirrorRequest } from './mirror-request.ts';
+import { isPieceDigest } from './peers/wire.ts';
+import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
+import { baseUrl, type Upstreams } from './pieces/upstreams.ts';
+import { clientStatus, sendRegistryError } from './registry-error.ts';
+
+/** What {@link Mirror} works with. */
+export interface MirrorOptions {
+  readonly upstreams: Upstreams;
+  readonly origin: Origin;
+  readonly access: Access;
+  readonly manifests: Manifests;
+  readonly blobs: BlobServer;
+  readonly metrics: AgentMetrics;
+  /** A tag that the registry cannot be asked about is answered from memory. */
+  readonly staleTags: boolean;
+}
+
+type ContentRequest = Exclude<MirrorRequest, { kind: 'ping' }>;
+
+/** Headers of a registry's answer that are passed on. */
+const PASSED = [
+  'content-type',
+  'content-length',
+  'docker-content-digest',
+  'docker-distribution-api-version',
+  'etag',
+  'link',
+  'oci-filters-applied',
+  'oci-subject',
+  'retry-after',
+  'www-authenticate',
+] as const;
+
+/** Tags kept for `staleTags`. */
+const MOST_TAGS = 10_000;
+
+/** See the head of the file. */
+export class Mirror {
+  readonly #o: MirrorOptions;
+  readonly #tags = new Map<string, string>();
+
+  constructor(options: MirrorOptions) {
+    this.#o = options;
+  }
+
+  /** Answers one request; never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
+    const { method = 'GET' } = request;
+    if (method !== 'GET' && method !== 'HEAD')
+      return sendRegistryError(response, 405, 'the mirror is read-only', { allow: 'GET, HEAD' });
+    const asked = parseMirrorRequest(request.url ?? '', request.headers.host, this.#o.upstreams);
+    if (asked === 'not-found') return sendRegistryError(response, 404, 'no such path');
+    if (asked === 'unknown-registry')
+      return sendRegistryError(response, 404, 'the registry is not in the agent\u2019s configuration');
+    const { authorization } = request.headers;
+    try {
+      if (asked.kind === 'ping') return await this.#ping(asked, authorization, response, signal);
+      const target = { url: asked.url, authorization };
+      const question = { target, host: asked.upstream.host, repository: asked.repository, signal };
+      if (asked.kind === 'blob' && isPieceDigest(asked.reference)) {
+        return await this.#o.blobs.serve({
+          request,
+          response,
+          question,
+          digest: asked.reference,
+          kind: 'mirror',
+          signal,
+        });
+      }
+      if (asked.kind === 'manifest') return await this.#manifest(asked, { method, request, response, question });
+      return await this.#pass(method, target, request, response, signal);
+    } catch (error) {
+      this.#fail(response, error, signal);
+    }
+  }
+
+  #fail(response: ServerResponse, error: unknown, signal: AbortSignal): void {
+    if (signal.aborted || response.headersSent) return void response.destroy();
+    const failure = error instanceof OriginFailure ? error : undefined;
+    const headers = failure?.challenge === undefined ? {} : { 'www-authenticate': failure.challenge };
+    const status = failure === undefined ? 500 : clientStatus(failure.status);
+    sendRegistryError(response, status, failure?.message ?? 'the agent failed', headers);
+  }
+
+  /** Clients learn here how to log in: it is the registry's own answer. */
+  async #ping(
+    { upstream }: Extract<MirrorRequest, { kind: 'ping' }>,
+    authorization: string | undefined,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (upstream === undefined) {
+      response
+        .writeHead(200, { 'content-type': 'application/json', 'docker-distribution-api-version': 'registry/2.0' })
+        .end('{}');
+      return;
+    }
+    const target = { url: new URL('/v2/', baseUrl(upstream)), authorization };
+    await send(await this.#o.origin.request('GET', target, {}, signal), response);
+  }
+
+  async #manifest(asked: ContentRequest, context: ManifestContext): Promise<void> {
+    const { method, request, response, question } = context;
+    const isDigest = asked.reference.includes(':');
+    const kept = isDigest ? this.#o.manifests.get(asked.reference) : undefined;
+    if (kept !== undefined) {
+      const answer = await this.#o.access.check(question);
+      if (answer.allowed) return sendManifest(response, asked.reference, kept);
+      const headers = answer.challenge === undefined ? {} : { 'www-authenticate': answer.challenge };
+      return sendRegistryError(
+        response,
+        clientStatus(answer.status),
+        'the registry does not let this caller read',
+        headers,
+      );
+    }
+    let got: HttpResponse;
+    try {
+      got = await this.#o.origin.request(method as 'GET' | 'HEAD', question.target, accepted(request), question.signal);
+    } catch (error) {
+      if (!isDigest && (await this.#stale(asked, context))) return;
+      throw error;
+    }
+    if (got.status >= 500 && !isDigest && (await this.#stale(asked, context))) return void (await got.discard());
+    if (got.status === 401 || got.status === 403) this.#o.access.refused(question);
+    if (method === 'HEAD' || got.status !== 200) return send(got, response);
+    this.#o.access.accepted(question);
+    const bytes = await readAll(got);
+    const mediaType = got.header('content-type') ?? 'application/octet-stream';
+    const digest = this.#o.manifests.take(
+      bytes,
+      mediaType,
+      isDigest && isPieceDigest(asked.reference) ? asked.reference : undefined,
+    );
+    if (digest === undefined)
+      throw new OriginFailure(502, 'the registry\u2019s manifest is not the one that was asked for');
+    if (!isDigest) this.#noteTag(asked, digest);
+    sendManifest(response, digest, { mediaType, bytes });
+  }
+
+  /** What a tag named when it was last asked for, where the configuration allows it and the caller was let read lately. */
+  async #stale(asked: ContentRequest, { response, question }: ManifestContext): Promise<boolean> {
+    if (!this.#o.staleTags) return false;
+    const digest = this.#tags.get(tagKey(asked));
+    const kept = digest === undefined ? undefined : this.#o.manifests.get(digest);
+    if (digest === undefined || kept === undefined || !(await this.#o.access.check(question)).allowed) return false;
+    response.setHeader('warning', '110 - "the registry does not answer: the tag may have moved"');
+    sendManifest(response, digest, kept);
+    return true;
+  }
+
+  #noteTag(asked: ContentRequest, digest: string): void {
+    this.#tags.set(tagKey(asked), digest);
+    if (this.#tags.size > MOST_TAGS) this.#tags.delete(this.#tags.keys().next().value!);
+  }
+
+  /** The registry's own answer, whatever it is. */
+  async #pass(
+    method: string,
+    target: OriginTarget,
+    request: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await send(await this.#o.origin.request(method as 'GET' | 'HEAD', target, accepted(request), signal), response);
+  }
+}
+
+interface ManifestContext {
+  readonly method: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly question: AccessQuestion;
+}
+
+function tagKey({ upstream, repository, reference }: ContentRequest): string {
+  return `${upstream.host}/${repository}:${reference}`;
+}
+
+function accepted({ headers }: IncomingMessage): Record<string, string> {
+  return headers.accept === undefined ? {} : { accept: headers.accept };
+}
+
+function sendManifest(
+  response: ServerResponse,
+  digest: string,
+  { mediaType, bytes }: { readonly mediaType: string; readonly bytes: Buffer },
+): void {
+  const headers = { 'content-type': mediaType, 'content-length': bytes.length, 'docker-content-digest': digest };
+  response.writeHead(200, headers).end(bytes);
+}
+
+/** Passes an answer on, with backpressure. */
+async function send(got: HttpResponse, response: ServerResponse): Promise<void> {
+  const headers: Record<string, string> = {};
+  for (const name of PASSED) {
+    const value = got.header(name);
+    if (value !== undefined) headers[name] = value;
+  }
+  response.writeHead(got.status, headers);
+  for await (const chunk of got.body) {
+    if (response.destroyed) return;
+    if (!response.write(chunk))
+      await new Promise<void>((resolve) => {
+        response.once('drain', resolve);
+        response.once('close', resolve);
+      });
+  }
+  response.end();
+}
+
+async function readAll(got: HttpResponse): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of got.body) {
+    size += chunk.length;
+    if (size > MAX_MANIFEST)
+      throw new OriginFailure(502, `the registry\u2019s manifest is larger than ${MAX_MANIFEST} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

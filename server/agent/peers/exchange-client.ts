@@ -1,0 +1,289 @@
+/** Asks other agents for pieces and swarms. Every wait has a deadline; a node that misses one is reported as dead. */
+import http from 'node:http';
+import https from 'node:https';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
+import { type Identity, isFor } from '../pieces/attestation.ts';
+import type { OriginBlob } from '../pieces/origin.ts';
+import type { Peer } from './topology.ts';
+import { HEADER, type JoinRequest, MAX_BODY, parseJoinAnswer, piecePath, type Role, swarmPath } from './wire.ts';
+
+/** Milliseconds that another agent may take. */
+export interface PeerDeadlines {
+  readonly connect: number;
+  /** Without a byte or a sign of life. */
+  readonly silence: number;
+  /** For a whole piece. */
+  readonly piece: number;
+}
+
+/** The numbers of the protocol (docs/agent.md, "Between agents"). */
+export const PEER_DEADLINES: PeerDeadlines = { connect: 200, silence: 1_000, piece: 30_000 };
+
+/** What is asked of a node. */
+export interface PieceQuestion {
+  readonly blob: OriginBlob;
+  readonly index: number;
+  readonly role: Role;
+  /** Ids of the nodes that the request came by, this one last. */
+  readonly via: readonly string[];
+  /** Version of this node's view. */
+  readonly view: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What came of it. */
+export type PieceAnswer =
+  | { readonly kind: 'piece'; readonly bytes: Buffer; readonly attestation: string | undefined }
+  /** The node has it not, is busy, or is in the request's path: ask the next one. */
+  | { readonly kind: 'next'; readonly status: number }
+  /** The origin failed, with this status. */
+  | { readonly kind: 'origin'; readonly status: number; readonly challenge: string | undefined }
+  /** No answer in time, or no connection. */
+  | { readonly kind: 'dead'; readonly reason: string };
+
+/** Connections to one node that are kept, and most at once. */
+const KEPT = 4;
+const MOST = 64;
+
+/** See the head of the file. */
+export class ExchangeClient {
+  readonly #self: Peer;
+  readonly #deadlines: PeerDeadlines;
+  readonly #secure: boolean;
+  readonly #agent: http.Agent;
+  readonly #admitted = new WeakSet<Duplex>();
+
+  /** Without an identity requests go in the clear. */
+  constructor(self: Peer, identity: Identity | undefined, deadlines: PeerDeadlines = PEER_DEADLINES) {
+    this.#self = self;
+    this.#deadlines = deadlines;
+    this.#secure = identity !== undefined;
+    const common = { keepAlive: true, maxSockets: MOST, maxFreeSockets: KEPT, scheduling: 'lifo' } as const;
+    this.#agent =
+      identity === undefined
+        ? new http.Agent(common)
+        : // The name in a certificate is checked against the node's id below; no name of DNS is involved.
+          new https.Agent({
+            ...common,
+            ...identity,
+            maxCachedSessions: 0,
+            checkServerIdentity: () => undefined,
+            minVersion: 'TLSv1.3',
+          });
+  }
+
+  /** Asks a node for a piece. Rejects only when the signal fires. */
+  async piece(peer: Peer, question: PieceQuestion): Promise<PieceAnswer> {
+    const { blob, index, role, via, view, signal } = question;
+    const headers: Record<string, string> = {
+      [HEADER.role]: role,
+      [HEADER.via]: via.join(','),
+      [HEADER.view]: view,
+      [HEADER.node]: this.#self.id,
+      [HEADER.size]: String(blob.size),
+    };
+    if (role === 'owner') {
+      headers[HEADER.origin] = blob.url.href;
+      if (blob.authorization !== undefined) headers[HEADER.authorization] = blob.authorization;
+    }
+    const limit = Math.min(PIECE_BYTES, pieceBytes(blob.size, index));
+    const answer = await this.#send(peer, {
+      method: 'GET',
+      path: piecePath(blob.digest, index),
+      headers,
+      limit,
+      signal,
+    });
+    if (typeof answer === 'string') return { kind: 'dead', reason: answer };
+    const { status, headers: got, body } = answer;
+    if (status === 200) {
+      if (Number(got[HEADER.pieceSize]) !== body.length) return { kind: 'dead', reason: 'a short answer' };
+      return { kind: 'piece', bytes: body, attestation: textOf(got[HEADER.attest]) };
+    }
+    if (status === 502) {
+      const failed = Number(got[HEADER.originStatus] ?? 0);
+      return { kind: 'origin', status: failed, challenge: textOf(got[HEADER.originChallenge]) };
+    }
+    return { kind: 'next', status };
+  }
+
+  /** Joins or leaves a swarm at a tracker. Undefined when the tracker does not answer. */
+  async join(peer: Peer, digest: string, request: JoinRequest, signal?: AbortSignal) {
+    const body = Buffer.from(JSON.stringify(request));
+    const headers = {
+      'content-type': 'application/json',
+      'content-length': String(body.length),
+      [HEADER.node]: this.#self.id,
+    };
+    const answer = await this.#send(peer, {
+      method: 'POST',
+      path: swarmPath(digest),
+      headers,
+      limit: MAX_BODY,
+      body,
+      signal,
+    });
+    return typeof answer === 'string' || answer.status !== 200
+      ? undefined
+      : parseJoinAnswer(answer.body.toString('utf8'));
+  }
+
+  /** Ends all connections. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  /** Sends one request. Resolves to the whole answer, or to the reason why there is none; rejects when the signal fires. */
+  #send(peer: Peer, question: Question): Promise<Answer | string> {
+    const { silence, piece } = this.#deadlines;
+    return new Promise((resolve, reject) => {
+      question.signal?.throwIfAborted();
+      const colon = peer.id.lastIndexOf(':');
+      const target = { host: peer.id.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(peer.id.slice(colon + 1)) };
+      const { method, path, headers, body } = question;
+      const request = (this.#secure ? https : http).request({ ...target, method, path, headers, agent: this.#agent });
+      let done = false;
+      const timers = new DeadlineTimers(silence, (reason) => end(reason));
+      const total = setTimeout(() => end('the answer takes too long'), piece).unref();
+      const end = (result: Answer | string) => {
+        if (done) return;
+        done = true;
+        timers.clear();
+        clearTimeout(total);
+        question.signal?.removeEventListener('abort', abort);
+        if (typeof result === 'string') request.destroy();
+        resolve(result);
+      };
+      const abort = () => {
+        if (done) return;
+        end('aborted');
+        reject(question.signal?.reason);
+      };
+      question.signal?.addEventListener('abort', abort, { once: true });
+      request.on('error', (error) => end(error.message));
+      request.on('information', () => timers.alive());
+      request.on('socket', (socket) => {
+        // A connection that was used before was let in then.
+        if (this.#admitted.has(socket)) return;
+        this.#admitted.add(socket);
+        if (socket.connecting) {
+          timers.connecting(this.#deadlines.connect);
+          socket.once('connect', () => timers.alive());
+        }
+        if (this.#secure) socket.once('secureConnect', () => this.#admit(socket as TLSSocket, peer, end));
+      });
+      request.on('response', (response) => collect(response, question.limit, timers, end));
+      request.end(body);
+    });
+  }
+
+  /** Ends the request unless the node's certificate is for its id. */
+  #admit(socket: TLSSocket, peer: Peer, end: (reason: string) => void): void {
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined || !isFor(certificate, peer.id)) end('its certificate is for another node');
+  }
+}
+
+interface Question {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly headers: Record<string, string>;
+  readonly body?: Buffer;
+  /** Most bytes of an answer. */
+  readonly limit: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+/** Reads a body of announced length into memory of that size. */
+function collect(
+  response: http.IncomingMessage,
+  limit: number,
+  timers: DeadlineTimers,
+  end: (result: Answer | string) => void,
+): void {
+  const { statusCode: status = 0, headers } = response;
+  const announced = Number(headers['content-length'] ?? Number.NaN);
+  if (!(announced >= 0 && announced <= limit)) {
+    response.destroy();
+    end(status === 200 ? `an answer of ${announced} bytes` : { status, headers, body: Buffer.alloc(0) });
+    return;
+  }
+  // Without a pool: a piece lives long, and would keep its neighbours alive.
+  const body = Buffer.allocUnsafeSlow(announced);
+  let filled = 0;
+  response.on('data', (chunk: Buffer) => {
+    timers.alive();
+    if (filled + chunk.length > announced) return end('more bytes than announced');
+    body.set(chunk, filled);
+    filled += chunk.length;
+  });
+  response.on('error', (error) => end(error.message));
+  response.on('close', () => end('the connection broke'));
+  response.on('end', () => {
+    if (filled !== announced) return end('fewer bytes than announced');
+    end({ status, headers, body });
+  });
+}
+
+/** A timer that fires this much later than it should shows that this process was the slow one, in milliseconds. */
+const LATE = 50;
+
+/** One timer that each sign of life starts again. */
+class DeadlineTimers {
+  readonly #silence: number;
+  readonly #expire: (reason: string) => void;
+  #timer: NodeJS.Timeout;
+  #done = false;
+
+  constructor(silence: number, expire: (reason: string) => void) {
+    this.#silence = silence;
+    this.#expire = expire;
+    this.#timer = this.#arm(silence);
+  }
+
+  connecting(milliseconds: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = this.#arm(milliseconds);
+  }
+
+  alive(): void {
+    clearTimeout(this.#timer);
+    if (!this.#done) this.#timer = this.#arm(this.#silence);
+  }
+
+  clear(): void {
+    this.#done = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** A late timer says nothing of the other node: what it sent waits unread in a socket of ours. It is given the time again. */
+  #arm(milliseconds: number): NodeJS.Timeout {
+    const due = performance.now() + milliseconds;
+    return setTimeout(() => {
+      if (performance.now() - due > LATE) this.#timer = this.#arm(milliseconds);
+      else this.#lastLook(milliseconds);
+    }, milliseconds);
+  }
+
+  /** Reads the sockets once more before the node counts as dead. */
+  #lastLook(milliseconds: number): void {
+    const last = this.#timer;
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.#timer === last && !this.#done) this.#expire(`nothing for ${milliseconds} ms`);
+      }),
+    );
+  }
+}
+
+function textOf(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.join(', ') : value;
+}

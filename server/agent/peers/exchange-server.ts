@@ -1,0 +1,291 @@
+/** Answers other agents: pieces and swarms. What a caller may ask is bounded, and a slow one is cut off. */
+import http from 'node:http';
+import https from 'node:https';
+import type { TLSSocket } from 'node:tls';
+import { pieceCount } from '../../../formats/piece-list/piece-list.ts';
+import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
+import { Slots, type TokenBucket } from '../limits.ts';
+import { type Identity, isFor } from '../pieces/attestation.ts';
+import type { PieceFetcher } from '../pieces/fetch-piece.ts';
+import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
+import type { Piece, PieceId } from '../pieces/piece.ts';
+import type { Health, View } from './peers.ts';
+import type { Tracker } from './tracker.ts';
+import { ALIVE_EVERY, HEADER, MOST_HOPS, parseJoinRequest, parsePiecePath, parseSwarmPath, type Role } from './wire.ts';
+
+/** Pieces that are sent at once; further ones wait in order, owners' first. */
+const UPLOADS = 64;
+const MOST_WAITING = 1024;
+/** Largest join request, in bytes. */
+const MAX_JOIN = 4096;
+/** Milliseconds for a piece to leave this node. */
+const SEND_TIMEOUT = 30_000;
+/** A node of a tree refuses when what it has to send would take longer than this, in milliseconds. */
+const MOST_BACKLOG = 50;
+const RETRY_AFTER_MS = 100;
+
+/** What {@link createExchangeServer} works with. */
+export interface ExchangeOptions {
+  readonly identity: Identity | undefined;
+  readonly view: () => View;
+  readonly health: Health;
+  readonly fetcher: PieceFetcher;
+  readonly tracker: Tracker;
+  readonly metrics: AgentMetrics;
+  /** Bytes a second to other agents. */
+  readonly bucket: TokenBucket;
+  /** The blob that this node itself is pulling: where its origin is. */
+  readonly pulling: (digest: string) => OriginBlob | undefined;
+  /** Ends when the agent stops. */
+  readonly signal: AbortSignal;
+}
+
+/** A server, not yet listening, and its upload slots. */
+export interface ExchangeServer {
+  readonly server: http.Server;
+  readonly slots: Slots;
+}
+
+/** Makes the server: HTTPS with certificates on both sides, or HTTP where there is no identity. */
+export function createExchangeServer(options: ExchangeOptions): ExchangeServer {
+  const slots = new Slots(UPLOADS, MOST_WAITING);
+  const handler = new ExchangeHandler(options, slots);
+  const listener = (request: http.IncomingMessage, response: http.ServerResponse) => {
+    response.on('error', () => undefined);
+    response.on('finish', () => options.metrics.peerRequests.inc({ status: String(response.statusCode) }));
+    handler.handle(request, response).catch(() => {
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500).end();
+    });
+  };
+  const settings = {
+    keepAliveTimeout: 60_000,
+    headersTimeout: 5_000,
+    requestTimeout: 10_000,
+    maxHeaderSize: 32 * 1024,
+  };
+  const { identity } = options;
+  const server =
+    identity === undefined
+      ? http.createServer(settings, listener)
+      : https.createServer(
+          { ...settings, ...identity, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' },
+          listener,
+        );
+  server.on('clientError', (_, socket) => socket.destroy());
+  return { server, slots };
+}
+
+class ExchangeHandler {
+  readonly #o: ExchangeOptions;
+  readonly #slots: Slots;
+  readonly #backlog = new Backlog();
+
+  constructor(options: ExchangeOptions, slots: Slots) {
+    this.#o = options;
+    this.#slots = slots;
+  }
+
+  async handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const path = request.url ?? '';
+    const caller = this.#caller(request);
+    if (caller === undefined) return reply(response, 403);
+    // Whoever asks is alive, however late its last answer was.
+    this.#o.health.clear(caller);
+    const swarm = parseSwarmPath(path);
+    if (swarm !== undefined && request.method === 'POST') return this.#join(swarm, caller, request, response);
+    const id = parsePiecePath(path);
+    if (id === undefined || request.method !== 'GET') return reply(response, 404);
+    return this.#piece(id, request, response);
+  }
+
+  /** The node that asks: what it says it is, if its certificate agrees. */
+  #caller(request: http.IncomingMessage): string | undefined {
+    const said = request.headers[HEADER.node];
+    if (typeof said !== 'string') return undefined;
+    if (this.#o.identity === undefined) return said;
+    const certificate = (request.socket as TLSSocket).getPeerX509Certificate();
+    return certificate !== undefined && isFor(certificate, said) ? said : undefined;
+  }
+
+  async #join(
+    digest: string,
+    caller: string,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+  ): Promise<void> {
+    const join = parseJoinRequest(await readText(request, MAX_JOIN));
+    if (join === undefined) return reply(response, 400);
+    if (join.id !== caller) return reply(response, 403);
+    const { tracker } = this.#o;
+    const wants = join.leaving !== true && join.complete !== true;
+    if (!wants) tracker.note(digest, join);
+    const answer = wants ? await tracker.join(digest, join) : tracker.answer(digest);
+    const body = Buffer.from(JSON.stringify(answer));
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
+  }
+
+  async #piece(id: PieceId, request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const { self } = this.#o.view();
+    const via = textOf(request.headers[HEADER.via])
+      .split(',')
+      .filter((node) => node !== '');
+    if (via.includes(self.id)) return reply(response, 409);
+    if (via.length > MOST_HOPS) return reply(response, 400);
+    const role: Role = request.headers[HEADER.role] === 'owner' ? 'owner' : 'tree';
+    if (role === 'tree' && this.#backlog.milliseconds > MOST_BACKLOG) return busy(response);
+    const alive = setInterval(() => response.writeProcessing(), ALIVE_EVERY);
+    let piece: Piece | undefined | 'not-owner';
+    try {
+      piece = role === 'owner' ? await this.#asOwner(id, via, request) : await this.#asTree(id, via);
+    } catch (error) {
+      if (!(error instanceof OriginFailure)) throw error;
+      return failed(response, error);
+    } finally {
+      clearInterval(alive);
+    }
+    if (piece === 'not-owner') return reply(response, 421);
+    if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
+    await this.#send(piece, role, response);
+  }
+
+  async #asOwner(
+    id: PieceId,
+    via: readonly string[],
+    request: http.IncomingMessage,
+  ): Promise<Piece | undefined | 'not-owner'> {
+    const blob = blobOf(id, request);
+    if (blob === undefined) return this.#o.fetcher.stored(id);
+    return (await this.#o.fetcher.getAsOwner(blob, id.index, via)) ?? 'not-owner';
+  }
+
+  /** From the store, or along this node's own tree if it wants the blob as well. */
+  async #asTree(id: PieceId, via: readonly string[]): Promise<Piece | undefined> {
+    const stored = await this.#o.fetcher.stored(id);
+    if (stored !== undefined) return stored;
+    const blob = this.#o.pulling(id.digest);
+    if (blob === undefined || id.index >= pieceCount(blob.size)) return undefined;
+    return this.#o.fetcher.get(blob, id.index, { via, signal: this.#o.signal });
+  }
+
+  async #send(piece: Piece, role: Role, response: http.ServerResponse): Promise<void> {
+    const { bytes, sha256, attestation } = piece;
+    this.#backlog.add(bytes.length);
+    try {
+      const sent = await this.#slots.run(
+        async () => {
+          await this.#o.bucket.take(bytes.length, this.#o.signal);
+          response.writeHead(200, {
+            'content-type': 'application/octet-stream',
+            'content-length': bytes.length,
+            [HEADER.pieceSha256]: sha256,
+            [HEADER.pieceSize]: bytes.length,
+            ...(attestation === undefined ? {} : { [HEADER.attest]: attestation }),
+          });
+          await ended(response, bytes);
+          return true;
+        },
+        { urgent: role === 'owner', signal: this.#o.signal },
+      );
+      if (sent === undefined) return busy(response);
+      this.#o.metrics.toPeers.inc(bytes.length);
+    } finally {
+      this.#backlog.remove(bytes.length);
+    }
+  }
+}
+
+/** Bytes that wait to be sent, as the time that sending them takes at the rate of late. */
+class Backlog {
+  #bytes = 0;
+  /** Bytes a millisecond; undefined until something was sent under load. */
+  #rate: number | undefined;
+  #sent = 0;
+  #since = 0;
+
+  get milliseconds(): number {
+    return this.#rate === undefined ? 0 : this.#bytes / this.#rate;
+  }
+
+  add(bytes: number): void {
+    if (this.#bytes === 0) {
+      this.#since = performance.now();
+      this.#sent = 0;
+    }
+    this.#bytes += bytes;
+  }
+
+  remove(bytes: number): void {
+    this.#bytes -= bytes;
+    this.#sent += bytes;
+    const elapsed = performance.now() - this.#since;
+    // The rate of a busy stretch; a single quick piece says little.
+    if (elapsed > 20) {
+      this.#rate = Math.max(this.#sent / elapsed, (this.#rate ?? 0) * 0.9);
+      this.#since = performance.now();
+      this.#sent = 0;
+    }
+  }
+}
+
+/** The blob that a request to an owner is about; undefined when it does not say where its origin is. */
+function blobOf({ digest, index }: PieceId, request: http.IncomingMessage): OriginBlob | undefined {
+  const origin = textOf(request.headers[HEADER.origin]);
+  const size = Number(request.headers[HEADER.size] ?? Number.NaN);
+  if (!URL.canParse(origin) || !Number.isSafeInteger(size) || index >= pieceCount(size)) return undefined;
+  // The origin must be asked for this very blob: another one's bytes would be signed as this one's.
+  if (!new URL(origin).pathname.includes(digest.slice('sha256:'.length))) return undefined;
+  const authorization = request.headers[HEADER.authorization];
+  return {
+    digest,
+    size,
+    url: new URL(origin),
+    authorization: typeof authorization === 'string' ? authorization : undefined,
+  };
+}
+
+function failed(response: http.ServerResponse, { status, challenge }: OriginFailure): void {
+  response
+    .writeHead(502, {
+      [HEADER.originStatus]: status,
+      ...(challenge === undefined ? {} : { [HEADER.originChallenge]: challenge }),
+      'content-length': 0,
+    })
+    .end();
+}
+
+function busy(response: http.ServerResponse): void {
+  response.writeHead(503, { [HEADER.retryAfter]: RETRY_AFTER_MS, 'content-length': 0 }).end();
+}
+
+function reply(response: http.ServerResponse, status: number): void {
+  response.writeHead(status, { 'content-length': 0 }).end();
+}
+
+/** Sends the last bytes of a response; resolves when they have left, or the connection has gone. */
+function ended(response: http.ServerResponse, bytes: Buffer): Promise<void> {
+  return new Promise((resolve) => {
+    if (response.destroyed) return resolve();
+    const timer = setTimeout(() => response.destroy(), SEND_TIMEOUT).unref();
+    response.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    response.end(bytes);
+  });
+}
+
+async function readText(request: http.IncomingMessage, limit: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > limit) return '';
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function textOf(value: string | string[] | undefined): string {
+  return typeof value === 'string' ? value : '';
+}

@@ -1,0 +1,28 @@
+/** The members of the peer network as this node sees them (contract of this folder). */
+import type { Members, Peer } from './topology.ts';
+
+/** Where the members come from: a static list, DNS, a file, or what an embedder injects. */
+export interface MemberSource {
+  /** For messages and the log. */
+  readonly name: string;
+  /** The members now. Rejects where they cannot be known. */
+  read(signal: AbortSignal): Promise<readonly Peer[]>;
+}
+
+/** Nodes that did not answer lately, and nodes that must not be asked. */
+export interface Health {
+  /** Whether a node is left out for now. */
+  isSuspect(id: string): boolean;
+  /** A node did not answer in time. */
+  suspect(id: string): void;
+  /** A node answered. */
+  clear(id: string): void;
+}
+
+/** A view of the network. */
+export interface View {
+  readonly self: Peer;
+  readonly members: Members;
+  /** A short text that is equal for equal views. */
+  readonly version: string;
+}

@@ -1,0 +1,57 @@
+/** Gets the converter's list of piece hashes of a layer, where the layer's manifest names one: through the same peers as a blob. */
+import { MAX_PIECE_LIST_BYTES, parsePieceList } from '../../formats/piece-list/piece-list.ts';
+import type { BlobStreams } from './blob-stream.ts';
+import type { Manifests } from './manifests.ts';
+import { isPieceDigest } from './peers/wire.ts';
+import type { Origin, OriginBlob } from './pieces/origin.ts';
+import { SingleFlight } from './pieces/single-flight.ts';
+import type { PieceVerifier } from './pieces/verify.ts';
+
+/** Milliseconds after which a blob is read without its list: attestations and its digest still hold. */
+const PATIENCE = 3_000;
+
+/** What {@link PieceLists} works with. */
+export interface PieceListsOptions {
+  readonly origin: Origin;
+  readonly streams: BlobStreams;
+  readonly manifests: Manifests;
+  readonly verifier: PieceVerifier;
+}
+
+/** See the head of the file. */
+export class PieceLists {
+  readonly #o: PieceListsOptions;
+  readonly #loading = new SingleFlight<void>();
+
+  constructor(options: PieceListsOptions) {
+    this.#o = options;
+  }
+
+  /** Loads the list of a blob if there is one and it is not loaded. Never rejects but with the signal's reason. */
+  async load(blob: OriginBlob, signal: AbortSignal): Promise<void> {
+    const digest = this.#o.manifests.blob(blob.digest)?.pieceList;
+    if (digest === undefined || !isPieceDigest(digest) || this.#o.verifier.hasList(blob.digest)) return;
+    const limits = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
+    await this.#loading
+      .run(blob.digest, (own) => this.#read(blob, digest, own), limits)
+      .catch(() => signal.throwIfAborted());
+  }
+
+  async #read(blob: OriginBlob, digest: string, signal: AbortSignal): Promise<void> {
+    const url = new URL(blob.url);
+    // The list is in the repository of its layer.
+    url.pathname = url.pathname.replace(/[^/]*$/, digest);
+    const target = { url, authorization: blob.authorization };
+    const got = await this.#o.origin.request('HEAD', target, {}, signal);
+    await got.discard();
+    const size = Number(got.header('content-length') ?? Number.NaN);
+    if (got.status !== 200 || !(size > 0 && size <= MAX_PIECE_LIST_BYTES)) return;
+    const chunks: Buffer[] = [];
+    const list = { ...target, digest, size };
+    for await (const chunk of this.#o.streams.read({ blob: list, range: { start: 0, end: size }, signal }))
+      chunks.push(chunk);
+    const { blobBytes, hashes } = parsePieceList(Buffer.concat(chunks));
+    // A list for another length of blob is of no use; the manifest's size decides.
+    if (blobBytes === blob.size) this.#o.verifier.setList(blob.digest, hashes);
+  }
+}

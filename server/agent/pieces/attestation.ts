@@ -1,0 +1,120 @@
+/**
+ * Signed statements about pieces: an owner or a holder says which SHA-256 a piece has, with the key of its certificate.
+ * Whoever relays the piece passes the statement on, so a wrong one leads back to its maker.
+ */
+import { createPrivateKey, type KeyObject, sign, verify, X509Certificate } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+
+/** What is stated. */
+export interface Statement {
+  readonly digest: string;
+  /** Bytes of the whole blob. */
+  readonly size: number;
+  readonly index: number;
+  /** SHA-256 of the piece, lower-case hexadecimal. */
+  readonly sha256: string;
+}
+
+/** Whether the maker fetched the piece as its owner, or read it from a whole blob whose digest it had checked. */
+export type Voucher = 'owner' | 'holder';
+
+/** A statement whose signature is good. */
+export interface Attested extends Statement {
+  /** Id of the node that signed. */
+  readonly signer: string;
+  readonly as: Voucher;
+}
+
+/** The certificate of this node and of its authority, in PEM. */
+export interface Identity {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Longest attestation that is looked at, in characters. */
+const MAX_LENGTH = 8192;
+/** Certificates whose chain was checked lately. */
+const CERTIFICATES_KEPT = 10_000;
+/** A URI among the names of a certificate that says which node it is for: `accel-agent:10.0.0.1:65002`. */
+const NODE_URI = 'URI:accel-agent:';
+
+/** Makes and checks attestations. */
+export class Attestations {
+  readonly #key: KeyObject;
+  readonly #certificate: X509Certificate;
+  readonly #authority: X509Certificate;
+  readonly #now: () => number;
+  readonly #checked = new LRUCache<string, X509Certificate>({ max: CERTIFICATES_KEPT });
+
+  /** Throws the system's error for PEM that cannot be read. `now` in milliseconds since the epoch. */
+  constructor(identity: Identity, now: () => number = Date.now) {
+    this.#key = createPrivateKey(identity.key);
+    this.#certificate = new X509Certificate(identity.cert);
+    this.#authority = new X509Certificate(identity.ca);
+    this.#now = now;
+  }
+
+  /** Signs a statement. */
+  sign(statement: Statement, as: Voucher, self: string): string {
+    const signature = sign(algorithmOf(this.#key), payload(statement, as, self), this.#key).toString('base64url');
+    return ['1', as, encode(self), this.#certificate.raw.toString('base64url'), signature].join('.');
+  }
+
+  /** The statement that `attestation` makes about a piece; undefined unless it was signed by a node of this network. */
+  check(attestation: string, statement: Statement): Attested | undefined {
+    if (attestation.length > MAX_LENGTH) return undefined;
+    const [version, as, node, certificate, signature, ...more] = attestation.split('.');
+    if (version !== '1' || (as !== 'owner' && as !== 'holder') || more.length > 0) return undefined;
+    if (node === undefined || certificate === undefined || signature === undefined) return undefined;
+    const signer = Buffer.from(node, 'base64url').toString('utf8');
+    const known = this.#certificateOf(certificate);
+    if (known === undefined || !isFor(known, signer)) return undefined;
+    const good = verify(
+      algorithmOf(known.publicKey),
+      payload(statement, as, signer),
+      known.publicKey,
+      Buffer.from(signature, 'base64url'),
+    );
+    return good ? { ...statement, signer, as } : undefined;
+  }
+
+  #certificateOf(encoded: string): X509Certificate | undefined {
+    let certificate = this.#checked.get(encoded);
+    if (certificate === undefined) {
+      try {
+        certificate = new X509Certificate(Buffer.from(encoded, 'base64url'));
+      } catch {
+        // A stranger's bytes: no certificate, no statement.
+        return undefined;
+      }
+      if (!certificate.checkIssued(this.#authority) || !certificate.verify(this.#authority.publicKey)) return undefined;
+      this.#checked.set(encoded, certificate);
+    }
+    const now = this.#now();
+    const valid = Date.parse(certificate.validFrom) <= now && now <= Date.parse(certificate.validTo);
+    return valid ? certificate : undefined;
+  }
+}
+
+/** Whether a certificate speaks for a node: it names the node, or, where it names none, the node's address. */
+export function isFor(certificate: X509Certificate, node: string): boolean {
+  const names = (certificate.subjectAltName ?? '').split(', ');
+  const nodes = names.filter((name) => name.startsWith(NODE_URI));
+  if (nodes.length > 0) return nodes.includes(NODE_URI + node);
+  const address = node.slice(0, node.lastIndexOf(':')).replace(/^\[|\]$/g, '');
+  return certificate.checkIP(address) !== undefined || certificate.checkHost(address) !== undefined;
+}
+
+/** Bytes that are signed; their first word keeps them apart from anything else the key may sign. */
+function payload({ digest, size, index, sha256 }: Statement, as: Voucher, signer: string): Buffer {
+  return Buffer.from(`accel-piece-v1\n${as}\n${signer}\n${digest}\n${size}\n${index}\n${sha256}`);
+}
+
+function algorithmOf(key: KeyObject): string | null {
+  return key.asymmetricKeyType === 'ed25519' || key.asymmetricKeyType === 'ed448' ? null : 'sha256';
+}
+
+function encode(text: string): string {
+  return Buffer.from(text).toString('base64url');
+}

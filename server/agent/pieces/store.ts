@@ -1,0 +1,343 @@
+/**
+ * The pieces that this node has: a ring in memory, and files on disk below a capacity. Every read from disk is checked, and
+ * whatever the disk does, pieces go on being served from memory.
+ */
+import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
+import type { Piece, PieceId } from './piece.ts';
+import { pieceKey } from './piece.ts';
+import { decodePieceFile, encodePieceFile } from './piece-file.ts';
+
+/** What a store may use. */
+export interface StoreOptions {
+  /** Folder of the files, which belongs to the store. */
+  readonly directory: string;
+  /** Most bytes on disk. */
+  readonly capacity: number;
+  /** Most bytes of pieces in memory. */
+  readonly memory: number;
+  /** Milliseconds after its last use at which a piece is removed. */
+  readonly ttl: number;
+  /** Share of the file system to keep free, 0 to 1. */
+  readonly keepFree: number;
+}
+
+/** Figures of a store. */
+export interface StoreStatistics {
+  /** Bytes that the store may use on disk. */
+  readonly allocated: number;
+  /** Bytes on disk; never above {@link allocated}. */
+  readonly used: number;
+  readonly memory: number;
+  readonly pieces: number;
+  /** Pieces that wait to be written. */
+  readonly queued: number;
+  /** Pieces that were found damaged on disk, and removed. */
+  readonly damaged: number;
+  /** Pieces that could not be written: the disk is full, or failed. */
+  readonly unwritten: number;
+}
+
+interface DiskEntry {
+  readonly size: number;
+  readonly owned: boolean;
+  used: number;
+}
+
+/** Pieces that wait to be written; past it they stay in memory alone. */
+const MOST_QUEUED = 64;
+/** Milliseconds without a new piece after which relayed pieces are written. */
+const IDLE_AFTER = 500;
+/** Milliseconds for which an answer of statfs is believed. */
+const FREE_SPACE_AGE = 1000;
+const OWNED = 'owned';
+const RELAYED = 'relayed';
+
+/** See the head of the file. */
+export class PieceStore {
+  readonly #options: StoreOptions;
+  readonly #ring: LRUCache<string, Piece>;
+  /** Pieces on disk, least recently used first; pieces of others are evicted before those this node owns. */
+  readonly #disk = { [OWNED]: new Map<string, DiskEntry>(), [RELAYED]: new Map<string, DiskEntry>() };
+  /** Indexes of the pieces of each blob, in memory or on disk. */
+  readonly #blobs = new Map<string, Set<number>>();
+  readonly #queue = new Map<string, { readonly id: PieceId; readonly owned: boolean }>();
+  #used = 0;
+  #damaged = 0;
+  #unwritten = 0;
+  #lastPut = 0;
+  #writing: Promise<void> | undefined;
+  #closing = false;
+  #space: { readonly at: number; readonly free: number } | undefined;
+  readonly #timer: NodeJS.Timeout;
+
+  private constructor(options: StoreOptions) {
+    this.#options = options;
+    this.#ring = new LRUCache({
+      maxSize: Math.max(1, options.memory),
+      sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
+      dispose: (_, key) => {
+        if (!this.#onDisk(key)) this.#forget(key);
+      },
+    });
+    this.#timer = setInterval(() => this.#expire(), Math.max(1000, Math.min(60_000, options.ttl / 4)));
+    this.#timer.unref();
+  }
+
+  /** Opens the folder, makes it if needed, and takes in the pieces that are there. Rejects with the system's error. */
+  static async open(options: StoreOptions): Promise<PieceStore> {
+    const store = new PieceStore(options);
+    await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    await store.#rebuild();
+    return store;
+  }
+
+  /** Figures at this moment. */
+  get statistics(): StoreStatistics {
+    return {
+      allocated: this.#options.capacity,
+      used: this.#used,
+      memory: this.#ring.calculatedSize ?? 0,
+      pieces: [...this.#blobs.values()].reduce((sum, { size }) => sum + size, 0),
+      queued: this.#queue.size,
+      damaged: this.#damaged,
+      unwritten: this.#unwritten,
+    };
+  }
+
+  /** Whether a piece is here, as far as is known without reading it. */
+  has({ digest, index }: PieceId): boolean {
+    return this.#blobs.get(digest)?.has(index) === true;
+  }
+
+  /** How many pieces of a blob are here. */
+  count(digest: string): number {
+    return this.#blobs.get(digest)?.size ?? 0;
+  }
+
+  /** Blobs with pieces here: digest and number of pieces. */
+  *blobs(): Iterable<readonly [string, number]> {
+    for (const [digest, { size }] of this.#blobs) yield [digest, size];
+  }
+
+  /** A piece, checked; undefined when it is not here or was damaged. */
+  async get(id: PieceId): Promise<Piece | undefined> {
+    const key = pieceKey(id);
+    const inMemory = this.#ring.get(key);
+    if (inMemory !== undefined) {
+      this.#touch(key);
+      return inMemory;
+    }
+    if (!this.#onDisk(key)) return undefined;
+    this.#touch(key);
+    try {
+      const piece = decodePieceFile(await readFile(this.#path(id)));
+      this.#ring.set(key, piece);
+      return piece;
+    } catch {
+      // Gone, unreadable or damaged: whatever it is, the piece can be had elsewhere.
+      this.#damaged += 1;
+      await this.#removeFile(id, key);
+      return undefined;
+    }
+  }
+
+  /** Takes in a checked piece. Pieces that this node owns reach the disk at once, relayed ones when it is idle. */
+  put(id: PieceId, piece: Piece, { owned }: { readonly owned: boolean }): void {
+    const key = pieceKey(id);
+    this.#lastPut = performance.now();
+    // Known before the ring may evict others, or this piece itself where it is larger than the ring.
+    this.#remember(id);
+    this.#ring.set(key, piece);
+    if (!this.#ring.has(key)) this.#forget(key);
+    if (this.#onDisk(key) || this.#options.capacity === 0 || this.#closing) return;
+    if (this.#queue.size >= MOST_QUEUED && !this.#queue.has(key)) {
+      this.#unwritten += 1;
+      return;
+    }
+    this.#queue.set(key, { id, owned });
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  /** Removes all pieces of a blob: one of them is wrong. */
+  async drop(digest: string): Promise<void> {
+    for (const index of [...(this.#blobs.get(digest) ?? [])]) {
+      const id = { digest, index };
+      const key = pieceKey(id);
+      this.#queue.delete(key);
+      this.#ring.delete(key);
+      await this.#removeFile(id, key);
+    }
+  }
+
+  /** Writes what waits, and stops. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    clearInterval(this.#timer);
+    await this.#writing;
+  }
+
+  async #write(): Promise<void> {
+    for (;;) {
+      const next = this.#next();
+      if (next === undefined) return;
+      const [key, { id, owned }] = next;
+      if (!owned && !this.#closing) {
+        const wait = this.#lastPut + IDLE_AFTER - performance.now();
+        if (wait > 0) {
+          await sleep(wait, undefined, { ref: false });
+          continue;
+        }
+      }
+      this.#queue.delete(key);
+      const piece = this.#ring.peek(key);
+      if (piece !== undefined) await this.#writeFile(id, piece, owned);
+    }
+  }
+
+  /** The next piece to write: one that this node owns before the others. */
+  #next() {
+    for (const entry of this.#queue) if (entry[1].owned) return entry;
+    return this.#queue.entries().next().value;
+  }
+
+  async #writeFile(id: PieceId, piece: Piece, owned: boolean): Promise<void> {
+    const key = pieceKey(id);
+    const path = this.#path(id);
+    const temporary = `${path}.tmp`;
+    try {
+      if (!(await this.#makeRoom(piece.bytes.length, owned))) {
+        this.#unwritten += 1;
+        return;
+      }
+      await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
+      const parts = encodePieceFile(piece);
+      await writeFile(temporary, parts, { mode: 0o600 });
+      await rename(temporary, path);
+      const size = parts.reduce((sum, part) => sum + part.length, 0);
+      this.#disk[owned ? OWNED : RELAYED].set(key, { size, owned, used: Date.now() });
+      this.#used += size;
+      this.#remember(id);
+    } catch {
+      // A full or failing disk: the piece stays in memory, and the figure says so.
+      this.#unwritten += 1;
+      await rm(temporary, { force: true }).catch(() => undefined);
+    }
+  }
+
+  /** Evicts until a piece fits below the capacity and leaves the file system its share; false if it cannot. */
+  async #makeRoom(bytes: number, owned: boolean): Promise<boolean> {
+    const needed = bytes + 4096;
+    while (this.#used + needed > this.#options.capacity || (await this.#free()) < needed) {
+      const oldest = this.#oldest(owned);
+      if (oldest === undefined) return false;
+      await this.#removeFile(idOf(oldest), oldest);
+      this.#space = undefined;
+    }
+    return true;
+  }
+
+  /** The piece to evict: a relayed one; one that is owned only for another that is. */
+  #oldest(owned: boolean): string | undefined {
+    const relayed = this.#disk[RELAYED].keys().next().value;
+    return relayed ?? (owned ? this.#disk[OWNED].keys().next().value : undefined);
+  }
+
+  /** Bytes of the file system that may still be used. */
+  async #free(): Promise<number> {
+    const now = performance.now();
+    if (this.#space === undefined || now - this.#space.at > FREE_SPACE_AGE) {
+      const { bavail, blocks, bsize } = await statfs(this.#options.directory);
+      this.#space = { at: now, free: bavail * bsize - blocks * bsize * this.#options.keepFree };
+    }
+    return this.#space.free;
+  }
+
+  #expire(): void {
+    const before = Date.now() - this.#options.ttl;
+    for (const entries of Object.values(this.#disk)) {
+      for (const [key, { used }] of entries) {
+        if (used > before) break;
+        void this.#removeFile(idOf(key), key);
+      }
+    }
+  }
+
+  async #removeFile(id: PieceId, key: string): Promise<void> {
+    for (const entries of Object.values(this.#disk)) {
+      const entry = entries.get(key);
+      if (entry === undefined) continue;
+      entries.delete(key);
+      this.#used -= entry.size;
+    }
+    if (!this.#ring.has(key)) this.#forget(key);
+    await rm(this.#path(id), { force: true }).catch(() => undefined);
+  }
+
+  /** Takes in the files of an earlier run; what is no piece, or half of one, is removed. */
+  async #rebuild(): Promise<void> {
+    const root = this.#options.directory;
+    const found: { id: PieceId; size: number; used: number }[] = [];
+    for (const blob of await readdir(root)) {
+      const digest = blob.replace('-', ':');
+      for (const name of await readdir(join(root, blob)).catch(() => [])) {
+        const path = join(root, blob, name);
+        const index = /^(0|[1-9]\d{0,7})$/.test(name) ? Number(name) : undefined;
+        const facts = await stat(path).catch(() => undefined);
+        if (index === undefined || facts?.isFile() !== true) await rm(path, { force: true, recursive: true });
+        else found.push({ id: { digest, index }, size: facts.size, used: facts.mtimeMs });
+      }
+    }
+    found.sort((a, b) => a.used - b.used);
+    for (const { id, size, used } of found) {
+      // Who owned what is not kept: the members may have changed since.
+      this.#disk[RELAYED].set(pieceKey(id), { size, owned: false, used });
+      this.#used += size;
+      this.#remember(id);
+    }
+    for (const key of [...this.#disk[RELAYED].keys()]) {
+      if (this.#used <= this.#options.capacity) break;
+      await this.#removeFile(idOf(key), key);
+    }
+  }
+
+  #onDisk(key: string): boolean {
+    return this.#disk[OWNED].has(key) || this.#disk[RELAYED].has(key);
+  }
+
+  #touch(key: string): void {
+    for (const entries of Object.values(this.#disk)) {
+      const entry = entries.get(key);
+      if (entry === undefined) continue;
+      entries.delete(key);
+      entry.used = Date.now();
+      entries.set(key, entry);
+    }
+  }
+
+  #remember({ digest, index }: PieceId): void {
+    const known = this.#blobs.get(digest);
+    if (known === undefined) this.#blobs.set(digest, new Set([index]));
+    else known.add(index);
+  }
+
+  #forget(key: string): void {
+    const { digest, index } = idOf(key);
+    const known = this.#blobs.get(digest);
+    known?.delete(index);
+    if (known?.size === 0) this.#blobs.delete(digest);
+  }
+
+  #path({ digest, index }: PieceId): string {
+    return join(this.#options.directory, digest.replace(':', '-'), String(index));
+  }
+}
+
+function idOf(key: string): PieceId {
+  const slash = key.lastIndexOf('/');
+  return { digest: key.slice(0, slash), index: Number(key.slice(slash + 1)) };
+}

@@ -1,0 +1,122 @@
+/**
+ * Decides whether bytes that came from somewhere are the piece that they should be (docs/decisions, "Trust between agents"):
+ * by the converter's list where the layer has one, by the attestation of an owner or holder otherwise. Remembers who
+ * signed what, so that a blob with a wrong digest leads to the node that lied.
+ */
+import { LRUCache } from 'lru-cache';
+import { blobKey, type Members, owners as ownersOf } from '../peers/topology.ts';
+import type { Attestations, Attested } from './attestation.ts';
+import type { Piece, PieceId } from './piece.ts';
+import { hashPiece } from './piece-file.ts';
+
+/** Owners by the view of the checker that may have signed: views differ while members come and go. */
+const OWNERS_ACCEPTED = 6;
+/** Piece lists and statements kept, in blobs. */
+const BLOBS_KEPT = 4096;
+
+/** Why a piece was refused. */
+export type Refusal =
+  | 'wrong-length'
+  | 'not-in-list'
+  | 'not-attested'
+  | 'bad-attestation'
+  | 'signer-not-owner'
+  | 'banned';
+
+/** Bytes as they arrived. */
+export interface Arrival {
+  readonly id: PieceId;
+  /** Bytes of the whole blob. */
+  readonly blobBytes: number;
+  /** Bytes that the piece must have. */
+  readonly length: number;
+  readonly bytes: Buffer;
+  readonly attestation: string | undefined;
+}
+
+/** What {@link PieceVerifier} works with. */
+export interface VerifierOptions {
+  /** Undefined where agents speak in the clear: then a blob's own digest is the only check of what peers send. */
+  readonly attestations: Attestations | undefined;
+  readonly members: () => Members;
+}
+
+/** See the head of the file. */
+export class PieceVerifier {
+  readonly #attestations: Attestations | undefined;
+  readonly #members: () => Members;
+  readonly #lists = new LRUCache<string, readonly string[]>({ max: BLOBS_KEPT });
+  readonly #signed = new LRUCache<string, Map<number, { sha256: string; signer: string | undefined }>>({
+    max: BLOBS_KEPT,
+  });
+  readonly #banned = new Set<string>();
+
+  constructor({ attestations, members }: VerifierOptions) {
+    this.#attestations = attestations;
+    this.#members = members;
+  }
+
+  /** Nodes that signed a wrong piece. */
+  get banned(): ReadonlySet<string> {
+    return this.#banned;
+  }
+
+  /** Takes in the converter's list of a blob, which the caller checked against the manifest. */
+  setList(digest: string, hashes: readonly string[]): void {
+    this.#lists.set(digest, hashes);
+  }
+
+  /** Whether the converter's list of a blob is known. */
+  hasList(digest: string): boolean {
+    return this.#lists.has(digest);
+  }
+
+  /** The piece, or why it is refused. Bytes from the origin pass by their length, and by the list where there is one. */
+  check({ id, length, bytes, attestation, blobBytes }: Arrival, from: 'origin' | 'peer'): Piece | Refusal {
+    if (bytes.length !== length) return 'wrong-length';
+    const sha256 = hashPiece(bytes);
+    const list = this.#lists.get(id.digest);
+    if (list !== undefined) {
+      if (list[id.index] !== sha256) return 'not-in-list';
+      return { bytes, sha256, attestation };
+    }
+    if (from === 'origin' || this.#attestations === undefined) {
+      this.#note(id, sha256, undefined);
+      return { bytes, sha256, attestation: from === 'origin' ? undefined : attestation };
+    }
+    if (attestation === undefined) return 'not-attested';
+    const stated = this.#attestations.check(attestation, {
+      digest: id.digest,
+      size: blobBytes,
+      index: id.index,
+      sha256,
+    });
+    if (stated === undefined) return 'bad-attestation';
+    if (this.#banned.has(stated.signer)) return 'banned';
+    if (!this.#mayVouch(stated)) return 'signer-not-owner';
+    this.#note(id, sha256, stated.signer);
+    return { bytes, sha256, attestation };
+  }
+
+  /**
+   * A piece was fetched from the origin after the blob's digest had been wrong: whoever signed another hash for it is banned.
+   * Returns the node, if there is one.
+   */
+  compare({ digest, index }: PieceId, sha256: string): string | undefined {
+    const earlier = this.#signed.get(digest)?.get(index);
+    if (earlier?.signer === undefined || earlier.sha256 === sha256) return undefined;
+    this.#banned.add(earlier.signer);
+    return earlier.signer;
+  }
+
+  #mayVouch({ as, signer, digest, index }: Attested): boolean {
+    if (as === 'holder') return true;
+    return ownersOf(this.#members(), blobKey(digest), index, OWNERS_ACCEPTED).some(({ id }) => id === signer);
+  }
+
+  #note({ digest, index }: PieceId, sha256: string, signer: string | undefined): void {
+    const known = this.#signed.get(digest);
+    if (known === undefined) this.#signed.set(digest, new Map([[index, { sha256, signer }]]));
+    else known.set(index, { sha256, signer });
+  }
+}

@@ -1,0 +1,98 @@
+/** From the configuration to what an agent is told. */
+import { readFile } from 'node:fs/promises';
+import { AccelError } from '../../base/error.ts';
+import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schema.ts';
+import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import type { AgentOptions } from './agent.ts';
+import { dnsMembers, fileMembers, parseMember, staticMembers } from './peers/member-sources.ts';
+import type { MemberSource } from './peers/peers.ts';
+import type { Identity } from './pieces/attestation.ts';
+
+/** What an agent gets from its surroundings. */
+export interface AgentServices {
+  readonly metrics: AgentMetrics;
+  readonly log: (line: string) => void;
+}
+
+/**
+ * Works out an agent's options. Throws `usage` for values that do not fit together, `io-error` for certificates that cannot be
+ * read.
+ */
+export async function agentOptions({ registries, agent }: Config, services: AgentServices): Promise<AgentOptions> {
+  const { peers, cache } = agent;
+  const listen = hostAndPort(agent.peerListen);
+  const alone = peers.static === undefined && peers.dns === undefined && peers.file === undefined;
+  if (agent.advertise === undefined && !alone) {
+    throw new AccelError('usage', 'other agents need an address by which they know this one', {
+      where: { key: 'agent.advertise' },
+      expected: "this node's IP and the port of agent.peerListen, such as 10.0.0.1:65002",
+    });
+  }
+  const self = parseMember(`${agent.advertise ?? `127.0.0.1:${listen.port}`} ${agent.zone}`.trim(), 'agent.advertise');
+  return {
+    self,
+    upstreams: registries.map(({ host, plain, caFile }) => ({
+      host,
+      plain,
+      http: caFile === undefined ? {} : { rootCa: caFile },
+    })),
+    members: memberSource(peers, listen.port),
+    identity: await identityOf(peers, alone),
+    clients: hostAndPort(agent.listen),
+    peers: listen,
+    store: {
+      directory: cache.path,
+      capacity: bytesOf(cache.capacity),
+      memory: bytesOf(cache.memory),
+      ttl: milliseconds(cache.ttl),
+      keepFree: cache.keepFree,
+    },
+    contentStore: agent.contentStore,
+    blockPrefix: agent.blockPrefix,
+    access: { ttl: milliseconds(agent.authTtl), grace: milliseconds(agent.authGrace) },
+    staleTags: agent.tags === 'stale-if-error',
+    rates: {
+      toClients: rate(agent.throttleLimitMB * 1e6),
+      toPeers: rate(bytesOf(agent.ratelimit)),
+      fromOrigin: rate(bytesOf(agent.originLimit)),
+    },
+    concurrency: agent.proxyConcurrencyLimit,
+    ...services,
+  };
+}
+
+/** Bytes a second; 0 stands for no limit. */
+function rate(limit: number): number {
+  return limit === 0 ? Number.POSITIVE_INFINITY : limit;
+}
+
+function memberSource(peers: Config['agent']['peers'], port: number): MemberSource {
+  const given = [peers.static, peers.dns, peers.file].filter((source) => source !== undefined);
+  if (given.length > 1) {
+    throw new AccelError('usage', 'the other agents come from one source', {
+      where: { key: 'agent.peers' },
+      expected: 'one of static, dns and file',
+      found: `${given.length} of them`,
+    });
+  }
+  if (peers.file !== undefined) return fileMembers(peers.file);
+  return peers.dns === undefined ? staticMembers(peers.static ?? []) : dnsMembers(peers.dns, port);
+}
+
+async function identityOf(peers: Config['agent']['peers'], alone: boolean): Promise<Identity | undefined> {
+  if (peers.certificates !== undefined) {
+    const { caFile, certFile, keyFile } = peers.certificates;
+    const [ca, cert, key] = await Promise.all([
+      readFile(caFile, 'utf8'),
+      readFile(certFile, 'utf8'),
+      readFile(keyFile, 'utf8'),
+    ]);
+    return { ca, cert, key };
+  }
+  // A node without others has nobody to speak to.
+  if (peers.plaintext || alone) return undefined;
+  throw new AccelError('usage', 'agents speak to each other with certificates, and none are configured', {
+    where: { key: 'agent.peers.certificates' },
+    hint: 'Make some with `accel agent certificates`, or set agent.peers.plaintext: true on a network that you trust.',
+  });
+}

@@ -1,0 +1,102 @@
+/** Network namespaces on a bridge, with shaped links: what the lab's machines stand for. Needs root. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** Names of everything that the lab makes begin with this. */
+export const PREFIX = 'accel-lab';
+const SWITCH = `${PREFIX}-switch`;
+const REGISTRY = `${PREFIX}-registry`;
+
+/** Address of the registry, in its namespace. */
+export const REGISTRY_ADDRESS = '10.99.0.250';
+
+/** A namespace with one interface on the bridge. */
+export interface Machine {
+  readonly namespace: string;
+  readonly address: string;
+}
+
+/** The namespace of node `number`, from 1. */
+export function machineOf(number: number): Machine {
+  return { namespace: `${PREFIX}-${number}`, address: `10.99.0.${number}` };
+}
+
+/** The registry's namespace. */
+export const REGISTRY_MACHINE: Machine = { namespace: REGISTRY, address: REGISTRY_ADDRESS };
+
+/** Makes the namespaces. `uplink` limits what the registry sends, in the words of tc (`50mbit`). */
+export async function createNetwork(nodes: number, uplink: string): Promise<void> {
+  await removeNetwork();
+  await ip('netns', 'add', SWITCH);
+  await ip('-n', SWITCH, 'link', 'add', 'br0', 'type', 'bridge');
+  await ip('-n', SWITCH, 'link', 'set', 'br0', 'up');
+  for (const machine of [REGISTRY_MACHINE, ...Array.from({ length: nodes }, (_, index) => machineOf(index + 1))])
+    await connect(machine);
+  await run('tc', [
+    '-n',
+    REGISTRY,
+    'qdisc',
+    'add',
+    'dev',
+    'eth0',
+    'root',
+    'tbf',
+    'rate',
+    uplink,
+    'burst',
+    '256kb',
+    'latency',
+    '400ms',
+  ]);
+}
+
+/** Cuts a machine off the others, or lets it back. */
+export async function setLink({ namespace }: Machine, state: 'up' | 'down'): Promise<void> {
+  await ip('-n', SWITCH, 'link', 'set', portOf(namespace), state);
+}
+
+/** Bytes that the registry's interface has sent. */
+export async function registryBytesSent(): Promise<number> {
+  const { stdout } = await ip('-n', REGISTRY, '-s', '-j', 'link', 'show', 'eth0');
+  return (JSON.parse(stdout) as { stats64: { tx: { bytes: number } } }[])[0]!.stats64.tx.bytes;
+}
+
+/** Removes what an earlier run has left, and what this one made. */
+export async function removeNetwork(): Promise<void> {
+  const { stdout } = await ip('netns', 'list');
+  const names = stdout
+    .split('\n')
+    .map((line) => line.split(' ')[0]!)
+    .filter((name) => name.startsWith(`${PREFIX}-`));
+  for (const name of names) {
+    const pids = (await ip('netns', 'pids', name)).stdout.split('\n').filter((pid) => pid !== '');
+    for (const pid of pids) process.kill(Number(pid), 'SIGKILL');
+    await ip('netns', 'delete', name);
+  }
+}
+
+/** The command that runs another in a machine's network. */
+export function inside({ namespace }: Machine, command: readonly string[]): [string, string[]] {
+  return ['nsenter', [`--net=/run/netns/${namespace}`, '--', ...command]];
+}
+
+async function connect({ namespace, address }: Machine): Promise<void> {
+  const port = portOf(namespace);
+  await ip('netns', 'add', namespace);
+  await ip('-n', namespace, 'link', 'set', 'lo', 'up');
+  await ip('link', 'add', 'eth0', 'netns', namespace, 'type', 'veth', 'peer', 'name', port, 'netns', SWITCH);
+  await ip('-n', SWITCH, 'link', 'set', port, 'master', 'br0', 'up');
+  await ip('-n', namespace, 'address', 'add', `${address}/24`, 'dev', 'eth0');
+  await ip('-n', namespace, 'link', 'set', 'eth0', 'up');
+}
+
+/** Names of interfaces are at most 15 characters long. */
+function portOf(namespace: string): string {
+  return `p-${namespace.slice(PREFIX.length + 1)}`;
+}
+
+function ip(...args: string[]) {
+  return run('ip', args);
+}

@@ -1,0 +1,16 @@
+/** What a role of the server is: the contract between main.ts and the roles, which do not know each other. */
+import type { Config } from './config/schema.ts';
+import type { Lifecycle } from './lifecycle.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+
+/** The configuration and services that a role gets. */
+export interface RoleContext {
+  readonly config: Config;
+  readonly metrics: Metrics;
+  readonly lifecycle: Lifecycle;
+  /** Writes one line of the log. */
+  readonly log: (line: string) => void;
+}
+
+/** Starts a role and registers with the lifecycle what ends it; resolves when it runs. */
+export type RoleStarter = (context: RoleContext) => Promise<void>;

@@ -1,0 +1,102 @@
+/** The agent's metrics, `accel_agent_*` (docs/agent.md, "Metrics"). */
+import type { Counter, Histogram } from 'prom-client';
+import type { Metrics } from './metrics.ts';
+
+/** Figures that are read when they are asked for. */
+export interface AgentGauges {
+  readonly cacheUsed: () => number;
+  readonly cacheAllocated: () => number;
+  readonly cacheMemory: () => number;
+  readonly cachePieces: () => number;
+  readonly cacheQueued: () => number;
+  readonly cacheUnwritten: () => number;
+  readonly cacheDamaged: () => number;
+  readonly piecesInFlight: () => number;
+  readonly originWaiting: () => number;
+  readonly uploads: () => number;
+  readonly uploadsWaiting: () => number;
+  readonly members: () => number;
+  readonly suspects: () => number;
+  readonly swarms: () => number;
+  readonly tracked: () => number;
+}
+
+/** All metrics of one agent. */
+export class AgentMetrics {
+  readonly #metrics: Metrics;
+  /** Bytes of pieces taken from other agents. */
+  readonly fromPeers: Counter;
+  /** Bytes of pieces given to other agents. */
+  readonly toPeers: Counter;
+  /** Bytes from origins, by registry. */
+  readonly fromOrigin: Counter;
+  /** Bytes given to clients, by registry. */
+  readonly toClients: Counter;
+  /** Requests of clients, by kind and status. */
+  readonly requests: Counter;
+  /** Seconds to the first byte of an answer to a client. */
+  readonly firstByte: Histogram;
+  /** Requests to other agents that gave no piece, by reason. */
+  readonly peerFailures: Counter;
+  /** Pieces that were refused, by reason. */
+  readonly refusedPieces: Counter;
+  /** Requests of other agents, by status. */
+  readonly peerRequests: Counter;
+  /** Nodes that signed a wrong piece. */
+  readonly banned: Counter;
+  /** Blobs whose digest was wrong at the end of a pull. */
+  readonly wrongDigests: Counter;
+  /** Decisions about access, by outcome. */
+  readonly access: Counter;
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+    const counter = (name: string, help: string, labels: readonly string[] = []) =>
+      metrics.counter({ name, help, labels });
+    this.fromPeers = counter('agent_peer_received_bytes_total', 'Bytes of pieces received from other agents.');
+    this.toPeers = counter('agent_peer_sent_bytes_total', 'Bytes of pieces sent to other agents.');
+    this.fromOrigin = counter('agent_origin_received_bytes_total', 'Bytes received from registries.', ['registry']);
+    this.toClients = counter('agent_client_sent_bytes_total', 'Bytes sent to clients.', ['registry']);
+    this.requests = counter('agent_client_requests_total', 'Requests of clients.', ['kind', 'status']);
+    this.peerFailures = counter('agent_peer_failures_total', 'Requests to other agents that gave no piece.', [
+      'reason',
+    ]);
+    this.refusedPieces = counter('agent_refused_pieces_total', 'Pieces that were not what they should be.', ['reason']);
+    this.peerRequests = counter('agent_peer_requests_total', 'Requests of other agents.', ['status']);
+    this.banned = counter('agent_banned_nodes_total', 'Nodes banned because they signed a wrong piece.');
+    this.wrongDigests = counter('agent_wrong_digests_total', 'Blobs that were quarantined for a wrong digest.');
+    this.access = counter('agent_access_total', 'Decisions about access to cached content.', ['outcome']);
+    this.firstByte = metrics.histogram({
+      name: 'agent_client_first_byte_seconds',
+      help: 'Seconds to the first byte of an answer to a client.',
+      labels: ['kind'],
+    });
+  }
+
+  /** Registers figures that other parts keep. */
+  observe(gauges: AgentGauges): void {
+    const help: Readonly<Record<keyof AgentGauges, readonly [string, string]>> = {
+      cacheUsed: ['agent_cache_used_bytes', 'Bytes of the cache on disk.'],
+      cacheAllocated: ['agent_cache_allocated_bytes', 'Bytes that the cache may use on disk.'],
+      cacheMemory: ['agent_cache_memory_bytes', 'Bytes of pieces in memory.'],
+      cachePieces: ['agent_cache_pieces', 'Pieces in memory and on disk.'],
+      cacheQueued: ['agent_cache_write_queue', 'Pieces that wait to be written.'],
+      cacheUnwritten: ['agent_cache_unwritten_pieces', 'Pieces that could not be written since the start.'],
+      cacheDamaged: ['agent_cache_damaged_pieces', 'Pieces found damaged on disk since the start.'],
+      piecesInFlight: ['agent_pieces_in_flight', 'Pieces under way to this node.'],
+      originWaiting: ['agent_origin_queue', 'Requests to registries that wait for their turn.'],
+      uploads: ['agent_uploads', 'Pieces on their way to other agents.'],
+      uploadsWaiting: ['agent_upload_queue', 'Pieces that wait for an upload slot.'],
+      members: ['agent_members', 'Members of the peer network in the current view.'],
+      suspects: ['agent_suspects', 'Members that did not answer lately.'],
+      swarms: ['agent_swarms', 'Blobs that this node wants.'],
+      tracked: ['agent_tracked_swarms', 'Blobs that this node tracks.'],
+    };
+    for (const [key, [name, text]] of Object.entries(help)) {
+      const read = gauges[key as keyof AgentGauges];
+      const gauge = this.#metrics.gauge({ name, help: text });
+      // prom-client calls it whenever the metrics are asked for.
+      Object.assign(gauge, { collect: () => gauge.set(read()) });
+    }
+  }
+}
