@@ -82,6 +82,20 @@ describe('a problem has its line, its column and what is right', () => {
     ['- a\n', 1, 1, 'the file must be of type object'],
     ['service: 5\n', 1, 10, '"service" must be of type object'],
     ['drain: 1s\ndrain: 2s\n', 2, 1, 'Map keys must be unique'],
+    ['drain: 1s\n---\ndrain: 2s\n', 2, 1, 'the file has several YAML documents, expected one'],
+    ['drain: !!binary aGVsbG8=\n', 1, 8, 'Unresolved tag: tag:yaml.org,2002:binary'],
+    [
+      'service: { ? [a] : b }\n',
+      1,
+      1,
+      'unknown key "[ a ]" in "service"; known here: listen, store, concurrency, hooks, notifications',
+    ],
+    [
+      'service: { __proto__: { listen: x } }\n',
+      1,
+      12,
+      'unknown key "__proto__" in "service"; known here: listen, store, concurrency, hooks, notifications',
+    ],
   ])('%j', (text, line, column, message) => {
     const error = failureOf(text);
     expect(error.code).toBe('usage');

@@ -27,15 +27,25 @@ export async function loadConfig(path: string): Promise<Config> {
 /** The configuration in a text; `path` is its name in errors. */
 export function parseConfig(text: string, path: string): Config {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    // No tags: a configuration has texts, numbers, lists and maps. Problems are reported here, not as warnings of the process.
+    resolveKnownTags: false,
+    logLevel: 'error',
+  });
   const place = (offset: number): Pick<Problem, 'line' | 'column'> => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(line, 1), column: Math.max(col, 1) };
   };
-  if (document.errors.length > 0) {
+  const broken = [...document.errors, ...document.warnings];
+  if (broken.length > 0) {
     throw configError(
       path,
-      document.errors.map(({ message, pos }) => ({ ...place(pos[0]), text: message })),
+      broken.map(({ code, message, pos }) => ({
+        ...place(pos[0]),
+        text: code === 'MULTIPLE_DOCS' ? 'the file has several YAML documents, expected one' : message,
+      })),
     );
   }
   const checked = CONFIG_SCHEMA.safeParse(readValue(document, path) ?? {});

@@ -21,7 +21,7 @@ export function onRequest(world: World, transfer: Transfer): void {
     return;
   }
   if (!asOwner && !transfer.insists && source.up.free - world.now > AGENT.busy) {
-    refuse(world, transfer, 'busy');
+    refuse(world, transfer, { busyFor: (source.up.free - world.now) * 1000 });
     return;
   }
   source.serving.add(transfer);

@@ -123,7 +123,11 @@ describe('each document has the form of its schema', () => {
   });
 
   it('inspect: both kinds, the source, and one with a prefetch list', async () => {
-    for (const tag of [FULL, INDEXED, 'base']) await document('inspect', ['inspect', named(tag), '--json']);
+    for (const tag of [FULL, INDEXED, 'base', 'accel-cache'])
+      await document('inspect', ['inspect', named(tag), '--json']);
+    await document('inspect', ['inspect', named(FULL), '--check', '--json']);
+    await layout.target.tag(await layout.target.resolve(INDEXED), 'without_base');
+    await document('inspect', ['inspect', named('without_base'), '--check', '--json']);
   });
 
   it('ls: a directory, everything, and one file', async () => {

@@ -370,18 +370,21 @@ describe('nextAttempt', () => {
     { peer: e, role: 'owner' },
   ] as const;
 
+  const busy = (busyFor: number): Refusal => ({ busyFor });
+
   it.each<[string, Refusal[], expected: [Peer, insists: boolean] | undefined]>([
+    ['the one of two that is busy for the shorter time', [busy(80), busy(60)], [b, true]],
     ['the parent first', [], [a, false]],
     ['one that is absent: the next', ['absent'], [b, false]],
-    ['one that is busy: the next', ['busy'], [b, false]],
-    ['two that are busy: the first again, insisting', ['busy', 'busy'], [a, true]],
-    ['two busy ones among others', ['absent', 'busy', 'busy'], [b, true]],
-    ['one busy, and the tree has no more', ['absent', 'absent', 'busy'], [c, true]],
-    ['one busy, the rest of the tree absent', ['busy', 'absent', 'silent'], [a, true]],
-    ['after insisting, the rest', ['busy', 'busy', 'silent'], [c, false]],
-    ['then the owners', ['busy', 'busy', 'silent', 'absent'], [d, false]],
-    ['the last owner', ['busy', 'busy', 'silent', 'absent', 'silent'], [e, false]],
-    ['nobody: the origin', ['busy', 'busy', 'silent', 'absent', 'silent', 'silent'], undefined],
+    ['one that is busy: the next', [busy(60)], [b, false]],
+    ['two that are busy: the first again, insisting', [busy(60), busy(60)], [a, true]],
+    ['two busy ones among others', ['absent', busy(60), busy(60)], [b, true]],
+    ['one busy, and the tree has no more', ['absent', 'absent', busy(60)], [c, true]],
+    ['one busy, the rest of the tree absent', [busy(60), 'absent', 'silent'], [a, true]],
+    ['after insisting, the rest', [busy(60), busy(60), 'silent'], [c, false]],
+    ['then the owners', [busy(60), busy(60), 'silent', 'absent'], [d, false]],
+    ['the last owner', [busy(60), busy(60), 'silent', 'absent', 'silent'], [e, false]],
+    ['nobody: the origin', [busy(60), busy(60), 'silent', 'absent', 'silent', 'silent'], undefined],
     ['nobody, without a busy one', ['absent', 'absent', 'absent', 'silent', 'absent'], undefined],
   ])('%s', (_, refusals, expected) => {
     const next = nextAttempt(list, refusals);

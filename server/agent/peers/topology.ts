@@ -37,8 +37,11 @@ export interface Source<P extends Peer = Peer> {
   readonly role: 'tree' | 'owner';
 }
 
-/** The reason why a source did not give a piece: its uplink has too much to do, it does not have the piece, or it did not answer. */
-export type Refusal = 'busy' | 'absent' | 'silent';
+/**
+ * The reason why a source did not give a piece: it does not have it, it did not answer, or its uplink is busy for so many
+ * milliseconds.
+ */
+export type Refusal = 'absent' | 'silent' | { readonly busyFor: number };
 
 /** The next request for a piece. */
 export interface Attempt<P extends Peer = Peer> extends Source<P> {
@@ -92,23 +95,25 @@ export function sources<P extends Peer>(view: PieceView<P>, blob: BlobKey, piece
 
 /**
  * The next request after `refusals`, one for each request so far; undefined when the origin is next. Sources are asked in
- * their order. After two that are busy, or one where only owners remain, the first of them is asked again and insists:
- * load moves between neighbours, and does not climb to the owners, who must not refuse.
+ * their order. After two that are busy, or one where only owners remain, the one that is busy for the shorter time is asked
+ * again and insists: load moves between neighbours and away from slow ones, and does not climb to the owners, who must
+ * not refuse.
  */
 export function nextAttempt<P extends Peer>(
   list: readonly Source<P>[],
   refusals: readonly Refusal[],
 ): Attempt<P> | undefined {
-  let first = -1;
+  let least: { readonly at: number; readonly busyFor: number } | undefined;
   let busy = 0;
   for (let asked = 1; asked <= refusals.length; asked++) {
-    if (refusals[asked - 1] === 'busy') {
+    const refusal = refusals[asked - 1]!;
+    if (typeof refusal === 'object') {
       busy++;
-      if (first < 0) first = asked - 1;
+      if (least === undefined || refusal.busyFor < least.busyFor) least = { at: asked - 1, busyFor: refusal.busyFor };
     }
-    if (first < 0 || (busy === 1 && list[asked]?.role === 'tree')) continue;
+    if (least === undefined || (busy === 1 && list[asked]?.role === 'tree')) continue;
     // The insisting request shifts those that follow by one place.
-    return refusals.length === asked ? { ...list[first]!, insists: true } : plain(list[refusals.length - 1]);
+    return refusals.length === asked ? { ...list[least.at]!, insists: true } : plain(list[refusals.length - 1]);
   }
   return plain(list[refusals.length]);
 }
