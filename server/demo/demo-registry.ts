@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { isRecord } from '../../base/record.ts';
 import { contentRange, parseRange } from '../agent/client-range.ts';
 
-/** What a registry of a demonstration may be told. */
+/** Options of the registry. */
 export interface DemoRegistryOptions {
   /** The layout's folder. */
   readonly layout: string;

@@ -24,7 +24,7 @@ export interface OriginBlob extends OriginTarget {
   readonly size: number;
 }
 
-/** How long an origin may take, in milliseconds. */
+/** Time limits for an origin, in milliseconds. */
 export interface OriginDeadlines {
   /** To the first byte of an answer. */
   readonly firstByte: number;
@@ -71,7 +71,7 @@ export interface PieceSinks {
   readonly stored: () => Promise<Buffer | undefined>;
 }
 
-/** What {@link Origin} works with. */
+/** Parts and settings of {@link Origin}. */
 export interface OriginOptions {
   readonly upstreams: Upstreams;
   /** Bytes a second from all origins. */

@@ -41,7 +41,7 @@ function parseTrailer(text: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(text);
     return isRecord(value) ? value : undefined;
   } catch {
-    // The caller reports any trailer that is not one.
+    // The caller reports an invalid trailer.
     return undefined;
   }
 }

@@ -8,7 +8,7 @@ export interface Upstream {
   readonly host: string;
   /** Plain HTTP in place of HTTPS. */
   readonly plain: boolean;
-  /** How to reach it: certificates, proxies. Credentials are the client's own. */
+  /** The way to it: certificates, proxies. Credentials are the client's own. */
   readonly http: HttpOptions;
 }
 
