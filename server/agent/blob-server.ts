@@ -147,7 +147,7 @@ export class BlobServer {
         challenge: got.header('www-authenticate'),
       });
     if (!Number.isSafeInteger(size) || size < 0)
-      throw new OriginFailure(502, 'the registry's answer has no size of the blob');
+      throw new OriginFailure(502, 'the answer of the registry has no size of the blob');
     return size;
   }
 
