@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { AccelError } from '../base/error.ts';
-import type { Environment, HttpOptions } from './options.ts';
+import type { Environment, HttpOptions } from './http-options.ts';
 import { systemAuthorities } from './trust-store.ts';
 
 /** What node:tls takes: certificates, and whether a server must prove itself. */

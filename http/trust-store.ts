@@ -1,7 +1,7 @@
 /** The certificate authorities that a machine trusts, beside those that Node brings along. */
 import { readFile } from 'node:fs/promises';
 import * as tls from 'node:tls';
-import type { Environment } from './options.ts';
+import type { Environment } from './http-options.ts';
 
 /** Where the distributions of Linux, the BSDs and macOS keep the bundle of what they trust; the first one counts. */
 const BUNDLES: readonly string[] = [

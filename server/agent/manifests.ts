@@ -1,7 +1,7 @@
 /** Manifests by digest, kept in memory, and what they say about blobs: sizes, and lists of piece hashes. */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { isRecord } from '../../base/record.ts';
+import { isRecord } from '../../base/is-record.ts';
 import { PIECE_LIST_ANNOTATION } from '../../formats/piece-list/piece-list.ts';
 
 /** Largest manifest that is kept, in bytes; registries refuse larger ones. */

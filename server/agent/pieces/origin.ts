@@ -4,7 +4,7 @@
  */
 import { AccelError } from '../../../base/error.ts';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
-import { DEFAULT_RUNTIME } from '../../../http/options.ts';
+import { DEFAULT_RUNTIME } from '../../../http/http-options.ts';
 import { sendFollowing } from '../../../http/redirects.ts';
 import { type HttpRequest, type HttpResponse, Transport } from '../../../http/transport.ts';
 import type { TokenBucket } from '../limits.ts';
