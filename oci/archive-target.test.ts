@@ -247,7 +247,7 @@ describe('committing an oci-archive', () => {
     const entries: string[] = [];
     for (const [i, target] of targets.entries()) {
       const subject = await target.resolve('base');
-      const { descriptor, bytes } = await referrerOf(target, subject, `application/x.${i}`, String(i));
+      const { descriptor, bytes } = await referrerOf(target, subject, `application/x.${i}`, { label: String(i) });
       await target.pushReferrer(descriptor, bytesSource(bytes));
       entries.push(descriptor.digest);
     }

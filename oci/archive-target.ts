@@ -247,7 +247,7 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
         await this.#copyInto(draft, signal);
       }
       const index = encodeJson(this.#index);
-      await draft.write('index.json', index.length, bytesSource(index).open(), signal);
+      await draft.write({ name: 'index.json', size: index.length, stream: bytesSource(index).open() }, signal);
       await lock.confirm();
       const archive = await draft.commit();
       this.#stamp = await stampOf(this.#file);
@@ -276,7 +276,7 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
     stream: AsyncIterable<Uint8Array>,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const offset = await draft.write(blobName(digest), size, stream, signal);
+    const offset = await draft.write({ name: blobName(digest), size, stream }, signal);
     this.#blobs.set(digest, { size, place: { file: draft.file, offset } });
   }
 

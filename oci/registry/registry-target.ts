@@ -17,6 +17,7 @@ import type {
   Confirmer,
   InRegistry,
   Mounter,
+  NamedContent,
   NamedFetcher,
   PushProber,
   ReadOptions,
@@ -25,7 +26,7 @@ import type {
   Target,
 } from '../storage.ts';
 import { Connection, type Exchange } from './connection.ts';
-import { download } from './download.ts';
+import { download, type Part } from './download.ts';
 import { findContent, notMended, STANDS_OR_NOT, type Standing } from './existing-content.ts';
 import { Lookup } from './lookup.ts';
 import { mountBlob } from './mount.ts';
@@ -39,8 +40,6 @@ const ACCEPT = [OCI.index, OCI.manifest, DOCKER.index, DOCKER.manifest, ...DOCKE
 
 /** Times that content is asked for which should be there: some seconds, for registries over several machines. */
 const CONFIRMATIONS = 5;
-
-type NamedContent = Awaited<ReturnType<NamedFetcher['fetchNamed']>>;
 
 /** Opens a repository; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
 export async function openRegistry(
@@ -77,16 +76,14 @@ export class RegistryTarget
   }
 
   async fetch(descriptor: Descriptor, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>> {
-    const whole = { start: 0, end: descriptor.size };
-    const stream = await download(this.#connection, this.#get(descriptor), descriptor, whole, options);
+    const stream = await this.#download(descriptor, { start: 0, end: descriptor.size }, options);
     return verified(stream, descriptor, { target: this.name });
   }
 
   async fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
     assertRange(descriptor, offset, length);
     if (length === 0) return new Uint8Array(0);
-    const part = { start: offset, end: offset + length };
-    return collect(await download(this.#connection, this.#get(descriptor), descriptor, part, options), length);
+    return collect(await this.#download(descriptor, { start: offset, end: offset + length }, options), length);
   }
 
   async push(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<'pushed' | 'existed'> {
@@ -204,6 +201,11 @@ export class RegistryTarget
 
   async close(): Promise<void> {
     await this.#connection.close();
+  }
+
+  #download(descriptor: Descriptor, part: Part, options?: ReadOptions): Promise<AsyncIterable<Uint8Array>> {
+    const exchange = this.#get(descriptor);
+    return download({ connection: this.#connection, exchange, descriptor, part, signal: options?.signal });
   }
 
   #get(descriptor: Descriptor): Exchange {
