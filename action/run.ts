@@ -3,6 +3,7 @@ import { AccelError, asAccelError } from '../base/error.ts';
 import { describeDecision } from '../cli/event-report.ts';
 import { formatBytes, formatCount } from '../cli/format.ts';
 import { EXIT_CODES, type ExitCode, renderError } from '../cli/report.ts';
+import { limitRun, type RunLimit } from '../cli/run-limit.ts';
 import { renderSummary } from '../cli/summary.ts';
 import type { Environment, Output } from '../cli/terminal.ts';
 import { renderVerify } from '../cli/verify-report.ts';
@@ -52,20 +53,24 @@ const SKIPPED: ExitCode = 3;
 export async function runAction(context: ActionContext): Promise<ExitCode> {
   const runner = new Runner(context.stdout, context.env);
   for (const secret of secretsOf(context.env)) runner.mask(secret);
+  let limit: RunLimit | undefined;
   try {
-    return await runStep(prepareStep(context, runner));
+    const inputs = readInputs(context.env);
+    limit = limitRun(inputs.timeout, context.signal);
+    return await runStep(prepareStep({ ...context, signal: limit.signal }, runner, inputs));
   } catch (error) {
-    const known = asAccelError(error);
+    const known = asAccelError(limit === undefined ? error : limit.explain(error));
     const shown = context.signal.aborted ? new AccelError('aborted', 'interrupted', { cause: known }) : known;
     const text = renderError(shown, { words: INPUT_WORDS }).trimEnd();
     runner.annotate('error', `accel: ${shown.code}`, text);
     await runner.addSummary(renderFailure(text));
     return EXIT_CODES[shown.code];
+  } finally {
+    limit?.release();
   }
 }
 
-function prepareStep(context: ActionContext, runner: Runner): Step {
-  const inputs = readInputs(context.env);
+function prepareStep(context: ActionContext, runner: Runner, inputs: ActionInputs): Step {
   const progress = createGithubProgress(runner);
   const { env, signal } = context;
   return {
