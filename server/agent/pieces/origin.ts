@@ -44,8 +44,7 @@ export const ORIGIN_DEADLINES: OriginDeadlines = { firstByte: 10_000, stall: 5_0
 
 /** Requests for pieces at once, from one node to all origins. */
 const MOST_AT_ONCE = 16;
-/** Tries of one piece; a wait between them. */
-const TRIES = 3;
+/** Milliseconds before each further try of a piece. */
 const RETRY_WAITS = [200, 1000];
 
 /** Where a fetched piece goes, and when to give up. */
@@ -65,6 +64,8 @@ export interface OriginOptions {
   /** Bytes a second from all origins. */
   readonly bucket: TokenBucket;
   readonly deadlines?: OriginDeadlines;
+  /** Milliseconds before a second try of a piece, a third, and so on. */
+  readonly retryWaits?: readonly number[];
   /** Hears of bytes that came from an origin, by its host. */
   readonly onBytes?: (host: string, bytes: number) => void;
 }
@@ -134,8 +135,9 @@ export class Origin {
           } catch (error) {
             signal?.throwIfAborted();
             const passes = error instanceof OriginFailure && isTransient(error.status);
-            if (!passes || attempt === TRIES) throw error;
-            await sleep(RETRY_WAITS[attempt - 1], undefined, signal === undefined ? {} : { signal });
+            const wait = (this.#options.retryWaits ?? RETRY_WAITS)[attempt - 1];
+            if (!passes || wait === undefined) throw error;
+            await sleep(wait, undefined, signal === undefined ? {} : { signal });
           }
         }
       },
@@ -185,6 +187,13 @@ export class Origin {
         return await this.#read(blob, response.body, { length, onBytes: sinks.onBytes });
       }
       if (response.status === 200) {
+        const other = this.#whole.get(blob.digest);
+        if (other !== undefined) {
+          // Another request has found out the same meanwhile; this answer is not needed.
+          const bytes = (await unlessAborted(other.piece(index), signal)) ?? (await sinks.stored());
+          if (bytes === undefined) throw new OriginFailure(0, 'the piece has passed');
+          return bytes;
+        }
         whole = await this.#readWhole(blob, response, onOther);
         // It goes on for others when the one who began it leaves.
         clearTimeout(timer);
