@@ -13,6 +13,7 @@ import { formatReference, parseRepository, type Reference } from '../oci/referen
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
 import { shareMemory } from './layer/memory-limit.ts';
+import { wantsPieceLists } from './layer/piece-lists.ts';
 import { Spool } from './layer/spool.ts';
 import { Threads } from './layer/workers/threads.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
@@ -22,7 +23,7 @@ import { prepare } from './plan/preparation.ts';
 import { KeptLists } from './prefetch/kept-lists.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
 import { LayerCache, type RecordOptions } from './publish/layer-record.ts';
-import { optionsText } from './publish/record-annotations.ts';
+import { optionsText, withoutPieceListOption } from './publish/record-annotations.ts';
 import { RecordKey } from './publish/record-key.ts';
 import { makeOutputs } from './publish/tags.ts';
 import type { Session } from './session.ts';
@@ -168,7 +169,7 @@ async function withSession<T>(
         onWarning: (message) => context.onEvent?.({ type: 'warning', message }),
       }),
       recordKey,
-      options: optionsText(request.artifact, request.platforms, prefetch?.name),
+      options: optionsOf(request, prefetch?.name),
       noUpload: request.noUpload,
       confirmed: new Set(),
       prefetch,
@@ -187,6 +188,11 @@ async function withSession<T>(
       context.onEvent?.({ type: 'warning', message });
     });
   }
+}
+
+function optionsOf(request: ConvertRequest, prefetch: string | undefined): string {
+  const options = optionsText(request.artifact, request.platforms, prefetch);
+  return wantsPieceLists(request) ? options : withoutPieceListOption(options);
 }
 
 function openCache(

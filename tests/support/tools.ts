@@ -11,6 +11,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ctr: 'containerd',
   debugfs: 'e2fsprogs',
   ldconfig: 'libc-bin',
+  split: 'coreutils',
+  sha256sum: 'coreutils',
   readelf: 'binutils',
   dumpe2fs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
