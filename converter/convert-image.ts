@@ -2,9 +2,9 @@
 import { randomInt } from 'node:crypto';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { awaitAll, Limiter } from '../base/limiter.ts';
+import { Ext4Image } from '../formats/ext4/ext4-image.ts';
 import { DEFAULT_VIRTUAL_SIZE, MAX_VIRTUAL_SIZE } from '../formats/ext4/geometry.ts';
-import { Ext4Image } from '../formats/ext4/image.ts';
-import { loadImage } from '../formats/ext4/load.ts';
+import { loadImage } from '../formats/ext4/load-image.ts';
 import type { HashKey } from '../formats/ext4/state/keyed-hash.ts';
 import type { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import { layerMediaType } from '../oci/media-types.ts';
