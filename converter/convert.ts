@@ -2,6 +2,7 @@
  * The main job: source -> manifests -> layers -> tags. Nothing is tagged until everything that a tag refers to stands in
  * the target; an interrupted run leaves no tag and no temporary file.
  */
+import { setMaxListeners } from 'node:events';
 import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { awaitAll, Limiter } from '../base/limiter.ts';
@@ -151,6 +152,8 @@ async function withSession<T>(
   const share = shareMemory(maxMemory, asked);
   const stop = new AbortController();
   const signal = context.signal === undefined ? stop.signal : AbortSignal.any([context.signal, stop.signal]);
+  // Every request under way listens to it: dozens are no leak.
+  setMaxListeners(0, signal);
   const spool = await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined));
   const threads = new Threads(share.workers);
   try {
