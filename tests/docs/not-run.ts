@@ -20,7 +20,7 @@ export const NOT_RUN: readonly Exception[] = [
     why: 'a client of a server that is running: tests/e2e/nbd.test.ts does the same with free ports and its own folders',
   },
   {
-    line: /^(sudo npm install -g accel-image accel-image-server|(sudo )?accel agent |sudo ctr |curl .*127\.0\.0\.1:65003)/,
+    line: /^(sudo npm install -g accel-image accel-image-server|(sudo )?accel (agent|serve) |sudo ctr |curl .*127\.0\.0\.1:65003)/,
     why: 'two nodes with containerd and Node 24; server/agent/*.test.ts and the lab run agents',
   },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
