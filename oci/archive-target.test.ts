@@ -50,7 +50,7 @@ async function make(label: string, tag: string) {
 }
 
 describe('committing an oci-archive', () => {
-  test('nothing stands before close, all of it afterwards, and no temporary file', async () => {
+  test('nothing exists before close, all of it afterwards, and no temporary file', async () => {
     const target = await openArchive(file, 'oci', { create: true });
     const { descriptor, bytes } = await pushImage(target, 'x');
     await target.tag(descriptor, 'v1');
@@ -66,7 +66,7 @@ describe('committing an oci-archive', () => {
     await again.close();
   });
 
-  test('pushes without a tag leave nothing, and what stood stays', async () => {
+  test('pushes without a tag leave nothing, and existing content stays', async () => {
     const target = await openArchive(file, 'oci', { create: true });
     await pushImage(target, 'x');
     await target.close();
@@ -103,7 +103,7 @@ describe('committing an oci-archive', () => {
     await target.close();
   });
 
-  test('commit lets tags stand while the target stays open; more may follow', async () => {
+  test('commit publishes tags while the target stays open; more may follow', async () => {
     const target = await openArchive(file, 'oci', { create: true });
     const one = await pushImage(target, 'one');
     await target.tag(one.descriptor, 'one');
@@ -136,7 +136,7 @@ describe('committing an oci-archive', () => {
     expect(await readdir(directory)).toEqual([]);
   });
 
-  test('an abort ends the copying of what stood; the old archive stays', async () => {
+  test('an abort ends the copying of existing content; the old archive stays', async () => {
     await make('old', 'old');
     const before = await readFile(file);
     const target = await openArchive(file, 'oci');
