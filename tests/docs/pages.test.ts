@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { EXIT_CODES } from '../../cli/error-report.ts';
 import { createProgram } from '../../cli/program.ts';
-import { EXIT_CODES } from '../../cli/report.ts';
 import { pages } from './blocks.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
