@@ -339,9 +339,11 @@ describe('another repository', () => {
 
   it('has them mounted where the registry can', async () => {
     const mounted: string[] = [];
-    const elsewhere = Object.assign(new CountingTarget(new MemoryTarget()), {
-      async mount(descriptor: { digest: string }, from: string): Promise<boolean> {
+    const inner = new MemoryTarget();
+    const elsewhere = Object.assign(new CountingTarget(inner), {
+      async mount(descriptor: Descriptor, from: string): Promise<boolean> {
         mounted.push(`${from} ${descriptor.digest}`);
+        inner.put(descriptor.mediaType, await fetchBytes(target, descriptor, descriptor.size));
         return true;
       },
     });

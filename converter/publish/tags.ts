@@ -34,11 +34,9 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
   const [converted] = await together([composeImages(session, ready), remember(session)]);
   const results: MadeOutput[] = [];
   for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
-  // Everything stands: now the names, and nothing else can fail between them but the naming itself.
-  if (!session.request.noUpload) {
-    await assertComplete(session.target, results.flatMap(referredBy), session);
-    await nameOutputs(session, results);
-  }
+  // The content is complete: now the tags, and nothing but the tagging itself can fail between them.
+  await assertComplete(session.target, results.flatMap(referredBy), session);
+  await nameOutputs(session, results);
   return results.map(({ result }) => result);
 }
 
@@ -90,7 +88,9 @@ async function convertImages(
   images: readonly SourceImage[],
   kinds: ReadonlySet<ImageKind>,
 ): Promise<Ready> {
-  const limiter = new Limiter(session.imagesAtOnce);
+  const limiter = new Limiter(session.resources.imagesAtOnce);
+  const stop = new AbortController();
+  const stoppable: Session = { ...session, signal: AbortSignal.any([session.signal, stop.signal]) };
   const byBase = new Map<string, SourceImage[]>();
   for (const image of images) {
     const base = image.config.rootfs.diff_ids[0]!;
@@ -99,8 +99,8 @@ async function convertImages(
   const ready = new Map<string, ReadyImage>();
   const convertGroup = async (group: readonly SourceImage[]): Promise<void> => {
     for (const image of group) {
-      session.signal.throwIfAborted();
-      ready.set(image.descriptor.digest, await convertImage(session, image, kinds));
+      stoppable.signal.throwIfAborted();
+      ready.set(image.descriptor.digest, await convertImage(stoppable, image, kinds));
     }
   };
   let failure: { readonly error: unknown } | undefined;
@@ -109,7 +109,7 @@ async function convertImages(
       .run(() => convertGroup(group))
       .catch((error: unknown) => {
         failure ??= { error };
-        session.stop(error);
+        stop.abort(error);
       }),
   );
   await Promise.all(running);
@@ -128,7 +128,7 @@ async function composeImages({ request }: Session, ready: Ready): Promise<Conver
 
 /** Keeps the record of converted layers. It only saves time: where a registry does not take it, that is worth a line. */
 async function remember({ request, cache, emit, signal }: Session): Promise<void> {
-  if (request.noUpload || !request.cache) return;
+  if (!request.cache) return;
   try {
     await cache.save();
   } catch (error) {
