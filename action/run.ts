@@ -8,7 +8,7 @@ import type { Environment, Output } from '../cli/terminal.ts';
 import { renderVerify } from '../cli/verify-report.ts';
 import { convert } from '../converter/convert.ts';
 import { targetOptions } from '../converter/endpoints.ts';
-import type { InspectReport } from '../inspect/inspect.ts';
+import type { InspectReport } from '../inspect/inspect-reference.ts';
 import { notify } from '../notify/notify.ts';
 import type { EventDecision } from '../triggers/decide.ts';
 import { decideAction } from './decide.ts';

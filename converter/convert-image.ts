@@ -1,6 +1,6 @@
 /** Converts one platform's image: its layers one after another, then configs and manifests of the kinds to make. */
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
-import { together } from '../base/limiter.ts';
+import { awaitAll } from '../base/limiter.ts';
 import { DEFAULT_VIRTUAL_SIZE, MAX_VIRTUAL_SIZE } from '../formats/ext4/geometry.ts';
 import type { Ext4Image } from '../formats/ext4/image.ts';
 import type { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
@@ -134,7 +134,7 @@ class ImageConversion implements ReadyImage {
       const image = composeImage(session, { source, kind, blobs, virtualSize, acceleration });
       composing.push(image.then((composed) => [kind, composed]));
     }
-    return new Map(await together(composing));
+    return new Map(await awaitAll(composing));
   }
 
   async #convertFrom(first: number): Promise<void> {

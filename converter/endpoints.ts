@@ -1,7 +1,7 @@
 /** Opens the repositories that a conversion reads from and writes to. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
-import { together } from '../base/limiter.ts';
+import { awaitAll } from '../base/limiter.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
 import { formatReference, parseRepository, type Reference } from '../oci/reference.ts';
@@ -47,7 +47,7 @@ export async function withEndpoints<T>(
   let target = source;
   let closing: Promise<unknown> | undefined;
   const close = (): Promise<unknown> => {
-    closing ??= together([target.close?.(), target === source ? undefined : source.close?.()]);
+    closing ??= awaitAll([target.close?.(), target === source ? undefined : source.close?.()]);
     return closing;
   };
   try {

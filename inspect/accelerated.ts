@@ -6,7 +6,7 @@ import { loadManifest } from '../oci/document.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
 import type { ReadOptions, Target } from '../oci/storage.ts';
 import { readCarriedPrefetch } from '../prefetch/carried.ts';
-import { openImage } from '../reader/image.ts';
+import { openImage } from '../reader/accelerated-image.ts';
 import type { OpenedLayer } from '../reader/layer.ts';
 import { layerKindOf } from '../reader/stack.ts';
 import type { AcceleratedFacts, AcceleratedLayerFacts, AccelerationFacts, BaseFacts } from './facts.ts';

@@ -9,9 +9,9 @@ import { encodeJson } from './manifest.ts';
 import { DOCKER, OCI } from './media-types.ts';
 import { canRefer } from './powers.ts';
 import type { Target } from './storage.ts';
-import { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/content.ts';
+import { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/test-content.ts';
 
-export { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/content.ts';
+export { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/test-content.ts';
 
 /** Makes an empty target, and what cleans up after it. */
 export type MakeTarget = () => Promise<{ readonly target: Target; readonly dispose?: () => Promise<void> }>;

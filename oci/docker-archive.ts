@@ -3,7 +3,7 @@
  * manifest is composed in memory. Since then it is an image layout as well, which is read as such.
  */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
-import { isRecord } from '../base/record.ts';
+import { isRecord } from '../base/is-record.ts';
 import type { DiskFile } from '../disk/disk-file.ts';
 import { type ArchiveBlob, type ArchiveContent, asOciArchive, followMember, readMember } from './archive-content.ts';
 import { MAX_CONFIG_SIZE, parseConfig } from './config.ts';

@@ -1,7 +1,7 @@
 /** Image manifests and indexes (OCI image-spec, manifest.md, image-index.md; Docker schema 2). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
-import { integerOf, parseJson, stringifyJson } from '../base/json.ts';
-import { isRecord } from '../base/record.ts';
+import { integerOf, parseJson, stringifyJson } from '../base/exact-json.ts';
+import { isRecord } from '../base/is-record.ts';
 import { refuseAmbiguous } from './ambiguity.ts';
 import { annotationsOf, asDescriptor, brief, type Descriptor, isOptional } from './descriptor.ts';
 import { DOCKER_SCHEMA1, isIndex, isManifest, OCI } from './media-types.ts';

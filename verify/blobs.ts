@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import { asAccelError } from '../base/error.ts';
 import type { ReadOptions, Storage } from '../oci/storage.ts';
-import type { AcceleratedImage } from '../reader/image.ts';
-import { type DifferenceLog, damageText } from './report.ts';
+import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import { tarOf } from './source-tree/decompress.ts';
 import { compareDiffId, type LayerPairs, layerName } from './structure.ts';
+import { type DifferenceLog, damageText } from './verify-report.ts';
 
 /** What is told of the reading. */
 export interface BlobOptions extends ReadOptions {

@@ -1,5 +1,5 @@
 /** Takes layers over from earlier conversions, and records the new ones for later conversions. */
-import { Limiter, together } from '../../base/limiter.ts';
+import { awaitAll, Limiter } from '../../base/limiter.ts';
 import type { LayerKind } from '../events.ts';
 import type { CachedBlob, CacheEntry, LayerKey } from '../publish/layer-record.ts';
 import { type CachedLayer, chooseBlobs, type LayerBlobs } from '../publish/output-manifest.ts';
@@ -76,13 +76,13 @@ async function lookUp(job: ImageJob): Promise<KnownLayer[]> {
   const find = (kind: LayerKind, index: number): Promise<CacheEntry | undefined> =>
     limiter.run(() => job.session.cache.find(kind, keyOf(job, index)));
   const looking = job.source.manifest.layers.map(async (_, at) => {
-    const [full, index] = await together([
+    const [full, index] = await awaitAll([
       wantsFull(job) ? find('full', at) : undefined,
       wantsIndex(job) ? find('index-only', at) : undefined,
     ]);
     return { full, index };
   });
-  return together(looking);
+  return awaitAll(looking);
 }
 
 /** The blobs of a layer if all that are wanted are known. */

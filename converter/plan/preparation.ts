@@ -1,5 +1,5 @@
 /** Prepares a conversion: finds and checks the source, and separates outputs that exist from those to make. */
-import { Limiter, together } from '../../base/limiter.ts';
+import { awaitAll, Limiter } from '../../base/limiter.ts';
 import { type NamedDocument, resolveDocument } from '../../oci/document.ts';
 import type { OutputTag, TagResult } from '../options.ts';
 import type { PlanSession } from '../session.ts';
@@ -29,7 +29,7 @@ export async function prepare(session: PlanSession): Promise<Preparation> {
   announce(session, source, selection, images);
   const existing: TagResult[] = [];
   const due: OutputTag[] = [];
-  const found = await together(
+  const found = await awaitAll(
     request.outputs.map((output) => limiter.run(() => findExistingOutput(session, output, source.descriptor, images))),
   );
   for (const [index, output] of request.outputs.entries()) {

@@ -13,10 +13,11 @@ import { assertReachable, sendFollowing } from '../../http/redirects.ts';
 import { type Patience, retrying } from '../../http/retry.ts';
 import type { HttpRequest, Transport } from '../../http/transport.ts';
 import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
-import { type Credentials, type FoundCredentials, findCredentials } from './credentials.ts';
+import type { Credentials, FoundCredentials } from './credential-kinds.ts';
+import { findCredentials } from './credentials.ts';
 import { deniedError, type Login } from './denied.ts';
 import { describeFailure, type FailedResponse, failedResponse, responseError, transportError } from './errors.ts';
-import type { RegistryOptions } from './options.ts';
+import type { RegistryOptions } from './registry-options.ts';
 import { parseTokenAnswer, type Token } from './token.ts';
 
 /** Milliseconds before its end at which a token is renewed: a request takes time, clocks differ. */

@@ -2,13 +2,13 @@
 import { AccelError, asAccelError } from '../../base/error.ts';
 import type { BlockDevice } from '../../formats/ext4/reader.ts';
 import type { MappedDevice } from '../block-device.ts';
-import { type Extent, extentsOf } from '../extents.ts';
+import { type Extent, extentsOf } from '../device-extents.ts';
 import { Budget } from './budget.ts';
-import type { ByteInput } from './byte-input.ts';
-import type { ByteOutput } from './byte-output.ts';
-import { COMMAND, COMMAND_FLAG, NBD_ERROR, REQUEST_MAGIC, request } from './layout.ts';
 import type { NbdSession } from './negotiation.ts';
+import { COMMAND, COMMAND_FLAG, NBD_ERROR, REQUEST_MAGIC, request } from './protocol.ts';
 import { Replies } from './replies.ts';
+import type { ByteInput } from './socket-input.ts';
+import type { ByteOutput } from './socket-output.ts';
 
 /** Bytes of the largest read: what clients that ask for no limit keep to. */
 export const MAXIMUM_READ = 32 << 20;

@@ -1,7 +1,7 @@
 /** A client that says exactly what a test wants said, sensible or not. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { ByteInput } from '../byte-input.ts';
+import type { NbdAddress } from '../nbd-server.ts';
 import {
   CHUNK,
   chunkHeader,
@@ -13,8 +13,8 @@ import {
   REQUEST_MAGIC,
   request,
   simpleReply,
-} from '../layout.ts';
-import type { NbdAddress } from '../server.ts';
+} from '../protocol.ts';
+import { ByteInput } from '../socket-input.ts';
 
 /** The answer to an option. */
 export interface OptionAnswer {

@@ -13,7 +13,7 @@ import { type ImageConfig, parseConfig } from '../oci/config.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf } from '../oci/digest.ts';
-import { openLayout } from '../oci/layout.ts';
+import { openLayout } from '../oci/layout-target.ts';
 import { encodeJson, type ImageManifest, parseManifest } from '../oci/manifest.ts';
 import type { Target } from '../oci/storage.ts';
 import { IMAGES } from '../tests/e2e/images.ts';

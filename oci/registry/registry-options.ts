@@ -1,5 +1,5 @@
 /** What a caller may say about a registry, beside the way to it. */
-import type { HttpOptions } from '../../http/options.ts';
+import type { HttpOptions } from '../../http/http-options.ts';
 
 /** Options of a registry client; all may be left out. */
 export interface RegistryOptions extends HttpOptions {

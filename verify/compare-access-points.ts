@@ -9,7 +9,7 @@ import type { AccessPoint, GzipIndex } from '../formats/gzip/points.ts';
 import { GzipIndexReader } from '../formats/gzip/reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { RangeFetcher, ReadOptions } from '../oci/storage.ts';
-import { type DifferenceLog, damageText } from './report.ts';
+import { type DifferenceLog, damageText } from './verify-report.ts';
 
 /** Bytes of output behind a point that can depend on its window (RFC 1951: distances reach back 32 KiB). */
 const PROBED = 32_768;

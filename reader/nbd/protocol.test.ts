@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { specTable, structRows } from '../../formats/zfile/testing/spec-table.ts';
-import { chunkHeader, greeting, optionHeader, optionReply, request, simpleReply } from './layout.ts';
+import { chunkHeader, greeting, optionHeader, optionReply, request, simpleReply } from './protocol.ts';
 
 const readme = new URL('README.md', import.meta.url);
 

@@ -6,19 +6,25 @@ import { withPlace } from '../base/error.ts';
 import { Ext4Reader } from '../formats/ext4/reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Target } from '../oci/storage.ts';
-import type { AcceleratedImage } from '../reader/image.ts';
+import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import type { OpenedLayer } from '../reader/layer.ts';
-import { compareAcceleration } from './acceleration.ts';
-import { compareAccessPoints, PointProbe } from './access-points.ts';
 import { compareBlobs, compareSourceBlobs } from './blobs.ts';
-import { compareContents } from './content.ts';
-import { DifferenceLog, damageText, NOT_COMPARED_QUICKLY, type VerifyProgress, type VerifyReport } from './report.ts';
+import { compareAcceleration } from './compare-acceleration.ts';
+import { compareAccessPoints, PointProbe } from './compare-access-points.ts';
+import { compareContents } from './compare-content.ts';
+import { compareTrees } from './compare-tree.ts';
 import { loadSourceImage, readSourceTree, type SourceImage } from './source-tree/build-tree.ts';
 import type { SourceNode } from './source-tree/node.ts';
 import { compareStructure, type LayerPairs, layerName } from './structure.ts';
-import { compareTrees } from './tree.ts';
+import {
+  DifferenceLog,
+  damageText,
+  NOT_COMPARED_QUICKLY,
+  type VerifyProgress,
+  type VerifyReport,
+} from './verify-report.ts';
 
-export type { Difference, VerifyProgress, VerifyReport } from './report.ts';
+export type { Difference, VerifyProgress, VerifyReport } from './verify-report.ts';
 
 /** The source of an accelerated image. */
 export interface VerifySource {

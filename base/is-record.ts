@@ -1,5 +1,5 @@
 /** Narrows parsed JSON. */
-import { JsonNumber } from './json.ts';
+import { JsonNumber } from './exact-json.ts';
 
 /** True for a JSON object. */
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -2,7 +2,7 @@
 import { MAX_LIST_SIZE } from '../formats/prefetch/layout.ts';
 import { isReadableLine } from '../formats/prefetch/list.ts';
 import { nameOfLine, someOf } from './lines.ts';
-import type { PrefetchFile, PrefetchItem, ResolvedPrefetch } from './resolve.ts';
+import type { PrefetchFile, PrefetchItem, ResolvedPrefetch } from './resolve-list.ts';
 
 /** The lines to write. */
 export interface PlannedList {

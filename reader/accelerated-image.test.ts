@@ -15,9 +15,9 @@ import type { TestLayout } from '../tests/support/converter.ts';
 import { expectedTree } from '../tests/support/expected-tree.ts';
 import { parseReference, REFERENCE_PATH, referenceLine } from '../tests/support/goldens.ts';
 import { diffTrees } from '../tests/support/tree.ts';
+import { openImage } from './accelerated-image.ts';
 import { openFiles } from './files.ts';
-import { openImage } from './image.ts';
-import { convertedLayout, FULL, goldenTarget, INDEXED, putImage, readText, treeOf } from './testing/images.ts';
+import { convertedLayout, FULL, goldenTarget, INDEXED, putImage, readText, treeOf } from './testing/test-images.ts';
 
 async function treesDiffer(layout: TestLayout, tag: string, tars: readonly Uint8Array[]): Promise<string[]> {
   const image = await openImage(layout.target, tag);

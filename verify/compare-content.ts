@@ -3,9 +3,9 @@ import { withPlace } from '../base/error.ts';
 import { printable } from '../formats/bytes/printable.ts';
 import type { RawInode } from '../formats/ext4/inode.ts';
 import type { BlockDevice, Ext4Reader } from '../formats/ext4/reader.ts';
-import { type DifferenceLog, damageText } from './report.ts';
+import type { ContentTask } from './compare-tree.ts';
 import { type ContentHash, contentHasher, type HashRule } from './source-tree/content-hash.ts';
-import type { ContentTask } from './tree.ts';
+import { type DifferenceLog, damageText } from './verify-report.ts';
 
 /** Files that are read at a time. */
 const PARALLEL = 4;

@@ -1,6 +1,6 @@
 /** What a caller may say about the way to a server, with every default of the room in one place. */
 import { setTimeout } from 'node:timers/promises';
-import type { HttpTrace } from './trace.ts';
+import type { HttpTrace } from './http-trace.ts';
 
 /** Options of an HTTP client; all may be left out. */
 export interface HttpOptions {

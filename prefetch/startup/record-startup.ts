@@ -2,8 +2,8 @@
 
 import { replaceFile } from '../../disk/write-atomically.ts';
 import { decodeTrace, isTrace } from '../../formats/prefetch/reader.ts';
+import type { AcceleratedImage } from '../../reader/accelerated-image.ts';
 import { openFiles } from '../../reader/files.ts';
-import type { AcceleratedImage } from '../../reader/image.ts';
 import { filesOfTrace } from '../trace-files.ts';
 import { commandOf } from './command.ts';
 import { parseSeenPaths } from './seen.ts';

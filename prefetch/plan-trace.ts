@@ -5,7 +5,7 @@ import { MAX_READ } from '../formats/prefetch/layout.ts';
 import type { TraceRead } from '../formats/prefetch/writer.ts';
 import type { StackedDevice } from '../reader/block-device.ts';
 import type { PrefetchLine } from './lines.ts';
-import type { DeviceRange, ResolvedPrefetch } from './resolve.ts';
+import type { DeviceRange, ResolvedPrefetch } from './resolve-list.ts';
 
 /** The reads of a trace, and how much of the list they bring. */
 export interface PlannedTrace {

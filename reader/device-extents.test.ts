@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { type Extent, extentsOf } from './extents.ts';
+import { type Extent, extentsOf } from './device-extents.ts';
 import { MemoryDevice, type MemoryRun } from './nbd/testing/devices.ts';
 
 const show = (extents: Iterable<Extent>): string =>

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AccelError, asAccelError, withPlace } from '../../base/error.ts';
 import type { BlockDevice } from '../../formats/ext4/reader.ts';
 import type { MappedDevice } from '../block-device.ts';
-import { Connection } from './connection.ts';
+import { Connection } from './client-connection.ts';
 import { MAXIMUM_READ } from './transmission.ts';
 
 /** Where a server listens: a TCP address (port 0 takes a free one), or the path of a Unix socket. */

@@ -3,9 +3,9 @@ import type { Socket } from 'node:net';
 import { AccelError } from '../../base/error.ts';
 import type { BlockDevice } from '../../formats/ext4/reader.ts';
 import type { MappedDevice } from '../block-device.ts';
-import { ByteInput } from './byte-input.ts';
-import { ByteOutput } from './byte-output.ts';
 import { type NbdExport, type NbdSession, negotiate } from './negotiation.ts';
+import { ByteInput } from './socket-input.ts';
+import { ByteOutput } from './socket-output.ts';
 import { type ReadErrorListener, transmit } from './transmission.ts';
 
 /** Milliseconds in which a client must have negotiated: a place among the connections is not for nothing. */

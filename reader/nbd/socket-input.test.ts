@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { ByteInput } from './byte-input.ts';
+import { ByteInput } from './socket-input.ts';
 
 const content = Buffer.from(Array.from({ length: 70_000 }, (_, i) => (i * 7) % 251));
 

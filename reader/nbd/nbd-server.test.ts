@@ -5,10 +5,10 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { withTempDirectory } from '../../tests/support/tools.ts';
-import { CHUNK, COMMAND, COMMAND_FLAG, INFO, OPTION, OPTION_MAGIC, OPTION_REPLY, optionHeader } from './layout.ts';
-import { type NbdEvent, type NbdServer, serveNbd } from './server.ts';
-import { assemble, contextQuery, goData, TestClient } from './testing/client.ts';
+import { type NbdEvent, type NbdServer, serveNbd } from './nbd-server.ts';
+import { CHUNK, COMMAND, COMMAND_FLAG, INFO, OPTION, OPTION_MAGIC, OPTION_REPLY, optionHeader } from './protocol.ts';
 import { MemoryDevice } from './testing/devices.ts';
+import { assemble, contextQuery, goData, TestClient } from './testing/nbd-client.ts';
 
 const MIB = 1 << 20;
 const SIZE = 64 * MIB;

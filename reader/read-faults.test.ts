@@ -4,7 +4,7 @@ import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { fetchBytes } from '../oci/content.ts';
 import { MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
 import { isManifestContent } from '../oci/media-types.ts';
-import { openRegistry, type RegistryTarget } from '../oci/registry/client.ts';
+import { openRegistry, type RegistryTarget } from '../oci/registry/registry-target.ts';
 import {
   type Answer,
   type ScriptedServer,
@@ -14,9 +14,9 @@ import {
 import { serve } from '../oci/registry/testing/scripted-target.ts';
 import type { Target } from '../oci/storage.ts';
 import type { TestLayout } from '../tests/support/converter.ts';
+import { openImage } from './accelerated-image.ts';
 import { openFiles } from './files.ts';
-import { openImage } from './image.ts';
-import { convertedLayout, FULL, INDEXED, readText } from './testing/images.ts';
+import { convertedLayout, FULL, INDEXED, readText } from './testing/test-images.ts';
 
 /** Compresses badly, so that the layer is too large to be fetched at once. */
 const CONTENT = Buffer.from(

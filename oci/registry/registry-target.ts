@@ -29,8 +29,8 @@ import { download } from './download.ts';
 import { findContent, notMended, STANDS_OR_NOT, type Standing } from './existing-content.ts';
 import { Lookup } from './lookup.ts';
 import { mountBlob } from './mount.ts';
-import type { RegistryOptions } from './options.ts';
-import { explainRefusal, listReferrers } from './referrers.ts';
+import { explainRefusal, listReferrers } from './referrers-api.ts';
+import type { RegistryOptions } from './registry-options.ts';
 import { Uploader } from './upload.ts';
 import { probeUpload } from './upload-session.ts';
 

@@ -9,7 +9,7 @@ import { openTarget } from '../oci/open.ts';
 import { canListImages } from '../oci/powers.ts';
 import { formatReference } from '../oci/reference.ts';
 import { isReferrerTag } from '../oci/referrers.ts';
-import type { RegistryOptions } from '../oci/registry/options.ts';
+import type { RegistryOptions } from '../oci/registry/registry-options.ts';
 import type { Target } from '../oci/storage.ts';
 
 /** A reference, opened; close it in the end. */

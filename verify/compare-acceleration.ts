@@ -5,9 +5,9 @@ import type { Fetcher, ReadOptions } from '../oci/storage.ts';
 import { readCarriedPrefetch } from '../prefetch/carried.ts';
 import { describePrefetch } from '../prefetch/describe.ts';
 import { someOf } from '../prefetch/lines.ts';
-import type { AcceleratedImage } from '../reader/image.ts';
-import { type DifferenceLog, damageText } from './report.ts';
+import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import { compareDescriptor, layerName } from './structure.ts';
+import { type DifferenceLog, damageText } from './verify-report.ts';
 
 /** Compares and reads it; answers what is no difference but good to know. Without such a layer there is nothing to do. */
 export async function compareAcceleration(

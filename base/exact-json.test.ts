@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { integerOf, JsonNumber, parseJson, stringifyJson } from './json.ts';
+import { integerOf, JsonNumber, parseJson, stringifyJson } from './exact-json.ts';
 
 describe('numbers that a double would alter keep their text', () => {
   it.each([

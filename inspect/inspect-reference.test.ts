@@ -6,11 +6,11 @@ import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import { buildIndexLayout, buildLayout, type ImageOptions, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { fetchBytes } from '../oci/content.ts';
-import { openLayout } from '../oci/layout.ts';
+import { openLayout } from '../oci/layout-target.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import type { Target } from '../oci/storage.ts';
 import { BOTH, convertWithin, request } from '../tests/support/converter.ts';
-import { type AcceleratedFacts, inspectReference, type OrdinaryFacts } from './inspect.ts';
+import { type AcceleratedFacts, inspectReference, type OrdinaryFacts } from './inspect-reference.ts';
 
 let directory: string;
 let target: Target;

@@ -3,8 +3,8 @@ import type { RawDirent } from '../formats/ext4/directory-entries.ts';
 import type { RawInode } from '../formats/ext4/inode.ts';
 import { ROOT_INODE } from '../formats/ext4/layout.ts';
 import type { Ext4Reader } from '../formats/ext4/reader.ts';
-import { type DifferenceLog, damageText } from './report.ts';
 import type { SourceAttributes, SourceNode } from './source-tree/node.ts';
+import { type DifferenceLog, damageText } from './verify-report.ts';
 
 /** A file whose content is to be compared. */
 export interface ContentTask {

@@ -1,5 +1,5 @@
 /**
- * The Node that runs the tests of server/, which needs a newer one than the rest of the project. Where the running Node
+ * The Node that runs server/ and its tests, which needs a newer one than the rest of the project. Where the running Node
  * is too old, npm's package of the binary is fetched once into a cache outside of the clone: `npm ci` does not wait for it.
  */
 import { execFileSync } from 'node:child_process';
@@ -10,7 +10,6 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
-import { ForksPoolWorker, type PoolOptions } from 'vitest/node';
 
 /** The version that is fetched; the first number is the oldest major version that the server runs on. */
 const VERSION = '24.21.0';
@@ -42,27 +41,6 @@ export async function fetchServerNode(): Promise<void> {
     await rename(program, serverNode());
   } finally {
     rmSync(scratch, { recursive: true, force: true });
-  }
-}
-
-/** vitest's pool of child processes, started with {@link serverNode}. */
-export const serverPool = {
-  name: 'server-node',
-  createPoolWorker: (options: PoolOptions): ForksPoolWorker => new ServerNodeWorker(options),
-};
-
-class ServerNodeWorker extends ForksPoolWorker {
-  override readonly name = 'server-node';
-
-  override start(): Promise<void> {
-    const running = process.execPath;
-    // `fork` starts this program; it has done so when `start` first waits.
-    process.execPath = existsSync(serverNode()) ? serverNode() : running;
-    try {
-      return super.start();
-    } finally {
-      process.execPath = running;
-    }
   }
 }
 

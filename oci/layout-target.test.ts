@@ -8,7 +8,7 @@ import { describeWith, run } from '../tests/support/tools.ts';
 import { fetchBytes } from './content.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
 import { REF_NAME } from './image-names.ts';
-import { openLayout } from './layout.ts';
+import { openLayout } from './layout-target.ts';
 import { openTarget } from './open.ts';
 import { parseReference } from './reference.ts';
 
