@@ -5,6 +5,7 @@ export { VERSION } from './base/version.ts';
 export { convert, convertBetween, planConversion } from './converter/convert.ts';
 export type { ConvertSurroundings, Endpoints, Endpoints as Places } from './converter/endpoints.ts';
 export type { ConvertEvent, EventSink, LayerId, LayerKind, LayerOutput, StageTimes } from './converter/events.ts';
+export { Threads } from './converter/layer/workers/threads.ts';
 export type {
   Algorithm,
   ArtifactOptions,

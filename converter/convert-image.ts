@@ -170,6 +170,7 @@ class ImageConversion implements ReadyImage {
       this.#pushes.start({ layer, source: source.descriptor, entries, started, index: indexBlob, full: finishing });
     } catch (error) {
       await full?.close();
+      await indexOnly?.close();
       throw withPlace(error, { layer: `${index + 1} of ${layer.count}`, digest: layer.digest });
     }
   }

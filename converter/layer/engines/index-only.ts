@@ -133,6 +133,7 @@ export class IndexOnlyEngine implements LayerEngine {
   }
 
   async close(): Promise<void> {
+    this.#zfile.close();
     this.#meta.length = 0;
   }
 }
