@@ -1,8 +1,8 @@
 /** Converts one platform's image: its layers one after another, then configs and manifests of the kinds to make. */
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { awaitAll } from '../base/limiter.ts';
+import type { Ext4Image } from '../formats/ext4/ext4-image.ts';
 import { DEFAULT_VIRTUAL_SIZE, MAX_VIRTUAL_SIZE } from '../formats/ext4/geometry.ts';
-import type { Ext4Image } from '../formats/ext4/image.ts';
 import type { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import type { LayerId } from './events.ts';
 import { chainIds } from './layer/chain.ts';

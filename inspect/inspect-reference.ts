@@ -96,7 +96,7 @@ async function inspectImage(
     config === undefined ? (descriptor.platform ?? {}) : imagePlatform(descriptor.platform, config),
   );
   if (manifest.layers.some((layer) => layerKindOf(layer) !== undefined))
-    return inspectAccelerated(target, descriptor, manifest, platform, options);
+    return inspectAccelerated(target, { descriptor, manifest, platform }, options);
   return {
     accelerated: false,
     platform,

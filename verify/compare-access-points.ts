@@ -1,6 +1,6 @@
 /**
- * Checks the access points of a gzip index one by one. Reading files in the order of the device goes on from point to
- * point and would never restart at most of them; a node, which reads here and there, does.
+ * Checks each access point of a gzip index. Reading files in device order runs through most points without restarting at
+ * them; a node reads at random and does restart.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { withPlace } from '../base/error.ts';
@@ -11,15 +11,15 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { RangeFetcher, ReadOptions } from '../oci/storage.ts';
 import { type DifferenceLog, damageText } from './verify-report.ts';
 
-/** Bytes of output behind a point that can depend on its window (RFC 1951: distances reach back 32 KiB). */
+/** Bytes of output after a point that can depend on its window (RFC 1951: distances reach back 32 KiB). */
 const PROBED = 32_768;
-/** Bytes fetched for them: what does not shrink takes a little more than its size. */
+/** Bytes fetched for them: incompressible data takes slightly more than its size. */
 const FETCHED = 40_960;
-/** Points that may lie within {@link PROBED} bytes of each other; sane indexes have one in a megabyte. */
+/** Largest number of points within {@link PROBED} bytes; usual indexes have one in a megabyte. */
 const MAX_CROWD = 64;
 const PARALLEL = 4;
 
-/** Hashes of the tar behind each access point, gathered while the tar passes. */
+/** Hashes the part of the tar that follows each access point, while the tar is read once. */
 export class PointProbe {
   readonly index: GzipIndex;
   readonly #digests = new Map<number, string>();
@@ -37,12 +37,12 @@ export class PointProbe {
     return this.#offset;
   }
 
-  /** Whether so many points lie together that some were not probed. */
+  /** Whether some points were not probed because too many lie close to each other. */
   get crowded(): boolean {
     return this.#crowded;
   }
 
-  /** Takes the next bytes of the tar. */
+  /** Processes the next bytes of the tar. */
   update(chunk: Uint8Array): void {
     const from = this.#offset;
     this.#offset += chunk.length;
@@ -52,13 +52,13 @@ export class PointProbe {
     this.#active = this.#active.filter((probe) => this.#offset < probe.end || this.#close(probe));
   }
 
-  /** Digest of the {@link PROBED} bytes from `outputOffset` on, or fewer at the end; undefined where none was taken. */
+  /** Digest of the {@link PROBED} bytes from `outputOffset` on, or fewer at the end; undefined if the point was not probed. */
   digestAt(outputOffset: number): string | undefined {
     for (const probe of this.#active.splice(0)) this.#close(probe);
     return this.#digests.get(outputOffset);
   }
 
-  /** Starts the probes that begin in what has come. */
+  /** Starts the probes that begin in the bytes received so far. */
   #begin(): void {
     const { points } = this.index;
     for (let point = points[this.#next]; point !== undefined && point.outputOffset < this.#offset; ) {
@@ -76,21 +76,24 @@ export class PointProbe {
   }
 }
 
-/** Restarts at every point of a layer's index and compares what comes with what the probe saw. */
+/** A gzip source layer, and where to read it. */
+export interface ProbedLayer extends ReadOptions {
+  readonly fetcher: RangeFetcher;
+  readonly descriptor: Descriptor;
+}
+
+/** Restarts decompression at every point of a layer's index and compares the output with the probe's hashes. */
 export async function compareAccessPoints(
   name: string,
   probe: PointProbe,
-  source: { readonly fetcher: RangeFetcher; readonly descriptor: Descriptor },
+  source: ProbedLayer,
   log: DifferenceLog,
-  options: ReadOptions,
 ): Promise<void> {
   const { index } = probe;
   log.image(name, 'uncompress_file_size', String(probe.size), String(index.uncompressedSize));
   if (probe.crowded) log.image(name, 'access points', `at most ${MAX_CROWD} within ${PROBED} bytes`, 'more');
   const limiter = new Limiter(PARALLEL);
-  const found = await Promise.all(
-    index.points.map((point) => limiter.run(() => restart(index, point, source, options))),
-  );
+  const found = await Promise.all(index.points.map((point) => limiter.run(() => restart(index, point, source))));
   index.points.forEach((point, i) => {
     const expected = probe.digestAt(point.outputOffset);
     if (expected !== undefined) log.image(name, `access point ${i}`, `sha256:${expected}`, found[i]!);
@@ -100,16 +103,15 @@ export async function compareAccessPoints(
 async function restart(
   index: GzipIndex,
   point: AccessPoint,
-  { fetcher, descriptor }: { readonly fetcher: RangeFetcher; readonly descriptor: Descriptor },
-  options: ReadOptions,
+  { fetcher, descriptor, signal }: ProbedLayer,
 ): Promise<string> {
-  options.signal?.throwIfAborted();
-  // The made-up second point only tells the reader how far to fetch at once.
+  signal?.throwIfAborted();
+  // The artificial second point only limits how much the reader fetches at once.
   const fence = { ...point, outputOffset: point.outputOffset + PROBED, inputOffset: point.inputOffset + FETCHED };
   const reader = new GzipIndexReader({ ...index, points: [point, fence] });
   try {
     const bytes = await reader.readAt(point.outputOffset, PROBED, (from, to) =>
-      fetcher.fetchRange(descriptor, from, to - from, options),
+      fetcher.fetchRange(descriptor, from, to - from, { signal }),
     );
     return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
   } catch (error) {

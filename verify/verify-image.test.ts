@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { bytesSource } from '../base/byte-source.ts';
 import { buildIndexLayout, buildLayout } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
-import { decodeGzipIndex, encodeGzipIndex } from '../formats/gzip/index-codec.ts';
+import { decodeGzipIndex, encodeGzipIndex } from '../formats/gzip/gzip-index.ts';
 import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { packTurboLayer, unpackTurboLayer } from '../formats/turbo/turbo-layer.ts';
 import { type ImageConfig, parseConfig } from '../oci/config.ts';

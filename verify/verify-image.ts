@@ -61,7 +61,7 @@ export async function verifyImage(
   const log = new DifferenceLog();
   const source = await loadSourceImage(sourceTarget, descriptor, { signal }).catch(sourceError);
   const layers = compareStructure(image, source, log);
-  await compareSourceBlobs(target, image, layers, log, { signal });
+  await compareSourceBlobs({ target, signal }, image, layers, log);
   const notes = await compareAcceleration(target, image, log, { signal });
   if (!quick) {
     const total = image.layers.reduce((sum, layer) => sum + layer.size, 0);
@@ -84,7 +84,7 @@ export async function verifyImage(
     if (diffId !== undefined) log.image(`source layer ${i + 1}`, 'diff_id', stated, diffId);
   });
   for (const { layer, source: descriptor, probe } of probes)
-    await compareAccessPoints(layerName(layer, image), probe, { fetcher: target, descriptor }, log, { signal });
+    await compareAccessPoints(layerName(layer, image), probe, { fetcher: target, descriptor, signal }, log);
   const compared = await compareDevice(image, tree.root, log, options);
   return {
     platform: image.platform,

@@ -1,7 +1,7 @@
 /** Restores the state of the file system from the layers that were converted before. */
 import { randomInt } from 'node:crypto';
-import { Ext4Image } from '../../formats/ext4/image.ts';
-import { loadImage } from '../../formats/ext4/load.ts';
+import { Ext4Image } from '../../formats/ext4/ext4-image.ts';
+import { loadImage } from '../../formats/ext4/load-image.ts';
 import type { HashKey } from '../../formats/ext4/state/keyed-hash.ts';
 import type { MemoryBudget } from '../../formats/ext4/state/memory-budget.ts';
 import { layerMediaType } from '../../oci/media-types.ts';

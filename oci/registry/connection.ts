@@ -61,7 +61,7 @@ export class Connection {
     this.#repository = repository;
     this.#options = options;
     this.#transport = transport;
-    this.#auth = new Authenticator(registry, repository, options, this.patience, transport);
+    this.#auth = new Authenticator({ registry, repository }, options, this.patience, transport);
   }
 
   /** Prepares a connection; nothing is sent yet. Throws `usage` for certificates that cannot be read. */

@@ -12,7 +12,7 @@ import { missing, scripted } from './testing/scripted-target.ts';
 
 const TYPE = 'application/vnd.containerd.overlaybd.native.v1+json';
 const subject: Descriptor = { mediaType: OCI.manifest, digest: digestOf(new Uint8Array(3)), size: 3 };
-const made = await referrerOf(new MemoryTarget(), subject, TYPE, 'scripted');
+const made = await referrerOf(new MemoryTarget(), subject, TYPE, { label: 'scripted' });
 const entry = { ...made.descriptor, artifactType: TYPE };
 const tag = referrerTag(subject.digest);
 

@@ -1,4 +1,4 @@
-/** Content for tests of oci/: bytes that do not compress, small images and what refers to them, expected failures. */
+/** Content for tests of oci/: incompressible bytes, small images, referrers, and a helper for expected failures. */
 import { expect } from 'vitest';
 import { type BlobSource, bytesSource } from '../../base/byte-source.ts';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
@@ -21,7 +21,7 @@ export async function rejects(promise: Promise<unknown>, code: AccelErrorCode): 
   return error;
 }
 
-/** `size` bytes that do not compress, the same for the same seed. */
+/** `size` incompressible bytes that depend on the seed alone. */
 export function noise(size: number, seed: number): Uint8Array {
   const bytes = new Uint8Array(size);
   let state = (seed * 2_654_435_761) >>> 0 || 1;
@@ -74,13 +74,15 @@ export async function pushImage(
   return { descriptor, bytes };
 }
 
-/** A manifest that refers to `subject`, its empty config pushed already. `extra`: fields of the subject, or none at all. */
+/**
+ * A manifest that refers to `subject`; its empty config is pushed. `extra`: further fields of the subject, or `none` to leave
+ * the subject out.
+ */
 export async function referrerOf(
   target: Target,
   subject: Descriptor,
   artifactType: string,
-  label: string,
-  extra: object | 'none' = {},
+  { label, extra = {} }: { readonly label: string; readonly extra?: object | 'none' },
 ): Promise<{ descriptor: Descriptor; bytes: Uint8Array }> {
   const config = new TextEncoder().encode('{}');
   const empty = { mediaType: OCI.empty, digest: digestOf(config), size: config.length };

@@ -1,40 +1,36 @@
-/** One client from its first byte to its last. */
+/** Serves one client, from the negotiation to the end of its connection. */
 import type { Socket } from 'node:net';
 import { AccelError } from '../../base/error.ts';
-import type { BlockDevice } from '../../formats/ext4/reader.ts';
-import type { MappedDevice } from '../block-device.ts';
 import { type NbdExport, type NbdSession, negotiate } from './negotiation.ts';
 import { ByteInput } from './socket-input.ts';
 import { ByteOutput } from './socket-output.ts';
-import { type ReadErrorListener, transmit } from './transmission.ts';
+import { type ServedDevice, transmit } from './transmission.ts';
 
-/** Milliseconds in which a client must have negotiated: a place among the connections is not for nothing. */
+/** Milliseconds for the negotiation, so that an idle client does not occupy one of the connections. */
 const NEGOTIATION_TIME = 30_000;
 
 /** See the module's comment. */
-export class Connection {
+export class ClientConnection {
   readonly #socket: Socket;
   readonly #input: ByteInput;
   readonly #output: ByteOutput;
-  readonly #device: BlockDevice | MappedDevice;
-  readonly #served: NbdExport;
-  readonly #onReadError: ReadErrorListener;
+  readonly #export: NbdExport;
+  readonly #served: ServedDevice;
 
-  constructor(socket: Socket, device: BlockDevice | MappedDevice, served: NbdExport, onReadError: ReadErrorListener) {
+  constructor(socket: Socket, exported: NbdExport, served: ServedDevice) {
     this.#socket = socket;
     this.#input = new ByteInput(socket);
     this.#output = new ByteOutput(socket);
-    this.#device = device;
+    this.#export = exported;
     this.#served = served;
-    this.#onReadError = onReadError;
   }
 
   /** Serves until one side ends it; rejects with `io-error` when the client broke the protocol or the connection. */
   async run(): Promise<void> {
     try {
       const session = await this.#negotiate();
-      if (session !== undefined) await transmit(this.#input, this.#output, session, this.#device, this.#onReadError);
-      // What was sent goes out first; a client that does not read it holds nothing but its socket.
+      if (session !== undefined) await transmit(this.#input, this.#output, session, this.#served);
+      // Sends what is buffered first; a client that does not read it occupies only its socket.
       this.#socket.destroySoon();
     } catch (error) {
       this.#socket.destroy();
@@ -42,12 +38,12 @@ export class Connection {
     }
   }
 
-  /** Takes no more requests and lets those under way end. */
+  /** Accepts no more requests and lets those in progress finish. */
   finish(): void {
     this.#input.stop();
   }
 
-  /** Ends it now. */
+  /** Closes the connection at once. */
   cut(): void {
     this.#socket.destroy();
   }
@@ -56,7 +52,7 @@ export class Connection {
     const late = () => this.#socket.destroy(new AccelError('io-error', 'the client took too long to negotiate'));
     const timer = setTimeout(late, NEGOTIATION_TIME);
     try {
-      return await negotiate(this.#input, this.#output, this.#served);
+      return await negotiate(this.#input, this.#output, this.#export);
     } finally {
       clearTimeout(timer);
     }

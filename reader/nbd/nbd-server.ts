@@ -7,8 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AccelError, asAccelError, withPlace } from '../../base/error.ts';
 import type { BlockDevice } from '../../formats/ext4/reader.ts';
 import type { MappedDevice } from '../block-device.ts';
-import { Connection } from './client-connection.ts';
-import { MAXIMUM_READ } from './transmission.ts';
+import { ClientConnection } from './client-connection.ts';
+import { MAXIMUM_READ, type ReadErrorListener } from './transmission.ts';
 
 /** Where a server listens: a TCP address (port 0 takes a free one), or the path of a Unix socket. */
 export type NbdAddress = { readonly host: string; readonly port: number } | { readonly socket: string };
@@ -59,16 +59,17 @@ const CLOSING_TIME = 2000;
 export async function serveNbd(device: BlockDevice | MappedDevice, options: NbdServerOptions): Promise<NbdServer> {
   const { address, description = '', onEvent = () => undefined } = options;
   const served = { size: device.size, description, maximumRead: MAXIMUM_READ, knowsHoles: 'parts' in device };
-  const connections = new Map<Connection, Promise<void>>();
+  const connections = new Map<ClientConnection, Promise<void>>();
   let closing: Promise<void> | undefined;
   let count = 0;
   const server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
     const client = ++count;
     onEvent({ type: 'connected', client });
-    const connection = new Connection(socket, device, served, (offset, length, error) => {
-      // What fails while everything is torn down is no news.
+    const onReadError: ReadErrorListener = (offset, length, error) => {
+      // Failures while the server closes are not reported.
       if (closing === undefined) onEvent({ type: 'read-failed', client, offset, length, error });
-    });
+    };
+    const connection = new ClientConnection(socket, served, { device, onReadError });
     const ended = connection
       .run()
       .catch((error: unknown) => {
@@ -90,7 +91,7 @@ export async function serveNbd(device: BlockDevice | MappedDevice, options: NbdS
   };
 }
 
-async function shutDown(server: Server, connections: ReadonlyMap<Connection, Promise<void>>): Promise<void> {
+async function shutDown(server: Server, connections: ReadonlyMap<ClientConnection, Promise<void>>): Promise<void> {
   const closed = once(server, 'close');
   server.close();
   for (const connection of connections.keys()) connection.finish();

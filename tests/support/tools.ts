@@ -9,6 +9,10 @@ import { describe, test } from 'vitest';
 /** Where Debian has each tool; a tool that is not listed is its own package. */
 const PACKAGES: Readonly<Record<string, string>> = {
   ctr: 'containerd',
+  ip: 'iproute2',
+  tc: 'iproute2',
+  nsenter: 'util-linux',
+  promtool: 'prometheus',
   debugfs: 'e2fsprogs',
   ldconfig: 'libc-bin',
   readelf: 'binutils',

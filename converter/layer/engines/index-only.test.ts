@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { collect } from '../../../base/byte-source.ts';
 import { TarBuilder } from '../../../fixtures/tar-builder.ts';
 import { TarApplier } from '../../../formats/ext4/apply-tar.ts';
-import { Ext4Image } from '../../../formats/ext4/image.ts';
+import { Ext4Image } from '../../../formats/ext4/ext4-image.ts';
 import { readLsmtIndex } from '../../../formats/lsmt/reader.ts';
 import { TarParser } from '../../../formats/tar/parser.ts';
 import { unpackTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
 import { makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
 import { ZFileReader } from '../../../formats/zfile/reader.ts';
-import { wipingCompressor } from '../../../formats/zfile/testing/compressor.ts';
+import { wipingCompressor } from '../../../formats/zfile/testing/test-compressors.ts';
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
 import { IndexOnlyEngine } from './index-only.ts';
 

@@ -3,7 +3,7 @@
 import { advise, option } from '../../../base/advice.ts';
 import { bytesSource } from '../../../base/byte-source.ts';
 import { AccelError } from '../../../base/error.ts';
-import { encodeGzipIndex } from '../../../formats/gzip/index-codec.ts';
+import { encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
 import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
 import { packTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
