@@ -1,4 +1,5 @@
 /** Sets up the session of a conversion and takes it down. */
+import { setMaxListeners } from 'node:events';
 import { asAccelError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
 import { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
@@ -7,13 +8,14 @@ import type { Target } from '../oci/storage.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { ConvertEvent, EventSink } from './events.ts';
 import { type Share, shareMemory } from './layer/memory-limit.ts';
+import { wantsPieceLists } from './layer/piece-lists.ts';
 import { Spool } from './layer/spool.ts';
 import { Threads } from './layer/workers/threads.ts';
 import type { ConvertContext, ConvertRequest } from './options.ts';
 import { KeptLists } from './prefetch/kept-lists.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
 import { LayerCache } from './publish/layer-record.ts';
-import { optionsText } from './publish/record-annotations.ts';
+import { optionsText, withoutPieceListOption } from './publish/record-annotations.ts';
 import { RecordKey } from './publish/record-key.ts';
 import { withhold } from './publish/withheld-target.ts';
 import type { PlanSession, Resources, Session } from './session.ts';
@@ -23,13 +25,14 @@ import { DEFAULT_MAX_MEMORY } from './settings.ts';
 export function openPlanSession(endpoints: Endpoints, request: ConvertRequest, context: ConvertContext): PlanSession {
   const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   shareOf(request);
+  const options = optionsText(request.artifact, request.platforms, prefetch?.name);
   return {
     ...endpoints,
     request,
     prefetch,
     kept: new KeptLists(),
     recordKey: request.recordKey === undefined ? undefined : new RecordKey(request.recordKey),
-    options: optionsText(request.artifact, request.platforms, prefetch?.name),
+    options: wantsPieceLists(request) ? options : withoutPieceListOption(options),
     signal: context.signal ?? new AbortController().signal,
     emit: (event) => context.onEvent?.(event),
   };
@@ -43,6 +46,8 @@ export async function withSession<T>(
 ): Promise<T> {
   const stop = new AbortController();
   const signal = AbortSignal.any([plan.signal, stop.signal]);
+  // Every request in progress listens to it: dozens of listeners are not a leak.
+  setMaxListeners(0, signal);
   const resources = await openResources(plan, sharedThreads);
   try {
     return await body(makeSession({ ...plan, signal }, resources));

@@ -4,6 +4,7 @@ import type { LayerKind } from '../events.ts';
 import type { CachedBlob, CacheEntry, LayerKey } from '../publish/layer-record.ts';
 import { type CachedLayer, chooseBlobs, type LayerBlobs } from '../publish/output-manifest.ts';
 import { type ImageJob, layerIdOf, wantsFull, wantsIndex } from './image-job.ts';
+import { wantsPieceLists, withPieceList } from './piece-lists.ts';
 import { bringSourceBlob } from './source-blob.ts';
 import { problemOfReused } from './verify-reused.ts';
 
@@ -44,8 +45,10 @@ export async function reuseLayers(job: ImageJob): Promise<ReusedLayers> {
     const reused = reusable(job, known, canIndex);
     if (reused === undefined) break;
     if (index === 0 && reused.index === undefined) canIndex = false;
-    await announce(job, index, reused);
-    layers.push(reused);
+    const full = await withList(job, index, reused.full);
+    const layer = { full, index: await withList(job, index, reused.index) };
+    await announce(job, index, layer);
+    layers.push(layer);
   }
   const problem = await findProblem(job, layers);
   if (problem === undefined) return { layers, canIndex };
@@ -92,6 +95,15 @@ function reusable(job: ImageJob, { full, index }: KnownLayer, canIndex: boolean)
   const isIndexed = index !== undefined && !('notIndexable' in index);
   if (index !== undefined && !isIndexed && job.kinds.has('index-only')) return undefined;
   return { full: full as CachedBlob | undefined, index: canIndex && isIndexed ? index : undefined };
+}
+
+/** The blob with the list of piece hashes that the request wants; a new list is recorded. */
+async function withList(job: ImageJob, index: number, blob: CachedBlob | undefined): Promise<CachedBlob | undefined> {
+  const { session } = job;
+  if (blob === undefined) return undefined;
+  const listed = await withPieceList(session, blob);
+  if (listed !== blob && wantsPieceLists(session.request)) session.cache.add(blob.kind, keyOf(job, index), listed);
+  return listed;
 }
 
 async function announce(job: ImageJob, index: number, reused: CachedLayer): Promise<void> {

@@ -1,4 +1,5 @@
 /** From converted images to tags. */
+import { setMaxListeners } from 'node:events';
 import { AccelError } from '../../base/error.ts';
 import { awaitAll, Limiter } from '../../base/limiter.ts';
 import { DESCRIPTOR_FIELDS, type Descriptor } from '../../oci/descriptor.ts';
@@ -10,7 +11,7 @@ import { totals } from '../plan/existing-output.ts';
 import type { Preparation } from '../plan/preparation.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import type { Session } from '../session.ts';
-import { assertComplete, contentOf, type Referred } from './assert-complete.ts';
+import { assertComplete, contentOf, pieceListsOf, type Referred } from './assert-complete.ts';
 import {
   artifactTypeOf,
   type ComposedManifest,
@@ -58,6 +59,7 @@ function referredBy({ descriptor, manifests }: MadeOutput): Referred[] {
         ? []
         : [{ descriptor: { mediaType, digest, size }, role: 'manifest', platform }]),
       ...contentOf(one.manifest as ImageManifest, platform),
+      ...pieceListsOf(one.manifest as ImageManifest, platform),
       ...sources.map(({ sourceDigest, sourceSize }) => ({
         descriptor: { mediaType: OCI.layer, digest: sourceDigest, size: sourceSize },
         role: 'source layer',
@@ -90,7 +92,9 @@ async function convertImages(
 ): Promise<Ready> {
   const limiter = new Limiter(session.resources.imagesAtOnce);
   const stop = new AbortController();
-  const stoppable: Session = { ...session, signal: AbortSignal.any([session.signal, stop.signal]) };
+  const signal = AbortSignal.any([session.signal, stop.signal]);
+  setMaxListeners(0, signal);
+  const stoppable: Session = { ...session, signal };
   const byBase = new Map<string, SourceImage[]>();
   for (const image of images) {
     const base = image.config.rootfs.diff_ids[0]!;

@@ -15,6 +15,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   promtool: 'prometheus',
   debugfs: 'e2fsprogs',
   ldconfig: 'libc-bin',
+  split: 'coreutils',
+  sha256sum: 'coreutils',
   readelf: 'binutils',
   dumpe2fs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
