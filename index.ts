@@ -24,7 +24,7 @@ export { type AddPrefetchRequest, type AddPrefetchResult, addPrefetch } from './
 export { type ConvertSettings, defaultOutputs } from './converter/settings.ts';
 export type * from './inspect/facts.ts';
 export { inspect } from './inspect/inspect-by-name.ts';
-export type { RegistryOptions } from './oci/registry/options.ts';
+export type { RegistryOptions } from './oci/registry/registry-options.ts';
 export type { FileStat, ImageFiles } from './reader/files.ts';
 export { type Named, type NameOptions, type OpenedImage, type OpenOptions, openImage } from './reader/open-by-name.ts';
 export type { TrafficStatistics } from './reader/traffic.ts';
@@ -38,6 +38,6 @@ export {
   type NamedRequest,
 } from './triggers/decide.ts';
 export type { SkipCode } from './triggers/payload.ts';
-export type { Difference, VerifyProgress, VerifyReport } from './verify/verify.ts';
 export { type VerifyOptions, verify } from './verify/verify-by-name.ts';
+export type { Difference, VerifyProgress, VerifyReport } from './verify/verify-image.ts';
 export type { VerifyResult } from './verify/verify-reference.ts';

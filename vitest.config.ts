@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
-import { serverPool } from './tests/support/server-node.ts';
+import { serverPool } from './tests/support/server-pool.ts';
 
 const common = { testTimeout: 60_000, hookTimeout: 60_000 };
 

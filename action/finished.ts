@@ -1,11 +1,11 @@
 /** Examines a finished tag: its description, the bytes that a node fetches at start, and whether it matches its source. */
 import { asAccelError } from '../base/error.ts';
-import { type InspectReport, inspectReference } from '../inspect/inspect.ts';
+import { type InspectReport, inspectReference } from '../inspect/inspect-reference.ts';
 import type { OpenOptions } from '../oci/open.ts';
+import { openImage } from '../reader/accelerated-image.ts';
 import { openFiles } from '../reader/files.ts';
 import { imageSize } from '../reader/footprint.ts';
-import { openImage } from '../reader/image.ts';
-import { openReference } from '../reader/reference.ts';
+import { openReference } from '../reader/open-reference.ts';
 import { type VerifyResult, verifyReference } from '../verify/verify-reference.ts';
 import type { VerifyMode } from './inputs.ts';
 

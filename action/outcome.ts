@@ -1,6 +1,6 @@
 /** Outcome of a run of the Action, in the one form that outputs, summary, web hook and log are made from. */
 import type { ConvertResult, TagResult } from '../converter/options.ts';
-import type { AcceleratedFacts, InspectReport } from '../inspect/inspect.ts';
+import type { AcceleratedFacts, InspectReport } from '../inspect/inspect-reference.ts';
 import type { EventDecision, FinishedTag } from '../triggers/decide.ts';
 import type { StartCost, Verification } from './finished.ts';
 

@@ -7,7 +7,7 @@ import { renderSummary } from '../cli/summary.ts';
 import type { Environment, Output } from '../cli/terminal.ts';
 import { renderVerify } from '../cli/verify-report.ts';
 import { convert, targetOptions } from '../converter/convert.ts';
-import type { InspectReport } from '../inspect/inspect.ts';
+import type { InspectReport } from '../inspect/inspect-reference.ts';
 import { notify } from '../notify/notify.ts';
 import type { EventDecision } from '../triggers/decide.ts';
 import { decideAction } from './decide.ts';

@@ -6,6 +6,9 @@ export interface BlobSource {
   open(): AsyncIterable<Uint8Array>;
 }
 
+/** Reads exactly `length` bytes from `offset`, or rejects. */
+export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
+
 /** Bytes in memory as a source. */
 export function bytesSource(bytes: Uint8Array): BlobSource {
   return {

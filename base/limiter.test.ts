@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Limiter, together } from './limiter.ts';
+import { awaitAll, Limiter } from './limiter.ts';
 
 /** Resolves after a turn of the event loop. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -46,9 +46,9 @@ test('together_waits_for_all_and_throws_the_first_in_order', async () => {
     if (error !== undefined) throw error;
     return name;
   };
-  await expect(together([task('a', 3), task('b', 1), undefined])).resolves.toEqual(['a', 'b', undefined]);
+  await expect(awaitAll([task('a', 3), task('b', 1), undefined])).resolves.toEqual(['a', 'b', undefined]);
   ended.length = 0;
-  const failing = together([task('a', 5, new Error('of a')), task('b', 1, new Error('of b')), task('c', 9)]);
+  const failing = awaitAll([task('a', 5, new Error('of a')), task('b', 1, new Error('of b')), task('c', 9)]);
   await expect(failing).rejects.toThrow('of a');
   expect(ended).toEqual(['b', 'a', 'c']);
 });

@@ -29,7 +29,7 @@ export class Limiter {
  * What all of `running` resolve to, in their order. If any fails, the others are waited for, so that nothing goes on behind
  * the caller's back, and the first in order that failed is thrown.
  */
-export async function together<T extends readonly unknown[] | []>(
+export async function awaitAll<T extends readonly unknown[] | []>(
   running: T,
 ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
   await Promise.allSettled(running);

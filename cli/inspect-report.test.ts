@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { AcceleratedFacts, InspectReport, OrdinaryFacts } from '../inspect/inspect.ts';
+import type { AcceleratedFacts, InspectReport, OrdinaryFacts } from '../inspect/inspect-reference.ts';
 import type { Named } from '../reader/open-by-name.ts';
 import { inspectDocument, renderInspect } from './inspect-report.ts';
 import { sampleDigest } from './testing/sample.ts';

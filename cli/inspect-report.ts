@@ -8,7 +8,7 @@ import type {
   InspectReport,
   OrdinaryFacts,
   Verdict,
-} from '../inspect/inspect.ts';
+} from '../inspect/inspect-reference.ts';
 import type { Named } from '../reader/open-by-name.ts';
 import { formatBytes, formatCount, formatShare } from './format.ts';
 import { JSON_FORMAT_VERSION, jsonText } from './progress/json.ts';

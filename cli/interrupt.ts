@@ -17,8 +17,8 @@ const WATCHER = new URL('./interrupt-watcher.js', import.meta.url);
 
 /**
  * Fires `controller` on the first signal and leaves the next one to the system, which ends the process; returns a
- * function that stops listening. A thread listens where there is one, so that a busy main thread is no obstacle; the
- * main thread does until that thread is ready, and where there is none.
+ * function that stops listening. A thread listens, so that a busy main thread is no obstacle; the
+ * main thread listens until that thread is ready, and where it cannot start.
  */
 export function handleInterrupts(source: SignalSource, controller: AbortController, stderr: Output): () => void {
   const release = (): void => {

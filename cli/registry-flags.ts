@@ -2,8 +2,8 @@
 import { type Command, Option } from 'commander';
 import { AccelError } from '../base/error.ts';
 import { redact } from '../base/secrets.ts';
-import type { HttpTrace } from '../http/trace.ts';
-import type { RegistryOptions } from '../oci/registry/options.ts';
+import type { HttpTrace } from '../http/http-trace.ts';
+import type { RegistryOptions } from '../oci/registry/registry-options.ts';
 import { collectPaths, parseChunkSize, parseDuration, parseRate } from './parse-values.ts';
 import type { Output } from './terminal.ts';
 import { printable } from './text.ts';

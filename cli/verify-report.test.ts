@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Difference, VerifyReport } from '../verify/verify.ts';
+import type { Difference, VerifyReport } from '../verify/verify-image.ts';
 import type { VerifyResult } from '../verify/verify-reference.ts';
 import { sampleDigest } from './testing/sample.ts';
 import { renderVerify, verifyDocument } from './verify-report.ts';

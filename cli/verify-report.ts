@@ -1,6 +1,6 @@
 /** The result of a verification as a person wants to see it, and as a script does. */
 import type { Named } from '../reader/open-by-name.ts';
-import type { Difference, VerifyReport } from '../verify/verify.ts';
+import type { Difference, VerifyReport } from '../verify/verify-image.ts';
 import type { VerifyResult } from '../verify/verify-reference.ts';
 import { formatBytes, formatCount } from './format.ts';
 import { JSON_FORMAT_VERSION, jsonText } from './progress/json.ts';

@@ -1,7 +1,7 @@
 /** One platform's image: its layers one after another, then the configs and manifests of what was asked for. */
 import { randomInt } from 'node:crypto';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
-import { Limiter, together } from '../base/limiter.ts';
+import { awaitAll, Limiter } from '../base/limiter.ts';
 import { DEFAULT_VIRTUAL_SIZE, MAX_VIRTUAL_SIZE } from '../formats/ext4/geometry.ts';
 import { Ext4Image } from '../formats/ext4/image.ts';
 import { loadImage } from '../formats/ext4/load.ts';
@@ -177,7 +177,7 @@ class ImageConversion implements ReadyImage {
       const image = composeImage(this.#session, this.#source, kind, chosen, this.#virtualSize, top);
       composing.push(image.then((composed) => [kind, composed]));
     }
-    return new Map(await together(composing));
+    return new Map(await awaitAll(composing));
   }
 
   async #convertFrom(first: number): Promise<void> {
@@ -199,13 +199,13 @@ class ImageConversion implements ReadyImage {
     const limiter = new Limiter(LOOKUPS_AT_ONCE);
     const find = async (kind: LayerKind, index: number) => limiter.run(() => cache.find(kind, this.#key(index)));
     const looking = this.#source.manifest.layers.map(async (_, index) => {
-      const [full, indexOnly] = await together([
+      const [full, indexOnly] = await awaitAll([
         this.#wantsFull ? find('full', index) : undefined,
         this.#wantsIndex ? find('index-only', index) : undefined,
       ]);
       return { full, index: indexOnly };
     });
-    return together(looking);
+    return awaitAll(looking);
   }
 
   /** Takes a layer over from an earlier conversion, if all that is wanted of it stands in the target. */

@@ -7,7 +7,7 @@ import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { parseConfig } from '../oci/config.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { openLayout } from '../oci/layout.ts';
+import { openLayout } from '../oci/layout-target.ts';
 import { parseIndex, parseManifest } from '../oci/manifest.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import type { Target } from '../oci/storage.ts';

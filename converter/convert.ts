@@ -4,7 +4,7 @@
  */
 import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
-import { Limiter, together } from '../base/limiter.ts';
+import { awaitAll, Limiter } from '../base/limiter.ts';
 import { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
@@ -90,7 +90,7 @@ async function withPlaces<T>(
   let target = source;
   let closing: Promise<unknown> | undefined;
   const close = (): Promise<unknown> => {
-    closing ??= together([target.close?.(), target === source ? undefined : source.close?.()]);
+    closing ??= awaitAll([target.close?.(), target === source ? undefined : source.close?.()]);
     return closing;
   };
   try {

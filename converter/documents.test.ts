@@ -1,7 +1,7 @@
 /** What documents of real registries and builders look like, and what becomes of it: platforms, artifacts, numbers. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { inspectReference } from '../inspect/inspect.ts';
+import { inspectReference } from '../inspect/inspect-reference.ts';
 import { fetchBytes } from '../oci/content.ts';
 import { DESCRIPTOR_FIELDS, type Descriptor } from '../oci/descriptor.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -9,8 +9,8 @@ import { loadConfig, loadDocument, loadIndex, loadManifest } from '../oci/docume
 import { encodeJson, parseIndex } from '../oci/manifest.ts';
 import { DOCKER, OCI } from '../oci/media-types.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
-import { rejects } from '../oci/testing/content.ts';
-import { openImage } from '../reader/image.ts';
+import { rejects } from '../oci/testing/test-content.ts';
+import { openImage } from '../reader/accelerated-image.ts';
 import { convertWithin, request, smallTar } from '../tests/support/converter.ts';
 import { verifyReference } from '../verify/verify-reference.ts';
 import type { ConvertEvent } from './events.ts';

@@ -7,7 +7,7 @@ import type { LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { OCI } from '../oci/media-types.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
-import { putImage } from '../reader/testing/images.ts';
+import { putImage } from '../reader/testing/test-images.ts';
 import { convertWithin, request, type TestLayout, testLayout } from '../tests/support/converter.ts';
 import { verifyReference } from '../verify/verify-reference.ts';
 

@@ -4,7 +4,7 @@ import type { AccelError } from '../base/error.ts';
 import { copyContent } from '../oci/copy.ts';
 import { digestOf } from '../oci/digest.ts';
 import { resolveDocument } from '../oci/document.ts';
-import { openRegistry, type RegistryTarget } from '../oci/registry/client.ts';
+import { openRegistry, type RegistryTarget } from '../oci/registry/registry-target.ts';
 import type { Answer, SeenRequest } from '../oci/registry/testing/scripted-server.ts';
 import { missing, scripted, serve } from '../oci/registry/testing/scripted-target.ts';
 import { convertWithin, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';

@@ -42,7 +42,7 @@ describe('however little the system does at a time', () => {
   test('a member of a tar has no gap', async () => {
     const file = await slowFile('slow.tar', 700);
     const bytes = noise(200_000, 2);
-    const end = await writeMember(file, 0, { name: 'noise', size: bytes.length }, [bytes] as never);
+    const end = await writeMember(file, 0, { name: 'noise', size: bytes.length, stream: [bytes] as never });
     const { offset, size } = (await readMembers(file, end, {})).get('noise')!;
     expect(Buffer.from(await file.read(offset, size)).equals(bytes)).toBe(true);
     await file.close();

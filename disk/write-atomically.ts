@@ -1,4 +1,4 @@
-/** Files that are there whole or not at all. */
+/** Writes files that appear complete or not at all. */
 import { mkdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { bytesSource } from '../base/byte-source.ts';
@@ -6,20 +6,21 @@ import { AccelError, asAccelError } from '../base/error.ts';
 import { forgetTemporary, noteTemporary } from '../base/temporaries.ts';
 import { DiskFile } from './disk-file.ts';
 import { processMark } from './process-mark.ts';
+import { writeFifo } from './write-fifo.ts';
 
-/** Tells the temporary files of one process apart. */
+/** Distinguishes the temporary files of one process. */
 let counter = 0;
 
 /** A new name for a temporary file in the directory of `target`; sweep.ts finds it if this process is killed. */
 export function temporaryBeside(target: string): string {
   counter += 1;
-  // The name begins with a dot and is no digest, so readers of a layout pass over it.
+  // The name begins with a dot and is not a digest, so readers of a layout skip it.
   return path.join(path.dirname(target), `.accel-${processMark()}-${counter}.tmp`);
 }
 
 /**
- * Makes the directory of `target`, writes `stream` to a temporary file beside `target` and renames it there. If the stream,
- * the disk or the signal ends it early, the temporary file is removed and the error passed on.
+ * Creates the directory of `target`, writes `stream` to a temporary file beside `target` and renames it into place. If the
+ * stream, the disk or the signal ends it early, removes the temporary file and rejects with the error.
  */
 export async function writeAtomically(
   target: string,
@@ -43,7 +44,7 @@ export async function writeAtomically(
     }
     await rename(temporary, target);
   } catch (error) {
-    // Whatever rm says (the directory may not exist), the first failure is the one to tell.
+    // The first failure is reported, even if rm fails too (the directory may not exist).
     await rm(temporary, { force: true }).catch(() => undefined);
     throw asAccelError(error);
   } finally {
@@ -52,20 +53,21 @@ export async function writeAtomically(
 }
 
 /**
- * Writes a file that a user named: it is replaced as {@link writeAtomically} does, behind symlinks. What stands there and is
- * no file, such as a pipe or a terminal, is written to. Rejects with the system's error or `io-error`.
+ * Writes a file that a user named. An existing file is replaced as {@link writeAtomically} does, after following symlinks;
+ * a FIFO or device, such as a terminal, is written to. Rejects with the system's error or `io-error`.
  */
 export async function replaceFile(name: string, bytes: Uint8Array): Promise<void> {
   const target = await realpath(name).catch(() => name);
-  const standing = await stat(target).catch(() => undefined);
-  if (standing !== undefined && !standing.isFile()) return writeFile(target, bytes);
-  // A folder that is not there is a slip of the pen.
+  const existing = await stat(target).catch(() => undefined);
+  if (existing?.isFIFO() === true) return writeFifo(target, bytes);
+  if (existing !== undefined && !existing.isFile()) return writeFile(target, bytes);
+  // A missing directory is most likely a typo: it is an error and is not created.
   await stat(path.dirname(target));
-  // Whoever could not read the old file is not let read the new one.
-  await writeAtomically(target, bytesSource(bytes).open(), { mode: (standing?.mode ?? 0o666) & 0o777 });
+  // The new file is readable by the same users as the old one.
+  await writeAtomically(target, bytesSource(bytes).open(), { mode: (existing?.mode ?? 0o666) & 0o777 });
 }
 
-/** True for the error of a path that does not exist, whether it is Node's or made of it. */
+/** True for the error of a path that does not exist: Node's own, or an AccelError with that cause. */
 export function isAbsent(error: unknown): boolean {
   if (error instanceof AccelError) return isAbsent(error.cause);
   return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');

@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { afterEach, describe, expect, test } from 'vitest';
 import { listen } from '../tests/support/loopback.ts';
 import { errorCode } from './failure.ts';
-import type { HttpOptions } from './options.ts';
-import type { HttpTrace } from './trace.ts';
+import type { HttpOptions } from './http-options.ts';
+import type { HttpTrace } from './http-trace.ts';
 import { type HttpRequest, Transport } from './transport.ts';
 
 const cleanups: (() => Promise<unknown> | unknown)[] = [];

@@ -1,9 +1,9 @@
 /** Proxies by the usual environment variables. */
 import { AccelError } from '../base/error.ts';
 import { hideSecret } from '../base/secrets.ts';
+import type { Environment } from './http-options.ts';
 import { isLoopbackUrl } from './local-address.ts';
 import { parseNoProxy } from './no-proxy.ts';
-import type { Environment } from './options.ts';
 
 /** Schemes of proxies. */
 const SCHEMES: readonly string[] = ['http:', 'https:', 'socks5:', 'socks:'];

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { fetchBytes } from '../oci/content.ts';
 import { rejects } from '../oci/contract.ts';
 import { bytes, descriptor, scripted, serve } from '../oci/registry/testing/scripted-target.ts';
-import { DEFAULT_RUNTIME } from './options.ts';
+import { DEFAULT_RUNTIME } from './http-options.ts';
 
 describe('retries', () => {
   test.each([408, 425, 429, 500, 502, 503, 504])('HTTP %i passes: the third try is answered', async (status) => {

@@ -1,7 +1,7 @@
 /** When to try a request again, and how long to wait before: the one back-off of the product. */
 
 import { isSlowError, isTransientError } from './failure.ts';
-import type { HttpRuntime } from './options.ts';
+import type { HttpRuntime } from './http-options.ts';
 import { formatTime, formatWait, parseRetryAfter } from './retry-after.ts';
 
 /** First wait, in milliseconds; each further one doubles, up to MAX_BACKOFF. */

@@ -3,8 +3,8 @@ import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { AccelError } from '../base/error.ts';
+import type { Environment, HttpRuntime } from './http-options.ts';
 import { isMetadataAddress } from './local-address.ts';
-import type { Environment, HttpRuntime } from './options.ts';
 import { type HttpProxy, proxyRules } from './proxies.ts';
 import type { TlsSettings } from './tls.ts';
 

@@ -2,8 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type TempDirectory, tempDirectory } from '../tests/support/tools.ts';
-import { splitClientCert } from './tls.ts';
+import { run, type TempDirectory, tempDirectory } from '../tests/support/tools.ts';
+import { loadTls, splitClientCert } from './tls.ts';
 import { systemAuthorities } from './trust-store.ts';
 
 describe('the two files of a client certificate', () => {
@@ -20,7 +20,7 @@ describe('the two files of a client certificate', () => {
     ['/odd:name/a.pem:/b.key', '/odd:name/a.pem', '/b.key'],
   ])('%s', (text, cert, key) => expect(splitClientCert(text)).toEqual({ cert, key }));
 
-  test.each(['cert.pem', 'cert.pem:', ':key.pem', 'C:\\certs\\a.pem', ':', ''])('%j is none', (text) => {
+  test.each(['cert.pem', 'cert.pem:', ':key.pem', 'C:\\certs\\a.pem', ':', ''])('%j is not a pair', (text) => {
     expect(() => splitClientCert(text)).toThrow(expect.objectContaining({ code: 'usage', found: text }));
   });
 });
@@ -39,10 +39,11 @@ describe('the authorities to trust', () => {
     await writeFile(file('own.pem'), `# a comment\n${own}\n\n${rootCertificates[0]}\n`);
     await writeFile(file('other.pem'), other);
     await writeFile(file('empty.pem'), 'nothing');
+    await run('mkfifo', [file('fifo.crt')]);
   });
   afterAll(() => directory.remove());
 
-  test('the usual files where Node reads no store of the system; the first that holds any counts', async () => {
+  test('reads the usual files if Node cannot read the system store, and stops at the first with certificates', async () => {
     const bundles = [file('none.pem'), file('empty.pem'), file('own.pem'), file('other.pem')];
     const found = await read({}, { reader: null, bundles });
     expect(found).toContain(own);
@@ -50,34 +51,60 @@ describe('the authorities to trust', () => {
     expect(found.length).toBe(new Set([...rootCertificates, own]).size);
   });
 
-  test('Node’s reader of the system’s store, where it has one', async () => {
+  test('uses Node’s reader of the system store if there is one', async () => {
     const reader = (type: string) => (type === 'system' ? [other] : []);
     expect(await read({}, { reader, bundles: [file('own.pem')] })).toContain(other);
   });
 
-  test('a store that cannot be read leaves the files', async () => {
+  test('falls back to the files if the store cannot be read', async () => {
     const reader = () => {
       throw new Error('no keychain');
     };
     expect(await read({}, { reader, bundles: [file('own.pem')] })).toContain(own);
   });
 
-  test('SSL_CERT_FILE in place of the store, NODE_EXTRA_CA_CERTS beside it', async () => {
+  test('SSL_CERT_FILE replaces the store, NODE_EXTRA_CA_CERTS adds to it', async () => {
     const env = { SSL_CERT_FILE: file('own.pem'), NODE_EXTRA_CA_CERTS: file('other.pem') };
     expect(await read(env, { reader: null, bundles: [] })).toEqual(expect.arrayContaining([own, other]));
   });
 
   test.each(['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS'])(
-    '%s that cannot be read is a warning that names it',
+    'an unreadable file in %s causes a warning with its name',
     async (name) => {
-      warnings.length = 0;
-      const found = await read({ [name]: file('missing.pem') }, { reader: null, bundles: [] });
-      expect(found.length).toBe(new Set(rootCertificates).size);
-      expect(warnings).toEqual([expect.stringContaining(name)]);
+      for (const unreadable of ['missing.pem', 'fifo.crt']) {
+        warnings.length = 0;
+        const found = await read({ [name]: file(unreadable) }, { reader: null, bundles: [] });
+        expect(found.length).toBe(new Set(rootCertificates).size);
+        expect(warnings).toEqual([expect.stringContaining(name)]);
+      }
     },
   );
 
-  test('this machine’s own bundle is among them', async () => {
+  test('SSL_CERT_FILE=/dev/null is an empty store', async () => {
+    warnings.length = 0;
+    const found = await read({ SSL_CERT_FILE: '/dev/null' }, { reader: null, bundles: [file('own.pem')] });
+    expect(found.length).toBe(new Set(rootCertificates).size);
+    expect(warnings).toEqual([]);
+  });
+
+  test('a FIFO among the usual files is skipped', async () => {
+    expect(await read({}, { reader: null, bundles: [file('fifo.crt'), file('own.pem')] })).toContain(own);
+  });
+
+  test.each([
+    ['rootCa', () => ({ rootCa: file('fifo.crt') })],
+    ['certDir', () => ({ certDir: directory.path })],
+    ['clientCert', () => ({ clientCert: `${file('own.pem')}:${file('fifo.crt')}` })],
+  ])('a FIFO for %s is an error and not waited for', async (_, options) => {
+    await expect(loadTls(options(), {})).rejects.toMatchObject({
+      code: 'usage',
+      where: { path: file('fifo.crt') },
+      expected: 'a regular file',
+      found: 'a FIFO',
+    });
+  });
+
+  test('includes the bundle of this machine', async () => {
     const bundle = await readFile('/etc/ssl/certs/ca-certificates.crt', 'utf8').catch(() => '');
     const first = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(bundle)?.[0];
     const found = await read({});

@@ -1,23 +1,24 @@
 /** Certificates for TLS, from files that the user names. */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
-import { AccelError } from '../base/error.ts';
-import type { Environment, HttpOptions } from './options.ts';
-import { systemAuthorities } from './trust-store.ts';
+import { AccelError, asAccelError } from '../base/error.ts';
+import { readSmallFile } from '../disk/small-file.ts';
+import type { Environment, HttpOptions } from './http-options.ts';
+import { MAX_CERTIFICATE_FILE, systemAuthorities } from './trust-store.ts';
 
-/** What node:tls takes: certificates, and whether a server must prove itself. */
+/** Settings for node:tls: certificates, and whether a server must prove itself. */
 export interface TlsSettings {
   readonly rejectUnauthorized: boolean;
   readonly secureContext: SecureContext;
 }
 
-/** Options that say whom to trust, and who we are. */
+/** Options for the authorities to trust and for client certificates. */
 export type TlsOptions = Pick<HttpOptions, 'insecure' | 'rootCa' | 'certDir' | 'clientCert' | 'warn'>;
 
 /**
- * Reads the certificates that the options name; throws `usage` with the name of a file that cannot be read. The system's
- * store is read, and all of it parsed, by the function that is returned: once, and not at all where nothing speaks TLS.
+ * Reads the certificates that the options name. Throws `usage` with the name of a file that cannot be read, or that is not a
+ * regular file. The returned function reads and parses the system's store on its first call, so plain HTTP never pays for it.
  */
 export async function loadTls(options: TlsOptions, env: Environment): Promise<() => Promise<TlsSettings>> {
   const authorities = [...list(options.rootCa)];
@@ -47,17 +48,17 @@ export async function loadTls(options: TlsOptions, env: Environment): Promise<()
   };
 }
 
-/** A colon after a single letter and before a slash: Windows' `C:\\dir`. */
+/** A colon after a single letter and before a slash, as in `C:\\dir` on Windows. */
 const DRIVE = /(?<=^|:)[A-Za-z]:(?=[\\/])/g;
 
 /**
- * The two files of `CERT:KEY`. A colon of a Windows drive divides nothing; a path may hold other colons, then the last one
- * divides. Throws `usage`.
+ * Splits `CERT:KEY` into its two files. The colon of a Windows drive is not a separator; if several other colons remain, the
+ * last one separates. Throws `usage`.
  */
 export function splitClientCert(text: string): { readonly cert: string; readonly key: string } {
   const drives = new Set([...text.matchAll(DRIVE)].map(({ index }) => index + 1));
   const colons = [...text.matchAll(/:/g)].map(({ index }) => index).filter((at) => at > 0 && at < text.length - 1);
-  // Where every colon could be a drive's, `c:/key.pem` is a file named c and a key: a drive alone would be no pair.
+  // If every colon could belong to a drive, `c:/key.pem` is a file named c and a key: a single path would not be a pair.
   const colon =
     colons.findLast((at) => !drives.has(at)) ?? colons.findLast((at) => text[at + 1] === '/' && text[at - 2] !== ':');
   if (colon !== undefined) return { cert: text.slice(0, colon), key: text.slice(colon + 1) };
@@ -65,7 +66,8 @@ export function splitClientCert(text: string): { readonly cert: string; readonly
 }
 
 async function readPem(file: string): Promise<string> {
-  const text = await reading(file, () => readFile(file, 'utf8'));
+  const bytes = await reading(file, () => readSmallFile(file, MAX_CERTIFICATE_FILE));
+  const text = Buffer.from(bytes).toString('utf8');
   if (text.includes('-----BEGIN ')) return text;
   throw new AccelError('usage', 'this is not a PEM file', {
     where: { path: file },
@@ -77,7 +79,13 @@ async function reading<T>(file: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (cause) {
-    throw new AccelError('usage', 'a certificate cannot be read', { where: { path: file }, cause });
+    const { expected, found } = asAccelError(cause).details;
+    throw new AccelError('usage', 'a certificate cannot be read', {
+      where: { path: file },
+      ...(expected === undefined ? {} : { expected }),
+      ...(found === undefined ? {} : { found }),
+      cause,
+    });
   }
 }
 

@@ -2,10 +2,10 @@
 import { type Dispatcher, request } from 'undici';
 import type { BlobSource } from '../base/byte-source.ts';
 import { Deadline, RateWatch } from './deadline.ts';
-import { DEFAULT_MIN_RATE, DEFAULT_RUNTIME, type HttpOptions, type HttpRuntime } from './options.ts';
+import { DEFAULT_MIN_RATE, DEFAULT_RUNTIME, type HttpOptions, type HttpRuntime } from './http-options.ts';
+import { traceOf } from './http-trace.ts';
 import { type RouteOptions, Routes } from './routes.ts';
 import { loadTls } from './tls.ts';
-import { traceOf } from './trace.ts';
 
 /** A request as it goes out. */
 export interface HttpRequest {

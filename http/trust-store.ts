@@ -1,9 +1,12 @@
-/** The certificate authorities that a machine trusts, beside those that Node brings along. */
-import { readFile } from 'node:fs/promises';
+/** Reads the certificate authorities that a machine trusts in addition to the list built into Node. */
 import * as tls from 'node:tls';
-import type { Environment } from './options.ts';
+import { readSmallFile } from '../disk/small-file.ts';
+import type { Environment } from './http-options.ts';
 
-/** Where the distributions of Linux, the BSDs and macOS keep the bundle of what they trust; the first one counts. */
+/** Largest file of certificates that is read, in bytes; a system's bundle has a few hundred kilobytes. */
+export const MAX_CERTIFICATE_FILE = 16 << 20;
+
+/** Paths of the system's bundle on Linux distributions, the BSDs and macOS; the first one with certificates is used. */
 const BUNDLES: readonly string[] = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
@@ -16,20 +19,19 @@ const BUNDLES: readonly string[] = [
   '/etc/ssl/cert.pem',
 ];
 
-/** Node's own reader of the system's store: since 22.15 and 23.10, also on macOS and Windows. */
+/** Node's own reader of the system's store, available since 22.15 and 23.10, also on macOS and Windows. */
 type CertificateReader = (type: 'default' | 'bundled' | 'system' | 'extra') => string[];
 
-/** Where to look; tests give their own. */
+/** Sources to read from; tests pass their own. */
 export interface TrustSources {
   readonly bundles?: readonly string[];
-  /** Undefined: whatever this Node has. Null: as on a Node that has none. */
+  /** Undefined: the reader of this Node, if it has one. Null: behave like a Node without one. */
   readonly reader?: CertificateReader | null;
 }
 
 /**
- * Every authority to trust as PEM texts: Node's own list, the system's store and NODE_EXTRA_CA_CERTS. SSL_CERT_FILE names
- * the bundle in place of the usual files, as for OpenSSL and Go. `warn` hears of a file that a variable names and that
- * cannot be read.
+ * Returns every trusted authority as PEM text: Node's own list, the system's store and NODE_EXTRA_CA_CERTS. SSL_CERT_FILE
+ * replaces the system's store, as for OpenSSL and Go. Calls `warn` for a file that a variable names and that cannot be read.
  */
 export async function systemAuthorities(
   env: Environment,
@@ -44,13 +46,13 @@ export async function systemAuthorities(
 }
 
 async function readSystem({ bundles = BUNDLES, reader }: TrustSources): Promise<readonly string[]> {
-  // The types are those of the oldest Node that is supported.
+  // The type definitions are those of the oldest supported Node.
   const known = reader === undefined ? (tls as { getCACertificates?: CertificateReader }).getCACertificates : reader;
-  // A store that cannot be read leaves the usual files.
+  // If the store cannot be read, the usual files are tried.
   const own = attempt(() => known?.('system')) ?? [];
   if (own.length > 0) return own;
   for (const file of bundles) {
-    const found = await readFile(file, 'utf8').then(certificatesIn, () => []);
+    const found = await readCertificates(file).catch(() => []);
     if (found.length > 0) return found;
   }
   return [];
@@ -58,7 +60,7 @@ async function readSystem({ bundles = BUNDLES, reader }: TrustSources): Promise<
 
 async function readNamed(variable: string, file: string, warn: (message: string) => void): Promise<readonly string[]> {
   try {
-    return certificatesIn(await readFile(file, 'utf8'));
+    return await readCertificates(file);
   } catch (error) {
     warn(`${variable} names certificates that cannot be read: ${error instanceof Error ? error.message : error}`);
     return [];
@@ -66,7 +68,10 @@ async function readNamed(variable: string, file: string, warn: (message: string)
 }
 
 /** The certificates of a bundle, without the comments between them. */
-function certificatesIn(text: string): readonly string[] {
+async function readCertificates(file: string): Promise<readonly string[]> {
+  // The usual way to name an empty bundle.
+  if (file === '/dev/null') return [];
+  const text = Buffer.from(await readSmallFile(file, MAX_CERTIFICATE_FILE)).toString('utf8');
   return text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
 }
 
@@ -74,6 +79,6 @@ function attempt<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch {
-    return undefined; // The caller has another way.
+    return undefined; // The caller falls back to the files.
   }
 }

@@ -1,4 +1,4 @@
-/** What an accelerated image is: its layers as they open, and how it stands to its base. */
+/** Describes an accelerated image: its layers, and its relation to the base image. */
 import { asAccelError } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -6,17 +6,22 @@ import { loadManifest } from '../oci/document.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
 import type { ReadOptions, Target } from '../oci/storage.ts';
 import { readCarriedPrefetch } from '../prefetch/carried.ts';
-import { openImage } from '../reader/image.ts';
+import { openImage } from '../reader/accelerated-image.ts';
 import type { OpenedLayer } from '../reader/layer.ts';
 import { layerKindOf } from '../reader/stack.ts';
 import type { AcceleratedFacts, AcceleratedLayerFacts, AccelerationFacts, BaseFacts } from './facts.ts';
 
-/** Opens the image and describes it; an image that does not open is described by its manifest, with the reason. */
+/** A manifest, its descriptor and its platform as `os/architecture[/variant]`. */
+export interface ImageDocuments {
+  readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
+  readonly platform: string;
+}
+
+/** Opens the image and describes it. If it cannot be opened, describes its manifest and reports the reason. */
 export async function inspectAccelerated(
   target: Target,
-  descriptor: Descriptor,
-  manifest: ImageManifest,
-  platform: string,
+  { descriptor, manifest, platform }: ImageDocuments,
   options: ReadOptions,
 ): Promise<AcceleratedFacts> {
   const opened = await openLayers(target, descriptor, options);
@@ -85,7 +90,7 @@ async function prefetchOf(
   }
 }
 
-/** What is wrong with an image, as text; an error of another kind is thrown on. */
+/** The error of a damaged image as text; rethrows errors that are not about the image. */
 function problemOf(error: unknown): string {
   const known = asAccelError(error);
   if (known.code === 'aborted' || known.code === 'unauthorized') throw error;

@@ -1,5 +1,5 @@
 /** What is no image: the record of layers, by its entries, and artifacts of others by their type. */
-import { isRecord } from '../base/record.ts';
+import { isRecord } from '../base/is-record.ts';
 import { LAYER_RECORD } from '../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../oci/content.ts';
 import { type ImageManifest, parseObject } from '../oci/manifest.ts';

@@ -4,9 +4,9 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { renderInspect } from '../cli/inspect-report.ts';
 import { LAYER_RECORD } from '../formats/overlaybd/annotations.ts';
 import { REF_NAME } from '../oci/image-names.ts';
-import { openLayout } from '../oci/layout.ts';
+import { openLayout } from '../oci/layout-target.ts';
 import { BOTH, convertWithin, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';
-import { type InspectReport, inspectReference } from './inspect.ts';
+import { type InspectReport, inspectReference } from './inspect-reference.ts';
 
 const [FULL, INDEX] = BOTH.map(({ tag }) => tag) as [string, string];
 

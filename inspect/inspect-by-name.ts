@@ -1,7 +1,7 @@
 /** Inspects an image by its name, as a user types it. */
 import type { Named, NameOptions } from '../reader/open-by-name.ts';
-import { openReference } from '../reader/reference.ts';
-import { type InspectOptions, type InspectReport, inspectReference } from './inspect.ts';
+import { openReference } from '../reader/open-reference.ts';
+import { type InspectOptions, type InspectReport, inspectReference } from './inspect-reference.ts';
 
 /**
  * Tells what an image is, accelerated or not, without reading it: mode, layers, sizes, its base; what conversion would

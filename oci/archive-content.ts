@@ -1,4 +1,4 @@
-/** What an archive of images holds: its index, and where each blob lies in the file. */
+/** Reads an archive of images: its index, and the position of each blob in the file. */
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import type { DiskFile } from '../disk/disk-file.ts';
 import { assertDigest } from './digest.ts';
@@ -6,10 +6,18 @@ import { asIndexFile, assertLayoutMarker, type IndexFile } from './layout-index.
 import { MAX_MANIFEST_SIZE, parseObject } from './manifest.ts';
 import { readMembers, type TarMember } from './tar-file.ts';
 
-/** A blob: `size` bytes from an offset of a file, or in memory if accel composed it. */
+/** A blob: `size` bytes at an offset of a file, or in memory if accel composed it. */
 export interface ArchiveBlob {
   readonly size: number;
   readonly place: Uint8Array | { readonly file: DiskFile; readonly offset: number };
+}
+
+/** A tar file whose headers were read. */
+export interface IndexedTar {
+  readonly file: DiskFile;
+  readonly members: ReadonlyMap<string, TarMember>;
+  /** The place of errors. */
+  readonly where: ErrorPlace;
 }
 
 /** See {@link readOciArchive}. */
@@ -21,18 +29,14 @@ export interface ArchiveContent {
 
 /** Reads an image layout in a tar of `size` bytes (image-spec, image-layout.md). Throws `layout-invalid`. */
 export async function readOciArchive(file: DiskFile, size: number, where: ErrorPlace): Promise<ArchiveContent> {
-  return asOciArchive(file, await readMembers(file, size, where), where);
+  return asOciArchive({ file, members: await readMembers(file, size, where), where });
 }
 
-/** {@link readOciArchive} for members that were read already. */
-export async function asOciArchive(
-  file: DiskFile,
-  members: ReadonlyMap<string, TarMember>,
-  where: ErrorPlace,
-): Promise<ArchiveContent> {
-  assertLayoutMarker(await readJsonMember(file, members, 'oci-layout', where), { ...where, member: 'oci-layout' });
-  const place = { ...where, member: 'index.json' };
-  const index = asIndexFile(await readJsonMember(file, members, 'index.json', where), place);
+/** {@link readOciArchive} for a tar whose headers were already read. */
+export async function asOciArchive(tar: IndexedTar): Promise<ArchiveContent> {
+  const { file, members, where } = tar;
+  assertLayoutMarker(await readJsonMember(tar, 'oci-layout'), { ...where, member: 'oci-layout' });
+  const index = asIndexFile(await readJsonMember(tar, 'index.json'), { ...where, member: 'index.json' });
   const blobs = new Map<string, ArchiveBlob>();
   for (const { name, kind } of members.values()) {
     const match = /^blobs\/(sha256|sha512)\/([0-9a-f]+)$/.exec(name);
@@ -44,10 +48,10 @@ export async function asOciArchive(
   return { index, blobs };
 }
 
-/** Links that are followed one after another. */
+/** Longest chain of links that is followed. */
 const MAX_HOPS = 16;
 
-/** The member of a name, through links (docker save stores equal layers once). Throws `layout-invalid`. */
+/** Finds a member by name and follows links (docker save stores equal layers once). Throws `layout-invalid`. */
 export function followMember(members: ReadonlyMap<string, TarMember>, name: string, where: ErrorPlace): TarMember {
   let member = members.get(name);
   if (member === undefined) throw noFile(members, { ...where, member: name }, name, 'no such file');
@@ -79,13 +83,11 @@ function noFile(
   });
 }
 
-/** A small member's bytes. Throws `layout-invalid` if it is missing, `limit-exceeded` if it is not small. */
+/** Reads a member of at most `limit` bytes. Throws `layout-invalid` if it is missing, `limit-exceeded` if it is larger. */
 export async function readMember(
-  file: DiskFile,
-  members: ReadonlyMap<string, TarMember>,
+  { file, members, where }: IndexedTar,
   name: string,
   limit: number,
-  where: ErrorPlace,
 ): Promise<Uint8Array> {
   const { offset, size } = followMember(members, name, where);
   if (size <= limit) return file.read(offset, size);
@@ -96,19 +98,15 @@ export async function readMember(
   });
 }
 
-async function readJsonMember(
-  file: DiskFile,
-  members: ReadonlyMap<string, TarMember>,
-  name: string,
-  where: ErrorPlace,
-): Promise<Record<string, unknown>> {
-  const bytes = await readMember(file, members, name, MAX_MANIFEST_SIZE, where);
+async function readJsonMember(tar: IndexedTar, name: string): Promise<Record<string, unknown>> {
+  const bytes = await readMember(tar, name, MAX_MANIFEST_SIZE);
+  const where = { ...tar.where, member: name };
   try {
-    return parseObject(bytes, MAX_MANIFEST_SIZE, { ...where, member: name });
+    return parseObject(bytes, MAX_MANIFEST_SIZE, where);
   } catch (cause) {
     const { message, found } = asAccelError(cause);
     throw new AccelError('layout-invalid', `${name} of the archive cannot be read: ${message}`, {
-      where: { ...where, member: name },
+      where,
       ...(found === undefined ? {} : { found }),
       cause,
     });

@@ -1,16 +1,16 @@
-/** An archive on its way: a tar that is written member by member, and put in place when it is whole. */
+/** An archive that is being written: a tar that grows member by member and is renamed into place when complete. */
 import { rename, rm } from 'node:fs/promises';
 import { bytesSource } from '../base/byte-source.ts';
 import { forgetTemporary, noteTemporary } from '../base/temporaries.ts';
 import { DiskFile } from '../disk/disk-file.ts';
 import { temporaryBeside } from '../disk/write-atomically.ts';
 import { encodeJson } from './manifest.ts';
-import { writeMember } from './tar-file.ts';
+import { type NewMember, writeMember } from './tar-file.ts';
 
-/** The archive that is being written: a temporary file beside the one that it becomes. */
+/** A temporary file beside the archive that it will replace. */
 export class ArchiveDraft {
   readonly #target: string;
-  /** What was written so far. */
+  /** The file with everything written so far. */
   readonly file: DiskFile;
   #end = 0;
 
@@ -19,14 +19,14 @@ export class ArchiveDraft {
     this.file = file;
   }
 
-  /** Begins an archive that is to become `target`. */
+  /** Creates the temporary file of an archive that will become `target`. */
   static async create(target: string): Promise<ArchiveDraft> {
     const temporary = temporaryBeside(target);
     noteTemporary(temporary);
     const draft = new ArchiveDraft(target, await DiskFile.create(temporary, 0o666, { shown: target }));
     try {
       const marker = encodeJson({ imageLayoutVersion: '1.0.0' });
-      await draft.write('oci-layout', marker.length, bytesSource(marker).open());
+      await draft.write({ name: 'oci-layout', size: marker.length, stream: bytesSource(marker).open() });
       return draft;
     } catch (error) {
       await draft.discard().catch(() => undefined);
@@ -34,20 +34,20 @@ export class ArchiveDraft {
     }
   }
 
-  /** Appends a member and returns the offset of its content. After a failure the next one takes its place. */
-  async write(name: string, size: number, stream: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<number> {
-    this.#end = await writeMember(this.file, this.#end, { name, size }, stream, signal);
-    // The content lies right before the padding that ends its last block.
-    return this.#end - Math.ceil(size / 512) * 512;
+  /** Appends a member and returns the offset of its content. After a failure the next member overwrites it. */
+  async write(member: NewMember, signal?: AbortSignal): Promise<number> {
+    this.#end = await writeMember(this.file, this.#end, member, signal);
+    // The content ends at most one block of padding before the end.
+    return this.#end - Math.ceil(member.size / 512) * 512;
   }
 
-  /** Puts the draft in the place of the archive, which it returns, to be read. */
+  /** Renames the draft into place and returns the archive, open for reading. */
   async commit(): Promise<DiskFile> {
-    // A member that failed may have left garbage behind the two blocks that end a tar.
+    // A failed member may have left garbage after the two blocks that end a tar.
     await this.file.truncate(this.#end + 1024);
     const archive = await DiskFile.open(this.file.path, { shown: this.#target });
     try {
-      // Before it stands: some disks tell only then that they could not keep it.
+      // Before the rename: some file systems report only on close that they could not store the data.
       await this.file.close();
       await rename(this.file.path, this.#target);
       forgetTemporary(this.file.path);
@@ -58,7 +58,7 @@ export class ArchiveDraft {
     }
   }
 
-  /** Closes the file, which was not committed, and removes it. */
+  /** Closes and removes the file of a draft that was not committed. */
   async discard(): Promise<void> {
     try {
       await this.file.close();

@@ -1,6 +1,6 @@
 /** Image configs (OCI image-spec, config.md; Docker's image JSON). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
-import { isRecord } from '../base/record.ts';
+import { isRecord } from '../base/is-record.ts';
 import { brief, type Descriptor, isOptional, isStringList } from './descriptor.ts';
 import { assertDigest } from './digest.ts';
 import { parseObject } from './manifest.ts';

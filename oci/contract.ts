@@ -9,9 +9,9 @@ import { encodeJson } from './manifest.ts';
 import { DOCKER, OCI } from './media-types.ts';
 import { canRefer } from './powers.ts';
 import type { Target } from './storage.ts';
-import { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/content.ts';
+import { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/test-content.ts';
 
-export { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/content.ts';
+export { blob, noise, pieces, pushImage, referrerOf, rejects } from './testing/test-content.ts';
 
 /** Makes an empty target, and what cleans up after it. */
 export type MakeTarget = () => Promise<{ readonly target: Target; readonly dispose?: () => Promise<void> }>;
@@ -247,8 +247,8 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
       test('are found from their subject, all and by artifact type', async () => {
         const { descriptor: subject } = await pushImage(target, 'subject');
         expect(await found(subject)).toEqual([]);
-        const one = await referrerOf(target, subject, 'application/vnd.test.one', 'a');
-        const two = await referrerOf(target, subject, 'application/vnd.test.two', 'b');
+        const one = await referrerOf(target, subject, 'application/vnd.test.one', { label: 'a' });
+        const two = await referrerOf(target, subject, 'application/vnd.test.two', { label: 'b' });
         expect((await refer(one)).outcome).toBe('pushed');
         expect((await refer(two)).outcome).toBe('pushed');
         expect((await refer(one)).outcome).toBe('existed');
@@ -261,7 +261,9 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
       test('linked at the same time are all listed, with type and annotations', async () => {
         const { descriptor: subject } = await pushImage(target, 'popular');
         const all = await Promise.all(
-          Array.from({ length: 5 }, (_, index) => referrerOf(target, subject, 'application/vnd.test.n', `n${index}`)),
+          Array.from({ length: 5 }, (_, index) =>
+            referrerOf(target, subject, 'application/vnd.test.n', { label: `n${index}` }),
+          ),
         );
         await Promise.all(all.map(refer));
         expect(await found(subject)).toEqual(all.map(({ descriptor }) => descriptor.digest).sort());
@@ -273,7 +275,7 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
 
       test('of a subject that does not stand here are kept', async () => {
         const subject = { mediaType: OCI.manifest, digest: `sha256:${'e'.repeat(64)}`, size: 7 };
-        const referrer = await referrerOf(target, subject, 'application/vnd.test.early', 'early');
+        const referrer = await referrerOf(target, subject, 'application/vnd.test.early', { label: 'early' });
         await refer(referrer);
         expect(await found(subject)).toEqual([referrer.descriptor.digest]);
       });
@@ -283,13 +285,16 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         ['a platform in it (ECR refuses that)', { platform: { os: 'linux', architecture: 'amd64' } }],
       ])('a manifest with %s is refused', async (_, extra) => {
         const { descriptor: subject } = await pushImage(target, 'refused');
-        const made = await referrerOf(target, subject, 'application/vnd.test.x', 'x', extra ?? 'none');
+        const made = await referrerOf(target, subject, 'application/vnd.test.x', {
+          label: 'x',
+          extra: extra ?? 'none',
+        });
         await rejects(refer(made), 'manifest-invalid');
       });
 
       test('Docker’s media types know no subject', async () => {
         const { descriptor: subject } = await pushImage(target, 'docker');
-        const made = await referrerOf(target, subject, 'application/vnd.test.x', 'x');
+        const made = await referrerOf(target, subject, 'application/vnd.test.x', { label: 'x' });
         const descriptor = { ...made.descriptor, mediaType: DOCKER.manifest };
         await rejects(refer({ ...made, descriptor }), 'manifest-invalid');
       });

@@ -6,7 +6,7 @@ import { fetchBytes } from './content.ts';
 import { blob, noise, pushImage, rejects } from './contract.ts';
 import { copyContent } from './copy.ts';
 import { MemoryTarget } from './memory-target.ts';
-import { openRegistry } from './registry/client.ts';
+import { openRegistry } from './registry/registry-target.ts';
 import { missing, scripted } from './registry/testing/scripted-target.ts';
 
 const env = { HOME: '/nonexistent' };

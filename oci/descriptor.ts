@@ -1,7 +1,7 @@
 /** The descriptor: how one piece of content names another (OCI image-spec, descriptor.md). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
-import { integerOf, stringifyJson } from '../base/json.ts';
-import { isRecord } from '../base/record.ts';
+import { integerOf, stringifyJson } from '../base/exact-json.ts';
+import { isRecord } from '../base/is-record.ts';
 import { assertDigest } from './digest.ts';
 import type { Platform } from './platform.ts';
 

@@ -1,11 +1,18 @@
 /**
- * What `docker save` writes. Before Docker 25: manifest.json, configs and layers as plain tars, from which an OCI
- * manifest is composed in memory. Since then it is an image layout as well, which is read as such.
+ * Reads archives of `docker save`. Before Docker 25 they hold manifest.json, configs and layers as plain tars, from which an
+ * OCI manifest is composed in memory. Since then they are also image layouts, and are read as such.
  */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
-import { isRecord } from '../base/record.ts';
+import { isRecord } from '../base/is-record.ts';
 import type { DiskFile } from '../disk/disk-file.ts';
-import { type ArchiveBlob, type ArchiveContent, asOciArchive, followMember, readMember } from './archive-content.ts';
+import {
+  type ArchiveBlob,
+  type ArchiveContent,
+  asOciArchive,
+  followMember,
+  type IndexedTar,
+  readMember,
+} from './archive-content.ts';
 import { MAX_CONFIG_SIZE, parseConfig } from './config.ts';
 import { brief, type Descriptor, isOptional, isStringList } from './descriptor.ts';
 import { Digester, digestOf } from './digest.ts';
@@ -23,18 +30,11 @@ interface SavedImage {
   readonly layers: readonly string[];
 }
 
-/** What is read from: the file, its members, and its place for errors. */
-interface Archive {
-  readonly file: DiskFile;
-  readonly members: ReadonlyMap<string, TarMember>;
-  readonly where: ErrorPlace;
-}
-
 /** Reads an archive of `docker save`, of `size` bytes. Throws `layout-invalid`. */
 export async function readDockerArchive(file: DiskFile, size: number, where: ErrorPlace): Promise<ArchiveContent> {
   const members = await readMembers(file, size, where);
-  if (members.has('index.json') && members.has('oci-layout')) return asOciArchive(file, members, where);
-  const archive: Archive = { file, members, where };
+  const archive: IndexedTar = { file, members, where };
+  if (members.has('index.json') && members.has('oci-layout')) return asOciArchive(archive);
   const images = await savedImages(archive);
   const blobs = new Map<string, ArchiveBlob>();
   const manifests: Descriptor[] = [];
@@ -43,23 +43,24 @@ export async function readDockerArchive(file: DiskFile, size: number, where: Err
     const names = image.repoTags.filter((name) => tagPart(name) !== undefined);
     for (const name of new Set(names)) manifests.push({ ...descriptor, annotations: annotationsOf(name) });
     if (names.length > 0) continue;
-    // Saved by its ID an image has no name; if it is alone, any default must mean it.
+    // An image saved by its ID has no name; if it is the only one, it gets the default name.
     manifests.push(images.length === 1 ? { ...descriptor, annotations: { [REF_NAME]: 'latest' } } : descriptor);
   }
   return { index: { schemaVersion: 2, manifests }, blobs };
 }
 
-/** As Docker writes it since version 25: the tag, and the whole name beside it. */
+/** The annotations that Docker writes since version 25: the tag and the whole name. */
 function annotationsOf(name: string): Readonly<Record<string, string>> {
   return { [REF_NAME]: tagPart(name)!, [CONTAINERD_NAME]: name };
 }
 
-async function savedImages({ file, members, where }: Archive): Promise<readonly SavedImage[]> {
+async function savedImages(archive: IndexedTar): Promise<readonly SavedImage[]> {
+  const { members, where } = archive;
   const name = 'manifest.json';
   const place = { ...where, member: name };
   if (!members.has(name) && members.has('repositories')) throw beforeManifests(place);
-  const bytes = await readMember(file, members, name, MAX_MANIFEST_SIZE - 16, where);
-  // A list at its top: wrapped, so that the bounds of all documents hold for it as well.
+  const bytes = await readMember(archive, name, MAX_MANIFEST_SIZE - 16);
+  // The document is a list: wrapped in an object, it is parsed within the limits of all documents.
   const wrapped = Buffer.concat([Buffer.from('{"images":'), bytes, Buffer.from('}')]);
   const { images } = parseObject(wrapped, MAX_MANIFEST_SIZE, place);
   if (!Array.isArray(images)) throw malformed(place, 'a list of images', images);
@@ -73,11 +74,11 @@ async function savedImages({ file, members, where }: Archive): Promise<readonly 
   });
 }
 
-/** Puts an image's config, layers and composed manifest into `blobs`. */
-async function compose(archive: Archive, image: SavedImage, blobs: Map<string, ArchiveBlob>): Promise<Descriptor> {
+/** Adds an image's config, layers and composed manifest to `blobs`. */
+async function compose(archive: IndexedTar, image: SavedImage, blobs: Map<string, ArchiveBlob>): Promise<Descriptor> {
   const { file, members, where } = archive;
   const place = { ...where, member: image.config };
-  const bytes = await readMember(file, members, image.config, MAX_CONFIG_SIZE, where);
+  const bytes = await readMember(archive, image.config, MAX_CONFIG_SIZE);
   const config = { mediaType: OCI.config, digest: digestOf(bytes), size: bytes.length };
   const { diff_ids: diffIds } = parseConfig(bytes, config).rootfs;
   if (diffIds.length !== image.layers.length) {
@@ -105,10 +106,10 @@ async function compose(archive: Archive, image: SavedImage, blobs: Map<string, A
 }
 
 /**
- * A plain layer's digest is its diff_id, which every read is held against. Some builders (Bazel, Jib) put compressed
- * layers here: those are read through once for theirs.
+ * Describes a layer. The digest of a plain layer is its diff_id, against which every read is verified. Some builders (Bazel,
+ * Jib) store compressed layers: those are read once to compute their digest.
  */
-async function layerOf({ file }: Archive, { offset, size }: TarMember, diffId: string): Promise<Descriptor> {
+async function layerOf({ file }: IndexedTar, { offset, size }: TarMember, diffId: string): Promise<Descriptor> {
   const compression = compressionOf(await file.read(offset, Math.min(size, 4)));
   const mediaType = layerMediaType('oci', compression);
   if (compression === 'none') return { mediaType, digest: diffId, size };
@@ -123,7 +124,7 @@ function compressionOf(start: Uint8Array): LayerCompression {
   return magic === '28b52ffd' ? 'zstd' : 'none';
 }
 
-/** Docker before 1.10 (2016), and tools that still write its form. */
+/** The error for the format of Docker before 1.10 (2016), which some tools still write. */
 function beforeManifests(where: ErrorPlace): AccelError {
   return new AccelError(
     'image-unsupported',
@@ -138,7 +139,7 @@ function beforeManifests(where: ErrorPlace): AccelError {
 }
 
 function malformed(where: ErrorPlace, expected: string, found: unknown): AccelError {
-  return new AccelError('layout-invalid', 'the archive is not one of docker save', {
+  return new AccelError('layout-invalid', 'the archive was not written by docker save', {
     where,
     expected,
     found: typeof found === 'string' ? found : brief(found),

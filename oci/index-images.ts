@@ -1,5 +1,5 @@
 /** The images of an index: which entries are images, for which platform, and why the others are not. */
-import { Limiter, together } from '../base/limiter.ts';
+import { awaitAll, Limiter } from '../base/limiter.ts';
 import type { Descriptor } from './descriptor.ts';
 import { loadImageConfig, loadManifest, unlessMissing } from './document.ts';
 import { indexEntries } from './index-entries.ts';
@@ -43,7 +43,7 @@ export const NOT_HERE = 'its content is not here';
 export async function indexImages(fetcher: Fetcher, index: ImageIndex, options: ReadOptions): Promise<IndexImages> {
   const limiter = new Limiter(PARALLEL);
   const entries = await indexEntries(fetcher, index, options);
-  const sorted = await together(entries.map((entry) => limiter.run(() => sortEntry(fetcher, entry, options))));
+  const sorted = await awaitAll(entries.map((entry) => limiter.run(() => sortEntry(fetcher, entry, options))));
   return {
     images: sorted.filter((entry) => !('reason' in entry)) as ListedImage[],
     others: sorted.filter((entry) => 'reason' in entry) as OtherEntry[],

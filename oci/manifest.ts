@@ -1,7 +1,7 @@
 /** Image manifests and indexes (OCI image-spec, manifest.md, image-index.md; Docker schema 2). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
-import { integerOf, parseJson, stringifyJson } from '../base/json.ts';
-import { isRecord } from '../base/record.ts';
+import { integerOf, parseJson, stringifyJson } from '../base/exact-json.ts';
+import { isRecord } from '../base/is-record.ts';
 import { refuseAmbiguous } from './ambiguity.ts';
 import { annotationsOf, asDescriptor, brief, type Descriptor, isOptional } from './descriptor.ts';
 import { DOCKER_SCHEMA1, isIndex, isManifest, OCI } from './media-types.ts';
@@ -39,8 +39,8 @@ export interface ImageIndex {
 }
 
 /**
- * The fields of manifests, indexes and of the schema before them: what a document of another kind might take its meaning
- * from is never passed on as an unknown field.
+ * The fields of manifests, indexes and Docker's schema 1. None of them is passed on as an unknown field, because a document
+ * of another kind might be interpreted by it.
  */
 export const DOCUMENT_FIELDS: ReadonlySet<string> = new Set([
   'schemaVersion',
@@ -56,19 +56,19 @@ export const DOCUMENT_FIELDS: ReadonlySet<string> = new Set([
   'signatures',
 ]);
 
-/** The fields of a record that `known` does not list, with their values: what accel passes on unread. */
+/** The fields of a record that `known` does not list, with their values; accel passes them on unread. */
 export function unknownFields(value: object, known: ReadonlySet<string>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value).filter(([key]) => !known.has(key)));
 }
 
-/** A manifest or an index, as its content (not its media type) says. */
+/** A manifest or an index, decided by its content and not by its media type. */
 export type ImageDocument =
   | { readonly kind: 'manifest'; readonly manifest: ImageManifest }
   | { readonly kind: 'index'; readonly index: ImageIndex };
 
 /**
- * Parses what a tag may name. The content decides between manifest and index where the media type is missing or unknown;
- * one that contradicts the content is refused.
+ * Parses a manifest or an index. The content decides between the two if the media type is missing or unknown; a media type
+ * that contradicts the content is an error.
  * Throws `manifest-invalid`, `limit-exceeded`, or `image-unsupported` for Docker's schema 1.
  */
 export function parseDocument(bytes: Uint8Array, descriptor: Descriptor): ImageDocument {
@@ -95,8 +95,8 @@ export function parseIndex(bytes: Uint8Array, descriptor: Descriptor): ImageInde
 }
 
 /**
- * JSON as accel writes it: UTF-8, keys in the order of insertion, no white space; so the same value, the same bytes.
- * Numbers that were read by {@link parseObject} have the text that they had.
+ * Encodes JSON as UTF-8 without white space, keys in insertion order: equal values give equal bytes. Numbers that
+ * {@link parseObject} read keep their text.
  */
 export function encodeJson(value: unknown): Uint8Array {
   return new TextEncoder().encode(stringifyJson(value));
@@ -136,13 +136,13 @@ function asManifest(value: Record<string, unknown>, descriptor: Descriptor, wher
   const list = (layers ?? []) as readonly unknown[];
   assertCount(list.length, 'layers', where);
   return {
-    ...common(value, descriptor, isManifest, OCI.manifest, where),
+    ...common(value, descriptor, { accepts: isManifest, fallback: OCI.manifest }, where),
     config: asDescriptor(value.config, 'config', where),
     layers: list.map((layer, index) => asDescriptor(layer, `layers[${index}]`, where)),
   };
 }
 
-/** Go writes an empty list as null: then the media type says that the document is an index. */
+/** Go writes an empty list as null: then the media type decides whether the document is an index. */
 function isIndexContent({ manifests, mediaType, config, layers }: Record<string, unknown>, named: Descriptor): boolean {
   if (Array.isArray(manifests)) return true;
   const declared = typeof mediaType === 'string' && mediaType !== '' ? mediaType : named.mediaType;
@@ -155,16 +155,21 @@ function asIndex(value: Record<string, unknown>, descriptor: Descriptor, where: 
   const list = (manifests ?? []) as readonly unknown[];
   assertCount(list.length, 'manifests', where);
   return {
-    ...common(value, descriptor, isIndex, OCI.index, where),
+    ...common(value, descriptor, { accepts: isIndex, fallback: OCI.index }, where),
     manifests: list.map((manifest, index) => asDescriptor(manifest, `manifests[${index}]`, where)),
   };
+}
+
+/** The media types of one kind of document, and the one that a document without any of them gets. */
+interface MediaTypeRule {
+  readonly accepts: (mediaType: string) => boolean;
+  readonly fallback: string;
 }
 
 function common(
   value: Record<string, unknown>,
   descriptor: Descriptor,
-  accepts: (mediaType: string) => boolean,
-  fallback: string,
+  { accepts, fallback }: MediaTypeRule,
   where: ErrorPlace,
 ): Omit<ImageIndex, 'manifests'> {
   const { schemaVersion, mediaType, artifactType, subject, annotations, ...rest } = value;
@@ -236,7 +241,7 @@ function malformed(what: string, expected: string, found: unknown, where: ErrorP
 }
 
 function wrongKind(expected: string, found: string, descriptor: Descriptor): AccelError {
-  return new AccelError('manifest-invalid', 'the document is of another kind than its place asks for', {
+  return new AccelError('manifest-invalid', 'the document is of another kind than expected here', {
     where: placeOf(descriptor),
     expected,
     found,

@@ -1,9 +1,9 @@
 /** From a reference to the target that it names. */
 
-import { openArchive } from './archive.ts';
-import { openLayout } from './layout.ts';
+import { openArchive } from './archive-target.ts';
+import { openLayout } from './layout-target.ts';
 import type { Reference } from './reference.ts';
-import type { RegistryOptions } from './registry/options.ts';
+import type { RegistryOptions } from './registry/registry-options.ts';
 import type { Target } from './storage.ts';
 
 /** Options of {@link openTarget}: those of a registry, and whether a missing layout or archive is made. */
@@ -22,6 +22,6 @@ export async function openTarget(reference: Reference, options: OpenOptions = {}
     return openArchive(reference.file, reference.format, { create: options.create ?? false });
   }
   // The HTTP client takes tens of milliseconds to load, which work on a layout need not spend.
-  const { openRegistry } = await import('./registry/client.ts');
+  const { openRegistry } = await import('./registry/registry-target.ts');
   return openRegistry(reference, options);
 }

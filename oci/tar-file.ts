@@ -1,31 +1,31 @@
-/** A tar on disk, read in place: its members are found once, by their headers alone, and never unpacked. */
+/** Reads a tar on disk in place: indexes its members by their headers, once, and never unpacks them. */
 import { Readable } from 'node:stream';
 import { extract, type Header, pack } from 'tar-stream';
 import { AccelError, asAccelError, type ErrorPlace } from '../base/error.ts';
 import type { DiskFile } from '../disk/disk-file.ts';
 
-/** A member of a tar: where its content lies in the file. Offsets and sizes are in bytes. */
+/** A member of a tar, with the position of its content in the file. Offsets and sizes are in bytes. */
 export interface TarMember {
   readonly name: string;
   /** `link` covers hard and symbolic links. */
   readonly kind: 'file' | 'link' | 'other';
   readonly offset: number;
   readonly size: number;
-  /** Where a link leads, as a name of the archive. */
+  /** Target of a link, as a name of the archive. */
   readonly linkName?: string;
-  /** What another kind is, for messages. */
+  /** The kind in messages, if it is neither a file nor a link. */
   readonly what?: string;
 }
 
 const BLOCK = 512;
-/** Most bytes of one member's headers, PAX records included. */
+/** Largest headers of one member in bytes, PAX records included. */
 const MAX_HEAD = 1 << 20;
-/** Most members; an archive of images has some hundreds. */
+/** Largest number of members; an archive of images has some hundreds. */
 const MAX_MEMBERS = 100_000;
 
 /**
- * Reads the headers of a tar of `size` bytes; the last member of a name counts. Throws `layout-invalid` if it is no tar,
- * compressed or cut off.
+ * Reads the headers of a tar of `size` bytes; of several members with one name the last one counts. Throws `layout-invalid`
+ * if the file is not a tar, is compressed or is cut off.
  */
 export async function readMembers(
   file: DiskFile,
@@ -61,15 +61,21 @@ export async function readMembers(
   return members;
 }
 
+/** A member to write: a file of `size` bytes. */
+export interface NewMember {
+  readonly name: string;
+  readonly size: number;
+  readonly stream: AsyncIterable<Uint8Array>;
+}
+
 /**
- * Writes a member of `size` bytes to a tar at `at`, with an end of archive behind it, and returns where the
- * next one goes: over that end. Passes on the stream's failure; then what was written from `at` on is garbage.
+ * Writes a member to a tar at offset `at`, followed by an end of archive. Returns the offset of that end, where the next
+ * member goes. If the stream fails, rejects with its error and leaves garbage after `at`.
  */
 export async function writeMember(
   file: DiskFile,
   at: number,
-  member: { readonly name: string; readonly size: number },
-  stream: AsyncIterable<Uint8Array>,
+  { name, size, stream }: NewMember,
   signal?: AbortSignal,
 ): Promise<number> {
   const packer = pack();
@@ -80,11 +86,11 @@ export async function writeMember(
       end += chunk.length;
     }
   })();
-  // Awaited below; without this a failure on the way there would count as unhandled.
+  // Awaited below; until then a failure must not count as unhandled.
   writing.catch(() => undefined);
   try {
     // Fixed owner, mode and time: the same content, the same header.
-    const entry = packer.entry({ ...member, type: 'file', mode: 0o644, mtime: new Date(0) });
+    const entry = packer.entry({ name, size, type: 'file', mode: 0o644, mtime: new Date(0) });
     for await (const chunk of stream) {
       signal?.throwIfAborted();
       if (chunk.length > 0 && !entry.write(chunk)) {
@@ -102,7 +108,7 @@ export async function writeMember(
   return end - 2 * BLOCK;
 }
 
-/** One member's header with the PAX and GNU records before it, and where its content begins in the file. */
+/** Reads one member's header with the PAX and GNU records before it, and finds the offset of its content. */
 async function readHeader(
   file: DiskFile,
   at: number,
@@ -117,7 +123,7 @@ async function readHeader(
       yield await file.read(at + offset, Math.min(step, limit - offset));
     }
   };
-  // Names are bytes: latin1 keeps each one.
+  // Names are bytes, which latin1 preserves.
   const parser = extract({ filenameEncoding: 'latin1' } as Parameters<typeof extract>[0]);
   const source = Readable.from(blocks());
   try {
@@ -142,11 +148,11 @@ async function readHeader(
     parser.on('error', () => undefined);
     parser.destroy();
   }
-  if (found === undefined) throw broken({ ...where, offset: at }, 'a tar header', 'none within its bounds');
+  if (found === undefined) throw broken({ ...where, offset: at }, 'a tar header', 'no header within its bounds');
   return found;
 }
 
-/** Archives are read in place, which a compressed one does not allow. */
+/** Throws for a compressed archive, which cannot be read in place. */
 function refuseCompressed(head: Uint8Array, where: ErrorPlace): void {
   const magic = Buffer.from(head.subarray(0, 4)).toString('hex');
   const tool = magic.startsWith('1f8b') ? 'gzip' : magic === '28b52ffd' ? 'zstd' : undefined;
@@ -159,7 +165,7 @@ function refuseCompressed(head: Uint8Array, where: ErrorPlace): void {
   });
 }
 
-/** Without ./ and / at the start, and with . and .. resolved within the archive. */
+/** Removes ./ and / at the start, and resolves . and .. within the archive. */
 function plainName(name: string): string {
   const parts: string[] = [];
   for (const part of name.split('/')) {

@@ -4,7 +4,7 @@ import { MAX_LIST_SIZE, MAX_READ } from '../formats/prefetch/layout.ts';
 import { decodeTrace } from '../formats/prefetch/reader.ts';
 import type { LayerKind } from '../reader/layer.ts';
 import { composePrefetch, type PrefetchForm } from './compose.ts';
-import type { PrefetchItem, ResolvedPrefetch } from './resolve.ts';
+import type { PrefetchItem, ResolvedPrefetch } from './resolve-list.ts';
 
 const BLOCK = 4096;
 

@@ -4,9 +4,9 @@ import { encodeTrace } from '../formats/prefetch/writer.ts';
 import type { StackedDevice } from '../reader/block-device.ts';
 import type { LayerKind } from '../reader/layer.ts';
 import { nameOfLine, someOf } from './lines.ts';
-import { type PlannedList, planList } from './list.ts';
-import type { ResolvedPrefetch } from './resolve.ts';
-import { type PlannedTrace, planTrace } from './trace.ts';
+import { type PlannedList, planList } from './plan-list.ts';
+import { type PlannedTrace, planTrace } from './plan-trace.ts';
+import type { ResolvedPrefetch } from './resolve-list.ts';
 
 /** The two forms that the file can have. */
 export type PrefetchForm = 'list' | 'trace';

@@ -1,10 +1,10 @@
 /** What an acceleration layer brings to a node, and what that costs: for `accel prefetch show` and `accel inspect`. */
 import { TAG_LOCAL } from '../formats/lsmt/layout.ts';
 import type { PrefetchContent } from '../formats/prefetch/reader.ts';
+import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import type { LayerPlace } from '../reader/block-device.ts';
-import type { AcceleratedImage } from '../reader/image.ts';
 import { parsePrefetchLines } from './lines.ts';
-import { resolvePrefetch } from './resolve.ts';
+import { resolvePrefetch } from './resolve-list.ts';
 
 /** An acceleration layer in figures. */
 export interface PrefetchFacts {

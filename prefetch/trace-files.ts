@@ -2,8 +2,8 @@
 import { TAG_LOCAL } from '../formats/lsmt/layout.ts';
 import { MAX_READ } from '../formats/prefetch/layout.ts';
 import type { TraceRead } from '../formats/prefetch/writer.ts';
+import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import type { ImageFiles } from '../reader/files.ts';
-import type { AcceleratedImage } from '../reader/image.ts';
 
 /**
  * Paths of the files of which a trace reads anything, in the order of its first read of each; Latin-1. Walks through all

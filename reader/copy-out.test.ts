@@ -21,10 +21,10 @@ import { TarBuilder } from '../fixtures/tar-builder.ts';
 import type { RawInode } from '../formats/ext4/inode.ts';
 import type { TestLayout } from '../tests/support/converter.ts';
 import { isRoot } from '../tests/support/tools.ts';
+import { openImage } from './accelerated-image.ts';
 import { copyOut, destinationFor } from './copy-out.ts';
 import { type FileStat, ImageFiles, openFiles } from './files.ts';
-import { openImage } from './image.ts';
-import { convertedLayout, FULL } from './testing/images.ts';
+import { convertedLayout, FULL } from './testing/test-images.ts';
 
 /** Bytes of a file with four bytes at its end and nothing before: what useradd with a large number makes of /var/log/lastlog. */
 const HUGE = 2 ** 40;

@@ -10,9 +10,17 @@ import { MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts';
 import { OCI } from '../oci/media-types.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import type { TestLayout } from '../tests/support/converter.ts';
+import { openImage } from './accelerated-image.ts';
 import { openFiles } from './files.ts';
-import { openImage } from './image.ts';
-import { convertedLayout, FULL, INDEXED, putFullLayer, putImage, putIndexOnlyLayer, treeOf } from './testing/images.ts';
+import {
+  convertedLayout,
+  FULL,
+  INDEXED,
+  putFullLayer,
+  putImage,
+  putIndexOnlyLayer,
+  treeOf,
+} from './testing/test-images.ts';
 
 let layout: TestLayout;
 let full: Uint8Array;

@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
 import type { TestLayout } from '../tests/support/converter.ts';
+import { openImage } from './accelerated-image.ts';
 import { type ImageFiles, openFiles } from './files.ts';
-import { openImage } from './image.ts';
-import { convertedLayout, FULL } from './testing/images.ts';
+import { convertedLayout, FULL } from './testing/test-images.ts';
 
 let layout: TestLayout;
 let files: ImageFiles;

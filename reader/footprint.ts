@@ -1,5 +1,5 @@
 /** How large an image is to those who do not read it lazily. */
-import type { AcceleratedImage } from './image.ts';
+import type { AcceleratedImage } from './accelerated-image.ts';
 
 /** Bytes of manifest, config and all layers, and of the source layers that index-only layers point into. */
 export function imageSize({ descriptor, manifest, layers }: AcceleratedImage): number {

@@ -1,9 +1,9 @@
 /** Opens an accelerated image by its name, as a user types it. */
-import type { RegistryOptions } from '../oci/registry/options.ts';
+import type { RegistryOptions } from '../oci/registry/registry-options.ts';
 import type { Target } from '../oci/storage.ts';
+import { type AcceleratedImage, openImage as openImageIn } from './accelerated-image.ts';
 import { type ImageFiles, openFiles } from './files.ts';
-import { type AcceleratedImage, openImage as openImageIn } from './image.ts';
-import { openReference } from './reference.ts';
+import { openReference } from './open-reference.ts';
 
 /** How a name leads to its image. */
 export interface NameOptions {

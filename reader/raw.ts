@@ -5,7 +5,7 @@ import { AccelError, withPlace } from '../base/error.ts';
 import { DiskFile } from '../disk/disk-file.ts';
 import type { BlockDevice } from '../formats/ext4/reader.ts';
 import type { MappedDevice } from './block-device.ts';
-import { extentsOf } from './extents.ts';
+import { extentsOf } from './device-extents.ts';
 
 /** How far {@link exportRaw} is. */
 export interface RawProgress {

@@ -1,11 +1,9 @@
 /** The uncompressed tar of a source layer as blocks: of a blob that is a tar, and of one that is gzip with an index. */
+import type { ReadAt } from '../base/byte-source.ts';
 import { AccelError } from '../base/error.ts';
 import type { GzipIndex } from '../formats/gzip/points.ts';
 import { type FetchCompressed, GzipIndexReader } from '../formats/gzip/reader.ts';
 import type { BlockBackend } from './block-store.ts';
-
-/** Answers exactly `length` bytes of the blob from `offset` on. */
-export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
 
 /** Bytes of a block of a plain tar. */
 const PLAIN_BLOCK = 65_536;

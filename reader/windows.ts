@@ -1,7 +1,6 @@
 /** Reads of a blob of which some parts were fetched beforehand. */
 
-/** Answers exactly `length` bytes from `offset` on. */
-export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
+import type { ReadAt } from '../base/byte-source.ts';
 
 /** The parts of a blob that were fetched, and a way to the others. */
 export class Windows {

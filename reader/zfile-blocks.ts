@@ -1,9 +1,7 @@
 /** The blocks of a ZFile as a {@link BlockBackend}: every block passes its checksum before anyone sees it. */
+import type { ReadAt } from '../base/byte-source.ts';
 import type { ZFileReader } from '../formats/zfile/reader.ts';
 import type { BlockBackend } from './block-store.ts';
-
-/** Answers exactly `length` bytes of the ZFile from `offset` on. */
-export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
 
 /** See the module's comment. */
 export class ZFileBlocks implements BlockBackend {

@@ -12,7 +12,7 @@ import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 
 /** Bytes of the tarball that call for a look at what came in. */
-const MOST_PACKED = 500_000;
+const MOST_PACKED = 700_000;
 
 /** npm's report of a tarball. */
 interface PackReport {

@@ -1,4 +1,4 @@
-/** What a role of the server is: the contract between main.ts and the roles, which do not know each other. */
+/** Defines a role of the server: the contract between main.ts and the roles, which do not know each other. */
 import type { Config } from './config/schema.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { Metrics } from './telemetry/metrics.ts';

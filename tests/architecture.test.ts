@@ -17,7 +17,7 @@ type Room = (typeof PRODUCT_ROOMS)[number] | 'index';
 const RULES: Readonly<Record<Room, readonly Room[]>> = {
   base: [],
   disk: ['base'],
-  http: ['base'],
+  http: ['disk', 'base'],
   formats: ['base'],
   oci: ['http', 'disk', 'base'],
   reader: ['oci', 'http', 'formats', 'disk', 'base'],
@@ -219,7 +219,7 @@ it.each(['cli/commands/convert.ts', 'index.ts', 'action/main.ts'])('%s reaches n
 });
 
 /** Rooms that still have circles of type-only imports; shorten the list as they are opened. */
-const OPEN_CIRCLES: readonly Room[] = ['formats', 'oci', 'converter'];
+const OPEN_CIRCLES: readonly Room[] = ['formats', 'converter'];
 
 /** The circles that the imports of the product form, each as a chain of paths. */
 function circlesOf(counts: (imported: ImportedModule) => boolean): string[] {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bytesSource } from '../base/byte-source.ts';
 import { digestOf } from '../oci/digest.ts';
-import { openLayout } from '../oci/layout.ts';
+import { openLayout } from '../oci/layout-target.ts';
 import { encodeJson } from '../oci/manifest.ts';
 import { OCI } from '../oci/media-types.ts';
 import { BOTH, convertWithin, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';

@@ -4,7 +4,7 @@
  * payload.
  */
 import { AccelError } from '../base/error.ts';
-import { isRecord } from '../base/record.ts';
+import { isRecord } from '../base/is-record.ts';
 
 /** An image that was pushed somewhere, or is to be converted. Neither text is checked yet. */
 export interface ImageNotice {

@@ -1,18 +1,18 @@
-/** Reads the blobs of an accelerated image from end to end, against their digests. */
+/** Reads the blobs of an accelerated image completely and verifies their digests. */
 import { createHash } from 'node:crypto';
 import { asAccelError } from '../base/error.ts';
 import type { ReadOptions, Storage } from '../oci/storage.ts';
-import type { AcceleratedImage } from '../reader/image.ts';
-import { type DifferenceLog, damageText } from './report.ts';
+import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import { tarOf } from './source-tree/decompress.ts';
 import { compareDiffId, type LayerPairs, layerName } from './structure.ts';
+import { type DifferenceLog, damageText } from './verify-report.ts';
 
-/** What is told of the reading. */
+/** Options of {@link compareBlobs}; `onRead` is called with the number of bytes of each piece. */
 export interface BlobOptions extends ReadOptions {
   readonly onRead?: (bytes: number) => void;
 }
 
-/** Reads every layer's blob; one that is damaged or missing is a difference. */
+/** Reads every layer's blob; a damaged or missing one is a difference. */
 export async function compareBlobs(
   target: Pick<Storage, 'fetch'>,
   image: AcceleratedImage,
@@ -32,22 +32,21 @@ export async function compareBlobs(
   }
 }
 
-/** An index-only layer is useless without its source layer in the same repository. */
+/** Checks that the source layer of each index-only layer exists in the same repository. */
 export async function compareSourceBlobs(
-  target: Pick<Storage, 'exists'>,
+  { target, signal }: { readonly target: Pick<Storage, 'exists'> } & ReadOptions,
   image: AcceleratedImage,
   { pairs }: LayerPairs,
   log: DifferenceLog,
-  options: ReadOptions,
 ): Promise<void> {
   for (const { layer, source } of pairs) {
     if (layer.kind !== 'index-only' || source === undefined) continue;
-    const stands = await target.exists(source, options);
+    const exists = await target.exists(source, { signal });
     log.image(
       layerName(layer, image),
       'source layer in the repository',
       source.digest,
-      stands ? source.digest : 'nothing',
+      exists ? source.digest : 'nothing',
     );
   }
 }

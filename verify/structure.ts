@@ -7,10 +7,10 @@ import { MAX_INDEX_ENTRIES, MAX_LAYERS } from '../formats/lsmt/layout.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { brief, type Descriptor } from '../oci/descriptor.ts';
 import { layerCompression, layerMediaType, mediaFamily } from '../oci/media-types.ts';
-import type { AcceleratedImage } from '../reader/image.ts';
+import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import type { OpenedLayer } from '../reader/layer.ts';
-import type { DifferenceLog } from './report.ts';
 import type { SourceImage } from './source-tree/build-tree.ts';
+import type { DifferenceLog } from './verify-report.ts';
 
 /** An accelerated layer and the source layer that it stands for. */
 export interface LayerPair {

@@ -3,13 +3,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { IS_ACCELERATION_LAYER, LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { packAccelerationLayer } from '../formats/prefetch/acceleration-layer.ts';
 import { encodeTrace } from '../formats/prefetch/writer.ts';
-import { inspectReference } from '../inspect/inspect.ts';
+import { inspectReference } from '../inspect/inspect-reference.ts';
 import { fetchBytes } from '../oci/content.ts';
 import { encodeJson, type ImageManifest } from '../oci/manifest.ts';
 import { OCI } from '../oci/media-types.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
-import { openImage } from '../reader/image.ts';
-import { FULL } from '../reader/testing/images.ts';
+import { openImage } from '../reader/accelerated-image.ts';
+import { FULL } from '../reader/testing/test-images.ts';
 import { convertWithin, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';
 import { verifyReference } from './verify-reference.ts';
 

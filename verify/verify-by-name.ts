@@ -1,8 +1,8 @@
 /** Verifies an image by its name, as a user types it. */
 import type { Named, NameOptions } from '../reader/open-by-name.ts';
-import { openReference } from '../reader/reference.ts';
-import type { VerifyProgress } from './report.ts';
+import { openReference } from '../reader/open-reference.ts';
 import { type VerifyResult, verifyReference } from './verify-reference.ts';
+import type { VerifyProgress } from './verify-report.ts';
 
 /** What to verify against, and how closely. */
 export interface VerifyOptions extends NameOptions {

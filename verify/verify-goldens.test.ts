@@ -8,7 +8,7 @@ import { bytesSource } from '../base/byte-source.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf } from '../oci/digest.ts';
-import { openLayout } from '../oci/layout.ts';
+import { openLayout } from '../oci/layout-target.ts';
 import { encodeJson } from '../oci/manifest.ts';
 import { OCI } from '../oci/media-types.ts';
 import type { Target } from '../oci/storage.ts';

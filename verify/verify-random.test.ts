@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { buildLayout } from '../fixtures/image-builder.ts';
-import { openLayout } from '../oci/layout.ts';
+import { openLayout } from '../oci/layout-target.ts';
 import { BOTH, convertWithin, request } from '../tests/support/converter.ts';
 import { buildStack, type Step, stacks } from './source-tree/testing/stacks.ts';
 import { verifyReference } from './verify-reference.ts';

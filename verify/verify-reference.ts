@@ -15,9 +15,9 @@ import {
 } from '../oci/platform.ts';
 import { inRegistry } from '../oci/powers.ts';
 import type { Target } from '../oci/storage.ts';
-import { type AcceleratedImage, openImage } from '../reader/image.ts';
-import { type Difference, DifferenceLog, type VerifyProgress, type VerifyReport } from './report.ts';
-import { verifyImage } from './verify.ts';
+import { type AcceleratedImage, openImage } from '../reader/accelerated-image.ts';
+import { verifyImage } from './verify-image.ts';
+import { type Difference, DifferenceLog, type VerifyProgress, type VerifyReport } from './verify-report.ts';
 
 /** An image by name: where it stands, and its tag or digest there. */
 export interface NamedImage {

@@ -41,13 +41,13 @@ function certificatesCommand(context: CommandContext): Command {
     .summary('make certificates for agents')
     .description(
       'Makes an authority (ca.pem, ca-key.pem; once: later calls use it) and a certificate for each node, for clusters ' +
-        'that have no authority of their own. Agents speak to each other only with certificates of one authority.',
+        'that have no authority of their own. Keep ca-key.pem off the nodes: whoever has it can speak as any of them.',
     )
     .argument('<node...>', 'agents as others reach them, IP:PORT')
     .option('--out <folder>', 'folder of the files', '.')
     .option('--days <n>', 'days for which the certificates of the nodes hold', '365');
   return checkServer(command, context)
-    .addHelpText('after', '\nKeep ca-key.pem off the nodes: whoever has it can speak as any of them.\n')
+    .addHelpText('after', EXAMPLES)
     .action(async (nodes: readonly string[], { out, days }: { readonly out: string; readonly days: string }) => {
       const number = Number(days);
       if (!Number.isInteger(number) || number < 1 || number > MOST_DAYS) {

@@ -43,7 +43,7 @@ export async function namedImage(text: string, flags: ConvertFlags): Promise<Nam
 
 /** The reference with the tag that it means. */
 async function withTag(text: string): Promise<string> {
-  const { openReference } = await import('../../reader/reference.ts');
+  const { openReference } = await import('../../reader/open-reference.ts');
   const opened = await openReference(text);
   try {
     return opened.name;

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { convertedLayout } from '../../reader/testing/images.ts';
+import { convertedLayout } from '../../reader/testing/test-images.ts';
 import { smallTar, type TestLayout } from '../../tests/support/converter.ts';
 import { runProgram } from '../program.ts';
 import { captured } from '../testing/sample.ts';

@@ -1,7 +1,7 @@
 /** `accel export`: the block device of an accelerated image for programs that know nothing of accelerated images. */
 import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
-import type { NbdAddress, NbdEvent } from '../../reader/nbd/server.ts';
+import type { NbdAddress, NbdEvent } from '../../reader/nbd/nbd-server.ts';
 import type { CommandContext } from '../context.ts';
 import { formatBytes } from '../format.ts';
 import { parseAddress } from '../parse-values.ts';
@@ -92,7 +92,7 @@ async function runNbd(reference: string, flags: NbdFlags, context: CommandContex
   const address: NbdAddress = flags.socket === undefined ? (flags.listen ?? DEFAULT_ADDRESS) : { socket: flags.socket };
   if (flags.socket === '') throw new AccelError('usage', '--socket needs a path');
   await withFiles(reference, flags, context, async (image) => {
-    const { serveNbd } = await import('../../reader/nbd/server.ts');
+    const { serveNbd } = await import('../../reader/nbd/nbd-server.ts');
     const server = await serveNbd(image.device, {
       address,
       description: reference,

@@ -51,7 +51,7 @@ async function runAdd(reference: string, file: string, flags: AddFlags, context:
   const lines = splitLines(await readBytes(file, context.stdin));
   const registry = await registryChoice(flags, context.stdin, context.stderr);
   const [{ openReference }, { addPrefetch }] = await Promise.all([
-    import('../../reader/reference.ts'),
+    import('../../reader/open-reference.ts'),
     import('../../converter/prefetch/add-prefetch.ts'),
   ]);
   const warn = await createWarn(stderr, env);

@@ -60,7 +60,7 @@ async function runRecord(reference: string, flags: RecordFlags, context: Command
     from.push({ name: file === '-' ? 'standard input' : basename(file), bytes: await readBytes(file, context.stdin) });
   }
   await withFiles(reference, flags, context, async (image) => {
-    const { encodeRecorded, recordPrefetch, saveRecorded } = await import('../../prefetch/startup/record.ts');
+    const { encodeRecorded, recordPrefetch, saveRecorded } = await import('../../prefetch/startup/record-startup.ts');
     const recorded = await recordPrefetch(image, { useConfig: flags.config, from });
     for (const note of recorded.notes) context.stderr.write(`note: ${printable(note, 'bytes')}\n`);
     if (flags.output === undefined) await writeBytes(context.stdout, encodeRecorded(recorded));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
-import { convertedLayout, FULL, INDEXED } from '../../reader/testing/images.ts';
+import { convertedLayout, FULL, INDEXED } from '../../reader/testing/test-images.ts';
 import type { TestLayout } from '../../tests/support/converter.ts';
 import { runProgram } from '../program.ts';
 

@@ -1,6 +1,6 @@
 /** The one JSON document that `--json` prints on standard output when all is over. */
 
-import { stringifyJson } from '../../base/json.ts';
+import { stringifyJson } from '../../base/exact-json.ts';
 import type { ConvertResult } from '../../converter/options.ts';
 import type { ConvertPlan } from '../../converter/plan/dry-run.ts';
 import { replaceUnprintable } from '../text.ts';

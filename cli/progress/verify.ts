@@ -1,5 +1,5 @@
 /** One line that says where a verification is, on terminals that can redraw it. */
-import type { VerifyProgress } from '../../verify/verify.ts';
+import type { VerifyProgress } from '../../verify/verify-image.ts';
 import { formatBytes, formatShare } from '../format.ts';
 import { canRedraw, columnsOf, type Environment, type Output } from '../terminal.ts';
 import { ellipsis, printable } from '../text.ts';

@@ -1,5 +1,5 @@
 /** Loads the images of a selection; what is no image after all, or not here, is left out with a reason. */
-import { Limiter, together } from '../../base/limiter.ts';
+import { awaitAll, Limiter } from '../../base/limiter.ts';
 import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { loadImageConfig, loadManifest, type NamedDocument, unlessMissing } from '../../oci/document.ts';
@@ -46,7 +46,7 @@ export async function loadImages(session: Session, source: NamedDocument): Promi
       return loadSourceImage(session.source, one, { ...options, ...found });
     }),
   );
-  const loaded = await together(loading);
+  const loaded = await awaitAll(loading);
   const images = loaded.filter((one) => !('reason' in one)) as SourceImage[];
   const selection = withoutSkipped(
     source,

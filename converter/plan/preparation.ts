@@ -1,5 +1,5 @@
 /** What comes before any work: the source found and checked, the outputs told apart into those that stand and those due. */
-import { Limiter, together } from '../../base/limiter.ts';
+import { awaitAll, Limiter } from '../../base/limiter.ts';
 import { type NamedDocument, resolveDocument } from '../../oci/document.ts';
 import type { OutputTag, TagResult } from '../options.ts';
 import type { Session } from '../session.ts';
@@ -29,7 +29,7 @@ export async function prepare(session: Session): Promise<Preparation> {
   announce(session, source, selection, images);
   const standing: TagResult[] = [];
   const due: OutputTag[] = [];
-  const found = await together(
+  const found = await awaitAll(
     request.outputs.map((output) => limiter.run(() => standingOutput(session, output, source.descriptor, images))),
   );
   for (const [index, output] of request.outputs.entries()) {

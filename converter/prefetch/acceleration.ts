@@ -10,7 +10,7 @@ import type { ImageManifest } from '../../oci/manifest.ts';
 import { layerMediaType, type MediaFamily } from '../../oci/media-types.ts';
 import { composePrefetch } from '../../prefetch/compose.ts';
 import { nameOfLine, someOf } from '../../prefetch/lines.ts';
-import { type ResolvedPrefetch, resolvePrefetch } from '../../prefetch/resolve.ts';
+import { type ResolvedPrefetch, resolvePrefetch } from '../../prefetch/resolve-list.ts';
 import type { StackedDevice } from '../../reader/block-device.ts';
 import type { LayerKind } from '../../reader/layer.ts';
 import { layerKindOf } from '../../reader/stack.ts';

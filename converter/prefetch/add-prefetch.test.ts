@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { buildIndexLayout } from '../../fixtures/image-builder.ts';
-import { openLayout } from '../../oci/layout.ts';
+import { openLayout } from '../../oci/layout-target.ts';
 import { readCarriedPrefetch } from '../../prefetch/carried.ts';
+import { openImage } from '../../reader/accelerated-image.ts';
 import { openFiles } from '../../reader/files.ts';
-import { openImage } from '../../reader/image.ts';
-import { goldenTarget } from '../../reader/testing/images.ts';
 import { replay } from '../../reader/testing/replay.ts';
+import { goldenTarget } from '../../reader/testing/test-images.ts';
 import { CountingTarget, convertWithin, request, type TestLayout, testLayout } from '../../tests/support/converter.ts';
 import { prefetchLayers } from '../../tests/support/prefetch-image.ts';
 import { addPrefetch } from './add-prefetch.ts';

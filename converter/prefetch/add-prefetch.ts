@@ -13,7 +13,7 @@ import { indexImages, type ListedImage } from '../../oci/index-images.ts';
 import { encodeJson, type ImageIndex, type ImageManifest } from '../../oci/manifest.ts';
 import { mediaFamily } from '../../oci/media-types.ts';
 import type { Target } from '../../oci/storage.ts';
-import { type AcceleratedImage, openImage } from '../../reader/image.ts';
+import { type AcceleratedImage, openImage } from '../../reader/accelerated-image.ts';
 import type { ConvertContext, PrefetchRequest, PrefetchResult } from '../options.ts';
 import { assertComplete, contentOf } from '../publish/assert-complete.ts';
 import { type DocumentPlace, inOrder, putBytes, putManifest } from '../publish/push-document.ts';

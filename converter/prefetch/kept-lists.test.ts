@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildLayout, type LayerSpec } from '../../fixtures/image-builder.ts';
 import { fetchBytes } from '../../oci/content.ts';
-import { openLayout } from '../../oci/layout.ts';
+import { openLayout } from '../../oci/layout-target.ts';
 import { parseManifest } from '../../oci/manifest.ts';
 import { readCarriedPrefetch } from '../../prefetch/carried.ts';
 import { filesOfTrace } from '../../prefetch/trace-files.ts';
+import { openImage } from '../../reader/accelerated-image.ts';
 import { openFiles } from '../../reader/files.ts';
-import { openImage } from '../../reader/image.ts';
 import { BOTH, convertWithin, request, smallTar, type TestLayout, testLayout } from '../../tests/support/converter.ts';
 import type { ConvertEvent } from '../events.ts';
 import type { ConvertRequest } from '../options.ts';

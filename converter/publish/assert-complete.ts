@@ -4,7 +4,7 @@
  */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
-import { Limiter, together } from '../../base/limiter.ts';
+import { awaitAll, Limiter } from '../../base/limiter.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { canConfirm, inRegistry } from '../../oci/powers.ts';
 import type { Target } from '../../oci/storage.ts';
@@ -46,7 +46,7 @@ export async function assertComplete(
         if (!exists) throw missing(target, one);
       }),
     );
-  await together(looking);
+  await awaitAll(looking);
 }
 
 /** Config and layers of a manifest. */

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildLayout, type LayerSpec } from '../../fixtures/image-builder.ts';
-import { openLayout } from '../../oci/layout.ts';
+import { openLayout } from '../../oci/layout-target.ts';
 import { OCI } from '../../oci/media-types.ts';
 import { MemoryTarget } from '../../oci/memory-target.ts';
 import {

@@ -6,8 +6,8 @@
 
 import { bytesSource } from '../../base/byte-source.ts';
 import { AccelError, asAccelError } from '../../base/error.ts';
-import { together } from '../../base/limiter.ts';
-import { isRecord } from '../../base/record.ts';
+import { isRecord } from '../../base/is-record.ts';
+import { awaitAll } from '../../base/limiter.ts';
 import { VERSION } from '../../base/version.ts';
 import { LAYER_RECORD } from '../../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../../oci/content.ts';
@@ -144,7 +144,7 @@ export class LayerCache {
     const newest = [...merged].slice(-MAX_LAYERS);
     const isKnown = ([name, entry]: [string, CacheEntry]) => canonical(entry) === canonical(standing.get(name));
     if (newest.length === standing.size && newest.every(isKnown)) return;
-    const [layer, config] = await together([
+    const [layer, config] = await awaitAll([
       this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: Object.fromEntries(newest) })),
       this.#put(EMPTY_CONFIG, encodeJson({})),
     ]);

@@ -1,7 +1,7 @@
 /** Finishes and pushes converted layers while the next ones are being converted. */
 import { rm } from 'node:fs/promises';
 import { withPlace } from '../../base/error.ts';
-import { together } from '../../base/limiter.ts';
+import { awaitAll } from '../../base/limiter.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { layerMediaType } from '../../oci/media-types.ts';
 import { canTakeFiles } from '../../oci/powers.ts';
@@ -85,7 +85,7 @@ export class Pushes {
     return uploads.run(async () => {
       const pushing = performance.now();
       if (blobs.index !== undefined) await bringSourceBlob(this.#session, source);
-      await together(present(blobs).map((blob) => this.#push(layer, blob)));
+      await awaitAll(present(blobs).map((blob) => this.#push(layer, blob)));
       const times = { convert: (converted - started) / 1000, push: (performance.now() - pushing) / 1000 };
       emit({ type: 'layer-done', layer, times });
     });

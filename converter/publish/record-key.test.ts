@@ -7,7 +7,7 @@ import { LAYER_RECORD, RECORD_ANNOTATION } from '../../formats/overlaybd/annotat
 import { fetchBytes } from '../../oci/content.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { digestOf } from '../../oci/digest.ts';
-import { openLayout } from '../../oci/layout.ts';
+import { openLayout } from '../../oci/layout-target.ts';
 import { encodeJson, parseManifest } from '../../oci/manifest.ts';
 import { convertWithin, request, type TestLayout, testLayout } from '../../tests/support/converter.ts';
 import { verifyReference } from '../../verify/verify-reference.ts';

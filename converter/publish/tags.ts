@@ -1,6 +1,6 @@
 /** From converted images to tags. */
 import { AccelError } from '../../base/error.ts';
-import { Limiter, together } from '../../base/limiter.ts';
+import { awaitAll, Limiter } from '../../base/limiter.ts';
 import { DESCRIPTOR_FIELDS, type Descriptor } from '../../oci/descriptor.ts';
 import { DOCUMENT_FIELDS, type ImageIndex, type ImageManifest, unknownFields } from '../../oci/manifest.ts';
 import { OCI, toFamily } from '../../oci/media-types.ts';
@@ -31,7 +31,7 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
   const { images, due } = preparation;
   const ready = await convertImages(session, images, new Set(due.map((output) => output.kind)));
   // Before the tags: a run that ends between the two must leave the record behind for the next image.
-  const [converted] = await together([composeImages(session, ready), remember(session)]);
+  const [converted] = await awaitAll([composeImages(session, ready), remember(session)]);
   const results: MadeOutput[] = [];
   for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
   // Everything stands: now the names, and nothing else can fail between them but the naming itself.
@@ -75,7 +75,7 @@ async function nameOutputs({ target, signal, emit }: Session, outputs: readonly 
     await target.tag(output.descriptor, output.result.tag, { signal });
     if (target.commit === undefined) tell(output);
   });
-  await together(naming);
+  await awaitAll(naming);
   if (target.commit === undefined) return;
   await target.commit({ signal });
   for (const output of outputs) tell(output);
@@ -123,7 +123,7 @@ async function composeImages({ request }: Session, ready: Ready): Promise<Conver
   const composing = [...ready].map(async ([digest, image]) => {
     return [digest, await limiter.run(() => image.compose())] as const;
   });
-  return new Map(await together(composing));
+  return new Map(await awaitAll(composing));
 }
 
 /** Keeps the record of converted layers. It only saves time: where a registry does not take it, that is worth a line. */

@@ -1,4 +1,5 @@
 /** Reads the index of one layer and checks everything that a node checks, and more (docs/formats.md §3 and §5). */
+import type { ReadAt } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import {
@@ -15,9 +16,6 @@ import {
   TAG_REMOTE,
 } from './layout.ts';
 import { type Segment, SegmentTable } from './segment-table.ts';
-
-/** Answers exactly `length` bytes of the LSMT file from `offset` on: usually `ZFileReader.read`. */
-export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
 
 /** The mappings of one layer, in the order of the device and without overlap. */
 export interface LsmtIndex {

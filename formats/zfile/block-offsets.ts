@@ -3,6 +3,7 @@
  * first block on or from the last one back. A reader that wants a few blocks of a large file sums from the nearer end:
  * file-system metadata stands at the end of a layer, and 4 bytes for each 4 KiB add up to a megabyte for each gigabyte.
  */
+import type { ReadAt } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { crc32c } from '../checksum/crc32c.ts';
@@ -12,8 +13,6 @@ import { INDEX_ENTRY_SIZE, LengthRules, ZFILE_SPACE, type ZFileHeader } from './
 const PAGE_ENTRIES = 1024;
 /** Entries read ahead at most, and in one request. */
 const MOST_ENTRIES = 1 << 18;
-
-type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
 
 /** The positions of all blocks, learnt from both ends of the index as they are asked for. */
 export class BlockOffsets {

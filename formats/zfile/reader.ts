@@ -1,4 +1,5 @@
 /** Random access to what a ZFile holds; every byte that is answered has passed its checksum (docs/formats.md §2). */
+import type { ReadAt } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
@@ -14,9 +15,6 @@ import {
   type ZFileAlgorithm,
   type ZFileHeader,
 } from './layout.ts';
-
-/** Answers exactly `length` bytes of the ZFile from `offset` on. */
-export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
 
 /** A range of bytes of the ZFile. */
 export interface ByteRange {

@@ -8,7 +8,7 @@ import { tempDirectory } from '../../tests/support/tools.ts';
 import { fetchBytes } from '../content.ts';
 import { rejects } from '../contract.ts';
 import { OCI } from '../media-types.ts';
-import { openRegistry } from './client.ts';
+import { openRegistry } from './registry-target.ts';
 import { type Script, startScripted } from './testing/scripted-server.ts';
 import { bytes, descriptor, scripted, serve } from './testing/scripted-target.ts';
 

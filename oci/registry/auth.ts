@@ -13,19 +13,27 @@ import { assertReachable, sendFollowing } from '../../http/redirects.ts';
 import { type Patience, retrying } from '../../http/retry.ts';
 import type { HttpRequest, Transport } from '../../http/transport.ts';
 import { type Challenge, mergeScopes, parseChallenges } from './challenge.ts';
-import { type Credentials, type FoundCredentials, findCredentials } from './credentials.ts';
+import type { Credentials, FoundCredentials } from './credential-kinds.ts';
+import { findCredentials } from './credentials.ts';
 import { deniedError, type Login } from './denied.ts';
 import { describeFailure, type FailedResponse, failedResponse, responseError, transportError } from './errors.ts';
-import type { RegistryOptions } from './options.ts';
+import type { RegistryOptions } from './registry-options.ts';
 import { parseTokenAnswer, type Token } from './token.ts';
 
-/** Milliseconds before its end at which a token is renewed: a request takes time, clocks differ. */
+/** Milliseconds before its expiry at which a token is renewed: requests take time, and clocks differ. */
 const RENEW_BEFORE = 10_000;
 
 /** Largest answer of a token server, in bytes. */
 const MAX_TOKEN_ANSWER = 1 << 20;
 
-/** Knows the secrets of one registry; only Authorization headers leave it. */
+/** A repository of a registry. */
+export interface RepositoryName {
+  /** `host[:port]`. */
+  readonly registry: string;
+  readonly repository: string;
+}
+
+/** Holds the secrets for one registry and gives out nothing but Authorization headers. */
 export class Authenticator {
   readonly #registry: string;
   readonly #repository: string;
@@ -34,14 +42,13 @@ export class Authenticator {
   readonly #transport: Transport;
   #credentials: Promise<FoundCredentials | undefined> | undefined;
   #challenge: Challenge | undefined;
-  /** Tokens by scope; a promise, so that layers in parallel ask once. */
+  /** Tokens by scope; promises, so that parallel layers send one request. */
   readonly #tokens = new Map<string, Promise<Token>>();
-  /** What challenges asked for beyond our own scope. */
+  /** Scopes that challenges asked for in addition to ours. */
   readonly #demanded = new Map<string, readonly string[]>();
 
   constructor(
-    registry: string,
-    repository: string,
+    { registry, repository }: RepositoryName,
     options: RegistryOptions,
     patience: Patience,
     transport: Transport,
@@ -53,7 +60,7 @@ export class Authenticator {
     this.#transport = transport;
   }
 
-  /** The Authorization header for these scopes, as far as it is known that one is needed. `base`: the registry. */
+  /** The Authorization header for these scopes; undefined until a challenge asked for one. `base`: the registry. */
   async header(base: URL, scopes: readonly string[], signal?: AbortSignal): Promise<string | undefined> {
     const credentials = await this.#load();
     if (credentials?.kind === 'bearer') return `Bearer ${credentials.token}`;
@@ -63,8 +70,8 @@ export class Authenticator {
   }
 
   /**
-   * Takes in the WWW-Authenticate header of a 401. True if the request is worth sending again with what
-   * {@link header} gives now; `sent` is the header that was refused.
+   * Reads the WWW-Authenticate header of a 401. True if the request should be sent again with the current {@link header};
+   * `sent` is the header that was refused.
    */
   async learn(challengeHeader: string, scopes: readonly string[], sent: string | undefined): Promise<boolean> {
     const challenges = parseChallenges(challengeHeader);
@@ -78,17 +85,17 @@ export class Authenticator {
     const own = keyOf(scopes);
     const asked = challenge.parameters.scope?.split(' ') ?? [];
     this.#demanded.set(own, mergeScopes(this.#demanded.get(own) ?? [], asked));
-    // A token that was just refused is of no use to anyone; one that a parallel request renewed meanwhile is.
+    // Drop the token that was refused, but not one that a parallel request has renewed since.
     const key = keyOf(this.#wanted(scopes));
     const cached = await this.#tokens.get(key)?.catch(() => undefined);
     if (cached === undefined || sent === `Bearer ${cached.value}`) this.#tokens.delete(key);
     return true;
   }
 
-  /** The error for a 401 or 403 of the registry itself, with what is known of the login. */
+  /** The error for a 401 or 403 of the registry itself, with the state of the login. */
   async denied(action: string, response: FailedResponse, where: ErrorPlace): Promise<AccelError> {
     const credentials = await this.#load();
-    // A token is only given to whoever proved who he is; then it is about what the account may do.
+    // A token is issued after the login was verified, so a later refusal is about the account's rights.
     const isProof = credentials?.kind === 'bearer' || this.#challenge?.scheme !== 'bearer';
     const login = response.status === 401 && isProof ? 'refused' : 'accepted';
     return this.#denied({ action, response, where, credentials, login });
@@ -126,7 +133,7 @@ export class Authenticator {
     try {
       return await asked;
     } catch (error) {
-      // The next request asks again: this failure may have been the abort of one layer.
+      // The next request asks again: this failure may have been the abort of one layer only.
       if (this.#tokens.get(key) === asked) this.#tokens.delete(key);
       throw error;
     }
@@ -136,7 +143,7 @@ export class Authenticator {
     const credentials = await this.#load();
     const realm = realmOf(challenge, base, this.#options.plain === true);
     const request = {
-      ...tokenRequest(realm, challenge.parameters.service, scopes, credentials, signal),
+      ...tokenRequest(realm, { service: challenge.parameters.service, scopes, credentials, signal }),
       foreign: realm.host !== base.host,
     };
     const action = `get a token for ${this.#registry}`;
@@ -162,7 +169,7 @@ export class Authenticator {
   }
 }
 
-/** What a denied request says of itself. */
+/** A denied request. */
 interface Denial {
   readonly action: string;
   readonly response: FailedResponse;
@@ -171,22 +178,24 @@ interface Denial {
   readonly login: Login;
 }
 
-/** What the status of a token server says of a login; undefined where it says nothing. */
+/** The state of a login by the status of the token server; undefined if the status is not about the login. */
 function loginRefused(status: number, credentials: Credentials | undefined): Login | undefined {
   if (status === 401) return 'refused';
-  // GHCR answers so to a wrong password, GitLab to a right one for a project that the account may not see.
+  // GHCR answers 403 to a wrong password, GitLab to a correct one for a project that the account may not see.
   if (status === 403) return 'doubtful';
   // OAuth2: invalid_grant.
   return status === 400 && credentials?.kind === 'identity' ? 'refused' : undefined;
 }
 
-function tokenRequest(
-  realm: URL,
-  service: string | undefined,
-  scopes: readonly string[],
-  credentials: Credentials | undefined,
-  signal: AbortSignal | undefined,
-): HttpRequest {
+/** A token that is wanted. */
+interface TokenWish {
+  readonly service: string | undefined;
+  readonly scopes: readonly string[];
+  readonly credentials: Credentials | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+function tokenRequest(realm: URL, { service, scopes, credentials, signal }: TokenWish): HttpRequest {
   if (credentials?.kind === 'identity') {
     const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: 'accel' });
     if (service) form.set('service', service);
@@ -211,8 +220,8 @@ function tokenRequest(
 }
 
 /**
- * The token server. The registry names it, so it must not lead credentials onto the open wire: plain HTTP is for a
- * loopback address, or for any host where `plain` says so and the registry itself is spoken to in plain HTTP.
+ * The URL of the token server. The registry chooses it, so it must not make us send credentials in the clear: plain HTTP is
+ * accepted for a loopback address, or for any host if `plain` is set and the registry itself is reached by plain HTTP.
  */
 function realmOf(challenge: Challenge, base: URL, plain: boolean): URL {
   const realm = challenge.parameters.realm ?? '';
@@ -233,7 +242,7 @@ function realmOf(challenge: Challenge, base: URL, plain: boolean): URL {
     found: redactUrl(url),
     ...(base.protocol === 'http:'
       ? {
-          hint: advise`The credentials would cross the network in the clear: use ${option('plain')} if that is meant.`,
+          hint: advise`The credentials would cross the network in the clear: use ${option('plain')} if this is intended.`,
         }
       : {}),
   });

@@ -2,8 +2,8 @@
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import { redact } from '../../base/secrets.ts';
 import { errorCode, isTransientError } from '../../http/failure.ts';
+import { DEFAULT_MAX_WAIT, DEFAULT_RUNTIME } from '../../http/http-options.ts';
 import { isLoopbackUrl } from '../../http/local-address.ts';
-import { DEFAULT_MAX_WAIT, DEFAULT_RUNTIME } from '../../http/options.ts';
 import { redactUrl } from '../../http/redact.ts';
 import { sendFollowing } from '../../http/redirects.ts';
 import { type Patience, reportOnce, retrying } from '../../http/retry.ts';
@@ -11,7 +11,7 @@ import { type HttpBody, type HttpRequest, type HttpResponse, Transport } from '.
 import { Authenticator } from './auth.ts';
 import { repositoryScope } from './challenge.ts';
 import { failedResponse, isPlainServer, responseError, transportError } from './errors.ts';
-import type { RegistryOptions } from './options.ts';
+import type { RegistryOptions } from './registry-options.ts';
 
 /** What a caller wants of the registry. */
 export interface Exchange {
@@ -61,7 +61,7 @@ export class Connection {
     this.#repository = repository;
     this.#options = options;
     this.#transport = transport;
-    this.#auth = new Authenticator(registry, repository, options, this.patience, transport);
+    this.#auth = new Authenticator({ registry, repository }, options, this.patience, transport);
   }
 
   /** Prepares a connection; nothing is sent yet. Throws `usage` for certificates that cannot be read. */

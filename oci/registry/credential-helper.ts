@@ -3,8 +3,8 @@
 import { spawn } from 'node:child_process';
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
-import { isRecord } from '../../base/record.ts';
-import type { Credentials } from './credentials.ts';
+import { isRecord } from '../../base/is-record.ts';
+import type { Credentials } from './credential-kinds.ts';
 
 /** Milliseconds for a helper to answer; some ask a cloud's API. */
 const TIMEOUT = 30_000;

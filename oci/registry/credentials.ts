@@ -5,30 +5,17 @@
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { AccelError } from '../../base/error.ts';
-import { isRecord } from '../../base/record.ts';
+import { isRecord } from '../../base/is-record.ts';
 import { readSmallFile } from '../../disk/small-file.ts';
 import { isAbsent } from '../../disk/write-atomically.ts';
 import { DOCKER_HUB } from '../reference.ts';
 import { askHelper } from './credential-helper.ts';
-import type { RegistryOptions } from './options.ts';
-
-/** What proves who we are: a user and password, an identity (refresh) token, or a ready bearer token. */
-export type Credentials =
-  | { readonly kind: 'basic'; readonly username: string; readonly password: string }
-  | { readonly kind: 'identity'; readonly token: string }
-  | { readonly kind: 'bearer'; readonly token: string };
+import type { Credentials, FoundCredentials } from './credential-kinds.ts';
+import type { RegistryOptions } from './registry-options.ts';
 
 /** Docker's own key for Docker Hub in config files and helpers. */
 const HUB_KEY = 'https://index.docker.io/v1/';
 const HUB_HOSTS: readonly string[] = ['index.docker.io', 'docker.io', DOCKER_HUB];
-
-/** Credentials, and what messages say about them. */
-export type FoundCredentials = Credentials & {
-  /** The user, where one is known. */
-  readonly username?: string;
-  /** Where they come from: a flag, a variable, a file, a helper. */
-  readonly from: string;
-};
 
 /** The variable that holds a config.json as text (Docker 28.3, GitLab CI). */
 const VARIABLE = 'DOCKER_AUTH_CONFIG';

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { bytesSource } from '../../base/byte-source.ts';
 import { withTempDirectory } from '../../tests/support/tools.ts';
 import { rejects } from '../contract.ts';
-import type { RegistryOptions } from './options.ts';
+import type { RegistryOptions } from './registry-options.ts';
 import type { Answer, Script } from './testing/scripted-server.ts';
 import { bytes, descriptor, scripted } from './testing/scripted-target.ts';
 

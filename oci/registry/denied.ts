@@ -1,7 +1,7 @@
 /** Refusals of a registry: no password, a wrong one, or an account that may not do this. Each names where the login is from. */
 import { type Advice, advise, option } from '../../base/advice.ts';
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
-import type { FoundCredentials } from './credentials.ts';
+import type { FoundCredentials } from './credential-kinds.ts';
 
 /** How far a login came: nothing was sent, it was refused, it may have been refused, or it was accepted. */
 export type Login = 'none' | 'refused' | 'doubtful' | 'accepted';

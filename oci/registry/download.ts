@@ -4,7 +4,6 @@ import { isTransientError } from '../../http/failure.ts';
 import { Backoff } from '../../http/retry.ts';
 import type { HttpResponse } from '../../http/transport.ts';
 import type { Descriptor } from '../descriptor.ts';
-import type { ReadOptions } from '../storage.ts';
 import type { Connection, Exchange } from './connection.ts';
 
 /** A part of a piece of content: bytes `start` (inclusive) to `end` (exclusive). */
@@ -13,36 +12,34 @@ export interface Part {
   readonly end: number;
 }
 
-/** What is downloaded, from where. */
-interface Download {
+/** A download: a part of a piece of content, and the request for all of it. */
+export interface Download {
   readonly connection: Connection;
   readonly exchange: Exchange;
   readonly descriptor: Descriptor;
   readonly part: Part;
   readonly signal: AbortSignal | undefined;
-  /** Entity tag of the first answer, for If-Match; undefined where it has none that can be trusted. */
+}
+
+/** A download that has begun. */
+interface BegunDownload extends Download {
+  /** Entity tag of the first answer, for If-Match; undefined if there is none that can be trusted. */
   readonly validator?: string | undefined;
 }
 
 /**
- * Begins to download a part. The first answer is awaited, so that what does not exist is an error here and not in the
- * middle of a stream. The stream ends after `part.end`, or with an error: `size-mismatch` if the registry holds another
- * number of bytes, `registry-unreachable` if tries in a row bring next to nothing, or are slow.
+ * Begins to download a part. Awaits the first answer, so that missing content is an error here and not in the middle of a
+ * stream. The stream ends after `part.end`, or with an error: `size-mismatch` if the registry holds another number of bytes,
+ * `registry-unreachable` if consecutive tries bring next to nothing, or are slow.
  */
-export async function download(
-  connection: Connection,
-  exchange: Exchange,
-  descriptor: Descriptor,
-  part: Part,
-  options?: ReadOptions,
-): Promise<AsyncIterable<Uint8Array>> {
-  const signal = options?.signal;
-  const task: Download = { connection, exchange: { ...exchange, signal }, descriptor, part, signal };
-  const first = await ask(task, part.start);
+export async function download(wanted: Download): Promise<AsyncIterable<Uint8Array>> {
+  const { exchange, signal } = wanted;
+  const task = { ...wanted, exchange: { ...exchange, signal } };
+  const first = await ask(task, task.part.start);
   return resumed({ ...task, validator: validatorOf(task, first) }, first);
 }
 
-async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uint8Array, void, undefined> {
+async function* resumed(task: BegunDownload, first: HttpResponse): AsyncGenerator<Uint8Array, void, undefined> {
   const { connection, part, signal } = task;
   const backoff = new Backoff(connection.patience, signal);
   let response = first;
@@ -50,7 +47,7 @@ async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uin
   for (;;) {
     let broken: unknown;
     const from = offset;
-    // A registry that does not know ranges answers with the whole: what was there before is passed over.
+    // A registry that ignores ranges answers with the whole content: skip the bytes that were received before.
     let skip = response.status === 200 ? offset : 0;
     try {
       for await (const chunk of response.body) {
@@ -68,7 +65,7 @@ async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uin
       broken = error;
     }
     if (offset >= part.end) return;
-    // A server that sends a byte and closes would be asked as often as there are bytes.
+    // Otherwise a server that sends one byte per connection would be asked once for each byte.
     if (offset - from >= connection.leastProgress) backoff.reset();
     if (!backoff.failed(broken)) {
       if (broken !== undefined) throw connection.asError(task.exchange, broken);
@@ -79,7 +76,7 @@ async function* resumed(task: Download, first: HttpResponse): AsyncGenerator<Uin
   }
 }
 
-async function ask(task: Download, offset: number): Promise<HttpResponse> {
+async function ask(task: BegunDownload, offset: number): Promise<HttpResponse> {
   const { connection, exchange, descriptor, part, validator } = task;
   const whole = offset === 0 && part.end === descriptor.size;
   const range = whole ? {} : { range: `bytes=${offset}-${part.end - 1}` };
@@ -98,7 +95,7 @@ async function ask(task: Download, offset: number): Promise<HttpResponse> {
   return response;
 }
 
-/** What the headers say must agree with what was asked for; a whole that announces another size is no use waiting for. */
+/** Throws if the headers do not match the request, so that a body of the wrong size is not waited for. */
 function assertFits(task: Download, response: HttpResponse, offset: number): void {
   const { descriptor, part } = task;
   if (response.status === 412) throw changed(task, offset);
@@ -121,8 +118,8 @@ function assertFits(task: Download, response: HttpResponse, offset: number): voi
 }
 
 /**
- * The strong entity tag of an answer that the registry gave itself. Where it sent us on to a storage, the tag is the
- * storage's, and the registry, which hears If-Match first, might take it for a wrong one of its own.
+ * The strong entity tag of an answer from the registry itself. After a redirect to a storage the tag is the storage's, and
+ * the registry, which sees If-Match first, might take it for a wrong one of its own.
  */
 function validatorOf({ exchange }: Download, { url, header }: HttpResponse): string | undefined {
   const tag = header('etag');
@@ -133,7 +130,7 @@ function validatorOf({ exchange }: Download, { url, header }: HttpResponse): str
 function changed({ descriptor, exchange }: Download, offset: number): AccelError {
   return new AccelError('digest-mismatch', 'the registry changed a piece of content while it was read', {
     where: { ...exchange.where, digest: descriptor.digest, offset },
-    expected: 'the same bytes for a digest at all times',
+    expected: 'the same bytes for one digest at all times',
     found: 'HTTP 412 for the entity tag of the first answer',
     hint: 'Run it again; if it stays, the registry or a cache before it is at fault.',
   });

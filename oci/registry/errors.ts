@@ -1,7 +1,7 @@
 /** Failures of a registry as AccelErrors: the registry's own words are shown, secrets and signed URLs are not. */
 import { type Advice, advise, option } from '../../base/advice.ts';
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
-import { isRecord } from '../../base/record.ts';
+import { isRecord } from '../../base/is-record.ts';
 import { redact } from '../../base/secrets.ts';
 import { DeadlineError, errorCode } from '../../http/failure.ts';
 import { redactUrl } from '../../http/redact.ts';

@@ -7,8 +7,8 @@ import { type Loopback, listen } from '../../tests/support/loopback.ts';
 import { makeCertificates } from '../../tests/support/registry.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { rejects } from '../contract.ts';
-import { openRegistry } from './client.ts';
-import type { RegistryOptions } from './options.ts';
+import type { RegistryOptions } from './registry-options.ts';
+import { openRegistry } from './registry-target.ts';
 
 const fast = { sleep: async () => undefined, attempts: 2 };
 

@@ -7,8 +7,8 @@ import { htpasswdLine, makeCertificates, startRegistry, type TestRegistry } from
 import { describeWith, run, type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { fetchBytes } from '../content.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from '../contract.ts';
-import { openRegistry } from './client.ts';
-import type { RegistryOptions } from './options.ts';
+import type { RegistryOptions } from './registry-options.ts';
+import { openRegistry } from './registry-target.ts';
 import { startScripted } from './testing/scripted-server.ts';
 
 /** The refresh token that the token server knows. */

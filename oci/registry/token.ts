@@ -1,6 +1,6 @@
 /** The answer of a token server. */
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
-import { isRecord } from '../../base/record.ts';
+import { isRecord } from '../../base/is-record.ts';
 
 /** A bearer token and when it ends, in milliseconds since the epoch. */
 export interface Token {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type BlobSource, bytesSource } from '../../base/byte-source.ts';
 import { blob, noise, pieces, rejects } from '../contract.ts';
-import type { RegistryOptions } from './options.ts';
+import type { RegistryOptions } from './registry-options.ts';
 import { bytes, descriptor, scripted } from './testing/scripted-target.ts';
 import { type UploadQuirks, uploadRegistry } from './testing/upload-registry.ts';
 import { toldOffset } from './upload-session.ts';

@@ -13,7 +13,7 @@ import type { Descriptor } from '../descriptor.ts';
 import type { ReadOptions } from '../storage.ts';
 import { BlobFeed } from './blob-feed.ts';
 import type { Connection, Exchange } from './connection.ts';
-import type { RegistryOptions } from './options.ts';
+import type { RegistryOptions } from './registry-options.ts';
 import {
   advanced,
   askProgress,

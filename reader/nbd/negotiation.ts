@@ -1,7 +1,5 @@
 /** The begin of a connection: fixed newstyle negotiation, in which the client chooses what it can do. */
 import { AccelError } from '../../base/error.ts';
-import type { ByteInput } from './byte-input.ts';
-import type { ByteOutput } from './byte-output.ts';
 import {
   BASE_ALLOCATION,
   EXPORT_FLAG,
@@ -19,7 +17,9 @@ import {
   OPTION_REPLY_MAGIC,
   optionHeader,
   optionReply,
-} from './layout.ts';
+} from './protocol.ts';
+import type { ByteInput } from './socket-input.ts';
+import type { ByteOutput } from './socket-output.ts';
 
 /** What is served under the empty name, which is the only one. */
 export interface NbdExport {

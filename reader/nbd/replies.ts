@@ -1,6 +1,6 @@
 /** Answers to requests, in the form that the client negotiated. */
-import type { Extent } from '../extents.ts';
-import type { ByteOutput } from './byte-output.ts';
+import type { Extent } from '../device-extents.ts';
+import { ALLOCATION_ID } from './negotiation.ts';
 import {
   ALLOCATION_HOLE,
   CHUNK,
@@ -14,8 +14,8 @@ import {
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
   simpleReply,
-} from './layout.ts';
-import { ALLOCATION_ID } from './negotiation.ts';
+} from './protocol.ts';
+import type { ByteOutput } from './socket-output.ts';
 
 /** An error's text that is sent along; the protocol allows 4096 bytes of any string. */
 const MAX_MESSAGE = 1024;

@@ -2,18 +2,18 @@
 import { AccelError, asAccelError } from '../../base/error.ts';
 import type { BlockDevice } from '../../formats/ext4/reader.ts';
 import type { MappedDevice } from '../block-device.ts';
-import { type Extent, extentsOf } from '../extents.ts';
+import { type Extent, extentsOf } from '../device-extents.ts';
 import { Budget } from './budget.ts';
-import type { ByteInput } from './byte-input.ts';
-import type { ByteOutput } from './byte-output.ts';
-import { COMMAND, COMMAND_FLAG, NBD_ERROR, REQUEST_MAGIC, request } from './layout.ts';
 import type { NbdSession } from './negotiation.ts';
+import { COMMAND, COMMAND_FLAG, NBD_ERROR, REQUEST_MAGIC, request } from './protocol.ts';
 import { Replies } from './replies.ts';
+import type { ByteInput } from './socket-input.ts';
+import type { ByteOutput } from './socket-output.ts';
 
-/** Bytes of the largest read: what clients that ask for no limit keep to. */
+/** Bytes of the largest read, which is also the limit of clients that do not ask for one. */
 export const MAXIMUM_READ = 32 << 20;
 
-/** What a client asked for. */
+/** A request of a client. */
 interface NbdRequest {
   readonly flags: number;
   readonly type: number;
@@ -22,8 +22,14 @@ interface NbdRequest {
   readonly length: number;
 }
 
-/** Hears that the device could not be read, and why; the client was told of an input/output error. */
+/** Called when the device could not be read; the client received an input/output error. */
 export type ReadErrorListener = (offset: number, length: number, error: AccelError) => void;
+
+/** A device that is served, and the listener for its errors. */
+export interface ServedDevice {
+  readonly device: BlockDevice | MappedDevice;
+  readonly onReadError: ReadErrorListener;
+}
 
 /** Requests of a client under way at a time; further ones wait in its socket. */
 const MAX_REQUESTS = 32;
@@ -44,8 +50,7 @@ export async function transmit(
   input: ByteInput,
   output: ByteOutput,
   session: NbdSession,
-  device: BlockDevice | MappedDevice,
-  onReadError: ReadErrorListener,
+  served: ServedDevice,
 ): Promise<void> {
   const budget = new Budget(MAX_REQUESTS, MAX_ANSWERS);
   const running = new Set<Promise<void>>();
@@ -64,8 +69,8 @@ export async function transmit(
       const weight = weightOf(asked, session);
       await budget.enter(weight);
       const replies = new Replies(output, session.structured, asked.cookie);
-      const answered = answer(asked, replies, session, device, onReadError)
-        // Only sending fails here, when the client is gone: then there is nobody to tell, and reading ends as well.
+      const answered = answer(asked, replies, session, served)
+        // Only sending can fail here, after the client has gone; reading then ends as well.
         .catch(() => undefined)
         .finally(() => {
           budget.leave(weight);
@@ -74,7 +79,7 @@ export async function transmit(
       running.add(answered);
     }
   } catch (error) {
-    // Nobody takes these answers any more.
+    // Nobody reads further answers.
     output.destroy();
     throw error;
   } finally {
@@ -82,7 +87,7 @@ export async function transmit(
   }
 }
 
-/** A client that writes to a read-only export gets an answer, as long as it can be found where the next request begins. */
+/** Skips the data of a write, so that a client that writes to the read-only export gets an answer and can go on. */
 async function skipPayload(input: ByteInput, length: number): Promise<void> {
   if (length > MAXIMUM_READ)
     throw new AccelError('io-error', 'the client breaks the NBD protocol in a write', {
@@ -99,20 +104,15 @@ function weightOf({ type, flags, length }: NbdRequest, { structured }: NbdSessio
   return structured && (flags & COMMAND_FLAG.df) === 0 ? Math.min(length, PIECE) : length;
 }
 
-async function answer(
-  asked: NbdRequest,
-  replies: Replies,
-  session: NbdSession,
-  device: BlockDevice | MappedDevice,
-  onReadError: ReadErrorListener,
-): Promise<void> {
+async function answer(asked: NbdRequest, replies: Replies, session: NbdSession, served: ServedDevice): Promise<void> {
+  const { device } = served;
   switch (asked.type) {
     case COMMAND.read:
       if ((asked.flags & ~(session.structured ? COMMAND_FLAG.df : 0)) !== 0) return refuseFlags(replies);
       if (asked.length > MAXIMUM_READ)
         return replies.error(NBD_ERROR.invalid, `a read has at most ${MAXIMUM_READ} bytes`);
       if (!isInside(asked, device)) return refusePlace(replies);
-      return answerRead(asked, replies, session, device, onReadError);
+      return answerRead(asked, replies, session, served);
     case COMMAND.blockStatus:
       if (!session.allocation) return replies.error(NBD_ERROR.invalid, 'no context was negotiated');
       if ((asked.flags & ~COMMAND_FLAG.reqOne) !== 0) return refuseFlags(replies);
@@ -143,8 +143,7 @@ async function answerRead(
   asked: NbdRequest,
   replies: Replies,
   { structured }: NbdSession,
-  device: BlockDevice | MappedDevice,
-  onReadError: ReadErrorListener,
+  { device, onReadError }: ServedDevice,
 ): Promise<void> {
   const { offset, length } = asked;
   const inPieces = structured && (asked.flags & COMMAND_FLAG.df) === 0 && length > 0;
@@ -166,7 +165,7 @@ async function answerRead(
     }
   }
 
-  /** The bytes, or undefined after the client and the listener were told why there are none. */
+  /** Reads the device; on failure reports it to the client and the listener, and returns undefined. */
   async function readDevice(at: number, count: number): Promise<Uint8Array | undefined> {
     try {
       return await device.read(at, count);

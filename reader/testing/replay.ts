@@ -4,8 +4,8 @@ import { TAG_LOCAL } from '../../formats/lsmt/layout.ts';
 import { MAX_READ } from '../../formats/prefetch/layout.ts';
 import { namesDirectory } from '../../formats/prefetch/list.ts';
 import { decodePrefetch } from '../../formats/prefetch/reader.ts';
+import type { AcceleratedImage } from '../accelerated-image.ts';
 import { type FileStat, type ImageFiles, openFiles } from '../files.ts';
-import type { AcceleratedImage } from '../image.ts';
 
 /** Reads under way at a time: the runtime's default. */
 const CONCURRENCY = 16;

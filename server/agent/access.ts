@@ -8,7 +8,7 @@ import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
 
-/** How long an answer of the origin counts, in milliseconds. */
+/** The time for which an answer of the origin counts, in milliseconds. */
 export interface AccessTimes {
   /** An acceptance, before the origin is asked again. */
   readonly ttl: number;
@@ -22,9 +22,9 @@ export const ACCESS_TIMES: AccessTimes = { ttl: 300_000, grace: 3_600_000 };
 /** Callers remembered. */
 const MOST_KEPT = 100_000;
 
-/** What a caller wants to read. */
+/** A caller's wish to read something. */
 export interface AccessQuestion {
-  /** What is asked of the origin with HEAD. */
+  /** Asked of the origin with HEAD. */
   readonly target: OriginTarget;
   readonly host: string;
   /** The repository, or the path of a signed URL. */

@@ -34,7 +34,7 @@ export interface Listen {
   readonly port: number;
 }
 
-/** Everything that an agent is told. */
+/** All settings of an agent. */
 export interface AgentOptions {
   readonly self: Peer;
   readonly upstreams: readonly Upstream[];
@@ -46,7 +46,7 @@ export interface AgentOptions {
   /** For other agents. */
   readonly peers: Listen;
   readonly store: StoreOptions;
-  /** The runtime's content store; undefined where there is none. */
+  /** The runtime's content store; undefined without one. */
   readonly contentStore: string | undefined;
   readonly blockPrefix: string;
   readonly access: AccessTimes;

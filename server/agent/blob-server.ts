@@ -13,7 +13,7 @@ import { type Origin, type OriginBlob, OriginFailure } from './pieces/origin.ts'
 import type { ByteRange } from './pieces/piece.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
-/** What {@link BlobServer} works with. */
+/** Parts and settings of {@link BlobServer}. */
 export interface BlobServerOptions {
   readonly origin: Origin;
   readonly access: Access;
@@ -137,7 +137,7 @@ export class BlobServer {
     }
   }
 
-  /** Asks the registry: access was remembered, but no manifest has told the size. */
+  /** Asks the registry: access was remembered, but no manifest has given the size. */
   async #sizeOf({ question, signal }: BlobRequest): Promise<number> {
     const got = await this.#o.origin.request('HEAD', question.target, {}, signal);
     await got.discard();
@@ -147,7 +147,7 @@ export class BlobServer {
         challenge: got.header('www-authenticate'),
       });
     if (!Number.isSafeInteger(size) || size < 0)
-      throw new OriginFailure(502, 'the registry does not tell the size of the blob');
+      throw new OriginFailure(502, 'the answer of the registry has no size of the blob');
     return size;
   }
 

@@ -107,7 +107,7 @@ export class BlobStreams {
   }
 }
 
-/** How far to read ahead. */
+/** The distance to read ahead, which adapts to the origin. */
 class Window {
   size = FIRST_WINDOW;
 

@@ -8,7 +8,7 @@ import { type Origin, OriginFailure } from './pieces/origin.ts';
 import type { Upstreams } from './pieces/upstreams.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
-/** What {@link BlockProxy} works with. */
+/** Parts and settings of {@link BlockProxy}. */
 export interface BlockProxyOptions {
   /** First part of the path, without slashes. */
   readonly prefix: string;

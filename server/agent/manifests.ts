@@ -1,7 +1,7 @@
 /** Manifests by digest, kept in memory, and what they say about blobs: sizes, and lists of piece hashes. */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { isRecord } from '../../base/record.ts';
+import { isRecord } from '../../base/is-record.ts';
 import { PIECE_LIST_ANNOTATION } from '../../formats/piece-list/piece-list.ts';
 
 /** Largest manifest that is kept, in bytes; registries refuse larger ones. */
@@ -16,7 +16,7 @@ export interface KeptManifest {
   readonly bytes: Buffer;
 }
 
-/** What a manifest says about a blob. */
+/** A manifest's statements about a blob. */
 export interface BlobFacts {
   /** Bytes. */
   readonly size: number;
@@ -37,12 +37,12 @@ export class Manifests {
     return this.#kept.get(digest);
   }
 
-  /** What is known of a blob. */
+  /** The facts about a blob, if a manifest has named it. */
   blob(digest: string): BlobFacts | undefined {
     return this.#blobs.get(digest);
   }
 
-  /** Notes the size that the registry has told of a blob, unless a manifest has. */
+  /** Notes the size of a blob by the registry's answer, unless a manifest has given it. */
   noteSize(digest: string, size: number): void {
     if (!this.#blobs.has(digest)) this.#blobs.set(digest, { size, pieceList: undefined });
   }

@@ -1,4 +1,4 @@
-/** What a client of the mirror asks for, and of which registry (OCI distribution specification, "Endpoints"). */
+/** Works out what a client of the mirror asks for, and of which registry (OCI distribution specification, "Endpoints"). */
 import { baseUrl, type Upstream, type Upstreams } from './pieces/upstreams.ts';
 
 /** A request for something below `/v2/`. */
@@ -20,7 +20,7 @@ const REFERENCE = /^(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|[a-z0-9]+:[0-9a-f]{32,1
 const MAX_NAME = 255;
 
 /**
- * Reads the request line. Which registry is meant, in this order: the `ns` parameter (containerd), the name by which the agent
+ * Reads the request line. The registry is named, in this order, by the `ns` parameter (containerd), the name by which the agent
  * was reached (`X.distributed.REST:PORT` stands for `X.REST`), the first part of the path where it is a configured host
  * (containers-image), the only registry that is configured, Docker Hub (Docker). Returns why the request cannot be answered
  * otherwise.

@@ -14,7 +14,7 @@ import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.t
 import { baseUrl, type Upstreams } from './pieces/upstreams.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
-/** What {@link Mirror} works with. */
+/** Parts and settings of {@link Mirror}. */
 export interface MirrorOptions {
   readonly upstreams: Upstreams;
   readonly origin: Origin;
@@ -149,7 +149,7 @@ export class Mirror {
     sendManifest(response, digest, { mediaType, bytes });
   }
 
-  /** What a tag named when it was last asked for, where the configuration allows it and the caller was let read lately. */
+  /** Answers with the tag's last known manifest, where the configuration allows it and the caller may read. */
   async #stale(asked: ContentRequest, { response, question }: ManifestContext): Promise<boolean> {
     if (!this.#o.staleTags) return false;
     const digest = this.#tags.get(tagKey(asked));

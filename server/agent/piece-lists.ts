@@ -10,7 +10,7 @@ import type { PieceVerifier } from './pieces/verify.ts';
 /** Milliseconds after which a blob is read without its list: attestations and its digest still hold. */
 const PATIENCE = 3_000;
 
-/** What {@link PieceLists} works with. */
+/** Parts and settings of {@link PieceLists}. */
 export interface PieceListsOptions {
   readonly origin: Origin;
   readonly streams: BlobStreams;

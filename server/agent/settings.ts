@@ -1,4 +1,4 @@
-/** From the configuration to what an agent is told. */
+/** Works out an agent's options from the configuration. */
 import { readFile } from 'node:fs/promises';
 import { AccelError } from '../../base/error.ts';
 import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schema.ts';
@@ -8,7 +8,7 @@ import { dnsMembers, fileMembers, parseMember, staticMembers } from './peers/mem
 import type { MemberSource } from './peers/peers.ts';
 import type { Identity } from './pieces/attestation.ts';
 
-/** What an agent gets from its surroundings. */
+/** Services that an agent gets from its surroundings. */
 export interface AgentServices {
   readonly metrics: AgentMetrics;
   readonly log: (line: string) => void;

@@ -10,7 +10,7 @@ import type { Upstream } from '../agent/pieces/upstreams.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 
-/** How a cluster is made. */
+/** Options of a cluster. */
 export interface ClusterOptions {
   readonly size: number;
   readonly upstreams: readonly Upstream[];
@@ -18,7 +18,7 @@ export interface ClusterOptions {
   readonly plain?: boolean;
   /** Zone of the node with this number. */
   readonly zone?: (node: number) => string;
-  /** Changes of what an agent is told. */
+  /** Changes an agent's options. */
   readonly change?: (options: AgentOptions, node: number) => AgentOptions;
 }
 

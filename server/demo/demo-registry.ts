@@ -4,10 +4,10 @@ import { readFile, stat } from 'node:fs/promises';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { isRecord } from '../../base/record.ts';
+import { isRecord } from '../../base/is-record.ts';
 import { contentRange, parseRange } from '../agent/client-range.ts';
 
-/** What a registry of a demonstration may be told. */
+/** Options of the registry. */
 export interface DemoRegistryOptions {
   /** The layout's folder. */
   readonly layout: string;

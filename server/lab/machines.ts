@@ -1,4 +1,4 @@
-/** What runs on the lab's machines: a registry, and on each node a containerd and an agent. */
+/** Starts what runs on the lab's machines: a registry, and on each node a containerd and an agent. */
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -39,7 +39,7 @@ sends and how long the slowest node waits.
   --keep           keep the folder with all logs
 `;
 
-/** What a run is asked to do. */
+/** Options of a run. */
 interface LabOptions {
   readonly nodes: number;
   readonly uplink: string;
@@ -50,13 +50,13 @@ interface LabOptions {
   readonly warm: boolean;
 }
 
-/** What a run measured. */
+/** Measurements of a run. */
 interface LabResult {
   /** From the start to the last byte of the image at the slowest node. */
   readonly slowestSeconds: number;
   /** From the start to the end of the slowest whole pull, unpacking included. */
   readonly pullSeconds: number;
-  /** What the registry's interface sent, TCP and IP included. */
+  /** Bytes that the registry's interface sent, TCP and IP included. */
   readonly registryBytes: number;
   readonly imageBytes: number;
   /** Pulls that failed. */

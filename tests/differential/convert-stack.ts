@@ -9,8 +9,8 @@ import { digestOf } from '../../oci/digest.ts';
 import { encodeJson } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
 import type { MemoryTarget } from '../../oci/memory-target.ts';
+import { openImage } from '../../reader/accelerated-image.ts';
 import type { MappedDevice } from '../../reader/block-device.ts';
-import { openImage } from '../../reader/image.ts';
 import { openStack } from '../../reader/stack.ts';
 import { BOTH, convertWithin, request } from '../support/converter.ts';
 

@@ -6,11 +6,11 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { convertedLayers, convertedTags } from '../../action/outcome.ts';
 import { noticeOf, outputsOf } from '../../action/outputs.ts';
-import { isRecord } from '../../base/record.ts';
+import { isRecord } from '../../base/is-record.ts';
 import { runProgram } from '../../cli/program.ts';
 import { sampleResult } from '../../cli/testing/sample.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
-import { convertedLayout, FULL, INDEXED } from '../../reader/testing/images.ts';
+import { convertedLayout, FULL, INDEXED } from '../../reader/testing/test-images.ts';
 import { smallTar, type TestLayout, testLayout } from '../support/converter.ts';
 import { type TempDirectory, tempDirectory } from '../support/tools.ts';
 

@@ -1,5 +1,5 @@
 /** What the pages promise to be complete. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { createProgram } from '../../cli/program.ts';
@@ -71,3 +71,46 @@ it('every decision is in the list', () => {
   const files = pages().filter((page) => /decisions\/\d{4}/.test(page));
   expect(files.filter((page) => !list.includes(`(${page.split('/').at(-1)})`))).toEqual([]);
 });
+
+it('reliability.md lists each fault from the field once, with tests that exist', () => {
+  const [, section] = read('docs/reliability.md').split('## Faults reported from the field');
+  const rows = section!.split('\n').filter((line) => /^\| (?!case \||---)/.test(line));
+  expect(rows.length).toBeGreaterThan(50);
+  const cases = rows.map((row) => row.split(' | ')[0]!);
+  expect(cases.filter((name, index) => cases.indexOf(name) !== index)).toEqual([]);
+  const named = rows.flatMap((row) => [...row.matchAll(/`([\w/-]+\.test\.ts)`/g)].map((match) => match[1]!));
+  expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+});
+
+it('a link in a page leads to a file and a heading that exist', () => {
+  const broken = pages().flatMap((page) =>
+    [...withoutCode(read(page)).matchAll(/\]\(((?!https?:)[^)#\s]*)(?:#([^)\s]*))?\)/g)]
+      .filter(([, path, heading]) => !leadsSomewhere(join(page, '..'), page, { path: path!, heading }))
+      .map(([link]) => `${page}: ${link}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+function leadsSomewhere(
+  folder: string,
+  page: string,
+  { path, heading }: { readonly path: string; readonly heading: string | undefined },
+): boolean {
+  const target = path === '' ? page : join(folder, path);
+  if (!existsSync(join(ROOT, target))) return false;
+  return heading === undefined || !target.endsWith('.md') || headingsOf(read(target)).includes(heading);
+}
+
+/** The anchors that GitHub makes of a page's headings. */
+function headingsOf(text: string): string[] {
+  return [...withoutCode(text).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+    title!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+function withoutCode(text: string): string {
+  return text.replace(/^( *)```[\s\S]*?^\1```/gm, '');
+}

@@ -106,8 +106,8 @@ describeWith({ tools: TOOLS }, 'a step', () => {
     const again = await step({ with: plain({ repository, tag: 'app', verify: 'full' }) });
     expect(again.outputs.digest).toBe(outputs.digest);
     expect(again.summary).toContain('already up to date');
-    // Nothing is read of what stood already.
-    expect(again.commands.map(({ name }) => name).join(' ')).toBe('group endgroup');
+    // Whoever may push could have forged what claims to be up to date: both tags are compared before the step succeeds.
+    expect(again.commands.map(({ name }) => name).join(' ')).toBe('group endgroup group endgroup group endgroup');
     const finished = await step({ with: plain({ repository, tag: 'app_accelerated', verify: 'full' }) });
     expect(finished.outputs).toMatchObject({ event: 'accelerated', digest: outputs.digest });
     expect(finished.summary).toContain('| yes |');
@@ -125,7 +125,7 @@ describeWith({ tools: TOOLS }, 'a step', () => {
     });
     expect(outputs).toMatchObject({ event: 'convert', tags: `${repository}:multi_arm`, 'containerd-digest': '' });
     expect(summary).toContain('linux/arm64: 1 layer');
-    expect(summary).toMatch(/^Left out: linux\/amd64 .* not asked for\.$/m);
+    expect(summary).toMatch(/^Left out, not asked for: linux\/amd64 <code>[0-9a-f]{12}<\/code>\.$/m);
   });
 
   test('puts the paths of its input prefetch onto what it converts', async () => {
@@ -293,8 +293,8 @@ describeWith({ tools: TOOLS }, 'a step', () => {
     const warnings = commands.filter(({ name }) => name === 'warning').map(({ data }) => data);
     expect(warnings.length).toBeGreaterThan(4);
     expect(warnings.filter((text) => !text.includes('time is outside of what ext4 can hold'))).toEqual([]);
-    // Each of the sixteen is told, also past those that become annotations.
-    expect(log.match(/time is outside of what ext4 can hold/g)?.length).toBe(16);
+    // The conversion and the verification of each tag report all sixteen, also past those that become annotations.
+    expect(log.match(/time is outside of what ext4 can hold/g)?.length).toBe(3 * 16);
   });
 
   test('puts the result into another repository and verifies it against the source', async () => {

@@ -2,9 +2,9 @@
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openLayout } from '../../oci/layout.ts';
+import { openLayout } from '../../oci/layout-target.ts';
+import { openImage } from '../../reader/accelerated-image.ts';
 import { openFiles } from '../../reader/files.ts';
-import { openImage } from '../../reader/image.ts';
 import { convert } from '../support/accel.ts';
 import { REAL_IMAGE_TIMEOUT, realImage, realImageMissing } from '../support/real-image.ts';
 import { type TempDirectory, tempDirectory } from '../support/tools.ts';

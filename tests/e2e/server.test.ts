@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { fetchServerNode, SERVER_NODE_MAJOR, serverNode } from '../support/server-node.ts';
+import { fetchServerNode, SERVER_NODE_MAJOR, serverNode } from '../../scripts/server-node.ts';
 import { run, withTempDirectory } from '../support/tools.ts';
 
 const CLI = join(import.meta.dirname, '../../dist/cli/main.js');

@@ -8,6 +8,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
+import type { ReadAt } from '../../base/byte-source.ts';
 import { readLsmtIndex } from '../../formats/lsmt/reader.ts';
 import { COMMIT_TAR_HEAD_SIZE, parseCommitTarHead } from '../../formats/zfile/commit-tar.ts';
 import { ZFileReader } from '../../formats/zfile/reader.ts';
@@ -16,8 +17,6 @@ import { run, withTempDirectory } from './tools.ts';
 
 const ANNOTATION = 'containerd.io/snapshot/overlaybd/';
 const PIECE = 4 << 20;
-
-type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
 
 /** The device of an image's layers as a sparse file at `target`; answers its size in bytes. */
 export async function assembleDevice(layout: string, manifest: LayoutManifest, target: string): Promise<number> {

@@ -14,7 +14,7 @@ import {
 import { buildLayout, type ImageOptions, type LayerSpec } from '../../fixtures/image-builder.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import { openLayout } from '../../oci/layout.ts';
+import { openLayout } from '../../oci/layout-target.ts';
 import type { BlobSizer, Target } from '../../oci/storage.ts';
 
 /** A layout in a directory of its own. */

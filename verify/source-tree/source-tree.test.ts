@@ -6,7 +6,7 @@ import { compressLayer, type LayerCompression } from '../../fixtures/compress.ts
 import { buildLayout } from '../../fixtures/image-builder.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import type { RuleReport } from '../../formats/layer/tree.ts';
-import { openLayout } from '../../oci/layout.ts';
+import { openLayout } from '../../oci/layout-target.ts';
 import { IMAGES } from '../../tests/e2e/images.ts';
 import { expectedTree } from '../../tests/support/expected-tree.ts';
 import { describeWith, withTempDirectory } from '../../tests/support/tools.ts';

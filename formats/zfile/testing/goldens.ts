@@ -1,7 +1,7 @@
 /** The layers that the reference's tools wrote (fixtures/goldens), taken out of their tars, for tests. */
 import { readFileSync } from 'node:fs';
+import type { ReadAt } from '../../../base/byte-source.ts';
 import { parseCommitTarHead } from '../commit-tar.ts';
-import type { ReadAt } from '../reader.ts';
 
 const root = new URL('../../../fixtures/goldens/', import.meta.url);
 

@@ -1,8 +1,8 @@
 /** A registry client before a scripted server, for tests. Waits are recorded instead of waited for. */
 import { afterEach } from 'vitest';
 import { blob, noise } from '../../contract.ts';
-import { openRegistry, type RegistryTarget } from '../client.ts';
-import type { RegistryOptions } from '../options.ts';
+import type { RegistryOptions } from '../registry-options.ts';
+import { openRegistry, type RegistryTarget } from '../registry-target.ts';
 import { type Answer, type Script, type ScriptedServer, startScripted } from './scripted-server.ts';
 
 const open: { server: ScriptedServer; target: RegistryTarget }[] = [];

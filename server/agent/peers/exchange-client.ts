@@ -21,7 +21,7 @@ export interface PeerDeadlines {
 /** The numbers of the protocol (docs/agent.md, "Between agents"). */
 export const PEER_DEADLINES: PeerDeadlines = { connect: 200, silence: 1_000, piece: 30_000 };
 
-/** What is asked of a node. */
+/** A request for a piece. */
 export interface PieceQuestion {
   readonly blob: OriginBlob;
   readonly index: number;
@@ -33,7 +33,7 @@ export interface PieceQuestion {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What came of it. */
+/** The outcome of a request for a piece. */
 export type PieceAnswer =
   | { readonly kind: 'piece'; readonly bytes: Buffer; readonly attestation: string | undefined }
   /** The node has it not, is busy, or is in the request's path: ask the next one. */
@@ -135,7 +135,7 @@ export class ExchangeClient {
     this.#agent.destroy();
   }
 
-  /** Sends one request. Resolves to the whole answer, or to the reason why there is none; rejects when the signal fires. */
+  /** Sends one request. Resolves to the whole answer, or to the reason why none came; rejects when the signal fires. */
   #send(peer: Peer, question: Question): Promise<Answer | string> {
     const { silence, piece } = this.#deadlines;
     return new Promise((resolve, reject) => {

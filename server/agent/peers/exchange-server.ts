@@ -1,4 +1,4 @@
-/** Answers other agents: pieces and swarms. What a caller may ask is bounded, and a slow one is cut off. */
+/** Answers other agents: pieces and swarms. Requests are bounded, and slow callers are cut off. */
 import http from 'node:http';
 import https from 'node:https';
 import type { TLSSocket } from 'node:tls';
@@ -24,7 +24,7 @@ const SEND_TIMEOUT = 30_000;
 const MOST_BACKLOG = 50;
 const RETRY_AFTER_MS = 100;
 
-/** What {@link createExchangeServer} works with. */
+/** Parts and settings of {@link createExchangeServer}. */
 export interface ExchangeOptions {
   readonly identity: Identity | undefined;
   readonly view: () => View;

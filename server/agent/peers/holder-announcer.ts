@@ -15,7 +15,7 @@ const REPEAT_AFTER = (HOLDER_TTL * 1000) / 2;
 /** Announcements at once. */
 const AT_ONCE = 8;
 
-/** What {@link HolderAnnouncer} works with. */
+/** Parts and settings of {@link HolderAnnouncer}. */
 export interface AnnouncerOptions {
   readonly content: ContentStore | undefined;
   readonly store: PieceStore;

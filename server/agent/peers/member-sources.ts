@@ -7,7 +7,7 @@ import type { MemberSource } from './peers.ts';
 import type { Peer } from './topology.ts';
 
 /** Most members of a network: past it the contract names other engines. */
-export const MOST_MEMBERS = 10_000;
+const MOST_MEMBERS = 10_000;
 /** Milliseconds for an answer of DNS. */
 const DNS_TIMEOUT = 2_000;
 
@@ -23,10 +23,11 @@ export function fileMembers(path: string): MemberSource {
     name: path,
     read: async (signal) => {
       const text = await readFile(path, { encoding: 'utf8', signal });
-      return text.split('\n').flatMap((line, index) => {
+      const peers = text.split('\n').flatMap((line, index) => {
         const entry = line.replace(/#.*/, '').trim();
         return entry === '' ? [] : [parseMember(entry, `${path}, line ${index + 1}`)];
       });
+      return bounded(peers, path);
     },
   };
 }
@@ -43,12 +44,24 @@ export function dnsMembers(name: string, port: number): MemberSource {
         const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)]);
         const addresses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
         if (addresses.length === 0) throw (answers[0] as PromiseRejectedResult).reason;
-        return addresses.map((address) => ({ id: peerId(address, port), zone: '' }));
+        return bounded(
+          addresses.map((address) => ({ id: peerId(address, port), zone: '' })),
+          name,
+        );
       } finally {
         signal.removeEventListener('abort', cancel);
       }
     },
   };
+}
+
+function bounded(peers: readonly Peer[], place: string): readonly Peer[] {
+  if (peers.length <= MOST_MEMBERS) return peers;
+  throw new AccelError('limit-exceeded', 'the peer network is too large for this agent', {
+    where: { members: place },
+    expected: `at most ${MOST_MEMBERS} members`,
+    found: peers.length,
+  });
 }
 
 /** The id of the node at an address: `ip:port`, IPv6 in brackets. */

@@ -11,7 +11,7 @@ const REMOVE_AFTER = 30_000;
 /** Milliseconds for which a node that did not answer is left out. */
 const SUSPECT_FOR = 30_000;
 
-/** What {@link Membership} works with. */
+/** Parts and settings of {@link Membership}. */
 export interface MembershipOptions {
   readonly self: Peer;
   readonly source: MemberSource;

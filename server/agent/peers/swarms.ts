@@ -11,7 +11,7 @@ const LAST_REFRESH = 2_000;
 /** Milliseconds after its last use at which a swarm is no longer refreshed. */
 const LINGER = 5_000;
 
-/** What {@link Swarms} works with. */
+/** Parts and settings of {@link Swarms}. */
 export interface SwarmsOptions {
   readonly view: () => View;
   readonly client: ExchangeClient;

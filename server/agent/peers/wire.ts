@@ -1,5 +1,5 @@
 /** The protocol between agents: paths, headers and bodies (docs/agent.md, "Between agents"). HTTP/1.1, port 65002. */
-import { isRecord } from '../../../base/record.ts';
+import { isRecord } from '../../../base/is-record.ts';
 import type { Peer } from './topology.ts';
 
 /** Header names, in lower case as node:http has them. */

@@ -5,7 +5,7 @@
 import { createPrivateKey, type KeyObject, sign, verify, X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 
-/** What is stated. */
+/** A statement about a piece. */
 export interface Statement {
   readonly digest: string;
   /** Bytes of the whole blob. */

@@ -28,7 +28,7 @@ import { SingleFlight } from './single-flight.ts';
 import type { PieceStore } from './store.ts';
 import type { PieceVerifier } from './verify.ts';
 
-/** What {@link PieceFetcher} works with. */
+/** Parts and settings of {@link PieceFetcher}. */
 export interface FetcherOptions {
   readonly store: PieceStore;
   readonly origin: Origin;
@@ -42,7 +42,7 @@ export interface FetcherOptions {
   readonly metrics: AgentMetrics;
 }
 
-/** How a piece is wanted. */
+/** Options of a request for a piece. */
 export interface FetchOptions {
   /** Nodes that the request came by. */
   readonly via?: readonly string[];

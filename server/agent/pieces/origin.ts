@@ -4,7 +4,7 @@
  */
 import { AccelError } from '../../../base/error.ts';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
-import { DEFAULT_RUNTIME } from '../../../http/options.ts';
+import { DEFAULT_RUNTIME } from '../../../http/http-options.ts';
 import { sendFollowing } from '../../../http/redirects.ts';
 import { type HttpRequest, type HttpResponse, Transport } from '../../../http/transport.ts';
 import type { TokenBucket } from '../limits.ts';
@@ -24,7 +24,7 @@ export interface OriginBlob extends OriginTarget {
   readonly size: number;
 }
 
-/** How long an origin may take, in milliseconds. */
+/** Time limits for an origin, in milliseconds. */
 export interface OriginDeadlines {
   /** To the first byte of an answer. */
   readonly firstByte: number;
@@ -71,7 +71,7 @@ export interface PieceSinks {
   readonly stored: () => Promise<Buffer | undefined>;
 }
 
-/** What {@link Origin} works with. */
+/** Parts and settings of {@link Origin}. */
 export interface OriginOptions {
   readonly upstreams: Upstreams;
   /** Bytes a second from all origins. */

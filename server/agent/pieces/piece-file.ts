@@ -1,7 +1,7 @@
 /** The file of one piece on disk: the piece's bytes, then a trailer that says what they should be. */
 import { createHash } from 'node:crypto';
 import { AccelError } from '../../../base/error.ts';
-import { isRecord } from '../../../base/record.ts';
+import { isRecord } from '../../../base/is-record.ts';
 import type { Piece } from './piece.ts';
 
 /** Largest trailer, in bytes; an attestation with its certificate takes about 1,500. */
@@ -41,7 +41,7 @@ function parseTrailer(text: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(text);
     return isRecord(value) ? value : undefined;
   } catch {
-    // The caller reports any trailer that is not one.
+    // The caller reports an invalid trailer.
     return undefined;
   }
 }

@@ -10,7 +10,7 @@ import type { Piece, PieceId } from './piece.ts';
 import { pieceKey } from './piece.ts';
 import { decodePieceFile, encodePieceFile } from './piece-file.ts';
 
-/** What a store may use. */
+/** The space that a store may use. */
 export interface StoreOptions {
   /** Folder of the files, which belongs to the store. */
   readonly directory: string;
@@ -112,7 +112,7 @@ export class PieceStore {
     return this.#blobs.get(digest)?.has(index) === true;
   }
 
-  /** How many pieces of a blob are here. */
+  /** The number of pieces of a blob that are here. */
   count(digest: string): number {
     return this.#blobs.get(digest)?.size ?? 0;
   }

@@ -1,6 +1,7 @@
 /** The registries and stores that an agent may ask: nothing that a client or a peer names leads anywhere else. */
+
+import type { HttpOptions } from '../../../http/http-options.ts';
 import { isLocalUrl } from '../../../http/local-address.ts';
-import type { HttpOptions } from '../../../http/options.ts';
 
 /** A registry, or a store that lazily loaded devices read from, as the configuration names it. */
 export interface Upstream {
@@ -8,7 +9,7 @@ export interface Upstream {
   readonly host: string;
   /** Plain HTTP in place of HTTPS. */
   readonly plain: boolean;
-  /** How to reach it: certificates, proxies. Credentials are the client's own. */
+  /** The way to it: certificates, proxies. Credentials are the client's own. */
   readonly http: HttpOptions;
 }
 

@@ -34,7 +34,7 @@ export interface Arrival {
   readonly attestation: string | undefined;
 }
 
-/** What {@link PieceVerifier} works with. */
+/** Parts and settings of {@link PieceVerifier}. */
 export interface VerifierOptions {
   /** Undefined where agents speak in the clear: then a blob's own digest is the only check of what peers send. */
   readonly attestations: Attestations | undefined;

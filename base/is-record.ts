@@ -1,0 +1,7 @@
+/** Narrows parsed JSON. */
+import { JsonNumber } from './exact-json.ts';
+
+/** True for a JSON object. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof JsonNumber);
+}

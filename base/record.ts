@@ -1,7 +1,0 @@
-/** Narrows parsed JSON. */
-import { JsonNumber } from './json.ts';
-
-/** True for a JSON object. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof JsonNumber);
-}

@@ -1,0 +1,335 @@
+/**
+ * Archives: images in one tar, read in place. `oci-archive` is an image layout in a tar and can be written; what
+ * `docker save` makes (`docker-archive`) is read only.
+ *
+ * Writing: new blobs go to a temporary file beside the archive. {@link ArchiveTarget.commit} adds what the archive held
+ * before and an index.json with the new tags, and renames it into place under a lock: until then the old archive stays.
+ * Without a new tag nothing is kept, since nothing would name it.
+ */
+import { realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { type BlobSource, bytesSource } from '../base/byte-source.ts';
+import { AccelError, asAccelError } from '../base/error.ts';
+import { Limiter } from '../base/limiter.ts';
+import { DiskFile } from '../disk/disk-file.ts';
+import { danglingLink } from '../disk/file-kind.ts';
+import { type HeldLock, withLock } from '../disk/lock.ts';
+import { sweepLeftovers } from '../disk/sweep.ts';
+import { isAbsent } from '../disk/write-atomically.ts';
+import { type ArchiveBlob, type ArchiveContent, readOciArchive } from './archive-content.ts';
+import { ArchiveDraft } from './archive-draft.ts';
+import { refuseSpecial, stamp, stampOf } from './archive-file.ts';
+import { mergeTags } from './archive-merge.ts';
+import { assertRange } from './content.ts';
+import type { Descriptor } from './descriptor.ts';
+import { assertDigest, splitDigest, verified } from './digest.ts';
+import { readDockerArchive } from './docker-archive.ts';
+import { assertImageName, imageNames } from './image-names.ts';
+import { type IndexFile, retagged } from './layout-index.ts';
+import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
+import { encodeJson } from './manifest.ts';
+import { OCI } from './media-types.ts';
+import { pushReferrerByTag, referrersByTag } from './referrers.ts';
+import type {
+  BlobSizer,
+  FetchOptions,
+  ImageLister,
+  ReadOptions,
+  ReferrerLink,
+  ReferrerStore,
+  TagLister,
+  Target,
+} from './storage.ts';
+
+/** A holder of the lock may have the whole archive of another process to copy: how long a wait without any progress lasts. */
+const PATIENCE = 10 * 60_000;
+
+/** What is in a tar: an OCI image layout, or what `docker save` writes. */
+export type ArchiveFormat = 'oci' | 'docker';
+
+/**
+ * Opens an archive. Throws `not-found` if there is no such file (unless `create`, for `oci` alone), `layout-invalid` if
+ * it is not an archive of images.
+ */
+export async function openArchive(
+  file: string,
+  format: ArchiveFormat,
+  options: { readonly create?: boolean } = {},
+): Promise<ArchiveTarget> {
+  const name = `${format}-archive:${file}`;
+  const create = options.create === true && format === 'oci';
+  await refuseSpecial(file);
+  const before = await DiskFile.open(file).catch(async (error: unknown) => {
+    if (!isAbsent(error)) throw error;
+    if (create) return undefined;
+    const link = await danglingLink(file);
+    throw new AccelError('not-found', 'there is no such archive', {
+      where: { path: file },
+      ...(link === undefined ? {} : { found: `a link that leads nowhere: to ${link}` }),
+      cause: error,
+    });
+  });
+  if (before === undefined) return new ArchiveTarget({ name, file, format, content: EMPTY });
+  try {
+    const info = await before.handle.stat();
+    const read = format === 'oci' ? readOciArchive : readDockerArchive;
+    const content = await read(before, info.size, { path: file });
+    // Behind a link: the archive itself is replaced, not the link to it.
+    return new ArchiveTarget({ name, file: await realpath(file), format, content, before, stamp: stamp(info) });
+  } catch (error) {
+    await before.close().catch(() => undefined);
+    throw asAccelError(error);
+  }
+}
+
+const EMPTY: ArchiveContent = {
+  index: { schemaVersion: 2, mediaType: OCI.index, manifests: [] } as IndexFile,
+  blobs: new Map(),
+};
+
+/** What {@link openArchive} found. */
+interface OpenedArchive {
+  readonly name: string;
+  readonly file: string;
+  readonly format: ArchiveFormat;
+  readonly content: ArchiveContent;
+  readonly before?: DiskFile;
+  readonly stamp?: string;
+}
+
+/** See {@link openArchive}. */
+export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer, ReferrerStore, LayoutContent {
+  readonly name: string;
+  readonly #file: string;
+  readonly #format: ArchiveFormat;
+  /** The archive as it stood from time to time: blobs are read where they were found or put. */
+  readonly #standing: DiskFile[];
+  /** What the file looked like when it was opened or committed last; undefined: there was none. */
+  #stamp: string | undefined;
+  readonly #blobs: Map<string, ArchiveBlob>;
+  #index: IndexFile;
+  /** Tags that were given since the last commit. */
+  readonly #given = new Map<string, Descriptor>();
+  #failed = false;
+  #closed = false;
+  #draft: Promise<ArchiveDraft> | undefined;
+  /** A tar grows at its end alone: one blob at a time, and none while it is put in place. */
+  readonly #appending = new Limiter(1);
+
+  constructor({ name, file, format, content, before, stamp }: OpenedArchive) {
+    this.name = name;
+    this.#file = file;
+    this.#format = format;
+    this.#standing = before === undefined ? [] : [before];
+    this.#stamp = stamp;
+    this.#index = content.index;
+    this.#blobs = new Map(content.blobs);
+  }
+
+  async exists(descriptor: Descriptor, options?: ReadOptions): Promise<boolean> {
+    options?.signal?.throwIfAborted();
+    return this.#blobs.get(assertDigest(descriptor.digest))?.size === descriptor.size;
+  }
+
+  async fetch(descriptor: Descriptor, options?: FetchOptions): Promise<AsyncIterable<Uint8Array>> {
+    options?.signal?.throwIfAborted();
+    const { size, place } = this.#stored(descriptor);
+    const where = { target: this.name };
+    if (place instanceof Uint8Array) return verified(bytesSource(place.slice()).open(), descriptor, where);
+    return verified(place.file.pieces({ ...options, offset: place.offset, size }), descriptor, where);
+  }
+
+  async fetchRange(descriptor: Descriptor, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
+    options?.signal?.throwIfAborted();
+    assertRange(descriptor, offset, length);
+    const { place } = this.#stored(descriptor);
+    if (place instanceof Uint8Array) return place.slice(offset, offset + length);
+    return place.file.read(place.offset + offset, length);
+  }
+
+  async push(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<'pushed' | 'existed'> {
+    if (await this.exists(descriptor, options)) return 'existed';
+    this.#assertWritable();
+    return this.#appending.run(async () => {
+      // Another push of the same blob may have been waiting before this one.
+      if (await this.exists(descriptor, options)) return 'existed';
+      const draft = await this.#begin();
+      const stream = verified(content.open(), descriptor, { target: this.name });
+      await this.#append(draft, descriptor, stream, options?.signal);
+      return 'pushed';
+    });
+  }
+
+  async resolve(tagOrDigest: string, options?: ReadOptions): Promise<Descriptor> {
+    options?.signal?.throwIfAborted();
+    return resolveInLayout(this, this.#index, tagOrDigest);
+  }
+
+  async tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void> {
+    options?.signal?.throwIfAborted();
+    assertImageName(tag);
+    this.#stored(descriptor);
+    this.#assertWritable();
+    const index = retagged(this.#index, descriptor, tag);
+    if (index === undefined) return;
+    this.#index = index;
+    this.#given.set(tag, descriptor);
+  }
+
+  async tags(options?: ReadOptions): Promise<readonly string[]> {
+    options?.signal?.throwIfAborted();
+    return imageNames(this.#index.manifests);
+  }
+
+  async images(options?: ReadOptions): Promise<readonly Descriptor[]> {
+    options?.signal?.throwIfAborted();
+    return this.#index.manifests;
+  }
+
+  async blobSize(digest: string, options?: ReadOptions): Promise<number> {
+    options?.signal?.throwIfAborted();
+    const size = await this.storedSize(digest);
+    if (size === undefined) throw contentNotFound(this.name, { digest });
+    return size;
+  }
+
+  async storedSize(digest: string): Promise<number | undefined> {
+    return this.#blobs.get(assertDigest(digest))?.size;
+  }
+
+  async pushReferrer(descriptor: Descriptor, content: BlobSource, options?: ReadOptions): Promise<ReferrerLink> {
+    return pushReferrerByTag(this, descriptor, content, options);
+  }
+
+  async referrers(
+    subject: Pick<Descriptor, 'digest'>,
+    artifactType?: string,
+    options?: ReadOptions,
+  ): Promise<readonly Descriptor[]> {
+    return referrersByTag(this, subject.digest, artifactType, options);
+  }
+
+  /**
+   * Puts the archive with its new tags in place, if there are any. What another process put there since it was read is
+   * kept, with its tags. Throws `io-error` if the file cannot be written, or is gone.
+   */
+  async commit(options?: ReadOptions): Promise<void> {
+    if (this.#given.size === 0) return;
+    try {
+      await this.#appending.run(async () => this.#fill(await this.#begin(), options?.signal));
+    } catch (error) {
+      this.#failed = true;
+      throw options?.signal?.aborted ? error : asAccelError(error);
+    }
+  }
+
+  /** Commits, unless that failed before, and lets go of the files whatever comes of it. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      if (!this.#failed) await this.commit();
+    } finally {
+      // A draft that could not even be made has told so to whoever pushed.
+      await (await this.#draft?.catch(() => undefined))?.discard();
+      // They were only read: whatever closing them says, nothing is lost.
+      await Promise.allSettled(this.#standing.map((file) => file.close()));
+    }
+  }
+
+  /** Makes the draft a whole archive and puts it in place; what comes next goes to another draft. */
+  async #fill(draft: ArchiveDraft, signal: AbortSignal | undefined): Promise<void> {
+    // The bulk of it before the lock is taken.
+    await this.#copyInto(draft, signal);
+    const place = async (lock: HeldLock): Promise<void> => {
+      if ((await stampOf(this.#file)) !== this.#stamp) {
+        await this.#adopt();
+        await this.#copyInto(draft, signal);
+      }
+      const index = encodeJson(this.#index);
+      await draft.write({ name: 'index.json', size: index.length, stream: bytesSource(index).open() }, signal);
+      await lock.confirm();
+      const archive = await draft.commit();
+      this.#stamp = await stampOf(this.#file);
+      this.#standing.push(archive);
+      this.#move(draft.file, archive);
+    };
+    await withLock(this.#file, place, { signal, patience: PATIENCE });
+    this.#draft = undefined;
+    this.#given.clear();
+  }
+
+  /** Copies into the draft what it does not hold yet. */
+  async #copyInto(draft: ArchiveDraft, signal: AbortSignal | undefined): Promise<void> {
+    for (const [digest, { size, place }] of this.#blobs) {
+      if (!(place instanceof Uint8Array) && place.file === draft.file) continue;
+      const stream =
+        place instanceof Uint8Array ? bytesSource(place).open() : place.file.pieces({ offset: place.offset, size });
+      await this.#append(draft, { digest, size }, stream, signal);
+    }
+  }
+
+  /** Appends a blob, to be read there from now on. */
+  async #append(
+    draft: ArchiveDraft,
+    { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+    stream: AsyncIterable<Uint8Array>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const offset = await draft.write({ name: blobName(digest), size, stream }, signal);
+    this.#blobs.set(digest, { size, place: { file: draft.file, offset } });
+  }
+
+  /** Takes over what another process put in the place of the archive since it was read. */
+  async #adopt(): Promise<void> {
+    const file = await DiskFile.open(this.#file).catch((error: unknown) => {
+      if (!isAbsent(error)) throw error;
+      throw new AccelError('io-error', 'the archive was removed by someone else in the meantime', {
+        where: { path: this.#file },
+        hint: 'Run it again to make a new one.',
+        cause: error,
+      });
+    });
+    this.#standing.push(file);
+    const { index, blobs } = await readOciArchive(file, await file.size(), { path: this.#file });
+    for (const [digest, blob] of blobs) if (!this.#blobs.has(digest)) this.#blobs.set(digest, blob);
+    const merged = await mergeTags(this, index, this.#given);
+    for (const [digest, place] of merged.composed) this.#blobs.set(digest, { size: place.length, place });
+    this.#index = merged.index;
+  }
+
+  /** Blobs that were read from one file are read from another. */
+  #move(from: DiskFile, to: DiskFile): void {
+    for (const [digest, { size, place }] of this.#blobs) {
+      if (place instanceof Uint8Array || place.file !== from) continue;
+      this.#blobs.set(digest, { size, place: { file: to, offset: place.offset } });
+    }
+  }
+
+  #begin(): Promise<ArchiveDraft> {
+    this.#draft ??= sweepLeftovers(path.dirname(this.#file)).then(() => ArchiveDraft.create(this.#file));
+    return this.#draft;
+  }
+
+  #stored(descriptor: Descriptor): ArchiveBlob {
+    const blob = this.#blobs.get(assertDigest(descriptor.digest));
+    if (blob === undefined) {
+      throw contentNotFound(this.name, { digest: descriptor.digest, mediaType: descriptor.mediaType });
+    }
+    if (blob.size !== descriptor.size) throw wrongStoredSize(this.name, descriptor, blob.size);
+    return blob;
+  }
+
+  #assertWritable(): void {
+    if (this.#format === 'oci' && !this.#closed) return;
+    throw new AccelError('usage', 'an archive in the form of docker save is only read', {
+      where: { target: this.name },
+      expected: 'a registry, oci:DIR or oci-archive:FILE as target',
+    });
+  }
+}
+
+function blobName(digest: string): string {
+  const { algorithm, hex } = splitDigest(digest);
+  return `blobs/${algorithm}/${hex}`;
+}

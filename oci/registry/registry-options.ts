@@ -1,0 +1,17 @@
+/** What a caller may say about a registry, beside the way to it. */
+import type { HttpOptions } from '../../http/http-options.ts';
+
+/** Options of a registry client; all may be left out. */
+export interface RegistryOptions extends HttpOptions {
+  /** User for this registry; without it the credentials of Docker's and podman's files are used. */
+  readonly username?: string;
+  /** Password or token of `username`; may hold any character. */
+  readonly password?: string;
+  /** What messages call the place that `username` comes from: a flag, an input, a variable. */
+  readonly credentialsFrom?: string;
+  /**
+   * Send blobs in requests of at most this many bytes (at least 2), where the registry or a proxy refuses larger ones;
+   * omitted: a blob in one request. A registry that asks for larger chunks (OCI-Chunk-Min-Length) gets them.
+   */
+  readonly chunkSize?: number;
+}
