@@ -316,7 +316,7 @@ class ImageConversion implements ReadyImage {
     const layer = this.#layerId(index);
     const { opened, started } = this.#next!;
     const full = await this.#fullEngine(index);
-    const indexOnly = this.#indexEngine();
+    const indexOnly = await this.#indexEngine();
     try {
       const { source, entries } = await this.#apply(index, await opened, [full, indexOnly]);
       const indexBlob = await this.#finishIndex(layer, indexOnly, source);
@@ -326,6 +326,7 @@ class ImageConversion implements ReadyImage {
       this.#pushes.start({ layer, source: source.descriptor, entries, started, index: indexBlob, full: finishing });
     } catch (error) {
       await full?.close();
+      await indexOnly?.close();
       throw withPlace(error, { layer: `${index + 1} of ${layer.count}`, digest: layer.digest });
     }
   }
@@ -365,6 +366,8 @@ class ImageConversion implements ReadyImage {
         layer,
       });
       return undefined;
+    } finally {
+      await engine?.close();
     }
   }
 
@@ -382,12 +385,19 @@ class ImageConversion implements ReadyImage {
       compressor: threads.compressor({ algorithm, blockSize, level }),
       file: await spool.file(),
       digestFile: (path, size) => threads.digestFile(path, size),
+      signal: this.#session.signal,
     });
   }
 
-  #indexEngine(): IndexOnlyEngine | undefined {
+  async #indexEngine(): Promise<IndexOnlyEngine | undefined> {
     if (!this.#wantsIndex) return undefined;
-    const compressor = this.#session.threads.compressor({ algorithm: 'lz4', blockSize: METADATA_BLOCK_SIZE });
-    return new IndexOnlyEngine({ virtualSize: this.#virtualSize, compressor });
+    const { threads, spool, signal } = this.#session;
+    return new IndexOnlyEngine({
+      virtualSize: this.#virtualSize,
+      compressor: threads.compressor({ algorithm: 'lz4', blockSize: METADATA_BLOCK_SIZE }),
+      metadata: await spool.file(),
+      file: await spool.file(),
+      signal,
+    });
   }
 }

@@ -15,6 +15,8 @@ const LEVEL = 6;
 
 /** Bytes of a tar that are compressed at a time: bounds the memory and the time of a step, whatever the archive's size. */
 const PIECE = 8 << 20;
+/** Memory for a piece to begin with: most archives are small. */
+const FIRST_PIECE = 64 << 10;
 
 /** Content that is not in memory as a whole. */
 export interface StreamedContent extends BlobSource {
@@ -103,8 +105,8 @@ class PackedTar {
   readonly #encoder = new GzipEncoder();
   readonly #hash = createHash('sha256');
   readonly #write: (bytes: Uint8Array) => Promise<void>;
-  /** Bytes of the tar that are not compressed yet. */
-  #pending: Uint8Array[] = [];
+  /** Bytes of the tar that are not compressed yet, in memory that is used again. */
+  #pending = new Uint8Array(FIRST_PIECE);
   #pendingSize = 0;
   #written = 0;
 
@@ -116,12 +118,13 @@ class PackedTar {
     await this.#emit([this.#encoder.header]);
   }
 
-  /** Adds bytes of the tar, which stay unchanged until the archive is complete. */
+  /** Adds bytes of the tar. */
   async add(bytes: Uint8Array): Promise<void> {
     for (let from = 0; from < bytes.length; ) {
       const taken = bytes.subarray(from, from + PIECE - this.#pendingSize);
       this.#hash.update(taken);
-      this.#pending.push(taken);
+      this.#reserve(this.#pendingSize + taken.length);
+      this.#pending.set(taken, this.#pendingSize);
       this.#pendingSize += taken.length;
       from += taken.length;
       if (this.#pendingSize === PIECE) await this.#compress();
@@ -143,10 +146,16 @@ class PackedTar {
 
   async #compress(): Promise<void> {
     if (this.#pendingSize === 0) return;
-    const bytes = Buffer.concat(this.#pending);
-    this.#pending = [];
+    const bytes = this.#pending.subarray(0, this.#pendingSize);
     this.#pendingSize = 0;
     await this.#emit(this.#encoder.part({ bytes, level: LEVEL }));
+  }
+
+  #reserve(size: number): void {
+    if (size <= this.#pending.length) return;
+    const wider = new Uint8Array(Math.min(PIECE, Math.max(size, this.#pending.length * 4)));
+    wider.set(this.#pending.subarray(0, this.#pendingSize));
+    this.#pending = wider;
   }
 
   async #emit(pieces: readonly Uint8Array[]): Promise<void> {

@@ -4,6 +4,7 @@ import { COMMIT_TAR_HEAD_SIZE, commitTarHead, commitTarTail } from '../../../for
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import type { ArtifactOptions } from '../../options.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
+import { finishPaced } from '../pacer.ts';
 import type { SpoolFile } from '../spool.ts';
 import { BlockAssembler } from './block-assembler.ts';
 import type { LayerBlob, LayerEngine } from './engine.ts';
@@ -22,6 +23,7 @@ export interface FullEngineOptions {
   readonly file: SpoolFile;
   /** SHA-256 of a file of some bytes, as a digest. */
   readonly digestFile: (path: string, size: number) => Promise<string>;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Writes one full layer into a spool file. */
@@ -29,6 +31,7 @@ export class FullEngine implements LayerEngine {
   readonly kind = 'full';
   readonly #file: SpoolFile;
   readonly #digestFile: FullEngineOptions['digestFile'];
+  readonly #signal: AbortSignal | undefined;
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
   readonly #blocks: BlockAssembler;
@@ -37,6 +40,7 @@ export class FullEngine implements LayerEngine {
     const { file, artifact } = options;
     this.#file = file;
     this.#digestFile = options.digestFile;
+    this.#signal = options.signal;
     let isFirst = true;
     this.#zfile = new ZFileWriter({
       algorithm: artifact.algorithm,
@@ -87,7 +91,7 @@ export class FullEngine implements LayerEngine {
 
   async finish(): Promise<LayerBlob> {
     this.#blocks.flush();
-    const { segments } = this.#lsmt.finish();
+    const { segments } = await finishPaced(this.#lsmt.finishSteps(), this, this.#signal);
     const zfile = await this.#zfile.finish();
     await this.#file.append(commitTarTail(zfile.size));
     await this.#file.patch(commitTarHead(zfile.size), 0);
