@@ -1,6 +1,7 @@
 /** The inputs of the Action: what the runner passes as INPUT_…, checked. */
 import { readFileSync, statSync } from 'node:fs';
 import { AccelError } from '../base/error.ts';
+import { parseDuration, parseRate } from '../cli/parse-values.ts';
 import type { RegistryChoice } from '../cli/registry-flags.ts';
 import type { Environment } from '../cli/terminal.ts';
 import type { Mode } from '../converter/options.ts';
@@ -21,9 +22,13 @@ export interface ActionInputs {
   readonly registry: RegistryChoice;
   /** Access to the target's registry, where it has a user of its own. */
   readonly targetRegistry: RegistryChoice | undefined;
+  /** Milliseconds that the whole step may take. */
+  readonly timeout: number | undefined;
   readonly referrer: boolean;
   readonly force: boolean;
   readonly cache: boolean;
+  /** Make the list of piece hashes of each layer. */
+  readonly pieceList: boolean;
   /** Key of the record. */
   readonly recordKey: Uint8Array | undefined;
   readonly verifyReused: boolean;
@@ -53,9 +58,13 @@ export const INPUT_NAMES = [
   'plain',
   'insecure',
   'root-ca',
+  'min-rate',
+  'max-wait',
+  'timeout',
   'referrer',
   'force',
   'cache',
+  'piece-list',
   'record-key',
   'verify-reused',
   'prefetch',
@@ -77,11 +86,15 @@ const SECRETS: readonly InputName[] = ['password', 'target-password', 'record-ke
 /** Reads the inputs. Throws `usage` with the name of the input that is wrong, and never with a secret. */
 export function readInputs(env: Environment): ActionInputs {
   const get = (name: InputName): string | undefined => textOf(env, name);
+  const minRate = parsed(get, 'min-rate', parseRate);
+  const maxWait = parsed(get, 'max-wait', (name) => parseDuration(name, 0));
   const registry = {
     ...credential(get, 'username', 'password'),
     ...flag(get, 'plain'),
     ...flag(get, 'insecure'),
     ...(get('root-ca') === undefined ? {} : { rootCa: lines(get('root-ca')) }),
+    ...(minRate === undefined ? {} : { minRate }),
+    ...(maxWait === undefined ? {} : { maxWait }),
   };
   const target = credential(get, 'target-username', 'target-password');
   if (target.username !== undefined && get('target-repository') === undefined)
@@ -98,9 +111,11 @@ export function readInputs(env: Environment): ActionInputs {
       .filter(Boolean),
     registry,
     targetRegistry: target.username === undefined ? undefined : { ...registry, ...target },
+    timeout: parsed(get, 'timeout', parseDuration),
     referrer: boolean(get, 'referrer', false),
     force: boolean(get, 'force', false),
     cache: boolean(get, 'cache', true),
+    pieceList: boolean(get, 'piece-list', true),
     recordKey: keyOf(get('record-key')),
     verifyReused: boolean(get, 'verify-reused', false),
     noPrefetch: boolean(get, 'no-prefetch', false),
@@ -127,6 +142,12 @@ function textOf(env: Environment, name: InputName): string | undefined {
 
 function lines(text: string | undefined): string[] {
   return (text ?? '').split(/\r?\n/).flatMap((line) => line.trim() || []);
+}
+
+/** The value of an input that the command line has as a flag, parsed in the same way. */
+function parsed(get: Get, name: InputName, parser: (name: string) => (text: string) => number): number | undefined {
+  const text = get(name);
+  return text === undefined ? undefined : parser(`the input ${name}`)(text);
 }
 
 function choice<T extends string>(get: Get, name: InputName, values: readonly T[]): T | undefined {
@@ -187,5 +208,5 @@ function prefetchOf(text: string | undefined): string[] | undefined {
 }
 
 function wrong(name: InputName, expected: string, found: string): AccelError {
-  return new AccelError('usage', `the input ${name} is not what it can be`, { expected, found });
+  return new AccelError('usage', `the input ${name} does not take this value`, { expected, found });
 }

@@ -1,20 +1,23 @@
 /** A run of the Action: decide, convert or examine, verify, report. Never throws; the exit code says how it went. */
 import { AccelError, asAccelError } from '../base/error.ts';
+import { EXIT_CODES, type ExitCode, renderError } from '../cli/error-report.ts';
 import { describeDecision } from '../cli/event-report.ts';
 import { formatBytes, formatCount } from '../cli/format.ts';
-import { EXIT_CODES, type ExitCode, renderError } from '../cli/report.ts';
+import { renderVerify } from '../cli/render-verify.ts';
+import { limitRun, type RunLimit } from '../cli/run-limit.ts';
 import { renderSummary } from '../cli/summary.ts';
 import type { Environment, Output } from '../cli/terminal.ts';
-import { renderVerify } from '../cli/verify-report.ts';
-import { convert, targetOptions } from '../converter/convert.ts';
+import { convert } from '../converter/convert.ts';
+import { targetOptions } from '../converter/endpoints.ts';
 import type { InspectReport } from '../inspect/inspect-reference.ts';
 import { notify } from '../notify/notify.ts';
 import type { EventDecision } from '../triggers/decide.ts';
-import { decideAction } from './decide.ts';
+import { decideAction } from './decide-step.ts';
 import { type Access, inspectTag, measureStart, type StartCost, verifyTag } from './finished.ts';
 import { createGithubProgress } from './github-progress.ts';
+import { INPUT_WORDS } from './input-words.ts';
 import { type ActionInputs, readInputs, secretsOf } from './inputs.ts';
-import { INPUT_WORDS } from './option-words.ts';
+import { renderFailure, renderJobSummary } from './job-summary.ts';
 import {
   convertedLayers,
   convertedTags,
@@ -25,7 +28,6 @@ import {
 } from './outcome.ts';
 import { noticeOf, outputsOf } from './outputs.ts';
 import { actionRequest } from './request.ts';
-import { renderFailure, renderJobSummary } from './summary.ts';
 import { Runner } from './workflow-commands.ts';
 
 /** Surroundings of a run. */
@@ -52,20 +54,24 @@ const SKIPPED: ExitCode = 3;
 export async function runAction(context: ActionContext): Promise<ExitCode> {
   const runner = new Runner(context.stdout, context.env);
   for (const secret of secretsOf(context.env)) runner.mask(secret);
+  let limit: RunLimit | undefined;
   try {
-    return await runStep(prepareStep(context, runner));
+    const inputs = readInputs(context.env);
+    limit = limitRun(inputs.timeout, context.signal);
+    return await runStep(prepareStep({ ...context, signal: limit.signal }, runner, inputs));
   } catch (error) {
-    const known = asAccelError(error);
+    const known = asAccelError(limit === undefined ? error : limit.explain(error));
     const shown = context.signal.aborted ? new AccelError('aborted', 'interrupted', { cause: known }) : known;
     const text = renderError(shown, { words: INPUT_WORDS }).trimEnd();
     runner.annotate('error', `accel: ${shown.code}`, text);
     await runner.addSummary(renderFailure(text));
     return EXIT_CODES[shown.code];
+  } finally {
+    limit?.release();
   }
 }
 
-function prepareStep(context: ActionContext, runner: Runner): Step {
-  const inputs = readInputs(context.env);
+function prepareStep(context: ActionContext, runner: Runner, inputs: ActionInputs): Step {
   const progress = createGithubProgress(runner);
   const { env, signal } = context;
   return {

@@ -38,6 +38,7 @@ export type OptionName =
   | 'maxLayerSize'
   | 'prefetchStrict'
   // the run
+  | 'timeout'
   | 'concurrency'
   | 'workers'
   | 'maxMemory'

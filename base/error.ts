@@ -2,7 +2,7 @@ import { type Advice, advise, libraryWord, option, renderAdvice } from './advice
 import { redact } from './secrets.ts';
 
 /**
- * Every way accel can fail, as one literal union. The command line maps a code to an exit code (cli/report.ts), and
+ * Every way accel can fail, as one literal union. The command line maps a code to an exit code (cli/error-report.ts), and
  * docs/troubleshooting.md explains each.
  */
 export type AccelErrorCode =

@@ -52,7 +52,7 @@ function end(signal: NodeJS.Signals): void {
     try {
       rmSync(path, { recursive: true, force: true });
     } catch {
-      // The next run sweeps the files that cannot be removed; the process ends all the same.
+      // The next run sweeps a file that cannot be removed; the process ends all the same.
     }
   }
   process.kill(process.pid, signal);

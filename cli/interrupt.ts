@@ -17,8 +17,8 @@ const WATCHER = new URL('./interrupt-watcher.js', import.meta.url);
 
 /**
  * Fires `controller` on the first signal and leaves the next one to the system, which ends the process; returns a
- * function that stops listening. A thread listens, so that a busy main thread is no obstacle; the
- * main thread listens until that thread is ready, and where it cannot start.
+ * function that stops listening. {@link watchInterrupts} moves the listening to a thread, so that a busy main thread is
+ * no obstacle; until that thread is ready, or without it, the main thread listens.
  */
 export function handleInterrupts(source: SignalSource, controller: AbortController, stderr: Output): () => void {
   const release = (): void => {
@@ -27,15 +27,17 @@ export function handleInterrupts(source: SignalSource, controller: AbortControll
   const listener = (signal: NodeJS.Signals): void => {
     release();
     if (controller.signal.aborted) return;
-    stderr.write(`\naccel: ${signal}, cleaning up; once more to stop at once\n`);
-    controller.abort();
+    interrupt(signal, controller, stderr);
   };
   for (const signal of SIGNALS) source.on(signal, listener);
   return release;
 }
 
-/** Lets a thread hear the signals in place of {@link handleInterrupts}; does nothing where the thread cannot be had. */
-export function watchInterrupts(release: () => void, onSignal: (signal: NodeJS.Signals) => void): void {
+/**
+ * Lets a thread listen in place of {@link handleInterrupts}, whose result is `release`; does nothing where the file of
+ * that thread is missing.
+ */
+export function watchInterrupts(release: () => void, controller: AbortController, stderr: Output): void {
   if (!existsSync(WATCHER)) return;
   const watcher = new Worker(WATCHER, {
     execArgv: [],
@@ -43,13 +45,18 @@ export function watchInterrupts(release: () => void, onSignal: (signal: NodeJS.S
   });
   watcher.on('message', ({ signal }: { readonly signal?: NodeJS.Signals }) => {
     if (signal === undefined) release();
-    else onSignal(signal);
+    else interrupt(signal, controller, stderr);
   });
   // Without it the main thread goes on listening.
   watcher.on('error', () => watchTemporaries(undefined));
   watchTemporaries((path, exists) => watcher.postMessage({ path, exists }));
   // After the listeners, which would hold the process again.
   watcher.unref();
+}
+
+function interrupt(signal: NodeJS.Signals, controller: AbortController, stderr: Output): void {
+  stderr.write(`\naccel: ${signal}, cleaning up; once more to stop at once\n`);
+  controller.abort();
 }
 
 /** Ends an interrupted process whose cleaning up is done, unless a system call under way would hold up the end. */

@@ -18,10 +18,7 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   const finished = failUnlessFinished(process, process.stderr);
   const controller = new AbortController();
   const release = handleInterrupts(process, controller, process.stderr);
-  watchInterrupts(release, (signal) => {
-    process.stderr.write(`\naccel: ${signal}, cleaning up; once more to stop at once\n`);
-    controller.abort();
-  });
+  watchInterrupts(release, controller, process.stderr);
   const code = await runProgram(args, {
     stdout: process.stdout,
     stderr: process.stderr,

@@ -39,6 +39,7 @@ export const FLAGS: Readonly<Record<OptionName, string>> = {
   maxFiles: '--max-files',
   maxLayerSize: '--max-layer-size',
   prefetchStrict: '--prefetch-strict',
+  timeout: '--timeout',
   concurrency: '--concurrency-limit',
   workers: '--workers',
   maxMemory: '--max-memory',

@@ -1,6 +1,6 @@
 /** Output that cannot be written: a disk that is full, not a reader that went away. */
 import { asAccelError } from '../base/error.ts';
-import { EXIT_CODES, type ExitCode, renderError } from './report.ts';
+import { EXIT_CODES, type ExitCode, renderError } from './error-report.ts';
 
 /** The part of `process.stdout` and `process.stderr` that is needed here. */
 export interface FailingOutput {

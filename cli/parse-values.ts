@@ -39,11 +39,13 @@ export function parseChunkSize(text: string): number {
   throw refused('--chunk-size', text, 'bytes from 64K to 1024M, such as 4M');
 }
 
-/** `--min-rate`: bytes a second, or with `K` or `M` behind, up to 1 GiB; 0 turns the bound off. */
-export function parseRate(text: string): number {
-  const bytes = bytesOf(text);
-  if (bytes !== undefined && bytes <= GIB) return bytes;
-  throw refused('--min-rate', text, 'bytes a second up to 1024M, such as 1K, or 0 for no bound');
+/** A parser for a rate: bytes a second, or with a unit `K` or `M`, up to 1 GiB; 0 turns the bound off. */
+export function parseRate(flag: string): (text: string) => number {
+  return (text) => {
+    const bytes = bytesOf(text);
+    if (bytes !== undefined && bytes <= GIB) return bytes;
+    throw refused(flag, text, 'bytes a second up to 1024M, such as 1K, or 0 for no bound');
+  };
 }
 
 const SECOND = 1000;

@@ -4,10 +4,10 @@ import { AccelError, asAccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
 import { loadCommands } from './commands/index.ts';
 import type { CommandContext, Reporting } from './context.ts';
+import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './error-report.ts';
 import { fitHelp, helpLayout } from './help-layout.ts';
 import { flagWords, type Words } from './option-words.ts';
 import { jsonText } from './progress/json.ts';
-import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './report.ts';
 import { styleFor } from './terminal.ts';
 import { usageError } from './usage-error.ts';
 

@@ -63,7 +63,7 @@ export function addRegistryFlags(command: Command): Command {
     .option(
       '--min-rate <bytes>',
       'least bytes a second that a blob must move, over a minute; 1K unless given, 0 for no bound',
-      parseRate,
+      parseRate('--min-rate'),
     )
     .option(
       '--max-wait <duration>',

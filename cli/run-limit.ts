@@ -1,4 +1,5 @@
 /** The time that a whole run may take. */
+import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import { formatWait } from '../http/retry-after.ts';
 
@@ -24,8 +25,8 @@ export function limitRun(milliseconds: number | undefined, interrupt: AbortSigna
     explain: (cause) => {
       if (!controller.signal.aborted || interrupt.aborted) return cause;
       return new AccelError('timed-out', 'the run did not end in time and was stopped', {
-        expected: `an end within ${formatWait(milliseconds)} (--timeout)`,
-        hint: 'Nothing was tagged. Run it again with a longer --timeout: layers that were pushed are not converted again.',
+        expected: `an end within ${formatWait(milliseconds)}`,
+        hint: advise`Nothing was tagged. Give it more time with ${option('timeout')}: layers that were pushed are not converted again.`,
         cause,
       });
     },

@@ -101,6 +101,7 @@ test('--timeout ends a conversion with exit 1, nothing tagged', async () => {
   expect(exitCode).toBe(1);
   expect(stderr).toContain('[timed-out]');
   expect(stderr).toContain('an end within 0.5 s');
+  expect(stderr).toContain('more time with --timeout:');
 });
 
 test.each([
@@ -133,5 +134,5 @@ describe('values', () => {
     ['0', 0],
     ['1K', 1024],
     ['1M', 1_048_576],
-  ])('%s is a rate', (text, bytes) => expect(parseRate(text)).toBe(bytes));
+  ])('%s is a rate', (text, bytes) => expect(parseRate('--min-rate')(text)).toBe(bytes));
 });

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { bytesSource } from '../base/byte-source.ts';
 import { AccelError } from '../base/error.ts';
 import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
@@ -339,9 +340,11 @@ describe('another repository', () => {
 
   it('has them mounted where the registry can', async () => {
     const mounted: string[] = [];
-    const elsewhere = Object.assign(new CountingTarget(new MemoryTarget()), {
-      async mount(descriptor: { digest: string }, from: string): Promise<boolean> {
+    const memory = new MemoryTarget();
+    const elsewhere = Object.assign(new CountingTarget(memory), {
+      async mount(descriptor: Descriptor, from: string): Promise<boolean> {
         mounted.push(`${from} ${descriptor.digest}`);
+        await memory.push(descriptor, bytesSource(await fetchBytes(target, descriptor, 1 << 20)));
         return true;
       },
     });

@@ -1,5 +1,6 @@
 /** What a caller asks of a conversion and what it gets back: the library's main records. */
 import type { EventSink, LayerKind } from './events.ts';
+import type { Threads } from './layer/workers/threads.ts';
 
 /** Which artifacts a run makes. `full` makes both tags unless an output tag is named. */
 export type Mode = 'full' | 'index-only';
@@ -95,6 +96,11 @@ export interface ConvertRequest {
   readonly recordKey?: Uint8Array;
   /** Compare layers and images of earlier runs with the source, byte by byte, before they are taken over. */
   readonly verifyReused?: boolean;
+  /**
+   * Make the list of piece hashes of each layer, by which peer-to-peer agents check each piece alone (docs/formats.md §9).
+   * Omitted: true.
+   */
+  readonly pieceList?: boolean;
   /** Redo what stands already and overwrite a tag of the other mode. */
   readonly force: boolean;
   /** Directory for spooled layers; omitted: the system's. A fresh folder in it is made and removed. */
@@ -105,6 +111,11 @@ export interface ConvertRequest {
 export interface ConvertContext {
   readonly onEvent?: EventSink;
   readonly signal?: AbortSignal;
+  /**
+   * Threads that several conversions of this process share, instead of threads of its own; `workers` of the request does
+   * not count then. The caller closes them.
+   */
+  readonly threads?: Threads;
 }
 
 /** A layer of the result. */

@@ -8,13 +8,13 @@ import { AccelError } from '../base/error.ts';
 import { DiskFile } from '../disk/disk-file.ts';
 import { ownIdentity, processMark } from '../disk/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
-import { openArchive } from './archive-target.ts';
 import { fetchBytes } from './content.ts';
 import { blob, noise, pieces, pushImage, referrerOf, rejects, storageContract } from './contract.ts';
 import { Digester } from './digest.ts';
 import { openLayout } from './layout-target.ts';
 import { parseManifest } from './manifest.ts';
 import { openTarget } from './open.ts';
+import { openArchive } from './open-archive.ts';
 import { parseReference } from './reference.ts';
 
 storageContract('oci-archive', async () => {

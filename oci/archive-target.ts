@@ -6,29 +6,25 @@
  * before and an index.json with the new tags, and renames it into place under a lock: until then the old archive stays.
  * Without a new tag nothing is kept, since nothing would name it.
  */
-import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { type BlobSource, bytesSource } from '../base/byte-source.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
 import { DiskFile } from '../disk/disk-file.ts';
-import { danglingLink } from '../disk/file-kind.ts';
 import { type HeldLock, withLock } from '../disk/lock.ts';
 import { sweepLeftovers } from '../disk/sweep.ts';
 import { isAbsent } from '../disk/write-atomically.ts';
 import { type ArchiveBlob, type ArchiveContent, readOciArchive } from './archive-content.ts';
 import { ArchiveDraft } from './archive-draft.ts';
-import { refuseSpecial, stamp, stampOf } from './archive-file.ts';
+import { stampOf } from './archive-file.ts';
 import { mergeTags } from './archive-merge.ts';
 import { assertRange } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest, splitDigest, verified } from './digest.ts';
-import { readDockerArchive } from './docker-archive.ts';
 import { assertImageName, imageNames } from './image-names.ts';
 import { type IndexFile, retagged } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { encodeJson } from './manifest.ts';
-import { OCI } from './media-types.ts';
 import { pushReferrerByTag, referrersByTag } from './referrers.ts';
 import type {
   BlobSizer,
@@ -47,48 +43,8 @@ const PATIENCE = 10 * 60_000;
 /** What is in a tar: an OCI image layout, or what `docker save` writes. */
 export type ArchiveFormat = 'oci' | 'docker';
 
-/**
- * Opens an archive. Throws `not-found` if there is no such file (unless `create`, for `oci` alone), `layout-invalid` if
- * it is not an archive of images.
- */
-export async function openArchive(
-  file: string,
-  format: ArchiveFormat,
-  options: { readonly create?: boolean } = {},
-): Promise<ArchiveTarget> {
-  const name = `${format}-archive:${file}`;
-  const create = options.create === true && format === 'oci';
-  await refuseSpecial(file);
-  const before = await DiskFile.open(file).catch(async (error: unknown) => {
-    if (!isAbsent(error)) throw error;
-    if (create) return undefined;
-    const link = await danglingLink(file);
-    throw new AccelError('not-found', 'there is no such archive', {
-      where: { path: file },
-      ...(link === undefined ? {} : { found: `a link that leads nowhere: to ${link}` }),
-      cause: error,
-    });
-  });
-  if (before === undefined) return new ArchiveTarget({ name, file, format, content: EMPTY });
-  try {
-    const info = await before.handle.stat();
-    const read = format === 'oci' ? readOciArchive : readDockerArchive;
-    const content = await read(before, info.size, { path: file });
-    // Behind a link: the archive itself is replaced, not the link to it.
-    return new ArchiveTarget({ name, file: await realpath(file), format, content, before, stamp: stamp(info) });
-  } catch (error) {
-    await before.close().catch(() => undefined);
-    throw asAccelError(error);
-  }
-}
-
-const EMPTY: ArchiveContent = {
-  index: { schemaVersion: 2, mediaType: OCI.index, manifests: [] } as IndexFile,
-  blobs: new Map(),
-};
-
-/** What {@link openArchive} found. */
-interface OpenedArchive {
+/** An archive that was opened (open-archive.ts). */
+export interface OpenedArchive {
   readonly name: string;
   readonly file: string;
   readonly format: ArchiveFormat;
@@ -97,7 +53,7 @@ interface OpenedArchive {
   readonly stamp?: string;
 }
 
-/** See {@link openArchive}. */
+/** An archive as a target; open-archive.ts opens it. */
 export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer, ReferrerStore, LayoutContent {
   readonly name: string;
   readonly #file: string;

@@ -1,7 +1,7 @@
 /** From a reference to the target that it names. */
 
-import { openArchive } from './archive-target.ts';
 import { openLayout } from './layout-target.ts';
+import { openArchive } from './open-archive.ts';
 import type { Reference } from './reference.ts';
 import type { RegistryOptions } from './registry/registry-options.ts';
 import type { Target } from './storage.ts';

@@ -22,7 +22,8 @@ import type { RawInode } from '../formats/ext4/inode.ts';
 import type { TestLayout } from '../tests/support/converter.ts';
 import { isRoot } from '../tests/support/tools.ts';
 import { openImage } from './accelerated-image.ts';
-import { copyOut, destinationFor } from './copy-out.ts';
+import { destinationFor } from './copy-destination.ts';
+import { copyOut } from './copy-out.ts';
 import { type FileStat, ImageFiles, openFiles } from './files.ts';
 import { convertedLayout, FULL } from './testing/test-images.ts';
 

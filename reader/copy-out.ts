@@ -4,20 +4,7 @@
  */
 
 import { constants } from 'node:fs';
-import {
-  chmod,
-  lchown,
-  link,
-  lstat,
-  lutimes,
-  mkdir,
-  open,
-  realpath,
-  rename,
-  rm,
-  stat as statHere,
-  symlink,
-} from 'node:fs/promises';
+import { chmod, lchown, link, lstat, lutimes, mkdir, open, rename, rm, symlink } from 'node:fs/promises';
 import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { DiskFile } from '../disk/disk-file.ts';
@@ -68,31 +55,6 @@ export async function copyOut(
   options: CopyOptions = {},
 ): Promise<CopyReport> {
   return new Copy(files, await files.stat(from), destination, options).run();
-}
-
-/**
- * The path of the copy, for a copy of `start`, asked for as `wanted`, to `local`: in it when that is a directory, as with
- * cp. The image's root has no name: its content goes into `local` itself.
- */
-export async function destinationFor(wanted: string, start: FileStat, local: string): Promise<string> {
-  const standing = await statHere(local).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw asAccelError(error);
-  });
-  const isDirectory = standing?.isDirectory() === true;
-  const bare = local.replace(/(?<=.)\/+$/, '');
-  if (start.path === '/') return isDirectory ? await realpath(local) : bare;
-  if (isDirectory) return `${bare === '/' ? '' : bare}/${nameOf(wanted, start)}`;
-  if (bare === local || start.type === 'directory') return bare;
-  throw new AccelError('io-error', 'there is no such directory to copy into', { where: { path: local } });
-}
-
-/** The last name of the path as it was asked for; that of the file where it ends in dots. */
-function nameOf(wanted: string, start: FileStat): string {
-  const last = (path: string): string => path.slice(path.replace(/\/+$/, '').lastIndexOf('/') + 1).replace(/\/+$/, '');
-  const name = last(wanted);
-  const bytes = name === '' || name === '.' || name === '..' ? last(start.path) : name;
-  return Buffer.from(bytes, 'latin1').toString();
 }
 
 class Copy {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
-import { decodeGzipIndex } from '../formats/gzip/index-codec.ts';
+import { decodeGzipIndex } from '../formats/gzip/gzip-index.ts';
 import { packTurboLayer, unpackTurboLayer } from '../formats/turbo/turbo-layer.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';

@@ -1,59 +1,12 @@
 /** The files of an accelerated image: paths looked up as a container would see them, never outside the image. */
 import { setImmediate } from 'node:timers/promises';
 import { AccelError } from '../base/error.ts';
-import type { RawInode, Timestamp } from '../formats/ext4/inode.ts';
+import type { RawInode } from '../formats/ext4/inode.ts';
 import { DIRENT_TYPE, type InodeType } from '../formats/ext4/layout.ts';
 import { type BlockDevice, Ext4Reader } from '../formats/ext4/reader.ts';
+import type { ByteExtent, FileStat, LookupOptions, NamedEntry } from './file-stat.ts';
 
-/** A file, directory, link or device of an image. Paths and names are Latin-1 strings, a character for each byte. */
-export interface FileStat {
-  /** Absolute, without a slash at the end; symlinks on the way are resolved. */
-  readonly path: string;
-  readonly type: InodeType;
-  /** Permission, setuid, setgid and sticky bits: 0 … 0o7777. */
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** Bytes of content; of a symlink those of its text. */
-  readonly size: number;
-  readonly mtime: Timestamp;
-  /** Hard links. */
-  readonly links: number;
-  /** The number that all names of one file share. */
-  readonly inode: number;
-  /** 0 but for devices. */
-  readonly deviceMajor: number;
-  readonly deviceMinor: number;
-  /** Text of a symlink. */
-  readonly target?: string;
-  /** The inode as the file system has it. */
-  readonly raw: RawInode;
-}
-
-/** A name in a directory. */
-export interface NamedEntry {
-  readonly name: string;
-  /** By the directory; `undefined` where the file system does not say. */
-  readonly type: InodeType | undefined;
-  readonly inode: number;
-}
-
-/** How a path is looked up. */
-export interface LookupOptions {
-  /** Whether a symlink at the end of the path is followed; true unless given. */
-  readonly followLast?: boolean;
-  /** Told of everything that the look-up goes through, symlinks and the end of the path included. */
-  readonly onStep?: (stat: FileStat) => void;
-}
-
-/** A part of a file's content, in bytes and in whole blocks. */
-export interface ByteExtent {
-  /** Byte of the file. */
-  readonly start: number;
-  /** Byte of the device. */
-  readonly offset: number;
-  readonly length: number;
-}
+export type { ByteExtent, FileStat, LookupOptions, NamedEntry } from './file-stat.ts';
 
 /** Symlinks that one look-up follows, as Linux has it. */
 const MAX_LINKS = 40;

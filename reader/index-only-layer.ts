@@ -3,7 +3,7 @@
  * also checks its digest; the data stays in the source layer and is read from there in parts.
  */
 import { AccelError, withPlace } from '../base/error.ts';
-import { decodeGzipIndex } from '../formats/gzip/index-codec.ts';
+import { decodeGzipIndex } from '../formats/gzip/gzip-index.ts';
 import type { GzipIndex } from '../formats/gzip/points.ts';
 import { TAG_REMOTE } from '../formats/lsmt/layout.ts';
 import { type LsmtIndex, readLsmtIndex } from '../formats/lsmt/reader.ts';

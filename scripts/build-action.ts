@@ -10,10 +10,14 @@ import { projectRoot } from './project-root.ts';
 const root = projectRoot(import.meta.url);
 const FOLDER = 'dist';
 /**
- * The bundles. The worker is a file of its own under the name that converter/layer/workers/threads.ts looks for beside itself,
- * so that a thread need not parse the whole Action.
+ * The bundles. Threads have files of their own, so that they need not parse the whole Action, under the names that
+ * converter/layer/workers/threads.ts and cli/interrupt.ts look for beside themselves.
  */
-const ENTRIES = { 'action.mjs': 'action/main.ts', 'worker.js': 'converter/layer/workers/worker.ts' } as const;
+const ENTRIES = {
+  'action.mjs': 'action/main.ts',
+  'worker.js': 'converter/layer/workers/worker.ts',
+  'interrupt-watcher.js': 'cli/interrupt-watcher.ts',
+} as const;
 const LICENSES = 'action-licenses.txt';
 /** Code inside packages' WebAssembly whose licence they do not bring: scripts/licenses has it. */
 const INSIDE: Readonly<Record<string, string>> = { '@hpcc-js/wasm-zstd': 'zstd', undici: 'llhttp' };
@@ -85,5 +89,5 @@ function licenses(folders: readonly string[]): string {
       texts.push(`It contains ${inside}:\n`, readFileSync(join(root, `scripts/licenses/${inside}.txt`), 'utf8'));
     return `${name} ${version} (${license})\n\n${texts.map((text) => text.trim()).join('\n\n')}\n`;
   });
-  return `Licences of the packages in action.mjs and worker.js.\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`;
+  return `Licences of the packages in action.mjs, worker.js and interrupt-watcher.js.\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`;
 }

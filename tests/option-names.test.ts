@@ -1,7 +1,7 @@
 /** Flags and inputs are words of cli/ and action/: the rooms below name options, and each front end has its word. */
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { INPUTS } from '../action/option-words.ts';
+import { INPUTS } from '../action/input-words.ts';
 import type { OptionName } from '../base/advice.ts';
 import { FLAGS, flagWords } from '../cli/option-words.ts';
 import { createProgram } from '../cli/program.ts';

@@ -62,7 +62,10 @@ async function runCp({ reference, path, local }: Operands, flags: CpFlags, conte
   const wanted = imagePath(path);
   if (local === '') throw new AccelError('usage', 'the destination is empty', { expected: 'a path on this machine' });
   await withFiles(reference, flags, context, async ({ files }) => {
-    const { copyOut, destinationFor } = await import('../../reader/copy-out.ts');
+    const [{ copyOut }, { destinationFor }] = await Promise.all([
+      import('../../reader/copy-out.ts'),
+      import('../../reader/copy-destination.ts'),
+    ]);
     const start = await files.stat(wanted);
     const report = await copyOut(files, start, await destinationFor(wanted, start, local), {
       devices: flags.devices === true,

@@ -3,11 +3,11 @@ import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
 import type { CommandContext } from '../context.ts';
 import { collect } from '../parse-values.ts';
-import { createVerifyDisplay } from '../progress/verify.ts';
+import { createVerifyDisplay } from '../progress/verify-progress.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
+import { renderVerify, verifyDocument } from '../render-verify.ts';
 import { maxLayerSizeOption } from '../size-flag.ts';
 import { hasUnicode, styleFor } from '../terminal.ts';
-import { renderVerify, verifyDocument } from '../verify-report.ts';
 import { createWarn } from '../warning.ts';
 
 /** The parsed flags of `accel verify`. */

@@ -1,7 +1,7 @@
 /** One layer, in one pass: fetch, verify, decompress, verify, apply to the file system, hand on to the engines. */
 import { AccelError, withPlace } from '../../base/error.ts';
 import { TarApplier } from '../../formats/ext4/apply-tar.ts';
-import type { Ext4Image } from '../../formats/ext4/image.ts';
+import type { Ext4Image } from '../../formats/ext4/ext4-image.ts';
 import { BLOCK_SIZE } from '../../formats/ext4/layout.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';

@@ -6,7 +6,7 @@ import { AccelError, withPlace } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
 import { LayerRules } from '../layer/rules.ts';
 import type { SparseRun, TarEntry, TarHandler } from '../tar/entry.ts';
-import type { Ext4Image } from './image.ts';
+import type { Ext4Image } from './ext4-image.ts';
 import { Ext4LayerTree } from './layer-tree.ts';
 import { BLOCK_SIZE } from './layout.ts';
 

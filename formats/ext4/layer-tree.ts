@@ -1,7 +1,7 @@
 /** The state of an image as a tree to which the rules of a layer are applied (formats/layer). */
 import { AccelError } from '../../base/error.ts';
 import type { LayerTree, NewNode, NodeAttributes, NodeKind, Xattrs } from '../layer/tree.ts';
-import type { Ext4Image } from './image.ts';
+import type { Ext4Image } from './ext4-image.ts';
 import { DEVICE_LIMITS } from './inode.ts';
 import { BLOCK_SIZE } from './layout.ts';
 

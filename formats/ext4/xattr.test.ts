@@ -4,7 +4,7 @@ import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { expectedTree } from '../../tests/support/expected-tree.ts';
 import { describeWith } from '../../tests/support/tools.ts';
 import { diffTrees } from '../../tests/support/tree.ts';
-import { decodeAcl, encodeAcl } from './acl.ts';
+import { decodeAcl, encodeAcl } from './acl-codec.ts';
 import { INODE_SIZE, inodeStruct } from './layout.ts';
 import { SMALL, withImage } from './testing/image-box.ts';
 import { decodeXattrs, encodeXattrs } from './xattr.ts';

@@ -2,7 +2,7 @@
 import { AccelError } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
 import { viewOf } from '../bytes/struct.ts';
-import { decodeAcl, encodeAcl } from './acl.ts';
+import { decodeAcl, encodeAcl } from './acl-codec.ts';
 import { BLOCK_SIZE, INODE_SIZE, inodeStruct, XATTR_MAGIC, xattrEntry, xattrHeader } from './layout.ts';
 
 /** Bytes for attributes behind an inode's fields, the magic included. */

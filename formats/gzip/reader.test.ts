@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { InflaterTwin } from '../kernels/twins/inflate.ts';
-import { decodeGzipIndex, encodeGzipIndex } from './index-codec.ts';
+import { decodeGzipIndex, encodeGzipIndex } from './gzip-index.ts';
 import type { GzipIndex } from './points.ts';
 import { GzipIndexReader } from './reader.ts';
 import { GzipStream } from './stream.ts';

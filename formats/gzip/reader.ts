@@ -2,7 +2,7 @@
 import { AccelError } from '../../base/error.ts';
 import { Inflater } from '../kernels/inflate.ts';
 import { type InflateMachine, type InflateStop, WINDOW_BYTES } from '../kernels/inflate-machine.ts';
-import { windowOf } from './index-codec.ts';
+import { windowOf } from './gzip-index.ts';
 import type { AccessPoint, GzipIndex } from './points.ts';
 
 /** Gives the bytes `from` to `to` (exclusive) of the gzip file; both are within it. */

@@ -3,9 +3,9 @@ import { AccelError } from '../../base/error.ts';
 import { Inflater } from '../kernels/inflate.ts';
 import type { InflateMachine } from '../kernels/inflate-machine.ts';
 import { AccessPointRecorder, type WindowPacker } from './access-points.ts';
-import { GzipHeaderReader, hex } from './header.ts';
 import { GZIP_MAGIC, gzipTrailer } from './layout.ts';
 import { type GzipMemberEnd, MemberChecks, trailerMismatch } from './member-checks.ts';
+import { GzipHeaderReader, hex } from './member-header.ts';
 import type { AccessPoint } from './points.ts';
 
 /** How a {@link GzipStream} reads. */

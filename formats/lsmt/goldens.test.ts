@@ -4,7 +4,7 @@ import { fullGoldens, goldenZFile, readerOf, warpGoldens } from '../zfile/testin
 import { decodeHeader, encodeHeader, LSMT_SPACE } from './layout.ts';
 import { readLsmtIndex } from './reader.ts';
 import type { Segment } from './segment-table.ts';
-import { MemoryLayer } from './testing/model.ts';
+import { MemoryLayer } from './testing/device-model.ts';
 
 /** What fixtures/goldens/annotated.txt says of each: segments, entries with padding, uuid. */
 const ANNOTATED: Readonly<Record<string, [number, number, string]>> = {

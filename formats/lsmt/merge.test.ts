@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { readerOf } from '../zfile/testing/goldens.ts';
 import { mergeIndexes } from './merge.ts';
 import { type LsmtIndex, readLsmtIndex } from './reader.ts';
-import { MemoryLayer, sectorOf } from './testing/model.ts';
+import { MemoryLayer, sectorOf } from './testing/device-model.ts';
 
 const SECTORS = 64;
 

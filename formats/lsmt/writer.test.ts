@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readerOf } from '../zfile/testing/goldens.ts';
 import { type LsmtIndex, readLsmtIndex } from './reader.ts';
-import { type Cell, MemoryLayer, sectorOf } from './testing/model.ts';
+import { type Cell, MemoryLayer, sectorOf } from './testing/device-model.ts';
 import { LsmtWriter, ZERO_DETECTION_SEGMENTS } from './writer.ts';
 
 const read = (file: Uint8Array): Promise<LsmtIndex> => readLsmtIndex(readerOf(file), file.length);

@@ -3,10 +3,10 @@ import { AccelError } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
 import type { TarEntry, TarEntryType, TarTime } from './entry.ts';
 import type { RawHeader } from './header.ts';
-import type { TarLimits } from './limits.ts';
 import { parseDecimal } from './number.ts';
 import { collectXattrs, type PaxRecords, paxText, paxTime } from './pax.ts';
 import { type PaxSparse, paxSparse } from './sparse.ts';
+import type { TarLimits } from './tar-limits.ts';
 
 /** What stood before a header and belongs to it. */
 export interface Extensions {

@@ -6,8 +6,8 @@ import { AccelError } from '../../base/error.ts';
 import type { Extensions } from './assemble.ts';
 import type { RawHeader } from './header.ts';
 import { textField } from './layout.ts';
-import type { TarLimits } from './limits.ts';
 import { type PaxRecords, parsePaxRecords, XATTR_PREFIX } from './pax.ts';
+import type { TarLimits } from './tar-limits.ts';
 
 type Kind = 'local' | 'global' | 'name' | 'link';
 

@@ -10,9 +10,9 @@ import type { TarHandler } from './entry.ts';
 import { ExtensionState } from './extensions.ts';
 import { decodeHeader, isZeroBlock, type RawHeader } from './header.ts';
 import { BLOCK_SIZE, gnuHeader, gnuSparseBlock, paddingOf } from './layout.ts';
-import { DEFAULT_TAR_LIMITS, type TarLimits } from './limits.ts';
 import { parseNumber } from './number.ts';
 import { readGnuElements, readPaxMap, SparseMapReader, SparseRuns } from './sparse.ts';
+import { DEFAULT_TAR_LIMITS, type TarLimits } from './tar-limits.ts';
 
 /** What the next bytes are. */
 type Phase =

@@ -4,9 +4,9 @@ import { crc32c } from '../checksum/crc32c.ts';
 import { makeBlockCompressor } from './compressor.ts';
 import { encodeZFileHeader, FLAG_DATA_FILE, FLAG_DIGEST, FLAG_HEADER, FLAG_SEALED, zfileStruct } from './layout.ts';
 import { ZFileReader } from './reader.ts';
-import { compressBatch, compressorOf } from './testing/compressor.ts';
 import { encodeZFile } from './testing/encode.ts';
 import { readerOf } from './testing/goldens.ts';
+import { compressBatch, compressorOf } from './testing/test-compressors.ts';
 
 /** Text-like, zero and incompressible stretches. */
 function sample(length: number): Uint8Array {

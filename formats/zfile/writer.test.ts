@@ -5,9 +5,9 @@ import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { makeBlockCompressor } from './compressor.ts';
 import { isBlockSize, LengthRules } from './layout.ts';
 import { ZFileReader } from './reader.ts';
-import { compressBatch, compressorOf, wipingCompressor } from './testing/compressor.ts';
 import { encodeZFile } from './testing/encode.ts';
 import { readerOf } from './testing/goldens.ts';
+import { compressBatch, compressorOf, wipingCompressor } from './testing/test-compressors.ts';
 import { type BlockCompressor, type CompressedBatch, ZFileWriter } from './writer.ts';
 
 const noise = (length: number, seed = 1): Uint8Array => {

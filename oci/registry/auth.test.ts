@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bytesSource } from '../../base/byte-source.ts';
 import { asAccelError } from '../../base/error.ts';
-import { errorDocument, renderError } from '../../cli/report.ts';
+import { errorDocument, renderError } from '../../cli/error-report.ts';
 import { tempDirectory } from '../../tests/support/tools.ts';
 import { fetchBytes } from '../content.ts';
 import { rejects } from '../contract.ts';

@@ -7,7 +7,7 @@ import type { EntryAttributes, StackEntry, StackLayer } from '../../fixtures/sta
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { headerBlock } from '../../fixtures/tar-header.ts';
 import { type FileDataSink, TarApplier } from '../../formats/ext4/apply-tar.ts';
-import { Ext4Image } from '../../formats/ext4/image.ts';
+import { Ext4Image } from '../../formats/ext4/ext4-image.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 import { MemoryTarget } from '../../oci/memory-target.ts';
 import { openImage } from '../../reader/accelerated-image.ts';

@@ -270,6 +270,14 @@ describeWith({ tools: TOOLS }, 'a step', () => {
       expect(failed.outputs).toEqual({});
     });
 
+    test('because its time is over leaves no tag behind', async () => {
+      const late = await step({ with: plain({ repository, tag: 'large', timeout: '300ms' }) });
+      expect(late.exitCode, late.log).toBe(1);
+      expect(errorOf(late)).toContain('[timed-out]');
+      expect(errorOf(late)).toContain('more time with the input timeout');
+      expect((await listTags(registry, 'octo-org/app')).filter((tag) => tag.startsWith('large'))).toEqual(['large']);
+    });
+
     test('because the job is cancelled leaves no tag behind', async () => {
       let isSent = false;
       const cancelled = await step({

@@ -1,6 +1,6 @@
 /** Runs the cases of one target and holds what comes of each against what must hold for every parser of accel. */
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
-import { renderError } from '../../cli/report.ts';
+import { renderError } from '../../cli/error-report.ts';
 import { FuzzRandom } from './random.ts';
 import { demand, type FuzzInput, type FuzzSubject, type FuzzTarget, Violation } from './target.ts';
 

@@ -1,7 +1,7 @@
 /** Applies plain tars to accel's ext4 state and keeps the device as a sparse file, for e2fsck and mount to judge. */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { type FileDataSink, TarApplier } from '../../formats/ext4/apply-tar.ts';
-import { Ext4Image, type Ext4ImageOptions } from '../../formats/ext4/image.ts';
+import { Ext4Image, type Ext4ImageOptions } from '../../formats/ext4/ext4-image.ts';
 import { BLOCK_SIZE } from '../../formats/ext4/layout.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 

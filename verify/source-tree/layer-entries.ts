@@ -2,8 +2,8 @@
 import { AccelError } from '../../base/error.ts';
 import { printable } from '../../formats/bytes/printable.ts';
 import type { SparseRun, TarEntry, TarHandler } from '../../formats/tar/entry.ts';
-import type { TarLimits } from '../../formats/tar/limits.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
+import type { TarLimits } from '../../formats/tar/tar-limits.ts';
 import { type ContentHasher, contentHasher } from './content-hash.ts';
 import type { LayerEntry } from './node.ts';
 

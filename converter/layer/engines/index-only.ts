@@ -3,14 +3,17 @@
 import { advise, option } from '../../../base/advice.ts';
 import { AccelError } from '../../../base/error.ts';
 import { readFile } from '../../../disk/disk-file.ts';
-import { encodeGzipIndex } from '../../../formats/gzip/index-codec.ts';
+import { encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
 import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
+import { PieceHasher } from '../../../formats/piece-list/piece-hasher.ts';
+import { encodePieceList } from '../../../formats/piece-list/piece-list.ts';
 import { writeTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import { Digester } from '../../../oci/digest.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
 import { finishPaced } from '../pacer.ts';
+import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SourceSummary } from '../sniff.ts';
 import type { SpoolFile } from '../spool.ts';
 import { BlockAssembler } from './block-assembler.ts';
@@ -29,6 +32,8 @@ export interface IndexOnlyEngineOptions {
   /** Takes the blob; closed with the engine. */
   readonly file: SpoolFile;
   readonly signal?: AbortSignal | undefined;
+  /** Make the list of the blob's piece hashes; omitted: false. */
+  readonly pieceList?: boolean;
 }
 
 /** Writes one index-only layer into a spool file: its size is that of the metadata, not of the data. */
@@ -39,6 +44,7 @@ export class IndexOnlyEngine implements LayerEngine {
   readonly #signal: AbortSignal | undefined;
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
+  readonly #wantsPieceList: boolean;
   /** Data that lies in no whole sectors of the tar is kept in the artifact, in sectors of its own. */
   readonly #local: BlockAssembler;
   /** Bytes of the current run that the source's own sectors hold. */
@@ -51,6 +57,7 @@ export class IndexOnlyEngine implements LayerEngine {
     this.#metadata = metadata;
     this.#file = options.file;
     this.#signal = options.signal;
+    this.#wantsPieceList = options.pieceList === true;
     this.#zfile = new ZFileWriter({
       algorithm: 'lz4',
       blockSize: METADATA_BLOCK_SIZE,
@@ -116,6 +123,7 @@ export class IndexOnlyEngine implements LayerEngine {
     const { segments } = await finishPaced(this.#lsmt.finishSteps(), this, this.#signal);
     const { header, size } = await this.#zfile.finish();
     await this.#metadata.patch(header, 0);
+    const pieces = this.#wantsPieceList ? new PieceHasher() : undefined;
     const digester = new Digester();
     const packed = await writeTurboLayer(
       {
@@ -125,10 +133,12 @@ export class IndexOnlyEngine implements LayerEngine {
       async (bytes) => {
         this.#signal?.throwIfAborted();
         digester.update(bytes);
+        pieces?.update(bytes);
         await this.#file.append(bytes);
       },
     );
     const digest = digester.digest();
+    const pieceList = pieces === undefined ? undefined : encodePieceList(pieces.finish());
     return {
       kind: 'index-only',
       digest,
@@ -142,7 +152,9 @@ export class IndexOnlyEngine implements LayerEngine {
         [LAYER_ANNOTATION.fsType]: 'ext4',
         [LAYER_ANNOTATION.targetDigest]: source.descriptor.digest,
         [LAYER_ANNOTATION.targetMediaType]: source.descriptor.mediaType,
+        ...pieceListAnnotation(pieceList),
       },
+      ...(pieceList === undefined ? {} : { pieceList }),
       content: this.#file.source,
       path: this.#file.path,
       segments,
@@ -150,6 +162,7 @@ export class IndexOnlyEngine implements LayerEngine {
   }
 
   async close(): Promise<void> {
+    this.#zfile.close();
     await this.#metadata.remove();
     await this.#file.close();
   }

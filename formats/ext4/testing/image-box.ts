@@ -5,7 +5,7 @@ import { e2fsck, readTree } from '../../../tests/support/ext4-judge.ts';
 import { RawImage, type WrittenLayer } from '../../../tests/support/raw-image.ts';
 import { withTempDirectory } from '../../../tests/support/tools.ts';
 import { formatEntry, type TreeEntry, withoutLostAndFound } from '../../../tests/support/tree.ts';
-import type { Ext4Image, Ext4ImageOptions } from '../image.ts';
+import type { Ext4Image, Ext4ImageOptions } from '../ext4-image.ts';
 import { GROUP_BYTES } from '../layout.ts';
 import { readerTree } from './reader-tree.ts';
 

@@ -4,7 +4,7 @@ import { AccelError } from '../../../base/error.ts';
 import { TarBuilder, type TarOptions } from '../../../fixtures/tar-builder.ts';
 import { TarParser } from '../../tar/parser.ts';
 import { TarApplier } from '../apply-tar.ts';
-import { Ext4Image } from '../image.ts';
+import { Ext4Image } from '../ext4-image.ts';
 import { GROUP_BYTES } from '../layout.ts';
 
 /** One entry of a random layer. */

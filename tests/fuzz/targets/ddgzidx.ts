@@ -3,7 +3,7 @@ import { deflateSync, gzipSync, inflateSync } from 'node:zlib';
 import { AccelError } from '../../../base/error.ts';
 import { demoBinary, demoText } from '../../../fixtures/demo-content.ts';
 import { crc32c } from '../../../formats/checksum/crc32c.ts';
-import { decodeGzipIndex, encodeGzipIndex, windowOf } from '../../../formats/gzip/index-codec.ts';
+import { decodeGzipIndex, encodeGzipIndex, windowOf } from '../../../formats/gzip/gzip-index.ts';
 import { INDEX_HEADER_CHECKED, indexEntry, indexHeader } from '../../../formats/gzip/layout.ts';
 import { GzipIndexReader } from '../../../formats/gzip/reader.ts';
 import { GzipStream } from '../../../formats/gzip/stream.ts';

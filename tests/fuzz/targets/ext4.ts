@@ -2,9 +2,9 @@
 
 import { TarBuilder } from '../../../fixtures/tar-builder.ts';
 import { TarApplier } from '../../../formats/ext4/apply-tar.ts';
-import { Ext4Image } from '../../../formats/ext4/image.ts';
+import { Ext4Image } from '../../../formats/ext4/ext4-image.ts';
 import { BLOCK_SIZE, GROUP_BYTES } from '../../../formats/ext4/layout.ts';
-import { loadImage } from '../../../formats/ext4/load.ts';
+import { loadImage } from '../../../formats/ext4/load-image.ts';
 import type { BlockDevice } from '../../../formats/ext4/reader.ts';
 import { TarParser } from '../../../formats/tar/parser.ts';
 import { openFiles } from '../../../reader/files.ts';

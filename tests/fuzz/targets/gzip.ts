@@ -2,7 +2,7 @@
 import { crc32, deflateRawSync, gunzipSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { AccelError } from '../../../base/error.ts';
 import { demoBinary, demoText } from '../../../fixtures/demo-content.ts';
-import { decodeGzipIndex, encodeGzipIndex } from '../../../formats/gzip/index-codec.ts';
+import { decodeGzipIndex, encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
 import { GzipIndexReader } from '../../../formats/gzip/reader.ts';
 import { GzipStream, type GzipSummary } from '../../../formats/gzip/stream.ts';
 import { Inflater } from '../../../formats/kernels/inflate.ts';

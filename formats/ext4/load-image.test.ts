@@ -8,8 +8,8 @@ import { RawImage } from '../../tests/support/raw-image.ts';
 import { withTempDirectory } from '../../tests/support/tools.ts';
 import { TarParser } from '../tar/parser.ts';
 import { TarApplier } from './apply-tar.ts';
-import type { Ext4Image } from './image.ts';
-import { loadImage } from './load.ts';
+import type { Ext4Image } from './ext4-image.ts';
+import { loadImage } from './load-image.ts';
 import type { BlockDevice } from './reader.ts';
 
 const NOWHERE = { beginRun() {}, write() {} };

@@ -7,9 +7,9 @@ import { AccelError } from '../../base/error.ts';
 import type { GroupState } from './allocator.ts';
 import { decodeDirectoryBlock } from './directory-entries.ts';
 import { decodeIndex } from './directory-index.ts';
+import { EMPTY_LAYER, Ext4Image, type Ext4ImageOptions } from './ext4-image.ts';
 import { decodeExtentNode } from './extents.ts';
 import { type Geometry, geometryOf } from './geometry.ts';
-import { EMPTY_LAYER, Ext4Image, type Ext4ImageOptions } from './image.ts';
 import { encodedTime, type RawInode } from './inode.ts';
 import {
   BLOCK_SIZE,

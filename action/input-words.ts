@@ -19,8 +19,8 @@ export const INPUTS: Readonly<Record<OptionName, InputName | undefined>> = {
   certDir: undefined,
   clientCert: undefined,
   chunkSize: undefined,
-  minRate: undefined,
-  maxWait: undefined,
+  minRate: 'min-rate',
+  maxWait: 'max-wait',
   mode: 'mode',
   algorithm: undefined,
   virtualSize: undefined,
@@ -31,6 +31,7 @@ export const INPUTS: Readonly<Record<OptionName, InputName | undefined>> = {
   maxFiles: undefined,
   maxLayerSize: undefined,
   prefetchStrict: undefined,
+  timeout: 'timeout',
   concurrency: undefined,
   workers: undefined,
   maxMemory: undefined,
@@ -51,8 +52,6 @@ const PLAIN_NAMES: Partial<Record<OptionName, string>> = {
   maxMemory: 'bound on memory',
   concurrency: 'number of transfers at a time',
   chunkSize: 'chunk size of uploads',
-  minRate: 'least rate of transfers',
-  maxWait: 'longest wait for a registry',
   workDirectory: 'folder for temporary files',
 };
 

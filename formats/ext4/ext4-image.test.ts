@@ -7,7 +7,7 @@ import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { e2fsck } from '../../tests/support/ext4-judge.ts';
 import { describeWith, run, withTempDirectory } from '../../tests/support/tools.ts';
 import { crc16 } from '../checksum/crc16.ts';
-import { Ext4Image } from './image.ts';
+import { Ext4Image } from './ext4-image.ts';
 import { BLOCK_SIZE, GROUP_BYTES, groupDescriptor, SUPERBLOCK_OFFSET, superblock } from './layout.ts';
 import { SMALL, withImage } from './testing/image-box.ts';
 

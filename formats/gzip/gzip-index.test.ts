@@ -3,7 +3,7 @@ import { deflateSync, inflateRawSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { crc32c } from '../checksum/crc32c.ts';
-import { decodeGzipIndex, encodeGzipIndex, windowOf } from './index-codec.ts';
+import { decodeGzipIndex, encodeGzipIndex, windowOf } from './gzip-index.ts';
 import { gzipTrailer, indexEntry, indexHeader } from './layout.ts';
 import type { AccessPoint } from './points.ts';
 import { GzipStream, type GzipSummary } from './stream.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Difference, VerifyReport } from '../verify/verify-image.ts';
 import type { VerifyResult } from '../verify/verify-reference.ts';
+import { renderVerify, verifyDocument } from './render-verify.ts';
 import { sampleDigest } from './testing/sample.ts';
-import { renderVerify, verifyDocument } from './verify-report.ts';
 
 const difference = (path: string, more: Partial<Difference> = {}): Difference => ({
   scope: 'tree',

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { sampleDigest, sampleResult } from '../cli/testing/sample.ts';
+import { renderFailure, renderJobSummary } from './job-summary.ts';
 import { convertedLayers, convertedTags, type Outcome } from './outcome.ts';
 import { noticeOf, outputsOf } from './outputs.ts';
-import { renderFailure, renderJobSummary } from './summary.ts';
 import { MAX_SUMMARY_BYTES } from './workflow-commands.ts';
 
 const REPOSITORY = 'ghcr.io/octo-org/app';

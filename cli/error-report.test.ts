@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
-import { EXIT_CODES, errorDocument, renderError } from './report.ts';
+import { EXIT_CODES, errorDocument, renderError } from './error-report.ts';
 
 describe('exit codes', () => {
   it.each([

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { advise, type OptionName, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
-import { renderError } from '../cli/report.ts';
-import { INPUT_WORDS, INPUTS } from './option-words.ts';
+import { renderError } from '../cli/error-report.ts';
+import { INPUT_WORDS, INPUTS } from './input-words.ts';
 
 const rendered = (hint: ReturnType<typeof advise>): string =>
   renderError(new AccelError('usage', 'm', { hint }), { words: INPUT_WORDS });

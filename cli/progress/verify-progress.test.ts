@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { captured } from '../testing/sample.ts';
-import { createVerifyDisplay } from './verify.ts';
+import { createVerifyDisplay } from './verify-progress.ts';
 
 it('draws at most ten lines a second, cut to the terminal, and takes the last away', () => {
   const output = Object.assign(captured(), { isTTY: true, columns: 40 });

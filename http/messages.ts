@@ -1,0 +1,43 @@
+/** Requests and answers of HTTP. */
+import type { BlobSource } from '../base/byte-source.ts';
+
+/** A request as it goes out. */
+export interface HttpRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly url: URL;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: HttpBody;
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the answer is a blob: bounded by its rate, and not as a document is by the time for the whole. */
+  readonly stream?: boolean;
+  /** Whether a server chose the URL's host: then it may not resolve to a metadata service. */
+  readonly foreign?: boolean;
+  /** Which try of the same request it is, from 1; for the trace. */
+  readonly attempt?: number;
+}
+
+/** A body of known length that can be sent again. */
+export interface HttpBody {
+  readonly source: BlobSource;
+  /** Bytes. */
+  readonly size: number;
+  /** Whether it holds a secret, which then follows no redirect to another origin. */
+  readonly secret?: boolean;
+}
+
+/** An answer. Its body must be read to the end, or discarded. */
+export interface HttpResponse {
+  readonly status: number;
+  /** The URL that answered, after redirects. */
+  readonly url: URL;
+  readonly body: AsyncIterable<Uint8Array>;
+  /** A header's value (the values, joined by a comma), by its lower-case name. */
+  header(name: string): string | undefined;
+  /** The start of the body as text, at most `limit` bytes; the rest is dropped. */
+  text(limit: number): Promise<string>;
+  /** The same for a body that explains a failure: what arrives within a few seconds is enough. */
+  excerpt(limit: number): Promise<string>;
+  /** Drops the body. */
+  discard(): Promise<void>;
+}
