@@ -27,6 +27,8 @@ export interface ActionInputs {
   readonly referrer: boolean;
   readonly force: boolean;
   readonly cache: boolean;
+  /** Make the list of piece hashes of each layer. */
+  readonly pieceList: boolean;
   /** Key of the record. */
   readonly recordKey: Uint8Array | undefined;
   readonly verifyReused: boolean;
@@ -62,6 +64,7 @@ export const INPUT_NAMES = [
   'referrer',
   'force',
   'cache',
+  'piece-list',
   'record-key',
   'verify-reused',
   'prefetch',
@@ -112,6 +115,7 @@ export function readInputs(env: Environment): ActionInputs {
     referrer: boolean(get, 'referrer', false),
     force: boolean(get, 'force', false),
     cache: boolean(get, 'cache', true),
+    pieceList: boolean(get, 'piece-list', true),
     recordKey: keyOf(get('record-key')),
     verifyReused: boolean(get, 'verify-reused', false),
     noPrefetch: boolean(get, 'no-prefetch', false),

@@ -33,6 +33,7 @@ export function actionRequest(
     workers: defaultWorkers(),
     noUpload: false,
     cache: inputs.cache,
+    ...(inputs.pieceList ? {} : { pieceList: false }),
     ...(inputs.recordKey === undefined ? {} : { recordKey: inputs.recordKey }),
     verifyReused: inputs.verifyReused,
     ...(inputs.noPrefetch ? { noPrefetch: true } : {}),

@@ -114,8 +114,9 @@ function acceleratedTable({ layers }: AcceleratedFacts, style: Style): string[] 
     layer.algorithm === undefined ? '-' : `${layer.algorithm} ${(layer.blockSize ?? 0) / 1024}K`,
     layer.source === undefined ? '' : `${shortDigest(layer.source.digest)}${layer.source.present ? '' : ' missing'}`,
     layer.accessPoints === undefined ? '' : String(layer.accessPoints),
+    layer.pieceList === undefined ? '' : layer.pieceList.present ? 'yes' : 'gone',
   ]);
-  return table(['', 'layer', 'kind', 'size', 'segments', 'blocks', 'over', 'points'], rows, style);
+  return table(['', 'layer', 'kind', 'size', 'segments', 'blocks', 'over', 'points', 'pieces'], rows, style);
 }
 
 function ordinaryTable({ layers }: OrdinaryFacts, style: Style): string[] {

@@ -14,6 +14,7 @@ import { chainIds, chainUuid } from './layer/chain.ts';
 import type { LayerBlob } from './layer/engines/engine.ts';
 import { FullEngine } from './layer/engines/full.ts';
 import { IndexOnlyEngine, METADATA_BLOCK_SIZE } from './layer/engines/index-only.ts';
+import { wantsPieceLists, withPieceList } from './layer/piece-lists.ts';
 import { type AppliedLayer, OpenLayer } from './layer/read-layer.ts';
 import type { SourceSummary } from './layer/sniff.ts';
 import { bringSourceBlob } from './layer/source-blob.ts';
@@ -219,8 +220,11 @@ class ImageConversion implements ReadyImage {
       if (index === 0) this.#wantsIndex = false;
     }
     const taken: CachedLayer = {
-      full: full as CachedBlob | undefined,
-      index: !this.#wantsIndex || entry === undefined || 'notIndexable' in entry ? undefined : entry,
+      full: await this.#withPieceList(index, full as CachedBlob | undefined),
+      index:
+        !this.#wantsIndex || entry === undefined || 'notIndexable' in entry
+          ? undefined
+          : await this.#withPieceList(index, entry),
     };
     if (taken.index !== undefined) await bringSourceBlob(this.#session, this.#source.manifest.layers[index]!);
     this.#done.push(taken);
@@ -229,6 +233,16 @@ class ImageConversion implements ReadyImage {
       .map(({ kind, digest, size }) => ({ kind, digest, size }));
     emit({ type: 'layer-reused', layer: this.#layerId(index), outputs });
     return true;
+  }
+
+  /** A blob that is taken over, with the list of piece hashes that the request wants; the record learns of a new list. */
+  async #withPieceList(index: number, blob: CachedBlob | undefined): Promise<CachedBlob | undefined> {
+    if (blob === undefined) return undefined;
+    const listed = await withPieceList(this.#session, blob);
+    if (listed !== blob && wantsPieceLists(this.#session.request)) {
+      this.#session.cache.add(blob.kind, this.#key(index), listed);
+    }
+    return listed;
   }
 
   /** The state from which the next layer goes on: empty, or read back from the metadata of the layers so far. */
@@ -381,13 +395,14 @@ class ImageConversion implements ReadyImage {
       parentUuid: parent === undefined ? undefined : chainUuid(parent),
       compressor: threads.compressor({ algorithm, blockSize, level }),
       file: await spool.file(),
-      digestFile: (path, size) => threads.digestFile(path, size),
+      digestFile: (path, size) => threads.digestFile(path, { size, pieces: wantsPieceLists(request) }),
     });
   }
 
   #indexEngine(): IndexOnlyEngine | undefined {
     if (!this.#wantsIndex) return undefined;
     const compressor = this.#session.threads.compressor({ algorithm: 'lz4', blockSize: METADATA_BLOCK_SIZE });
-    return new IndexOnlyEngine({ virtualSize: this.#virtualSize, compressor });
+    const pieceList = wantsPieceLists(this.#session.request);
+    return new IndexOnlyEngine({ virtualSize: this.#virtualSize, compressor, pieceList });
   }
 }

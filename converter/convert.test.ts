@@ -5,6 +5,7 @@ import { AccelError } from '../base/error.ts';
 import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { parseConfig } from '../oci/config.ts';
+import { bytesSource } from '../base/byte-source.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { openLayout } from '../oci/layout-target.ts';
@@ -339,9 +340,11 @@ describe('another repository', () => {
 
   it('has them mounted where the registry can', async () => {
     const mounted: string[] = [];
-    const elsewhere = Object.assign(new CountingTarget(new MemoryTarget()), {
-      async mount(descriptor: { digest: string }, from: string): Promise<boolean> {
+    const memory = new MemoryTarget();
+    const elsewhere = Object.assign(new CountingTarget(memory), {
+      async mount(descriptor: Descriptor, from: string): Promise<boolean> {
         mounted.push(`${from} ${descriptor.digest}`);
+        await memory.push(descriptor, bytesSource(await fetchBytes(target, descriptor, 1 << 20)));
         return true;
       },
     });

@@ -2,6 +2,7 @@
  * The main job: source -> manifests -> layers -> tags. Nothing is tagged until everything that a tag refers to stands in
  * the target; an interrupted run leaves no tag and no temporary file.
  */
+import { setMaxListeners } from 'node:events';
 import { advise, option } from '../base/advice.ts';
 import { AccelError, asAccelError, withPlace } from '../base/error.ts';
 import { awaitAll, Limiter } from '../base/limiter.ts';
@@ -13,6 +14,7 @@ import { formatReference, parseRepository, type Reference } from '../oci/referen
 import type { Target } from '../oci/storage.ts';
 import type { ConvertEvent } from './events.ts';
 import { shareMemory } from './layer/memory-limit.ts';
+import { wantsPieceLists } from './layer/piece-lists.ts';
 import { Spool } from './layer/spool.ts';
 import { Threads } from './layer/workers/threads.ts';
 import type { ConvertContext, ConvertRequest, ConvertResult } from './options.ts';
@@ -22,7 +24,7 @@ import { prepare } from './plan/preparation.ts';
 import { KeptLists } from './prefetch/kept-lists.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
 import { LayerCache, type RecordOptions } from './publish/layer-record.ts';
-import { optionsText } from './publish/record-annotations.ts';
+import { optionsText, withoutPieceListOption } from './publish/record-annotations.ts';
 import { RecordKey } from './publish/record-key.ts';
 import { makeOutputs } from './publish/tags.ts';
 import type { Session } from './session.ts';
@@ -150,6 +152,8 @@ async function withSession<T>(
   const share = shareMemory(maxMemory, asked);
   const stop = new AbortController();
   const signal = context.signal === undefined ? stop.signal : AbortSignal.any([context.signal, stop.signal]);
+  // Every request under way listens to it: dozens are no leak.
+  setMaxListeners(0, signal);
   const spool = await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined));
   const threads = new Threads(share.workers);
   try {
@@ -168,7 +172,7 @@ async function withSession<T>(
         onWarning: (message) => context.onEvent?.({ type: 'warning', message }),
       }),
       recordKey,
-      options: optionsText(request.artifact, request.platforms, prefetch?.name),
+      options: optionsOf(request, prefetch?.name),
       noUpload: request.noUpload,
       confirmed: new Set(),
       prefetch,
@@ -187,6 +191,11 @@ async function withSession<T>(
       context.onEvent?.({ type: 'warning', message });
     });
   }
+}
+
+function optionsOf(request: ConvertRequest, prefetch: string | undefined): string {
+  const options = optionsText(request.artifact, request.platforms, prefetch);
+  return wantsPieceLists(request) ? options : withoutPieceListOption(options);
 }
 
 function openCache(

@@ -95,6 +95,11 @@ export interface ConvertRequest {
   readonly recordKey?: Uint8Array;
   /** Compare layers and images of earlier runs with the source, byte by byte, before they are taken over. */
   readonly verifyReused?: boolean;
+  /**
+   * Make the list of piece hashes of each layer, by which peer-to-peer agents check each piece alone (docs/formats.md §9).
+   * Omitted: true.
+   */
+  readonly pieceList?: boolean;
   /** Redo what stands already and overwrite a tag of the other mode. */
   readonly force: boolean;
   /** Directory for spooled layers; omitted: the system's. A fresh folder in it is made and removed. */

@@ -8,6 +8,7 @@ import type { ReadOptions, Target } from '../oci/storage.ts';
 import { readCarriedPrefetch } from '../prefetch/carried.ts';
 import { openImage } from '../reader/accelerated-image.ts';
 import type { OpenedLayer } from '../reader/layer.ts';
+import { pieceListOf } from '../reader/layer-piece-list.ts';
 import { layerKindOf } from '../reader/stack.ts';
 import type { AcceleratedFacts, AcceleratedLayerFacts, AccelerationFacts, BaseFacts } from './facts.ts';
 
@@ -106,6 +107,7 @@ async function layerFacts(
 ): Promise<AcceleratedLayerFacts> {
   const { digest, mediaType, size } = descriptor;
   const { segments, algorithm, blockSize, source, gzipIndex } = opened ?? {};
+  const list = pieceListOf(descriptor);
   return {
     kind: layerKindOf(descriptor) ?? 'full',
     digest,
@@ -118,6 +120,7 @@ async function layerFacts(
       ? {}
       : { source: { digest: source.digest, present: await target.exists(source, options) } }),
     ...(gzipIndex === undefined ? {} : { accessPoints: gzipIndex.points.length }),
+    ...(list === undefined ? {} : { pieceList: { digest: list.digest, present: await target.exists(list, options) } }),
   };
 }
 

@@ -18,6 +18,12 @@ export interface AcceleratedLayerFacts {
   readonly source?: { readonly digest: string; readonly present: boolean };
   /** Access points of the gzip index. */
   readonly accessPoints?: number;
+  /** The list of piece hashes that the layer names (docs/formats.md §9). */
+  readonly pieceList?: {
+    readonly digest: string;
+    /** Whether it is in the repository; the image runs without it. */
+    readonly present: boolean;
+  };
 }
 
 /** What an acceleration layer holds. */

@@ -132,7 +132,12 @@ describe('an accelerated image', () => {
     await removeBlob(digest);
     const image = await accelerated('base_accelerated');
     expect(image.problem).toContain(digest);
-    expect(image.layers).toEqual([{ kind: 'full', digest, mediaType: expect.any(String), size: expect.any(Number) }]);
+    const pieceList = { digest: expect.stringMatching(/^sha256:/), present: true };
+    expect(image.layers).toEqual([
+      { kind: 'full', digest, mediaType: expect.any(String), size: expect.any(Number), pieceList },
+    ]);
+    await removeBlob(image.layers[0]!.pieceList!.digest);
+    expect((await accelerated('base_accelerated')).layers[0]!.pieceList!.present).toBe(false);
   });
 
   test('of an index: every platform, and what is no image', async () => {

@@ -9,6 +9,7 @@ import { encodeJson, type ImageManifest } from '../oci/manifest.ts';
 import { OCI } from '../oci/media-types.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { openImage } from '../reader/accelerated-image.ts';
+import { pieceListOf } from '../reader/layer-piece-list.ts';
 import { FULL } from '../reader/testing/test-images.ts';
 import { convertWithin, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';
 import { verifyReference } from './verify-reference.ts';
@@ -28,7 +29,8 @@ async function withTrace(
   const target = new MemoryTarget();
   const { manifest, config } = await openImage(layout.target, FULL);
   const source = await openSource();
-  for (const { mediaType, digest, size } of [...manifest.layers, ...source.blobs, source.descriptor])
+  const lists = manifest.layers.flatMap((layer) => pieceListOf(layer) ?? []);
+  for (const { mediaType, digest, size } of [...manifest.layers, ...lists, ...source.blobs, source.descriptor])
     target.put(mediaType, await fetchBytes(layout.target, { mediaType, digest, size }, 1 << 26));
   const { blob, diffId } = await packAccelerationLayer(trace);
   const put = target.put(OCI.layerGzip, blob);

@@ -12,6 +12,7 @@ import { compareBlobs, compareSourceBlobs } from './blobs.ts';
 import { compareAcceleration } from './compare-acceleration.ts';
 import { compareAccessPoints, PointProbe } from './compare-access-points.ts';
 import { compareContents } from './compare-content.ts';
+import { comparePieceLists } from './compare-piece-lists.ts';
 import { compareTrees } from './compare-tree.ts';
 import { loadSourceImage, readSourceTree, type SourceImage } from './source-tree/build-tree.ts';
 import type { SourceNode } from './source-tree/node.ts';
@@ -63,9 +64,11 @@ export async function verifyImage(
   const layers = compareStructure(image, source, log);
   await compareSourceBlobs({ target, signal }, image, layers, log);
   const notes = await compareAcceleration(target, image, log, { signal });
+  const pieces = await comparePieceLists(target, image, log, { signal });
   if (!quick) {
     const total = image.layers.reduce((sum, layer) => sum + layer.size, 0);
-    await compareBlobs(target, image, log, { signal, onRead: counter(progress, 'layers', total) });
+    const onRead = counter(progress, 'layers', total);
+    await compareBlobs(target, image, log, { signal, onRead, lists: pieces.lists });
   }
   const probes = quick ? [] : probesOf(layers);
   const tree = await readSourceTree(sourceTarget, source.manifest, {
@@ -94,7 +97,7 @@ export async function verifyImage(
     notCompared: quick ? NOT_COMPARED_QUICKLY : [],
     differences: log.kept,
     differenceCount: log.count,
-    warnings: [...layers.warnings, ...notes, ...tree.warnings],
+    warnings: [...layers.warnings, ...notes, ...pieces.warnings, ...tree.warnings],
     compared: { ...compared, layers: image.layers.length },
     traffic: image.statistics(),
   };

@@ -25,6 +25,7 @@ export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
   readonly platform: readonly string[];
   readonly oci?: boolean;
   readonly referrer?: boolean;
+  readonly pieceList: boolean;
   readonly vsize?: number;
   readonly algorithm: Algorithm;
   readonly level?: number;
@@ -74,7 +75,11 @@ export function addArtifactFlags(command: Command): void {
         .argParser(parseInteger('--max-files', 1, 2 ** 32 - 1))
         .default(1_000_000),
     )
-    .addOption(maxLayerSizeOption());
+    .addOption(maxLayerSizeOption())
+    .option(
+      '--no-piece-list',
+      'make no list of piece hashes of each layer, by which accel agent checks what peers send',
+    );
 }
 
 /** Declares the flags of the run: threads, memory, caches, output. */

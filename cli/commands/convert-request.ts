@@ -34,6 +34,7 @@ export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest):
       maxLayerSize: flags.maxLayerSize,
     },
     ...(prefetch === undefined ? {} : { prefetch }),
+    ...(flags.pieceList ? {} : { pieceList: false }),
     ...(flags.prefetch === false ? { noPrefetch: true } : {}),
     platforms: flags.platform,
     concurrency: flags.concurrencyLimit,

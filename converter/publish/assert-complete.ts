@@ -8,6 +8,7 @@ import { awaitAll, Limiter } from '../../base/limiter.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { canConfirm, inRegistry } from '../../oci/powers.ts';
 import type { Target } from '../../oci/storage.ts';
+import { pieceListOf } from '../../reader/layer-piece-list.ts';
 
 /** Requests at a time: they are small, and there may be one a layer. */
 const AT_ONCE = 16;
@@ -60,6 +61,16 @@ export function contentOf(
     { descriptor: config, role: 'config', ...place },
     ...layers.map((descriptor, index) => ({ descriptor, role: `layer ${index + 1} of ${layers.length}`, ...place })),
   ];
+}
+
+/** The piece lists of a manifest's layers. */
+export function pieceListsOf({ layers }: { readonly layers: readonly Descriptor[] }, platform?: string): Referred[] {
+  return layers.flatMap((layer, index) => {
+    const descriptor = pieceListOf(layer);
+    if (descriptor === undefined) return [];
+    const role = `piece list of layer ${index + 1} of ${layers.length}`;
+    return [{ descriptor, role, ...(platform === undefined ? {} : { platform }) }];
+  });
 }
 
 function missing(target: Target, { descriptor, role, platform }: Referred): AccelError {

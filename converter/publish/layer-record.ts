@@ -33,7 +33,7 @@ const MAX_LAYERS = 4000;
 const MAX_RECORD_SIZE = 8 << 20;
 
 /** A blob as it is remembered: all that a manifest and a config say of it. */
-export type CachedBlob = Omit<LayerBlob, 'content' | 'path'>;
+export type CachedBlob = Omit<LayerBlob, 'content' | 'path' | 'pieceList'>;
 
 /** Why a layer has no index-only blob. */
 export interface NotIndexable {

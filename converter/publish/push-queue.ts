@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { withPlace } from '../../base/error.ts';
 import { awaitAll } from '../../base/limiter.ts';
+import { PIECE_LIST_MEDIA_TYPE } from '../../formats/piece-list/piece-list.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { layerMediaType } from '../../oci/media-types.ts';
 import { canTakeFiles } from '../../oci/powers.ts';
@@ -10,6 +11,7 @@ import type { LayerBlob } from '../layer/engines/engine.ts';
 import { bringSourceBlob } from '../layer/source-blob.ts';
 import type { Session } from '../session.ts';
 import type { LayerBlobs } from './output-manifest.ts';
+import { putBytes } from './push-document.ts';
 
 /** A layer that was read to its end. */
 export interface ReadLayer {
@@ -97,6 +99,7 @@ export class Pushes {
     if (!request.noUpload) {
       const descriptor = { mediaType: layerMediaType('oci', blob.compression), digest, size };
       try {
+        if (blob.pieceList !== undefined) await putBytes(this.#session, blob.pieceList, PIECE_LIST_MEDIA_TYPE);
         const taken = path !== undefined && canTakeFiles(target) ? await target.takeFile(descriptor, path) : undefined;
         const outcome = taken ?? (await target.push(descriptor, blob.content, { signal }));
         emit({ type: 'layer-pushed', layer, output: { kind, digest, size }, existed: outcome === 'existed' });

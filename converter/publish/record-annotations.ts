@@ -32,6 +32,11 @@ export function optionsText(artifact: ArtifactOptions, platforms: readonly strin
   return withPrefetchOption(parts.join(','), prefetch);
 }
 
+/** An options text of images whose layers have no piece lists. */
+export function withoutPieceListOption(options: string): string {
+  return withPrefetchOption(`${options},pieces=no`, prefetchOption(options));
+}
+
 /** An options text with another prefetch list, or without one. */
 export function withPrefetchOption(options: string, prefetch: string | undefined): string {
   const others = options.split(',').filter((part) => !part.startsWith(PREFETCH_OPTION));

@@ -10,7 +10,7 @@ import { totals } from '../plan/existing-output.ts';
 import type { Preparation } from '../plan/preparation.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import type { Session } from '../session.ts';
-import { assertComplete, contentOf, type Referred } from './assert-complete.ts';
+import { assertComplete, contentOf, pieceListsOf, type Referred } from './assert-complete.ts';
 import {
   artifactTypeOf,
   type ComposedManifest,
@@ -60,6 +60,7 @@ function referredBy({ descriptor, manifests }: MadeOutput): Referred[] {
         ? []
         : [{ descriptor: { mediaType, digest, size }, role: 'manifest', platform }]),
       ...contentOf(one.manifest as ImageManifest, platform),
+      ...pieceListsOf(one.manifest as ImageManifest, platform),
       ...sources.map(({ sourceDigest, sourceSize }) => ({
         descriptor: { mediaType: OCI.layer, digest: sourceDigest, size: sourceSize },
         role: 'source layer',

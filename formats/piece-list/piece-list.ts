@@ -20,6 +20,7 @@ export const MAX_PIECE_LIST_BYTES = 32 + 32 * ((256 * 2 ** 30) / PIECE_BYTES);
 
 const MAGIC = 'accelpl1';
 const HASH_BYTES = 32;
+const HASH = /^[0-9a-f]{64}$/;
 
 const HEADER = struct('piece list header', 32, {
   magic: text(8),
@@ -47,6 +48,11 @@ export function pieceBytes(size: number, index: number): number {
   return Math.min(PIECE_BYTES, size - index * PIECE_BYTES);
 }
 
+/** Bytes of the piece list of a blob of `size` bytes: whoever knows the blob's size asks nobody for the list's. */
+export function pieceListBytes(size: number): number {
+  return HEADER.size + HASH_BYTES * pieceCount(size);
+}
+
 /** Encodes a piece list. `hashes` holds one hexadecimal SHA-256 for each piece of a blob of `blobBytes` bytes. */
 export function encodePieceList({ blobBytes, hashes }: PieceList): Uint8Array {
   if (hashes.length !== pieceCount(blobBytes)) {
@@ -55,7 +61,14 @@ export function encodePieceList({ blobBytes, hashes }: PieceList): Uint8Array {
       found: hashes.length,
     });
   }
-  const bytes = new Uint8Array(HEADER.size + HASH_BYTES * hashes.length);
+  const wrong = hashes.find((hash) => !HASH.test(hash));
+  if (wrong !== undefined) {
+    throw new AccelError('internal', 'a piece list holds SHA-256 hashes', {
+      expected: '64 lower-case hexadecimal digits',
+      found: wrong,
+    });
+  }
+  const bytes = new Uint8Array(pieceListBytes(blobBytes));
   HEADER.write(bytes, 0, { magic: MAGIC, pieceBytes: PIECE_BYTES, pieceCount: hashes.length, blobBytes });
   hashes.forEach((hash, index) => {
     bytes.set(Buffer.from(hash, 'hex'), HEADER.size + HASH_BYTES * index);
@@ -66,18 +79,27 @@ export function encodePieceList({ blobBytes, hashes }: PieceList): Uint8Array {
 /** Parses a piece list. Throws `manifest-invalid` for one that does not hold together. */
 export function parsePieceList(bytes: Uint8Array): PieceList {
   if (bytes.length < HEADER.size) throw invalid('is shorter than its header', HEADER.size, bytes.length);
-  const header = HEADER.read(bytes);
+  const header = readHeader(bytes);
   if (header.magic !== MAGIC) throw invalid('does not begin with its magic', MAGIC, JSON.stringify(header.magic));
   if (header.pieceBytes !== PIECE_BYTES) throw invalid('has another piece size', PIECE_BYTES, header.pieceBytes);
   const { blobBytes, pieceCount: count } = header;
   if (count !== pieceCount(blobBytes)) throw invalid('has another number of pieces', pieceCount(blobBytes), count);
-  const size = HEADER.size + HASH_BYTES * count;
+  const size = pieceListBytes(blobBytes);
   if (bytes.length !== size) throw invalid('has another length', size, bytes.length);
   const hashes = Array.from({ length: count }, (_, index) => {
     const start = HEADER.size + HASH_BYTES * index;
     return Buffer.from(bytes.subarray(start, start + HASH_BYTES)).toString('hex');
   });
   return { blobBytes, hashes };
+}
+
+function readHeader(bytes: Uint8Array): ReturnType<typeof HEADER.read> {
+  try {
+    return HEADER.read(bytes);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw invalid('has a number in its header that no blob has', 'at most 2^53 - 1', cause.message);
+  }
 }
 
 function invalid(problem: string, expected: string | number, found: string | number): AccelError {

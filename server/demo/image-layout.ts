@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pieceListOfBytes } from '../../formats/piece-list/piece-hasher.ts';
+import { PIECE_LIST_ANNOTATION } from '../../formats/piece-list/piece-list.ts';
 
 /** An image in a layout. */
 export interface MadeImage {
@@ -10,8 +12,15 @@ export interface MadeImage {
   readonly layers: readonly { readonly digest: string; readonly size: number }[];
 }
 
-/** Writes a layout with one image, tagged `latest`, whose layers hold these bytes; they need be no tars. */
-export async function writeImageLayout(folder: string, layers: readonly Buffer[]): Promise<MadeImage> {
+/**
+ * Writes a layout with one image, tagged `latest`, whose layers hold these bytes; they need be no tars. With `pieceLists` each
+ * layer names the list of its piece hashes, as those of `accel convert` do.
+ */
+export async function writeImageLayout(
+  folder: string,
+  layers: readonly Buffer[],
+  { pieceLists = false }: { readonly pieceLists?: boolean } = {},
+): Promise<MadeImage> {
   await mkdir(join(folder, 'blobs/sha256'), { recursive: true });
   const put = async (bytes: Buffer) => {
     const hex = createHash('sha256').update(bytes).digest('hex');
@@ -19,6 +28,12 @@ export async function writeImageLayout(folder: string, layers: readonly Buffer[]
     return { digest: `sha256:${hex}`, size: bytes.length };
   };
   const written = await Promise.all(layers.map(put));
+  const annotations = await Promise.all(
+    layers.map(async (layer) => {
+      const list = pieceLists ? await put(Buffer.from(pieceListOfBytes(layer))) : undefined;
+      return list === undefined ? {} : { annotations: { [PIECE_LIST_ANNOTATION]: list.digest } };
+    }),
+  );
   const config = await put(
     Buffer.from(
       JSON.stringify({
@@ -34,7 +49,11 @@ export async function writeImageLayout(folder: string, layers: readonly Buffer[]
         schemaVersion: 2,
         mediaType: 'application/vnd.oci.image.manifest.v1+json',
         config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...config },
-        layers: written.map((layer) => ({ mediaType: 'application/vnd.oci.image.layer.v1.tar', ...layer })),
+        layers: written.map((layer, i) => ({
+          mediaType: 'application/vnd.oci.image.layer.v1.tar',
+          ...layer,
+          ...annotations[i],
+        })),
       }),
     ),
   );

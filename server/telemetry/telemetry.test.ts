@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VERSION } from '../../base/version.ts';
-import { findTool, run } from '../../tests/support/tools.ts';
+import { describeWith, run } from '../../tests/support/tools.ts';
 import { type Exposition, serveTelemetry } from './exposition.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 
@@ -33,11 +33,13 @@ describe('the endpoint', () => {
     expect(lines.some((line) => line.startsWith('process_cpu_seconds_total '))).toBe(true);
   });
 
-  it.skipIf(findTool('promtool') === undefined)('promtool accepts it', async () => {
-    metrics.histogram({ name: 'piece_bytes', help: 'Bytes of a piece', buckets: [1, 2] }).observe(1);
-    const text = await (await fetch(`${endpoint.url}/metrics`)).text();
-    const own = text.split('\n\n').filter((part) => part.includes('# HELP accel_'));
-    await run('promtool', ['check', 'metrics'], { input: `${own.join('\n')}\n` });
+  describeWith({ tools: ['promtool'] }, 'judged by Prometheus', () => {
+    it('is accepted by promtool', async () => {
+      metrics.histogram({ name: 'piece_bytes', help: 'Bytes of a piece', buckets: [1, 2] }).observe(1);
+      const text = await (await fetch(`${endpoint.url}/metrics`)).text();
+      const own = text.split('\n\n').filter((part) => part.includes('# HELP accel_'));
+      await run('promtool', ['check', 'metrics'], { input: `${own.join('\n')}\n` });
+    });
   });
 
   it('is healthy at once, and ready when no reason is given against it', async () => {

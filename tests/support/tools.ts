@@ -9,8 +9,14 @@ import { describe, test } from 'vitest';
 /** Where Debian has each tool; a tool that is not listed is its own package. */
 const PACKAGES: Readonly<Record<string, string>> = {
   ctr: 'containerd',
+  ip: 'iproute2',
+  tc: 'iproute2',
+  nsenter: 'util-linux',
+  promtool: 'prometheus',
   debugfs: 'e2fsprogs',
   ldconfig: 'libc-bin',
+  split: 'coreutils',
+  sha256sum: 'coreutils',
   readelf: 'binutils',
   dumpe2fs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',

@@ -17,11 +17,13 @@ export interface LayerBlob {
   readonly diffId: string;
   /** Whether the blob is compressed by gzip (index-only) or not at all (full). */
   readonly compression: 'none' | 'gzip';
-  /** The annotations of docs/formats.md §4 and §5. */
+  /** The annotations of docs/formats.md §4, §5 and §9. */
   readonly annotations: Readonly<Record<string, string>>;
   readonly content: BlobSource;
   /** The file that holds the content, when one does. */
   readonly path?: string;
+  /** The list of its piece hashes, which an annotation names by digest (docs/formats.md §9); absent where none is wanted. */
+  readonly pieceList?: Uint8Array;
   /** Entries of the LSMT index. */
   readonly segments: number;
 }

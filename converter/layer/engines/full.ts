@@ -4,7 +4,9 @@ import { COMMIT_TAR_HEAD_SIZE, commitTarHead, commitTarTail } from '../../../for
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import type { ArtifactOptions } from '../../options.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
+import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SpoolFile } from '../spool.ts';
+import type { FileDigest } from '../workers/digest-file.ts';
 import { BlockAssembler } from './block-assembler.ts';
 import type { LayerBlob, LayerEngine } from './engine.ts';
 
@@ -20,8 +22,8 @@ export interface FullEngineOptions {
   readonly compressor: BlockCompressor;
   /** Takes the blob; closed with the engine. */
   readonly file: SpoolFile;
-  /** SHA-256 of a file of some bytes, as a digest. */
-  readonly digestFile: (path: string, size: number) => Promise<string>;
+  /** Hashes a file of some bytes, and its pieces where a list of them is wanted. */
+  readonly digestFile: (path: string, size: number) => Promise<FileDigest>;
 }
 
 /** Writes one full layer into a spool file. */
@@ -94,7 +96,7 @@ export class FullEngine implements LayerEngine {
     await this.#file.patch(zfile.header, COMMIT_TAR_HEAD_SIZE);
     // A blob starts with sizes that are known at its end only, and a hash starts at the start: so the finished file is
     // read once more, from the page cache and by another thread.
-    const digest = await this.#digestFile(this.#file.path, this.#file.size);
+    const { digest, pieceList } = await this.#digestFile(this.#file.path, this.#file.size);
     return {
       kind: 'full',
       digest,
@@ -106,7 +108,9 @@ export class FullEngine implements LayerEngine {
         [LAYER_ANNOTATION.blobSize]: String(this.#file.size),
         [LAYER_ANNOTATION.version]: LAYER_VERSION.full,
         [LAYER_ANNOTATION.fsType]: 'ext4',
+        ...pieceListAnnotation(pieceList),
       },
+      ...(pieceList === undefined ? {} : { pieceList }),
       content: this.#file.source,
       path: this.#file.path,
       segments,

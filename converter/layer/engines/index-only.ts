@@ -6,10 +6,12 @@ import { AccelError } from '../../../base/error.ts';
 import { encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
 import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
+import { pieceListOfBytes } from '../../../formats/piece-list/piece-hasher.ts';
 import { packTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
+import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SourceSummary } from '../sniff.ts';
 import { BlockAssembler } from './block-assembler.ts';
 import type { LayerBlob, LayerEngine } from './engine.ts';
@@ -22,6 +24,8 @@ export interface IndexOnlyEngineOptions {
   readonly virtualSize: number;
   /** Compresses LZ4 blocks of {@link METADATA_BLOCK_SIZE}. */
   readonly compressor: BlockCompressor;
+  /** Make the list of the blob's piece hashes; omitted: false. */
+  readonly pieceList?: boolean;
 }
 
 /** Builds one index-only layer in memory: its size is that of the metadata, not of the data. */
@@ -30,6 +34,7 @@ export class IndexOnlyEngine implements LayerEngine {
   readonly #meta: Uint8Array[] = [];
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
+  readonly #wantsPieceList: boolean;
   /** Data that lies in no whole sectors of the tar is kept in the artifact, in sectors of its own. */
   readonly #local: BlockAssembler;
   /** Bytes of the current run that the source's own sectors hold. */
@@ -38,6 +43,7 @@ export class IndexOnlyEngine implements LayerEngine {
   #remoteEnd = 0;
 
   constructor(options: IndexOnlyEngineOptions) {
+    this.#wantsPieceList = options.pieceList === true;
     this.#zfile = new ZFileWriter({
       algorithm: 'lz4',
       blockSize: METADATA_BLOCK_SIZE,
@@ -113,6 +119,7 @@ export class IndexOnlyEngine implements LayerEngine {
       ...(source.gzip === undefined ? {} : { gzipIndex: encodeGzipIndex(source.gzip) }),
     });
     const digest = digestOf(packed.blob);
+    const pieceList = this.#wantsPieceList ? pieceListOfBytes(packed.blob) : undefined;
     return {
       kind: 'index-only',
       digest,
@@ -126,7 +133,9 @@ export class IndexOnlyEngine implements LayerEngine {
         [LAYER_ANNOTATION.fsType]: 'ext4',
         [LAYER_ANNOTATION.targetDigest]: source.descriptor.digest,
         [LAYER_ANNOTATION.targetMediaType]: source.descriptor.mediaType,
+        ...pieceListAnnotation(pieceList),
       },
+      ...(pieceList === undefined ? {} : { pieceList }),
       content: bytesSource(packed.blob),
       segments,
     };

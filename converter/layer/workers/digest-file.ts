@@ -1,11 +1,29 @@
 /** Hashing a finished file. */
 
 import { readFile } from '../../../disk/disk-file.ts';
+import { PieceHasher } from '../../../formats/piece-list/piece-hasher.ts';
+import { encodePieceList } from '../../../formats/piece-list/piece-list.ts';
 import { Digester } from '../../../oci/digest.ts';
 
-/** SHA-256 of a file, as a digest. One piece is read while the one before it is hashed. */
-export async function digestOfFile(path: string): Promise<string> {
+/** The hashes of a file. */
+export interface FileDigest {
+  /** SHA-256 of the whole, as a digest. */
+  readonly digest: string;
+  /** Its piece list, encoded, where that was asked for. */
+  readonly pieceList?: Uint8Array;
+}
+
+/**
+ * Hashes a file, and with `pieces` each of its pieces as well, in one read. One part is read while the one before it is
+ * hashed.
+ */
+export async function digestOfFile(path: string, { pieces }: { readonly pieces: boolean }): Promise<FileDigest> {
   const digester = new Digester();
-  for await (const piece of readFile(path, { transient: true })) digester.update(piece);
-  return digester.digest();
+  const hasher = pieces ? new PieceHasher() : undefined;
+  for await (const part of readFile(path, { transient: true })) {
+    digester.update(part);
+    hasher?.update(part);
+  }
+  const digest = digester.digest();
+  return hasher === undefined ? { digest } : { digest, pieceList: encodePieceList(hasher.finish()) };
 }

@@ -8,6 +8,7 @@ import type { GzipSummary } from '../../../formats/gzip/stream.ts';
 import type { KernelMemory } from '../../../formats/kernels/instance.ts';
 import type { BatchRef } from '../../../formats/zfile/batches.ts';
 import type { BlockFormat } from '../../../formats/zfile/compressor.ts';
+import type { FileDigest } from './digest-file.ts';
 import type { Holds, SharedSlots } from './shared-slots.ts';
 
 /**
@@ -43,7 +44,7 @@ export interface OutputPlace {
 /** A job: a batch that is compressed where it lies, or a finished file to hash. */
 export type Job =
   | ({ readonly type: 'compress'; readonly length: number; readonly format: BlockFormat } & BatchRef)
-  | { readonly type: 'digest'; readonly path: string };
+  | { readonly type: 'digest'; readonly path: string; readonly pieces: boolean };
 
 /** A job on its way. */
 export type JobRequest = { readonly id: number } & Job;
@@ -51,10 +52,10 @@ export type JobRequest = { readonly id: number } & Job;
 /** The answer to the {@link JobRequest} of the same number. */
 export type JobReply = { readonly id: number } & JobResult;
 
-/** What came of a job: the bytes of output of a batch, the digest of a file, a failure. */
+/** What came of a job: the bytes of output of a batch, the hashes of a file, a failure. */
 export type JobResult =
   | { readonly type: 'compress'; readonly size: number }
-  | { readonly type: 'digest'; readonly digest: string }
+  | ({ readonly type: 'digest' } & FileDigest)
   | { readonly type: 'error'; readonly error: PlainError };
 
 /** What a gunzip worker is told: a new stream, a slot with its next bytes, its end. */

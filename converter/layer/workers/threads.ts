@@ -10,13 +10,21 @@ import { type BlockFormat, makeBlockCompressor } from '../../../formats/zfile/co
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
 import { Digester } from '../../../oci/digest.ts';
 import { CompressThreads } from './compress-threads.ts';
-import { digestOfFile } from './digest-file.ts';
+import { digestOfFile, type FileDigest } from './digest-file.ts';
 import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-thread.ts';
 import { JobThread } from './job-thread.ts';
 import type { WorkerRole } from './messages.ts';
 
 /** Bytes that are hashed in about the time that a thread needs to start. */
 const HASHED_AT_ONCE = 100_000_000;
+
+/** A file to hash. */
+export interface DigestFileOptions {
+  /** Bytes of the file. */
+  readonly size: number;
+  /** Make its piece list, too. */
+  readonly pieces: boolean;
+}
 
 /** The threads of one conversion. */
 export class Threads {
@@ -46,10 +54,10 @@ export class Threads {
     return this.#count === 0 ? makeBlockCompressor(format, this.#batches) : this.#compress.compressor(format);
   }
 
-  /** SHA-256 of a finished file of `size` bytes, as a digest. */
-  async digestFile(path: string, size: number): Promise<string> {
-    if (this.#count === 0) return digestOfFile(path);
-    return (await this.#threadToHash(size).run({ type: 'digest', path })).digest;
+  /** Hashes a finished file of `size` bytes, and with `pieces` each piece of it. */
+  async digestFile(path: string, { size, pieces }: DigestFileOptions): Promise<FileDigest> {
+    if (this.#count === 0) return digestOfFile(path, { pieces });
+    return this.#threadToHash(size).run({ type: 'digest', path, pieces });
   }
 
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */

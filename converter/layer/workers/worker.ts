@@ -31,7 +31,7 @@ else accompany(role);
 function serveJobs(): void {
   const compressor = new BatchCompressor();
   const run = async (job: JobRequest): Promise<JobResult> => {
-    if (job.type === 'digest') return { type: 'digest', digest: await digestOfFile(job.path) };
+    if (job.type === 'digest') return { type: 'digest', ...(await digestOfFile(job.path, job)) };
     return { type: 'compress', size: await compressor.compress(job, job.length, job.format) };
   };
   port.on('message', async (request: JobRequest) => {
