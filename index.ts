@@ -2,8 +2,10 @@
 export type { Advice, OptionName, OptionReference } from './base/advice.ts';
 export { AccelError, type AccelErrorCode, type ErrorPlace } from './base/error.ts';
 export { VERSION } from './base/version.ts';
-export { type ConvertSurroundings, convert, convertBetween, type Places, planConversion } from './converter/convert.ts';
+export { convert, convertBetween, planConversion } from './converter/convert.ts';
+export type { ConvertSurroundings, Endpoints, Endpoints as Places } from './converter/endpoints.ts';
 export type { ConvertEvent, EventSink, LayerId, LayerKind, LayerOutput, StageTimes } from './converter/events.ts';
+export { Threads } from './converter/layer/workers/threads.ts';
 export type {
   Algorithm,
   ArtifactOptions,

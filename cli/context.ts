@@ -1,6 +1,6 @@
 /** The surroundings of a command, passed in so that a test can put its own in their place. */
 import type { Command } from 'commander';
-import type { ConvertSurroundings } from '../converter/convert.ts';
+import type { ConvertSurroundings } from '../converter/endpoints.ts';
 import type { ConvertRequest, ConvertResult } from '../converter/options.ts';
 import type { ConvertPlan } from '../converter/plan/dry-run.ts';
 import type { ServerAccess } from './server-package.ts';

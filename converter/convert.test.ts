@@ -1,11 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { bytesSource } from '../base/byte-source.ts';
 import { AccelError } from '../base/error.ts';
 import { buildIndexLayout, type LayerSpec } from '../fixtures/image-builder.ts';
 import { TarBuilder } from '../fixtures/tar-builder.ts';
 import { parseConfig } from '../oci/config.ts';
-import { bytesSource } from '../base/byte-source.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { openLayout } from '../oci/layout-target.ts';

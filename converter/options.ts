@@ -1,5 +1,6 @@
 /** What a caller asks of a conversion and what it gets back: the library's main records. */
 import type { EventSink, LayerKind } from './events.ts';
+import type { Threads } from './layer/workers/threads.ts';
 
 /** Which artifacts a run makes. `full` makes both tags unless an output tag is named. */
 export type Mode = 'full' | 'index-only';
@@ -110,6 +111,11 @@ export interface ConvertRequest {
 export interface ConvertContext {
   readonly onEvent?: EventSink;
   readonly signal?: AbortSignal;
+  /**
+   * Threads that several conversions of this process share, instead of threads of its own; `workers` of the request does
+   * not count then. The caller closes them.
+   */
+  readonly threads?: Threads;
 }
 
 /** A layer of the result. */

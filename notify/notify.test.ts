@@ -57,7 +57,7 @@ describe('a message', () => {
     expect(timingSafeEqual(given, expected)).toBe(true);
   });
 
-  it('without a secret bears no signature', async () => {
+  it('has no signature without a secret', async () => {
     await send({ secret: undefined });
     expect(taken[0]?.headers['x-accel-signature-256']).toBeUndefined();
   });
@@ -70,7 +70,7 @@ describe('a message', () => {
   });
 });
 
-describe('another try', () => {
+describe('a retry', () => {
   it.each<[string, Answer]>([
     ['HTTP 500', 500],
     ['HTTP 503', 503],
@@ -88,14 +88,14 @@ describe('another try', () => {
     expect(slept).toEqual([1000, 2000, 7000]);
   });
 
-  it('follows silence', async () => {
+  it('follows a timeout', async () => {
     answers = ['silence', 204];
     // A machine that is busy may make the next try silent as well.
     const { attempts } = await send({}, { tryTimeout: 1000 });
     expect(attempts).toBeGreaterThan(1);
   });
 
-  it('ends after so many', async () => {
+  it('ends after the last attempt', async () => {
     answers = Array(9).fill(500);
     await expect(send()).rejects.toMatchObject({
       code: 'notify-failed',
@@ -105,7 +105,7 @@ describe('another try', () => {
     expect(taken).toHaveLength(5);
   });
 
-  it('does not begin past the time for all', async () => {
+  it('does not start after the total timeout', async () => {
     answers = Array(9).fill((response: ServerResponse) => response.writeHead(503, { 'retry-after': '3600' }).end());
     await expect(send()).rejects.toMatchObject({ code: 'notify-failed' });
     expect(taken).toHaveLength(1);
@@ -120,7 +120,7 @@ describe('another try', () => {
     expect(taken).toHaveLength(1);
   });
 
-  it('does not follow an interrupt', async () => {
+  it('does not follow an abort', async () => {
     const controller = new AbortController();
     answers = [() => controller.abort(new Error('interrupted')), 200];
     await expect(send({}, {}, controller.signal)).rejects.toThrow('interrupted');
@@ -128,7 +128,7 @@ describe('another try', () => {
   });
 });
 
-it('no error holds the path of the URL or the secret', async () => {
+it('no error shows the path of the URL or the secret', async () => {
   answers = Array(9).fill(500);
   const error = await send().catch((one: unknown) => one);
   const text = JSON.stringify(error) + String(error) + (error as Error).stack;

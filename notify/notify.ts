@@ -1,4 +1,4 @@
-/** Notifies a web hook of a finished conversion: signed, retried while that may help, and bounded in time. */
+/** Notifies a web hook of a finished conversion: signed, retried after temporary failures, limited in time. */
 import { createHmac } from 'node:crypto';
 import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
@@ -12,17 +12,17 @@ export interface Receiver {
 
 /** The message to send. */
 export interface Notice {
-  /** The same for every sending of the same news. */
+  /** Identifies the news: the same however often it is sent. */
   readonly delivery: string;
   readonly document: Readonly<Record<string, unknown>>;
 }
 
 /** Header with the HMAC-SHA256 of the body, `sha256=` and hexadecimal digits, as GitHub's own web hooks have it. */
 const SIGNATURE_HEADER = 'x-accel-signature-256';
-/** Header by which receivers can drop what they had already. */
+/** Header with the delivery's identifier, so that receivers can drop duplicates. */
 const DELIVERY_HEADER = 'x-accel-delivery';
 
-/** Clock, randomness and patience. */
+/** Clock, randomness and time limits. */
 export interface NotifyRuntime {
   readonly now: () => number;
   /** A number in [0, 1): spreads retries. */
@@ -51,8 +51,8 @@ const FIRST_DELAY = 1000;
 const SHOWN_ANSWER = 300;
 
 /**
- * POSTs the document as JSON. Throws `notify-failed` when the receiver did not take it: at once after an answer that will
- * not change (4xx, a redirect), else when patience is at its end.
+ * POSTs the document as JSON. Throws `notify-failed` if the receiver does not accept it: at once after a permanent failure
+ * (4xx, a redirect), otherwise when tries or time run out.
  */
 export async function notify(
   { url: address, secret }: Receiver,
@@ -70,7 +70,7 @@ export async function notify(
   };
   const started = parts.now();
   for (let attempt = 1; ; attempt++) {
-    const outcome = await post(address, headers, body, parts.tryTimeout, signal);
+    const outcome = await post(address, { headers, body, signal, timeout: parts.tryTimeout });
     if (outcome.done) return { attempts: attempt };
     const delay = FIRST_DELAY * 2 ** (attempt - 1) * (0.5 + parts.random());
     const wait = Math.max(delay, outcome.retryAfter ?? 0);
@@ -89,16 +89,19 @@ type Outcome =
   | { readonly done: true }
   | { readonly done: false; readonly final: boolean; readonly found: string; readonly retryAfter?: number };
 
-async function post(
-  address: URL,
-  headers: Readonly<Record<string, string>>,
-  body: string,
-  timeout: number,
-  signal: AbortSignal | undefined,
-): Promise<Outcome> {
+/** One try. */
+interface Post {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly signal: AbortSignal | undefined;
+  /** Milliseconds. */
+  readonly timeout: number;
+}
+
+async function post(address: URL, { headers, body, signal, timeout }: Post): Promise<Outcome> {
   const limit = AbortSignal.timeout(timeout);
   try {
-    // A redirect would carry the signed document to a place that nobody named.
+    // A redirect would send the signed document to a host that nobody configured.
     const answer = await fetch(address, {
       method: 'POST',
       headers,
@@ -109,21 +112,21 @@ async function post(
     const text = (await answer.text()).trim().slice(0, SHOWN_ANSWER);
     if (answer.ok) return { done: true };
     const found = `HTTP ${answer.status}${text === '' ? '' : `: ${text}`}`;
-    const isPassing = answer.status === 429 || answer.status === 408 || answer.status >= 500;
+    const isTemporary = answer.status === 429 || answer.status === 408 || answer.status >= 500;
     const seconds = Number(answer.headers.get('retry-after') ?? Number.NaN);
-    return { done: false, final: !isPassing, found, ...(seconds > 0 ? { retryAfter: seconds * 1000 } : {}) };
+    return { done: false, final: !isTemporary, found, ...(seconds > 0 ? { retryAfter: seconds * 1000 } : {}) };
   } catch (error) {
     signal?.throwIfAborted();
     if (limit.aborted) return { done: false, final: false, found: `no answer within ${timeout / 1000} s` };
-    // undici's "fetch failed" says nothing; what broke is in the cause.
+    // undici's message is only "fetch failed"; the cause has the details.
     const cause = (error as Error).cause;
     return { done: false, final: false, found: cause instanceof Error ? cause.message : String(error) };
   }
 }
 
 /**
- * The URL of a receiver: HTTPS, or plain HTTP to this machine, or to any with `plain`. Throws `usage`. It may hold a token
- * in its path: no message shows more of it than where it leads.
+ * Parses the URL of a receiver: HTTPS, or HTTP to this machine, or with `plain` HTTP to any host. Throws `usage`. Its path
+ * may contain a token: messages show only the host.
  */
 export function receiverUrl(text: string, plain: boolean): URL {
   const address = URL.canParse(text) ? new URL(text) : null;

@@ -1,4 +1,6 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
   type ImportedModule,
@@ -270,4 +272,32 @@ it('`accel --version` loads the command line alone', () => {
   }
   const outside = [...loaded].filter((path) => !/^(cli|base)\/|^node:/.test(path));
   expect(outside).toEqual([]);
+});
+
+describe('docs/architecture.md', () => {
+  const page = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
+  /** The last cell of each row of a table whose first cell is one path, by that path. */
+  const imports = new Map(
+    [...page.matchAll(/^\| `([\w./]+)` \|.*\| ([\w., ]+) \|$/gm)].map(([, path, cell]) => [
+      path!.replace(/\/$|\.ts$/g, ''),
+      cell === 'nothing' ? [] : cell!.split(', '),
+    ]),
+  );
+
+  it.each(Object.entries(RULES))('says what %s may import', (room, rule) => {
+    expect(imports.get(room)).toEqual([...rule]);
+  });
+
+  it.each(Object.entries(SERVER_RULES))('says what the server’s %s may import', (part, rule) => {
+    expect(imports.get(`server/${part}`)).toEqual([...rule]);
+  });
+
+  it('names only paths that exist', () => {
+    const named = [...page.matchAll(/`((?:[\w.-]+\/)+[\w.-]*|[\w-]+\.ts)`/g)].map(([, path]) => path!);
+    expect(named.length).toBeGreaterThan(60);
+    // Names of roles that files have in every format, folders within a room, and roles that have no code yet.
+    const general =
+      /^(layout|reader|writer)\.ts$|^(kernels|plan|layer|publish|prefetch)\/$|^server\/(service|cluster)\/$/;
+    expect(named.filter((path) => !general.test(path) && !existsSync(join(root, path)))).toEqual([]);
+  });
 });

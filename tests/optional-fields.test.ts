@@ -19,7 +19,7 @@ import { MemoryTarget } from '../oci/memory-target.ts';
 import { findCredentials } from '../oci/registry/credentials.ts';
 import { parseTokenAnswer } from '../oci/registry/token.ts';
 import { commandOf } from '../prefetch/startup/command.ts';
-import { lookAt } from '../triggers/existing-tag.ts';
+import { examineTag } from '../triggers/existing-tag.ts';
 import { readEvent } from '../triggers/payload.ts';
 import { verifyReference } from '../verify/verify-reference.ts';
 import { request, smallTar } from './support/converter.ts';
@@ -135,7 +135,7 @@ class Source {
     const { target } = this;
     const { signal } = new AbortController();
     await inspectReference(target, 'base');
-    await lookAt(target, 'base', signal);
+    await examineTag(target, 'base', signal);
     const made = request({ force: true, outputs: [{ tag: 'made', kind: 'full' }], virtualSize: 2 ** 30 } as never);
     await convertBetween({ source: target, target, mountFrom: undefined }, made, {});
     const accelerated = { target, tagOrDigest: 'made' };

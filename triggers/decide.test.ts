@@ -1,4 +1,4 @@
-/** Decisions about what stands in a layout: the same code as for a registry, without one. */
+/** Decisions about the content of a layout: the same code as for a registry. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bytesSource } from '../base/byte-source.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -95,7 +95,7 @@ describe('an event about', () => {
     expect(brief(await about(tag, expression))).toBe(expected),
   );
 
-  it('a tag whose containerd tag is of an older base reports the two apart', async () => {
+  it('a tag whose containerd tag has an older base is reported separately', async () => {
     const other = await testLayout([{ tar: smallTar(2) }]);
     try {
       await convertWithin(other.target, request({ outputs: BOTH }));
@@ -117,7 +117,7 @@ describe('the repository that the caller allows', () => {
   const dispatch = (client: object, allowed?: string) =>
     decideEvent({ name: 'repository_dispatch', payload: { client_payload: client }, repository: allowed });
 
-  it('another one is left alone', async () => {
+  it('events of another one are skipped', async () => {
     expect(brief(await dispatch({ repository: 'ghcr.io/octo-org/other', tag: 'base' }, repository))).toBe(
       'skipped other-repository',
     );
@@ -130,7 +130,7 @@ describe('the repository that the caller allows', () => {
     expect(decision).toMatchObject({ code: 'other-repository', tag: '1.2' });
   });
 
-  it('stands in for one that is not named', async () => {
+  it('is used for an event without a repository', async () => {
     expect(brief(await dispatch({ tag: 'base' }, repository))).toBe('convert base');
     await expect(dispatch({ tag: 'base' })).rejects.toMatchObject({ code: 'usage' });
   });
@@ -145,7 +145,7 @@ describe('an image that the caller names', () => {
     });
   });
 
-  it('is an error when it is not there', async () => {
+  it('is an error if it does not exist', async () => {
     await expect(decideImage({ repository, tag: 'absent' })).rejects.toMatchObject({ code: 'not-found' });
   });
 

@@ -1,7 +1,7 @@
 /**
- * What to do about an event: convert, report a finished conversion, or nothing, and why. Nothing may ever convert its own
- * output, and no conversion be reported by both of its tags, however often events arrive and in whatever order: so the
- * decision is made from what stands in the registry now, its annotations first, the name of the tag second.
+ * Decides about an event: convert, report a finished conversion, or skip, with the reason. accel never converts its own
+ * output, and never reports a conversion once for each of its tags, however often events arrive and in whatever order. The
+ * decision therefore depends on the registry's present content: first its annotations, then the name of the tag.
  */
 import { AccelError } from '../base/error.ts';
 import { CACHE_TAG } from '../converter/publish/layer-record.ts';
@@ -9,7 +9,7 @@ import { ACCELERATED_SUFFIX, CONTAINERD_SUFFIX } from '../formats/overlaybd/tag-
 import { assertDigest } from '../oci/digest.ts';
 import { type OpenOptions, openTarget } from '../oci/open.ts';
 import { assertTag, formatReference, parseRepository } from '../oci/reference.ts';
-import { lookAt, type StandingTag } from './existing-tag.ts';
+import { type ExistingTag, examineTag } from './existing-tag.ts';
 import { DEFAULT_EXPRESSION, type TagMatcher, tagMatcher } from './expression.ts';
 import { type ImageNotice, readEvent, type Skip, type SkipCode } from './payload.ts';
 
@@ -20,15 +20,15 @@ export interface EventRequest {
   /** Its payload, parsed. */
   readonly payload: unknown;
   /**
-   * `host[:port]/repo` or `oci:DIR`: events of another repository are left alone, and events that name none mean this
-   * one; omitted: any.
+   * `host[:port]/repo` or `oci:DIR`: events of other repositories are skipped, and events without a repository refer to
+   * this one; omitted: any repository.
    */
   readonly repository?: string | undefined;
-  /** What a tag of a finished conversion matches; omitted: `_accelerated$`. */
+  /** Regular expression for the tags of finished conversions; omitted: `_accelerated$`. */
   readonly expression?: string | undefined;
 }
 
-/** An image that the caller names himself; there is no event to it. */
+/** An image that the caller names, without an event. */
 export interface NamedRequest {
   readonly repository: string;
   readonly tag?: string | undefined;
@@ -36,7 +36,7 @@ export interface NamedRequest {
   readonly expression?: string | undefined;
 }
 
-/** Surroundings of a decision. */
+/** Options of a decision. */
 export interface DecideContext {
   readonly registry?: OpenOptions;
   readonly signal?: AbortSignal;
@@ -46,34 +46,34 @@ export interface DecideContext {
 export interface FinishedTag {
   readonly tag: string;
   readonly digest: string;
-  /** How it was converted, where accel did it. */
+  /** The mode, if accel converted it. */
   readonly mode?: 'full' | 'containerd' | 'index-only';
 }
 
-/** What to do, and why in one line. */
+/** The decision, with its reason in one line. */
 export type EventDecision =
   | {
       readonly event: 'convert';
       readonly repository: string;
       readonly source: { readonly tag?: string; readonly digest?: string };
-      /** What the source names now. */
+      /** Present digest of the source. */
       readonly digest: string;
       readonly reason: string;
     }
   | {
       readonly event: 'accelerated';
       readonly repository: string;
-      /** The tag of the event, and the other one of full mode if it was made with it. */
+      /** The tag of the event, and the second tag of full mode if the same conversion made it. */
       readonly tags: readonly FinishedTag[];
       readonly reason: string;
     }
   | ({ readonly event: 'skipped'; readonly repository?: string; readonly tag?: string } & Skip);
 
-/** Tags that registries without a referrers API keep referrers under, and that signatures and attestations stand under. */
+/** Tags of referrers in registries without the referrers API, and of signatures and attestations. */
 const REFERRER_TAG = /^sha(256|512)-[0-9a-f]{32,128}(\.[a-z]+)?$/;
 
 /**
- * Decides about an event. Reads manifests alone and writes nothing. Throws `usage` for a malformed payload or expression,
+ * Decides about an event. Reads only manifests and writes nothing. Throws `usage` for a malformed payload or expression,
  * `reference-invalid` for an image that cannot be, and what the registry throws.
  */
 export async function decideEvent(request: EventRequest, context: DecideContext = {}): Promise<EventDecision> {
@@ -86,8 +86,8 @@ export async function decideEvent(request: EventRequest, context: DecideContext 
 }
 
 /**
- * Decides about an image that was named by the caller: as for an event, but what is not there is an error. With both a
- * tag and a digest the digest says what is meant.
+ * Decides about an image that the caller names, as about an event; a missing image is an error. If both a tag and a digest
+ * are given, the digest identifies the image.
  */
 export async function decideImage(request: NamedRequest, context: DecideContext = {}): Promise<EventDecision> {
   const matches = tagMatcher(request.expression ?? DEFAULT_EXPRESSION);
@@ -98,13 +98,13 @@ export async function decideImage(request: NamedRequest, context: DecideContext 
   const image = { repository, ...named };
   const decision = await look(image, matches, context);
   if (decision.event !== 'skipped' || decision.code !== 'gone') return decision;
-  throw new AccelError('not-found', 'the image is not there', {
+  throw new AccelError('not-found', 'the image does not exist', {
     where: { image: digest === undefined ? `${repository}:${tag}` : `${repository}@${digest}` },
     hint: 'Push it first, or name another tag.',
   });
 }
 
-/** The image with its repository, checked against the one that the caller allows. */
+/** Adds the repository to the image and checks that the caller allows it. */
 function placed(image: ImageNotice, { repository, name }: EventRequest): About | Skip {
   if (image.repository === undefined && repository === undefined) {
     throw new AccelError('usage', `the event ${name} names no repository`, {
@@ -130,27 +130,27 @@ async function look(
   if (tag !== undefined) {
     assertTag(tag);
     if (tag === CACHE_TAG) return skipped('cache-tag', "accel's own record of converted layers", image);
-    if (REFERRER_TAG.test(tag)) return skipped('referrer-tag', 'what refers to an image, not an image', image);
+    if (REFERRER_TAG.test(tag)) return skipped('referrer-tag', 'a referrer of an image, not an image', image);
   }
   if (digest !== undefined && tag === undefined) assertDigest(digest, 'reference-invalid');
   const target = await openTarget(parseRepository(image.repository), registry);
   try {
-    // The tag as it is now, not as it was when the event was sent: a later push is converted with it, or after it.
-    const standing = await lookAt(target, tag ?? digest!, signal);
+    // The present content of the tag, not that of the time of the event: a later push is converted now or by its own event.
+    const existing = await examineTag(target, tag ?? digest!, signal);
     const about = { ...image, repository: target.name };
-    if (standing === undefined) return skipped('gone', 'nothing stands there any more', about);
-    if (standing.kind === 'no-image') return skipped('not-an-image', standing.problem ?? 'not an image', about);
-    if (standing.kind === 'accelerated')
-      return await finished(about, standing, matches, (name) => lookAt(target, name, signal));
-    return ordinary(about, standing, matches);
+    if (existing === undefined) return skipped('gone', 'the image no longer exists', about);
+    if (existing.kind === 'no-image') return skipped('not-an-image', existing.problem ?? 'not an image', about);
+    if (existing.kind === 'accelerated')
+      return await finished(about, existing, matches, (name) => examineTag(target, name, signal));
+    return ordinary(about, existing, matches);
   } finally {
     await target.close?.();
   }
 }
 
-function ordinary(image: About, { digest }: StandingTag, matches: TagMatcher): EventDecision {
+function ordinary(image: About, { digest }: ExistingTag, matches: TagMatcher): EventDecision {
   const { tag, repository } = image;
-  // Its annotations say that it was never converted; its name says that someone takes it for the result of it.
+  // By its annotations it was never converted, but its name is that of a result.
   if (tag !== undefined && (matches(tag) || tag.endsWith(ACCELERATED_SUFFIX)))
     return skipped('named-accelerated', 'an ordinary image under the tag of an accelerated one', image);
   const source = tag === undefined ? { digest } : { tag };
@@ -159,36 +159,36 @@ function ordinary(image: About, { digest }: StandingTag, matches: TagMatcher): E
 
 async function finished(
   image: About,
-  standing: StandingTag,
+  existing: ExistingTag,
   matches: TagMatcher,
-  look: (tag: string) => Promise<StandingTag | undefined>,
+  look: (tag: string) => Promise<ExistingTag | undefined>,
 ): Promise<EventDecision> {
   const { tag, repository } = image;
   if (tag === undefined || !matches(tag))
     return skipped('already-accelerated', 'an accelerated image, which is never converted', image);
-  const tags = [finishedTag(tag, standing)];
+  const tags = [finishedTag(tag, existing)];
   const reason = 'a finished conversion';
   if (tag.endsWith(CONTAINERD_SUFFIX)) {
     const other = tag.slice(0, -CONTAINERD_SUFFIX.length) + ACCELERATED_SUFFIX;
-    if (matches(other) && isPair(standing, await look(other)))
+    if (matches(other) && isPair(existing, await look(other)))
       return skipped('reported-with-other', `${other} is of the same conversion and reports it`, image);
   } else if (tag.endsWith(ACCELERATED_SUFFIX)) {
     const other = tag.slice(0, -ACCELERATED_SUFFIX.length) + CONTAINERD_SUFFIX;
-    const found = matches(other) ? await look(other) : undefined;
-    if (found !== undefined && isPair(standing, found)) tags.push(finishedTag(other, found));
+    const second = matches(other) ? await look(other) : undefined;
+    if (second !== undefined && isPair(existing, second)) tags.push(finishedTag(other, second));
   }
   return { event: 'accelerated', repository, tags, reason };
 }
 
-/** Whether two tags come from one conversion in full mode: both accelerated, and of one source where both say of which. */
-function isPair(one: StandingTag, other: StandingTag | undefined): boolean {
+/** Whether two tags come from one conversion in full mode: both are accelerated, and if both record a source, it is the same. */
+function isPair(one: ExistingTag, other: ExistingTag | undefined): boolean {
   if (other?.kind !== 'accelerated') return false;
   return (
     one.record === undefined || other.record === undefined || one.record.sourceDigest === other.record.sourceDigest
   );
 }
 
-function finishedTag(tag: string, { digest, record }: StandingTag): FinishedTag {
+function finishedTag(tag: string, { digest, record }: ExistingTag): FinishedTag {
   return { tag, digest, ...(record === undefined ? {} : { mode: record.mode }) };
 }
 

@@ -1,4 +1,4 @@
-/** What stands under a tag, as far as a decision needs it: annotations first, names of tags play no part here. */
+/** Classifies the content of a tag for a decision: ordinary, accelerated, or no image. The tag's name plays no part. */
 import { asAccelError } from '../base/error.ts';
 import { type ConversionRecord, decodeRecord, isAccelerated } from '../converter/publish/record-annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -7,26 +7,26 @@ import type { ImageManifest } from '../oci/manifest.ts';
 import { isManifest } from '../oci/media-types.ts';
 import type { Target } from '../oci/storage.ts';
 
-/** What a tag or digest names. */
-export interface StandingTag {
+/** The content of a tag or digest. */
+export interface ExistingTag {
   /** Of the manifest or index. */
   readonly digest: string;
   readonly kind: 'ordinary' | 'accelerated' | 'no-image';
-  /** What accel wrote when it made the image; undefined for others' conversions. */
+  /** The record that accel wrote; undefined for images that another tool converted. */
   readonly record?: ConversionRecord;
-  /** Why it is no image. */
+  /** Why it is not an image. */
   readonly problem?: string;
 }
 
-/** Images of an index that are looked into when it bears no annotation itself: another tool may have converted them. */
+/** Images of an index without annotations that are examined: another tool may have converted them. */
 const MAX_CHILDREN = 64;
 
-/** Looks at what a tag or digest names; undefined when it names nothing. Throws what the target throws. */
-export async function lookAt(
+/** Examines the content of a tag or digest; undefined if it does not exist. Throws what the target throws. */
+export async function examineTag(
   target: Target,
   tagOrDigest: string,
   signal: AbortSignal,
-): Promise<StandingTag | undefined> {
+): Promise<ExistingTag | undefined> {
   let named: NamedDocument | undefined;
   try {
     named = await findDocument(target, tagOrDigest, { signal });
@@ -38,7 +38,7 @@ export async function lookAt(
   return named === undefined ? undefined : describe(target, named, signal);
 }
 
-async function describe(target: Target, named: NamedDocument, signal: AbortSignal): Promise<StandingTag> {
+async function describe(target: Target, named: NamedDocument, signal: AbortSignal): Promise<ExistingTag> {
   const { document } = named;
   const { digest } = named.descriptor;
   const top = document.kind === 'index' ? document.index : document.manifest;
@@ -61,7 +61,7 @@ async function kindOf(
   target: Target,
   manifest: ImageManifest,
   signal: AbortSignal,
-): Promise<Pick<StandingTag, 'kind' | 'problem'>> {
+): Promise<Pick<ExistingTag, 'kind' | 'problem'>> {
   if (isAccelerated(manifest)) return { kind: 'accelerated' };
   const isImage =
     manifest.artifactType === undefined && (await loadImageConfig(target, manifest, { signal })) !== undefined;

@@ -9,13 +9,13 @@ it.each([
   ['accelerated', false],
 ])('the default and %s', (tag, expected) => expect(tagMatcher(DEFAULT_EXPRESSION)(tag)).toBe(expected));
 
-it('matches one tag after another, whatever the flags would remember', () => {
+it('matches one tag after another, without state between matches', () => {
   const matches = tagMatcher('^v\\d+_obd$');
   expect(['v1_obd', 'v1', 'v2_obd'].map(matches)).toEqual([true, false, true]);
 });
 
 it.each([
-  ['that is none', '('],
+  ['that is invalid', '('],
   ['that is too long', 'a'.repeat(513)],
 ])('refuses an expression %s', (_, text) => {
   expect(() => tagMatcher(text)).toThrow(expect.objectContaining({ code: 'usage' }));
@@ -25,7 +25,7 @@ it.each([
 it('stops an expression that backtracks without end', () => {
   const matches = tagMatcher('^(a+)+$');
   expect(() => matches(`${'a'.repeat(127)}b`)).toThrow(
-    expect.objectContaining({ code: 'usage', expected: 'an expression that is done with a tag in no time' }),
+    expect.objectContaining({ code: 'usage', expected: 'an expression that matches a tag at once' }),
   );
   expect(matches('aaa')).toBe(true);
 });

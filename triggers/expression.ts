@@ -1,22 +1,22 @@
-/** The regular expression by which a user tells finished conversions: compiled, and bounded in time. */
+/** Compiles the user's regular expression for tags of finished conversions, and limits the time of a match. */
 import { createContext, Script } from 'node:vm';
 import { AccelError } from '../base/error.ts';
 
-/** What a tag of a finished conversion matches unless the user says otherwise. */
+/** The default expression. */
 export const DEFAULT_EXPRESSION = '_accelerated$';
 
-/** Says whether a tag matches; throws `usage` when the expression takes too long over it. */
+/** Reports whether a tag matches; throws `usage` if the match takes too long. */
 export type TagMatcher = (tag: string) => boolean;
 
-/** Longest expression. */
+/** Characters of the longest expression. */
 const MAX_LENGTH = 512;
 /**
- * Milliseconds for one tag. A tag has at most 128 characters, for which a sound expression needs microseconds; one that
- * backtracks without end (`(a+)+$`) is stopped by V8 at its next step back, which no timer of this thread could do.
+ * Milliseconds for one tag. A tag has at most 128 characters, for which a reasonable expression needs microseconds; V8 stops
+ * one that backtracks without end (`(a+)+$`) at its next backtracking step, which a timer of this thread could not do.
  */
 const PATIENCE_MS = 1000;
 
-/** Compiles `text` as a JavaScript regular expression. Throws `usage` when it is none. */
+/** Compiles `text` as a JavaScript regular expression. Throws `usage` if it is invalid. */
 export function tagMatcher(text: string): TagMatcher {
   if (text.length > MAX_LENGTH) throw refused(text, `at most ${MAX_LENGTH} characters`, `${text.length}`);
   try {
@@ -32,7 +32,7 @@ export function tagMatcher(text: string): TagMatcher {
       return script.runInContext(sandbox, { timeout: PATIENCE_MS }) === true;
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw cause;
-      throw refused(text, 'an expression that is done with a tag in no time', `more than ${PATIENCE_MS} ms`, cause);
+      throw refused(text, 'an expression that matches a tag at once', `more than ${PATIENCE_MS} ms`, cause);
     }
   };
 }

@@ -18,11 +18,11 @@ function published(change: (payload: Payload) => void): Payload {
   return payload;
 }
 
-describe('what the payloads name', () => {
+describe('payloads', () => {
   it.each([
     ['registry-package-published', PACKAGE, { repository, tag, digest }],
     ['registry-package-updated', PACKAGE, { repository, tag, digest }],
-    // Its names have capitals and another package_type; the short digest is none.
+    // Its names have capitals and another package_type; the short digest is invalid.
     ['registry-package-documented', PACKAGE, { repository, tag, digest }],
     ['registry-package-docker', PACKAGE, { repository: 'docker.pkg.github.com/octo-org/app/app', tag }],
     ['package-published', 'package', { repository, tag, digest }],
@@ -73,20 +73,20 @@ describe('the repository of a package', () => {
     expect(repositoryOf(payload)).toBe(expected);
   });
 
-  it('metadata of a container tell enough, whatever the package is called', () => {
+  it('metadata of a container identify one, whatever the package type', () => {
     const payload = published((one) =>
       Object.assign(one.registry_package, { package_type: 'npm', ecosystem: 'npm', registry: undefined }),
     );
     expect(repositoryOf(payload)).toBe(repository);
   });
 
-  it('the tag of the URL serves where the metadata has none', () => {
+  it('the tag of the URL is used if the metadata has no tag', () => {
     const payload = published((one) => Object.assign(version(one), { container_metadata: { tag: { name: '' } } }));
     expect(readEvent(PACKAGE, payload)).toMatchObject({ image: { tag: '1.2' } });
   });
 });
 
-describe('payloads that are none', () => {
+describe('malformed payloads', () => {
   it.each<[string, string, unknown]>([
     ['no object', PACKAGE, []],
     ['null', PACKAGE, null],

@@ -1,12 +1,11 @@
 /**
- * Which image an event is about, from the payloads that GitHub documents (docs.github.com, "Webhook events and
- * payloads"): `registry_package` and its twin `package`, and `repository_dispatch`. Pure: looks at nothing but the
- * payload.
+ * Extracts the image that an event is about from the payloads that GitHub documents (docs.github.com, "Webhook events and
+ * payloads"): `registry_package` and its twin `package`, and `repository_dispatch`. Pure: reads only the payload.
  */
 import { AccelError } from '../base/error.ts';
 import { isRecord } from '../base/is-record.ts';
 
-/** An image that was pushed somewhere, or is to be converted. Neither text is checked yet. */
+/** An image that was pushed, or is to be converted. Tag and digest are not validated yet. */
 export interface ImageNotice {
   /** `host[:port]/repo`; undefined when the event leaves it to the caller. */
   readonly repository?: string;
@@ -14,9 +13,9 @@ export interface ImageNotice {
   readonly digest?: string;
 }
 
-/** Why an event is not acted on; scripts may rely on the words. */
+/** Reason to skip an event; scripts may rely on the words. */
 export type SkipCode =
-  // told from the payload
+  // from the payload
   | 'no-image'
   | 'other-action'
   | 'not-a-container'
@@ -24,33 +23,33 @@ export type SkipCode =
   | 'other-repository'
   | 'referrer-tag'
   | 'cache-tag'
-  // told from what stands in the registry
+  // from the content of the registry
   | 'gone'
   | 'not-an-image'
   | 'already-accelerated'
   | 'named-accelerated'
   | 'reported-with-other';
 
-/** An event that is not acted on. */
+/** A skipped event. */
 export interface Skip {
   readonly code: SkipCode;
   /** For people, one line. */
   readonly reason: string;
 }
 
-/** What a payload says. */
+/** The content of a payload. */
 export type EventReading = { readonly kind: 'image'; readonly image: ImageNotice } | ({ readonly kind: 'skip' } & Skip);
 
 /** The events that name an image. */
 export const IMAGE_EVENTS = ['registry_package', 'package', 'repository_dispatch'] as const;
 
-/** Actions of a package event after which there is something new. */
+/** Actions of a package event that publish an image. */
 const PACKAGE_ACTIONS: readonly unknown[] = ['published', 'updated'];
 const CONTAINER_TYPES: readonly string[] = ['container', 'docker'];
 const CONTAINER_HOST = 'ghcr.io';
 const DIGEST = /^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
-/** Reads a payload. Throws `usage` when it is not what an event of this name looks like. */
+/** Reads a payload. Throws `usage` if it is malformed for an event of this name. */
 export function readEvent(name: string, payload: unknown): EventReading {
   if (!isRecord(payload)) throw malformed(name, 'the payload', 'a JSON object', payload);
   if (name === 'registry_package' || name === 'package') return readPackage(name, payload);
@@ -58,7 +57,7 @@ export function readEvent(name: string, payload: unknown): EventReading {
   return skip('no-image', `the event ${name || 'of no name'} names no image`);
 }
 
-/** The name of the event that a payload was sent with, as far as its fields tell. */
+/** Guesses the name of an event from the fields of its payload. */
 export function guessEventName(payload: unknown): string | undefined {
   if (!isRecord(payload)) return undefined;
   if (isRecord(payload.registry_package)) return 'registry_package';
@@ -88,7 +87,7 @@ function readPackage(name: string, payload: Record<string, unknown>): EventReadi
   return { kind: 'image', image: { repository, tag, ...(digest === undefined ? {} : { digest }) } };
 }
 
-/** `package_type` is not the same word in all payloads, and wrong in the documented one; any of these signs will do. */
+/** `package_type` differs between payloads and is wrong in the documented one; any of these fields is sufficient. */
 function isContainer(pack: Record<string, unknown>, version: Record<string, unknown>): boolean {
   if (isRecord(version.container_metadata)) return true;
   const registry = isRecord(pack.registry) ? pack.registry : {};

@@ -32,7 +32,7 @@ export async function withPieceList(session: Session, blob: CachedBlob): Promise
   const { [PIECE_LIST_ANNOTATION]: _, ...bare } = blob.annotations;
   if (!wantsPieceLists(request)) return { ...blob, annotations: bare };
   const known = pieceListOf(blob);
-  if (known !== undefined && (request.noUpload || (await target.exists(known, { signal })))) return blob;
+  if (known !== undefined && (await target.exists(known, { signal }))) return blob;
   const hasher = new PieceHasher();
   const descriptor = { ...blob, mediaType: layerMediaType('oci', blob.compression) };
   for await (const chunk of await target.fetch(descriptor, { signal, transient: true })) hasher.update(chunk);

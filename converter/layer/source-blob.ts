@@ -8,10 +8,10 @@ import type { Session } from '../session.ts';
  * does that; else copied, verified on the way.
  */
 export async function bringSourceBlob(
-  { source, target, mountFrom, request, signal }: Session,
+  { source, target, mountFrom, signal }: Session,
   descriptor: Descriptor,
 ): Promise<void> {
-  if (source === target || request.noUpload) return;
+  if (source === target) return;
   if (mountFrom !== undefined && canMount(target) && (await target.mount(descriptor, mountFrom, { signal }))) return;
   await target.push(descriptor, { open: () => fetched(source, descriptor, signal) }, { signal });
 }

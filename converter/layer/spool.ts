@@ -15,11 +15,12 @@ import { sweepLeftovers } from '../../disk/sweep.ts';
 
 /** A folder of spooled blobs, readable by this user alone. */
 export class Spool {
-  readonly #directory: string;
+  /** Path of the folder. */
+  readonly directory: string;
   #files = 0;
 
   private constructor(directory: string) {
-    this.#directory = directory;
+    this.directory = directory;
   }
 
   /** Makes a fresh folder in `parent`, by default the system's temporary one, and first removes those of runs that are gone. */
@@ -32,15 +33,15 @@ export class Spool {
 
   /** A new empty file. */
   async file(): Promise<SpoolFile> {
-    const path = join(this.#directory, `${this.#files++}`);
+    const path = join(this.directory, `${this.#files++}`);
     const roomHint = advise`Make room there, or name a folder with more of it by ${option('workDirectory', 'DIR')}.`;
     return new SpoolFile(await DiskFile.create(path, 0o600, { roomHint }));
   }
 
   /** Removes the folder with everything in it. */
   async remove(): Promise<void> {
-    await rm(this.#directory, { recursive: true, force: true });
-    forgetTemporary(this.#directory);
+    await rm(this.directory, { recursive: true, force: true });
+    forgetTemporary(this.directory);
   }
 }
 

@@ -2,7 +2,7 @@
 import type { LayerKind } from '../events.ts';
 import { type Compression, compressionOf, SNIFF_SIZE } from '../layer/sniff.ts';
 import type { OutputTag } from '../options.ts';
-import type { Session } from '../session.ts';
+import type { PlanSession } from '../session.ts';
 import { prepare } from './preparation.ts';
 import type { Skipped } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
@@ -42,9 +42,9 @@ export interface ConvertPlan {
 }
 
 /** Makes the plan; throws everything that `prepare` throws, and what is known of layers to stop the conversion. */
-export async function makePlan(session: Session): Promise<ConvertPlan> {
+export async function makePlan(session: PlanSession): Promise<ConvertPlan> {
   const { request, prefetch } = session;
-  const { source, selection, images, standing, due } = await prepare(session);
+  const { source, selection, images, existing, due } = await prepare(session);
   const planned: ConvertPlan['images'][number][] = [];
   for (const image of due.length > 0 ? images : []) planned.push(await planImage(session, image, due));
   return {
@@ -57,7 +57,7 @@ export async function makePlan(session: Session): Promise<ConvertPlan> {
     tags: request.outputs.map(({ tag, kind }) => ({
       tag,
       kind,
-      standing: standing.find((found) => found.tag === tag)?.digest,
+      standing: existing.find((found) => found.tag === tag)?.digest,
     })),
     images: planned,
     ...(prefetch === undefined ? {} : { prefetch: { lines: prefetch.lines.length, format: prefetch.format } }),
@@ -66,7 +66,7 @@ export async function makePlan(session: Session): Promise<ConvertPlan> {
 }
 
 async function planImage(
-  session: Session,
+  session: PlanSession,
   image: SourceImage,
   due: readonly OutputTag[],
 ): Promise<ConvertPlan['images'][number]> {

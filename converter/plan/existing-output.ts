@@ -13,7 +13,7 @@ import {
   prefetchOption,
   withPrefetchOption,
 } from '../publish/record-annotations.ts';
-import type { Session } from '../session.ts';
+import type { PlanSession } from '../session.ts';
 import { distinct } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
 import { isTrusted } from './trust.ts';
@@ -22,8 +22,8 @@ import { isTrusted } from './trust.ts';
  * Whether the output stands already, made from this source with these options and this version: then the result it had.
  * Throws `tag-conflict` when the tag is in use for what must not be overwritten without `force`.
  */
-export async function standingOutput(
-  session: Session,
+export async function findExistingOutput(
+  session: PlanSession,
   output: OutputTag,
   source: Descriptor,
   images: readonly SourceImage[],
@@ -70,7 +70,13 @@ function isAllowed(record: ConversionRecord, output: OutputTag): boolean {
   return record.mode === output.kind || (output.kind === 'containerd' && record.mode === 'full');
 }
 
-function conflict(session: Session, output: OutputTag, message: string, expected: string, found: string): AccelError {
+function conflict(
+  session: PlanSession,
+  output: OutputTag,
+  message: string,
+  expected: string,
+  found: string,
+): AccelError {
   return new AccelError('tag-conflict', message, {
     where: { image: `${session.target.name}:${output.tag}` },
     expected,
@@ -94,7 +100,7 @@ function annotationsOf(document: ImageDocument): Readonly<Record<string, string>
 }
 
 async function describe(
-  session: Session,
+  session: PlanSession,
   output: OutputTag,
   { descriptor, document }: NamedDocument,
   sources: readonly SourceImage[],

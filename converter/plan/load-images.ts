@@ -8,7 +8,7 @@ import type { ImageManifest } from '../../oci/manifest.ts';
 import { isNonDistributableLayer } from '../../oci/media-types.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { inRegistry } from '../../oci/powers.ts';
-import type { Session } from '../session.ts';
+import type { PlanSession } from '../session.ts';
 import {
   checkHere,
   checkPlatform,
@@ -27,7 +27,7 @@ export interface LoadedImages {
 }
 
 /** Selects and loads the images of a source. Throws what {@link selectManifests} and {@link loadSourceImage} throw. */
-export async function loadImages(session: Session, source: NamedDocument): Promise<LoadedImages> {
+export async function loadImages(session: PlanSession, source: NamedDocument): Promise<LoadedImages> {
   const { request, signal } = session;
   const { document, descriptor } = source;
   const options = { signal, maxLayerSize: request.artifact.maxLayerSize };
@@ -59,7 +59,7 @@ export async function loadImages(session: Session, source: NamedDocument): Promi
 
 /** The documents of an image that can be read; else the reason to leave it out. */
 async function documentsOf(
-  { source, signal }: Session,
+  { source, signal }: PlanSession,
   descriptor: Descriptor,
 ): Promise<{ readonly manifest: ImageManifest; readonly config: ImageConfig } | string> {
   const manifest = await unlessMissing(() => loadManifest(source, descriptor, { signal }));

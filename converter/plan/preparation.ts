@@ -1,9 +1,9 @@
-/** What comes before any work: the source found and checked, the outputs told apart into those that stand and those due. */
+/** Prepares a conversion: finds and checks the source, and separates outputs that exist from those to make. */
 import { awaitAll, Limiter } from '../../base/limiter.ts';
 import { type NamedDocument, resolveDocument } from '../../oci/document.ts';
 import type { OutputTag, TagResult } from '../options.ts';
-import type { Session } from '../session.ts';
-import { standingOutput } from './existing-output.ts';
+import type { PlanSession } from '../session.ts';
+import { findExistingOutput } from './existing-output.ts';
 import { loadImages } from './load-images.ts';
 import type { Selection } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
@@ -15,33 +15,38 @@ export interface Preparation {
   /** The images to convert, in the order of the index, each once however often it is listed. */
   readonly images: readonly SourceImage[];
   /** Outputs that were made before from the same source with the same options. */
-  readonly standing: readonly TagResult[];
+  readonly existing: readonly TagResult[];
   readonly due: readonly OutputTag[];
 }
 
-/** Reads manifests and configs alone; throws everything that speaks against the conversion. */
-export async function prepare(session: Session): Promise<Preparation> {
+/** Reads only manifests and configs. Throws if the image cannot be converted. */
+export async function prepare(session: PlanSession): Promise<Preparation> {
   const { request, signal } = session;
   const { tag, digest } = request.source;
   const source = await resolveDocument(session.source, digest ?? tag!, { signal });
   const { selection, images } = await loadImages(session, source);
   const limiter = new Limiter(request.concurrency);
   announce(session, source, selection, images);
-  const standing: TagResult[] = [];
+  const existing: TagResult[] = [];
   const due: OutputTag[] = [];
   const found = await awaitAll(
-    request.outputs.map((output) => limiter.run(() => standingOutput(session, output, source.descriptor, images))),
+    request.outputs.map((output) => limiter.run(() => findExistingOutput(session, output, source.descriptor, images))),
   );
   for (const [index, output] of request.outputs.entries()) {
     const result = found[index];
     if (result === undefined) due.push(output);
-    else standing.push(result);
+    else existing.push(result);
   }
-  await session.kept.load(session, due);
-  return { source, selection, images, standing, due };
+  if (session.prefetch === undefined) await session.kept.load(session, due);
+  return { source, selection, images, existing, due };
 }
 
-function announce(session: Session, source: NamedDocument, selection: Selection, images: readonly SourceImage[]): void {
+function announce(
+  session: PlanSession,
+  source: NamedDocument,
+  selection: Selection,
+  images: readonly SourceImage[],
+): void {
   const { name } = session.source;
   const { request, emit } = session;
   const { tag, digest } = request.source;

@@ -7,7 +7,7 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import type { ImageDocument } from '../../oci/manifest.ts';
 import { verifyReference } from '../../verify/verify-reference.ts';
 import type { OutputTag } from '../options.ts';
-import type { Session } from '../session.ts';
+import type { PlanSession } from '../session.ts';
 import type { SourceImage } from './source-image.ts';
 
 /** An output whose annotations say that there is nothing to do. */
@@ -19,7 +19,7 @@ export interface Claim {
 }
 
 /** False, after a warning, for an output that is to be made again. */
-export async function isTrusted(session: Session, claim: Claim): Promise<boolean> {
+export async function isTrusted(session: PlanSession, claim: Claim): Promise<boolean> {
   const problem = codeProblem(session, claim) ?? (await contentProblem(session, claim));
   if (problem === undefined) return true;
   const message = `${claim.output.tag} says that it is up to date, but ${problem}: it is made again`;
@@ -27,14 +27,14 @@ export async function isTrusted(session: Session, claim: Claim): Promise<boolean
   return false;
 }
 
-function codeProblem({ recordKey }: Session, { standing: { document } }: Claim): string | undefined {
+function codeProblem({ recordKey }: PlanSession, { standing: { document } }: Claim): string | undefined {
   if (recordKey === undefined || recordKey.proves(document.kind === 'index' ? document.index : document.manifest)) {
     return undefined;
   }
   return 'it carries no valid code of the record key';
 }
 
-async function contentProblem(session: Session, { source, standing, images }: Claim): Promise<string | undefined> {
+async function contentProblem(session: PlanSession, { source, standing, images }: Claim): Promise<string | undefined> {
   const { request, signal } = session;
   if (request.verifyReused !== true) return undefined;
   try {

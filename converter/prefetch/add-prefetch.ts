@@ -73,7 +73,6 @@ export async function addPrefetch(
   const place: AddPlace = {
     target: request.target,
     signal: context.signal,
-    noUpload: false,
     confirmed: new Set(),
     emit,
     key,

@@ -5,12 +5,10 @@
 import { withPlace } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { layerMediaType } from '../../oci/media-types.ts';
-import type { Target } from '../../oci/storage.ts';
 import { openStack } from '../../reader/stack.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import type { CachedBlob } from '../publish/layer-record.ts';
-import type { CachedLayer, ImageKind, LayerBlobs } from '../publish/output-manifest.ts';
-import { unpushedTarget } from '../publish/unpushed.ts';
+import type { CachedLayer, ImageKind } from '../publish/output-manifest.ts';
 import type { Session } from '../session.ts';
 import { type AccelerationLayer, type AccelerationSource, makeAccelerationLayer, resolveList } from './acceleration.ts';
 import type { PrefetchList } from './prefetch-list.ts';
@@ -21,16 +19,14 @@ export interface ImageAcceleration {
   layerFor(kind: ImageKind, chosen: readonly CachedBlob[]): Promise<AccelerationLayer | undefined>;
 }
 
-/** Resolves the session's list, if there is one, on the image's layers; `made` are those of this run. */
+/** Resolves the session's list, if there is one, on the image's layers. */
 export async function openAcceleration(
   session: Session,
   source: SourceImage,
   layers: readonly CachedLayer[],
-  made: readonly LayerBlobs[],
 ): Promise<ImageAcceleration | undefined> {
-  const { prefetch, kept, signal, emit, noUpload } = session;
+  const { target, prefetch, kept, signal, emit } = session;
   if (prefetch === undefined && kept.isEmpty) return undefined;
-  const target: Target = noUpload ? unpushedTarget(session, made) : session.target;
   const warn = (message: string): void => emit({ type: 'warning', message: `${source.platform}: ${message}` });
   // A full layer says of each block where it lies; where there is none, all layers are index-only.
   const stack = layers.map(({ full, index }) => (full ?? index)!);

@@ -10,17 +10,27 @@ import type { NamedDocument } from '../../oci/document.ts';
 import { type ImageManifest, MAX_MANIFEST_SIZE, parseManifest } from '../../oci/manifest.ts';
 import { isManifest } from '../../oci/media-types.ts';
 import { formatPlatform } from '../../oci/platform.ts';
+import type { Target } from '../../oci/storage.ts';
 import { readCarriedPrefetch } from '../../prefetch/carried.ts';
 import { filesOfTrace } from '../../prefetch/trace-files.ts';
 import { openImage } from '../../reader/accelerated-image.ts';
 import { openFiles } from '../../reader/files.ts';
 import { layerKindOf } from '../../reader/stack.ts';
-import type { OutputTag } from '../options.ts';
-import type { Session } from '../session.ts';
+import type { ConvertEvent } from '../events.ts';
+import type { ConvertRequest, OutputTag } from '../options.ts';
 import { type PrefetchList, parsePrefetch } from './prefetch-list.ts';
 
 /** Stands for the platform of an image that is in no index. */
 const ANY = '';
+
+/** The parts of a conversion that its lists are read with. */
+export interface KeptListsContext {
+  readonly target: Target;
+  /** With `noPrefetch` the lists are dropped. */
+  readonly request: Pick<ConvertRequest, 'noPrefetch'>;
+  readonly signal: AbortSignal;
+  emit(event: ConvertEvent): void;
+}
 
 /** The lists of one run, by the kind of the result that replaces an image. */
 export class KeptLists {
@@ -32,14 +42,13 @@ export class KeptLists {
     this.#replaced.set(kind, { tag, named });
   }
 
-  /** Reads the lists of the images that results replace, and says what becomes of them. */
-  async load(session: Session, due: readonly OutputTag[]): Promise<void> {
-    if (session.prefetch !== undefined) return;
+  /** Reads the lists of the images that results replace, and reports which are kept and which are dropped. */
+  async load(context: KeptListsContext, due: readonly OutputTag[]): Promise<void> {
     for (const { kind } of due) {
       const replaced = this.#replaced.get(kind);
       if (replaced === undefined) continue;
       const lists = new Map<string, PrefetchList>();
-      for (const { platform, descriptor, manifest } of await imagesOf(session, replaced.named)) {
+      for (const { platform, descriptor, manifest } of await imagesOf(context, replaced.named)) {
         const top = manifest.layers.at(-1);
         if (top === undefined || layerKindOf(top) !== 'acceleration') continue;
         const place = {
@@ -47,17 +56,17 @@ export class KeptLists {
           kind: kind === 'full' ? ('full' as const) : ('containerd' as const),
           platform,
         };
-        if (session.request.noPrefetch === true) {
-          session.emit({ type: 'prefetch-dropped', ...place, reason: 'as asked for' });
+        if (context.request.noPrefetch === true) {
+          context.emit({ type: 'prefetch-dropped', ...place, reason: 'as asked for' });
           continue;
         }
         try {
-          const list = await readList(session, descriptor, manifest);
+          const list = await readList(context, descriptor, manifest);
           lists.set(platform, list);
-          session.emit({ type: 'prefetch-kept', ...place, lines: list.lines.length });
+          context.emit({ type: 'prefetch-kept', ...place, lines: list.lines.length });
         } catch (error) {
-          if (session.signal.aborted || !(error instanceof AccelError)) throw error;
-          session.emit({ type: 'prefetch-dropped', ...place, reason: `it cannot be read: ${error.message}` });
+          if (context.signal.aborted || !(error instanceof AccelError)) throw error;
+          context.emit({ type: 'prefetch-dropped', ...place, reason: `it cannot be read: ${error.message}` });
         }
       }
       if (lists.size > 0) this.#lists.set(kind, lists);
@@ -92,7 +101,7 @@ interface OldImage {
 }
 
 async function imagesOf(
-  { target, signal, emit }: Session,
+  { target, signal, emit }: KeptListsContext,
   { descriptor, document }: NamedDocument,
 ): Promise<OldImage[]> {
   if (document.kind === 'manifest') return [{ platform: ANY, descriptor, manifest: document.manifest }];
@@ -112,7 +121,7 @@ async function imagesOf(
 }
 
 async function readList(
-  { target, signal }: Session,
+  { target, signal }: KeptListsContext,
   { digest }: Descriptor,
   { layers }: ImageManifest,
 ): Promise<PrefetchList> {

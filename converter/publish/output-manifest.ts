@@ -35,14 +35,21 @@ export interface LayerBlobs {
   readonly index: LayerBlob | undefined;
 }
 
-/** Pushes config and manifest of one kind over layers that were pushed before, and the acceleration layer if any. */
+/** An image of one kind, whose layers were pushed. */
+export interface ImageParts {
+  readonly source: SourceImage;
+  readonly kind: ImageKind;
+  /** The blob of each layer, by {@link chooseBlobs}. */
+  readonly blobs: readonly CachedBlob[];
+  readonly virtualSize: number;
+  /** The acceleration layer to push, if any. */
+  readonly acceleration: AccelerationLayer | undefined;
+}
+
+/** Pushes the acceleration layer, config and manifest of an image. */
 export async function composeImage(
   session: Session,
-  source: SourceImage,
-  kind: ImageKind,
-  chosen: readonly CachedBlob[],
-  virtualSize: number,
-  acceleration?: AccelerationLayer,
+  { source, kind, blobs: chosen, virtualSize, acceleration }: ImageParts,
 ): Promise<ComposedManifest> {
   const family = familyOf(session, source.manifest.mediaType);
   // With no index-only layer in it the image is a full one, whatever was asked for, and has its manifest.

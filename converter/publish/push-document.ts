@@ -15,8 +15,6 @@ import type { EventSink } from '../events.ts';
 export interface DocumentPlace {
   readonly target: Target;
   readonly signal: AbortSignal | undefined;
-  /** Only tell what would be pushed. */
-  readonly noUpload: boolean;
   /** Takes the digests of manifests that a registry served back after they were stored. */
   readonly confirmed: Set<string>;
   readonly emit: EventSink;
@@ -45,7 +43,7 @@ export function inOrder<T extends ImageManifest | ImageIndex>(document: T): T {
 export async function putManifest(place: DocumentPlace, manifest: ImageManifest | ImageIndex): Promise<Descriptor> {
   const { target, signal } = place;
   const bytes = encodeJson(manifest);
-  if (manifest.subject === undefined || place.noUpload) return putBytes(place, bytes, manifest.mediaType);
+  if (manifest.subject === undefined) return putBytes(place, bytes, manifest.mediaType);
   if (!canRefer(target)) {
     throw new AccelError('usage', 'this target keeps no referrers', {
       found: target.name,
@@ -59,11 +57,10 @@ export async function putManifest(place: DocumentPlace, manifest: ImageManifest 
   return descriptor;
 }
 
-/** Pushes a blob of a few bytes, unless nothing is to be uploaded. */
+/** Pushes a small blob. */
 export async function putBytes(place: DocumentPlace, bytes: Uint8Array, mediaType: string): Promise<Descriptor> {
-  const { target, signal, noUpload } = place;
+  const { target, signal } = place;
   const descriptor: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
-  if (noUpload) return descriptor;
   noteConfirmed(place, descriptor, await target.push(descriptor, bytesSource(bytes), { signal }));
   return descriptor;
 }

@@ -82,9 +82,9 @@ export class Pushes {
   }
 
   #enqueue({ layer, source, started }: ReadLayer, blobs: LayerBlobs): Promise<void> {
-    const { uploads, emit } = this.#session;
+    const { resources, emit } = this.#session;
     const converted = performance.now();
-    return uploads.run(async () => {
+    return resources.uploads.run(async () => {
       const pushing = performance.now();
       if (blobs.index !== undefined) await bringSourceBlob(this.#session, source);
       await awaitAll(present(blobs).map((blob) => this.#push(layer, blob)));
@@ -94,22 +94,18 @@ export class Pushes {
   }
 
   async #push(layer: LayerId, blob: LayerBlob): Promise<void> {
-    const { target, request, prefetch, kept, signal, emit } = this.#session;
+    const { target, signal, emit } = this.#session;
     const { kind, digest, size, path } = blob;
-    if (!request.noUpload) {
-      const descriptor = { mediaType: layerMediaType('oci', blob.compression), digest, size };
-      try {
-        if (blob.pieceList !== undefined) await putBytes(this.#session, blob.pieceList, PIECE_LIST_MEDIA_TYPE);
-        const taken = path !== undefined && canTakeFiles(target) ? await target.takeFile(descriptor, path) : undefined;
-        const outcome = taken ?? (await target.push(descriptor, blob.content, { signal }));
-        emit({ type: 'layer-pushed', layer, output: { kind, digest, size }, existed: outcome === 'existed' });
-      } catch (error) {
-        throw withPlace(error, { layer: `${layer.index + 1} of ${layer.count}`, blob: digest });
-      }
+    const descriptor = { mediaType: layerMediaType('oci', blob.compression), digest, size };
+    try {
+      if (blob.pieceList !== undefined) await putBytes(this.#session, blob.pieceList, PIECE_LIST_MEDIA_TYPE);
+      const taken = path !== undefined && canTakeFiles(target) ? await target.takeFile(descriptor, path) : undefined;
+      const outcome = taken ?? (await target.push(descriptor, blob.content, { signal }));
+      emit({ type: 'layer-pushed', layer, output: { kind, digest, size }, existed: outcome === 'existed' });
+    } catch (error) {
+      throw withPlace(error, { layer: `${layer.index + 1} of ${layer.count}`, blob: digest });
     }
-    // Without an upload the file is the only place from which the prefetch list can be resolved.
-    const isNeeded = request.noUpload && (prefetch !== undefined || !kept.isEmpty);
-    if (path !== undefined && !isNeeded) await rm(path, { force: true });
+    if (path !== undefined) await rm(path, { force: true });
   }
 }
 

@@ -1,4 +1,5 @@
 /** From converted images to tags. */
+import { setMaxListeners } from 'node:events';
 import { AccelError } from '../../base/error.ts';
 import { awaitAll, Limiter } from '../../base/limiter.ts';
 import { DESCRIPTOR_FIELDS, type Descriptor } from '../../oci/descriptor.ts';
@@ -34,11 +35,9 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
   const [converted] = await awaitAll([composeImages(session, ready), remember(session)]);
   const results: MadeOutput[] = [];
   for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
-  // Everything stands: now the names, and nothing else can fail between them but the naming itself.
-  if (!session.request.noUpload) {
-    await assertComplete(session.target, results.flatMap(referredBy), session);
-    await nameOutputs(session, results);
-  }
+  // The content is complete: now the tags, and nothing but the tagging itself can fail between them.
+  await assertComplete(session.target, results.flatMap(referredBy), session);
+  await nameOutputs(session, results);
   return results.map(({ result }) => result);
 }
 
@@ -91,7 +90,11 @@ async function convertImages(
   images: readonly SourceImage[],
   kinds: ReadonlySet<ImageKind>,
 ): Promise<Ready> {
-  const limiter = new Limiter(session.imagesAtOnce);
+  const limiter = new Limiter(session.resources.imagesAtOnce);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([session.signal, stop.signal]);
+  setMaxListeners(0, signal);
+  const stoppable: Session = { ...session, signal };
   const byBase = new Map<string, SourceImage[]>();
   for (const image of images) {
     const base = image.config.rootfs.diff_ids[0]!;
@@ -100,8 +103,8 @@ async function convertImages(
   const ready = new Map<string, ReadyImage>();
   const convertGroup = async (group: readonly SourceImage[]): Promise<void> => {
     for (const image of group) {
-      session.signal.throwIfAborted();
-      ready.set(image.descriptor.digest, await convertImage(session, image, kinds));
+      stoppable.signal.throwIfAborted();
+      ready.set(image.descriptor.digest, await convertImage(stoppable, image, kinds));
     }
   };
   let failure: { readonly error: unknown } | undefined;
@@ -110,7 +113,7 @@ async function convertImages(
       .run(() => convertGroup(group))
       .catch((error: unknown) => {
         failure ??= { error };
-        session.stop(error);
+        stop.abort(error);
       }),
   );
   await Promise.all(running);
@@ -129,7 +132,7 @@ async function composeImages({ request }: Session, ready: Ready): Promise<Conver
 
 /** Keeps the record of converted layers. It only saves time: where a registry does not take it, that is worth a line. */
 async function remember({ request, cache, emit, signal }: Session): Promise<void> {
-  if (request.noUpload || !request.cache) return;
+  if (!request.cache) return;
   try {
     await cache.save();
   } catch (error) {

@@ -163,6 +163,12 @@ export class ZFileWriter {
     };
   }
 
+  /** Releases the batch that is being filled; to be called by whoever gives up before {@link ZFileWriter.finish}. */
+  close(): void {
+    this.#current?.release();
+    this.#current = undefined;
+  }
+
   #dispatch(): void {
     const batch = this.#current!;
     const length = this.#filled;

@@ -10,7 +10,7 @@ export interface Exception {
 
 /** See the module's comment. */
 export const NOT_RUN: readonly Exception[] = [
-  { line: /^npm ci( && npm (run demo|test))?$/, why: 'this very test is part of it; .ci/run runs both' },
+  { line: /^npm ci( && npm (run demo|run demo:agent|test))?$/, why: 'this very test is part of it; .ci/run runs both' },
   { line: /^npm test\b/, why: 'this very test is part of it' },
   { line: /^(npm run check|\.ci\/run)\b/, why: 'the gate, of which .ci/run runs every part' },
   { line: /^(strace|fatrace) /, why: 'traces a program of the reader; what strace saw lies in the folder of the test' },
@@ -19,10 +19,14 @@ export const NOT_RUN: readonly Exception[] = [
     line: /^(sudo )?(nbdfuse|fuse2fs|fusermount3|nbdinfo|qemu-img|umount|mount|mkdir -p \/run\/app)\b/,
     why: 'a client of a server that is running: tests/e2e/nbd.test.ts does the same with free ports and its own folders',
   },
+  {
+    line: /^(sudo npm install -g accel-image accel-image-server|(sudo )?accel (agent|serve) |sudo ctr |curl .*127\.0\.0\.1:65003)/,
+    why: 'two nodes with containerd and Node 24; server/agent/*.test.ts and the lab run agents',
+  },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
   {
-    line: /^(npm run (fuzz|build|sbom)|ACCEL_\w+=.*|node dist\/)/,
-    why: 'long searches in a clone of the repository, started by hand',
+    line: /^((sudo )?npm run (--silent )?(fuzz|build|build:wasm|build:action|docs|sbom|lab|simulate)\b|npx vitest|ACCEL_\w+=.*|node dist\/)/,
+    why: 'work in a clone of the repository, started by hand',
   },
 ];
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { EXIT_CODES } from '../../cli/error-report.ts';
 import { createProgram } from '../../cli/program.ts';
+import { renderConfigDocs } from '../../scripts/config-docs.ts';
 import { pages } from './blocks.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -82,35 +83,19 @@ it('reliability.md lists each fault from the field once, with tests that exist',
   expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });
 
-it('a link in a page leads to a file and a heading that exist', () => {
-  const broken = pages().flatMap((page) =>
-    [...withoutCode(read(page)).matchAll(/\]\(((?!https?:)[^)#\s]*)(?:#([^)\s]*))?\)/g)]
-      .filter(([, path, heading]) => !leadsSomewhere(join(page, '..'), page, { path: path!, heading }))
-      .map(([link]) => `${page}: ${link}`),
-  );
-  expect(broken).toEqual([]);
+it('agent.md has every key of the agent, with its default', () => {
+  const section = renderConfigDocs().split('\n## agent\n')[1]!.split('\n## ')[0]!;
+  const keys = [...section.matchAll(/^\| (`[^`]+`) +\| [^|]* \| (`[^`]*`|required|) *\|/gm)];
+  expect(keys.length).toBeGreaterThan(25);
+  const page = read('docs/agent.md');
+  const missing = keys.filter(([, key, value]) => !page.includes(`| ${key} | ${value === '' ? '–' : value} |`));
+  expect(missing.map(([, key]) => key)).toEqual([]);
 });
 
-function leadsSomewhere(
-  folder: string,
-  page: string,
-  { path, heading }: { readonly path: string; readonly heading: string | undefined },
-): boolean {
-  const target = path === '' ? page : join(folder, path);
-  if (!existsSync(join(ROOT, target))) return false;
-  return heading === undefined || !target.endsWith('.md') || headingsOf(read(target)).includes(heading);
-}
-
-/** The anchors that GitHub makes of a page's headings. */
-function headingsOf(text: string): string[] {
-  return [...withoutCode(text).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
-    title!
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N} _-]/gu, '')
-      .replaceAll(' ', '-'),
-  );
-}
-
-function withoutCode(text: string): string {
-  return text.replace(/^( *)```[\s\S]*?^\1```/gm, '');
-}
+it('agent.md has every metric of the agent, and no other', () => {
+  const source = read('server/telemetry/agent-metrics.ts');
+  const registered = [...source.matchAll(/'(agent_[a-z_]+)'/g)].map(([, name]) => `accel_${name}`);
+  const documented = [...read('docs/agent.md').matchAll(/^\| `(accel_agent_[a-z_]+)` \|/gm)].map(([, name]) => name);
+  expect(registered.length).toBeGreaterThan(20);
+  expect(documented.sort()).toEqual(registered.sort());
+});

@@ -104,7 +104,7 @@ export async function setUp(): Promise<Surroundings> {
 async function runScript(text: string, options: RunOptions, oneShot: string): Promise<RunResult> {
   const prelude = `set -euo pipefail
 accel() {
-  if [[ "$1 $2" == 'export nbd' ]]; then
+  if [[ "$1 \${2-}" == 'export nbd' ]]; then
     local address=(--listen 127.0.0.1:0)
     if [[ " $* " == *' --socket '* || " $* " == *' --listen '* ]]; then address=(); fi
     node '${oneShot}' "$@" "\${address[@]}"

@@ -118,6 +118,7 @@ export class FullEngine implements LayerEngine {
   }
 
   async close(): Promise<void> {
+    this.#zfile.close();
     await this.#file.close();
   }
 }

@@ -142,6 +142,7 @@ export class IndexOnlyEngine implements LayerEngine {
   }
 
   async close(): Promise<void> {
+    this.#zfile.close();
     this.#meta.length = 0;
   }
 }

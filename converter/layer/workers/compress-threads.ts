@@ -1,4 +1,4 @@
-/** Threads that compress the blocks of ZFiles. A batch is one thread's from the start: it is filled in memory of that thread. */
+/** Threads that compress the blocks of ZFiles. A batch belongs to one thread from the start: it is filled in its memory. */
 import { BatchPool } from '../../../formats/zfile/batches.ts';
 import { assertBlockSize, type BlockFormat } from '../../../formats/zfile/compressor.ts';
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
@@ -13,7 +13,7 @@ interface CompressThread {
 export class CompressThreads {
   readonly #size: number;
   readonly #start: () => JobThread;
-  readonly #threads: CompressThread[] = [];
+  #threads: CompressThread[] = [];
 
   constructor(size: number, start: () => JobThread) {
     this.#size = size;
@@ -25,7 +25,7 @@ export class CompressThreads {
     if (this.#threads.length === 0) this.#grow();
   }
 
-  /** A compressor for one ZFile at a time or many. Throws `usage` for a block size that there is not. */
+  /** A compressor for one ZFile at a time or many. Throws `usage` for an invalid block size. */
   compressor(format: BlockFormat): BlockCompressor {
     assertBlockSize(format.blockSize);
     return {
@@ -47,10 +47,13 @@ export class CompressThreads {
 
   /** A thread that has no batch, if one was started. */
   get idle(): JobThread | undefined {
-    return this.#threads.find(({ batches }) => batches.taken === 0)?.jobs;
+    return this.#threads.find(({ jobs, batches }) => jobs.isAlive && batches.taken === 0)?.jobs;
   }
 
   #leastBusy(): CompressThread {
+    if (!this.#threads.every(({ jobs }) => jobs.isAlive)) {
+      this.#threads = this.#threads.filter(({ jobs }) => jobs.isAlive);
+    }
     const [first, ...others] = this.#threads;
     if (first === undefined) return this.#grow();
     const least = others.reduce((a, b) => (b.batches.taken < a.batches.taken ? b : a), first);

@@ -116,6 +116,16 @@ export class GunzipThread {
     }
   }
 
+  /** Whether it can read another stream. */
+  get isAlive(): boolean {
+    return this.#failure === undefined;
+  }
+
+  /** Ends both workers. */
+  terminate(): void {
+    for (const worker of [this.#worker, this.#companion]) void worker.terminate();
+  }
+
   /** Copies the source into the input slots as they become free. */
   async #feed(source: AsyncIterable<Uint8Array>, isAbandoned: () => boolean): Promise<void> {
     const isOver = (): boolean => this.#failure !== undefined || isAbandoned();

@@ -24,6 +24,11 @@ export class JobThread {
     for (const event of ['error', 'exit']) worker.on(event, (cause: unknown) => this.#lost(cause));
   }
 
+  /** Whether it still takes jobs. */
+  get isAlive(): boolean {
+    return this.#failure === undefined;
+  }
+
   /** Does one job when those before it are done; rejects with what it failed with, or when the thread ended by itself. */
   async run<T extends Job['type']>(job: Job & { readonly type: T }): Promise<JobResult & { readonly type: T }> {
     const result = await new Promise<JobResult>((resolve, reject) => {

@@ -1,9 +1,10 @@
 /**
- * The threads of a conversion: some that compress, one that hashes finished files, two for each gzip stream that is being
- * read. Started when first needed, kept for the next layer, ended together. The bytes that come out do not depend on how
- * many there are.
+ * The threads of one conversion, or of several that share them: some compress, one hashes finished files, two read each gzip
+ * stream. A thread starts when it is first needed and is kept for the next layer; one that fails is replaced. The output does
+ * not depend on their number.
  */
 import { Worker } from 'node:worker_threads';
+import { AccelError } from '../../../base/error.ts';
 import { GzipStream } from '../../../formats/gzip/stream.ts';
 import { BatchPool } from '../../../formats/zfile/batches.ts';
 import { type BlockFormat, makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
@@ -26,7 +27,7 @@ export interface DigestFileOptions {
   readonly pieces: boolean;
 }
 
-/** The threads of one conversion. */
+/** Threads that convert; {@link Threads.close} ends them. */
 export class Threads {
   readonly #count: number;
   readonly #compress: CompressThreads;
@@ -35,8 +36,9 @@ export class Threads {
   #hashing: JobThread | undefined;
   readonly #idle: GunzipThread[] = [];
   readonly #workers = new Set<Worker>();
+  #closed = false;
 
-  /** `count` threads that compress; with 0 everything runs in the calling thread. */
+  /** At most `count` threads compress; with 0 everything runs in the calling thread. */
   constructor(count: number) {
     this.#count = count;
     this.#compress = new CompressThreads(count, () => this.#jobThread());
@@ -49,7 +51,7 @@ export class Threads {
     this.#compress.warmUp();
   }
 
-  /** A compressor of ZFile blocks, for any number of files at once. Throws `usage` for a block size that there is not. */
+  /** A compressor of ZFile blocks, for any number of files at once. Throws `usage` for an invalid block size. */
   compressor(format: BlockFormat): BlockCompressor {
     return this.#count === 0 ? makeBlockCompressor(format, this.#batches) : this.#compress.compressor(format);
   }
@@ -63,16 +65,25 @@ export class Threads {
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
   async *gunzip(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GunzipResult> {
     if (this.#count === 0) return yield* gunzipHere(source, options);
-    const thread = this.#idle.pop() ?? this.#gunzipThread();
-    const result = yield* thread.run(source, options);
-    // Only a thread that came to its end is clean; one that failed or was left is ended with the others.
-    this.#idle.push(thread);
-    return result;
+    let thread = this.#idle.pop();
+    while (thread?.isAlive === false) thread = this.#idle.pop();
+    thread ??= this.#gunzipThread();
+    let isFinished = false;
+    try {
+      const result = yield* thread.run(source, options);
+      isFinished = true;
+      return result;
+    } finally {
+      // A thread that failed or was left is somewhere within its stream and cannot read another one.
+      if (isFinished) this.#idle.push(thread);
+      else thread.terminate();
+    }
   }
 
-  /** Ends all threads. */
+  /** Ends all threads, whatever they do; none can be used afterwards. */
   async close(): Promise<void> {
-    // A late answer lets go of its thread; then nothing but this keeps the process until the thread has ended.
+    this.#closed = true;
+    // A late answer unrefs its thread; then only this timer keeps the process alive until the thread has ended.
     const alive = setInterval(() => undefined, 1000);
     try {
       await Promise.all([...this.#workers].map((worker) => worker.terminate()));
@@ -81,11 +92,11 @@ export class Threads {
     }
   }
 
-  /** A thread of its own, lest the blocks of the next layer wait for the hash of this one; one that is idle if it is short. */
+  /** An idle thread for a short file; else a separate one, so that the blocks of the next layer do not wait for the hash. */
   #threadToHash(size: number): JobThread {
-    const idle = size <= HASHED_AT_ONCE && this.#hashing === undefined ? this.#compress.idle : undefined;
+    const idle = size <= HASHED_AT_ONCE && this.#hashing?.isAlive !== true ? this.#compress.idle : undefined;
     if (idle !== undefined) return idle;
-    this.#hashing ??= this.#jobThread();
+    if (this.#hashing?.isAlive !== true) this.#hashing = this.#jobThread();
     return this.#hashing;
   }
 
@@ -98,17 +109,18 @@ export class Threads {
   }
 
   #start(role: WorkerRole): Worker {
+    if (this.#closed) throw new AccelError('internal', 'the threads of the conversion are closed');
     const transferList = role.role === 'gunzip' ? [role.companion] : role.role === 'companion' ? [role.gunzip] : [];
     const worker = new Worker(workerFile(), { workerData: role, transferList });
     this.#workers.add(worker);
     worker.once('exit', () => this.#workers.delete(worker));
-    // What they wait for keeps the process alive, not that they exist.
+    // Work in progress keeps the process alive, an idle thread does not.
     worker.unref();
     return worker;
   }
 }
 
-/** The built worker; from the TypeScript sources (tests) the one in dist/, for Node 20 cannot run the source itself. */
+/** The built worker; for the TypeScript sources (tests) the one in dist/, because Node 20 cannot run the source itself. */
 function workerFile(): URL {
   const isSource = import.meta.url.endsWith('.ts');
   return new URL(isSource ? '../../../dist/converter/layer/workers/worker.js' : './worker.js', import.meta.url);
@@ -129,7 +141,7 @@ async function* gunzipHere(
     },
   });
   for await (const chunk of source) {
-    // Short steps: what one of them may inflate to is all that is held.
+    // Short steps bound the memory: only what one step inflates to is held.
     for (let from = 0; from < chunk.length; from += STEP) {
       stream.push(chunk.subarray(from, from + STEP));
       yield* pieces;

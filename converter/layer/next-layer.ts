@@ -1,0 +1,67 @@
+/** Fetches and decompresses the next layer of an image while the one before it is completed. */
+import { type ImageJob, layerIdOf } from './image-job.ts';
+import { OpenLayer } from './read-layer.ts';
+
+/** A layer on its way. */
+export interface StartedLayer {
+  readonly opened: Promise<OpenLayer>;
+  /** When it was started, by `performance.now()`. */
+  readonly started: number;
+}
+
+/** At most one layer that is read ahead. */
+export class NextLayer {
+  readonly #job: ImageJob;
+  #next: StartedLayer | undefined;
+
+  constructor(job: ImageJob) {
+    this.#job = job;
+  }
+
+  /** Starts a layer, if the image has one at this position; with access points for `isIndexed`. */
+  start(index: number, isIndexed: boolean): void {
+    const { session, source, kinds } = this.#job;
+    const { layers } = source.manifest;
+    if (index >= layers.length) return;
+    const { resources, signal, request, emit } = session;
+    const layer = layerIdOf(this.#job, index);
+    emit({ type: 'layer-start', layer });
+    let bytesRead = 0;
+    const opened = OpenLayer.open({
+      source: session.source,
+      descriptor: layers[index]!,
+      span: isIndexed ? request.artifact.span : undefined,
+      mustIndex: kinds.has('index-only'),
+      threads: resources.threads,
+      signal,
+      onRead(bytes) {
+        bytesRead += bytes;
+        emit({ type: 'layer-progress', layer, bytesRead });
+      },
+      onWarning: (message, path) => emit({ type: 'warning', message, layer, ...(path === undefined ? {} : { path }) }),
+    });
+    // Its failure is reported in its turn; if a layer below fails first, that failure is reported instead.
+    opened.catch(() => undefined);
+    this.#next = { opened, started: performance.now() };
+  }
+
+  /** The started layer. */
+  get current(): StartedLayer {
+    return this.#next!;
+  }
+
+  /** Leaves the started layer to the caller, who closes it. */
+  handOver(): void {
+    this.#next = undefined;
+  }
+
+  /** Ends reading a layer that was not handed over. */
+  async close(): Promise<void> {
+    const next = this.#next;
+    this.#next = undefined;
+    await next?.opened.then(
+      (layer) => layer.close(),
+      () => undefined,
+    );
+  }
+}
