@@ -47,13 +47,13 @@ export type AccelErrorCode =
 /** The place of an error: whatever of image, platform, layer, tar path, byte offset … is known where it is thrown. */
 export type ErrorPlace = Readonly<Record<string, string | number>>;
 
-/** What an {@link AccelError} carries beside its code and message; every field is optional. */
+/** Details of an {@link AccelError} beside its code and message; every field is optional. */
 export interface AccelErrorDetails {
   /** Where it happened; outer callers add to it with {@link withPlace}. */
   readonly where?: ErrorPlace;
-  /** What a correct input would have held. */
+  /** The value that was expected. */
   readonly expected?: string | number;
-  /** What was there instead. */
+  /** The value that was found. */
   readonly found?: string | number;
   /** One sentence of advice; options in it are named with `advise` and `option` of advice.ts, never by a flag. */
   readonly hint?: string | Advice;
@@ -98,7 +98,7 @@ export class AccelError extends Error {
   }
 }
 
-/** A value without secrets; a number is none. */
+/** Takes secrets out of a value; numbers stay as they are. */
 function clean<T extends string | number | undefined>(value: T): T {
   return typeof value === 'string' ? (redact(value) as T) : value;
 }

@@ -1,6 +1,6 @@
-/** Running tasks side by side: bounded, and to the end. */
+/** Runs tasks concurrently, with a bound, and waits for all of them. */
 
-/** A gate for at most `limit` tasks; the others wait their turn in order. */
+/** Runs at most `limit` tasks at a time; further tasks wait in order. */
 export class Limiter {
   readonly #limit: number;
   #running = 0;
@@ -10,7 +10,7 @@ export class Limiter {
     this.#limit = Math.max(1, limit);
   }
 
-  /** Runs `task` when there is room and passes on what it returns or throws. */
+  /** Runs `task` as soon as there is room, and returns or throws what it does. */
   async run<T>(task: () => Promise<T>): Promise<T> {
     if (this.#running >= this.#limit) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#running++;
@@ -18,7 +18,7 @@ export class Limiter {
       return await task();
     } finally {
       const next = this.#waiting.shift();
-      // The place goes straight to the next in line, so that nobody slips in between.
+      // The slot goes directly to the next waiting task, so that no other task takes it.
       if (next === undefined) this.#running--;
       else next();
     }
@@ -26,8 +26,8 @@ export class Limiter {
 }
 
 /**
- * What all of `running` resolve to, in their order. If any fails, the others are waited for, so that nothing goes on behind
- * the caller's back, and the first in order that failed is thrown.
+ * Waits for all of `running` and returns their results in order. If some fail, waits for the others too, so that
+ * nothing runs after the call, and throws the first failure in order.
  */
 export async function awaitAll<T extends readonly unknown[] | []>(
   running: T,

@@ -74,7 +74,7 @@ function spellingsOf(secret: string): Spellings {
   return { plain: [...plain].map(lower), word: short, base64: short ? [] : base64Cores(secret).map(lower) };
 }
 
-/** The part of the base64 of `…secret…` that is the same whatever stands around it, in both alphabets. */
+/** The part of the base64 of `…secret…` that does not depend on the text around it, in both alphabets. */
 function base64Cores(secret: string): string[] {
   const bytes = Buffer.from(secret, 'utf8');
   const cores = [0, 1, 2].map((shift) => {
@@ -111,7 +111,7 @@ function bytesOf(text: string): Layer {
   return { bytes: lower(bytes), spans };
 }
 
-/** One level of escapes undone; undefined where there is none. */
+/** Undoes one level of escapes; undefined if the text has no escapes. */
 const ESCAPE =
   /%([0-9a-f]{2})|\\u\{([0-9a-f]{1,6})\}|\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\u([0-9a-f]{4})|\\x([0-9a-f]{2})|\\(["\\/bfnrt'])|&#x([0-9a-f]{1,6});|&#(\d{1,7});|&(amp|lt|gt|quot|apos);/g;
 

@@ -1,6 +1,6 @@
 /**
- * A file that is read and written by position. Node's errors of an open file do not say which one it is, and its calls may
- * do less than they were asked for: here each error has the path, and all is read or written, or it is an error.
+ * Reads and writes a file by position. Node's errors do not name the file, and its calls may transfer fewer bytes than
+ * asked: here every error has the path, and a call transfers all bytes or fails.
  */
 
 import { constants } from 'node:fs';
@@ -12,56 +12,56 @@ import { assertRegular } from './file-kind.ts';
 
 /** Bytes of a piece. */
 const PIECE = 1 << 20;
-/** One is used, one is held back until the whole is verified, one is on its way, and one is between two of these. */
+/** One is in use, one is held back until all is verified, one is being read, and one is in transition. */
 const BUFFERS = 4;
 
-/** What to read and how. */
+/** The part of a file to read. */
 export interface FilePart {
   readonly offset: number;
   readonly size: number;
   readonly signal?: AbortSignal | undefined;
-  /** Use memory again: a piece is valid until the second one after it is asked for. */
+  /** Reuse memory: a piece is valid until the second piece after it is requested. */
   readonly transient?: boolean | undefined;
 }
 
-/** How a {@link DiskFile} is told in errors. */
-export interface DiskFileTelling {
+/** Details for errors of a {@link DiskFile}. */
+export interface ErrorContext {
   /** The path that the user knows, where the file has a temporary one. */
   readonly shown?: string;
-  /** What to do where the disk has no room left; by default, to make some. */
+  /** Hint for a full disk; by default, to make room. */
   readonly roomHint?: string | Advice;
 }
 
 /** An open file. Everything rejects with `io-error`, which has the path, when the system refuses. */
 export class DiskFile {
   readonly path: string;
-  /** Node's own, for what is not wrapped here. */
+  /** Node's handle, for operations that this class does not wrap. */
   readonly handle: FileHandle;
   readonly #shown: string;
   readonly #roomHint: string | Advice;
 
-  constructor(path: string, handle: FileHandle, telling: DiskFileTelling = {}) {
+  constructor(path: string, handle: FileHandle, context: ErrorContext = {}) {
     this.path = path;
     this.handle = handle;
-    this.#shown = telling.shown ?? path;
-    this.#roomHint = telling.roomHint ?? 'Make room there.';
+    this.#shown = context.shown ?? path;
+    this.#roomHint = context.roomHint ?? 'Make room there.';
   }
 
   /**
-   * Opens a regular file that is there, to read it. What is none (a FIFO, a socket, a device, a directory) is refused and
-   * never waited for: one put in place after the check is opened without blocking.
+   * Opens an existing regular file for reading. Anything else (a FIFO, a socket, a device, a directory) is an error and
+   * never waited for: even a FIFO that appears after the check is opened without blocking.
    */
-  static async open(path: string, telling?: DiskFileTelling): Promise<DiskFile> {
-    await assertRegular(path, telling?.shown);
+  static async open(path: string, context?: ErrorContext): Promise<DiskFile> {
+    await assertRegular(path, context?.shown);
     // Windows has no O_NONBLOCK.
     const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
-    return new DiskFile(path, await opened(path, flags, 0), telling);
+    return new DiskFile(path, await opened(path, flags, 0), context);
   }
 
-  /** Makes a file that is not there yet, to write and read it. */
-  static async create(path: string, mode: number, telling?: DiskFileTelling): Promise<DiskFile> {
+  /** Creates a new file for writing and reading; fails if it exists. */
+  static async create(path: string, mode: number, context?: ErrorContext): Promise<DiskFile> {
     const { O_RDWR, O_CREAT, O_EXCL } = constants;
-    return new DiskFile(path, await opened(path, O_RDWR | O_CREAT | O_EXCL, mode), telling);
+    return new DiskFile(path, await opened(path, O_RDWR | O_CREAT | O_EXCL, mode), context);
   }
 
   /** Its size in bytes. */
@@ -69,12 +69,12 @@ export class DiskFile {
     return (await this.handle.stat().catch((error: unknown) => this.#fail(error))).size;
   }
 
-  /** Exactly `length` bytes from `offset`. Rejects with `size-mismatch` where the file ends before. */
+  /** Reads exactly `length` bytes from `offset`. Rejects with `size-mismatch` if the file ends earlier. */
   read(offset: number, length: number): Promise<Uint8Array> {
     return this.#readInto(new Uint8Array(length), offset);
   }
 
-  /** The bytes from the start, at most `limit`, of a file that does not announce its size. */
+  /** Reads at most `limit` bytes from the start of a file that does not report its size. */
   async readUpTo(limit: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(limit);
     let filled = 0;
@@ -89,8 +89,8 @@ export class DiskFile {
   }
 
   /**
-   * Exactly the bytes of a part, piece by piece: the next is on its way while one is used. Rejects with `size-mismatch`
-   * where the file ends before.
+   * Reads exactly the bytes of a part in pieces, and reads ahead by one piece. Rejects with `size-mismatch` if the file
+   * ends earlier.
    */
   async *pieces(part: FilePart): AsyncGenerator<Uint8Array, void, undefined> {
     const { offset, size, signal, transient = false } = part;
@@ -98,11 +98,11 @@ export class DiskFile {
     const read = (at: number): Promise<Uint8Array> => {
       const length = Math.min(PIECE, size - at);
       const used = transient ? buffers[(at / PIECE) % BUFFERS] : undefined;
-      // Memory that is filled at once need not be zeros before. No Buffer: its slice is a view.
+      // The memory is filled at once and need not be zeroed. Not a Buffer, whose slice is a view.
       const buffer = used?.subarray(0, length) ?? new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
       if (transient && used === undefined) buffers.push(buffer);
       const reading = this.#readInto(buffer, offset + at);
-      // It is awaited when its turn comes, and not at all if the reader leaves before.
+      // Awaited when its turn comes, or never if the reader stops before.
       reading.catch(() => undefined);
       return reading;
     };
@@ -115,7 +115,7 @@ export class DiskFile {
         yield piece;
       }
     } finally {
-      // Nobody closes the file under a read.
+      // Let the read finish before the file is closed.
       await next?.catch(() => undefined);
     }
   }
@@ -123,7 +123,7 @@ export class DiskFile {
   /** Writes all of `bytes` at `offset`. */
   async write(bytes: Uint8Array, offset: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
-      // On a disk that is nearly full it takes what has room; the next call is refused.
+      // On a nearly full disk a call writes what fits, and the next one fails.
       const { bytesWritten } = await this.handle
         .write(bytes, done, bytes.length - done, offset + done)
         .catch((error: unknown) => this.#fail(error));
@@ -131,12 +131,12 @@ export class DiskFile {
     }
   }
 
-  /** Cuts the file off behind `size` bytes, or lets it end in a hole. */
+  /** Sets the size of the file; a larger size adds a hole at the end. */
   async truncate(size: number): Promise<void> {
     await this.handle.truncate(size).catch((error: unknown) => this.#fail(error));
   }
 
-  /** Lets go of the file. What a network's disk could not keep it may say here alone. */
+  /** Closes the file. A network file system may report lost writes only here. */
   async close(): Promise<void> {
     await this.handle.close().catch((error: unknown) => this.#fail(error));
   }
@@ -165,7 +165,7 @@ export class DiskFile {
   }
 }
 
-/** A file's bytes, or those of a part, in pieces as of {@link DiskFile.pieces}; the file is open while they are read. */
+/** Reads a file, or a part of it, as {@link DiskFile.pieces} does; the file is open only meanwhile. */
 export async function* readFile(
   path: string,
   part: Partial<FilePart> = {},
@@ -179,7 +179,7 @@ export async function* readFile(
   }
 }
 
-/** Codes of a disk, a quota and a limit of the process that have no room left. */
+/** Error codes of a full disk, an exhausted quota and the file size limit of the process. */
 const FULL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 function opened(path: string, flags: number, mode: number): Promise<FileHandle> {
@@ -188,7 +188,7 @@ function opened(path: string, flags: number, mode: number): Promise<FileHandle> 
   });
 }
 
-/** A file as a source: it is streamed, 1 MiB at a time, and opened anew by each `open()`. */
+/** A file as a source: streamed 1 MiB at a time, and opened again by each `open()`. */
 export function fileSource(path: string): BlobSource {
   return { open: () => readFile(path) };
 }

@@ -1,8 +1,8 @@
-/** Says what a path leads to before anything is opened: opening a FIFO waits, and opening a device may do something. */
+/** Determines the kind of a file before it is opened: opening a FIFO blocks, and opening a device may have effects. */
 import { readlink, stat } from 'node:fs/promises';
 import { AccelError } from '../base/error.ts';
 
-/** The part of `Stats` by which kinds are told apart. */
+/** The methods of `Stats` that distinguish kinds of files. */
 interface Kinds {
   isFile(): boolean;
   isDirectory(): boolean;
@@ -22,16 +22,16 @@ export function kindOf(info: Kinds): string {
   return info.isBlockDevice() ? 'a block device' : 'a file of another kind';
 }
 
-/** Throws `io-error` unless `path` leads to a regular file, or to nothing: that is for the opening to report. */
+/** Throws `io-error` unless `path` leads to a regular file, or does not exist, which the open reports. */
 export async function assertRegular(path: string, shown = path): Promise<void> {
   const info = await stat(path).catch(() => undefined);
   if (info === undefined || info.isFile()) return;
   throw notRegular(shown, kindOf(info));
 }
 
-/** The error for a path that leads to something else than a regular file. */
+/** The error for a path that is not a regular file. */
 export function notRegular(path: string, found: string): AccelError {
-  return new AccelError('io-error', 'this can be read from a regular file only', {
+  return new AccelError('io-error', 'only a regular file can be read here', {
     where: { path },
     expected: 'a regular file',
     found,
@@ -39,7 +39,7 @@ export function notRegular(path: string, found: string): AccelError {
   });
 }
 
-/** Where the symbolic link at `path` points, if it is one and leads nowhere. */
+/** The target of the symbolic link at `path`, if the target does not exist. */
 export async function danglingLink(path: string): Promise<string | undefined> {
   const link = await readlink(path).catch(() => undefined);
   if (link === undefined) return undefined;

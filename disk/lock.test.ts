@@ -119,5 +119,5 @@ test('a holder whose file was taken away notices before it writes', () =>
       for (const name of await readdir(directory)) await rm(join(directory, name));
       await lock.confirm();
     });
-    expect((await rejects(work, 'io-error')).message).toContain('took this process for dead');
+    expect((await rejects(work, 'io-error')).message).toContain('considered this process dead');
   }));

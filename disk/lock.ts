@@ -1,11 +1,11 @@
 /**
- * A lock between processes that write to one file: of this machine, of other containers, and of other machines that share
- * the disk. It is Lamport's bakery algorithm with files as its variables, because nothing else that Node offers is both
- * atomic everywhere and free of the race of "is this lock file stale? then remove it": each contender only ever creates
- * and removes files of its own name, so what a killed process left can be removed by anyone at any time.
+ * A lock between processes that write to one file: of this machine, of other containers, and of other machines that
+ * share the disk. It is Lamport's bakery algorithm with files as its variables, because nothing else that Node offers
+ * is both atomic everywhere and free of the race of "is this lock file stale? then remove it": each contender only ever
+ * creates and removes files of its own name, so what a killed process left can be removed by anyone at any time.
  *
- * Ticket 0 means "choosing a ticket". A file that exists during the whole of a readdir is returned by it (POSIX), which is
- * all that the algorithm needs.
+ * Ticket 0 means "choosing a ticket". A file that exists during the whole of a readdir is returned by it (POSIX), which
+ * is all that the algorithm needs.
  */
 import { createHash } from 'node:crypto';
 import { readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
@@ -14,27 +14,29 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { MARK_PATTERN, processMark, stateOfMark } from './process-mark.ts';
 
-/** How a lock is waited for. */
+/** Options of {@link withLock}. */
 export interface LockOptions {
-  /** Ends the wait with its reason. */
+  /** Aborts the wait with its reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds after which a wait ends in which no contender came any further. */
+  /** Milliseconds without progress of any contender after which the wait fails. */
   readonly patience?: number;
 }
 
 /** A lock that this process holds. */
 export interface HeldLock {
   /**
-   * Throws `io-error` if another machine took this process for dead and the lock from it. To be called right before the
+   * Throws `io-error` if another machine considered this process dead and took the lock. Call it right before the
    * change that the lock protects.
    */
   confirm(): Promise<void>;
 }
 
 const PATIENCE = 60_000;
-/** A process that cannot be seen from here counts as gone when its file was not touched for this long, in milliseconds. */
+/**
+ * A process that cannot be seen from here counts as gone when its file was not touched for this long, in milliseconds.
+ */
 const SILENCE = 30_000;
-/** How often a process touches its file, in milliseconds. */
+/** Interval at which a process touches its file, in milliseconds. */
 const HEARTBEAT = 5_000;
 const SHORTEST_PAUSE = 2;
 const LONGEST_PAUSE = 50;
@@ -42,7 +44,7 @@ const LONGEST_PAUSE = 50;
 /** Source of a regular expression that matches the name of a file of any lock; its group is the process mark. */
 export const LOCK_PATTERN = `\\.accel-lock-[0-9a-f]{8}-\\d{1,15}-(${MARK_PATTERN})-\\d{1,15}`;
 
-/** Tells the contenders of one process apart. */
+/** Distinguishes the contenders of one process. */
 let counter = 0;
 
 /** Runs `body` while no other process, and nothing else in this one, holds the lock of the file `target`. */
@@ -107,7 +109,7 @@ class Contender implements HeldLock {
   async confirm(): Promise<void> {
     const own = this.#fileOf(this.#ticket);
     if (await stat(own).catch(() => undefined)) return;
-    throw new AccelError('io-error', 'another machine took this process for dead, and the lock of the file from it', {
+    throw new AccelError('io-error', 'another machine considered this process dead and took the lock of the file', {
       where: { path: this.#target },
       expected: own,
       found: 'no such file',
@@ -117,12 +119,12 @@ class Contender implements HeldLock {
 
   async leave(): Promise<void> {
     clearInterval(this.#heart);
-    // A file that cannot be removed is the next contender's: its process is gone by then.
+    // A file that cannot be removed is left to the next contender: this process is gone by then.
     for (const file of this.#files) await rm(file, { force: true }).catch(() => undefined);
     this.#files = [];
   }
 
-  /** Takes a ticket higher than all that are there. */
+  /** Takes a ticket higher than all existing ones. */
   async #draw(): Promise<void> {
     await this.#create(0);
     this.#ticket = 1 + Math.max(0, ...(await this.#others()).map(({ ticket }) => ticket));
@@ -144,7 +146,7 @@ class Contender implements HeldLock {
     return ticket < this.#ticket || (ticket === this.#ticket && owner < this.#owner);
   }
 
-  /** Waits until no living contender is one of those that `isAhead` picks. */
+  /** Waits until `isAhead` matches no living contender. */
   async #until(isAhead: (other: Other) => boolean, patience: number, signal: AbortSignal | undefined): Promise<void> {
     let pause = SHORTEST_PAUSE;
     let moved = performance.now();
@@ -162,7 +164,7 @@ class Contender implements HeldLock {
     }
   }
 
-  /** The other contenders that live; what dead ones left is removed. */
+  /** The other living contenders; removes the files of dead ones. */
   async #others(): Promise<Other[]> {
     const others: Other[] = [];
     for (const name of await readdir(this.#directory)) {
@@ -170,7 +172,7 @@ class Contender implements HeldLock {
       if (ticket === undefined || owner === undefined || mark === undefined || owner === this.#owner) continue;
       const file = path.join(this.#directory, name);
       if (await this.#watch.isDead(file, mark)) {
-        // It does not count whether or not this user may remove it.
+        // It is ignored even if this user may not remove it.
         await rm(file, { force: true }).catch(() => undefined);
       } else others.push({ name, ticket: Number(ticket), owner, mark });
     }
@@ -179,7 +181,7 @@ class Contender implements HeldLock {
 
   async #beat(): Promise<void> {
     const now = new Date();
-    // Where it was removed, confirm() reports it.
+    // If it was removed, confirm() reports that.
     await utimes(this.#fileOf(this.#ticket), now, now).catch(() => undefined);
   }
 
@@ -195,7 +197,9 @@ class Contender implements HeldLock {
   }
 }
 
-/** Finds out whether contenders live: by their process where it can be seen, otherwise by their heartbeat. */
+/**
+ * Determines whether contenders are alive: by their process if it is visible from here, otherwise by their heartbeat.
+ */
 class Watch {
   readonly #seen = new Map<string, { readonly touched: number; readonly since: number }>();
 
@@ -206,7 +210,7 @@ class Watch {
     // It was removed by its owner since the folder was listed.
     if (touched === undefined) return true;
     const last = this.#seen.get(file);
-    // Only this machine's clock is asked: those of two machines may differ by more than any silence.
+    // Only this machine's clock counts: the clocks of two machines may differ by more than {@link SILENCE}.
     if (last?.touched !== touched) this.#seen.set(file, { touched, since: performance.now() });
     else if (performance.now() - last.since > SILENCE) return true;
     return false;

@@ -14,7 +14,7 @@ describe('the mark of a process', () => {
     expect(stateOfMark(processMark())).toBe('alive');
   });
 
-  it('of another process tells whether it still runs', async () => {
+  it('of another process shows whether it is running', async () => {
     const child = spawn('sleep', ['60']);
     await once(child, 'spawn');
     const unknownStart = processMark({ ...self, pid: child.pid!, start: '0' });
@@ -25,7 +25,7 @@ describe('the mark of a process', () => {
   });
 
   // Without /proc nobody knows when a process began.
-  it.runIf(process.platform === 'linux')('whose number was given anew is gone', () => {
+  it.runIf(process.platform === 'linux')('whose number was reused is gone', () => {
     expect(stateOfMark(processMark({ ...self, start: String(Number(self.start) + 1) }))).toBe('gone');
   });
 
@@ -37,7 +37,7 @@ describe('the mark of a process', () => {
     ['another machine', { host: 'ffffffff' }],
     ['another boot', { boot: 'ffffffff' }],
     ['another container', { namespace: '1' }],
-  ])('from %s tells nothing, though no such process runs here', (_, change) => {
+  ])('from %s is unknown, though no such process runs here', (_, change) => {
     expect(stateOfMark(processMark({ ...self, ...change, pid: 999_999_999 }))).toBe('elsewhere');
   });
 });

@@ -1,6 +1,6 @@
 /**
- * The mark of a process in the name of a temporary file or folder, by which a later process can tell what is left behind
- * from what is in use: also of processes in other containers and on other machines that share the folder.
+ * The mark of a process in the name of a temporary file or folder, by which a later process distinguishes leftovers
+ * from files in use, including those of processes in other containers and on other machines that share the folder.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -10,12 +10,12 @@ import { hostname } from 'node:os';
 export const MARK_PATTERN = '[0-9a-f]{8}-[0-9a-f]{8}-\\d{1,20}-\\d{1,10}-\\d{1,20}';
 
 /**
- * What a mark tells: its process runs; is gone for sure; or nothing can be known from here, because it belongs to another
- * machine, another container or an earlier boot.
+ * The state of the process of a mark: running, certainly gone, or unknown because it belongs to another machine,
+ * another container or an earlier boot.
  */
 export type MarkState = 'alive' | 'gone' | 'elsewhere';
 
-/** What tells processes apart, as text; `0` where the system does not say. */
+/** Identifies a process, as text; `0` if the system does not provide a value. */
 export interface ProcessIdentity {
   /** Hash of the machine's name and id, 8 hex digits. */
   readonly host: string;
@@ -24,7 +24,7 @@ export interface ProcessIdentity {
   /** Number of the namespace in which process numbers count (Linux, pid_namespaces(7)). */
   readonly namespace: string;
   readonly pid: number;
-  /** When the process began, in clock ticks since the boot: a number that was given anew has another one. */
+  /** Start time of the process in clock ticks since boot, which distinguishes processes that reuse a number. */
   readonly start: string;
 }
 
@@ -51,13 +51,13 @@ export function processMark({ host, boot, namespace, pid, start }: ProcessIdenti
   return `${host}-${boot}-${namespace}-${pid}-${start}`;
 }
 
-/** What is known of the process that left `mark`, seen from `self`. */
+/** The state of the process that left `mark`, as seen from `self`. */
 export function stateOfMark(mark: string, self: ProcessIdentity = ownIdentity()): MarkState {
   const [host, boot, namespace, pid, start] = mark.split('-');
   if (host !== self.host || boot !== self.boot || namespace !== self.namespace) return 'elsewhere';
   if (!isRunning(Number(pid))) return 'gone';
   const now = startOf(Number(pid));
-  // Where the system does not tell when a process began, one that runs counts as the one that left the mark.
+  // If the start time is unknown, a running process counts as the one that left the mark.
   return start === '0' || now === '0' || now === start ? 'alive' : 'gone';
 }
 
@@ -86,7 +86,7 @@ function namespaceOf(): string {
   }
 }
 
-/** The text of a file of the system; empty where there is none, as everywhere but on Linux. */
+/** The text of a system file; empty if it does not exist, as on any system but Linux. */
 function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8').trim();

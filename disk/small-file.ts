@@ -1,16 +1,16 @@
-/** Reads files that a user names and that are small: lists, keys, certificates, payloads. */
+/** Reads small files that a user names: lists, keys, certificates, payloads. */
 import { AccelError } from '../base/error.ts';
 import { DiskFile } from './disk-file.ts';
 
 /**
- * The content of a regular file of at most `limit` bytes. Throws `io-error` for anything else than a regular file, without
- * waiting for it, and `limit-exceeded` for a larger one.
+ * Reads a regular file of at most `limit` bytes. Throws `io-error` for anything but a regular file, without waiting for
+ * it, and `limit-exceeded` for a larger one.
  */
 export async function readSmallFile(path: string, limit: number): Promise<Uint8Array> {
   const file = await DiskFile.open(path);
   try {
     const size = await file.size();
-    // Files of /proc and the like announce no size: one byte more than the limit shows that there is more.
+    // Files of /proc report no size: one byte beyond the limit shows that there is more.
     if (size === 0) return within(path, await file.readUpTo(limit + 1), limit);
     if (size > limit) throw tooLarge(path, limit, size);
     return await file.read(0, size);

@@ -1,11 +1,13 @@
-/** What killed processes left behind, told from what is in use, and removed. */
+/** Removes the leftovers of killed processes and keeps files that are in use. */
 import { lstat, mkdtemp, readdir, rmdir, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { asAccelError } from '../base/error.ts';
 import { LOCK_PATTERN } from './lock.ts';
 import { MARK_PATTERN, stateOfMark } from './process-mark.ts';
 
-/** How long nothing may have changed in what a process left that cannot be seen from here, in milliseconds: a week. */
+/**
+ * Milliseconds without any change after which leftovers of a process that is not visible from here are removed: a week.
+ */
 const STILL = 7 * 24 * 3_600_000;
 
 /** Name of a temporary file beside what it is to become, and of the folder of a run. */
@@ -16,10 +18,10 @@ const LOCK = new RegExp(`^${LOCK_PATTERN}$`);
 const SPOOLED = /^\d+$/;
 
 /**
- * Removes from `directory` the temporary files and folders of processes of this user that are gone. What belongs to a
- * process that runs stays; what belongs to another machine or container, or is from an earlier boot, goes when nothing
- * changed in it for a week. Only what accel itself makes is touched, and no link is followed. A directory that may not
- * be read is left alone.
+ * Removes from `directory` the temporary files and folders of processes of this user that are gone. Files of running
+ * processes stay; those of another machine or container, or from an earlier boot, are removed if nothing changed in
+ * them for a week. Only files of accel's own kinds are touched, and no link is followed. An unreadable directory is
+ * skipped.
  */
 export async function sweepLeftovers(directory: string): Promise<void> {
   for (const name of await namesIn(directory)) {
@@ -30,25 +32,25 @@ export async function sweepLeftovers(directory: string): Promise<void> {
     const left = path.join(directory, name);
     try {
       const info = await lstat(left);
-      // A link that only bears the name, and what belongs to someone else, are left alone.
+      // Links with such a name, and files of other users, are left alone.
       if (info.uid !== (process.getuid?.() ?? info.uid) || info.isDirectory() !== (spool !== undefined)) continue;
       if (state === 'elsewhere' && !(await isStill(directory, left))) continue;
       if (spool === undefined) await unlink(left);
       else await removeFolder(left);
     } catch (error) {
-      // Another run may have swept it first, or it is not ours to remove: neither keeps us from our work.
+      // Another run may have removed it first, or we may not remove it: neither is an error.
       if (!isHarmless(error)) throw asAccelError(error);
     }
   }
 }
 
-/** File by file: what else may stand in the folder was not made by accel, and keeps it where it is. */
+/** Removes file by file: a folder with other files is kept, because accel did not create them. */
 async function removeFolder(folder: string): Promise<void> {
   for (const name of await readdir(folder)) if (SPOOLED.test(name)) await unlink(path.join(folder, name));
   await rmdir(folder);
 }
 
-/** Whether nothing changed for {@link STILL}, by the clock of the file system itself. */
+/** Whether nothing changed for {@link STILL}, by the clock of the file system. */
 async function isStill(directory: string, left: string): Promise<boolean> {
   const probe = await mkdtemp(path.join(directory, '.accel-now-'));
   const now = (await lstat(probe)).mtimeMs;

@@ -1,7 +1,7 @@
-/** Clocks of one request: to its answer, to the end of a document, and of the rate at which a blob moves. */
+/** Deadlines of one request: for its answer, for the end of a document, and for the transfer rate of a blob. */
 import { DeadlineError } from './failure.ts';
 
-/** What a rate is measured by. */
+/** The lowest acceptable rate, and how it is measured. */
 export interface RateRule {
   /** Bytes a second; 0 measures nothing. */
   readonly minRate: number;
@@ -9,12 +9,12 @@ export interface RateRule {
   readonly window: number;
 }
 
-/** Parts of a window after which the rate is looked at. */
+/** Number of checks in a window. */
 const CHECKS_PER_WINDOW = 10;
 
 /**
- * Watches the rate at which the network moves bytes. Only the time that is spent waiting for the network counts: a reader
- * or a source that is slow itself is not held responsible for the server.
+ * Watches the rate at which the network moves bytes. Only time spent waiting for the network counts, so a slow reader
+ * or source does not fail the request.
  */
 export class RateWatch {
   readonly #rule: RateRule;
@@ -24,7 +24,7 @@ export class RateWatch {
   #waited = 0;
   #since: number | undefined;
 
-  /** `tooSlow` is called once, when a window has passed and brought too little. */
+  /** Calls `tooSlow` once, when too few bytes moved in a window. */
   constructor(rule: RateRule, tooSlow: (error: DeadlineError) => void) {
     this.#rule = rule;
     if (rule.minRate <= 0) return;
@@ -34,16 +34,16 @@ export class RateWatch {
         tooSlow(this.#error());
       }
     }, rule.window / CHECKS_PER_WINDOW);
-    // The connection keeps the process alive, not its clock.
+    // The connection keeps the process alive, not this timer.
     this.#timer.unref();
   }
 
-  /** The network is asked for bytes, or given some. */
+  /** Call it when bytes are requested from the network, or handed to it. */
   waiting(): void {
     this.#since ??= performance.now();
   }
 
-  /** The network has moved `bytes`. */
+  /** Call it when the network has moved `bytes`. */
   moved(bytes: number): void {
     if (this.#since !== undefined) this.#waited += performance.now() - this.#since;
     this.#since = undefined;
@@ -73,7 +73,7 @@ export class RateWatch {
   }
 }
 
-/** A timer that may be set again; the last one set counts. */
+/** A timer that can be set again; the last setting counts. */
 export class Deadline {
   readonly #expired: (error: DeadlineError) => void;
   #timer: NodeJS.Timeout | undefined;
@@ -91,7 +91,7 @@ export class Deadline {
     this.#timer.unref();
   }
 
-  /** Expires no more. */
+  /** Cancels the timer. */
   clear(): void {
     clearTimeout(this.#timer);
   }

@@ -5,7 +5,7 @@ import { DEFAULT_MIN_RATE, type HttpOptions, type HttpRuntime } from './http-opt
 import { traceOf } from './http-trace.ts';
 import type { HttpBody, HttpRequest, HttpResponse } from './messages.ts';
 
-/** Most of an unwanted body that is read to keep a connection, in bytes; past it the connection is closed. */
+/** Largest part of an unwanted body that is read to keep a connection, in bytes; beyond it the connection is closed. */
 const DISCARD_LIMIT = 64 * 1024;
 /** Milliseconds for that. */
 const DISCARD_TIMEOUT = 1_000;
@@ -62,7 +62,7 @@ export class Flight {
     }
   }
 
-  /** The body as it goes out; each further piece is asked for once the network has taken the one before. */
+  /** The outgoing body; requests each further piece after the network has taken the previous one. */
   async *#outgoingBody({ source }: HttpBody): AsyncGenerator<Uint8Array, void, undefined> {
     const watch = this.#watchRate();
     for await (const chunk of source.open()) {
@@ -106,7 +106,7 @@ export class Flight {
       },
       discard: async () => {
         const signal = AbortSignal.timeout(DISCARD_TIMEOUT);
-        // It only serves to keep the connection: a body that does not end is cut off.
+        // Reading on only serves to keep the connection: a body that does not end is cut off.
         await answer.body.dump({ limit: DISCARD_LIMIT, signal }).catch(() => undefined);
         this.#land(undefined);
       },

@@ -1,4 +1,4 @@
-/** What a caller may say about the way to a server, with every default of the room in one place. */
+/** Options for the connection to a server, and every default of the room. */
 import { setTimeout } from 'node:timers/promises';
 import type { HttpTrace } from './http-trace.ts';
 
@@ -14,13 +14,13 @@ export interface HttpOptions {
   readonly certDir?: string | readonly string[];
   /** Client certificate as `CERT:KEY`, two PEM files. */
   readonly clientCert?: string | readonly string[];
-  /** Bytes a second that a blob must move on average over a minute; 0: any rate will do. {@link DEFAULT_MIN_RATE}. */
+  /** Bytes a second that a blob must move on average over a minute; 0: no limit. {@link DEFAULT_MIN_RATE}. */
   readonly minRate?: number;
   /** Milliseconds that one request may wait where a server asks for it (HTTP 429, 503). {@link DEFAULT_MAX_WAIT}. */
   readonly maxWait?: number;
-  /** Hears what a user should know though nothing failed, as one line each. */
+  /** Called with each warning, one line of text. */
   readonly warn?: (message: string) => void;
-  /** Hears of every request once its answer is read; no secret is in it. */
+  /** Called for every request once its answer was read; the record has no secrets. */
   readonly trace?: (record: HttpTrace) => void;
   /** Environment for credential files, helpers, proxies and certificates; omitted: the process's. */
   readonly env?: Environment;
@@ -54,7 +54,9 @@ export interface HttpRuntime {
   readonly slowAttempts: number;
   /** Milliseconds to connect. */
   readonly connectTimeout: number;
-  /** Milliseconds without a byte in either direction before a request counts as stalled; also to the whole of a header. */
+  /**
+   * Milliseconds without a byte in either direction before a request counts as stalled; also to the whole of a header.
+   */
   readonly stallTimeout: number;
   /** Milliseconds for a server to answer once it has all of an upload: it may copy and hash the blob first. */
   readonly commitTimeout: number;

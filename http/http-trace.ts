@@ -1,4 +1,4 @@
-/** A record of each request, for whoever must see what goes over the wire. */
+/** A record of each request, to debug the traffic with a server. */
 import { redact } from '../base/secrets.ts';
 import { errorCode } from './failure.ts';
 import { redactUrl } from './redact.ts';
@@ -7,9 +7,9 @@ import { redactUrl } from './redact.ts';
 export interface HttpTrace {
   readonly method: string;
   readonly url: string;
-  /** Which try of the same request, from 1. */
+  /** Number of the try of this request, from 1. */
   readonly attempt: number;
-  /** Of the answer; undefined where none came. */
+  /** Of the answer; undefined if there was no answer. */
   readonly status: number | undefined;
   /** Bytes of the request's body that were sent. */
   readonly sent: number;
@@ -17,7 +17,7 @@ export interface HttpTrace {
   readonly received: number;
   /** Until the answer was read, or the request failed. */
   readonly milliseconds: number;
-  /** What the server calls this request, for its support. */
+  /** The server's identifier of the request, for its support. */
   readonly requestId: string | undefined;
   /** The code or message of the failure that ended it. */
   readonly error: string | undefined;
@@ -38,7 +38,7 @@ const REQUEST_ID_HEADERS: readonly string[] = [
   'cf-ray',
 ];
 
-/** What {@link traceOf} makes a record of. */
+/** Input of {@link traceOf}. */
 export interface TracedRequest {
   readonly method: string;
   readonly url: URL;

@@ -9,11 +9,11 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: HttpBody;
   readonly signal?: AbortSignal | undefined;
-  /** Whether the answer is a blob: bounded by its rate, and not as a document is by the time for the whole. */
+  /** Whether the answer is a blob, which is bounded by its rate and not by the time for a whole document. */
   readonly stream?: boolean;
-  /** Whether a server chose the URL's host: then it may not resolve to a metadata service. */
+  /** Whether a server chose the host of the URL, which then must not resolve to a metadata service. */
   readonly foreign?: boolean;
-  /** Which try of the same request it is, from 1; for the trace. */
+  /** Number of the try of this request, from 1; for the trace. */
   readonly attempt?: number;
 }
 
@@ -22,11 +22,11 @@ export interface HttpBody {
   readonly source: BlobSource;
   /** Bytes. */
   readonly size: number;
-  /** Whether it holds a secret, which then follows no redirect to another origin. */
+  /** Whether it holds a secret, which must not follow a redirect to another origin. */
   readonly secret?: boolean;
 }
 
-/** An answer. Its body must be read to the end, or discarded. */
+/** A response. Its body must be read to the end or discarded. */
 export interface HttpResponse {
   readonly status: number;
   /** The URL that answered, after redirects. */
@@ -36,7 +36,7 @@ export interface HttpResponse {
   header(name: string): string | undefined;
   /** The start of the body as text, at most `limit` bytes; the rest is dropped. */
   text(limit: number): Promise<string>;
-  /** The same for a body that explains a failure: what arrives within a few seconds is enough. */
+  /** Like {@link text}, for a body that explains a failure: takes what arrives within a few seconds. */
   excerpt(limit: number): Promise<string>;
   /** Drops the body. */
   discard(): Promise<void>;

@@ -18,9 +18,9 @@ export interface HttpProxy {
 }
 
 /**
- * The proxy for a URL, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY or their lower-case names, which come first; undefined: none.
- * HTTPS goes through HTTP_PROXY where HTTPS_PROXY is not set. Loopback addresses are never sent to a proxy. The variables
- * are read when the first URL needs them: throws `usage` with the name of one that makes no sense.
+ * The proxy for a URL, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY or their lower-case names, which come first; undefined:
+ * none. HTTPS goes through HTTP_PROXY where HTTPS_PROXY is not set. Loopback addresses are never sent to a proxy. The
+ * variables are read when the first URL needs them: throws `usage` with the name of one that makes no sense.
  */
 export function proxyRules(env: Environment): (url: URL) => HttpProxy | undefined {
   let rules: Rules | undefined;
@@ -86,7 +86,7 @@ function decode(text: string): string | undefined {
 }
 
 function invalid(text: string, variable: string): AccelError {
-  // What comes before the last @ may be a password.
+  // The part before the last @ may be a password.
   const found = text.slice(text.lastIndexOf('@') + 1);
   return new AccelError('usage', `the environment variable ${variable} does not name a proxy`, {
     where: { variable },

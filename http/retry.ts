@@ -1,4 +1,4 @@
-/** When to try a request again, and how long to wait before: the one back-off of the product. */
+/** Decides whether to retry a request and how long to wait: the only back-off of the product. */
 
 import { isSlowError, isTransientError } from './failure.ts';
 import type { HttpRuntime } from './http-options.ts';
@@ -18,7 +18,7 @@ export function isTransientStatus(status: number): boolean {
   return TRANSIENT_STATUS.includes(status) || (status >= 500 && status !== 501 && status !== 505);
 }
 
-/** What a back-off must know about an answer. */
+/** The part of an answer that a back-off uses. */
 export interface RetryAnswer {
   readonly status: number;
   /** Names the server in a report. */
@@ -26,15 +26,15 @@ export interface RetryAnswer {
   header(name: string): string | undefined;
 }
 
-/** How patient a client is, and who hears of it. */
+/** Limits of retries and waits, and the listener for waits. */
 export interface Patience extends Pick<HttpRuntime, 'now' | 'random' | 'sleep' | 'attempts' | 'slowAttempts'> {
   /** Milliseconds that one request may wait where a server asks for it. */
   readonly maxWait: number;
-  /** Hears of each wait that a server causes. */
+  /** Called for each wait that a server causes. */
   readonly report?: (message: string, until: number, host: string) => void;
 }
 
-/** Counts the failures of one piece of work, and waits longer after each. */
+/** Counts the failures of one operation, and waits longer after each. */
 export class Backoff {
   readonly #patience: Patience;
   readonly #signal: AbortSignal | undefined;
@@ -47,19 +47,19 @@ export class Backoff {
     this.#signal = signal;
   }
 
-  /** Which try this is, from 1. */
+  /** Number of the current try, from 1. */
   get attempt(): number {
     return this.#failures + 1;
   }
 
-  /** The work moved on: the next failure is the first again. */
+  /** Resets the count after progress, so that the next failure is the first again. */
   reset(): void {
     this.#failures = 0;
     this.#slow = 0;
     this.#waited = 0;
   }
 
-  /** Takes in a failure. False when patience is at its end: too many of them, or the server asks for too long a wait. */
+  /** Records a failure. Returns false to give up: too many failures, or the server asks for too long a wait. */
   failed(error?: unknown, answer?: RetryAnswer): boolean {
     this.#failures += 1;
     if (isSlowError(error)) this.#slow += 1;
@@ -68,7 +68,9 @@ export class Backoff {
     return this.#waited + (this.#asked(answer) ?? 0) <= maxWait;
   }
 
-  /** Waits before the next try: as long as the answer asks for, else exponentially with jitter over the upper half. */
+  /**
+   * Waits before the next try as long as the answer asks for, otherwise exponentially, with jitter over the upper half.
+   */
   async wait(answer?: RetryAnswer): Promise<void> {
     const { now, random, sleep, report } = this.#patience;
     const asked = this.#asked(answer);
@@ -91,7 +93,7 @@ export class Backoff {
   }
 }
 
-/** How {@link retrying} judges failures; both default to this module's rules. */
+/** Rules of {@link retrying}; both predicates default to those of this module. */
 export interface RetryRules {
   readonly signal?: AbortSignal | undefined;
   readonly passingStatus?: (status: number) => boolean;
@@ -99,8 +101,8 @@ export interface RetryRules {
 }
 
 /**
- * Calls `send` until its answer or error is one that stays or patience is at its end, and returns the last answer or
- * throws the last error. `undefined` counts as done. `send` hears which try it is, from 1.
+ * Calls `send` until the answer or error is final or the tries are used up, then returns the last answer or throws the
+ * last error. `undefined` counts as final. `send` receives the number of the try, from 1.
  */
 export async function retrying<A extends (RetryAnswer & { discard(): Promise<void> }) | undefined>(
   send: (attempt: number) => Promise<A>,
@@ -123,8 +125,8 @@ export async function retrying<A extends (RetryAnswer & { discard(): Promise<voi
 }
 
 /**
- * A {@link Patience.report} that hands each message to `warn`, but for waits of a host that end no later than one that
- * was reported: requests in parallel are refused together.
+ * A {@link Patience.report} that passes messages to `warn`, except for waits of a host that end no later than a
+ * reported one, because parallel requests are refused at the same time.
  */
 export function reportOnce(warn: (message: string) => void): NonNullable<Patience['report']> {
   const reported = new Map<string, number>();

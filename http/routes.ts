@@ -8,7 +8,7 @@ import { isMetadataAddress } from './local-address.ts';
 import { type HttpProxy, proxyRules } from './proxies.ts';
 import type { TlsSettings } from './tls.ts';
 
-/** What connections are made with. */
+/** Settings of connections. */
 export interface RouteOptions {
   readonly env: Environment;
   readonly runtime: Pick<HttpRuntime, 'connectTimeout' | 'stallTimeout'>;

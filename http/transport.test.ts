@@ -86,7 +86,7 @@ describeWith({ tools: ['docker-registry', 'openssl'] }, 'HTTPS through a proxy',
 const FAST = { sleep: async () => undefined };
 
 describe('unreachable', () => {
-  test('a name that does not resolve is told at once', async () => {
+  test('a name that does not resolve is reported at once', async () => {
     const target = await openTarget(parseReference('registry.invalid/x'), {
       env: { HOME: '/nonexistent' },
       runtime: FAST,

@@ -1,4 +1,4 @@
-/** What is no image: the record of layers, by its entries, and artifacts of others by their type. */
+/** Describes manifests that are not images: the record of layers by its entries, other artifacts by their type. */
 import { isRecord } from '../base/is-record.ts';
 import { LAYER_RECORD } from '../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../oci/content.ts';

@@ -1,4 +1,4 @@
-/** What `inspectReference` tells of an image; plain records, fit for JSON. */
+/** Results of `inspectReference`: plain records for JSON. */
 import type { LayerKind } from '../reader/layer.ts';
 
 /** A layer of an accelerated image. */
@@ -26,19 +26,19 @@ export interface AcceleratedLayerFacts {
   };
 }
 
-/** What an acceleration layer holds. */
+/** Content of an acceleration layer. */
 export interface AccelerationFacts {
   readonly form: 'list' | 'trace';
   /** Lines that a node keeps, or reads of the trace. */
   readonly entries: number;
-  /** Lines that a node skips without a word. */
+  /** Lines that a node skips silently. */
   readonly skipped: number;
 }
 
-/** Whether a layer can be converted in a mode. `unknown` when only reading all of it would tell. */
+/** Whether a layer can be converted in a mode. `unknown` if that depends on all of its content. */
 export interface Verdict {
   readonly possible: 'yes' | 'no' | 'unknown';
-  /** The condition, or what stands against it; empty for a plain yes. */
+  /** The condition, or the obstacle; empty for an unconditional yes. */
   readonly reason: string;
 }
 
@@ -47,7 +47,7 @@ export interface OrdinaryLayerFacts {
   readonly digest: string;
   readonly mediaType: string;
   readonly size: number;
-  /** By content: `none`, `gzip`, `zstd`; or what the media type says of a layer whose content is not there. */
+  /** By content: `none`, `gzip`, `zstd`; or by the media type if the content is missing. */
   readonly compression: string;
   readonly full: Verdict;
   readonly indexOnly: Verdict;
@@ -56,9 +56,9 @@ export interface OrdinaryLayerFacts {
 /** The image that an accelerated one was made from. */
 export interface BaseFacts {
   readonly digest: string;
-  /** Whether its manifest stands in the repository; a full image can do without. */
+  /** Whether its manifest exists in the repository; a full image does not need it. */
   readonly present: boolean;
-  /** Bytes of its config and layers, while it stands. */
+  /** Bytes of its config and layers, if it exists. */
   readonly size?: number;
 }
 
@@ -90,7 +90,7 @@ export interface AcceleratedFacts extends CommonFacts {
   readonly accelVersion?: string;
   /** The choices that it was made with. */
   readonly options?: string;
-  /** What a node prefetches; absent without an acceleration layer, and when it cannot be read. */
+  /** The files that a node prefetches; absent without an acceleration layer, or if it cannot be read. */
   readonly prefetch?: AccelerationFacts;
   /** Why the layers could not be opened. */
   readonly problem?: string;
@@ -102,7 +102,7 @@ export interface OrdinaryFacts extends CommonFacts {
   readonly layers: readonly OrdinaryLayerFacts[];
 }
 
-/** What is missing of an image: now, or after the next garbage collection of the registry. */
+/** A part of an image that is missing, or will be after the next garbage collection of the registry. */
 export interface CheckFinding {
   readonly severity: 'broken' | 'will-break';
   /** Absent where it is about all platforms. */
@@ -110,10 +110,12 @@ export interface CheckFinding {
   readonly what: string;
 }
 
-/** What is no image. */
+/** A manifest that is not an image. */
 export interface ArtifactFacts {
   readonly type: string;
-  /** Of accel's record of converted layers: how many entries there are of each kind, and how many carry a code of a key. */
+  /**
+   * Of accel's record of converted layers: how many entries there are of each kind, and how many carry a code of a key.
+   */
   readonly record?: {
     readonly full: number;
     readonly indexOnly: number;
@@ -122,17 +124,20 @@ export interface ArtifactFacts {
   };
 }
 
-/** What a tag or digest names. */
+/** Description of the content of a tag or digest. */
 export interface InspectReport {
   readonly digest: string;
   readonly mediaType: string;
   readonly accelerated: boolean;
   readonly images: readonly ImageFacts[];
-  /** What it is instead of an image. */
+  /** The artifact, if it is not an image. */
   readonly artifact?: ArtifactFacts;
-  /** What is missing; absent unless that was asked for. */
+  /** Missing parts; absent unless the check was requested. */
   readonly check?: readonly CheckFinding[];
-  /** Entries of an index that are not described: no images, such as attestations, or `missing` from where the index is. */
+  /**
+   * Entries of an index that are not described: not images, such as attestations, or `missing` in the place of the
+   * index.
+   */
   readonly others: readonly {
     readonly digest: string;
     readonly mediaType: string;

@@ -4,8 +4,8 @@ import { openReference } from '../reader/open-reference.ts';
 import { type InspectOptions, type InspectReport, inspectReference } from './inspect-reference.ts';
 
 /**
- * Tells what an image is, accelerated or not, without reading it: mode, layers, sizes, its base; what conversion would
- * make of an ordinary one. `reference` is `host[:port]/repo[:tag][@digest]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or
+ * Describes an image, accelerated or not, without reading it: mode, layers, sizes and base; for an ordinary image the
+ * modes of conversion. `reference` is `host[:port]/repo[:tag][@digest]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or
  * `docker-archive:FILE[:TAG]`. Throws `reference-invalid`, `not-found`, and what the registry answers.
  */
 export async function inspect(

@@ -1,4 +1,4 @@
-/** What `inspectReference` says of images of every kind. */
+/** Inspects images of every kind. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -125,7 +125,7 @@ describe('an accelerated image', () => {
     expect((await inspectReference(target, digest)).baseTag).toBeUndefined();
   });
 
-  test('that does not open is told of with the reason', async () => {
+  test('that does not open is reported with the reason', async () => {
     await build([{ tar: tar('a') }]);
     const result = await convertWithin(target, request({ outputs: [BOTH[0]!] }));
     const { digest } = result.tags[0]!.manifests[0]!.layers[0]!;
@@ -170,7 +170,7 @@ describe('an ordinary image', () => {
     );
   }
 
-  it('tells what each layer allows, whatever its media type says', async () => {
+  it('reports what each layer allows, whatever its media type', async () => {
     const mediaType = 'application/vnd.oci.image.layer.v1.tar';
     expect(
       await verdicts([

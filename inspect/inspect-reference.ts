@@ -1,4 +1,4 @@
-/** What an image is, told from its documents and the ends of its layers, without reading it. */
+/** Describes an image by its documents and the ends of its layers, without reading it. */
 import { asAccelError } from '../base/error.ts';
 import { RECORD_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { TAG_SUFFIXES } from '../formats/overlaybd/tag-suffixes.ts';
@@ -17,15 +17,15 @@ import { ordinaryLayers } from './ordinary.ts';
 
 export type * from './facts.ts';
 
-/** How {@link inspectReference} looks at an image. */
+/** Options of {@link inspectReference}. */
 export interface InspectOptions extends ReadOptions {
-  /** Look for what is missing as well: a request for each blob. */
+  /** Also look for missing content, with a request for each blob. */
   readonly check?: boolean;
 }
 
 /**
- * Describes what a tag or digest names. Throws `not-found`, `manifest-invalid` and what the target throws; layers that do
- * not open are told in the report.
+ * Describes what a tag or digest names. Throws `not-found`, `manifest-invalid` and what the target throws; layers that
+ * cannot be opened are part of the report.
  */
 export async function inspectReference(
   target: Target,
@@ -71,7 +71,7 @@ async function describeReference(target: Target, tagOrDigest: string, options: R
   };
 }
 
-/** One image; of an index, what is not here or no image after all is named and left alone. */
+/** Inspects one image. An entry of an index that is missing or not an image is returned as such. */
 async function inspectEntry(
   target: Target,
   entry: Descriptor,
@@ -106,7 +106,7 @@ async function inspectImage(
   };
 }
 
-/** The tag that was converted, as far as the name of the accelerated one tells. */
+/** The tag that was converted, by the name of the accelerated one. */
 async function findBaseTag(
   target: Target,
   tag: string,

@@ -1,4 +1,7 @@
-/** What the layers of an ordinary image allow: conversion in full, or an index over the blob as it is (docs/formats.md §5). */
+/**
+ * Determines the modes that the layers of an ordinary image allow: full conversion, or an index over the blob as it is
+ * (docs/formats.md §5).
+ */
 import type { Descriptor } from '../oci/descriptor.ts';
 import { unlessMissing } from '../oci/document.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
@@ -10,7 +13,9 @@ import type { OrdinaryLayerFacts, Verdict } from './facts.ts';
 const YES: Verdict = { possible: 'yes', reason: '' };
 const no = (reason: string): Verdict => ({ possible: 'no', reason });
 
-/** A gzip header with the extra field of BGZF: 10 bytes, its length, and the subfield's two letters (SAM spec, §4.1). */
+/**
+ * A gzip header with the extra field of BGZF: 10 bytes, its length, and the subfield's two letters (SAM spec, §4.1).
+ */
 const HEAD_BYTES = 16;
 const FLAG_EXTRA = 4;
 const STARGZ_ANNOTATION = 'containerd.io/snapshot/stargz/toc.digest';

@@ -1,10 +1,10 @@
-/** The file of an archive: refused where it is none, and known again when it was replaced. */
+/** Checks the file of an archive, and detects that it was replaced. */
 import { stat } from 'node:fs/promises';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { kindOf } from '../disk/file-kind.ts';
 import { isAbsent } from '../disk/write-atomically.ts';
 
-/** Throws `layout-invalid` if `file` is anything else than a regular file; nothing at all is left to the opening. */
+/** Throws `layout-invalid` if `file` is not a regular file. A missing file is reported by the open. */
 export async function refuseSpecial(file: string): Promise<void> {
   const info = await stat(file).catch(() => undefined);
   if (info === undefined || info.isFile()) return;
@@ -15,12 +15,12 @@ export async function refuseSpecial(file: string): Promise<void> {
   });
 }
 
-/** By what a file that was replaced differs from the one before. */
+/** A text that differs between a file and its replacement. */
 export function stamp(info: { ino: number; size: number; mtimeMs: number }): string {
   return `${info.ino} ${info.size} ${info.mtimeMs}`;
 }
 
-/** The stamp of the file at a path; undefined if there is none. */
+/** The stamp of the file at a path; undefined if it does not exist. */
 export async function stampOf(file: string): Promise<string | undefined> {
   try {
     return stamp(await stat(file));

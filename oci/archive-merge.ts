@@ -1,4 +1,4 @@
-/** Two processes that wrote to one archive: the tags of the one on top of what the other left. */
+/** Merges the tags of two processes that wrote to one archive. */
 import { fetchBytes } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { digestOf } from './digest.ts';
@@ -17,8 +17,8 @@ export interface MergedTags {
 }
 
 /**
- * Puts the tags that this process gave (`ours`, in order) into the index that another one left. A tag that both gave names
- * what this process says, except for a list of referrers: that gets the entries of both.
+ * Adds the tags that this process set (`ours`, in order) to the index that another process wrote. If both set a tag,
+ * ours wins, except for a list of referrers, which gets the entries of both.
  */
 export async function mergeTags(
   content: Fetcher,

@@ -1,10 +1,10 @@
 /**
- * Archives: images in one tar, read in place. `oci-archive` is an image layout in a tar and can be written; what
- * `docker save` makes (`docker-archive`) is read only.
+ * Archives: images in one tar, read in place. `oci-archive` is an image layout in a tar and can be written;
+ * `docker-archive`, the format of `docker save`, is read-only.
  *
  * Writing: new blobs go to a temporary file beside the archive. {@link ArchiveTarget.commit} adds what the archive held
  * before and an index.json with the new tags, and renames it into place under a lock: until then the old archive stays.
- * Without a new tag nothing is kept, since nothing would name it.
+ * Without a new tag nothing is written, because nothing would name the blobs.
  */
 import path from 'node:path';
 import { type BlobSource, bytesSource } from '../base/byte-source.ts';
@@ -37,10 +37,10 @@ import type {
   Target,
 } from './storage.ts';
 
-/** A holder of the lock may have the whole archive of another process to copy: how long a wait without any progress lasts. */
+/** Milliseconds to wait for the lock without progress: its holder may be copying a whole archive. */
 const PATIENCE = 10 * 60_000;
 
-/** What is in a tar: an OCI image layout, or what `docker save` writes. */
+/** The format of an archive: an OCI image layout in a tar, or the format of `docker save`. */
 export type ArchiveFormat = 'oci' | 'docker';
 
 /** An archive that was opened (open-archive.ts). */
@@ -58,25 +58,27 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
   readonly name: string;
   readonly #file: string;
   readonly #format: ArchiveFormat;
-  /** The archive as it stood from time to time: blobs are read where they were found or put. */
-  readonly #standing: DiskFile[];
-  /** What the file looked like when it was opened or committed last; undefined: there was none. */
+  /**
+   * Every version of the archive that was opened: blobs are read from the version in which they were found or written.
+   */
+  readonly #versions: DiskFile[];
+  /** The stamp of the file when it was last opened or committed; undefined: there was no file. */
   #stamp: string | undefined;
   readonly #blobs: Map<string, ArchiveBlob>;
   #index: IndexFile;
-  /** Tags that were given since the last commit. */
+  /** Tags that were set since the last commit. */
   readonly #given = new Map<string, Descriptor>();
   #failed = false;
   #closed = false;
   #draft: Promise<ArchiveDraft> | undefined;
-  /** A tar grows at its end alone: one blob at a time, and none while it is put in place. */
+  /** A tar grows only at its end: one blob at a time, and none during a commit. */
   readonly #appending = new Limiter(1);
 
   constructor({ name, file, format, content, before, stamp }: OpenedArchive) {
     this.name = name;
     this.#file = file;
     this.#format = format;
-    this.#standing = before === undefined ? [] : [before];
+    this.#versions = before === undefined ? [] : [before];
     this.#stamp = stamp;
     this.#index = content.index;
     this.#blobs = new Map(content.blobs);
@@ -166,8 +168,8 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
   }
 
   /**
-   * Puts the archive with its new tags in place, if there are any. What another process put there since it was read is
-   * kept, with its tags. Throws `io-error` if the file cannot be written, or is gone.
+   * Writes the archive with its new tags, if there are any. Content and tags that another process wrote since then are
+   * kept. Throws `io-error` if the file cannot be written, or is gone.
    */
   async commit(options?: ReadOptions): Promise<void> {
     if (this.#given.size === 0) return;
@@ -179,23 +181,23 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
     }
   }
 
-  /** Commits, unless that failed before, and lets go of the files whatever comes of it. */
+  /** Commits, unless a commit failed before, and closes the files in any case. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     try {
       if (!this.#failed) await this.commit();
     } finally {
-      // A draft that could not even be made has told so to whoever pushed.
+      // A failure to create the draft was already reported by the push.
       await (await this.#draft?.catch(() => undefined))?.discard();
-      // They were only read: whatever closing them says, nothing is lost.
-      await Promise.allSettled(this.#standing.map((file) => file.close()));
+      // They were only read: an error on close loses nothing.
+      await Promise.allSettled(this.#versions.map((file) => file.close()));
     }
   }
 
-  /** Makes the draft a whole archive and puts it in place; what comes next goes to another draft. */
+  /** Completes the draft and renames it into place; later blobs go to another draft. */
   async #fill(draft: ArchiveDraft, signal: AbortSignal | undefined): Promise<void> {
-    // The bulk of it before the lock is taken.
+    // Copies most of it before taking the lock.
     await this.#copyInto(draft, signal);
     const place = async (lock: HeldLock): Promise<void> => {
       if ((await stampOf(this.#file)) !== this.#stamp) {
@@ -207,7 +209,7 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
       await lock.confirm();
       const archive = await draft.commit();
       this.#stamp = await stampOf(this.#file);
-      this.#standing.push(archive);
+      this.#versions.push(archive);
       this.#move(draft.file, archive);
     };
     await withLock(this.#file, place, { signal, patience: PATIENCE });
@@ -215,7 +217,7 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
     this.#given.clear();
   }
 
-  /** Copies into the draft what it does not hold yet. */
+  /** Copies the blobs that the draft does not have yet. */
   async #copyInto(draft: ArchiveDraft, signal: AbortSignal | undefined): Promise<void> {
     for (const [digest, { size, place }] of this.#blobs) {
       if (!(place instanceof Uint8Array) && place.file === draft.file) continue;
@@ -225,7 +227,7 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
     }
   }
 
-  /** Appends a blob, to be read there from now on. */
+  /** Appends a blob, which is read from the draft from now on. */
   async #append(
     draft: ArchiveDraft,
     { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
@@ -236,17 +238,17 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
     this.#blobs.set(digest, { size, place: { file: draft.file, offset } });
   }
 
-  /** Takes over what another process put in the place of the archive since it was read. */
+  /** Merges the archive that another process has written since this one was read. */
   async #adopt(): Promise<void> {
     const file = await DiskFile.open(this.#file).catch((error: unknown) => {
       if (!isAbsent(error)) throw error;
-      throw new AccelError('io-error', 'the archive was removed by someone else in the meantime', {
+      throw new AccelError('io-error', 'another process removed the archive in the meantime', {
         where: { path: this.#file },
         hint: 'Run it again to make a new one.',
         cause: error,
       });
     });
-    this.#standing.push(file);
+    this.#versions.push(file);
     const { index, blobs } = await readOciArchive(file, await file.size(), { path: this.#file });
     for (const [digest, blob] of blobs) if (!this.#blobs.has(digest)) this.#blobs.set(digest, blob);
     const merged = await mergeTags(this, index, this.#given);
@@ -254,7 +256,7 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
     this.#index = merged.index;
   }
 
-  /** Blobs that were read from one file are read from another. */
+  /** Lets blobs of one file be read from another. */
   #move(from: DiskFile, to: DiskFile): void {
     for (const [digest, { size, place }] of this.#blobs) {
       if (place instanceof Uint8Array || place.file !== from) continue;
@@ -278,7 +280,7 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
 
   #assertWritable(): void {
     if (this.#format === 'oci' && !this.#closed) return;
-    throw new AccelError('usage', 'an archive in the form of docker save is only read', {
+    throw new AccelError('usage', 'an archive of docker save is read-only', {
       where: { target: this.name },
       expected: 'a registry, oci:DIR or oci-archive:FILE as target',
     });

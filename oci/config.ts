@@ -5,7 +5,7 @@ import { brief, type Descriptor, isOptional, isStringList } from './descriptor.t
 import { assertDigest } from './digest.ts';
 import { parseObject } from './manifest.ts';
 
-/** Largest image config that accel reads, in bytes: long histories and labels are real, megabytes of them are not. */
+/** Largest image config that accel reads, in bytes; long histories and labels take less. */
 export const MAX_CONFIG_SIZE = 16 * 1024 * 1024;
 
 /** One step of an image's history; `empty_layer` steps have no layer. */
@@ -18,8 +18,8 @@ export interface HistoryEntry {
 }
 
 /**
- * An image config. Every field of the source is kept as it is; accel rewrites `rootfs` and `history` alone. Optional
- * fields may be null, which Go's tools write for what they leave out.
+ * An image config. Every field of the source is kept as it is; accel rewrites only `rootfs` and `history`. Optional
+ * fields may be null, as Go's tools write absent values.
  */
 export interface ImageConfig {
   readonly os?: string | null;
@@ -50,8 +50,8 @@ export function parseConfig(bytes: Uint8Array, descriptor: Descriptor): ImageCon
 }
 
 /**
- * The config that content of another media type turns out to be: it names a system or an architecture and a diff_id for
- * each of `layers` layers. Undefined for everything else, such as the config of a chart or a plugin.
+ * Parses content of another media type as a config if it is one: it names a system or an architecture, and a diff_id
+ * for each of `layers` layers. Undefined for everything else, such as the config of a chart or a plugin.
  */
 export function sniffConfig(bytes: Uint8Array, descriptor: Descriptor, layers: number): ImageConfig | undefined {
   try {

@@ -49,7 +49,7 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         expect(equal(await fetchBytes(target, descriptor, LIMIT), bytes)).toBe(true);
       });
 
-      test('what stands already is not read again', async () => {
+      test('existing content is not read again', async () => {
         const bytes = noise(5000, 7);
         const descriptor = blob(bytes);
         await target.push(descriptor, bytesSource(bytes));
@@ -80,7 +80,7 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         ['one flipped bit', 'digest-mismatch', flipped],
         ['one byte short', 'size-mismatch', (bytes: Uint8Array) => bytes.subarray(1)],
         ['one byte long', 'size-mismatch', (bytes: Uint8Array) => Buffer.concat([bytes, new Uint8Array(1)])],
-      ] as const)('content with %s is refused and nothing stands', async (what, code, damage) => {
+      ] as const)('content with %s is refused and not stored', async (what, code, damage) => {
         const bytes = noise(70_000, what.length);
         const descriptor = blob(bytes);
         await rejects(target.push(descriptor, pieces(damage(bytes), 1000)), code);
@@ -88,7 +88,7 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         expect(await target.push(descriptor, bytesSource(bytes))).toBe('pushed');
       });
 
-      test('a source that fails passes its error on and nothing stands', async () => {
+      test('a source that fails passes its error on and nothing is stored', async () => {
         const descriptor = blob(noise(50_000, 31));
         const source: BlobSource = {
           async *open() {
@@ -124,7 +124,7 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         await rejects(target.fetchRange(descriptor, 0, 1), 'not-found');
       });
 
-      test('a descriptor with a wrong size is not what stands', async () => {
+      test('a descriptor with a wrong size does not exist', async () => {
         const bytes = noise(1000, 55);
         await target.push(blob(bytes), bytesSource(bytes));
         const wrong = { ...blob(bytes), size: 1001 };
@@ -164,7 +164,7 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
     });
 
     describe('manifests and tags', () => {
-      test('a manifest stands under its digest, then under its tags', async () => {
+      test('a manifest is found by its digest, then by its tags', async () => {
         const { descriptor, bytes } = await pushImage(target, 'first');
         expect(await target.exists(descriptor)).toBe(true);
         expect(await target.push(descriptor, bytesSource(bytes))).toBe('existed');
@@ -202,7 +202,7 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         expect(equal(await fetchBytes(target, descriptor, LIMIT), bytes)).toBe(true);
       });
 
-      test('tags set at the same time all stand', async () => {
+      test('tags set at the same time are all kept', async () => {
         const { descriptor } = await pushImage(target, 'crowd');
         const tags = Array.from({ length: 8 }, (_, index) => `crowd-${index}`);
         await Promise.all(tags.map((tag) => target.tag(descriptor, tag)));
@@ -218,14 +218,14 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         await rejects(target.resolve(`sha256:${'0'.repeat(64)}`), 'not-found');
       });
 
-      test('nothing that is not there gets a tag', async () => {
+      test('missing content cannot be tagged', async () => {
         const bytes = encodeJson({ schemaVersion: 2, mediaType: OCI.manifest, nothing: true });
         const descriptor = { mediaType: OCI.manifest, digest: digestOf(bytes), size: bytes.length };
         await rejects(target.tag(descriptor, 'dangling'), 'not-found');
         await rejects(target.resolve('dangling'), 'not-found');
       });
 
-      test('a tag of 128 characters stands, one of 129 is refused', async () => {
+      test('a tag of 128 characters is accepted, one of 129 is refused', async () => {
         const { descriptor } = await pushImage(target, 'long');
         const longest = `v${'1'.repeat(127)}`;
         await target.tag(descriptor, longest);
@@ -273,7 +273,7 @@ export function storageContract(name: string, makeTarget: MakeTarget): void {
         expect(new Set(entries.map((entry) => entry.artifactType))).toEqual(new Set(['application/vnd.test.n']));
       });
 
-      test('of a subject that does not stand here are kept', async () => {
+      test('of a subject that does not exist here are kept', async () => {
         const subject = { mediaType: OCI.manifest, digest: `sha256:${'e'.repeat(64)}`, size: 7 };
         const referrer = await referrerOf(target, subject, 'application/vnd.test.early', { label: 'early' });
         await refer(referrer);

@@ -13,7 +13,7 @@ const env = { HOME: '/nonexistent' };
 const bytes = noise(100_000, 1);
 
 describe('between backends', () => {
-  test('the bytes are streamed once, then found to stand', async () => {
+  test('the bytes are streamed once, then found to exist', async () => {
     const [from, to] = [new MemoryTarget('from'), new MemoryTarget('to')];
     await from.push(blob(bytes), bytesSource(bytes));
     expect(await copyContent(from, to, blob(bytes))).toBe('pushed');

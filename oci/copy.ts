@@ -1,4 +1,4 @@
-/** Content from one place to another, by the cheapest way that both know. */
+/** Copies content between targets in the cheapest way that both support. */
 
 import type { BlobSource } from '../base/byte-source.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -15,7 +15,7 @@ export interface CopyOptions extends ReadOptions {
   readonly mountFrom?: string | undefined;
 }
 
-/** Makes one piece of content stand in `to`: as it does already, by a mount, or by its bytes, verified on the way. */
+/** Ensures that one piece of content exists in `to`: it exists already, is mounted, or is copied and verified. */
 export async function copyContent(
   from: Fetcher,
   to: Target,
@@ -37,7 +37,7 @@ export async function copyContent(
   return to.push(descriptor, source, { signal });
 }
 
-/** The repository of `from` if the registry of `to` has it too, under another name. */
+/** The repository of `from`, if it is another one of the registry of `to`. */
 function sharedRegistry(from: Fetcher, to: Target): string | undefined {
   const [source, target] = [inRegistry(from), inRegistry(to)];
   if (source === undefined || source.registry !== target?.registry) return undefined;

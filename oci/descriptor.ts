@@ -1,4 +1,4 @@
-/** The descriptor: how one piece of content names another (OCI image-spec, descriptor.md). */
+/** Descriptors, by which one piece of content refers to another (OCI image-spec, descriptor.md). */
 import { AccelError, type ErrorPlace } from '../base/error.ts';
 import { integerOf, stringifyJson } from '../base/exact-json.ts';
 import { isRecord } from '../base/is-record.ts';
@@ -15,7 +15,7 @@ export interface Descriptor {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly platform?: Platform;
   readonly artifactType?: string;
-  /** Where else the content may be had (foreign layers). accel never follows them. */
+  /** Other locations of the content (foreign layers). accel never follows them. */
   readonly urls?: readonly string[];
 }
 
@@ -64,14 +64,14 @@ export function asDescriptor(value: unknown, field: string, where: ErrorPlace = 
     // Go writes an empty text for what is not set.
     artifactType: artifactType || undefined,
   };
-  // In the order of the source: what is passed on unchanged has the same bytes again.
+  // In the order of the source, so that unchanged descriptors keep their bytes.
   const isKept = ([key, item]: [string, unknown]): boolean =>
     item !== undefined && (item !== null || !DESCRIPTOR_FIELDS.has(key));
   return Object.fromEntries(Object.entries(read).filter(isKept)) as unknown as Descriptor;
 }
 
 /**
- * The annotations of a document or descriptor: undefined where there are none, `malformed` where a value is not text.
+ * The annotations of a document or descriptor: undefined if it has no annotations, `malformed` if a value is not text.
  * An annotation that is null is absent.
  */
 export function annotationsOf(value: unknown): Readonly<Record<string, string>> | undefined | 'malformed' {

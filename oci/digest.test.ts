@@ -18,7 +18,7 @@ describe('digests', () => {
     expect(digestOf(new Uint8Array(0))).toBe('sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
   });
 
-  test.each([`sha256:${'0'.repeat(64)}`, `sha512:${'f'.repeat(128)}`])('%s stands', (text) =>
+  test.each([`sha256:${'0'.repeat(64)}`, `sha512:${'f'.repeat(128)}`])('%s is valid', (text) =>
     expect(assertDigest(text)).toBe(text),
   );
 

@@ -8,7 +8,7 @@ const HEX_LENGTH: Readonly<Record<string, number>> = { sha256: 64, sha512: 128 }
 /** A digest algorithm that accel computes. */
 export type DigestAlgorithm = 'sha256' | 'sha512';
 
-/** What a stream is held against: a descriptor, or any record with its digest and size. */
+/** The expected content of a stream: a descriptor, or any record with its digest and size. */
 export interface ExpectedContent {
   readonly digest: string;
   /** Bytes. */
@@ -37,7 +37,7 @@ export function assertDigest(text: string, code: AccelErrorCode = 'reference-inv
   return text;
 }
 
-/** True for what is meant as a digest, right or wrong: names of images never begin so. */
+/** True for text that is meant as a digest, valid or not: names of images never begin like that. */
 export function isDigestLike(text: string): boolean {
   return /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Fa-f]{32,}$/.test(text) || /^sha\d+:/.test(text);
 }
@@ -84,9 +84,9 @@ export class Digester {
 }
 
 /**
- * Passes `stream` on and throws `size-mismatch` or `digest-mismatch` when it is not the content that `expected` names.
- * The last piece is held back until the whole has been checked, so a reader (a registry that we push to, for one)
- * never holds all the bytes of wrong content. Chunks must not be reused by the producer.
+ * Passes `stream` on and throws `size-mismatch` or `digest-mismatch` if it is not the content that `expected` names.
+ * Holds the last piece back until all of it is verified, so that a reader, such as a registry, never receives wrong
+ * content completely. Chunks must not be reused by the producer.
  */
 export async function* verified(
   stream: AsyncIterable<Uint8Array>,

@@ -16,7 +16,7 @@ import { isConfig, isLayer } from './media-types.ts';
 import { canFetchNamed } from './powers.ts';
 import type { Fetcher, ReadOptions, Resolver } from './storage.ts';
 
-/** A media type of a vendor names what its content is; the others, such as application/octet-stream, say nothing. */
+/** Prefix of vendor media types, which identify their content; others, such as application/octet-stream, do not. */
 const VENDOR_TREE = 'application/vnd.';
 
 /** A manifest or index with the descriptor that led to it. */
@@ -48,7 +48,7 @@ export async function loadIndex(fetcher: Fetcher, descriptor: Descriptor, option
   return parseIndex(await fetchBytes(fetcher, descriptor, MAX_MANIFEST_SIZE, options), descriptor);
 }
 
-/** Loads the document that a tag or digest names, in one request where the place can do that. Throws `not-found`. */
+/** Loads the document that a tag or digest names, in one request if the target supports that. Throws `not-found`. */
 export async function resolveDocument(
   place: Fetcher & Resolver,
   tagOrDigest: string,
@@ -81,8 +81,8 @@ export async function loadConfig(
 }
 
 /**
- * Loads the config of a manifest if that is one of a container image; undefined for an artifact. The media type decides;
- * where it says nothing the content does: old registries have application/octet-stream or text/html there.
+ * Loads the config of a manifest if that is one of a container image; undefined for an artifact. The media type
+ * decides. If it is generic, the content does: old registries have application/octet-stream or text/html there.
  */
 export async function loadImageConfig(
   fetcher: Fetcher,
@@ -100,7 +100,7 @@ export async function loadImageConfig(
   return sniffConfig(await fetchBytes(fetcher, config, MAX_CONFIG_SIZE, options), config, layers.length);
 }
 
-/** What `load` gives; undefined where it ends in `not-found`. */
+/** Returns the result of `load`, or undefined if it fails with `not-found`. */
 export async function unlessMissing<T>(load: () => Promise<T>): Promise<T | undefined> {
   try {
     return await load();

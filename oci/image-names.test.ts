@@ -75,7 +75,7 @@ describe('a name of an image on disk', () => {
     'oci:dir:tag',
     'a b:c',
     `app:${'x'.repeat(129)}`,
-  ])('%j is none', async (name) => {
+  ])('%j is refused', async (name) => {
     const error = await rejects((async () => assertImageName(name))(), 'reference-invalid');
     expect(error.expected).toBeDefined();
   });

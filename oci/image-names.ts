@@ -1,7 +1,8 @@
 /**
- * Names of images in a layout or an archive. An entry of an index is named by `org.opencontainers.image.ref.name`, a tag or
- * a whole reference (image-spec, annotations.md), and by `io.containerd.image.name`, a whole reference, which containerd,
- * nerdctl and Docker write beside it. Both find the image; where a tag alone is asked for, whole names that end in it do too.
+ * Names of images in a layout or an archive. An entry of an index is named by `org.opencontainers.image.ref.name`, a
+ * tag or a whole reference (image-spec, annotations.md), and by `io.containerd.image.name`, a whole reference, which
+ * containerd, nerdctl and Docker write beside it. Both find the image; where a tag alone is asked for, whole names that
+ * end in it do too.
  */
 import { AccelError } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -26,7 +27,9 @@ export function namesOf({ annotations }: Descriptor): readonly string[] {
   return [...new Set(names)];
 }
 
-/** Entries that a name means, best match only: named exactly so, by the same whole reference, or ending in the tag. */
+/**
+ * Entries that match a name, best matches only: by the exact name, by the same whole reference, or by the tag alone.
+ */
 export function entriesNamed(entries: readonly Descriptor[], name: string): readonly Descriptor[] {
   const exact = entries.filter((entry) => refNameOf(entry) === name);
   if (exact.length > 0) return exact;
@@ -36,7 +39,7 @@ export function entriesNamed(entries: readonly Descriptor[], name: string): read
   return entries.filter((entry) => namesOf(entry).some((one) => isWholeName(one) && tagPart(one) === name));
 }
 
-/** Names by which each image of an index can be asked for, sorted by code unit: the tag where it is the image's alone. */
+/** Names that identify each image of an index, sorted by code unit: the tag if no other image has it. */
 export function imageNames(entries: readonly Descriptor[]): readonly string[] {
   const names = entries.flatMap((entry) => {
     const [short, ...longer] = namesOf(entry);
@@ -47,7 +50,7 @@ export function imageNames(entries: readonly Descriptor[]): readonly string[] {
   return [...new Set(names)].sort();
 }
 
-/** The entries as messages list them: their longest names in order, and digests where names do not tell them apart. */
+/** The entries as messages list them: their longest names in order, and digests where names are not unique. */
 export function describeEntries(entries: readonly Descriptor[], withDigests = false): string {
   const shown = entries.map((entry) => {
     const name = namesOf(entry).at(-1);
@@ -99,7 +102,7 @@ function registryName(name: string): RegistryReference | undefined {
     const reference = parseReference(name);
     return reference.kind === 'registry' ? reference : undefined;
   } catch (error) {
-    // Whatever else stands in an annotation is a name only as it is.
+    // Any other text of an annotation is a name only as it is.
     if (error instanceof AccelError) return undefined;
     throw error;
   }

@@ -1,4 +1,4 @@
-/** What an index lists, with the indexes inside of it opened. */
+/** Lists the entries of an index, with nested indexes replaced by their entries. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -8,14 +8,14 @@ import { isIndex } from './media-types.ts';
 import { normalizePlatform } from './platform.ts';
 import type { Fetcher, ReadOptions } from './storage.ts';
 
-/** Indexes inside of one another, the outermost not counted. Nobody is known to nest more than one. */
+/** Largest depth of nested indexes; known images nest at most one. */
 const MAX_NESTING = 4;
-/** Indexes in all: a few documents could otherwise stand for billions of entries. */
+/** Largest number of indexes; otherwise a few documents could expand to billions of entries. */
 const MAX_INDEXES = 64;
 
 /**
- * The entries of an index in their order, those of an index inside of it in its place (image-spec, image-index.md: an
- * entry may be an index). An entry without a platform has that of the index around it. Throws `limit-exceeded`.
+ * Returns the entries of an index in order, with a nested index replaced by its entries (image-spec, image-index.md: an
+ * entry may be an index). An entry without a platform inherits that of the index around it. Throws `limit-exceeded`.
  */
 export async function indexEntries(
   fetcher: Fetcher,
@@ -35,7 +35,7 @@ export async function indexEntries(
     if (depth >= MAX_NESTING || opened > MAX_INDEXES) throw tooDeep(entry, depth, opened);
     const inner = await unlessMissing(() => loadIndex(fetcher, entry, options));
     if (inner === undefined) {
-      // Where some platforms of an index are, an index inside of it may be missing like an image.
+      // A partial copy of an index may lack nested indexes as it may lack images.
       entries.push(entry);
       continue;
     }

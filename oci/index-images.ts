@@ -1,4 +1,6 @@
-/** The images of an index: which entries are images, for which platform, and why the others are not. */
+/**
+ * Sorts the entries of an index into images with their platform, and others with the reason why they are not images.
+ */
 import { awaitAll, Limiter } from '../base/limiter.ts';
 import type { Descriptor } from './descriptor.ts';
 import { loadImageConfig, loadManifest, unlessMissing } from './document.ts';
@@ -10,14 +12,14 @@ import type { Fetcher, ReadOptions } from './storage.ts';
 
 /** An entry that is an image. */
 export interface ListedImage extends Descriptor {
-  /** What the index says; what it leaves open is taken from the image's config. */
+  /** By the index; fields that it leaves out are taken from the image's config. */
   readonly platform: Platform;
 }
 
 /** An entry that is left out. */
 export interface OtherEntry {
   readonly descriptor: Descriptor;
-  /** `os/architecture[/variant]`, `unknown` for what nobody says. */
+  /** `os/architecture[/variant]`, `unknown` for fields that are not given. */
   readonly platform: string;
   readonly reason: string;
   /** True for an entry whose content is not where the index is. */
@@ -30,7 +32,7 @@ export interface IndexImages {
   readonly others: readonly OtherEntry[];
 }
 
-/** Manifests that are looked into at a time. */
+/** Manifests that are read at a time. */
 const PARALLEL = 8;
 
 /** The reason for an entry whose content is missing. */
@@ -50,7 +52,7 @@ export async function indexImages(fetcher: Fetcher, index: ImageIndex, options: 
   };
 }
 
-/** The reason for a manifest that is no container image's. */
+/** The reason why a manifest is not a container image. */
 export function artifactReason({ artifactType, config }: ImageManifest): string {
   return `not an image but ${artifactType ?? config.mediaType}`;
 }
@@ -64,10 +66,10 @@ async function sortEntry(fetcher: Fetcher, entry: Descriptor, options: ReadOptio
   const { mediaType, artifactType, annotations, platform = {} } = entry;
   if (annotations?.['vnd.docker.reference.type'] !== undefined)
     return otherEntry(entry, 'an attestation, which stays with the source');
-  // Those for Linux that are here were opened.
+  // Indexes for Linux that exist here were already replaced by their entries.
   if (isIndex(mediaType) && artifactType === undefined)
     return otherEntry(entry, platform.os && normalizePlatform(platform).os !== 'linux' ? 'not for Linux' : NOT_HERE);
-  // Where an entry has no media type its content decides, once it is read.
+  // The content of an entry without a media type decides, once it is read.
   if (artifactType !== undefined || !(isManifest(mediaType) || mediaType === ''))
     return otherEntry(entry, `not an image but ${artifactType ?? mediaType}`);
   const { os = 'linux' } = normalizePlatform(platform);

@@ -20,8 +20,8 @@ export interface IndexFile {
 }
 
 /**
- * Makes what an empty layout consists of, where it is missing: under the lock of the index, for another process may be
- * about to put a tag into one that it just made. Throws `layout-invalid` if other things are there.
+ * Creates the files of an empty layout, if they are missing. Holds the lock of the index, because another process may
+ * be adding a tag to an index that it has just created.
  */
 export async function createLayoutFiles(directory: string): Promise<void> {
   try {
@@ -76,14 +76,14 @@ export function asIndexFile(index: Readonly<Record<string, unknown>>, where: Err
   };
 }
 
-/** The file that holds the tags, which is what a lock of the layout is about. */
+/** The file with the tags, which the lock of a layout protects. */
 export function indexPath(directory: string): string {
   return path.join(directory, 'index.json');
 }
 
 /**
- * Lets `tag` name the descriptor in index.json and writes the file again, unless it says so already. Other entries stay
- * as they are; an entry that only existed for the tag goes. Only to be called under the lock of {@link indexPath}.
+ * Points `tag` at the descriptor in index.json, unless it does already. Other entries stay as they are; an entry that
+ * existed only for the tag is removed. Call it only under the lock of {@link indexPath}.
  */
 export async function tagInIndexFile(
   directory: string,
@@ -97,7 +97,7 @@ export async function tagInIndexFile(
   await write(directory, 'index.json', index);
 }
 
-/** The index in which `tag` names the descriptor; undefined if it does so already. */
+/** The index in which `tag` points at the descriptor; undefined if it does already. */
 export function retagged(index: IndexFile, descriptor: Descriptor, tag: string): IndexFile | undefined {
   const same = index.manifests.find((entry) => entry.digest === descriptor.digest);
   const platform = descriptor.platform ?? same?.platform;
@@ -115,7 +115,7 @@ export function retagged(index: IndexFile, descriptor: Descriptor, tag: string):
   return { ...index, manifests: [...kept, entry] };
 }
 
-/** Whether there is anything by this name; a link that leads nowhere is. */
+/** Whether anything has this name, including a dangling link. */
 async function isThere(directory: string, name: string): Promise<boolean> {
   try {
     await lstat(path.join(directory, name));
@@ -155,7 +155,7 @@ async function readJson(directory: string, name: string): Promise<Record<string,
   }
 }
 
-/** At most one byte more than the limit, so that parseObject can tell and a huge file costs nothing. */
+/** Reads at most one byte beyond the limit, so that parseObject detects a huge file without reading all of it. */
 async function readBounded(path: string): Promise<Uint8Array> {
   const file = await DiskFile.open(path);
   try {

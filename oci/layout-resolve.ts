@@ -1,4 +1,4 @@
-/** Finds what a name or digest means in an image layout, be it on disk or in an archive. */
+/** Resolves a name or digest in an image layout, on disk or in an archive. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -8,14 +8,14 @@ import { describeEntries, entriesNamed, isWholeName } from './image-names.ts';
 import type { IndexFile } from './layout-index.ts';
 import type { Fetcher } from './storage.ts';
 
-/** What {@link resolveInLayout} asks of a layout. */
+/** The part of a layout that {@link resolveInLayout} needs. */
 export interface LayoutContent extends Fetcher {
   readonly name: string;
-  /** Bytes of a blob that stands here; undefined if it does not. */
+  /** Bytes of a blob; undefined if it does not exist here. */
   storedSize(digest: string): Promise<number | undefined>;
 }
 
-/** See Resolver.resolve. A digest need not be listed: what an index below names is found too. */
+/** See Resolver.resolve. A digest need not be listed: content below a nested index is found too. */
 export async function resolveInLayout(
   content: LayoutContent,
   index: IndexFile,
@@ -51,7 +51,7 @@ async function byDigest(content: LayoutContent, index: IndexFile, digest: string
   if (size === undefined) throw contentNotFound(content.name, { reference: digest });
   const listed = index.manifests.find((entry) => entry.digest === digest && entry.size === size);
   if (listed !== undefined) return listed;
-  // Entries below another index are not listed: their content says what they are.
+  // Entries below a nested index are not listed: their content determines their type.
   const unknown = { mediaType: '', digest, size };
   const document = await loadDocument(content, unknown);
   const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
@@ -67,7 +67,7 @@ export function contentNotFound(target: string, where: Readonly<Record<string, s
   });
 }
 
-/** The error for a blob that stands with another size. */
+/** The error for a stored blob of another size. */
 export function wrongStoredSize(target: string, descriptor: Descriptor, found: number): AccelError {
   return new AccelError('size-mismatch', 'the stored blob has another size than its descriptor names', {
     where: { target, digest: descriptor.digest },

@@ -60,7 +60,7 @@ describe('opening', () => {
     await rejects(openLayout(path.join(directory, 'nowhere')), 'not-found');
   });
 
-  test('create makes the files of an empty layout, and leaves one that stands alone', async () => {
+  test('create makes the files of an empty layout, and leaves an existing one alone', async () => {
     await openLayout(directory, { create: true });
     expect(await files()).toEqual(['index.json', 'oci-layout']);
     const target = await openLayout(directory);

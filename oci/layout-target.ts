@@ -31,15 +31,15 @@ import type {
   Target,
 } from './storage.ts';
 
-/** How a layout is opened. */
+/** Options of {@link openLayout}. */
 export interface LayoutOptions {
-  /** Make an empty layout where there is none. */
+  /** Create an empty layout if the directory has none. */
   readonly create?: boolean;
 }
 
 /**
- * Opens the layout in `directory`. Throws `not-found` if there is none (unless `create`), `layout-invalid` if what is
- * there is not a layout.
+ * Opens the layout in `directory`. Throws `not-found` if it does not exist (unless `create`), `layout-invalid` if the
+ * directory is not a layout.
  */
 export async function openLayout(directory: string, options: LayoutOptions = {}): Promise<LayoutTarget> {
   if (options.create) await createLayoutFiles(directory);
@@ -105,7 +105,7 @@ export class LayoutTarget
     const target = this.#blobPath(descriptor.digest);
     try {
       await mkdir(path.dirname(target), { recursive: true });
-      // The file was private to its maker; a layout is for whoever may read its folder.
+      // The file was private to this process; a layout is readable by everyone who may read its folder.
       await chmod(file, 0o644);
       await rename(file, target);
       return 'pushed';
@@ -173,7 +173,7 @@ export class LayoutTarget
     return withLock(indexPath(this.directory), body, { signal: options?.signal });
   }
 
-  /** Before the first write: whoever only reads leaves things as they are. */
+  /** Runs before the first write; a layout that is only read is not changed. */
   #sweep(): Promise<void> {
     this.#swept ??= (async () => {
       for (const folder of ['blobs/sha256', 'blobs/sha512', '.'])
@@ -192,7 +192,7 @@ export class LayoutTarget
     throw wrongStoredSize(this.name, descriptor, size);
   }
 
-  /** Bytes of the file of a blob; undefined if there is none. */
+  /** Bytes of the file of a blob; undefined if it does not exist. */
   async storedSize(digest: string): Promise<number | undefined> {
     try {
       const info = await stat(this.#blobPath(digest));
@@ -203,7 +203,7 @@ export class LayoutTarget
     }
   }
 
-  /** What is in the place of a blob that is not there. */
+  /** Describes whatever is in the place of a missing blob. */
   async #whatIsThere(digest: string): Promise<string | undefined> {
     const file = this.#blobPath(digest);
     const link = await danglingLink(file);

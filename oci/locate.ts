@@ -1,14 +1,14 @@
 /**
- * References to layouts and archives whose image has a whole name: `docker-archive:FILE:registry.example.org/app:1.2`. Where
- * the path ends only the disk can tell, since paths may hold colons too.
+ * References to layouts and archives whose image has a whole name: `docker-archive:FILE:registry.example.org/app:1.2`.
+ * Only the file system determines where the path ends, because paths may contain colons too.
  */
 import { stat } from 'node:fs/promises';
 import { assertImageName } from './image-names.ts';
 import { parseReference, type Reference } from './reference.ts';
 
 /**
- * The reference with the path that is there: that of {@link parseReference} if it is, else the longest one before another
- * colon. Throws `reference-invalid` if the rest is no name of an image.
+ * Returns the reference with the path that exists: that of {@link parseReference}, otherwise the longest existing one
+ * that ends before another colon. Throws `reference-invalid` if the rest is not the name of an image.
  */
 export async function locateReference(reference: Reference): Promise<Reference> {
   if (reference.kind === 'registry') return reference;

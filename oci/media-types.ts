@@ -30,7 +30,7 @@ export const DOCKER_SCHEMA1: readonly string[] = [
   'application/vnd.docker.distribution.manifest.v1+prettyjws',
 ];
 
-/** How a layer is compressed, by its media type. */
+/** Compression of a layer by its media type. */
 export type LayerCompression = 'none' | 'gzip' | 'zstd';
 
 type Kind = 'index' | 'manifest' | 'config' | 'layer' | 'layerGzip' | 'layerZstd';

@@ -10,7 +10,7 @@ import { assertTag } from './reference.ts';
 import { pushReferrerByTag, referrersByTag } from './referrers.ts';
 import type { BlobSizer, ReadOptions, ReferrerLink, ReferrerStore, TagLister, Target } from './storage.ts';
 
-/** Holds everything that is pushed until it is garbage. */
+/** Keeps all pushed content in memory. */
 export class MemoryTarget implements Target, TagLister, BlobSizer, ReferrerStore {
   readonly name: string;
   readonly #blobs = new Map<string, { readonly bytes: Uint8Array; readonly mediaType: string }>();

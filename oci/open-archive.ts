@@ -38,7 +38,7 @@ export async function openArchive(
     const info = await before.handle.stat();
     const read = format === 'oci' ? readOciArchive : readDockerArchive;
     const content = await read(before, info.size, { path: file });
-    // Behind a link: the archive itself is replaced, not the link to it.
+    // Resolves links: a commit replaces the archive itself, not a link to it.
     return new ArchiveTarget({ name, file: await realpath(file), format, content, before, stamp: stamp(info) });
   } catch (error) {
     await before.close().catch(() => undefined);

@@ -1,4 +1,4 @@
-/** From a reference to the target that it names. */
+/** Opens the target that a reference names. */
 
 import { openLayout } from './layout-target.ts';
 import { openArchive } from './open-archive.ts';
@@ -8,13 +8,13 @@ import type { Target } from './storage.ts';
 
 /** Options of {@link openTarget}: those of a registry, and whether a missing layout or archive is made. */
 export interface OpenOptions extends RegistryOptions {
-  /** Make an empty layout where there is none, or an empty oci-archive. */
+  /** Create an empty layout or oci-archive if it does not exist. */
   readonly create?: boolean;
 }
 
 /**
- * Opens the repository, layout or archive of a reference; its tag and digest play no part. A layout is read at once (throws
- * `not-found` or `layout-invalid`), a registry is first spoken to by the first call.
+ * Opens the repository, layout or archive of a reference; its tag and digest are ignored. A layout is read at once
+ * (throws `not-found` or `layout-invalid`), a registry receives its first request by the first call.
  */
 export async function openTarget(reference: Reference, options: OpenOptions = {}): Promise<Target> {
   if (reference.kind === 'layout') return openLayout(reference.directory, { create: options.create ?? false });

@@ -20,7 +20,7 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
   i686: '386',
 };
 
-/** The variant that a plain architecture stands for. */
+/** The variant that an architecture implies. */
 const DEFAULT_VARIANTS: Readonly<Record<string, string>> = { amd64: 'v1', arm64: 'v8', arm: 'v7' };
 
 /** `os/architecture[/variant]`, with `unknown` for what is not given; for messages and keys. */
@@ -49,7 +49,9 @@ export function normalizePlatform(platform: Platform): Platform {
   };
 }
 
-/** Parses `os/architecture[/variant]` as a user types it, normalised; a variant that was typed stays. Throws `usage`. */
+/**
+ * Parses `os/architecture[/variant]` as a user types it, normalised; a variant that was typed stays. Throws `usage`.
+ */
 export function parsePlatform(text: string): Platform {
   const parts = text.trim().split('/');
   if (parts.length < 2 || parts.length > 3 || parts.some((part) => !/^[A-Za-z0-9_.-]+$/.test(part))) {
@@ -69,9 +71,9 @@ export function parsePlatform(text: string): Platform {
 }
 
 /**
- * The candidates that `wanted` asks for, in their order. A wanted variant takes exactly that one, where a missing variant
- * counts as the one that the architecture has anyway. Without a variant the plain images are taken (`amd64` is v1, `arm`
- * v7), and every variant of the architecture where there is none of them.
+ * The candidates that `wanted` asks for, in their order. A wanted variant takes exactly that one, where a missing
+ * variant counts as the one that the architecture has anyway. Without a variant the plain images are taken (`amd64` is
+ * v1, `arm` v7), or every variant of the architecture if there are no plain images.
  */
 export function choosePlatform<T>(
   wanted: Platform,
@@ -100,7 +102,7 @@ export function choosePlatforms<T>(
   return candidates.filter((candidate) => chosen.has(candidate));
 }
 
-/** What a config says of its platform; any field may be missing, null or empty. */
+/** The platform in a config; any field may be missing, null or empty. */
 export interface ConfigPlatform {
   readonly os?: string | null;
   readonly architecture?: string | null;
@@ -108,8 +110,8 @@ export interface ConfigPlatform {
 }
 
 /**
- * The platform of an image: the word of the index counts, as for every runtime, and what it leaves open is taken from
- * the config. An image without a word for its system is one for Linux.
+ * The platform of an image: the index decides, as for every runtime, and fields that it leaves out are taken from the
+ * config. An image without a system is for Linux.
  */
 export function imagePlatform(listed: Platform | undefined, config: ConfigPlatform): Platform {
   const { os, architecture, variant, ...rest } = listed ?? {};

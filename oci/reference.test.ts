@@ -91,7 +91,7 @@ describe('registry references', () => {
     expect(codeOf(() => parseReference(text))).toBe('reference-invalid');
   });
 
-  test('a name of 255 characters stands', () => {
+  test('a name of 255 characters is accepted', () => {
     expect(parseReference(`r.io/${'a'.repeat(255)}`)).toMatchObject({ repository: 'a'.repeat(255) });
   });
 });

@@ -46,7 +46,10 @@ const HUB_ALIASES: readonly string[] = ['docker.io', 'index.docker.io', 'registr
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
 const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?$/;
-/** Transports of skopeo, podman and buildah that lead elsewhere; `dir:1.2` and alike could be read as a repository with a tag. */
+/**
+ * Transports of skopeo, podman and buildah that lead elsewhere; `dir:1.2` and alike could be read as a repository with
+ * a tag.
+ */
 const OTHER_TRANSPORTS = /^(dir|docker-daemon|containers-storage|ostree|sif|atomic|tarball):(?!\d+\/)/;
 /** Longest repository name, host included (distribution/reference). */
 const MAX_NAME_LENGTH = 255;
@@ -96,7 +99,7 @@ export function formatReference(reference: Reference): string {
     const registry = reference.registry === DOCKER_HUB ? 'docker.io' : reference.registry;
     return `${registry}/${reference.repository}${tag}${digest}`;
   }
-  // A file whose own name ends like a tag cannot be named without one: there is nothing to put behind it.
+  // A file whose own name ends like a tag cannot be named without a tag: no suffix would separate them.
   if (reference.kind === 'archive') return `${reference.format}-archive:${reference.file}${tag}${digest}`;
   // "dir:x" without a tag would read as tag x.
   const slash = tag === '' && splitTag(reference.directory) !== undefined ? '/' : '';
@@ -150,7 +153,7 @@ function parseRegistry(text: string, whole: string): RegistryReference {
     path = path.slice(0, colon);
   }
   if (hasHost && !isHost(first)) throw invalid(whole, 'a host name, with a port from 1 to 65535 or none');
-  // A bare host is one by its capitals alone, so they stay.
+  // A bare host is recognized by its capitals, so they are kept.
   let registry = hasHost ? (evident ? lower : first) : DOCKER_HUB;
   if (HUB_ALIASES.includes(registry)) {
     registry = DOCKER_HUB;
@@ -171,7 +174,7 @@ function parseArchive(text: string): ArchiveReference {
   return { kind: 'archive', format, file, ...named };
 }
 
-/** What follows the scheme: a path, and perhaps a tag and a digest. */
+/** Parses the part after the scheme: a path with an optional tag and digest. */
 function parsePath(
   text: string,
   expected: string,
@@ -194,16 +197,16 @@ function splitTag(text: string): { readonly directory: string; readonly tag: str
 function splitDigestSuffix(text: string, whole: string): { readonly rest: string; readonly digest?: string } {
   const at = text.lastIndexOf('@');
   const suffix = text.slice(at + 1);
-  // A directory may hold an @: there only what begins as a digest is meant to be one.
+  // A directory may contain an @: only text that begins like a digest is taken as one.
   if (at < 0 || (/^(oci|oci-archive|docker-archive):/.test(whole) && !/^sha\d+:/.test(suffix))) return { rest: text };
-  if (!suffix.includes(':')) throw invalid(whole, 'a digest behind the @');
+  if (!suffix.includes(':')) throw invalid(whole, 'a digest after the @');
   return { rest: text.slice(0, at), digest: assertDigest(suffix) };
 }
 
 function isHost(text: string): boolean {
   const port = /:(\d{1,5})$/.exec(text.replace(/^\[[^\]]*\]/, ''))?.[1];
   if (!HOST.test(text) || (port !== undefined && (Number(port) < 1 || Number(port) > 65535))) return false;
-  // The grammar has no room for what makes digits and colons an address: [::81] is one, [:81] and 1.2.3.400 are none.
+  // The grammar accepts more than valid addresses: [::81] is valid, [:81] and 1.2.3.400 are not.
   return URL.canParse(`https://${text}/`);
 }
 
@@ -212,7 +215,7 @@ function hasControl(text: string): boolean {
 }
 
 function invalid(text: string, expected: string, details: { readonly hint?: string | Advice } = {}): AccelError {
-  return new AccelError('reference-invalid', 'this is not a reference that accel understands', {
+  return new AccelError('reference-invalid', 'this is not a valid reference', {
     expected,
     // JSON's escapes keep control characters of a pasted reference off the terminal.
     found: JSON.stringify(text.length > 300 ? `${text.slice(0, 297)}...` : text).slice(1, -1),

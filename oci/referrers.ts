@@ -1,6 +1,6 @@
 /**
  * Referrers: manifests that name another one as their `subject` (image-spec, manifest.md; distribution-spec, "Referrers
- * Tag Schema"). Where nothing indexes them, an index under the tag `sha256-HEX` of the subject does.
+ * Tag Schema"). If the target does not list them itself, an index under the tag `sha256-HEX` of the subject does.
  */
 
 import { type BlobSource, bytesSource, collect } from '../base/byte-source.ts';
@@ -13,13 +13,13 @@ import { encodeJson, type ImageIndex, MAX_MANIFEST_SIZE, parseDocument } from '.
 import { OCI } from './media-types.ts';
 import type { ReadOptions, ReferrerLink, Target } from './storage.ts';
 
-/** Times that the index is written anew when others write it at the same moment. */
+/** Attempts to write the index while others write it at the same time. */
 const ATTEMPTS = 8;
 
-/** One link at a time for each target of this process: an index is read, changed and written. */
+/** One link at a time for each target of this process, because an index is read, changed and written. */
 const gates = new WeakMap<ReferrerPlace, Limiter>();
 
-/** What of a target a list of referrers needs. */
+/** The part of a target that a list of referrers needs. */
 export type ReferrerPlace = Pick<Target, 'name' | 'fetch' | 'push' | 'resolve' | 'tag'>;
 
 /** A referrer's manifest, read: what it refers to, and the entry that lists it. */
@@ -41,7 +41,7 @@ export function isReferrerTag(tag: string): boolean {
   return /^sha(?:256|512)-[0-9a-f]{64}$/.test(tag);
 }
 
-/** What a `subject` may hold: ECR refuses every field beside these three. */
+/** The descriptor as a `subject`: ECR refuses every field but these three. */
 export function subjectOf(descriptor: Descriptor): Descriptor {
   const { mediaType, digest, size } = descriptor;
   return { mediaType, digest, size };
@@ -102,7 +102,7 @@ export async function pushReferrerByTag(
 }
 
 /**
- * Lists `entry` under the tag of its subject, and reads back that it and all that stood there before are listed.
+ * Lists `entry` under the tag of its subject, and verifies that it and all earlier entries are listed.
  * Throws `registry-error` if others keep overwriting the list, `manifest-invalid` if the tag names something else.
  */
 export async function linkByTag(
@@ -123,15 +123,15 @@ async function link(
   options?: ReadOptions,
 ): Promise<void> {
   const tag = referrerTag(subject.digest);
-  // What was seen in any round must be there in the end, also if another client's write threw it out.
+  // Every entry seen in any round must be listed in the end, even if another client's write removed it.
   const wanted = new Map<string, Descriptor>([[entry.digest, entry]]);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const standing = await readTag(target, tag, options);
-    const listed = new Set(standing?.manifests.map(({ digest }) => digest));
+    const current = await readTag(target, tag, options);
+    const listed = new Set(current?.manifests.map(({ digest }) => digest));
     const added = [...wanted.values()].filter(({ digest }) => !listed.has(digest));
     if (added.length === 0) return;
-    for (const other of standing?.manifests ?? []) wanted.set(other.digest, other);
-    await writeTag(target, tag, { ...EMPTY_INDEX, ...standing, manifests: [...wanted.values()] }, options);
+    for (const other of current?.manifests ?? []) wanted.set(other.digest, other);
+    await writeTag(target, tag, { ...EMPTY_INDEX, ...current, manifests: [...wanted.values()] }, options);
   }
   throw new AccelError('registry-error', 'the list of referrers is overwritten by others again and again', {
     where: { target: target.name, reference: tag },
@@ -177,7 +177,7 @@ async function writeTag(target: ReferrerPlace, tag: string, index: ImageIndex, o
   try {
     await target.tag(descriptor, tag, options);
   } catch (error) {
-    // Another client moved the tag before we could look: the next round sees what it holds now.
+    // Another client moved the tag before it was verified: the next round reads its current content.
     if (asAccelError(error).code !== 'digest-mismatch') throw error;
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The contract of everything that holds images: a repository of a registry, a layout on disk, an archive, a map in memory.
- * A function takes the smallest of these interfaces that it needs. What only some targets can do is an optional power, and
+ * A function takes the smallest of these interfaces that it needs. An ability of some targets is an optional power, and
  * powers.ts tests for it; content.ts and document.ts build on Fetcher, copy.ts on Target.
  */
 import type { BlobSource } from '../base/byte-source.ts';

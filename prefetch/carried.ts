@@ -1,4 +1,4 @@
-/** What an image carries to prefetch: its acceleration layer, taken apart. */
+/** Reads the acceleration layer of an image. */
 import { AccelError, withPlace } from '../base/error.ts';
 import { unpackAccelerationLayer } from '../formats/prefetch/acceleration-layer.ts';
 import { decodePrefetch, type PrefetchContent } from '../formats/prefetch/reader.ts';
@@ -21,8 +21,8 @@ export interface CarriedPrefetch {
 const MAX_BLOB = 32 << 20;
 
 /**
- * Reads the acceleration layer of a manifest; undefined when it has none. Only the topmost layer is one to a node. Throws
- * `prefetch-invalid` for a layer that a node would not understand.
+ * Reads the acceleration layer of a manifest; undefined when it has none. Only the topmost layer is one to a node.
+ * Throws `prefetch-invalid` for a layer that a node would not understand.
  */
 export async function readCarriedPrefetch(
   fetcher: Fetcher,

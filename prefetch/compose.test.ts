@@ -140,7 +140,7 @@ describe('a list', () => {
     expect(found).toEqual({ lines: ['/d/a', '/d/b'], warnings: [], form: 'list' });
   });
 
-  it('says it as itself where a name in it is none for the runtime: walking finds it', () => {
+  it('names the directory itself if the runtime does not accept a name in it: walking finds it', () => {
     const found = lines(
       resolved([
         {
@@ -186,7 +186,7 @@ describe('a list', () => {
     expect(found.warnings).toEqual([expect.stringContaining(`line 1025 (${path(1024)}) to line 1100 (${path(1099)})`)]);
   });
 
-  it('of nothing that can be said is none', () => {
+  it('without any expressible line is empty', () => {
     expect(lines(resolved([file('/a b')]))).toMatchObject({ lines: [], form: undefined });
     expect(composePrefetch(resolved([]), FULL).composed).toBeUndefined();
   });

@@ -1,4 +1,6 @@
-/** The file of an acceleration layer for a resolved list and a stack of layers: which form, which bytes, what is lost. */
+/**
+ * The file of an acceleration layer for a resolved list and a stack of layers: which form, which bytes, what is lost.
+ */
 import { encodeList } from '../formats/prefetch/list.ts';
 import { encodeTrace } from '../formats/prefetch/writer.ts';
 import type { StackedDevice } from '../reader/block-device.ts';
@@ -19,14 +21,14 @@ export interface ComposedPrefetch {
   readonly entries: number;
   /** Bytes of file content that it brings, in whole blocks. */
   readonly covered: number;
-  /** What of the user's list it does not bring. */
+  /** Parts of the user's list that it does not cover. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Composes the file. Unless `form` says otherwise it is a trace where that brings as much as a list: always in a stack of
- * full layers, which then costs a node no walk through directories and knows every name. Data in the source layers of
- * index-only layers only a list can bring. Undefined, with the warnings, when nothing is left to prefetch.
+ * Composes the file. Unless `form` says otherwise it is a trace where that brings as much as a list: always in a stack
+ * of full layers, which then costs a node no walk through directories and knows every name. Data in the source layers
+ * of index-only layers only a list can bring. Undefined, with the warnings, when nothing is left to prefetch.
  */
 export function composePrefetch(
   resolved: ResolvedPrefetch,
@@ -43,7 +45,7 @@ export function composePrefetch(
 
 /** The form that brings more; the trace where they are even, because it costs the node less. */
 function better({ covered, outside }: PlannedTrace, list: PlannedList): PrefetchForm {
-  // What a list brings of holes is nothing.
+  // Holes of listed files are not read.
   const listed = Math.min(list.covered, covered + outside.bytes);
   return outside.bytes === 0 || (covered > 0 && covered >= listed) ? 'trace' : 'list';
 }

@@ -1,4 +1,6 @@
-/** What an acceleration layer brings to a node, and what that costs: for `accel prefetch show` and `accel inspect`. */
+/**
+ * Describes the effect and the cost of an acceleration layer on a node, for `accel prefetch show` and `accel inspect`.
+ */
 import { TAG_LOCAL } from '../formats/lsmt/layout.ts';
 import type { PrefetchContent } from '../formats/prefetch/reader.ts';
 import type { AcceleratedImage } from '../reader/accelerated-image.ts';

@@ -38,7 +38,7 @@ export async function* matchPaths(files: ImageFiles, pattern: string): AsyncGene
   }
 }
 
-/** What a directory holds under the names that `matches` takes; a symlink to a directory is one. */
+/** Entries of a directory whose names `matches` accepts; a symlink to a directory counts as a directory. */
 async function children(
   files: ImageFiles,
   at: FileStat,
@@ -63,7 +63,7 @@ export function nameMatcher(component: string): (name: string) => boolean {
   return (name) => matchTokens(tokens, name);
 }
 
-/** Goes back to the last `*` when what stands behind it does not fit: no pattern takes more than its length squared. */
+/** Goes back to the last `*` if the rest after it does not match: a pattern takes at most quadratic time. */
 function matchTokens(tokens: readonly string[], name: string): boolean {
   let token = 0;
   let at = 0;

@@ -17,8 +17,8 @@ const NAMED = 5;
 const MAX_PATH = 4096;
 
 /**
- * Parses lines: text, or bytes where a name is not UTF-8. Blank lines and those that begin with `#` are left out, blanks
- * around a path too. Throws `usage` for a line that is no absolute path.
+ * Parses lines: text, or bytes where a name is not UTF-8. Blank lines and those that begin with `#` are left out,
+ * blanks around a path too. Throws `usage` for a line that is no absolute path.
  */
 export function parsePrefetchLines(lines: readonly (string | Uint8Array)[]): PrefetchLine[] {
   if (lines.length > MAX_LINES)
@@ -56,7 +56,7 @@ export function splitLines(bytes: Uint8Array): Uint8Array[] {
   return lines;
 }
 
-/** How messages call a line. */
+/** The name of a line in messages. */
 export function nameOfLine({ number, path }: PrefetchLine): string {
   return `line ${number} (${path})`;
 }

@@ -1,4 +1,7 @@
-/** A resolved list in the form that the runtime reads, and what that form cannot say (docs/formats.md §7). */
+/**
+ * Writes a resolved list in the form that the runtime reads, and reports what that form cannot express (docs/formats.md
+ * §7).
+ */
 import { MAX_LIST_SIZE } from '../formats/prefetch/layout.ts';
 import { isReadableLine } from '../formats/prefetch/list.ts';
 import { nameOfLine, someOf } from './lines.ts';
@@ -10,13 +13,13 @@ export interface PlannedList {
   readonly lines: readonly string[];
   /** Bytes of file content, in whole blocks, of what is in the list. */
   readonly covered: number;
-  /** What the form cannot say, a message for each line of the user's list. */
+  /** Lines that the form cannot express, a message for each line of the user's list. */
   readonly warnings: readonly string[];
 }
 
 interface Block {
   readonly item: PrefetchItem;
-  /** As short as it can be said, and as exactly. */
+  /** The shortest form, and the most exact one. */
   readonly short: readonly string[];
   readonly exact: readonly string[];
   readonly covered: number;
@@ -26,7 +29,8 @@ const RULE = 'the runtime skips names with other characters than a-z A-Z 0-9 _ -
 
 /**
  * Chooses lines: files by their real paths; a directory as its files while all of it fits 64 KiB, otherwise as itself.
- * A directory in which a name is none for the runtime stays as it is: what the runtime finds by walking it does not skip.
+ * A directory with a name that the runtime does not accept stays as it is: the runtime does not skip files that it
+ * finds by walking.
  */
 export function planList({ items }: ResolvedPrefetch): PlannedList {
   const warnings: string[] = [];
@@ -63,7 +67,7 @@ function blockOf(item: PrefetchItem, warnings: string[]): Block {
   return { item, short: exact, exact, covered: blocksOf(readable) };
 }
 
-/** Leaves out, from the end, what does not fit however short it is said. */
+/** Leaves out lines from the end that do not fit even in their shortest form. */
 function cut(blocks: readonly Block[], warnings: string[]): readonly Block[] {
   let size = 0;
   let count = 0;

@@ -1,6 +1,6 @@
 /**
- * A prefetch list held against an image: which files its lines mean, where their content lies, and what a node reads to
- * find them. The look-ups are done for real, on a device that notes what they read.
+ * Resolves a prefetch list in an image: the files of its lines, the position of their content, and the metadata that a
+ * node reads to find them. The look-ups really happen, on a device that records their reads.
  */
 import { AccelError } from '../base/error.ts';
 import type { BlockDevice } from '../formats/ext4/reader.ts';
@@ -24,7 +24,7 @@ export interface PrefetchFile {
   readonly ranges: readonly DeviceRange[];
 }
 
-/** What a line came to. */
+/** The files of a line. */
 export interface PrefetchItem {
   readonly line: PrefetchLine;
   /** The directory, when the line meant all that is below one. */
@@ -41,7 +41,7 @@ export interface PrefetchProblem {
   readonly reason: string;
 }
 
-/** A list that was held against an image. */
+/** A list that was resolved in an image. */
 export interface ResolvedPrefetch {
   /** Blocks of metadata, ascending: what mounting and looking up all files reads. */
   readonly metadata: readonly DeviceRange[];

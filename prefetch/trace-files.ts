@@ -1,4 +1,4 @@
-/** Which files a trace reads: the way back from places in layers to paths. */
+/** Finds the files that a trace reads: maps places in layers back to paths. */
 import { TAG_LOCAL } from '../formats/lsmt/layout.ts';
 import { MAX_READ } from '../formats/prefetch/layout.ts';
 import type { TraceRead } from '../formats/prefetch/writer.ts';
@@ -6,8 +6,8 @@ import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import type { ImageFiles } from '../reader/files.ts';
 
 /**
- * Paths of the files of which a trace reads anything, in the order of its first read of each; Latin-1. Walks through all
- * of the image's metadata.
+ * Paths of the files of which a trace reads anything, in the order of its first read of each; Latin-1. Walks through
+ * all of the image's metadata.
  */
 export async function filesOfTrace(
   image: AcceleratedImage,
@@ -52,7 +52,7 @@ class TouchedPlaces {
     for (const places of this.#layers.values()) places.sort((a, b) => a.start - b.start);
   }
 
-  /** The first read of anything from `start` to `end`; infinite when there is none. */
+  /** The first read of anything from `start` to `end`; infinite if no read touches it. */
   firstIn(layer: number, start: number, end: number): number {
     const places = this.#layers.get(layer) ?? [];
     // A read has at most 1 MiB: what begins earlier than that cannot reach here.

@@ -65,7 +65,7 @@ describe('the reference’s image', () => {
   it.each(['full', 'turbo'])('%s: the tree that its own runtime shows', async (tag) => {
     const image = await openImage(await goldenTarget(), tag);
     const expected = parseReference(await readFile(REFERENCE_PATH, 'latin1'));
-    // What mkfs made is left out, and not counted in the root.
+    // The directory that mkfs created is left out, and not counted in the root.
     for (const path of ['/', '/lost+found']) expected.delete(path);
     const entries = (await treeOf(await openFiles(image))).filter(({ path }) => path !== '/');
     expect(entries.map(referenceLine).sort()).toEqual([...expected.values()].sort());

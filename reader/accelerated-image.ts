@@ -1,4 +1,4 @@
-/** An accelerated image opened where it lies: layers, block device, and what it has cost to read. */
+/** Opens an accelerated image in place: its layers, its block device, and statistics of the requests. */
 import { AccelError, withPlace } from '../base/error.ts';
 import { MAX_LAYERS } from '../formats/lsmt/layout.ts';
 import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
@@ -16,11 +16,11 @@ import { selectImage } from './select-image.ts';
 import { layerKindOf, type OpenStackOptions, openContext, openLayers } from './stack.ts';
 import type { Traffic, TrafficStatistics } from './traffic.ts';
 
-/** How an image is opened; all may be left out. */
+/** Options of {@link openImage}; all are optional. */
 export interface OpenImageOptions extends OpenStackOptions {
   /** `os/architecture[/variant]` of an index; the only one or this machine's unless given. */
   readonly platform?: string | undefined;
-  /** The platform by the index that listed the image, where it is opened by digest. */
+  /** The platform in the index that lists the image, if it is opened by digest. */
   readonly listedAs?: Platform | undefined;
 }
 
@@ -36,14 +36,14 @@ export interface AcceleratedImage {
   readonly layers: readonly OpenedLayer[];
   /** The root file system, as a node would attach it. */
   readonly device: StackedDevice;
-  /** What opening and reading have cost so far. */
+  /** Requests and bytes of opening and reading so far. */
   statistics(): TrafficStatistics;
 }
 
 /**
  * Opens what a tag or digest names: an accelerated image, accel's or the reference's, or an index of them. Reads the
- * layers' indexes and no data. Throws `not-found`; `image-unsupported` for an ordinary image; and what the formats throw,
- * with the layer and its digest. The image holds no resources but memory; the target stays the caller's to close.
+ * layers' indexes and no data. Throws `not-found`; `image-unsupported` for an ordinary image; and what the formats
+ * throw, with the layer and its digest. The image holds no resources but memory; the caller closes the target.
  */
 export async function openImage(
   target: Target,

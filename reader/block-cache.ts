@@ -1,6 +1,6 @@
-/** Decompressed blocks by their number: the ones used last, up to a number of bytes. */
+/** Caches decompressed blocks by number: the most recently used ones, up to a number of bytes. */
 
-/** What a block costs beside its bytes: the array's object and its place in the map. */
+/** Memory of a block beside its bytes: the array's object and its entry in the map. */
 const OVERHEAD = 192;
 
 /** A cache that all layers of an image share; one block is fetched once however many ask for it at a time. */
@@ -21,7 +21,7 @@ export class BlockCache {
     return this.#bytes;
   }
 
-  /** The block if it is here, or its arrival if it is on the way. */
+  /** The block if it is cached, or its promise if it is being fetched. */
   get(key: number): Uint8Array | Promise<Uint8Array> | undefined {
     const block = this.#ready.get(key);
     if (block === undefined) return this.#pending.get(key);
@@ -30,12 +30,12 @@ export class BlockCache {
     return block;
   }
 
-  /** Whether the block is here or on the way. */
+  /** Whether the block is cached or being fetched. */
   has(key: number): boolean {
     return this.#ready.has(key) || this.#pending.has(key);
   }
 
-  /** Announces a block that is not here yet. If it does not come, the next who asks may try again. */
+  /** Registers a block that is being fetched. If that fails, the next reader may try again. */
   announce(key: number, arrival: Promise<Uint8Array>): void {
     this.#pending.set(key, arrival);
     arrival.then(

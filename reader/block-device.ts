@@ -1,4 +1,4 @@
-/** The block device that a stack of layers makes: each part of it from the uppermost layer that maps it. */
+/** The block device of a stack of layers: each part comes from the uppermost layer that maps it. */
 import { AccelError, withPlace } from '../base/error.ts';
 import type { BlockDevice } from '../formats/ext4/reader.ts';
 import { TAG_REMOTE } from '../formats/lsmt/layout.ts';
@@ -15,25 +15,25 @@ export interface MappedPart {
   readonly zeroed: boolean;
 }
 
-/** A device that knows without reading where it holds nothing. */
+/** A device that knows its holes without reading. */
 export interface MappedDevice extends BlockDevice {
   /** The parts of `length` bytes from `offset` on, in order and without a gap. Throws `usage` outside the device. */
   parts(offset: number, length: number): Iterable<MappedPart>;
 }
 
-/** A device that is a stack of layers, and tells which of them holds what. */
+/** A device that is a stack of layers, and knows which layer has which part. */
 export interface StackedDevice extends MappedDevice {
-  /** What holds `length` bytes from `offset` on, in order and without a gap; layers by their place in the stack. */
+  /** The sources of `length` bytes from `offset` on, in order and without gaps; layers by their place in the stack. */
   segments(offset: number, length: number): Iterable<LayerSegment>;
   /** Whether there is such a place. */
   holds(place: LayerPlace): boolean;
-  /** Bytes of a file behind the device by its layer: what a record of a trace reads. Throws `usage` outside the file. */
+  /** Reads a part of a layer's file, as a record of a trace does. Throws `usage` outside the file. */
   readLayer(place: LayerPlace): Promise<Uint8Array>;
-  /** Bytes of the blob that hold a part of a file behind the device; finds out by reading the layer's index alone. */
+  /** Bytes of the blob that hold a part of a layer's file; reads only the layer's index. */
   storedSize(place: LayerPlace): Promise<number>;
 }
 
-/** A part of a file behind the device: of a layer's own LSMT file, or of its uncompressed source tar. */
+/** A part of a layer's file: of its own LSMT file, or of its uncompressed source tar. */
 export interface LayerPlace {
   /** Place in the stack, 0 the lowest. */
   readonly layer: number;
@@ -124,7 +124,7 @@ export class LayeredDevice implements StackedDevice {
   }
 }
 
-/** How errors name a layer, and the blob that its bytes come from. */
+/** The place of errors: a layer, and the blob of its bytes. */
 export function placeOf(
   layer: Pick<OpenedLayer, 'index' | 'descriptor' | 'source'>,
   remote = false,

@@ -44,7 +44,7 @@ class FakeBackend implements BlockBackend {
   }
 }
 
-/** What the file holds: the number of each 16-bit word, so that no two blocks are alike. */
+/** The content of the file: the number of each 16-bit word, so that all blocks differ. */
 function contentOf(offset: number, length: number): Uint8Array {
   const first = offset >> 1;
   const words = Uint16Array.from({ length: (length >> 1) + 2 }, (_, i) => (first + i) * 31 + ((first + i) >> 13));
@@ -65,7 +65,7 @@ function fixture(count = 10_000, cacheBytes = 1 << 24) {
 }
 
 describe('requests', () => {
-  it('one for a block and a few kilobytes behind it', async () => {
+  it('one for a block and the next few kilobytes', async () => {
     const { backend, store } = fixture();
     await read(store, 100 * BLOCK + 5, 10);
     expect(backend.loads).toEqual([[100, 112]]);

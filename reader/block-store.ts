@@ -2,7 +2,7 @@
 import type { BlockCache } from './block-cache.ts';
 import { ReadAhead } from './read-ahead.ts';
 
-/** Where blocks come from. They are numbered from 0 and lie one after another, in the file and in the blob. */
+/** The source of blocks, which are numbered from 0 and consecutive, in the file and in the blob. */
 export interface BlockBackend {
   /** Number of blocks. */
   readonly count: number;
@@ -28,7 +28,7 @@ export interface Piece {
   readonly target: Uint8Array;
 }
 
-/** Fetched bytes between two wanted blocks that are taken along rather than that they cost a request. */
+/** Largest gap between two wanted blocks that is fetched to save a request, in bytes. */
 const MAX_GAP = 32_768;
 /** Bytes of one request, unless a single block has more. */
 const MAX_RUN = 1 << 20;
@@ -46,7 +46,7 @@ export class BlockStore {
   readonly #firstKey: number;
   readonly #ahead = new ReadAhead();
 
-  /** `number` tells apart the stores that share `cache`: 0 to 8191. */
+  /** `number` distinguishes the stores that share `cache`: 0 to 8191. */
   constructor(backend: BlockBackend, cache: BlockCache, number: number) {
     this.#backend = backend;
     this.#cache = cache;
@@ -58,7 +58,7 @@ export class BlockStore {
     return this.#backend.startOf(this.#backend.count);
   }
 
-  /** Bytes that are fetched for a part of the file, which lies inside of it, where none of it is here yet. */
+  /** Bytes that are fetched for a part of the file, which must lie inside of it, if none of it is cached. */
   async storedSize(offset: number, length: number): Promise<number> {
     if (length === 0) return 0;
     const first = this.#backend.blockAt(offset);
@@ -110,7 +110,7 @@ export class BlockStore {
     return blocks;
   }
 
-  /** Locates each neighbourhood by itself: what lies between two of them is no concern. */
+  /** Locates each group of near blocks by itself, without the blocks in between. */
   async #locate(numbers: readonly number[]): Promise<void> {
     for (let from = 0; from < numbers.length; ) {
       let to = from + 1;
@@ -120,7 +120,7 @@ export class BlockStore {
     }
   }
 
-  /** Starts one fetch that begins with block `missing[i]`; the block behind its last one. */
+  /** Starts one fetch that begins with block `missing[i]`; returns the block after its last one. */
   #fetch(missing: readonly number[], i: number): number {
     const backend = this.#backend;
     const first = missing[i]!;

@@ -27,7 +27,10 @@ import { copyOut } from './copy-out.ts';
 import { type FileStat, ImageFiles, openFiles } from './files.ts';
 import { convertedLayout, FULL } from './testing/test-images.ts';
 
-/** Bytes of a file with four bytes at its end and nothing before: what useradd with a large number makes of /var/log/lastlog. */
+/**
+ * Bytes of a file with four bytes at its end and nothing before: what useradd with a large number makes of
+ * /var/log/lastlog.
+ */
 const HUGE = 2 ** 40;
 
 let layout: TestLayout;
@@ -161,7 +164,7 @@ describe('a copy', () => {
   });
 });
 
-describe('what stands there', () => {
+describe('existing files at the destination', () => {
   it('a symlink in the place of a file is replaced, not written through', async () => {
     await writeFile(out('victim'), 'untouched');
     await symlink(out('victim'), out('copy'));
@@ -242,13 +245,13 @@ describe('where a copy goes', () => {
   const at = (path: string): FileStat =>
     ({ path, type: path === '/etc' || path === '/' ? 'directory' : 'file' }) as FileStat;
 
-  it('into a directory that stands, under the name that was asked for', async () => {
+  it('into an existing directory, under the requested name', async () => {
     expect(await destinationFor('/etc/link', at('/etc/plain'), directory)).toBe(out('link'));
     expect(await destinationFor('/etc/', at('/etc'), `${directory}/`)).toBe(out('etc'));
     expect(await destinationFor('/etc/..', at('/etc'), directory)).toBe(out('etc'));
   });
 
-  it('to the name that is given where nothing stands', async () => {
+  it('to the given name if nothing exists there', async () => {
     const name = out(randomBytes(4).toString('hex'));
     expect(await destinationFor('/etc/plain', at('/etc/plain'), name)).toBe(name);
     expect(await destinationFor('/etc', at('/etc'), `${name}/`)).toBe(name);

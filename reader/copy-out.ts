@@ -1,6 +1,6 @@
 /**
- * Copies files of an image onto this machine. The image is hostile: nothing is written outside of the chosen place, no
- * symlink is followed on the way there, and neither devices nor set-user-ID programs come out unless asked for.
+ * Copies files of an image onto this machine. The image is hostile: nothing is written outside of the destination, no
+ * symlink is followed on the way, and neither devices nor set-user-ID programs are copied unless requested.
  */
 
 import { constants } from 'node:fs';
@@ -11,16 +11,16 @@ import { DiskFile } from '../disk/disk-file.ts';
 import type { FileStat, ImageFiles } from './files.ts';
 import { makeNode } from './make-node.ts';
 
-/** What to copy that is left out or changed otherwise. */
+/** Options for files that are otherwise left out or changed. */
 export interface CopyOptions {
   /** Make device nodes and named pipes (needs root and `mknod`). */
   readonly devices?: boolean;
-  /** Keep set-user-ID and set-group-ID bits, and the owners that they stand for (needs root). */
+  /** Keep set-user-ID and set-group-ID bits, and the owners that they apply to (needs root). */
   readonly keepSetuid?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What came out. */
+/** The result of a copy. */
 export interface CopyReport {
   /** Number of files, directories, symlinks, further names of files, and nodes. */
   readonly files: number;
@@ -37,16 +37,16 @@ export interface CopyReport {
 }
 
 const SETUID_BITS = 0o6000;
-/** Our own until the content is complete. */
+/** Private until the content is complete. */
 const PRIVATE_FILE = 0o600;
 const PRIVATE_DIRECTORY = 0o700;
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 /**
- * Copies what stands at `from` in the image, and all below it, to `destination` on this machine: the path of the copy
- * itself, whose parent must exist. Existing files are replaced, never written through; existing directories are added
- * to. Times and permissions are the image's, owners are the caller's. Throws `io-error` with the path, and `usage` for a
- * device without {@link CopyOptions.devices}.
+ * Copies `from` of the image, and everything below it, to `destination` on this machine: the path of the copy itself,
+ * whose parent must exist. Existing files are replaced, never written through; existing directories are added to. Times
+ * and permissions are the image's, owners are the caller's. Throws `io-error` with the path, and `usage` for a device
+ * without {@link CopyOptions.devices}.
  */
 export async function copyOut(
   files: ImageFiles,
@@ -141,7 +141,7 @@ class Copy {
     return false;
   }
 
-  /** Makes something under a name of its own beside `path` and moves it there: what stands there is never opened. */
+  /** Creates a file under a temporary name beside `path` and renames it: an existing file is never opened. */
   async #replace(path: Buffer, make: (temporary: Buffer) => Promise<void>): Promise<void> {
     const directory = path.subarray(0, path.lastIndexOf('/') + 1);
     const temporary = Buffer.concat([directory, Buffer.from(`.accel-cp-${process.pid}-${this.#temporaries++}`)]);
@@ -160,7 +160,7 @@ class Copy {
     try {
       for await (const { start, bytes } of this.#files.data(stat)) {
         this.#options.signal?.throwIfAborted();
-        // Holes stay holes, and blocks of zeros become some.
+        // Holes stay holes, and blocks of zeros become holes.
         if (!isZero(bytes)) await output.write(bytes, start);
       }
       await output.truncate(stat.size);
@@ -189,28 +189,28 @@ class Copy {
     set: { chown(uid: number, gid: number): Promise<void>; chmod(mode: number): Promise<void> },
   ): Promise<void> {
     const special = stat.mode & SETUID_BITS;
-    // A directory's set-group-ID bit gives nobody anything: it stays.
+    // The set-group-ID bit of a directory grants no rights: it is kept.
     const isProgram = special !== 0 && stat.type === 'file';
     const keep = !isProgram || this.#options.keepSetuid === true;
-    // The bits mean the owner: without it they would give away the rights of whoever runs this copy.
+    // The bits apply to the owner: without the owner they would grant the rights of the user who copies.
     if (isProgram && keep) await set.chown(stat.uid, stat.gid);
     if (!keep) this.#stripped.push(stat.path);
     await set.chmod(keep ? stat.mode : stat.mode & ~SETUID_BITS);
   }
 }
 
-/** Makes a directory, or finds one; a symlink to one is refused, because it may lead anywhere. */
+/** Creates a directory unless it exists; a symlink is refused, because it may lead anywhere. */
 async function makeDirectory(path: Buffer): Promise<void> {
   try {
     await mkdir(path, PRIVATE_DIRECTORY);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw asAccelError(error);
-    const standing = await lstat(path);
-    if (standing.isDirectory()) return;
-    throw new AccelError('io-error', 'what stands in the place of a directory is not one', {
+    const existing = await lstat(path);
+    if (existing.isDirectory()) return;
+    throw new AccelError('io-error', 'another file is in the place of a directory', {
       where: { path: path.toString() },
       expected: 'a directory, or nothing',
-      found: standing.isSymbolicLink() ? 'a symlink' : 'a file',
+      found: existing.isSymbolicLink() ? 'a symlink' : 'a file',
       hint: 'Copy to another place, or remove what is in the way.',
     });
   }

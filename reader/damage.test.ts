@@ -98,7 +98,7 @@ describe('a byte of a full layer flipped', () => {
         expect(found.code).toMatch(/^(zfile|tar|lsmt)-invalid$/);
       }
     }
-    // What is not read: blocks that no file needs, padding.
+    // Parts that are not read: blocks that no file needs, padding.
     expect(unsaid.length).toBeLessThan(full.length / 1031 / 2);
   });
 
@@ -111,7 +111,7 @@ describe('a byte of a full layer flipped', () => {
 });
 
 describe('an index-only layer', () => {
-  it('a byte flipped in its blob: the digest tells', async () => {
+  it('a byte flipped in its blob: the digest differs', async () => {
     const target = new MemoryTarget();
     const layer = putIndexOnlyLayer(target, turbo, target.put(OCI.layerGzip, source));
     await putImage(target, 'damaged', [layer]);

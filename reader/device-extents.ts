@@ -1,4 +1,4 @@
-/** Which parts of a device hold something, for whoever copies or serves it without reading its holes. */
+/** Lists the extents of data and holes of a device, to copy or serve it without reading its holes. */
 import type { BlockDevice } from '../formats/ext4/reader.ts';
 import type { MappedDevice } from './block-device.ts';
 
@@ -14,8 +14,8 @@ export interface Extent {
 
 /**
  * The extents of `length` bytes from `offset` on, in order and without a gap, neighbours of one kind joined. A hole
- * shorter than `minimalHole` bytes counts as data. A device that does not know its holes is all data. Lazy: what is not
- * asked for is not looked up.
+ * shorter than `minimalHole` bytes counts as data. A device that does not know its holes is all data. Lazy: looks up
+ * extents only as they are requested.
  */
 export function* extentsOf(
   device: BlockDevice | MappedDevice,

@@ -1,4 +1,4 @@
-/** Files of an image as files.ts describes them. */
+/** Records of files, names and extents of an image. */
 import type { RawInode, Timestamp } from '../formats/ext4/inode.ts';
 import type { InodeType } from '../formats/ext4/layout.ts';
 
@@ -35,11 +35,11 @@ export interface NamedEntry {
   readonly inode: number;
 }
 
-/** How a path is looked up. */
+/** Options of a look-up. */
 export interface LookupOptions {
   /** Whether a symlink at the end of the path is followed; true unless given. */
   readonly followLast?: boolean;
-  /** Told of everything that the look-up goes through, symlinks and the end of the path included. */
+  /** Called with every file that the look-up passes, including symlinks and the end of the path. */
   readonly onStep?: (stat: FileStat) => void;
 }
 

@@ -1,4 +1,7 @@
-/** The files of an accelerated image: paths looked up as a container would see them, never outside the image. */
+/**
+ * Reads the files of an accelerated image. Paths are looked up as a container sees them and never lead outside the
+ * image.
+ */
 import { setImmediate } from 'node:timers/promises';
 import { AccelError } from '../base/error.ts';
 import type { RawInode } from '../formats/ext4/inode.ts';
@@ -8,29 +11,29 @@ import type { ByteExtent, FileStat, LookupOptions, NamedEntry } from './file-sta
 
 export type { ByteExtent, FileStat, LookupOptions, NamedEntry } from './file-stat.ts';
 
-/** Symlinks that one look-up follows, as Linux has it. */
+/** Symlinks that one look-up follows, as in Linux. */
 const MAX_LINKS = 40;
-/** Bytes of a path, as Linux has it. */
+/** Longest path in bytes, as in Linux. */
 const MAX_PATH = 4096;
 /** Names of one directory: more than any image has, so that a hostile one cannot fill the memory. */
 const MAX_NAMES = 4_000_000;
 /** The directory that e2fsck wants in the root (docs/formats.md §6). */
 const LOST_AND_FOUND = 'lost+found';
-/** Pieces of content after which the event loop turns: those of a hole come without any I/O. */
+/** Pieces of content after which the event loop runs, because pieces of a hole need no I/O. */
 const PIECES_A_TURN = 16;
 /** Inodes that a listing asks for at a time; most of them share a few blocks. */
 const STATS_AT_A_TIME = 64;
 
 const TYPES = new Map<number, InodeType>(Object.entries(DIRENT_TYPE).map(([type, code]) => [code, type as InodeType]));
 
-/** Opens the file system on an image's device. Throws `ext4-invalid` when there is none. */
+/** Opens the file system on an image's device. Throws `ext4-invalid` if the device has none. */
 export async function openFiles(image: { readonly device: BlockDevice }): Promise<ImageFiles> {
   return new ImageFiles(await Ext4Reader.open(image.device));
 }
 
 /**
- * See the module's comment. Every method that takes a path throws `not-found` with that path when it leads nowhere, and
- * takes a {@link FileStat} instead, which saves the look-up.
+ * See the module's comment. Every method that takes a path throws `not-found` with that path if it does not exist, and
+ * accepts a {@link FileStat} instead, which saves the look-up.
  */
 export class ImageFiles {
   readonly #reader: Ext4Reader;
@@ -52,7 +55,7 @@ export class ImageFiles {
     const trail: FileStat[] = [await this.#stat('', await this.#reader.root())];
     options.onStep?.(trail[0]!);
     const ahead = path.split('/').reverse();
-    // "link/" asks for what the link leads to, as the kernel has it.
+    // "link/" means the target of the link, as in the kernel.
     const followEnd = followLast || path.endsWith('/');
     let links = 0;
     for (let name = ahead.pop(); name !== undefined; name = ahead.pop()) {
@@ -82,7 +85,7 @@ export class ImageFiles {
     return last;
   }
 
-  /** What a path leads to, or undefined where it leads nowhere. */
+  /** The file at a path, or undefined if it does not exist. */
   async find(path: string, options?: LookupOptions): Promise<FileStat | undefined> {
     try {
       return await this.lookup(path, options);
@@ -92,7 +95,7 @@ export class ImageFiles {
     }
   }
 
-  /** What a path leads to; the same as {@link ImageFiles.lookup} for a path. */
+  /** The file at a path, as {@link ImageFiles.lookup} finds it. */
   async stat(path: string | FileStat, options?: LookupOptions): Promise<FileStat> {
     return typeof path === 'string' ? this.lookup(path, options) : path;
   }
@@ -119,7 +122,7 @@ export class ImageFiles {
     return [...names.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** What a directory holds, in the byte order of the names. Throws `not-found` if it is no directory. */
+  /** The files in a directory, in byte order of their names. Throws `not-found` if it is not a directory. */
   async list(path: string | FileStat): Promise<FileStat[]> {
     const directory = await this.stat(path);
     const names = await this.names(directory);
@@ -131,7 +134,7 @@ export class ImageFiles {
 
   /**
    * A path and everything below it, each directory before its content, names in byte order; symlinks are not followed
-   * below the start. Throws `ext4-invalid` when a directory stands in the tree twice. Depth costs no stack.
+   * below the start. Throws `ext4-invalid` if a directory is in the tree twice. The depth is not limited by the stack.
    */
   async *walk(path: string | FileStat = '/'): AsyncGenerator<FileStat> {
     const pending: FileStat[] = [await this.stat(path)];
@@ -140,7 +143,7 @@ export class ImageFiles {
       yield at;
       if (at.type !== 'directory') continue;
       if (seen.has(at.inode))
-        throw new AccelError('ext4-invalid', 'a directory stands in the tree twice', { where: { path: at.path } });
+        throw new AccelError('ext4-invalid', 'a directory is in the tree twice', { where: { path: at.path } });
       seen.add(at.inode);
       pending.push(...(await this.list(at)).reverse());
     }
@@ -187,12 +190,12 @@ export class ImageFiles {
       }));
   }
 
-  /** What mounting the file system reads before any file: the superblock and the group descriptors. */
+  /** The parts that mounting the file system reads: the superblock and the group descriptors. */
   mountExtents(): readonly { readonly offset: number; readonly length: number }[] {
     return this.#reader.mountExtents();
   }
 
-  /** Text of a symlink. Throws `not-found` if it is none. */
+  /** Text of a symlink. Throws `not-found` if it is not a symlink. */
   async readlink(path: string | FileStat): Promise<string> {
     const link = await this.stat(path, { followLast: false });
     if (link.target === undefined) throw notFound(link.path, 'a symlink', `a ${link.type}`);
@@ -218,7 +221,7 @@ export class ImageFiles {
     };
   }
 
-  /** Whether this is the `/lost+found` that mkfs and accel make for e2fsck's sake, not one of the image's own. */
+  /** Whether this is the `/lost+found` that mkfs and accel create for e2fsck, and not one of the image. */
   async #isMadeUp(number: number): Promise<boolean> {
     const inode = await this.#reader.inode(number);
     if (inode.type !== 'directory' || inode.mode !== 0o700 || inode.uid !== 0 || inode.gid !== 0) return false;
@@ -232,14 +235,17 @@ function notFound(path: string, expected: string, found: string): AccelError {
   return new AccelError('not-found', 'there is no such file in the image', { where: { path }, expected, found });
 }
 
-/** Asks for the next piece while the last one is worked on. Signals are handled on the way, also through terabytes of zeros. */
+/**
+ * Requests the next piece while the last one is processed. Lets signals be handled meanwhile, even through terabytes of
+ * zeros.
+ */
 async function* readAhead<T>(pieces: AsyncGenerator<T>): AsyncGenerator<T> {
   let next = pieces.next();
   for (let count = 1; ; count++) {
     const piece = await next;
     if (piece.done) return;
     next = pieces.next();
-    // Whoever stops reading here never asks for it: its failure then is nobody's.
+    // If the reader stops here, a failure of the next piece is ignored.
     next.catch(() => undefined);
     yield piece.value;
     if (count % PIECES_A_TURN === 0) await setImmediate();

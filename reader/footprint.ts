@@ -1,4 +1,4 @@
-/** How large an image is to those who do not read it lazily. */
+/** Computes the size of an image for tools that do not read it lazily. */
 import type { AcceleratedImage } from './accelerated-image.ts';
 
 /** Bytes of manifest, config and all layers, and of the source layers that index-only layers point into. */

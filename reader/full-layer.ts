@@ -1,6 +1,6 @@
 /**
- * Opening a full layer in place (docs/formats.md §4). What is needed of the blob stands at its two ends: the tar's and
- * the ZFile's head, and behind the data the LSMT index, the ZFile's index and its trailer. They come in two or three
+ * Opens a full layer in place (docs/formats.md §4). The needed parts are at the two ends of the blob: the heads of the
+ * tar and the ZFile, and after the data the LSMT index, the ZFile's index and its trailer. They take two or three
  * requests however large the layer is.
  */
 import { AccelError } from '../base/error.ts';
@@ -16,21 +16,23 @@ import { ZFileBlocks } from './zfile-blocks.ts';
 
 /** A blob up to this size is fetched whole at once. */
 const SMALL_BLOB = 65_536;
-/** Bytes fetched of the front: the tar's head, the ZFile's, and the block with the LSMT header, which is all but zeros. */
+/**
+ * Bytes fetched of the front: the tar's head, the ZFile's, and the block with the LSMT header, which is all but zeros.
+ */
 const HEAD = 2560;
-/** Bytes fetched of the end: the ZFile's trailer and the index of the last few megabytes, where metadata stands. */
+/** Bytes fetched of the end: the ZFile's trailer and the index of the last few megabytes, which hold metadata. */
 const TAIL = 12_288;
 /** Bytes fetched before the ZFile's index: the LSMT index, and the metadata that was written last. */
 const BEFORE_INDEX = 12_288;
 /** Bytes fetched along of the ZFile's index: its first page says how long the block with the LSMT header is. */
 const INDEX_START = 4096;
 
-/** A blob up to this size has so small an index that what stands before it is fetched with the end. */
+/** A blob up to this size has such a small index that the part before it is fetched with the end. */
 const MEDIUM_BLOB = 6 << 20;
 /** Bytes of such a blob that take a byte of index: 1024 of the data, which rarely shrinks to less than 2/5. */
 const BLOB_PER_INDEX = 400;
 
-/** Bytes at most behind the index: the ZFile's trailer, and what fills and ends the tar. */
+/** Bytes at most after the index: the ZFile's trailer, and what fills and ends the tar. */
 const BEHIND_INDEX = 2048;
 
 /** Opens the layer that `descriptor`, the `index`-th of the manifest, names. */
@@ -79,7 +81,7 @@ export async function openFullLayer(index: number, descriptor: Descriptor, conte
   };
 }
 
-/** Bytes to fetch of the end of a blob of `size` bytes before anything is known of it. */
+/** Bytes to fetch from the end of a blob of `size` bytes in the first request. */
 function tailOf(size: number): number {
   return size > MEDIUM_BLOB ? TAIL : Math.max(TAIL, Math.ceil(size / BLOB_PER_INDEX) + BEFORE_INDEX + BEHIND_INDEX);
 }

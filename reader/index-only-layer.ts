@@ -1,5 +1,5 @@
 /**
- * Opening an index-only layer (docs/formats.md §5). Its blob is compressed as a whole and therefore fetched whole, which
+ * Opens an index-only layer (docs/formats.md §5). Its blob is compressed as a whole and therefore fetched whole, which
  * also checks its digest; the data stays in the source layer and is read from there in parts.
  */
 import { AccelError, withPlace } from '../base/error.ts';
@@ -60,7 +60,7 @@ export async function openIndexOnlyLayer(
   };
 }
 
-/** The source layer by the annotations. Its size stands nowhere in the manifest: the gzip index or the target knows it. */
+/** The source layer by the annotations. The manifest does not have its size: the gzip index or the target knows it. */
 async function sourceOf(
   descriptor: Descriptor,
   gzipIndex: GzipIndex | undefined,
@@ -87,7 +87,7 @@ function checkRemote(lsmt: LsmtIndex, tar: BlockBackend, source: Descriptor): vo
   for (let i = 0; i < lsmt.count; i++) {
     const segment = lsmt.segment(i);
     if (segment.tag !== TAG_REMOTE || segment.zeroed || segment.moffset + segment.length <= size) continue;
-    throw new AccelError('turbo-invalid', 'the layer points behind the end of its source layer', {
+    throw new AccelError('turbo-invalid', 'the layer points beyond the end of its source layer', {
       where: { source: source.digest, segment: i },
       expected: `up to byte ${size} of the tar`,
       found: segment.moffset + segment.length,

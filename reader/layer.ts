@@ -1,14 +1,16 @@
-/** A layer of an accelerated image: what it is, and where its parts of the block device come from. */
+/** A layer of an accelerated image, and the sources of its parts of the block device. */
 import type { GzipIndex } from '../formats/gzip/points.ts';
 import type { LsmtIndex } from '../formats/lsmt/reader.ts';
 import type { ZFileAlgorithm } from '../formats/zfile/layout.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { BlockStore } from './block-store.ts';
 
-/** `full` holds its data, `index-only` points into its source layer, `acceleration` holds a list of files to prefetch. */
+/**
+ * `full` holds its data, `index-only` points into its source layer, `acceleration` holds a list of files to prefetch.
+ */
 export type LayerKind = 'full' | 'index-only' | 'acceleration';
 
-/** What is known of a layer once it is open. */
+/** Facts about a layer that are known once it is open. */
 export interface OpenedLayer {
   /** Place among the layers of the manifest, 0 the lowest. */
   readonly index: number;

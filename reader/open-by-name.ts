@@ -5,34 +5,34 @@ import { type AcceleratedImage, openImage as openImageIn } from './accelerated-i
 import { type ImageFiles, openFiles } from './files.ts';
 import { openReference } from './open-reference.ts';
 
-/** How a name leads to its image. */
+/** Options for resolving a name. */
 export interface NameOptions {
-  /** How to reach registries; without it the docker config and the process's environment are asked. */
+  /** Options for registries; by default the docker config and the process's environment are used. */
   readonly registry?: RegistryOptions;
   readonly signal?: AbortSignal;
 }
 
-/** An answer with the name that it is about: the reference with the tag that was meant. */
+/** A result with the name that it is about: the reference with the tag in use. */
 export type Named<T> = T & { readonly reference: string };
 
-/** Which image of an index to open. */
+/** Options of {@link openImage}. */
 export interface OpenOptions extends NameOptions {
   /** `os/architecture[/variant]`; the only one or this machine's unless given. */
   readonly platform?: string | undefined;
 }
 
-/** An accelerated image that is open: its device, its files, and how to let go of it. */
+/** An open accelerated image: its device and its files. */
 export interface OpenedImage extends AcceleratedImage {
   readonly files: ImageFiles;
-  /** Where the image stands. */
+  /** The target of the image. */
   readonly target: Target;
   /** Ends the connections to the registry. */
   close(): Promise<void>;
 }
 
 /**
- * Opens an accelerated image in place: its indexes are read, and afterwards only what is asked for. Close it in the end.
- * Throws `not-found`, `image-unsupported` for an ordinary image, and what the formats throw.
+ * Opens an accelerated image in place: its indexes are read, and afterwards only what is asked for. Close it in the
+ * end. Throws `not-found`, `image-unsupported` for an ordinary image, and what the formats throw.
  */
 export async function openImage(reference: string, options: OpenOptions = {}): Promise<OpenedImage> {
   const { target, tagOrDigest, close } = await openReference(reference, options.registry);

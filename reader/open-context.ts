@@ -1,4 +1,4 @@
-/** What every layer of an image is opened with. */
+/** The context in which all layers of an image are opened. */
 import type { BlockCache } from './block-cache.ts';
 import type { Traffic } from './traffic.ts';
 

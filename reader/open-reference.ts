@@ -1,4 +1,4 @@
-/** From the text of a reference to the target and the tag or digest that it names there. */
+/** Opens the target of a reference and determines its tag or digest. */
 import { AccelError } from '../base/error.ts';
 import { LAYER_RECORD } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -16,7 +16,7 @@ import type { Target } from '../oci/storage.ts';
 export interface OpenedReference {
   readonly target: Target;
   readonly tagOrDigest: string;
-  /** The reference with the tag that was meant. */
+  /** The reference with the tag in use. */
   readonly name: string;
   /** Lets go of the target's connections. */
   close(): Promise<void>;
@@ -44,7 +44,7 @@ export async function openReference(text: string, registry: RegistryOptions = {}
   }
 }
 
-/** The name, or where it has none the digest, of the image that is meant where none is named. */
+/** The name of the default image, or its digest if it has no name. */
 export async function defaultImage(target: Target): Promise<string> {
   if (!canListImages(target)) return DEFAULT_TAG;
   const images = (await target.images()).filter((entry) => !isBesides(entry));
@@ -60,7 +60,7 @@ export async function defaultImage(target: Target): Promise<string> {
   });
 }
 
-/** What tools keep under tags beside images: accel its record, others lists of referrers. */
+/** Whether an entry is not an image: accel's record of layers, or a list of referrers. */
 function isBesides(entry: Descriptor): boolean {
   const name = refNameOf(entry);
   return name !== undefined && (name === LAYER_RECORD.tag || isReferrerTag(name));

@@ -7,7 +7,7 @@ import type { BlockDevice } from '../formats/ext4/reader.ts';
 import type { MappedDevice } from './block-device.ts';
 import { extentsOf } from './device-extents.ts';
 
-/** How far {@link exportRaw} is. */
+/** Progress of {@link exportRaw}. */
 export interface RawProgress {
   /** Bytes of data read so far; holes are not read. */
   readonly done: number;
@@ -21,7 +21,7 @@ export interface ExportRawOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What {@link exportRaw} wrote. */
+/** Result of {@link exportRaw}. */
 export interface RawResult {
   /** Bytes of the file, holes included. */
   readonly size: number;
@@ -38,9 +38,9 @@ const BLOCK = 4096;
 const ZEROS = Buffer.alloc(BLOCK);
 
 /**
- * Writes the device to `file`. The file appears, or is replaced, once all of it is there; whatever ends the work earlier
- * leaves nothing behind. Rejects with `usage` when `file` is something else than a file, with `io-error` for the disk,
- * with what the device throws, and with the signal's reason.
+ * Writes the device to `file`. The file appears, or is replaced, once all of it is there; whatever ends the work
+ * earlier leaves nothing behind. Rejects with `usage` when `file` is something else than a file, with `io-error` for
+ * the disk, with what the device throws, and with the signal's reason.
  */
 export async function exportRaw(
   device: BlockDevice | MappedDevice,
@@ -69,7 +69,7 @@ export async function exportRaw(
   }
 }
 
-/** The path behind symlinks, so that they stay; renaming over a device or a pipe would only take its place. */
+/** Resolves symlinks, so that they are kept. A device or pipe is refused, because a rename would replace it. */
 async function replaceable(file: string): Promise<string> {
   const target = await realpath(file).catch(() => file);
   const found = await lstat(target).catch(() => undefined);

@@ -1,4 +1,6 @@
-/** How much to fetch beyond what was asked for: little at a random place, more and more where reading goes on. */
+/**
+ * Decides how much to fetch beyond a request: little at a random place, increasing amounts where reading is sequential.
+ */
 
 /** Bytes fetched at a random place: metadata is read 4 KiB at a time, and its neighbours are wanted next. */
 const FIRST_WINDOW = 12_288;
@@ -6,12 +8,12 @@ const FIRST_WINDOW = 12_288;
 const LAST_WINDOW = 1 << 18;
 /** Places where reading may go on: a walk through a tree goes through inode tables and directories side by side. */
 const STREAMS = 8;
-/** Blocks that may be left out and still count as going on. */
+/** Blocks that may be skipped in a sequential read. */
 const SKIP = 8;
 
 /** A place where reading may go on. */
 interface Stream {
-  /** The block behind the last one fetched. */
+  /** The block after the last one fetched. */
   readonly next: number;
   /** Bytes that were fetched there last. */
   readonly window: number;
@@ -30,7 +32,7 @@ export class ReadAhead {
     return Math.min(window * 2, LAST_WINDOW);
   }
 
-  /** Told of each fetch: it had `window` bytes and ended before block `next`. */
+  /** Records a fetch of `window` bytes that ended before block `next`. */
   fetched(next: number, window: number): void {
     this.#streams.push({ next, window });
     if (this.#streams.length > STREAMS) this.#streams.shift();

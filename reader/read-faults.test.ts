@@ -23,7 +23,7 @@ const CONTENT = Buffer.from(
   Array.from({ length: 700_000 }, (_, i) => (Math.imul(i, 2654435761) >>> 13) & 0xff),
 ).toString('latin1');
 
-/** What a good registry answers, by path. */
+/** Answers of a good registry, by path. */
 type Content = Map<string, { readonly bytes: Uint8Array; readonly type: string; readonly digest: string }>;
 
 let layout: TestLayout;
@@ -165,7 +165,7 @@ describe.each([FULL, INDEXED])('%s', (tag) => {
     });
   });
 
-  it('ranges of other bytes never pass for the content: in a full layer a checksum tells', async () => {
+  it('ranges of other bytes are never accepted: in a full layer a checksum differs', async () => {
     const { target } = await registry((request, good) => {
       if (!isRange(request)) return undefined;
       const body = Buffer.from(good.body ?? '');
@@ -180,7 +180,7 @@ describe.each([FULL, INDEXED])('%s', (tag) => {
     if (tag === FULL) expect(outcome).toMatch(/^(zfile|tar|lsmt)-invalid$/);
   });
 
-  it('a token that expires in the middle of reading is fetched anew', async () => {
+  it('a token that expires in the middle of reading is fetched again', async () => {
     let valid = 0;
     let left = 0;
     const { target, server } = await registry((request, _good, _seen) => {

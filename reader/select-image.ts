@@ -1,4 +1,4 @@
-/** Which image of an index is meant. */
+/** Selects an image of an index. */
 import { advise, option } from '../base/advice.ts';
 import { AccelError } from '../base/error.ts';
 import { type IndexImages, indexImages, type ListedImage } from '../oci/index-images.ts';
@@ -16,13 +16,14 @@ export function hostPlatform(architecture: string = process.arch): Platform {
 
 /** Where the index and its images are. */
 export interface ImagePlace extends Fetcher {
-  /** Whether the content of an entry is here; omitted: all that is listed is. */
+  /** Whether the content of an entry exists here; omitted: all of it does. */
   isHere?(image: ListedImage): Promise<boolean>;
 }
 
 /**
  * The image of the wanted platform: that of `platform`, else the only one, else this machine's. The plain variant of an
- * architecture comes before others. Throws `usage` for a malformed platform and `not-found`, with the platforms there are.
+ * architecture comes before others. Throws `usage` for a malformed platform and `not-found`, with the platforms there
+ * are.
  */
 export async function selectImage(
   place: ImagePlace,
@@ -44,7 +45,7 @@ export async function selectImage(
   });
 }
 
-/** The images whose content is here; all of them if that is none, so that reading one says what is missing. */
+/** The images whose content exists here; all images if none does, so that reading one reports what is missing. */
 async function present(place: ImagePlace, images: IndexImages['images']): Promise<IndexImages['images']> {
   if (place.isHere === undefined || images.length < 2) return images;
   const here: ListedImage[] = [];

@@ -1,4 +1,4 @@
-/** Layers opened as one block device, with or without an image around them. */
+/** Opens layers as one block device, with or without an image around them. */
 import { withPlace } from '../base/error.ts';
 import { IS_ACCELERATION_LAYER, LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -11,7 +11,7 @@ import type { LayerKind, StackLayer } from './layer.ts';
 import type { OpenContext } from './open-context.ts';
 import { type RangeListener, Traffic } from './traffic.ts';
 
-/** How layers are read; all may be left out. */
+/** Options for reading layers; all are optional. */
 export interface OpenStackOptions {
   /** Ends every read under way and every later one. */
   readonly signal?: AbortSignal | undefined;
@@ -19,7 +19,7 @@ export interface OpenStackOptions {
   readonly cacheBytes?: number;
   /** Requests under way at a time; 4 unless given. */
   readonly parallel?: number;
-  /** Hears of each part of a blob that is fetched. */
+  /** Called for each part of a blob that is fetched. */
   readonly onRange?: RangeListener;
 }
 
@@ -33,7 +33,9 @@ export function openContext(target: Target, options: OpenStackOptions): OpenCont
   return { traffic, cache: new BlockCache(options.cacheBytes ?? DEFAULT_CACHE) };
 }
 
-/** The block device of accelerated layers, lowest first. Throws what the formats throw, with the layer and its digest. */
+/**
+ * The block device of accelerated layers, lowest first. Throws what the formats throw, with the layer and its digest.
+ */
 export async function openStack(
   target: Target,
   layers: readonly Descriptor[],
@@ -43,14 +45,14 @@ export async function openStack(
   return new LayeredDevice(opened.filter((layer) => layer !== undefined));
 }
 
-/** What a layer descriptor's annotations make it; undefined for an ordinary layer. */
+/** The kind of a layer by its annotations; undefined for an ordinary layer. */
 export function layerKindOf({ annotations = {} }: Descriptor): LayerKind | undefined {
   if (annotations[LAYER_ANNOTATION.accelerationLayer] === IS_ACCELERATION_LAYER) return 'acceleration';
   if (annotations[LAYER_ANNOTATION.targetDigest] !== undefined) return 'index-only';
   return annotations[LAYER_ANNOTATION.blobDigest] === undefined ? undefined : 'full';
 }
 
-/** Opens what takes part in the block device; an acceleration layer is a hole in the result. */
+/** Opens the layers of the block device; an acceleration layer is undefined in the result. */
 export async function openLayers(
   layers: readonly Descriptor[],
   context: OpenContext,

@@ -7,7 +7,7 @@ import type { BlockBackend } from './block-store.ts';
 
 /** Bytes of a block of a plain tar. */
 const PLAIN_BLOCK = 65_536;
-/** Bytes of a block of a gzip layer, unless the access points are nearer: what stands between two of them. */
+/** Bytes of a block of a gzip layer, unless the access points are nearer to each other. */
 const GZIP_BLOCK = 1 << 20;
 /** A span's last deflate block may reach over; up to here it is not cut into a second block. */
 const GZIP_BLOCK_MOST = 2 * GZIP_BLOCK;

@@ -1,4 +1,7 @@
-/** The way of every byte from the target to the reader: bounded in number at a time, counted, and never short. */
+/**
+ * Fetches every byte from the target for the reader: bounds concurrent requests, counts them, and refuses short
+ * answers.
+ */
 import { bytesSource } from '../base/byte-source.ts';
 import { AccelError, withPlace } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
@@ -7,18 +10,18 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import { canSizeBlobs } from '../oci/powers.ts';
 import type { Target } from '../oci/storage.ts';
 
-/** What reading an image has cost so far. */
+/** Requests and bytes of reading an image so far. */
 export interface TrafficStatistics {
-  /** Calls to the target; a retry that the target makes by itself is not one. */
+  /** Calls to the target; retries inside of the target do not count. */
   readonly requests: number;
   /** Bytes of content that came. */
   readonly bytes: number;
 }
 
-/** Hears of each part of a blob that is fetched. */
+/** Called for each part of a blob that is fetched. */
 export type RangeListener = (digest: string, offset: number, length: number) => void;
 
-/** How {@link Traffic} is set up. */
+/** Options of {@link Traffic}. */
 export interface TrafficOptions {
   readonly signal?: AbortSignal | undefined;
   /** Requests under way at a time. */
@@ -42,21 +45,24 @@ export class Traffic {
     this.#limiter = new Limiter(options.parallel);
   }
 
-  /** What was fetched so far. */
+  /** Statistics of everything fetched so far. */
   statistics(): TrafficStatistics {
     return { requests: this.#requests, bytes: this.#bytes };
   }
 
-  /** What a tag or digest names. */
+  /** Resolves a tag or digest. */
   resolve(tagOrDigest: string): Promise<Descriptor> {
     return this.#count(() => this.target.resolve(tagOrDigest, { signal: this.#signal }));
   }
 
-  /** Size in bytes of a blob whose descriptor nobody has. Throws `image-unsupported` where the target cannot tell. */
+  /**
+   * Size in bytes of a blob that is known by its digest only. Throws `image-unsupported` if the target cannot determine
+   * it.
+   */
   blobSize(digest: string): Promise<number> {
     const { target } = this;
     if (!canSizeBlobs(target))
-      throw new AccelError('image-unsupported', 'this target cannot tell the size of a source layer', {
+      throw new AccelError('image-unsupported', 'this target cannot determine the size of a source layer', {
         where: { target: target.name, digest },
       });
     return this.#count(() => target.blobSize(digest, { signal: this.#signal }));

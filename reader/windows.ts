@@ -34,7 +34,7 @@ export class Windows {
     return bytes;
   }
 
-  /** What a window holds from byte `at` on; undefined if none holds that byte. */
+  /** The bytes of a window from byte `at` on; undefined if no window has that byte. */
   #at(at: number): Uint8Array | undefined {
     const window = this.#windows.find(({ offset, bytes }) => offset <= at && at < offset + bytes.length);
     return window?.bytes.subarray(at - window.offset);

@@ -1,4 +1,4 @@
-/** Checks the acceleration layer: that a node takes it for one, and understands what is in it (docs/formats.md §7). */
+/** Checks that a node recognizes the acceleration layer and understands its content (docs/formats.md §7). */
 import { asAccelError } from '../base/error.ts';
 import { MAX_LIST_SIZE } from '../formats/prefetch/layout.ts';
 import type { Fetcher, ReadOptions } from '../oci/storage.ts';
@@ -9,7 +9,7 @@ import type { AcceleratedImage } from '../reader/accelerated-image.ts';
 import { compareDescriptor, layerName } from './structure.ts';
 import { type DifferenceLog, damageText } from './verify-report.ts';
 
-/** Compares and reads it; answers what is no difference but good to know. Without such a layer there is nothing to do. */
+/** Compares and reads the acceleration layer, if there is one. Returns warnings that are not differences. */
 export async function compareAcceleration(
   fetcher: Fetcher,
   image: AcceleratedImage,
@@ -38,7 +38,7 @@ export async function compareAcceleration(
       ...(missing.length > 0 ? [`the prefetch list names what is not in the image: ${someOf(missing)}`] : []),
     ];
   } catch (error) {
-    // That the blob is gone is told where all blobs are looked at.
+    // A missing blob is reported by the check of all blobs.
     if (asAccelError(error).code !== 'not-found') log.image(name, 'trace', 'readable', damageText(error));
     return [];
   }

@@ -1,4 +1,4 @@
-/** Compares the content of files, in the order in which it lies on the device: then no part is fetched twice. */
+/** Compares the content of files in device order, so that no part is fetched twice. */
 import { withPlace } from '../base/error.ts';
 import { printable } from '../formats/bytes/printable.ts';
 import type { RawInode } from '../formats/ext4/inode.ts';
@@ -12,16 +12,16 @@ const PARALLEL = 4;
 /** Bytes read at a time from an extent. */
 const PIECE = 1 << 20;
 
-/** What {@link compareContents} reads with. */
+/** The file system and device that {@link compareContents} reads. */
 export interface ContentSource {
   readonly fs: Ext4Reader;
   readonly device: BlockDevice;
   readonly signal?: AbortSignal | undefined;
-  /** Told of the bytes of each file that is done. */
+  /** Called with the bytes of each file when it is done. */
   readonly onFile?: (bytes: number) => void;
 }
 
-/** Reads and hashes every file; differences are logged in path order. Answers how many bytes it compared. */
+/** Reads and hashes every file; differences are logged in path order. Returns the number of bytes compared. */
 export async function compareContents(
   source: ContentSource,
   tasks: readonly ContentTask[],
@@ -58,7 +58,7 @@ async function firstBlock(fs: Ext4Reader, inode: RawInode): Promise<number> {
   try {
     return (await fs.extents(inode))[0]?.physical ?? 0;
   } catch (error) {
-    // Damage is told when the file is read, with its path; any other error is thrown from here.
+    // Damage is reported with the path when the file is read; any other error is thrown here.
     damageText(error);
     return 0;
   }

@@ -13,7 +13,7 @@ export interface ContentTask {
   readonly inode: RawInode;
 }
 
-/** What the comparison went through. */
+/** Totals of the comparison, and the files whose content is still to be compared. */
 export interface ComparedTree {
   readonly paths: number;
   /** Regular files of equal size that the source has a hash of; each inode once. */
@@ -26,7 +26,9 @@ interface Pair {
   readonly inode: number;
 }
 
-/** The directory that e2fsck wants; an image that does not bring one has an empty one nevertheless (docs/formats.md §6). */
+/**
+ * The directory that e2fsck wants; an image that does not bring one has an empty one nevertheless (docs/formats.md §6).
+ */
 const LOST_AND_FOUND = 'lost+found';
 /** Links from which on ext4 counts those of a directory no more and says 1. */
 const MANY_LINKS = 65_000;
@@ -104,7 +106,7 @@ class TreeComparison implements ComparedTree {
     }
   }
 
-  /** Which paths are one file must be the same on both sides. */
+  /** Checks that the same paths are hard links of one file on both sides. */
   #compareLinks(path: string, node: SourceNode, inode: RawInode): void {
     this.#log.tree(path, 'links', String(node.links), String(inode.links));
     const byNode = this.#inodeOf.get(node);

@@ -1,6 +1,6 @@
 /**
- * Compares what the accelerated image's documents say with what its source's say, and with what its layers turned out to
- * be when they were opened (docs/formats.md §3 to §5, §7).
+ * Compares what the accelerated image's documents say with what its source's say, and with what its layers turned out
+ * to be when they were opened (docs/formats.md §3 to §5, §7).
  */
 import { isDeepStrictEqual } from 'node:util';
 import { MAX_INDEX_ENTRIES, MAX_LAYERS } from '../formats/lsmt/layout.ts';
@@ -24,11 +24,11 @@ export interface LayerPair {
 export interface LayerPairs {
   /** Of the layers with files, lowest first. */
   readonly pairs: readonly LayerPair[];
-  /** What is no difference but good to know. */
+  /** Warnings that are not differences. */
   readonly warnings: readonly string[];
 }
 
-/** How messages call a layer of the image. */
+/** The name of a layer in messages. */
 export function layerName({ index }: Pick<OpenedLayer, 'index'>, image: AcceleratedImage): string {
   return `layer ${index + 1} of ${image.layers.length}`;
 }

@@ -72,7 +72,7 @@ describe('an acceleration layer', () => {
     expect(await verify(await withTrace(list('/d1/text\n/d2/\n')))).toEqual({ fields: [], warnings: [] });
   });
 
-  it('with lines that a node skips, or that name nothing, is told of', async () => {
+  it('with lines that a node skips, or that name nothing, causes warnings', async () => {
     const { fields, warnings } = await verify(await withTrace(list('/a+b\n/d1/text\n/absent\n')));
     expect(fields).toEqual([]);
     expect(warnings).toEqual([
@@ -98,7 +98,7 @@ describe('an acceleration layer', () => {
     expect(report.images[0]).toMatchObject({ accelerated: true, layers: [{}, {}, { kind: 'acceleration' }] });
   });
 
-  it('below other layers is none for a node', async () => {
+  it('below other layers is not recognized by a node', async () => {
     const target = await withTrace(list('/d1/text\n'), (manifest) => ({
       ...manifest,
       layers: [manifest.layers[0]!, manifest.layers[2]!, manifest.layers[1]!],
@@ -120,7 +120,7 @@ describe('an acceleration layer', () => {
     ]);
   });
 
-  it('is told by inspect', async () => {
+  it('is reported by inspect', async () => {
     const target = await withTrace(list('/a+b\n/d1/text\n'));
     const report = await inspectReference(target, 'changed');
     expect(report.images[0]).toMatchObject({ mode: 'full', prefetch: { form: 'list', entries: 1, skipped: 1 } });

@@ -4,7 +4,7 @@ import { openReference } from '../reader/open-reference.ts';
 import { type VerifyResult, verifyReference } from './verify-reference.ts';
 import type { VerifyProgress } from './verify-report.ts';
 
-/** What to verify against, and how closely. */
+/** Options of a verification. */
 export interface VerifyOptions extends NameOptions {
   /** Reference of the source image; omitted: what the accelerated image records, in its own repository. */
   readonly source?: string | undefined;
@@ -18,8 +18,8 @@ export interface VerifyOptions extends NameOptions {
 }
 
 /**
- * Reads an accelerated image back as a node does and compares every path, byte and attribute with what its source's layers
- * say. Differences are told in the result and not thrown. Throws `not-found` when the source is gone, `usage` when it
+ * Reads an accelerated image back as a node does and compares every path, byte and attribute with what its source's
+ * layers say. Differences are returned and not thrown. Throws `not-found` when the source is gone, `usage` when it
  * cannot be known, and what the formats throw of an image that cannot be read at all.
  */
 export async function verify(reference: string, options: VerifyOptions = {}): Promise<Named<VerifyResult>> {

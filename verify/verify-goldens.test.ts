@@ -1,4 +1,6 @@
-/** What the reference's own tools made of the goldens, verified: every difference is one of its known faults. */
+/**
+ * Verifies the images that the reference's own tools made of the goldens: every difference is a known fault of theirs.
+ */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -241,7 +241,7 @@ describe('a difference is found and named', () => {
       expect(lines(quick, 'tree')).toEqual(found.filter((line) => !line.includes(' content: ')));
     }
     if (found.length === 0) return;
-    // The other way round what is missing is extra, and the image scope tells that the source is another.
+    // With the images swapped the missing file is extra, and the image scope reports another source.
     const other = lines(await verify(FULL, { source: 'original' }), 'image');
     expect(other.map((line) => line.split(':')[0])).toContain('manifest source digest');
   });

@@ -34,21 +34,21 @@ export interface VerifySource {
   readonly descriptor: Descriptor;
 }
 
-/** How to verify. */
+/** Options of {@link verifyImage}. */
 export interface VerifyOptions {
   /** Leave content alone: compare documents, indexes and everything that a path has but its bytes. */
   readonly quick?: boolean;
   /** Bytes that a source layer may have, uncompressed; 256 GiB unless given. */
   readonly maxLayerSize?: number;
-  /** Where the accelerated image stands; by default where its source does. */
+  /** The target of the accelerated image; by default that of its source. */
   readonly target?: Target;
   readonly onProgress?: (progress: VerifyProgress) => void;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Compares an open accelerated image with its source. Differences, damaged bytes among them, are what the report is for;
- * rejects only when the comparison cannot be made: the source is gone or damaged, the registry does not answer.
+ * Compares an open accelerated image with its source. Differences, damaged bytes among them, are what the report is
+ * for; rejects only when the comparison cannot be made: the source is gone or damaged, the registry does not answer.
  */
 export async function verifyImage(
   image: AcceleratedImage,

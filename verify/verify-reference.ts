@@ -19,13 +19,13 @@ import { type AcceleratedImage, openImage } from '../reader/accelerated-image.ts
 import { verifyImage } from './verify-image.ts';
 import { type Difference, DifferenceLog, type VerifyProgress, type VerifyReport } from './verify-report.ts';
 
-/** An image by name: where it stands, and its tag or digest there. */
+/** An image by name: its target, and its tag or digest there. */
 export interface NamedImage {
   readonly target: Target;
   readonly tagOrDigest: string;
 }
 
-/** What to verify, and against what. */
+/** The image to verify, and its source. */
 export interface VerifyRequest {
   readonly accelerated: NamedImage;
   /** The source image or its index; by default what the accelerated image records, in its own repository. */
@@ -53,7 +53,7 @@ export interface VerifyResult {
   readonly images: readonly VerifyReport[];
 }
 
-/** What a name leads to: one manifest, or the images of an index. */
+/** The document of a name: one manifest, or an index with its images. */
 interface Loaded extends NamedDocument {
   /** Undefined for a manifest. */
   readonly images: readonly ListedImage[] | undefined;

@@ -1,18 +1,18 @@
-/** What a verification finds: differences as records, and what was compared to find them. */
+/** The result of a verification: differences as records, and totals of the comparison. */
 import type { AccelError } from '../base/error.ts';
 import { asAccelError } from '../base/error.ts';
 
-/** One point in which the accelerated image is not what its source says. */
+/** One difference between the accelerated image and its source. */
 export interface Difference {
   /** `tree`: a path of the root file system. `image`: a document or blob of the image. */
   readonly scope: 'tree' | 'image';
   /** The path, Latin-1 (`/etc/passwd`); of an image's part its name (`manifest`, `config`, `layer 2 of 5`). */
   readonly path: string;
-  /** What differs: `mode`, `mtime`, `content`, `xattr user.a`, `diff_id` … */
+  /** The field that differs: `mode`, `mtime`, `content`, `xattr user.a`, `diff_id` … */
   readonly field: string;
-  /** What the source says, as text. */
+  /** The value of the source, as text. */
   readonly expected: string;
-  /** What the accelerated image has, as text. */
+  /** The value of the accelerated image, as text. */
   readonly found: string;
 }
 
@@ -30,9 +30,9 @@ export interface VerifyReport {
   readonly notCompared: readonly string[];
   /** In path order, those of the image itself first; at most 100,000. */
   readonly differences: readonly Difference[];
-  /** How many differences there are, kept or not. */
+  /** Number of differences, including those that were not kept. */
   readonly differenceCount: number;
-  /** What is no difference but good to know. */
+  /** Warnings that are not differences. */
   readonly warnings: readonly string[];
   readonly compared: {
     /** Paths of the tree. */
@@ -44,11 +44,11 @@ export interface VerifyReport {
     /** Layers of the accelerated image. */
     readonly layers: number;
   };
-  /** What reading the accelerated image's device took. */
+  /** Requests and bytes that reading the accelerated image's device took. */
   readonly traffic: { readonly requests: number; readonly bytes: number };
 }
 
-/** What a quick verification does not look at: an image in which only these differ counts as identical to it. */
+/** Parts that a quick verification skips: an image that differs only in them counts as identical. */
 export const NOT_COMPARED_QUICKLY: readonly string[] = [
   'the content of files',
   'the bytes of layers against their digests',
@@ -65,7 +65,7 @@ export interface VerifyProgress {
   readonly total: number;
 }
 
-/** Differences that are kept; more than that tell nothing new. */
+/** Largest number of differences that are kept. */
 export const MAX_DIFFERENCES = 100_000;
 
 /** Collects differences. */

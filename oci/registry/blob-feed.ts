@@ -1,4 +1,4 @@
-/** A blob's content, handed out in consecutive slices that are the bodies of an upload's requests. */
+/** Divides a blob's content into slices, which are the bodies of an upload's requests. */
 
 import type { BlobSource } from '../../base/byte-source.ts';
 import { type AccelError, asAccelError } from '../../base/error.ts';
@@ -6,9 +6,9 @@ import type { Descriptor } from '../descriptor.ts';
 import { verified } from '../digest.ts';
 
 /**
- * Slices of verified content. Those in a row are cut from one reading of the source; any other begins to read it anew
- * and passes over what lies before, so nothing is kept in memory for a retry. Whatever its slices, the content is held
- * against the descriptor as a whole: wrong content fails before its last byte is handed out.
+ * Slices of verified content. Consecutive slices come from one reading of the source. Any other slice starts a new
+ * reading and skips the bytes before it, so nothing is kept in memory for a retry. The content is verified as a whole:
+ * wrong content fails before its last byte is handed out.
  */
 export class BlobFeed {
   readonly #content: BlobSource;
@@ -23,7 +23,7 @@ export class BlobFeed {
     this.#descriptor = descriptor;
   }
 
-  /** Why the source failed, if it did: HTTP only sees a body that stopped. */
+  /** The failure of the source, if it failed: HTTP only sees a body that stopped. */
   get failure(): AccelError | undefined {
     return this.#failure;
   }
@@ -33,12 +33,12 @@ export class BlobFeed {
     return { open: () => this.#read(start, end) };
   }
 
-  /** Lets go of the source. */
+  /** Closes the source. */
   async close(): Promise<void> {
     const open = this.#current;
     this.#idle = undefined;
     this.#current = undefined;
-    // A reading that waits for a piece ends when it gets it; nobody waits for that.
+    // A reading that is waiting for a piece ends when it arrives; that is not awaited.
     open?.pieces.return(undefined).catch(() => undefined);
   }
 
@@ -53,7 +53,7 @@ export class BlobFeed {
           if (next.done) return;
           piece = next.value;
         }
-        // What lies before the slice was sent by an earlier try.
+        // Bytes before the slice were sent by an earlier try.
         const from = Math.min(Math.max(start - reading.position, 0), piece.length);
         const to = Math.min(end - reading.position, piece.length);
         if (to < piece.length) reading.rest = piece.subarray(to);
@@ -83,6 +83,6 @@ interface Reading {
   readonly pieces: AsyncGenerator<Uint8Array, void, undefined>;
   /** Bytes handed out or passed over. */
   position: number;
-  /** What is left of the last piece. */
+  /** The unused rest of the last piece. */
   rest: Uint8Array | undefined;
 }

@@ -44,8 +44,8 @@ export function parseChallenges(header: string): readonly Challenge[] {
 
 /**
  * Joins scopes of the form `type:name:action,action`: one entry a resource, with every action, sorted, so that equal
- * needs give equal text. What a registry's challenge asks for is joined in as well: behind some proxies the
- * repository has another name for the token server.
+ * needs give equal text. The scopes of a registry's challenge are included: behind some proxies the token server knows
+ * the repository by another name.
  */
 export function mergeScopes(...lists: readonly (readonly string[])[]): readonly string[] {
   const actions = new Map<string, Set<string>>();

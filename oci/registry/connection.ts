@@ -1,4 +1,6 @@
-/** Requests to one registry for one repository: scheme, authorisation, redirects, retries and errors come together. */
+/**
+ * Sends requests for one repository of a registry, with scheme detection, authorisation, redirects, retries and errors.
+ */
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import { redact } from '../../base/secrets.ts';
 import { errorCode, isTransientError } from '../../http/failure.ts';
@@ -13,23 +15,23 @@ import { repositoryScope } from './challenge.ts';
 import { failedResponse, isPlainServer, responseError, transportError } from './errors.ts';
 import type { RegistryOptions } from './registry-options.ts';
 
-/** What a caller wants of the registry. */
+/** A request to the registry. */
 export interface Exchange {
   /** For messages: completes "the registry failed to …". */
   readonly action: string;
   readonly method: HttpRequest['method'];
   /** Path below the repository (`manifests/latest`), or a URL that the registry gave. */
   readonly to: string | URL;
-  /** Statuses that are an answer; every other one is an error. */
+  /** Expected statuses; every other one is an error. */
   readonly expect: readonly number[];
-  /** Whether the token must allow to push. */
+  /** Whether the token must allow pushing. */
   readonly write?: boolean;
   /** Further scopes, such as the repository to mount from. */
   readonly scopes?: readonly string[];
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether the answer is a blob, see {@link HttpRequest.stream}. */
   readonly stream?: boolean;
-  /** Which try it is, from 1. */
+  /** Number of the try, from 1. */
   readonly attempt?: number;
   readonly body?: HttpBody;
   readonly signal?: AbortSignal | undefined;
@@ -49,7 +51,9 @@ export class Connection {
   readonly #auth: Authenticator;
   #base: URL | undefined;
   #detecting: Promise<URL> | undefined;
-  /** Whether this registry ever answered: before that a refused connection is a wrong address, not a restart. */
+  /**
+   * Whether this registry has answered before; until then a refused connection means a wrong address, not a restart.
+   */
   #answered = false;
 
   private constructor(registry: string, repository: string, options: RegistryOptions, transport: Transport) {
@@ -88,12 +92,12 @@ export class Connection {
     return this.accept(exchange, response);
   }
 
-  /** Sends once, authorised, and returns whatever comes. For callers that retry more than one request. */
+  /** Sends once, authorised, and returns any answer; for callers that retry more than one request. */
   async once(exchange: Exchange): Promise<HttpResponse> {
     return this.#authorized(exchange, await this.#url(exchange.to, exchange.signal));
   }
 
-  /** The response if it is an expected one, else throws the error that it stands for. */
+  /** Returns the response if its status is expected, otherwise throws its error. */
   async accept(exchange: Exchange, response: HttpResponse): Promise<HttpResponse> {
     if (exchange.expect.includes(response.status)) return response;
     const where = { ...this.#place(exchange), url: redactUrl(response.url) };
@@ -116,16 +120,16 @@ export class Connection {
     return this.#transport.close();
   }
 
-  /** The answer that explains a failure: that to a HEAD has no body, so a GET asks for the words. */
+  /** The answer that explains a failure: the answer to a HEAD has no body, so a GET asks for it. */
   async #spoken(exchange: Exchange, response: HttpResponse): Promise<HttpResponse> {
     if (exchange.method !== 'HEAD') return response;
     const spoken = await this.once({ ...exchange, method: 'GET' }).catch((error: unknown) => {
       if (exchange.signal?.aborted) throw error;
-      return undefined; // The status of the HEAD says what can be said.
+      return undefined; // Only the status of the HEAD is known.
     });
-    const [told, other] = spoken?.status === response.status ? [spoken, response] : [response, spoken];
+    const [explained, other] = spoken?.status === response.status ? [spoken, response] : [response, spoken];
     await other?.discard();
-    return told;
+    return explained;
   }
 
   async #authorized(exchange: Exchange, url: URL): Promise<HttpResponse> {
@@ -171,7 +175,7 @@ export class Connection {
     return this.#detecting;
   }
 
-  /** HTTPS, unless asked for otherwise; a loopback registry that answers a TLS greeting in HTTP is spoken to in HTTP. */
+  /** Uses HTTPS unless plain HTTP was requested, or a loopback registry answers the TLS greeting in HTTP. */
   async #detectScheme(signal: AbortSignal | undefined): Promise<URL> {
     const { plain, warn } = this.#options;
     const open = new URL(`http://${this.#registry}`);
@@ -208,7 +212,7 @@ export class Connection {
   }
 }
 
-/** Whether a host[:port] is this machine by its very name or address. */
+/** Whether a host[:port] is this machine by name or address. */
 export function isLoopback(host: string): boolean {
   return URL.canParse(`http://${host}`) && isLoopbackUrl(new URL(`http://${host}`));
 }

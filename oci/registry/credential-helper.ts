@@ -12,7 +12,7 @@ const MAX_OUTPUT = 1 << 20;
 
 /**
  * Asks a helper for a server's credentials; undefined if it has none. Throws `unauthorized` if it is missing, fails or
- * answers nonsense; its output is never part of a message, except what it wrote to explain a failure.
+ * answers invalid JSON; its output is never part of a message, except the explanation of a failure.
  */
 export async function askHelper(
   name: string,
@@ -57,7 +57,7 @@ function run(
     });
     child.on('error', (error) => reject(failure(program.replace('docker-credential-', ''), error.message)));
     child.on('close', (code) => resolve({ code, output: Buffer.concat(chunks).toString('utf8') }));
-    // A helper that ends without reading breaks the pipe; its status tells the story.
+    // A helper that ends without reading breaks the pipe; its status is the error to report.
     child.stdin.on('error', () => undefined);
     child.stdin.end(`${input}\n`);
   });

@@ -1,6 +1,6 @@
 /**
- * Where credentials come from, in this order: the caller, the variable DOCKER_AUTH_CONFIG (Docker's config.json as text),
- * Docker's config.json (credHelpers, credsStore, auths), podman's auth.json. The first that knows the registry decides.
+ * Finds credentials in this order: the caller, the variable DOCKER_AUTH_CONFIG (Docker's config.json as text), Docker's
+ * config.json (credHelpers, credsStore, auths), podman's auth.json. The first source that knows the registry decides.
  */
 import { homedir } from 'node:os';
 import path from 'node:path';
@@ -23,8 +23,8 @@ const VARIABLE = 'DOCKER_AUTH_CONFIG';
 type FindOptions = Pick<RegistryOptions, 'username' | 'password' | 'credentialsFrom' | 'env' | 'warn'>;
 
 /**
- * The credentials for a repository, or undefined for anonymous access. A file or helper that exists but does not work
- * is reported to `options.warn` and passed over: a public image needs none. Throws `usage` for a file that is not JSON.
+ * The credentials for a repository, or undefined for anonymous access. A helper that fails is reported to
+ * `options.warn` and skipped: a public image needs no credentials. Throws `usage` for a file that is not JSON.
  */
 export async function findCredentials(
   registry: string,
@@ -43,7 +43,7 @@ export async function findCredentials(
 
 /** A config that may know the registry. */
 interface Source {
-  /** What messages call it. */
+  /** Name in messages. */
   readonly name: string;
   readonly config: Record<string, unknown>;
 }
@@ -55,7 +55,7 @@ async function* sources(
   const text = env[VARIABLE] ?? '';
   const value = isBlank(text) ? null : parseJson(text);
   if (isRecord(value)) yield { name: `the variable ${VARIABLE}`, config: value };
-  // As Docker does: a variable that makes no sense does not keep the files from being read.
+  // As in Docker, an invalid variable does not prevent reading the files.
   else if (value !== null) warn?.(`the variable ${VARIABLE} is not a JSON object; it is left out`);
   for (const file of configFiles(env)) {
     const config = await readConfig(file);
@@ -83,7 +83,7 @@ function configFiles(env: Readonly<Record<string, string | undefined>>): readonl
 const MAX_CONFIG_FILE = 4 << 20;
 
 async function readConfig(file: string): Promise<Record<string, unknown> | undefined> {
-  // The way to say "no credentials" where a file has to be named; every other device is refused.
+  // The usual way to name a file without credentials; every other device is refused.
   if (file === '/dev/null') return undefined;
   let text: string;
   try {
@@ -95,7 +95,7 @@ async function readConfig(file: string): Promise<Record<string, unknown> | undef
       cause: error,
     });
   }
-  // Made by touch or mktemp, or an empty secret: no configuration, as Docker has it.
+  // An empty file, as of touch, mktemp or an empty secret, is no configuration, as in Docker.
   if (isBlank(text)) return undefined;
   const value = parseJson(text);
   if (isRecord(value)) return value;
@@ -115,7 +115,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Whom to look for, and with what. */
+/** The repository to find credentials for, and the environment. */
 interface Wanted {
   readonly warn: RegistryOptions['warn'] | undefined;
   readonly registry: string;

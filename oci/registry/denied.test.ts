@@ -1,4 +1,4 @@
-/** What a user reads when a registry refuses: each case by the ways in which real registries refuse. */
+/** Messages for refusals: each case in the ways in which real registries refuse. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,12 +1,15 @@
-/** Refusals of a registry: no password, a wrong one, or an account that may not do this. Each names where the login is from. */
+/**
+ * Refusals of a registry: no password, a wrong one, or an account that may not do this. Each names the source of the
+ * login.
+ */
 import { type Advice, advise, option } from '../../base/advice.ts';
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import type { FoundCredentials } from './credential-kinds.ts';
 
-/** How far a login came: nothing was sent, it was refused, it may have been refused, or it was accepted. */
+/** The state of a login: none was sent, it was refused, it may have been refused, or it was accepted. */
 export type Login = 'none' | 'refused' | 'doubtful' | 'accepted';
 
-/** What a refusal says about whoever asked. */
+/** A refusal, and the login that was refused. */
 export interface Refused {
   /** Completes "the registry did not allow to …". */
   readonly action: string;
@@ -34,19 +37,19 @@ export function deniedError({ action, registry, login, credentials, found, where
   });
 }
 
-interface Told {
+interface Explanation {
   readonly message: string;
   readonly hint: string | Advice;
 }
 
-function anonymous(action: string, registry: string): Told {
+function anonymous(action: string, registry: string): Explanation {
   return {
     message: `the registry did not allow to ${action} without a login, and no password for it was found`,
     hint: advise`Log in with docker login ${registry}, set DOCKER_AUTH_CONFIG, or give ${option('username', 'USER')} with a password.`,
   };
 }
 
-function known(action: string, login: Login, { kind, username, from }: FoundCredentials): Told {
+function known(action: string, login: Login, { kind, username, from }: FoundCredentials): Explanation {
   const secret = kind === 'basic' ? 'password' : 'token';
   const whose = username === undefined ? `the ${secret}` : `the ${secret} of ${username}`;
   const who = username ?? 'this login';

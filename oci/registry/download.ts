@@ -23,7 +23,7 @@ export interface Download {
 
 /** A download that has begun. */
 interface BegunDownload extends Download {
-  /** Entity tag of the first answer, for If-Match; undefined if there is none that can be trusted. */
+  /** Entity tag of the first answer, for If-Match; undefined if the answer has no tag that can be trusted. */
   readonly validator?: string | undefined;
 }
 

@@ -9,17 +9,17 @@ import { isTransientStatus, type Patience } from '../../http/retry.ts';
 import { formatTime, formatWait, parseRetryAfter } from '../../http/retry-after.ts';
 import type { HttpResponse } from '../../http/transport.ts';
 
-/** Most of a response's error body that is read, in bytes. */
+/** Largest part of an error body that is read, in bytes. */
 const MAX_ERROR_BODY = 16 * 1024;
 
-/** Most of an error body that is shown, in characters. */
+/** Largest part of an error body that is shown, in characters. */
 const MAX_SHOWN = 1000;
 
 /** The part of a response that an error reports. */
 export interface FailedResponse {
   readonly status: number;
   readonly body: string;
-  /** What its Retry-After asks for, and how long one request may wait; both in milliseconds. */
+  /** The wait that its Retry-After asks for, and the limit for one request; both in milliseconds. */
   readonly wait?: { readonly asked: number; readonly until: number; readonly limit: number };
 }
 
@@ -56,7 +56,7 @@ export function responseError(action: string, response: FailedResponse, where: E
     });
   }
   if (status === 404) {
-    return new AccelError('not-found', `the registry has not what was needed to ${action}`, {
+    return new AccelError('not-found', `the registry does not have what it takes to ${action}`, {
       where,
       found,
       hint: 'Check the reference; some registries want the repository to be created before the first push.',
@@ -107,7 +107,7 @@ export function isPlainServer(error: unknown): boolean {
 
 function transportHint(code: string, message: string, url: URL, proxy?: string): string | Advice | undefined {
   if (url.protocol === 'https:' && /wrong version number|packet length too long/i.test(message)) {
-    return advise`The registry seems to speak plain HTTP: use ${option('plain')} if that is meant.`;
+    return advise`The registry seems to speak plain HTTP: use ${option('plain')} if this is intended.`;
   }
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ISSUER/.test(code)) {
     return advise`Give the authority of its certificate by ${option('rootCa', 'FILE')}; ${option('insecure')} trusts any certificate.`;

@@ -4,27 +4,27 @@ import type { Descriptor } from '../descriptor.ts';
 import type { Connection, Exchange } from './connection.ts';
 import type { Lookup } from './lookup.ts';
 
-/** What a registry holds of a piece of content; `damaged` is content of another size than its descriptor says. */
-export type Standing = 'whole' | 'damaged' | 'absent';
+/** The state of a piece of content in a registry; `damaged`: of another size than its descriptor says. */
+export type ContentState = 'whole' | 'damaged' | 'absent';
 
 /**
- * Statuses of a HEAD that tell whether something stands. A registry that was killed while it wrote a link answers 500 for
- * that name for good (docker-registry on a file system): what cannot be read does not stand, and storing it again mends
- * it. Retries come before, so a passing 500 is not taken for that.
+ * Statuses of a HEAD that show whether content exists. A registry that was killed while it wrote a link answers 500 for
+ * that name from then on (docker-registry on a file system): unreadable content counts as missing, and storing it again
+ * repairs it. Transient 500s were retried before.
  */
-export const STANDS_OR_NOT: readonly number[] = [200, 404, 500];
+export const EXISTS_OR_NOT: readonly number[] = [200, 404, 500];
 
 /** Asks for a piece of content of `size` bytes and this digest that `get` would read. */
 export async function findContent(
   { connection, lookup }: Asking,
   get: Exchange,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-): Promise<Standing> {
-  const head = await lookup.ask(get, STANDS_OR_NOT);
+): Promise<ContentState> {
+  const head = await lookup.ask(get, EXISTS_OR_NOT);
   if (head.status !== 200) return 'absent';
   if (contradicts(head.digest, digest)) return 'damaged';
   if (head.size === undefined || head.size === size) return 'whole';
-  // Some registries say 0 for want of the size; a file that a crash emptied says 0 as well.
+  // Some registries report 0 for an unknown size; a file that a crash emptied has 0 bytes as well.
   return head.size === 0 && (await servesLastByte(connection, get, size)) ? 'whole' : 'damaged';
 }
 

@@ -1,5 +1,5 @@
 /**
- * Asks what a registry holds under a name: by HEAD, and by GET where the registry or a proxy before it refuses HEAD. Of a
+ * Asks a registry for the content of a name: by HEAD, or by GET if the registry or a proxy refuses HEAD. Of a
  * blob a GET asks for the first byte alone; a manifest is small and read whole.
  */
 
@@ -16,18 +16,18 @@ import type { Connection, Exchange } from './connection.ts';
  */
 export const HEAD_REFUSED: readonly number[] = [400, 403, 405, 406, 415, 501];
 
-/** What a registry says of a piece of content; fields that it does not report are undefined. */
+/** A registry's description of a piece of content; fields that it does not report are undefined. */
 export interface ContentHead {
   /** One of the statuses that were expected. */
   readonly status: number;
   /** Bytes. */
   readonly size: number | undefined;
   readonly digest: string | undefined;
-  /** Without parameters; empty where there is none. */
+  /** Without parameters; empty if not reported. */
   readonly mediaType: string;
 }
 
-/** Asks for the heads of manifests and blobs over one connection, and remembers where HEAD is of no use. */
+/** Asks for the heads of manifests and blobs over one connection, and remembers where HEAD does not work. */
 export class Lookup {
   readonly #connection: Connection;
   readonly #withoutHead = new Set<'manifests' | 'blobs'>();

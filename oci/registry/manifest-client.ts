@@ -12,10 +12,10 @@ import { bareMediaType, DOCKER, DOCKER_SCHEMA1, isManifestContent, OCI } from '.
 import { assertTag } from '../reference.ts';
 import type { NamedContent, ReadOptions } from '../storage.ts';
 import type { Connection, Exchange } from './connection.ts';
-import { STANDS_OR_NOT } from './existing-content.ts';
+import { EXISTS_OR_NOT } from './existing-content.ts';
 import type { Lookup } from './lookup.ts';
 
-/** Every type that a tag may name: a registry without the right one would convert or refuse. */
+/** Every type that a tag may name: without the right one in the list a registry converts the manifest or refuses. */
 const ACCEPT = [OCI.index, OCI.manifest, DOCKER.index, DOCKER.manifest, ...DOCKER_SCHEMA1].join(', ');
 
 /** Manifests of one repository; `name` is the repository in messages. */
@@ -38,7 +38,7 @@ export class ManifestClient {
     const digest = head.digest ?? (byDigest ? tagOrDigest : undefined);
     const { size = 0, mediaType } = head;
     const complete = head.status === 200 && digest !== undefined && size > 0 && isManifestContent(mediaType);
-    // Some registries answer HEAD poorly; and the body of a failed GET tells more than a failed HEAD can.
+    // Some registries answer HEAD incompletely, and a failed GET has a body that explains the failure.
     if (!complete) return (await this.fetchNamed(tagOrDigest, options)).descriptor;
     assertDigest(digest, 'registry-error', { target: this.#name, reference: tagOrDigest });
     if (byDigest) this.assertSame(tagOrDigest, digest, tagOrDigest);
@@ -72,7 +72,7 @@ export class ManifestClient {
         signal: options?.signal,
         where: { reference: tag },
       },
-      STANDS_OR_NOT,
+      EXISTS_OR_NOT,
     );
     return head.status === 200 && head.digest === descriptor.digest;
   }
@@ -97,7 +97,7 @@ export class ManifestClient {
     return response;
   }
 
-  /** What was accepted is not always what is served: the manifest is read and its digest compared. */
+  /** Reads the manifest back and verifies its digest: registries do not always serve what they accepted. */
   async #readBack(descriptor: Descriptor, options?: ReadOptions): Promise<void> {
     const read = async () => {
       const get: Exchange = { ...this.request(descriptor), expect: [200, 404], write: true, signal: options?.signal };
@@ -107,7 +107,7 @@ export class ManifestClient {
       await collect(stream, descriptor.size);
       return undefined;
     };
-    // Registries over several machines may need a moment until all of them know.
+    // A registry on several machines may need a moment until all of them have it.
     const missing = await retrying(read, this.#connection.patience, {
       signal: options?.signal,
       passingStatus: (status) => status === 404,
@@ -182,7 +182,7 @@ export class ManifestClient {
   }
 }
 
-/** The digest of bytes in the algorithm of another one; SHA-256 where there is none. */
+/** The digest of bytes in the algorithm of another digest; SHA-256 if there is no other. */
 function digestLike(named: string | undefined, bytes: Uint8Array): string {
   const digester = new Digester(named?.startsWith('sha512:') ? 'sha512' : 'sha256');
   digester.update(bytes);

@@ -386,7 +386,7 @@ describeWith({ tools: ['docker-registry', 'openssl'] }, 'docker-registry that ve
     await home.remove();
   });
 
-  test('an identity token that was revoked is unauthorized, and not told', async () => {
+  test('an identity token that was revoked is unauthorized, and not shown', async () => {
     const home = await tempDirectory();
     const auths = { [registry.host]: { identitytoken: 'revoked-token-of-ann' } };
     await writeFile(path.join(home.path, 'config.json'), JSON.stringify({ auths }));

@@ -51,7 +51,7 @@ describe('redirects', () => {
     expect(server.seen.at(-1)!.headers.authorization).toMatch(/^Basic /);
   });
 
-  test('the entity tag of another origin is not told to the registry when a download goes on', async () => {
+  test('the entity tag of another origin is not sent to the registry when a download goes on', async () => {
     const store = await startScripted(({ headers }, seen) => {
       const whole = serve(bytes, headers.range);
       if (seen.length > 1) return whole;

@@ -133,7 +133,7 @@ describe('pushing a referrer', () => {
     expect(error.where.reference).toBe(tag);
   });
 
-  test('a registry that refuses a subject is told plainly (Quay)', async () => {
+  test('a registry that refuses a subject is reported as such (Quay)', async () => {
     const body = '{"errors":[{"code":"MANIFEST_INVALID","message":"unknown field: subject"}]}';
     const { script } = keeping(({ method }) => (method === 'PUT' ? { status: 400, body } : undefined));
     const { target } = await scripted(script);

@@ -13,7 +13,7 @@ import type { Connection, Exchange } from './connection.ts';
 /** Most pages of one list: at the few hundred entries of a page this is far past any real image. */
 const MAX_PAGES = 100;
 
-/** How registries that do not know the API answer it. */
+/** Statuses by which registries without the API answer. */
 const NO_API: readonly number[] = [400, 404, 405, 406, 415, 501];
 
 /**

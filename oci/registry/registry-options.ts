@@ -1,4 +1,4 @@
-/** What a caller may say about a registry, beside the way to it. */
+/** Options of a registry client beside those of the connection. */
 import type { HttpOptions } from '../../http/http-options.ts';
 
 /** Options of a registry client; all may be left out. */
@@ -7,7 +7,7 @@ export interface RegistryOptions extends HttpOptions {
   readonly username?: string;
   /** Password or token of `username`; may hold any character. */
   readonly password?: string;
-  /** What messages call the place that `username` comes from: a flag, an input, a variable. */
+  /** The source of `username` in messages: a flag, an input, a variable. */
   readonly credentialsFrom?: string;
   /**
    * Send blobs in requests of at most this many bytes (at least 2), where the registry or a proxy refuses larger ones;

@@ -6,7 +6,7 @@ import { encodeJson } from '../manifest.ts';
 import { OCI } from '../media-types.ts';
 import { bytes, descriptor, missing, scripted, serve } from './testing/scripted-target.ts';
 
-describe('a HEAD that does not tell the size', () => {
+describe('a HEAD without the size', () => {
   test.each([
     ['says 0 for want of it', '0', true, true],
     ['says 0 of a blob that is empty', '0', false, false],
@@ -28,7 +28,7 @@ describe('manifests', () => {
   });
   const named = { mediaType: OCI.manifest, digest: digestOf(manifest), size: manifest.length };
 
-  test('a HEAD without digest or type is completed by GET, the content tells its type', async () => {
+  test('a HEAD without digest or type is completed by GET, and the content determines the type', async () => {
     const { target } = await scripted(({ method }) => (method === 'HEAD' ? {} : { body: manifest }));
     expect(await target.resolve('v1')).toEqual(named);
   });
@@ -44,7 +44,7 @@ describe('manifests', () => {
   });
 
   test.each([
-    ['a digest that is none', 'sha256:xyz', 'registry-error'],
+    ['an invalid digest', 'sha256:xyz', 'registry-error'],
     ['another digest than asked for', digestOf(bytes), 'digest-mismatch'],
   ] as const)('HEAD by digest answered with %s', async (_, digest, code) => {
     const headers = { 'content-type': OCI.manifest, 'docker-content-digest': digest, 'content-length': '9' };
@@ -99,7 +99,7 @@ describe('manifests', () => {
     expect(error.message).toContain('does not have it');
   });
 
-  test('a tag that stands is not written again (immutable tags)', async () => {
+  test('an existing tag is not written again (immutable tags)', async () => {
     const headers = { 'docker-content-digest': named.digest, 'content-length': String(named.size) };
     const { target, server } = await scripted(() => ({ headers: { ...headers, 'content-type': OCI.manifest } }));
     await target.tag(named, 'v1');

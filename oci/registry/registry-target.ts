@@ -25,7 +25,7 @@ import type {
 } from '../storage.ts';
 import { Connection } from './connection.ts';
 import { download, type Part } from './download.ts';
-import { findContent, notMended, type Standing } from './existing-content.ts';
+import { type ContentState, findContent, notMended } from './existing-content.ts';
 import { Lookup } from './lookup.ts';
 import { ManifestClient } from './manifest-client.ts';
 import { mountBlob } from './mount.ts';
@@ -34,7 +34,7 @@ import type { RegistryOptions } from './registry-options.ts';
 import { Uploader } from './upload.ts';
 import { probeUpload } from './upload-session.ts';
 
-/** Times that content is asked for which should be there: some seconds, for registries over several machines. */
+/** Tries to find content that should exist: some seconds, for registries on several machines. */
 const CONFIRMATIONS = 5;
 
 /** Opens a repository; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
@@ -143,7 +143,7 @@ export class RegistryTarget
     const stored = await this.#manifests.put(descriptor, bytes, descriptor.digest, options).catch((error: unknown) => {
       throw explainRefusal(error, this.name);
     });
-    // Only by this header does a registry say that it keeps the list itself.
+    // Only this header shows that a registry maintains the list itself.
     if (stored.header('oci-subject') !== subject.digest) {
       await linkByTag(this, subject, entry, options);
       return { outcome, via: 'tag' };
@@ -174,7 +174,7 @@ export class RegistryTarget
     throw new AccelError('registry-error', 'the registry does not say how large the blob is', {
       where: { target: this.name, digest },
       expected: 'a Content-Length',
-      found: 'none',
+      found: 'no Content-Length',
     });
   }
 
@@ -191,7 +191,7 @@ export class RegistryTarget
     return (await this.#find(descriptor, write, options)) === 'whole';
   }
 
-  #find(descriptor: Descriptor, write: boolean, options?: ReadOptions): Promise<Standing> {
+  #find(descriptor: Descriptor, write: boolean, options?: ReadOptions): Promise<ContentState> {
     const get = { ...this.#manifests.request(descriptor), write, signal: options?.signal };
     return findContent({ connection: this.#connection, lookup: this.#lookup }, get, descriptor);
   }

@@ -4,7 +4,7 @@ import { blob, noise, pieces, rejects } from '../contract.ts';
 import type { RegistryOptions } from './registry-options.ts';
 import { bytes, descriptor, scripted } from './testing/scripted-target.ts';
 import { type UploadQuirks, uploadRegistry } from './testing/upload-registry.ts';
-import { toldOffset } from './upload-session.ts';
+import { reportedOffset } from './upload-session.ts';
 
 const MIB = 1 << 20;
 
@@ -90,7 +90,7 @@ describe('chunks (GHCR takes at most 4 MiB a PATCH)', () => {
     ]);
   });
 
-  test('wrong content is told before the last chunk, and the session is cancelled', async () => {
+  test('wrong content is an error before the last chunk, and the session is cancelled', async () => {
     const { target, store, methods } = await setUp({}, { chunkSize: 3000 });
     const damaged = bytes.slice();
     damaged[5] = (damaged[5] ?? 0) ^ 1;
@@ -175,7 +175,7 @@ describe('resuming', () => {
     ['a reset', { reset: true }],
     ['503', { status: 503 }],
     ['429', { status: 429, headers: { 'retry-after': '0' } }],
-  ])('%s after a chunk was taken: the upload status tells where to go on', async (_, answer) => {
+  ])('%s after a chunk was taken: the upload status has the offset to go on from', async (_, answer) => {
     const quirks: UploadQuirks = {
       afterwards: ({ method }, count) => (method === 'PATCH' && count === 2 ? answer : undefined),
     };
@@ -185,7 +185,7 @@ describe('resuming', () => {
     expect(parts().slice(2)).toEqual(['PATCH 6000-8999 3000', 'PUT 9000-9999 1000']);
   });
 
-  test('416 tells by its Range (zot, GHCR)', async () => {
+  test('416 has the offset in its Range (zot, GHCR)', async () => {
     let lost = true;
     const quirks: UploadQuirks = {
       instead: ({ method }, count) =>
@@ -213,7 +213,7 @@ describe('resuming', () => {
     expect(store.blobs.get(descriptor.digest)?.equals(bytes)).toBe(true);
   });
 
-  test('where no offset is told the blob is sent from its start, and the old session is cancelled', async () => {
+  test('without a reported offset the blob is sent from its start, and the old session is cancelled', async () => {
     const quirks: UploadQuirks = {
       tellsProgress: false,
       afterwards: ({ method }, count) => (method === 'PATCH' && count === 2 ? { reset: true } : undefined),
@@ -357,7 +357,7 @@ describe('resuming', () => {
     ['0-99999999999999999999', undefined],
     ['', undefined],
     [undefined, undefined],
-  ])('the Range header %j tells %j', (text, offset) => expect(toldOffset(text)).toBe(offset));
+  ])('the Range header %j means %j', (text, offset) => expect(reportedOffset(text)).toBe(offset));
 });
 
 describe('the other way', () => {
@@ -383,7 +383,7 @@ describe('the other way', () => {
     expect(warnings).toEqual([expect.stringContaining('HTTP 413')]);
   });
 
-  test('413 to 4 MiB as well: chunks of 1 MiB (nginx unless told otherwise)', async () => {
+  test('413 to 4 MiB as well: chunks of 1 MiB (the default of nginx)', async () => {
     const quirks: UploadQuirks = { instead: ({ body }) => (body.length > MIB ? { status: 413 } : undefined) };
     const { target, parts, store } = await setUp(quirks);
     await target.push(largeBlob, pieces(large, 100_000));
@@ -391,7 +391,7 @@ describe('the other way', () => {
     expect(store.blobs.get(largeBlob.digest)?.equals(large)).toBe(true);
   });
 
-  test('413 to everything is told, with what to raise', async () => {
+  test('413 to everything is an error that names the limit to raise', async () => {
     const quirks: UploadQuirks = {
       instead: ({ body }) => (body.length > 0 ? { status: 413, body: 'nginx' } : undefined),
     };
@@ -424,7 +424,7 @@ describe('the other way', () => {
     },
   );
 
-  test('no chunks and no large PUT: the last refusal is told, after each way was tried once', async () => {
+  test('no chunks and no large PUT: the last refusal is reported, after each way was tried once', async () => {
     const quirks: UploadQuirks = {
       instead: ({ method, body }) => {
         if (method === 'PATCH') return { status: 405, body: 'no chunks' };

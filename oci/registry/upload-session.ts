@@ -8,7 +8,7 @@ import type { HttpResponse } from '../../http/transport.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { Connection, Exchange } from './connection.ts';
 
-/** Milliseconds that a cancel may take: it only tidies up, often while the user waits for Ctrl-C to work. */
+/** Milliseconds for a cancellation, which only cleans up, often while the user waits after Ctrl-C. */
 const CANCEL_TIMEOUT = 1000;
 
 const EMPTY: BlobSource = { async *open() {} };
@@ -97,7 +97,7 @@ export function partExchange(
 }
 
 /**
- * The session after a PATCH that was accepted with the bytes before `sent`. Its Range is not asked: some registries
+ * The session after a PATCH that was accepted with the bytes before `sent`. Its Range is ignored: some registries
  * (ECR) repeat the first chunk's there, and one that did lose bytes answers the next chunk with 416.
  */
 export function advanced(
@@ -111,13 +111,13 @@ export function advanced(
 
 /** Whether an accepted PATCH was answered with a Range that ends before the bytes that were sent. */
 export function liesBehind(response: HttpResponse, sent: number): boolean {
-  const told = toldOffset(response.header('range'));
-  return told !== undefined && told < sent;
+  const reported = reportedOffset(response.header('range'));
+  return reported !== undefined && reported < sent;
 }
 
 /**
- * Asks how much of an interrupted upload has arrived. Undefined where the registry does not tell: then the blob is sent
- * from its start, in a new session.
+ * Asks how much of an interrupted upload has arrived. Undefined if the registry does not report it: then the blob is
+ * sent from its start, in a new session.
  */
 export async function askProgress(
   connection: Connection,
@@ -130,16 +130,16 @@ export async function askProgress(
   try {
     const response = await connection.once(request);
     await response.discard();
-    const offset = toldOffset(response.header('range'));
+    const offset = reportedOffset(response.header('range'));
     if (response.status > 204 || offset === undefined || offset > descriptor.size) return undefined;
     return { ...session, url: locationOf(response, request) ?? session.url, offset };
   } catch (error) {
     if (signal?.aborted) throw error;
-    return undefined; // No answer is no offset.
+    return undefined; // Without an answer the offset is unknown.
   }
 }
 
-/** Gives an upload up. What the registry says about it is of no interest: not every one knows how to cancel. */
+/** Cancels an upload and ignores the answer: not every registry supports that. */
 export async function cancelSession(connection: Connection, url: URL, descriptor: Descriptor): Promise<void> {
   const { body: _, ...exchange } = startExchange(descriptor, AbortSignal.timeout(CANCEL_TIMEOUT));
   await connection.once({ ...exchange, action: 'cancel an upload', method: 'DELETE', to: url }).then(
@@ -148,12 +148,14 @@ export async function cancelSession(connection: Connection, url: URL, descriptor
   );
 }
 
-/** The Location of an answer, if it has one. Throws `registry-error` where it leads from HTTPS to another host's HTTP. */
+/**
+ * The Location of an answer, if it has one. Throws `registry-error` where it leads from HTTPS to another host's HTTP.
+ */
 export function locationOf(response: HttpResponse, exchange: Exchange): URL | undefined {
   const location = response.header('location');
   if (location === undefined) return undefined;
   const url = resolveLocation(location, response.url);
-  // Behind a proxy that ends TLS some registries build http URLs of themselves: the way back is the way we came.
+  // Behind a proxy that terminates TLS some registries build http URLs of themselves: keep the scheme of the request.
   if (response.url.protocol === 'https:' && url.protocol === 'http:') {
     if (url.hostname !== response.url.hostname) {
       throw new AccelError(
@@ -172,8 +174,8 @@ export function locationOf(response: HttpResponse, exchange: Exchange): URL | un
   return url;
 }
 
-/** The number of bytes that a Range header of an upload names: `0-1023` is 1024; some registries put a unit before. */
-export function toldOffset(range: string | undefined): number | undefined {
+/** The number of bytes in the Range header of an upload: `0-1023` is 1024; some registries put a unit before. */
+export function reportedOffset(range: string | undefined): number | undefined {
   const match = /^(?:bytes[ =])?0-(\d{1,15})$/.exec(range?.trim() ?? '');
   if (match === null) return undefined;
   // docker-registry writes 0-0 for no byte as it does for one; parts of a single byte are not sent.

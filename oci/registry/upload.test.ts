@@ -38,7 +38,7 @@ describe('uploads', () => {
     expect(server.seen.at(-1)!.body.equals(bytes)).toBe(true);
   });
 
-  test('an upload whose answer was lost is found to stand', async () => {
+  test('an upload whose answer was lost is found to exist', async () => {
     let stored = false;
     const { target, server } = await scripted(({ method }) => {
       if (method === 'HEAD') return stored ? { headers: { 'content-length': '10000' } } : missing;
@@ -57,7 +57,7 @@ describe('uploads', () => {
     expect(server.seen.filter(({ method }) => method === 'PUT').length).toBe(1);
   });
 
-  test('wrong content is told as such, and its last piece is never sent', async () => {
+  test('wrong content is reported as such, and its last piece is never sent', async () => {
     const { target, server } = await scripted(taking(() => ({ status: 201 })));
     const damaged = bytes.slice();
     damaged[9000]! ^= 1;

@@ -1,7 +1,7 @@
 /**
- * Uploads of blobs (distribution-spec, "Pushing blobs"): a session by POST, then one PUT that streams the whole blob, or
- * PATCHes of a chunk each and a PUT with the last one. A broken upload goes on where the registry says that it stands,
- * else from the start in a session of its own. Sessions that come to nothing are cancelled.
+ * Uploads of blobs (distribution-spec, "Pushing blobs"): a session by POST, then one PUT that streams the whole blob,
+ * or PATCHes of a chunk each and a PUT with the last one. A broken upload goes on from the offset that the registry
+ * reports, otherwise from the start in a new session. Unused sessions are cancelled.
  */
 
 import type { BlobSource } from '../../base/byte-source.ts';
@@ -20,18 +20,18 @@ import {
   cancelSession,
   liesBehind,
   partExchange,
+  reportedOffset,
   startSession,
-  toldOffset,
   type UploadSession,
 } from './upload-session.ts';
 
-/** Smaller and smaller requests for who refuses larger ones: GHCR takes 4 MiB a PATCH, nginx 1 MiB unless told otherwise. */
+/** Sizes to try after a larger request was refused: GHCR accepts 4 MiB per PATCH, nginx 1 MiB by default. */
 const SMALLER_CHUNKS: readonly number[] = [4 << 20, 1 << 20];
 
-/** How registries that take no chunks answer the first PATCH. */
+/** Statuses by which registries without chunked uploads answer the first PATCH. */
 const NO_CHUNKS: readonly number[] = [400, 405, 411, 415, 416, 501];
 
-/** Uploads blobs to one repository. What a refusal teaches about the way to send them holds for the next blob too. */
+/** Uploads blobs to one repository. The request size that worked after a refusal is kept for later blobs. */
 export class Uploader {
   readonly #connection: Connection;
   readonly #warn: ((message: string) => void) | undefined;
@@ -75,7 +75,7 @@ export class Uploader {
       await this.#run(task);
     } catch (error) {
       if (task.session !== undefined) await cancelSession(this.#connection, task.session.url, descriptor);
-      // Cutting the body makes undici report a broken socket; what broke it is the better story.
+      // If the source fails, undici reports a broken socket: report the failure of the source instead.
       throw feed.failure ?? error;
     } finally {
       await feed.close();
@@ -91,7 +91,7 @@ export class Uploader {
       if (outcome.kind === 'other-way') continue;
       const offset = task.session?.offset ?? 0;
       if (outcome.kind === 'part') {
-        // Ground that was lost and is gained again is no progress: a registry that forgets for ever is given up.
+        // Only a new maximum counts as progress, so that a registry that keeps losing data is given up.
         if (offset > reached) backoff.reset();
         reached = Math.max(reached, offset);
         continue;
@@ -104,7 +104,7 @@ export class Uploader {
     }
   }
 
-  /** Sends the next part and takes in the answer. Throws what stays an error however often it is tried. */
+  /** Sends the next part and evaluates the answer. Throws errors that a retry cannot fix. */
   async #sendPart(task: Task): Promise<Outcome> {
     const { descriptor, feed, signal } = task;
     const connection = this.#connection;
@@ -118,9 +118,9 @@ export class Uploader {
     try {
       response = await connection.once(exchange);
     } catch (error) {
-      const told = connection.asError(exchange, error);
-      if (signal?.aborted || feed.failure !== undefined || !isTransientError(error)) throw told;
-      return { kind: 'failed', error: async () => told, response: undefined, broken: error };
+      const failure = connection.asError(exchange, error);
+      if (signal?.aborted || feed.failure !== undefined || !isTransientError(error)) throw failure;
+      return { kind: 'failed', error: async () => failure, response: undefined, broken: error };
     }
     if (exchange.expect.includes(response.status)) {
       await response.discard();
@@ -132,19 +132,19 @@ export class Uploader {
     return this.#judge(task, session, exchange, response);
   }
 
-  /** What to do about an answer that is not the one hoped for. */
+  /** Decides how to go on after an unexpected answer. */
   async #judge(task: Task, session: UploadSession, exchange: Exchange, response: HttpResponse): Promise<Outcome> {
     const { status } = response;
     const failed: Outcome = { kind: 'failed', error: () => this.#refusal(exchange, response), response };
-    // 404: the session is gone, as after a restart of the registry. 416: we disagree about where it stands.
+    // 404: the session is gone, as after a restart of the registry. 416: the registry has another offset.
     if (status === 404 || isTransientStatus(status) || (status === 416 && session.offset > 0)) return failed;
     if (task.resumed) {
-      // Perhaps the registry kept less than it said; a session from the start will tell.
+      // The registry may have kept less than it reported: start a new session.
       task.distrust = true;
       return failed;
     }
     if (task.doubted) {
-      // Perhaps a Range that lay behind what was sent told the truth: the session is asked once.
+      // An earlier Range that ended before the sent bytes may have been right: ask for the status once.
       task.doubted = false;
       return failed;
     }
@@ -173,7 +173,10 @@ export class Uploader {
     return patch && NO_CHUNKS.includes(status) && !task.refused.has(whole) ? whole : undefined;
   }
 
-  /** After a failure: true if the blob stands; else the task has a session to go on with, or none to begin anew. */
+  /**
+   * Recovers after a failure. True if the blob exists; otherwise the task has a session to continue, or starts again
+   * without one.
+   */
   async #recover(task: Task, response: HttpResponse | undefined): Promise<boolean> {
     const { session, descriptor, signal } = task;
     if (await task.exists()) {
@@ -185,13 +188,13 @@ export class Uploader {
       task.session = undefined;
       return false;
     }
-    const told = response?.status === 416 ? toldOffset(response.header('range')) : undefined;
+    const offset = response?.status === 416 ? reportedOffset(response.header('range')) : undefined;
     let next: UploadSession | undefined;
     if (!task.distrust) {
       next =
-        told === undefined
+        offset === undefined
           ? await askProgress(this.#connection, session, descriptor, signal)
-          : { ...session, offset: told };
+          : { ...session, offset };
     }
     if (next === undefined || next.offset === 0 || next.offset > descriptor.size) await this.#giveUp(task);
     else task.session = next;
@@ -222,13 +225,13 @@ interface Task {
   session: UploadSession | undefined;
   /** Whether the session goes on after a break. */
   resumed: boolean;
-  /** Whether a session that went on was refused: what the registry said about it is not believed. */
+  /** Whether a resumed session was refused, so that its reported offset is not trusted. */
   distrust: boolean;
-  /** Whether the Range of an accepted chunk ended before what was sent. */
+  /** Whether the Range of an accepted chunk ended before the bytes that were sent. */
   doubted: boolean;
 }
 
-/** What came of one request; `failed` may pass, `other-way` is to be sent differently. */
+/** The outcome of one request; `failed` may be retried, `other-way` is sent in another form. */
 type Outcome =
   | { readonly kind: 'done' }
   | { readonly kind: 'other-way' }
@@ -237,6 +240,6 @@ type Outcome =
       readonly kind: 'failed';
       readonly error: () => Promise<unknown>;
       readonly response: HttpResponse | undefined;
-      /** What broke the request below HTTP. */
+      /** The failure below HTTP. */
       readonly broken?: unknown;
     };

@@ -1,9 +1,9 @@
-/** The command of an image, as its config says it. */
+/** The command of an image by its config. */
 import type { ImageConfig } from '../../oci/config.ts';
 
-/** What is started, and where. Texts are Latin-1, as paths of the image are. */
+/** The program that is started, and its directory. Texts are Latin-1, as are paths of the image. */
 export interface ImageCommand {
-  /** Program and arguments: the entrypoint and the command behind it. */
+  /** Program and arguments: the entrypoint followed by the command. */
   readonly argv: readonly string[];
   readonly environment: ReadonlyMap<string, string>;
   /** Absolute. */

@@ -1,4 +1,4 @@
-/** Where a program's libraries are, found in the image as its loader finds them (ld.so(8); musl's ldso/dynlink.c). */
+/** Finds a program's libraries in the image as its loader does (ld.so(8); musl's ldso/dynlink.c). */
 import { readLibraryCache } from '../../formats/elf/library-cache.ts';
 import { type ElfFile, readElf } from '../../formats/elf/reader.ts';
 import type { FileStat, ImageFiles } from '../../reader/files.ts';
@@ -11,7 +11,7 @@ export interface LoadedFile {
   readonly elf: ElfFile;
 }
 
-/** What is loaded, and what was not found. */
+/** The loaded files, and the libraries that were not found. */
 export interface LoadedProgram {
   /** In the order in which they are opened. */
   readonly paths: readonly string[];
@@ -21,7 +21,7 @@ export interface LoadedProgram {
 
 const LIBRARY_CACHE = '/etc/ld.so.cache';
 const LOADER_CONFIG = '/etc/ld.so.conf';
-/** Directories that the loader looks into without being told, by `e_machine` the ones of Debian's ports. */
+/** Directories that the loader searches by default; by `e_machine` those of Debian's ports. */
 const DEFAULT_DIRECTORIES = ['/lib64', '/usr/lib64', '/lib', '/usr/lib', '/usr/local/lib'];
 const TRIPLETS: Readonly<Record<number, string>> = {
   3: 'i386-linux-gnu',
@@ -114,7 +114,7 @@ export class LibraryFinder {
     if (musl !== undefined) return inAll(await this.#muslDirectories(musl));
     this.#cache ??= this.#readCache();
     const cache = await this.#cache;
-    // Without a cache what it would have been made from tells as much.
+    // Without a cache its sources are read.
     this.#configured ??= cache === undefined ? this.#readConfig() : Promise.resolve([]);
     const triplet = TRIPLETS[program.machine];
     const own = triplet === undefined ? [] : [`/lib/${triplet}`, `/usr/lib/${triplet}`];
@@ -150,7 +150,7 @@ export class LibraryFinder {
     return directories;
   }
 
-  /** The ELF file at a path that fits the program; undefined when there is none. */
+  /** The ELF file at a path, if it exists and fits the program. */
   async #open(path: string, program?: ElfFile): Promise<LoadedFile | undefined> {
     const stat = await this.#files.find(path);
     if (stat?.type !== 'file') return undefined;

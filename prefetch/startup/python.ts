@@ -1,4 +1,7 @@
-/** What Python reads before the first line of a program runs: the modules of its start, by its version's directory. */
+/**
+ * Finds the files that Python reads before it runs the first line of a program: its startup modules, by the directory
+ * of its version.
+ */
 import type { ImageFiles } from '../../reader/files.ts';
 
 /** `python3 -X importtime -c ''` of 3.9 to 3.13; later versions have more of them built in, and read fewer. */

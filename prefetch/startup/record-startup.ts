@@ -1,4 +1,4 @@
-/** A prefetch list for an image, made without running it: from its config, and from what was seen elsewhere. */
+/** Makes a prefetch list for an image without running it: from its config, and from files that were read elsewhere. */
 
 import { replaceFile } from '../../disk/write-atomically.ts';
 import { decodeTrace, isTrace } from '../../formats/prefetch/reader.ts';
@@ -9,11 +9,11 @@ import { commandOf } from './command.ts';
 import { parseSeenPaths } from './seen.ts';
 import { findStartupFiles, type StartupGroup } from './startup.ts';
 
-/** What to make the list from. */
+/** The sources of the list. */
 export interface RecordRequest {
-  /** Whether the image's config tells. */
+  /** Whether to use the image's config. */
   readonly useConfig: boolean;
-  /** Files that tell: strace's or fatrace's lines, paths, or a trace of an acceleration layer of this very image. */
+  /** Further sources: lines of strace or fatrace, paths, or a trace of an acceleration layer of the same image. */
   readonly from: readonly { readonly name: string; readonly bytes: Uint8Array }[];
 }
 
@@ -24,7 +24,7 @@ export interface RecordedPrefetch {
   readonly files: number;
   /** Bytes of content. */
   readonly bytes: number;
-  /** What was not found, and what was left out. */
+  /** Files that were not found, and files that were left out. */
   readonly notes: readonly string[];
 }
 

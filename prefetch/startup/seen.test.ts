@@ -56,7 +56,7 @@ describe('other lines', () => {
     ['a comment', '# /usr/bin/app', []],
   ])('%s', (_name, line, paths) => expect(seen(line)).toEqual(paths));
 
-  it('each path stands once, in the order of its first appearance; what says nothing is counted', () => {
+  it('each path appears once, in the order of its first appearance; other lines are counted', () => {
     const found = parseSeenPaths(Buffer.from('/b\n/a\nnonsense\n/b\r\n'), '/');
     expect(found).toEqual({ paths: ['/b', '/a'], others: 1 });
   });

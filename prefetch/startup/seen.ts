@@ -1,6 +1,6 @@
 /** Paths that were seen elsewhere: in what strace or fatrace wrote, or one a line. */
 
-/** What a file of such lines comes to. */
+/** The paths of a file of such lines. */
 export interface SeenPaths {
   /** In the order of their first appearance, Latin-1, absolute. */
   readonly paths: readonly string[];

@@ -31,7 +31,7 @@ function content(): TarBuilder {
       .file('opt/cached/libcached.so.1', buildElf({ needed: ['libdeep.so'], runpath: '$ORIGIN/../deep' }))
       .file('opt/deep/libdeep.so', buildElf({}))
       .file('usr/lib/x86_64-linux-gnu/libc.so.6', buildElf({}))
-      // A library of another machine is none for this program.
+      // A library of another machine does not fit this program.
       .file('lib/libc.so.6', buildElf({ bits: 32, machine: 3 }))
       .file('env/libenv.so', buildElf({}))
       .file('app/private/libown.so', buildElf({ needed: ['libinherited.so'] }))
@@ -101,7 +101,7 @@ describe('the command of an image', () => {
       ['/srv/main.py', '/usr/bin/env', '/usr/bin/python3.11', ...PYTHON_START],
     ],
     [
-      'a shell that is told a command',
+      'a shell that gets a command',
       ['/bin/sh', '-c', 'exec A=1 app --flag'],
       ['/usr/bin/sh', ...APP, ...APP_LIBRARIES],
     ],
@@ -120,7 +120,7 @@ describe('the command of an image', () => {
     expect((await start({ Cmd: command, WorkingDir: '/srv' })).paths).toEqual(paths);
   });
 
-  it('is the entrypoint with the command behind it', async () => {
+  it('is the entrypoint followed by the command', async () => {
     expect((await start({ Entrypoint: ['tini'], Cmd: ['static'] })).paths).toEqual([
       '/usr/bin/tini',
       '/usr/bin/static',
@@ -140,7 +140,7 @@ describe('the command of an image', () => {
     expect((await start({ User: '1000:1000', Cmd: ['static'] })).paths).toEqual(['/usr/bin/static']);
   });
 
-  it('tells what is missing', async () => {
+  it('reports missing files', async () => {
     expect((await start({ Cmd: ['app'] })).notes).toEqual(['/usr/bin/app needs libgone.so, which is not in the image']);
     expect((await start({ Cmd: ['absent'] })).notes).toEqual(['the program absent is not in the image']);
     expect((await start({})).notes).toEqual(['the image has neither entrypoint nor command']);

@@ -1,6 +1,6 @@
 /**
- * The files that a container reads first, told from the image alone: the program of its config, the interpreter and
- * libraries that it is loaded with, the script that it is given, what the interpreter of that reads when it starts.
+ * Finds the files that a container reads first, from the image alone: the program of its config, the interpreter and
+ * libraries that it is loaded with, its script, and the startup files of the script's interpreter.
  */
 import type { ImageConfig } from '../../oci/config.ts';
 import type { ImageFiles } from '../../reader/files.ts';
@@ -10,13 +10,13 @@ import { isPython, moduleFiles, pythonFiles } from './python.ts';
 
 /** Files that belong together, and why. */
 export interface StartupGroup {
-  /** What they are, for a comment in the list. */
+  /** Their description, for a comment in the list. */
   readonly why: string;
   /** As they are opened, Latin-1; symlinks are not resolved. */
   readonly paths: readonly string[];
 }
 
-/** What was found, and what was not. */
+/** The files found, and notes about missing ones. */
 export interface StartupFiles {
   readonly groups: readonly StartupGroup[];
   readonly notes: readonly string[];
@@ -101,7 +101,7 @@ class StartupFinder implements StartupFiles {
       if (argument.startsWith('-')) continue;
       const file = await this.#files.find(this.#absolute(argument));
       if (file?.type === 'file') await this.add(`argument ${argument}`, [this.#absolute(argument)]);
-      // tini, dumb-init and entrypoint scripts start what stands behind them.
+      // tini, dumb-init and entrypoint scripts start the command that follows them.
       const isFirst = args.slice(0, i).every((earlier) => earlier.startsWith('-'));
       if (!isFirst || isPython(real)) continue;
       if ((await this.#program(argument)) !== undefined) return this.follow(args.slice(i), depth + 1);
@@ -134,14 +134,14 @@ class StartupFinder implements StartupFiles {
   }
 }
 
-/** The first command of a shell's text, as far as blanks tell: `exec app --flag` is `app --flag`. */
+/** The first command of a shell's text, divided at blanks: `exec app --flag` is `app --flag`. */
 function wordsOf(text: string): string[] {
   const words = text.trim().split(/\s+/);
   const first = words.findIndex((word) => word !== 'exec' && !/^\w+=/.test(word));
   return first < 0 ? [] : words.slice(first).map((word) => word.replace(/^["']|["';]+$/g, ''));
 }
 
-/** What `env` starts: behind its options and its settings of variables. */
+/** The command that `env` starts, after its options and variable settings. */
 function envProgram(args: readonly string[]): string[] {
   const words = args.flatMap((argument) => argument.split(/\s+/));
   const first = words.findIndex((word) => !word.startsWith('-') && !word.includes('='));

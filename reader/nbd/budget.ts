@@ -1,4 +1,4 @@
-/** What the requests of a connection may take up at a time. */
+/** Limits the number and the memory of concurrent requests of a connection. */
 
 /** A gate for requests of different weight. */
 export class Budget {

@@ -64,7 +64,7 @@ describe('negotiation', () => {
     expect(end?.type).toBe(OPTION_REPLY.ack);
   });
 
-  it('tells size, flags and block sizes, and the texts when they are asked for', async () => {
+  it('reports size, flags and block sizes, and the texts when requested', async () => {
     const client = await fresh();
     client.flags(3);
     const answers = await client.option(OPTION.info, goData('', [INFO.name, INFO.description]));
@@ -227,7 +227,7 @@ describe('block status', () => {
       payload.readUInt32BE(8 + i * 8),
     ]);
 
-  it('tells data and holes, cut to the request', async () => {
+  it('reports data and holes, cut to the request', async () => {
     const client = await structured();
     client.ask({ type: COMMAND.blockStatus, offset: 4000, length: 16 * MIB });
     const [chunk] = await client.chunks();
@@ -242,7 +242,7 @@ describe('block status', () => {
     expect(device.reads).toEqual([]);
   });
 
-  it('tells one extent when one is asked for', async () => {
+  it('reports one extent when one is requested', async () => {
     const client = await structured();
     client.ask({ type: COMMAND.blockStatus, offset: 5000, length: SIZE - 5000, flags: COMMAND_FLAG.reqOne });
     expect(extents((await client.chunks())[0]!.payload)).toEqual([[3192, 3]]);

@@ -13,11 +13,11 @@ import { MAXIMUM_READ, type ReadErrorListener } from './transmission.ts';
 /** Where a server listens: a TCP address (port 0 takes a free one), or the path of a Unix socket. */
 export type NbdAddress = { readonly host: string; readonly port: number } | { readonly socket: string };
 
-/** What a server tells of itself. `client` counts the connections from 1 on. */
+/** Events of a server. `client` counts the connections from 1. */
 export type NbdEvent =
   | { readonly type: 'connected'; readonly client: number }
   | { readonly type: 'disconnected'; readonly client: number }
-  /** The device could not be read; the client was told of an input/output error. */
+  /** The device could not be read; the client received an input/output error. */
   | {
       readonly type: 'read-failed';
       readonly client: number;
@@ -28,10 +28,10 @@ export type NbdEvent =
   /** The connection was cut, for a reason that lies with the client. */
   | { readonly type: 'client-failed'; readonly client: number; readonly error: AccelError };
 
-/** How {@link serveNbd} serves. */
+/** Options of {@link serveNbd}. */
 export interface NbdServerOptions {
   readonly address: NbdAddress;
-  /** What clients show to people, such as the image's reference. */
+  /** Text that clients show to users, such as the image's reference. */
   readonly description?: string;
   readonly onEvent?: (event: NbdEvent) => void;
   /** Clients at a time; 64 unless given. More are turned away. */
@@ -119,7 +119,9 @@ async function listen(server: Server, address: NbdAddress): Promise<void> {
   }
 }
 
-/** A server that was killed leaves its socket behind; one that still answers is left alone, and so is every other file. */
+/**
+ * A server that was killed leaves its socket behind; one that still answers is left alone, and so is every other file.
+ */
 async function clearStaleSocket(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return;

@@ -1,4 +1,4 @@
-/** The begin of a connection: fixed newstyle negotiation, in which the client chooses what it can do. */
+/** The start of a connection: fixed newstyle negotiation, in which the client selects features. */
 import { AccelError } from '../../base/error.ts';
 import {
   BASE_ALLOCATION,
@@ -21,7 +21,7 @@ import {
 import type { ByteInput } from './socket-input.ts';
 import type { ByteOutput } from './socket-output.ts';
 
-/** What is served under the empty name, which is the only one. */
+/** The export, which has the empty name and is the only one. */
 export interface NbdExport {
   /** Bytes of the device. */
   readonly size: number;
@@ -33,7 +33,7 @@ export interface NbdExport {
   readonly knowsHoles: boolean;
 }
 
-/** What both sides agreed on. */
+/** The result of the negotiation. */
 export interface NbdSession {
   /** Answers come as chunks, which may say "a hole" and carry an error's text. */
   readonly structured: boolean;
@@ -124,7 +124,7 @@ class Negotiation {
     }
   }
 
-  /** The oldest way to begin; it has no answer for a wrong name. */
+  /** The oldest way to start; it has no answer for a wrong name. */
   async #exportName(name: Buffer): Promise<'transmit'> {
     if (name.length > 0) throw broken('the name of an export', 'the empty name', `${name.length} bytes`);
     const reply = exportReply.encode({ size: this.#served.size, flags: FLAGS });

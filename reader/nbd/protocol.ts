@@ -18,7 +18,7 @@ const be32: Field<number> = {
   get: (view, offset) => view.getUint32(offset),
   set: (view, offset, value) => view.setUint32(offset, value),
 };
-/** Unsigned 64-bit, big-endian. A value past 2^53 is read inexactly: offsets are only held against a device's size. */
+/** Unsigned 64-bit, big-endian. A value past 2^53 is read inexactly: offsets are only compared with a device's size. */
 const be64: Field<number> = {
   size: 8,
   zero: 0,
@@ -44,7 +44,7 @@ export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 /** Flags of the greeting; the client answers with the same bits. */
 export const HANDSHAKE_FLAG = { fixedNewstyle: 1, noZeroes: 2 } as const;
 
-/** What a client may ask for before the transmission. */
+/** Options of the negotiation. */
 export const OPTION = {
   exportName: 1,
   abort: 2,
@@ -71,7 +71,7 @@ export const OPTION_REPLY = {
 /** Parts of the answer to `info` and `go`. */
 export const INFO = { export: 0, name: 1, description: 2, blockSize: 3 } as const;
 
-/** What an export can do. */
+/** Flags of an export. */
 export const EXPORT_FLAG = { hasFlags: 1, readOnly: 2, sendDf: 128, canMultiConn: 256 } as const;
 
 /** Requests of the transmission. */

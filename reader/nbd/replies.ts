@@ -55,7 +55,7 @@ export class Replies {
     return this.#chunk(CHUNK.offsetHole, last, offsetHole.encode({ offset, length }));
   }
 
-  /** What lies where, and the end of the answer; structured answers only. */
+  /** The extents of a block status, and the end of the answer; structured answers only. */
   blockStatus(extents: readonly Extent[]): Promise<void> {
     const payload = Buffer.alloc(4 + extents.length * extentStatus.size);
     payload.writeUInt32BE(ALLOCATION_ID);

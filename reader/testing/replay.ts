@@ -1,4 +1,6 @@
-/** What a node does with an acceleration layer, on the lazy reader: a model of the runtime's rules (docs/formats.md §7). */
+/**
+ * Replays an acceleration layer on the lazy reader as a node does: a model of the runtime's rules (docs/formats.md §7).
+ */
 import { Limiter } from '../../base/limiter.ts';
 import { TAG_LOCAL } from '../../formats/lsmt/layout.ts';
 import { MAX_READ } from '../../formats/prefetch/layout.ts';

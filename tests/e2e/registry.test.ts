@@ -126,7 +126,7 @@ describeWith({ tools: ['docker-registry', 'skopeo', ...JUDGE_TOOLS] }, 'registry
       await writeFile(join(tags, 'obd/current/link'), '');
       await expect(convertByLibrary(settings, surroundings)).rejects.toMatchObject({
         code: 'registry-error',
-        hint: 'If obd stays unreadable, write it anew with --force.',
+        hint: 'If obd stays unreadable, overwrite it with force.',
         found: expect.stringContaining('HTTP 500'),
       });
       const again = await convertByLibrary({ ...settings, force: true }, surroundings);

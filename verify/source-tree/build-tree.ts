@@ -19,7 +19,7 @@ export interface SourceImage {
   readonly config: ImageConfig;
 }
 
-/** What was learnt of a layer by reading it. */
+/** Facts about a layer that are known after reading it. */
 export interface SourceLayerFacts {
   readonly descriptor: Descriptor;
   /** Digest of the uncompressed tar; undefined when content was skipped. */
@@ -31,11 +31,11 @@ export interface SourceLayerFacts {
 export interface SourceTree {
   readonly root: SourceNode;
   readonly layers: readonly SourceLayerFacts[];
-  /** What is not compared as the layers say it, and why. */
+  /** Attributes that are not compared as the layers have them, and why. */
   readonly warnings: readonly string[];
 }
 
-/** How to read the layers. */
+/** Options for reading the layers. */
 export interface SourceTreeOptions extends ReadOptions {
   /** The diff_ids that the config states: each tar is hashed by the algorithm of its own; sha256 without one. */
   readonly diffIds?: readonly string[];
@@ -47,12 +47,14 @@ export interface SourceTreeOptions extends ReadOptions {
   readonly maxLayerSize?: number;
   /** Sees the tar of layer `index` (0 = lowest) as it passes; the chunks are valid during the call only. */
   readonly observe?: (index: number) => ((chunk: Uint8Array) => void) | undefined;
-  /** Told of the blobs' bytes as they are read. */
+  /** Called with the number of bytes of each piece of a blob. */
   readonly onRead?: (bytes: number) => void;
 }
 
 const MAX_ENTRIES = 4_000_000;
-/** Bytes of the heap that an entry and its node take, about: bounds the entries of all layers by what the heap holds. */
+/**
+ * Bytes of the heap that an entry and its node take, about: bounds the entries of all layers by what the heap holds.
+ */
 const BYTES_PER_ENTRY = 1500;
 /** Warnings that are kept word by word; an image may have one for each of its files. */
 const MAX_WARNINGS = 100;

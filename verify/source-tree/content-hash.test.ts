@@ -37,7 +37,7 @@ describe('contentHasher', () => {
   it.each([
     ['block_0 and block_1', [4095, 2]],
     ['block_1', [4096, 1]],
-  ])('tells %s apart', (_, [offset, length]) => {
+  ])('distinguishes %s', (_, [offset, length]) => {
     const hash = (fill: number): string => {
       const hasher = contentHasher('sha256-of-blocks');
       hasher.update(offset!, new Uint8Array(length!).fill(fill));

@@ -4,11 +4,13 @@
  */
 import { createHash } from 'node:crypto';
 
-/** What of a file's bytes goes into its hash. */
+/** The bytes of a file that its hash covers. */
 export type HashRule =
   /** SHA-256 of all bytes, as sha256sum gives it. */
   | 'sha256'
-  /** SHA-256 of the 4 KiB blocks that are not all zero, each behind its position; the last block filled up with zeros. */
+  /**
+   * SHA-256 of the 4 KiB blocks that are not all zero, each behind its position; the last block filled up with zeros.
+   */
   | 'sha256-of-blocks';
 
 /** A hash and how it came about: two are comparable only when the rules are the same. */

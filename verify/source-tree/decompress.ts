@@ -1,14 +1,14 @@
-/** The tar inside of a source layer: node's own gunzip or zstd, told apart by content as runtimes do. */
+/** Decompresses the tar of a source layer with Node's gunzip or zstd, which the content selects as in runtimes. */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { AccelError } from '../../base/error.ts';
 import { zstdDecompressStream } from '../../formats/zstd/stream.ts';
 
-/** How a blob is compressed. */
+/** Compression of a blob. */
 export type BlobCompression = 'none' | 'gzip' | 'zstd';
 
-/** Bytes that tell the compression. */
+/** Bytes that identify the compression. */
 export const MAGIC_LENGTH = 4;
 
 /** The compression of a blob by its first {@link MAGIC_LENGTH} bytes. */
@@ -64,7 +64,7 @@ async function* gunzip(blob: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
     for await (const chunk of inflate) yield chunk as Uint8Array;
   } catch (cause) {
     await ended;
-    // What the blob's own stream failed with says more than how the decompressor was torn down.
+    // The failure of the blob's own stream explains more than that of the decompressor.
     if (failure !== undefined) throw failure.error;
     throw new AccelError('gzip-invalid', 'the gzip stream of a source layer is damaged', { cause });
   }

@@ -7,7 +7,7 @@ import type { TarLimits } from '../../formats/tar/tar-limits.ts';
 import { type ContentHasher, contentHasher } from './content-hash.ts';
 import type { LayerEntry } from './node.ts';
 
-/** How to read a layer. */
+/** Options for reading a layer. */
 export interface LayerEntriesOptions {
   /** Hash the content of files; otherwise the records have none. */
   readonly hashContent: boolean;

@@ -2,10 +2,10 @@
 import type { TarEntry, TarTime } from '../../formats/tar/entry.ts';
 import type { ContentHash } from './content-hash.ts';
 
-/** What a path of an image can be. */
+/** Types of files in an image. */
 export type SourceNodeType = 'file' | 'directory' | 'symlink' | 'character' | 'block' | 'fifo';
 
-/** What an entry says of a file beside its name. */
+/** Attributes of a file in an entry, beside its name. */
 export interface SourceAttributes {
   readonly type: SourceNodeType;
   /** 0 to 0o7777; of a symlink always 0o777, as Linux has it. */

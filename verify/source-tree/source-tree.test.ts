@@ -92,7 +92,7 @@ describe('paths', () => {
   });
 });
 
-test('what ext4 cannot hold is told: far times, attributes of other systems', async () => {
+test('warns of values that ext4 cannot store: far times, attributes of other systems', async () => {
   const warnings: string[] = [];
   const tar = new TarBuilder()
     .file('future', '', { mtime: '99999999999' })
@@ -113,7 +113,7 @@ describe('compression', () => {
   const tar = new TarBuilder().file('a', randomBytes(120_000)).build();
 
   it.each(['none', 'gzip', 'gzip-members', 'zstd'] as const)(
-    '%s is told by content',
+    '%s is recognized by content',
     async (compression: LayerCompression) => {
       const blob = await compressLayer(tar, compression);
       for (const step of [1, 321, 65_536]) {

@@ -27,7 +27,7 @@ export interface Answer {
   readonly hang?: boolean;
 }
 
-/** What to answer; the requests so far (this one included) help to answer differently each time. */
+/** Computes the answer; the requests so far, this one included, allow a different answer each time. */
 export type Script = (request: SeenRequest, seen: readonly SeenRequest[]) => Answer;
 
 /** A running server. */

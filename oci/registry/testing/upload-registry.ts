@@ -1,9 +1,9 @@
-/** A registry that takes uploads by the distribution-spec's rules, and can be told to break them. Tests only. */
+/** A registry that accepts uploads by the distribution-spec's rules, and breaks them on request. Tests only. */
 import { digestOf } from '../../digest.ts';
 import type { Answer, Script, SeenRequest } from './scripted-server.ts';
 import { missing } from './scripted-target.ts';
 
-/** What a test changes about the registry. */
+/** Deviations of the registry that a test chooses. */
 export interface UploadQuirks {
   /** An answer in place of the usual one; the bytes of the request are not taken. Undefined: as usual. */
   readonly instead?: (request: SeenRequest, count: number) => Answer | undefined;
@@ -13,11 +13,11 @@ export interface UploadQuirks {
   readonly keeps?: (request: SeenRequest, count: number) => number;
   /** Headers of the answer to POST beside the Location. */
   readonly post?: Readonly<Record<string, string>>;
-  /** Whether GET on a session tells how far it got; true by default. */
+  /** Whether GET on a session reports its progress; true by default. */
   readonly tellsProgress?: boolean;
 }
 
-/** What is in the registry. */
+/** The content of the registry. */
 export interface UploadStore {
   readonly blobs: Map<string, Buffer>;
   /** Bytes of the sessions that are open. */

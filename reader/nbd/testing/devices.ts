@@ -30,7 +30,7 @@ export class MemoryDevice implements MappedDevice {
     return this.bytes(offset, length);
   }
 
-  /** What a read must give. */
+  /** The expected bytes of a read. */
   bytes(offset: number, length: number): Uint8Array {
     const out = new Uint8Array(length);
     for (const part of this.parts(offset, length)) {

@@ -91,7 +91,7 @@ export class TestClient {
     }
   }
 
-  /** Sends a request and nothing behind it. */
+  /** Sends a request and nothing after that. */
   ask(asked: Asked): void {
     const bytes = Buffer.from(
       request.encode({
