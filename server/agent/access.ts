@@ -4,6 +4,7 @@
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { HttpResponse } from '../../http/transport.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
@@ -50,6 +51,8 @@ export class Access {
   /** Credentials are kept as an HMAC with this key, which dies with the process. */
   readonly #key = randomBytes(32);
   readonly #accepted: LRUCache<string, number>;
+  /** Contents that an accepted caller has found in their repository: no other repository's bytes go by that name. */
+  readonly #found = new LRUCache<string, number>({ max: MOST_KEPT });
   readonly #asking = new SingleFlight<AccessAnswer>();
 
   constructor(
@@ -70,17 +73,26 @@ export class Access {
   /** Whether the caller may read. Rejects only with the signal's reason. */
   async check(question: AccessQuestion): Promise<AccessAnswer> {
     const key = this.#keyOf(question);
-    const at = this.#accepted.get(key);
-    if (at !== undefined && this.#now() - at < this.#times.ttl) {
+    if (this.#isKnown(key, question, this.#times.ttl)) {
       this.#metrics.access.inc({ outcome: 'remembered' });
       return { allowed: true, size: undefined };
     }
-    return this.#asking.run(`${key} ${question.target.url.href}`, () => this.#ask(key, question), question.signal);
+    return this.ask(question);
+  }
+
+  /** The origin's word of now. Rejects only with the signal's reason. */
+  ask(question: AccessQuestion): Promise<AccessAnswer> {
+    const key = this.#keyOf(question);
+    return this.#asking.run(
+      `${key} ${question.target.url.href}`,
+      (signal) => this.#ask(key, { ...question, signal }),
+      question.signal,
+    );
   }
 
   /** The origin has just accepted this caller, in an answer that came by another way. */
   accepted(question: AccessQuestion): void {
-    this.#accepted.set(this.#keyOf(question), this.#now());
+    this.#note(this.#keyOf(question), question);
   }
 
   /** The origin has just refused this caller. */
@@ -88,28 +100,49 @@ export class Access {
     this.#accepted.delete(this.#keyOf(question));
   }
 
-  async #ask(key: string, { target, signal }: AccessQuestion): Promise<AccessAnswer> {
+  #note(key: string, question: AccessQuestion): void {
+    this.#accepted.set(key, this.#now());
+    this.#found.set(contentOf(question), this.#now());
+  }
+
+  /** Whether the caller was accepted, and the content found, within so many milliseconds. */
+  #isKnown(key: string, question: AccessQuestion, milliseconds: number): boolean {
+    const now = this.#now();
+    const accepted = this.#accepted.get(key);
+    const found = this.#found.get(contentOf(question));
+    if (accepted === undefined || found === undefined || now - accepted >= milliseconds) return false;
+    return now - found < Math.max(this.#times.ttl, this.#times.grace);
+  }
+
+  async #ask(key: string, question: AccessQuestion): Promise<AccessAnswer> {
+    const { target, signal } = question;
+    // A signed URL is often signed for GET alone.
+    const signed = target.url.search !== '';
     let status: number;
     let size: number | undefined;
     let challenge: string | undefined;
     try {
-      const response = await this.#origin.request('HEAD', target, {}, signal);
-      await response.discard();
+      const response = await this.#origin.request(
+        signed ? 'GET' : 'HEAD',
+        target,
+        signed ? { range: 'bytes=0-0' } : {},
+        signal,
+      );
+      await response.discard().catch(() => undefined);
       status = response.status;
       challenge = response.header('www-authenticate');
-      const length = response.header('content-length');
-      size = length === undefined ? undefined : Number(length);
+      size = sizeIn(response);
     } catch (error) {
       if (!(error instanceof OriginFailure)) throw error;
       status = error.status === 0 ? 502 : error.status;
     }
-    if (status >= 200 && status < 300) {
-      this.#accepted.set(key, this.#now());
+    // An empty content has no first byte.
+    if ((status >= 200 && status < 300) || (signed && status === 416)) {
+      this.#note(key, question);
       this.#metrics.access.inc({ outcome: 'accepted' });
       return { allowed: true, size };
     }
-    const at = this.#accepted.get(key);
-    if ((status >= 500 || status === 429) && at !== undefined && this.#now() - at < this.#times.grace) {
+    if ((status >= 500 || status === 429) && this.#isKnown(key, question, this.#times.grace)) {
       this.#metrics.access.inc({ outcome: 'grace' });
       return { allowed: true, size: undefined };
     }
@@ -125,4 +158,19 @@ export class Access {
       .update(`${host.toLowerCase()}\n${repository}\n${secret}`)
       .digest('base64url');
   }
+}
+
+/** The content that a question is about, whoever asks: the same path in the same host. */
+function contentOf({ target, host }: AccessQuestion): string {
+  return `${host.toLowerCase()} ${target.url.pathname}`;
+}
+
+/** Bytes of the whole, from the answer to HEAD, or to GET for the first byte. */
+function sizeIn(response: HttpResponse): number | undefined {
+  const text =
+    response.status === 206
+      ? /^bytes 0-0\/(\d+)$/.exec(response.header('content-range') ?? '')?.[1]
+      : response.header('content-length');
+  const size = Number(text ?? Number.NaN);
+  return Number.isSafeInteger(size) && size >= 0 ? size : undefined;
 }

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { Access, type AccessTimes } from './access.ts';
 import { BlobServer } from './blob-server.ts';
@@ -51,6 +52,8 @@ export interface AgentOptions {
   readonly blockPrefix: string;
   readonly access: AccessTimes;
   readonly staleTags: boolean;
+  /** No byte of a blob goes to a runtime before the blob's digest was right. */
+  readonly strict: boolean;
   /** Bytes a second; `Infinity` for no limit. */
   readonly rates: { readonly toClients: number; readonly toPeers: number; readonly fromOrigin: number };
   /** Blobs that are sent to clients at once. */
@@ -100,7 +103,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const swarms = new Swarms({ view, client, tracker, health: membership });
   const content = options.contentStore === undefined ? undefined : new ContentStore(options.contentStore);
   const verifier = new PieceVerifier({ attestations, members: () => membership.view.members });
+  const peerBucket = new TokenBucket(options.rates.toPeers);
   const fetcher = new PieceFetcher({
+    bucket: peerBucket,
     store,
     origin,
     client,
@@ -117,7 +122,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const access = new Access(origin, metrics, { times: options.access });
   const lists = new PieceLists({ origin, streams, manifests, verifier });
   const blobs = new BlobServer({
-    origin,
+    strict: options.strict,
     access,
     manifests,
     streams,
@@ -136,7 +141,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     fetcher,
     tracker,
     metrics,
-    bucket: new TokenBucket(options.rates.toPeers),
+    bucket: peerBucket,
     pulling: (digest) => blobs.pulling(digest),
     signal: stop.signal,
   });
@@ -161,12 +166,16 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
   const servers = [clients, exchange.server];
   const close = async (drain = 0) => {
+    const ended = clients.listening ? once(clients, 'close') : Promise.resolve();
     for (const server of servers) server.close();
     for (const server of servers) server.closeIdleConnections();
-    if (drain > 0 && clients.listening)
-      await Promise.race([once(clients, 'close'), new Promise((resolve) => setTimeout(resolve, drain))]);
+    if (drain > 0) {
+      const over = new AbortController();
+      await Promise.race([ended, sleep(drain, undefined, { signal: over.signal }).catch(() => undefined)]);
+      over.abort();
+    }
     stop.abort(new Error('the agent stops'));
-    swarms.close();
+    await swarms.close();
     for (const server of servers) server.closeAllConnections();
     client.close();
     await origin.close();

@@ -1,21 +1,22 @@
 /** Answers a client that wants a blob, or a range of it: checks access, then streams pieces as they come. For both client ports' paths. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { LRUCache } from 'lru-cache';
 import { PIECE_BYTES } from '../../formats/piece-list/piece-list.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Access, AccessQuestion } from './access.ts';
-import type { BlobStreams } from './blob-stream.ts';
+import { type BlobStreams, type StreamRequest, WrongDigest } from './blob-stream.ts';
 import { contentRange, parseRange } from './client-range.ts';
+import { drained } from './drained.ts';
 import { Slots, type TokenBucket } from './limits.ts';
 import type { Manifests } from './manifests.ts';
 import type { Swarms } from './peers/swarms.ts';
 import type { PieceLists } from './piece-lists.ts';
-import { type Origin, type OriginBlob, OriginFailure } from './pieces/origin.ts';
-import type { ByteRange } from './pieces/piece.ts';
+import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
+import { type ByteRange, piecesOf } from './pieces/piece.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
 /** Parts and settings of {@link BlobServer}. */
 export interface BlobServerOptions {
-  readonly origin: Origin;
   readonly access: Access;
   readonly manifests: Manifests;
   readonly streams: BlobStreams;
@@ -26,6 +27,8 @@ export interface BlobServerOptions {
   readonly bucket: TokenBucket;
   /** Blobs that are sent at once. */
   readonly concurrency: number;
+  /** The mirror's clients get no byte of a blob before its digest was right. */
+  readonly strict: boolean;
 }
 
 /** A client's request for a blob. */
@@ -41,6 +44,9 @@ export interface BlobRequest {
 
 /** A range of at most as many pieces is a lazy read: owners are asked directly, and the swarm is not joined. */
 const DIRECT_PIECES = 4;
+/** Blobs whose ranged reads are counted, and milliseconds after the last at which the count begins again. */
+const MOST_LAZY = 10_000;
+const LAZY_FOR = 60_000;
 /** Clients that wait for their turn. */
 const MOST_WAITING = 1024;
 
@@ -48,6 +54,7 @@ const MOST_WAITING = 1024;
 export class BlobServer {
   readonly #o: BlobServerOptions;
   readonly #slots: Slots;
+  readonly #reads = new LazyReads();
   /** Blobs that clients of this node read now, with the newest credential. */
   readonly #pulling = new Map<string, { blob: OriginBlob; users: number }>();
 
@@ -71,12 +78,15 @@ export class BlobServer {
       return sendRegistryError(
         response,
         clientStatus(answer.status),
-        'the registry does not let this caller read, or does not have it',
+        answer.status >= 500
+          ? 'the registry does not answer, and this caller was not let read lately'
+          : 'the registry does not let this caller read, or does not have it',
         headers,
       );
     }
-    if (answer.size !== undefined) manifests.noteSize(digest, answer.size);
-    const size = manifests.blob(digest)?.size ?? (await this.#sizeOf(asked));
+    const repository = repositoryOf(question);
+    if (answer.size !== undefined) manifests.noteSize(repository, digest, answer.size);
+    const size = manifests.blob(repository, digest)?.size ?? (await this.#sizeOf(asked));
     const headers = {
       'accept-ranges': 'bytes',
       'docker-content-digest': digest,
@@ -112,13 +122,18 @@ export class BlobServer {
     const { swarms, streams, lists, bucket, metrics } = this.#o;
     const started = performance.now();
     const blob: OriginBlob = { ...question.target, digest, size };
-    const direct =
-      isDirect(wanted, status === 206 ? wanted : undefined) && !(wanted.start === 0 && wanted.end === size);
+    const whole = wanted.start === 0 && wanted.end === size;
+    const few = !whole && isDirect(wanted, status === 206 ? wanted : undefined);
+    const direct = few && !this.#reads.isMany(digest, wanted);
     this.#enter(blob);
     if (!direct) swarms.join(digest);
     try {
-      if (!direct) await lists.load(blob, signal);
-      for await (const chunk of streams.read({ blob, range: wanted, direct, signal })) {
+      await lists.load(blob, repositoryOf(question), signal);
+      const check = this.#o.strict && kind === 'mirror' ? await this.#verified(blob, signal) : undefined;
+      const chunks = streams.read({ blob, range: wanted, direct, signal, check });
+      for await (const chunk of whole
+        ? this.#again(chunks, { blob, range: wanted, signal, check }, response)
+        : chunks) {
         await bucket.take(chunk.length, signal);
         if (!response.headersSent) {
           metrics.firstByte.observe({ kind }, (performance.now() - started) / 1000);
@@ -137,18 +152,38 @@ export class BlobServer {
     }
   }
 
+  /** The same once more where a wrong digest shows before the client has a byte: the next read is the origin's alone. */
+  async *#again(
+    chunks: AsyncIterable<Buffer>,
+    request: StreamRequest,
+    response: ServerResponse,
+  ): AsyncGenerator<Buffer> {
+    try {
+      yield* chunks;
+    } catch (error) {
+      if (!(error instanceof WrongDigest) || response.headersSent) throw error;
+      yield* this.#o.streams.read(request);
+    }
+  }
+
+  /** The hashes of the blob's pieces, once its digest was right: read in full before the client gets a byte. */
+  async #verified(blob: OriginBlob, signal: AbortSignal): Promise<readonly string[]> {
+    try {
+      return await this.#o.streams.verify(blob, signal);
+    } catch (error) {
+      if (!(error instanceof WrongDigest)) throw error;
+      return this.#o.streams.verify(blob, signal);
+    }
+  }
+
   /** Asks the registry: access was remembered, but no manifest has given the size. */
-  async #sizeOf({ question, signal }: BlobRequest): Promise<number> {
-    const got = await this.#o.origin.request('HEAD', question.target, {}, signal);
-    await got.discard();
-    const size = Number(got.header('content-length') ?? Number.NaN);
-    if (got.status !== 200)
-      throw new OriginFailure(got.status, `the registry answers ${got.status}`, {
-        challenge: got.header('www-authenticate'),
-      });
-    if (!Number.isSafeInteger(size) || size < 0)
-      throw new OriginFailure(502, 'the answer of the registry has no size of the blob');
-    return size;
+  async #sizeOf({ question, digest }: BlobRequest): Promise<number> {
+    const answer = await this.#o.access.ask(question);
+    if (!answer.allowed)
+      throw new OriginFailure(answer.status, `the registry answers ${answer.status}`, { challenge: answer.challenge });
+    if (answer.size === undefined) throw new OriginFailure(502, 'the registry does not tell the size of the blob');
+    this.#o.manifests.noteSize(repositoryOf(question), digest, answer.size);
+    return answer.size;
   }
 
   #enter(blob: OriginBlob): void {
@@ -175,18 +210,24 @@ interface Reply {
   readonly head: Readonly<Record<string, string | number>>;
 }
 
-function isDirect(wanted: ByteRange, range: ByteRange | undefined): boolean {
-  return range !== undefined && wanted.end - wanted.start <= DIRECT_PIECES * PIECE_BYTES;
+function repositoryOf({ host, repository }: AccessQuestion): string {
+  return `${host}/${repository}`;
 }
 
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off('drain', done);
-      response.off('close', done);
-      resolve();
-    };
-    response.on('drain', done);
-    response.on('close', done);
-  });
+/** Ranged reads of late: who reads more than a few pieces of a blob wants the swarm's help. */
+class LazyReads {
+  readonly #pieces = new LRUCache<string, Set<number>>({ max: MOST_LAZY, ttl: LAZY_FOR });
+
+  /** Notes a read; whether the blob's reads go beyond a few pieces. */
+  isMany(digest: string, range: ByteRange): boolean {
+    const seen = this.#pieces.get(digest) ?? new Set<number>();
+    const { first, end } = piecesOf(range);
+    for (let index = first; index < end && seen.size <= DIRECT_PIECES; index++) seen.add(index);
+    this.#pieces.set(digest, seen);
+    return seen.size > DIRECT_PIECES;
+  }
+}
+
+function isDirect(wanted: ByteRange, range: ByteRange | undefined): boolean {
+  return range !== undefined && wanted.end - wanted.start <= DIRECT_PIECES * PIECE_BYTES;
 }

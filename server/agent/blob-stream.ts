@@ -3,11 +3,13 @@
  * before the last byte leaves.
  */
 import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { PIECE_BYTES, pieceCount } from '../../formats/piece-list/piece-list.ts';
 import { Slots } from './limits.ts';
 import type { PieceFetcher } from './pieces/fetch-piece.ts';
-import type { OriginBlob } from './pieces/origin.ts';
+import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, type Piece, piecesOf } from './pieces/piece.ts';
+import { hashPiece } from './pieces/piece-file.ts';
 
 /** Pieces ahead of a client: at its start, and at most. */
 const FIRST_WINDOW = 4;
@@ -17,6 +19,10 @@ const QUICK = 2_000;
 const SLOW = 8_000;
 /** Pieces in flight on a node for all its clients. */
 const IN_FLIGHT = 64;
+/** Milliseconds without anything coming for a blob after which a client is not kept waiting. */
+const PATIENCE = 30_000;
+/** Hashes of verified blobs kept, of all blobs together. */
+const HASHES_KEPT = 200_000;
 
 /** A client's wish. */
 export interface StreamRequest {
@@ -25,6 +31,8 @@ export interface StreamRequest {
   readonly range: ByteRange;
   /** Few bytes that somebody waits for: owners are asked directly, nothing is read ahead. */
   readonly direct?: boolean;
+  /** Hashes that the pieces must have ({@link BlobStreams.verify}). */
+  readonly check?: readonly string[] | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -36,17 +44,37 @@ export class WrongDigest extends Error {
 /** Makes streams for the clients of one node. */
 export class BlobStreams {
   readonly #fetcher: PieceFetcher;
+  readonly #patience: number;
   readonly #inFlight = new Slots(IN_FLIGHT);
+  readonly #verified = new LRUCache<string, readonly string[]>({
+    maxSize: HASHES_KEPT,
+    sizeCalculation: (hashes) => Math.max(1, hashes.length),
+  });
 
-  constructor(fetcher: PieceFetcher) {
+  constructor(fetcher: PieceFetcher, patience = PATIENCE) {
     this.#fetcher = fetcher;
+    this.#patience = patience;
+  }
+
+  /**
+   * Reads a whole blob and throws it away: the hashes of its pieces, once its digest was right, by which it can be read again
+   * without a doubt. Throws as {@link read}.
+   */
+  async verify(blob: OriginBlob, signal: AbortSignal): Promise<readonly string[]> {
+    const known = this.#verified.get(blob.digest);
+    if (known !== undefined) return known;
+    const hashes: string[] = [];
+    for await (const chunk of this.read({ blob, range: { start: 0, end: blob.size }, signal }))
+      hashes.push(hashPiece(chunk));
+    this.#verified.set(blob.digest, hashes);
+    return hashes;
   }
 
   /**
    * The bytes of a range, a chunk a piece. Throws {@link WrongDigest} instead of the last chunk when the whole blob was wanted
    * and its digest is wrong, an OriginFailure where a piece cannot be had, and the signal's reason.
    */
-  async *read({ blob, range, direct = false, signal }: StreamRequest): AsyncGenerator<Buffer> {
+  async *read({ blob, range, direct = false, check, signal }: StreamRequest): AsyncGenerator<Buffer> {
     const { first, end } = piecesOf(range);
     const whole = range.start === 0 && range.end === blob.size;
     const hash = whole ? createHash('sha256') : undefined;
@@ -64,8 +92,12 @@ export class BlobStreams {
     try {
       for (let index = first; index < end; index++) {
         fill();
-        const { bytes } = await ahead.shift()!;
+        const { bytes, sha256 } = await this.#inTurn(ahead.shift()!, blob.digest);
         fill();
+        if (check !== undefined && check[index] !== sha256) {
+          await this.#fetcher.quarantine(blob.digest);
+          throw new WrongDigest(`piece ${index} has changed since the blob was checked`);
+        }
         if (hash !== undefined) {
           hash.update(bytes);
           if (index === pieceCount(blob.size) - 1) await this.#conclude(blob.digest, `sha256:${hash.digest('hex')}`);
@@ -75,6 +107,24 @@ export class BlobStreams {
       }
     } finally {
       stop.abort();
+    }
+  }
+
+  /** The piece that the client waits for now, unless nothing comes for too long. */
+  async #inTurn(piece: Promise<Piece>, digest: string): Promise<Piece> {
+    let timer: NodeJS.Timeout | undefined;
+    let seen = this.#fetcher.progress(digest);
+    const still = new Promise<never>((_, reject) => {
+      timer = setInterval(() => {
+        const now = this.#fetcher.progress(digest);
+        if (now === seen) reject(new OriginFailure(0, `nothing came for ${this.#patience} ms`));
+        seen = now;
+      }, this.#patience);
+    });
+    try {
+      return await Promise.race([piece, still]);
+    } finally {
+      clearInterval(timer);
     }
   }
 

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BlobServer } from './blob-server.ts';
 import { type Origin, OriginFailure } from './pieces/origin.ts';
-import type { Upstreams } from './pieces/upstreams.ts';
+import { blobDigest, repositoryIn, type Upstreams } from './pieces/upstreams.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
 /** Parts and settings of {@link BlockProxy}. */
@@ -43,10 +43,10 @@ export class BlockProxy {
     const upstream = this.#o.upstreams.byUrl(url);
     if (upstream === undefined)
       return sendRegistryError(response, 403, 'the host is not in the agent\u2019s configuration');
-    const digest = digestIn(url);
+    const digest = blobDigest(url);
     if (digest === undefined) return sendRegistryError(response, 400, 'the URL does not name a blob by its digest');
     const { authorization } = request.headers;
-    const repository = /^\/v2\/(.+)\/blobs\//.exec(url.pathname)?.[1] ?? url.pathname;
+    const repository = repositoryIn(url) ?? url.pathname;
     const question = { target: { url, authorization }, host: upstream.host, repository, signal };
     try {
       await this.#o.blobs.serve({ request, response, question, digest, kind: 'block', signal });
@@ -69,19 +69,4 @@ function parseTarget(text: string): URL | undefined {
   const whole = text.replace(/^(https?):\/+/i, '$1://');
   if (whole.length > MAX_URL || !/^https?:\/\//i.test(whole)) return undefined;
   return URL.canParse(whole) ? new URL(whole) : undefined;
-}
-
-/** The blob that a URL names: `/v2/NAME/blobs/sha256:HEX` of a registry, `…/sha256/AA/HEX/data` of a store behind one. */
-function digestIn({ pathname }: URL): string | undefined {
-  const hex = /(?:^|[/:])sha256[:/](?:[0-9a-f]{2}\/)?([0-9a-f]{64})(?:\/|$)/.exec(decodePath(pathname))?.[1];
-  return hex === undefined ? undefined : `sha256:${hex}`;
-}
-
-function decodePath(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    // A path with a stray percent sign names no digest in its encoded form either.
-    return path;
-  }
 }

@@ -4,21 +4,29 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Longest that a bucket saves up, in seconds of its rate: short, so that a burst does not outrun the limit. */
 const BURST_SECONDS = 0.1;
 
+/** The time as a bucket sees it, in milliseconds. */
+export interface Clock {
+  readonly now: () => number;
+  readonly sleep: (milliseconds: number) => Promise<void>;
+}
+
+const CLOCK: Clock = { now: () => performance.now(), sleep: (milliseconds) => sleep(milliseconds) };
+
 /** Limits bytes a second. Those who wait are served in order. */
 export class TokenBucket {
   readonly #rate: number;
-  readonly #now: () => number;
+  readonly #clock: Clock;
   #tokens: number;
   #filled: number;
   #last: Promise<void> = Promise.resolve();
   #waiting = 0;
 
-  /** `rate` in bytes a second; `Infinity` for no limit. `now` in milliseconds. */
-  constructor(rate: number, now: () => number = () => performance.now()) {
+  /** `rate` in bytes a second; `Infinity` for no limit. */
+  constructor(rate: number, clock: Clock = CLOCK) {
     this.#rate = rate;
-    this.#now = now;
+    this.#clock = clock;
     this.#tokens = rate * BURST_SECONDS;
-    this.#filled = now();
+    this.#filled = clock.now();
   }
 
   /** Callers that wait for bytes. */
@@ -28,33 +36,50 @@ export class TokenBucket {
 
   /** Resolves when `bytes` may be moved. Rejects with the signal's reason. */
   async take(bytes: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
     if (this.#rate === Number.POSITIVE_INFINITY) return;
     this.#waiting += 1;
     const turn = this.#last.then(() => this.#wait(bytes, signal));
     // A caller that gave up must not keep the next one waiting.
     this.#last = turn.catch(() => undefined);
     try {
-      await turn;
+      await unlessAborted(turn, signal);
     } finally {
       this.#waiting -= 1;
     }
   }
 
   async #wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
-    signal?.throwIfAborted();
+    if (signal?.aborted === true) return;
     this.#fill();
     // The balance may go below zero: a piece larger than the burst is paid for by whoever comes next.
     if (this.#tokens < 0) {
-      await sleep((-this.#tokens / this.#rate) * 1000, undefined, signal === undefined ? {} : { signal });
+      await unlessAborted(this.#clock.sleep((-this.#tokens / this.#rate) * 1000), signal);
       this.#fill();
     }
     this.#tokens -= bytes;
   }
 
   #fill(): void {
-    const now = this.#now();
+    const now = this.#clock.now();
     this.#tokens = Math.min(this.#rate * BURST_SECONDS, this.#tokens + ((now - this.#filled) / 1000) * this.#rate);
     this.#filled = now;
+  }
+}
+
+/** The result of `work`; rejects with the reason of `signal` when that fires first. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  signal.throwIfAborted();
+  let leave: (() => void) | undefined;
+  const left = new Promise<never>((_, reject) => {
+    leave = () => reject(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+  });
+  try {
+    return await Promise.race([work, left]);
+  } finally {
+    signal.removeEventListener('abort', leave!);
   }
 }
 

@@ -30,33 +30,46 @@ export class Manifests {
     maxSize: MOST_BYTES,
     sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
   });
+  /** By repository and digest: what a manifest says of a blob counts in its own repository alone. */
   readonly #blobs = new LRUCache<string, BlobFacts>({ max: MOST_BLOBS });
+  /** By digest: for telling whether all pieces are here. */
+  readonly #sizes = new LRUCache<string, number>({ max: MOST_BLOBS });
 
   /** The manifest with this digest. */
   get(digest: string): KeptManifest | undefined {
     return this.#kept.get(digest);
   }
 
-  /** The facts about a blob, if a manifest has named it. */
-  blob(digest: string): BlobFacts | undefined {
-    return this.#blobs.get(digest);
+  /** The facts that are known of a blob of a repository, `host/name`. */
+  blob(repository: string, digest: string): BlobFacts | undefined {
+    return this.#blobs.get(`${repository}@${digest}`);
+  }
+
+  /** Bytes of a blob by the newest word of any repository. */
+  size(digest: string): number | undefined {
+    return this.#sizes.get(digest);
   }
 
   /** Notes the size of a blob by the registry's answer, unless a manifest has given it. */
-  noteSize(digest: string, size: number): void {
-    if (!this.#blobs.has(digest)) this.#blobs.set(digest, { size, pieceList: undefined });
+  noteSize(repository: string, digest: string, size: number): void {
+    const key = `${repository}@${digest}`;
+    if (!this.#blobs.has(key)) this.#blobs.set(key, { size, pieceList: undefined });
+    this.#sizes.set(digest, size);
   }
 
   /** Takes in a manifest; its digest, or undefined where the bytes are not those of `expected`. */
-  take(bytes: Buffer, mediaType: string, expected?: string): string | undefined {
+  take(
+    bytes: Buffer,
+    { mediaType, repository, expected }: { mediaType: string; repository: string; expected: string | undefined },
+  ): string | undefined {
     const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
     if (expected !== undefined && digest !== expected) return undefined;
     this.#kept.set(digest, { mediaType, bytes });
-    this.#learn(bytes);
+    this.#learn(bytes, repository);
     return digest;
   }
 
-  #learn(bytes: Buffer): void {
+  #learn(bytes: Buffer, repository: string): void {
     let document: unknown;
     try {
       document = JSON.parse(bytes.toString('utf8'));
@@ -71,7 +84,8 @@ export class Manifests {
       const { digest, size, annotations } = descriptor;
       if (typeof digest !== 'string' || typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) continue;
       const list = isRecord(annotations) ? annotations[PIECE_LIST_ANNOTATION] : undefined;
-      this.#blobs.set(digest, { size, pieceList: typeof list === 'string' ? list : undefined });
+      this.#sizes.set(digest, size);
+      this.#blobs.set(`${repository}@${digest}`, { size, pieceList: typeof list === 'string' ? list : undefined });
     }
   }
 }

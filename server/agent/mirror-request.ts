@@ -32,7 +32,10 @@ export function parseMirrorRequest(
 ): MirrorRequest | 'not-found' | 'unknown-registry' {
   const [path = '', query = ''] = splitOnce(rawUrl, '?');
   const parameters = new URLSearchParams(query);
-  const named = parameters.get('ns') ?? originalHost(hostHeader);
+  const named =
+    parameters.get('ns') ??
+    originalHosts(hostHeader).find((host) => upstreams.byHost(host)) ??
+    originalHosts(hostHeader)[0];
   if (path === '/v2' || path === '/v2/') {
     const only = upstreams.hosts.length === 1 ? upstreams.byHost(upstreams.hosts[0]!) : undefined;
     return { kind: 'ping', upstream: named === undefined ? only : upstreams.byHost(named) };
@@ -51,10 +54,15 @@ export function parseMirrorRequest(
   return { kind, upstream, repository, reference, url };
 }
 
-/** The registry whose host was rewritten to `X.distributed.REST`, with or without `-vpc` in X; undefined for other names. */
-export function originalHost(host: string | undefined): string | undefined {
+/**
+ * The registries whose host may have been rewritten to `X.distributed.REST`: `X.REST`, and `X-vpc.REST`, because some rewrite
+ * leaves `-vpc` out. Empty for other names.
+ */
+export function originalHosts(host: string | undefined): readonly string[] {
   const match = /^([^.:]+)\.distributed\.([^:]+)(?::\d+)?$/i.exec(host ?? '');
-  return match === null ? undefined : `${match[1]}.${match[2]}`;
+  if (match === null) return [];
+  const [, name = '', rest = ''] = match;
+  return name.toLowerCase().endsWith('-vpc') ? [`${name}.${rest}`] : [`${name}.${rest}`, `${name}-vpc.${rest}`];
 }
 
 function target(

@@ -7,10 +7,12 @@ import type { HttpResponse } from '../../http/transport.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Access, AccessQuestion } from './access.ts';
 import type { BlobServer } from './blob-server.ts';
+import { drained } from './drained.ts';
+import { unlessAborted } from './limits.ts';
 import { MAX_MANIFEST, type Manifests } from './manifests.ts';
 import { type MirrorRequest, parseMirrorRequest } from './mirror-request.ts';
 import { isPieceDigest } from './peers/wire.ts';
-import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
+import { type Origin, OriginFailure, type OriginTarget, withStallLimit } from './pieces/origin.ts';
 import { baseUrl, type Upstreams } from './pieces/upstreams.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
@@ -32,6 +34,7 @@ type ContentRequest = Exclude<MirrorRequest, { kind: 'ping' }>;
 const PASSED = [
   'content-type',
   'content-length',
+  'content-range',
   'docker-content-digest',
   'docker-distribution-api-version',
   'etag',
@@ -42,6 +45,8 @@ const PASSED = [
   'www-authenticate',
 ] as const;
 
+/** Milliseconds between two chunks of a registry's answer. */
+const STALL = 5_000;
 /** Tags kept for `staleTags`. */
 const MOST_TAGS = 10_000;
 
@@ -107,7 +112,7 @@ export class Mirror {
       return;
     }
     const target = { url: new URL('/v2/', baseUrl(upstream)), authorization };
-    await send(await this.#o.origin.request('GET', target, {}, signal), response);
+    await send(await this.#o.origin.request('GET', target, {}, signal), response, signal);
   }
 
   async #manifest(asked: ContentRequest, context: ManifestContext): Promise<void> {
@@ -132,17 +137,22 @@ export class Mirror {
       if (!isDigest && (await this.#stale(asked, context))) return;
       throw error;
     }
-    if (got.status >= 500 && !isDigest && (await this.#stale(asked, context))) return void (await got.discard());
+    if ((got.status >= 500 || got.status === 429) && !isDigest && (await this.#stale(asked, context)))
+      return void (await got.discard());
     if (got.status === 401 || got.status === 403) this.#o.access.refused(question);
-    if (method === 'HEAD' || got.status !== 200) return send(got, response);
+    const digestThere = got.header('docker-content-digest');
+    // Some runtimes ask for the tag with HEAD, and then for the manifest by its digest.
+    if (method === 'HEAD' && got.status === 200 && !isDigest && digestThere !== undefined && isPieceDigest(digestThere))
+      this.#noteTag(asked, digestThere);
+    if (method === 'HEAD' || got.status !== 200) return send(got, response, question.signal);
     this.#o.access.accepted(question);
     const bytes = await readAll(got);
     const mediaType = got.header('content-type') ?? 'application/octet-stream';
-    const digest = this.#o.manifests.take(
-      bytes,
+    const digest = this.#o.manifests.take(bytes, {
       mediaType,
-      isDigest && isPieceDigest(asked.reference) ? asked.reference : undefined,
-    );
+      repository: `${question.host}/${question.repository}`,
+      expected: isDigest && isPieceDigest(asked.reference) ? asked.reference : undefined,
+    });
     if (digest === undefined)
       throw new OriginFailure(502, 'the registry\u2019s manifest is not the one that was asked for');
     if (!isDigest) this.#noteTag(asked, digest);
@@ -161,6 +171,7 @@ export class Mirror {
   }
 
   #noteTag(asked: ContentRequest, digest: string): void {
+    this.#tags.delete(tagKey(asked));
     this.#tags.set(tagKey(asked), digest);
     if (this.#tags.size > MOST_TAGS) this.#tags.delete(this.#tags.keys().next().value!);
   }
@@ -173,7 +184,9 @@ export class Mirror {
     response: ServerResponse,
     signal: AbortSignal,
   ): Promise<void> {
-    await send(await this.#o.origin.request(method as 'GET' | 'HEAD', target, accepted(request), signal), response);
+    const headers = accepted(request);
+    if (request.headers.range !== undefined) headers.range = request.headers.range;
+    await send(await this.#o.origin.request(method as 'GET' | 'HEAD', target, headers, signal), response, signal);
   }
 }
 
@@ -202,20 +215,16 @@ function sendManifest(
 }
 
 /** Passes an answer on, with backpressure. */
-async function send(got: HttpResponse, response: ServerResponse): Promise<void> {
+async function send(got: HttpResponse, response: ServerResponse, signal?: AbortSignal): Promise<void> {
   const headers: Record<string, string> = {};
   for (const name of PASSED) {
     const value = got.header(name);
     if (value !== undefined) headers[name] = value;
   }
   response.writeHead(got.status, headers);
-  for await (const chunk of got.body) {
+  for await (const chunk of withStallLimit(got.body, STALL)) {
     if (response.destroyed) return;
-    if (!response.write(chunk))
-      await new Promise<void>((resolve) => {
-        response.once('drain', resolve);
-        response.once('close', resolve);
-      });
+    if (!response.write(chunk)) await unlessAborted(drained(response), signal);
   }
   response.end();
 }
@@ -223,7 +232,7 @@ async function send(got: HttpResponse, response: ServerResponse): Promise<void> 
 async function readAll(got: HttpResponse): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of got.body) {
+  for await (const chunk of withStallLimit(got.body, STALL)) {
     size += chunk.length;
     if (size > MAX_MANIFEST)
       throw new OriginFailure(502, `the registry\u2019s manifest is larger than ${MAX_MANIFEST} bytes`);

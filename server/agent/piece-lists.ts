@@ -1,14 +1,19 @@
 /** Gets the converter's list of piece hashes of a layer, where the layer's manifest names one: through the same peers as a blob. */
+import { LRUCache } from 'lru-cache';
 import { MAX_PIECE_LIST_BYTES, parsePieceList } from '../../formats/piece-list/piece-list.ts';
 import type { BlobStreams } from './blob-stream.ts';
 import type { Manifests } from './manifests.ts';
 import { isPieceDigest } from './peers/wire.ts';
 import type { Origin, OriginBlob } from './pieces/origin.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
+import { repositoryIn } from './pieces/upstreams.ts';
 import type { PieceVerifier } from './pieces/verify.ts';
 
 /** Milliseconds after which a blob is read without its list: attestations and its digest still hold. */
 const PATIENCE = 3_000;
+/** Milliseconds for which a list that could not be had is not asked for again, and lists that are remembered so. */
+const ABSENT_FOR = 30_000;
+const MOST_ABSENT = 10_000;
 
 /** Parts and settings of {@link PieceLists}. */
 export interface PieceListsOptions {
@@ -22,19 +27,22 @@ export interface PieceListsOptions {
 export class PieceLists {
   readonly #o: PieceListsOptions;
   readonly #loading = new SingleFlight<void>();
+  readonly #absent = new LRUCache<string, true>({ max: MOST_ABSENT, ttl: ABSENT_FOR });
 
   constructor(options: PieceListsOptions) {
     this.#o = options;
   }
 
   /** Loads the list of a blob if there is one and it is not loaded. Never rejects but with the signal's reason. */
-  async load(blob: OriginBlob, signal: AbortSignal): Promise<void> {
-    const digest = this.#o.manifests.blob(blob.digest)?.pieceList;
+  async load(blob: OriginBlob, repository: string, signal: AbortSignal): Promise<void> {
+    const digest = this.#o.manifests.blob(repository, blob.digest)?.pieceList;
     if (digest === undefined || !isPieceDigest(digest) || this.#o.verifier.hasList(blob.digest)) return;
+    if (this.#absent.has(digest) || repositoryIn(blob.url) === undefined) return;
     const limits = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
     await this.#loading
       .run(blob.digest, (own) => this.#read(blob, digest, own), limits)
       .catch(() => signal.throwIfAborted());
+    if (!this.#o.verifier.hasList(blob.digest)) this.#absent.set(digest, true);
   }
 
   async #read(blob: OriginBlob, digest: string, signal: AbortSignal): Promise<void> {

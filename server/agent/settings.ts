@@ -50,6 +50,7 @@ export async function agentOptions({ registries, agent }: Config, services: Agen
     contentStore: agent.contentStore,
     blockPrefix: agent.blockPrefix,
     access: { ttl: milliseconds(agent.authTtl), grace: milliseconds(agent.authGrace) },
+    strict: agent.verify === 'strict',
     staleTags: agent.tags === 'stale-if-error',
     rates: {
       toClients: rate(agent.throttleLimitMB * 1e6),

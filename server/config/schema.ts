@@ -179,9 +179,13 @@ const agent = z.strictObject({
     .enum(['origin', 'stale-if-error'])
     .default('origin')
     .describe('Tags are asked of the registry each time; with stale-if-error, from memory while it fails'),
+  verify: z
+    .enum(['stream', 'strict'])
+    .default('stream')
+    .describe("When a blob's digest is checked: while it streams, or before the runtime gets its first byte"),
   proxyConcurrencyLimit: z.int().min(1).max(10_000).default(128).describe('Blobs that are sent to clients at once'),
   throttleLimitMB: z.number().min(0).default(512).describe('MB a second to clients; 0: no limit'),
-  ratelimit: size.default('512M').describe('Bytes a second to other agents; 0: no limit'),
+  ratelimit: size.default('512M').describe('Bytes a second to other agents and from them; 0: no limit'),
   originLimit: size.default(0).describe('Bytes a second from registries; 0: no limit'),
 });
 

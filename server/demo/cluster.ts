@@ -79,6 +79,7 @@ export async function startCluster({
           blockPrefix: 'dadip2p',
           access: { ttl: 300_000, grace: 3_600_000 },
           staleTags: false,
+          strict: false,
           rates: { toClients: Infinity, toPeers: Infinity, fromOrigin: Infinity },
           concurrency: 128,
           log: () => undefined,

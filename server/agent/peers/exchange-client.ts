@@ -26,6 +26,8 @@ export interface PieceQuestion {
   readonly blob: OriginBlob;
   readonly index: number;
   readonly role: Role;
+  /** The node is not to refuse because of load. */
+  readonly insists?: boolean;
   /** Ids of the nodes that the request came by, this one last. */
   readonly via: readonly string[];
   /** Version of this node's view. */
@@ -37,7 +39,7 @@ export interface PieceQuestion {
 export type PieceAnswer =
   | { readonly kind: 'piece'; readonly bytes: Buffer; readonly attestation: string | undefined }
   /** The node has it not, is busy, or is in the request's path: ask the next one. */
-  | { readonly kind: 'next'; readonly status: number }
+  | { readonly kind: 'next'; readonly status: number; readonly busyFor: number | undefined }
   /** The origin failed, with this status. */
   | { readonly kind: 'origin'; readonly status: number; readonly challenge: string | undefined }
   /** No answer in time, or no connection. */
@@ -45,7 +47,8 @@ export type PieceAnswer =
 
 /** Connections to one node that are kept, and most at once. */
 const KEPT = 4;
-const MOST = 64;
+/** More than one node asks of another at once: a request that waits for a connection would look like a silent node. */
+const MOST = 256;
 
 /** See the head of the file. */
 export class ExchangeClient {
@@ -76,7 +79,7 @@ export class ExchangeClient {
 
   /** Asks a node for a piece. Rejects only when the signal fires. */
   async piece(peer: Peer, question: PieceQuestion): Promise<PieceAnswer> {
-    const { blob, index, role, via, view, signal } = question;
+    const { blob, index, role, insists = false, via, view, signal } = question;
     const headers: Record<string, string> = {
       [HEADER.role]: role,
       [HEADER.via]: via.join(','),
@@ -84,6 +87,7 @@ export class ExchangeClient {
       [HEADER.node]: this.#self.id,
       [HEADER.size]: String(blob.size),
     };
+    if (insists) headers[HEADER.insists] = '1';
     if (role === 'owner') {
       headers[HEADER.origin] = blob.url.href;
       if (blob.authorization !== undefined) headers[HEADER.authorization] = blob.authorization;
@@ -106,7 +110,8 @@ export class ExchangeClient {
       const failed = Number(got[HEADER.originStatus] ?? 0);
       return { kind: 'origin', status: failed, challenge: textOf(got[HEADER.originChallenge]) };
     }
-    return { kind: 'next', status };
+    const busyFor = status === 503 ? Number(got[HEADER.retryAfter] ?? Number.NaN) : Number.NaN;
+    return { kind: 'next', status, busyFor: busyFor >= 0 ? busyFor : undefined };
   }
 
   /** Joins or leaves a swarm at a tracker. Undefined when the tracker does not answer. */
@@ -136,7 +141,7 @@ export class ExchangeClient {
   }
 
   /** Sends one request. Resolves to the whole answer, or to the reason why none came; rejects when the signal fires. */
-  #send(peer: Peer, question: Question): Promise<Answer | string> {
+  #send(peer: Peer, question: Question, retried = false): Promise<Answer | string> {
     const { silence, piece } = this.#deadlines;
     return new Promise((resolve, reject) => {
       question.signal?.throwIfAborted();
@@ -147,22 +152,36 @@ export class ExchangeClient {
       let done = false;
       const timers = new DeadlineTimers(silence, (reason) => end(reason));
       const total = setTimeout(() => end('the answer takes too long'), piece).unref();
-      const end = (result: Answer | string) => {
-        if (done) return;
-        done = true;
+      let answered = false;
+      const release = () => {
         timers.clear();
         clearTimeout(total);
         question.signal?.removeEventListener('abort', abort);
+      };
+      const end = (result: Answer | string) => {
+        if (done) return;
+        done = true;
+        release();
         if (typeof result === 'string') request.destroy();
         resolve(result);
       };
       const abort = () => {
         if (done) return;
-        end('aborted');
+        // The caller has left; that says nothing of the node.
         reject(question.signal?.reason);
+        end('aborted');
       };
       question.signal?.addEventListener('abort', abort, { once: true });
-      request.on('error', (error) => end(error.message));
+      request.on('error', (error) => {
+        // The node closed an idle connection just as it was used again.
+        if (request.reusedSocket && !answered && !retried && !done) {
+          done = true;
+          release();
+          resolve(this.#send(peer, question, true));
+          return;
+        }
+        end(error.message);
+      });
       request.on('information', () => timers.alive());
       request.on('socket', (socket) => {
         // A connection that was used before was let in then.
@@ -174,7 +193,10 @@ export class ExchangeClient {
         }
         if (this.#secure) socket.once('secureConnect', () => this.#admit(socket as TLSSocket, peer, end));
       });
-      request.on('response', (response) => collect(response, question.limit, timers, end));
+      request.on('response', (response) => {
+        answered = true;
+        collect(response, question.limit, timers, end);
+      });
       request.end(body);
     });
   }

@@ -9,6 +9,7 @@ import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { PieceFetcher } from '../pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
 import type { Piece, PieceId } from '../pieces/piece.ts';
+import { blobDigest } from '../pieces/upstreams.ts';
 import type { Health, View } from './peers.ts';
 import type { Tracker } from './tracker.ts';
 import { ALIVE_EVERY, HEADER, MOST_HOPS, parseJoinRequest, parsePiecePath, parseSwarmPath, type Role } from './wire.ts';
@@ -92,6 +93,8 @@ class ExchangeHandler {
     if (caller === undefined) return reply(response, 403);
     // Whoever asks is alive, however late its last answer was.
     this.#o.health.clear(caller);
+    const view = textOf(request.headers[HEADER.view]);
+    if (view !== '') this.#o.health.differs(view);
     const swarm = parseSwarmPath(path);
     if (swarm !== undefined && request.method === 'POST') return this.#join(swarm, caller, request, response);
     const id = parsePiecePath(path);
@@ -115,7 +118,11 @@ class ExchangeHandler {
     response: http.ServerResponse,
   ): Promise<void> {
     const join = parseJoinRequest(await readText(request, MAX_JOIN));
-    if (join === undefined) return reply(response, 400);
+    if (join === undefined) {
+      // The rest of a body that is too long is not read.
+      response.shouldKeepAlive = false;
+      return reply(response, 400);
+    }
     if (join.id !== caller) return reply(response, 403);
     const { tracker } = this.#o;
     const wants = join.leaving !== true && join.complete !== true;
@@ -133,20 +140,24 @@ class ExchangeHandler {
     if (via.includes(self.id)) return reply(response, 409);
     if (via.length > MOST_HOPS) return reply(response, 400);
     const role: Role = request.headers[HEADER.role] === 'owner' ? 'owner' : 'tree';
-    if (role === 'tree' && this.#backlog.milliseconds > MOST_BACKLOG) return busy(response);
-    const alive = setInterval(() => response.writeProcessing(), ALIVE_EVERY);
-    let piece: Piece | undefined | 'not-owner';
+    const { milliseconds } = this.#backlog;
+    const insists = role === 'owner' || request.headers[HEADER.insists] === '1';
+    if (!insists && milliseconds > MOST_BACKLOG) return busy(response, milliseconds);
+    // Until the answer begins: while the piece is fetched, and while it waits for a slot.
+    const alive = setInterval(() => {
+      if (!response.headersSent && !response.destroyed) response.writeProcessing();
+    }, ALIVE_EVERY);
     try {
-      piece = role === 'owner' ? await this.#asOwner(id, via, request) : await this.#asTree(id, via);
+      const piece = role === 'owner' ? await this.#asOwner(id, via, request) : await this.#asTree(id, via);
+      if (piece === 'not-owner') return reply(response, 421);
+      if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
+      await this.#send(piece, role, response);
     } catch (error) {
-      if (!(error instanceof OriginFailure)) throw error;
-      return failed(response, error);
+      if (!(error instanceof OriginFailure) || response.headersSent) throw error;
+      failed(response, error);
     } finally {
       clearInterval(alive);
     }
-    if (piece === 'not-owner') return reply(response, 421);
-    if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
-    await this.#send(piece, role, response);
   }
 
   async #asOwner(
@@ -156,7 +167,7 @@ class ExchangeHandler {
   ): Promise<Piece | undefined | 'not-owner'> {
     const blob = blobOf(id, request);
     if (blob === undefined) return this.#o.fetcher.stored(id);
-    return (await this.#o.fetcher.getAsOwner(blob, id.index, via)) ?? 'not-owner';
+    return (await this.#o.fetcher.getAsOwner(blob, id.index, { via, signal: this.#o.signal })) ?? 'not-owner';
   }
 
   /** From the store, or along this node's own tree if it wants the blob as well. */
@@ -174,6 +185,8 @@ class ExchangeHandler {
     try {
       const sent = await this.#slots.run(
         async () => {
+          // The one who asked may have left while the piece waited.
+          if (response.destroyed) return false;
           await this.#o.bucket.take(bytes.length, this.#o.signal);
           response.writeHead(200, {
             'content-type': 'application/octet-stream',
@@ -188,7 +201,7 @@ class ExchangeHandler {
         { urgent: role === 'owner', signal: this.#o.signal },
       );
       if (sent === undefined) return busy(response);
-      this.#o.metrics.toPeers.inc(bytes.length);
+      if (sent) this.#o.metrics.toPeers.inc(bytes.length);
     } finally {
       this.#backlog.remove(bytes.length);
     }
@@ -234,7 +247,7 @@ function blobOf({ digest, index }: PieceId, request: http.IncomingMessage): Orig
   const size = Number(request.headers[HEADER.size] ?? Number.NaN);
   if (!URL.canParse(origin) || !Number.isSafeInteger(size) || index >= pieceCount(size)) return undefined;
   // The origin must be asked for this very blob: another one's bytes would be signed as this one's.
-  if (!new URL(origin).pathname.includes(digest.slice('sha256:'.length))) return undefined;
+  if (blobDigest(new URL(origin)) !== digest) return undefined;
   const authorization = request.headers[HEADER.authorization];
   return {
     digest,
@@ -254,8 +267,8 @@ function failed(response: http.ServerResponse, { status, challenge }: OriginFail
     .end();
 }
 
-function busy(response: http.ServerResponse): void {
-  response.writeHead(503, { [HEADER.retryAfter]: RETRY_AFTER_MS, 'content-length': 0 }).end();
+function busy(response: http.ServerResponse, milliseconds = RETRY_AFTER_MS): void {
+  response.writeHead(503, { [HEADER.retryAfter]: Math.ceil(milliseconds), 'content-length': 0 }).end();
 }
 
 function reply(response: http.ServerResponse, status: number): void {

@@ -45,8 +45,8 @@ export class HolderAnnouncer {
     const { content, store, manifests, swarms } = this.#o;
     const whole = new Set((await content?.list()) ?? []);
     for (const [digest, pieces] of store.blobs()) {
-      const facts = manifests.blob(digest);
-      if (facts !== undefined && pieces === pieceCount(facts.size)) whole.add(digest);
+      const size = manifests.size(digest);
+      if (size !== undefined && pieces === pieceCount(size)) whole.add(digest);
     }
     const now = performance.now();
     for (const digest of this.#announced.keys()) if (!whole.has(digest)) this.#announced.delete(digest);

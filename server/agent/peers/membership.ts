@@ -6,6 +6,7 @@ import { createMembers, type Peer } from './topology.ts';
 
 /** Milliseconds between two looks at the source. */
 const REFRESH = 5_000;
+const REFRESH_AT_MOST = 1_000;
 /** Milliseconds that a member must be missing before it is removed: a restart is shorter. */
 const REMOVE_AFTER = 30_000;
 /** Milliseconds for which a node that did not answer is left out. */
@@ -29,6 +30,8 @@ export class Membership implements Health {
   readonly #suspects = new Map<string, number>();
   #view: View;
   #ready = false;
+  #refreshed = Number.NEGATIVE_INFINITY;
+  #wake: () => void = () => undefined;
 
   constructor(options: MembershipOptions) {
     this.#options = options;
@@ -51,8 +54,14 @@ export class Membership implements Health {
     return [...this.#suspects.keys()].filter((id) => this.isSuspect(id));
   }
 
+  /** Another node has another view: the source is asked soon, at most once a second. */
+  differs(version: string): void {
+    if (version !== this.#view.version && this.#now() - this.#refreshed > REFRESH_AT_MOST) this.#wake();
+  }
+
   /** Asks the source once. False when it could not answer: the view stays as it is. */
   async refresh(signal: AbortSignal): Promise<boolean> {
+    this.#refreshed = this.#now();
     let peers: readonly Peer[];
     try {
       peers = await this.#options.source.read(signal);
@@ -70,7 +79,10 @@ export class Membership implements Health {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.refresh(signal);
-      await sleep(REFRESH, undefined, { signal, ref: false }).catch(() => undefined);
+      const woken = new AbortController();
+      this.#wake = () => woken.abort();
+      const either = AbortSignal.any([signal, woken.signal]);
+      await sleep(REFRESH, undefined, { signal: either, ref: false }).catch(() => undefined);
     }
   }
 
@@ -83,6 +95,7 @@ export class Membership implements Health {
   }
 
   suspect(id: string): void {
+    for (const known of this.#suspects.keys()) this.isSuspect(known);
     this.#suspects.set(id, this.#now() + SUSPECT_FOR);
   }
 

@@ -17,6 +17,8 @@ export interface Health {
   suspect(id: string): void;
   /** A node answered. */
   clear(id: string): void;
+  /** A node has a view of this version. */
+  differs(version: string): void;
 }
 
 /** A view of the network. */

@@ -1,5 +1,7 @@
 /** The swarms that this node is in: joins them at their trackers, keeps its list of who else wants the blob fresh, and leaves. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
+import { SingleFlight } from '../pieces/single-flight.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import type { Health, View } from './peers.ts';
 import { blobKey, createSwarm, type Peer, type Swarm, trackers } from './topology.ts';
@@ -10,6 +12,11 @@ const FIRST_REFRESH = 100;
 const LAST_REFRESH = 2_000;
 /** Milliseconds after its last use at which a swarm is no longer refreshed. */
 const LINGER = 5_000;
+/** Milliseconds for which the answer of a tracker about holders counts, and blobs for which one is kept. */
+const HOLDERS_FOR = 2_000;
+const MOST_ASKED = 2_000;
+/** Milliseconds for saying goodbye to trackers when the agent stops. */
+const GOODBYE = 500;
 
 /** Parts and settings of {@link Swarms}. */
 export interface SwarmsOptions {
@@ -43,6 +50,8 @@ interface Entry extends JoinedSwarm {
 export class Swarms {
   readonly #options: SwarmsOptions;
   readonly #entries = new Map<string, Entry>();
+  readonly #asked = new LRUCache<string, readonly Peer[]>({ max: MOST_ASKED, ttl: HOLDERS_FOR });
+  readonly #asking = new SingleFlight<readonly Peer[]>();
 
   constructor(options: SwarmsOptions) {
     this.#options = options;
@@ -89,6 +98,7 @@ export class Swarms {
     entry.linger = setTimeout(() => {
       entry.stop.abort();
       this.#entries.delete(digest);
+      void this.#leaveTrackers(digest, AbortSignal.timeout(LINGER)).catch(() => undefined);
     }, LINGER);
     entry.linger.unref();
   }
@@ -98,30 +108,64 @@ export class Swarms {
     await this.#ask(digest, { complete: true, all: true }, signal);
   }
 
-  /** Nodes that have a whole blob, asked of its trackers. */
+  /** Nodes that have a whole blob, asked of its trackers. Rejects only with the signal's reason. */
   async holders(digest: string, signal?: AbortSignal): Promise<readonly Peer[]> {
-    const known = this.#entries.get(digest)?.holders ?? [];
-    if (known.length > 0) return known;
+    const joined = this.#entries.get(digest);
+    // Refreshed all the time; and asking as one who leaves would take this node out of the swarm.
+    if (joined !== undefined) return joined.holders;
+    const known = this.#asked.get(digest);
+    if (known !== undefined) return known;
+    return this.#asking.run(
+      digest,
+      async (own) => {
+        const found = await this.#askHolders(digest, own);
+        this.#asked.set(digest, found);
+        return found;
+      },
+      signal,
+    );
+  }
+
+  async #askHolders(digest: string, signal: AbortSignal): Promise<readonly Peer[]> {
     const { self, members } = this.#options.view();
-    const key = blobKey(digest);
     const found = this.#options.tracker.holders(digest);
-    if (found.length > 0) return found;
-    for (const peer of trackers(members, key)) {
+    if (found.length > 0) return this.#known(found);
+    for (const peer of trackers(members, blobKey(digest))) {
       if (peer.id === self.id || this.#options.health.isSuspect(peer.id)) continue;
       // Leaving asks without wanting: an owner need not be pulling.
       const answer = await this.#options.client.join(peer, digest, this.#request({ leaving: true }), signal);
-      if (answer !== undefined) return answer.holders;
+      if (answer !== undefined) return this.#known(answer.holders);
     }
     return [];
   }
 
-  /** Leaves all swarms. */
-  close(): void {
-    for (const { stop, linger } of this.#entries.values()) {
+  /** Leaves all swarms, and says so to the trackers for a moment. */
+  async close(): Promise<void> {
+    const left = [...this.#entries];
+    for (const [, { stop, linger }] of left) {
       clearTimeout(linger);
       stop.abort();
     }
     this.#entries.clear();
+    const signal = AbortSignal.timeout(GOODBYE);
+    await Promise.allSettled(left.map(([digest]) => this.#leaveTrackers(digest, signal)));
+  }
+
+  async #leaveTrackers(digest: string, signal: AbortSignal): Promise<void> {
+    const { self, members } = this.#options.view();
+    const request = this.#request({ leaving: true });
+    const told = trackers(members, blobKey(digest)).map(async (peer) => {
+      if (peer.id === self.id) this.#options.tracker.note(digest, request);
+      else if (!this.#options.health.isSuspect(peer.id)) await this.#options.client.join(peer, digest, request, signal);
+    });
+    await Promise.allSettled(told);
+  }
+
+  /** Those of a tracker's answer that are members: a tracker sends this node nowhere else. Zones are as the tracker has them. */
+  #known(peers: readonly Peer[]): Peer[] {
+    const { self, members } = this.#options.view();
+    const ids = new Set(members.peers.map(({ id }) => id));
+    return peers.filter(({ id }) => id !== self.id && ids.has(id));
   }
 
   async #keep(digest: string, entry: Entry): Promise<void> {
@@ -137,8 +181,8 @@ export class Swarms {
     const answer = await this.#ask(digest, {}, entry.stop.signal).catch(() => undefined);
     const { self, members } = this.#options.view();
     // Without a tracker everyone may want it: the order among all members has no cycle either.
-    entry.swarm = createSwarm(answer === undefined ? members.peers : [self, ...answer.members]);
-    if (answer !== undefined) entry.holders = answer.holders.filter(({ id }) => id !== self.id);
+    entry.swarm = createSwarm(answer === undefined ? members.peers : [self, ...this.#known(answer.members)]);
+    if (answer !== undefined) entry.holders = this.#known(answer.holders);
   }
 
   /** Asks the trackers in order until one answers; all of them where `all` says so. */

@@ -8,8 +8,9 @@ export const MEMBER_TTL = 60;
 export const HOLDER_TTL = 600;
 /** Milliseconds for which joins are gathered: nodes that start together learn of each other. */
 const BATCH = 30;
-/** Blobs tracked, and nodes of each. */
+/** Blobs tracked, and nodes of each: those that want it (the largest network), and those that have it. */
 const MOST_SWARMS = 20_000;
+const MOST_WANTING = 10_000;
 const MOST_HOLDERS = 200;
 
 interface Entry {
@@ -54,13 +55,21 @@ export class Tracker {
 
   /** Takes in a node's word. */
   note(digest: string, { id, zone, leaving, complete }: JoinRequest): void {
-    const swarm = this.#swarms.get(digest) ?? { wanting: new Map(), holding: new Map() };
+    const now = this.#now();
+    this.#expire(now);
+    const known = this.#swarms.get(digest);
+    // Whoever leaves a swarm that is not tracked changes nothing.
+    if (known === undefined && leaving === true && complete !== true) return;
+    const swarm = known ?? { wanting: new Map(), holding: new Map() };
     this.#swarms.delete(digest);
     this.#swarms.set(digest, swarm);
-    const now = this.#now();
     const peer = { id, zone };
     if (leaving === true) swarm.wanting.delete(id);
-    else if (complete !== true) swarm.wanting.set(id, { peer, until: now + MEMBER_TTL * 1000 });
+    else if (complete !== true) {
+      swarm.wanting.delete(id);
+      swarm.wanting.set(id, { peer, until: now + MEMBER_TTL * 1000 });
+      trim(swarm.wanting, MOST_WANTING);
+    }
     if (complete === true) {
       // The newest word last, so that the oldest is dropped first.
       swarm.holding.delete(id);
@@ -79,6 +88,18 @@ export class Tracker {
       holders: swarm === undefined ? [] : listed(swarm.holding, now),
       ttl: MEMBER_TTL,
     };
+  }
+
+  /** Forgets the swarms used least recently whose nodes have all gone: a few at each word, so that none waits for it. */
+  #expire(now: number): void {
+    let looked = 0;
+    for (const [digest, { wanting, holding }] of this.#swarms) {
+      if (looked++ === 4) return;
+      listed(wanting, now);
+      listed(holding, now);
+      if (wanting.size > 0 || holding.size > 0) return;
+      this.#swarms.delete(digest);
+    }
   }
 
   /** Nodes that have a whole blob. */

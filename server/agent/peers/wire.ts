@@ -7,6 +7,7 @@ export const HEADER = {
   role: 'x-accel-role',
   via: 'x-accel-via',
   view: 'x-accel-view',
+  insists: 'x-accel-insists',
   node: 'x-accel-node',
   origin: 'x-accel-origin',
   authorization: 'x-accel-authorization',

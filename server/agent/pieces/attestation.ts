@@ -99,7 +99,10 @@ export class Attestations {
 
 /** Whether a certificate speaks for a node: it names the node, or, where it names none, the node's address. */
 export function isFor(certificate: X509Certificate, node: string): boolean {
-  const names = (certificate.subjectAltName ?? '').split(', ');
+  const text = certificate.subjectAltName ?? '';
+  // Node quotes a name that holds a comma: no name of a node does, and one inside could pass for another.
+  if (text.includes('"')) return false;
+  const names = text.split(', ');
   const nodes = names.filter((name) => name.startsWith(NODE_URI));
   if (nodes.length > 0) return nodes.includes(NODE_URI + node);
   const address = node.slice(0, node.lastIndexOf(':')).replace(/^\[|\]$/g, '');

@@ -2,23 +2,27 @@
  * Brings a piece to this node: from its store, along the tree of the blob's swarm, from an owner, from a holder, from the
  * origin. One flight a piece and role; an owner never waits for the tree, so no two nodes wait for each other.
  */
+import { LRUCache } from 'lru-cache';
 import { pieceBytes } from '../../../formats/piece-list/piece-list.ts';
 import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
+import type { TokenBucket } from '../limits.ts';
 import type { ExchangeClient, PieceAnswer } from '../peers/exchange-client.ts';
 import type { ContentStore } from '../peers/holder.ts';
 import type { Health, View } from '../peers/peers.ts';
 import type { Swarms } from '../peers/swarms.ts';
 import {
+  type Attempt,
   blobKey,
   createMembers,
   createSwarm,
+  type Refusal as NodeRefusal,
   nearestHolders,
+  nextAttempt,
   ownerSources,
   owners,
   type Peer,
   sources,
 } from '../peers/topology.ts';
-import type { Role } from '../peers/wire.ts';
 import type { Attestations } from './attestation.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
 import type { Piece, PieceId } from './piece.ts';
@@ -26,7 +30,7 @@ import { pieceKey } from './piece.ts';
 import { hashPiece } from './piece-file.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { PieceStore } from './store.ts';
-import type { PieceVerifier } from './verify.ts';
+import type { PieceVerifier, Refusal } from './verify.ts';
 
 /** Parts and settings of {@link PieceFetcher}. */
 export interface FetcherOptions {
@@ -40,6 +44,8 @@ export interface FetcherOptions {
   readonly health: Health;
   readonly view: () => View;
   readonly metrics: AgentMetrics;
+  /** Bytes a second from other agents and to them. */
+  readonly bucket: TokenBucket;
 }
 
 /** Options of a request for a piece. */
@@ -51,8 +57,16 @@ export interface FetchOptions {
   readonly direct?: boolean;
 }
 
+/** Milliseconds for which a node is not asked that sent bytes of its own making, whatever else it says. */
+const DISTRUST_FOR = 60_000;
+const MOST_DISTRUSTED = 10_000;
+/** Blobs whose progress is watched. */
+const MOST_WATCHED = 1000;
 /** Blobs whose origin alone is trusted after a wrong digest, until a pull succeeds. */
 const MOST_QUARANTINED = 1000;
+
+/** Reasons for which the node that sent a piece is distrusted. */
+const WRONG_BYTES: readonly Refusal[] = ['wrong-length', 'not-in-list', 'bad-attestation'];
 
 /** See the head of the file. */
 export class PieceFetcher {
@@ -60,6 +74,9 @@ export class PieceFetcher {
   readonly #flights = new SingleFlight<Piece>();
   readonly #originFlights = new SingleFlight<Piece>();
   readonly #quarantine = new Set<string>();
+  readonly #distrusted = new LRUCache<string, true>({ max: MOST_DISTRUSTED, ttl: DISTRUST_FOR });
+  /** Answers and bytes so far, by blob: a client that waits sees whether anything moves. */
+  readonly #progress = new LRUCache<string, number>({ max: MOST_WATCHED });
 
   constructor(options: FetcherOptions) {
     this.#o = options;
@@ -70,12 +87,23 @@ export class PieceFetcher {
     return this.#flights.size;
   }
 
+  /** A number that grows while anything comes for a blob. */
+  progress(digest: string): number {
+    return this.#progress.get(digest) ?? 0;
+  }
+
+  /** Something came for a blob. */
+  moved(digest: string): void {
+    this.#progress.set(digest, this.progress(digest) + 1);
+  }
+
   /** A checked piece for this node itself. Throws {@link OriginFailure}, or the signal's reason. */
   async get(blob: OriginBlob, index: number, options: FetchOptions = {}): Promise<Piece> {
     const id = { digest: blob.digest, index };
     const own = await this.stored(id, blob.size);
     if (own !== undefined) return own;
-    return this.#flights.run(
+    return shared(
+      this.#flights,
       pieceKey(id),
       (signal) => this.#download(blob, index, { ...options, signal }),
       options.signal,
@@ -83,7 +111,11 @@ export class PieceFetcher {
   }
 
   /** A piece as its owner: from the store, a better owner, a holder, the origin. Undefined when this node is no owner of it. */
-  async getAsOwner(blob: OriginBlob, index: number, via: readonly string[]): Promise<Piece | undefined> {
+  async getAsOwner(
+    blob: OriginBlob,
+    index: number,
+    { via = [], signal: stop }: Pick<FetchOptions, 'via' | 'signal'>,
+  ): Promise<Piece | undefined> {
     const id = { digest: blob.digest, index };
     const own = await this.stored(id, blob.size);
     if (own !== undefined) return own;
@@ -92,14 +124,21 @@ export class PieceFetcher {
     const better = ownerSources({ self, owners: owners(members, blobKey(blob.digest), index), suspected });
     if (better === undefined) return undefined;
     // Goes on though the one who asked may have left: the next one asks for the same piece.
-    return this.#flights.run(`${pieceKey(id)} as owner`, async (signal) => {
+    const work = async (signal: AbortSignal) => {
+      if (this.#quarantine.has(blob.digest)) return this.#fromOrigin(blob, index, { signal });
       for (const peer of better) {
         if (via.includes(peer.id)) continue;
-        const piece = await this.#ask(peer, 'owner', { blob, index, via, signal });
-        if (piece !== undefined) return piece;
+        try {
+          const got = await this.#ask({ peer, role: 'owner', insists: false }, { blob, index, via, signal });
+          if (isPiece(got)) return got;
+        } catch (error) {
+          // The caller of this node may have a better way to the origin than the other owner has.
+          if (isFinal(asFailure(error))) throw error;
+        }
       }
-      return (await this.#fromHolders(blob, index, { via, signal })) ?? this.#fromOrigin(blob, index, signal);
-    });
+      return (await this.#fromHolders(blob, index, { via, signal })) ?? this.#fromOrigin(blob, index, { signal });
+    };
+    return shared(this.#flights, `${pieceKey(id)} as owner`, work, stop);
   }
 
   /** A piece that is on this node already: in its cache, or in the runtime's content store. */
@@ -135,56 +174,61 @@ export class PieceFetcher {
 
   async #download(blob: OriginBlob, index: number, options: FetchOptions): Promise<Piece> {
     const { via = [], signal, direct = false } = options;
-    if (this.#quarantine.has(blob.digest)) return this.#fromOrigin(blob, index, signal);
+    if (this.#quarantine.has(blob.digest)) return this.#fromOrigin(blob, index, { signal, direct });
     const { self, members } = this.#o.view();
     const key = blobKey(blob.digest);
     const joined = this.#o.swarms.joined(blob.digest);
     await joined?.ready;
     const swarm = direct || joined === undefined ? createSwarm<Peer>([]) : joined.swarm;
     const ranked = owners(members, key, index);
-    let refused: OriginFailure | undefined;
-    for (const { peer, role } of sources({ self, owners: ranked, swarm, suspected: this.#suspected }, key, index)) {
-      if (via.includes(peer.id)) continue;
+    const list = sources({ self, owners: ranked, swarm, suspected: this.#suspected }, key, index).filter(
+      ({ peer }) => !via.includes(peer.id),
+    );
+    const refusals: NodeRefusal[] = [];
+    for (let attempt = nextAttempt(list, refusals); attempt !== undefined; attempt = nextAttempt(list, refusals)) {
       try {
-        const piece = await this.#ask(peer, role, { blob, index, via, signal });
-        if (piece !== undefined) return piece;
+        const got = await this.#ask(attempt, { blob, index, via, signal });
+        if (isPiece(got)) return got;
+        refusals.push(got);
       } catch (error) {
+        const failure = asFailure(error);
         // A node of the tree asked with its own credential: its answer says nothing of ours.
-        if (role === 'owner' || !(error instanceof OriginFailure)) refused = asFailure(error);
-        if (role === 'owner' && isFinal(refused)) throw refused;
+        if (attempt.role === 'owner' && isFinal(failure)) throw failure;
+        refusals.push('absent');
       }
     }
-    const held = ranked[0]?.id === self.id ? await this.#fromHolders(blob, index, { via, signal }) : undefined;
-    return held ?? this.#fromOrigin(blob, index, signal);
+    return (await this.#fromHolders(blob, index, { via, signal })) ?? this.#fromOrigin(blob, index, { signal, direct });
   }
 
-  readonly #suspected = ({ id }: Peer): boolean => this.#o.health.isSuspect(id) || this.#o.verifier.banned.has(id);
+  readonly #suspected = ({ id }: Peer): boolean =>
+    this.#o.health.isSuspect(id) || this.#o.verifier.banned.has(id) || this.#distrusted.has(id);
 
-  /** Asks one node; undefined when the next one is to be asked. Throws {@link OriginFailure} where the origin failed. */
+  /** Asks one node: the piece, or why it does not give it. Throws {@link OriginFailure} where the origin failed. */
   async #ask(
-    peer: Peer,
-    role: Role,
+    { peer, role, insists }: Attempt,
     { blob, index, via = [], signal }: { readonly blob: OriginBlob; readonly index: number } & FetchOptions,
-  ): Promise<Piece | undefined> {
-    const { client, health, view, verifier, metrics } = this.#o;
+  ): Promise<Piece | NodeRefusal> {
+    const { client, health, view, verifier, metrics, bucket } = this.#o;
     const { self, version } = view();
     const answer: PieceAnswer = await client.piece(peer, {
       blob,
       index,
       role,
+      insists,
       via: [...via, self.id],
       view: version,
       signal,
     });
+    this.moved(blob.digest);
     if (answer.kind === 'dead') {
       health.suspect(peer.id);
       metrics.peerFailures.inc({ reason: 'dead' });
-      return undefined;
+      return 'silent';
     }
     health.clear(peer.id);
     if (answer.kind === 'next') {
       metrics.peerFailures.inc({ reason: String(answer.status) });
-      return undefined;
+      return answer.busyFor === undefined ? 'absent' : { busyFor: answer.busyFor };
     }
     if (answer.kind === 'origin') {
       throw new OriginFailure(answer.status, 'another node could not get it from the origin', {
@@ -197,10 +241,14 @@ export class PieceFetcher {
     const piece = verifier.check({ id, length, bytes, attestation, blobBytes: blob.size }, 'peer');
     if (typeof piece === 'string') {
       metrics.refusedPieces.inc({ reason: piece });
-      health.suspect(peer.id);
-      return undefined;
+      // Views differ, and a relay may pass on what it believes; wrong bytes are the node's own.
+      if (WRONG_BYTES.includes(piece)) this.#distrusted.set(peer.id, true);
+      return 'absent';
     }
     metrics.fromPeers.inc(bytes.length);
+    await bucket.take(bytes.length, signal);
+    // One of the blob's pieces turned out to be wrong while this one was on its way.
+    if (this.#quarantine.has(blob.digest)) return 'absent';
     this.#o.store.put(id, piece, { owned: this.#owns(id) });
     return piece;
   }
@@ -214,35 +262,59 @@ export class PieceFetcher {
       blob: blobKey(blob.digest),
       piece: index,
     })) {
-      const piece = await this.#ask(peer, 'tree', { blob, index, via, signal });
-      if (piece !== undefined) return piece;
+      const got = await this.#ask({ peer, role: 'tree', insists: false }, { blob, index, via, signal }).catch(asAbsent);
+      if (isPiece(got)) return got;
     }
     return undefined;
   }
 
   /** One request at a time for a piece, whatever the role. */
-  #fromOrigin(blob: OriginBlob, index: number, signal: AbortSignal | undefined): Promise<Piece> {
+  #fromOrigin(
+    blob: OriginBlob,
+    index: number,
+    { signal, direct = true }: Pick<FetchOptions, 'signal' | 'direct'>,
+  ): Promise<Piece> {
     const id = { digest: blob.digest, index };
-    return this.#originFlights.run(
+    return shared(
+      this.#originFlights,
       pieceKey(id),
-      async () => {
+      async (own) => {
         const bytes = await this.#o.origin.piece(blob, index, {
-          onOther: (other, got) => void this.#takeFromOrigin(blob, other, got),
+          signal: own,
+          onBytes: () => this.moved(blob.digest),
+          onOther: (other, got) => this.#takeOther(blob, other, got),
           stored: async () => (await this.#o.store.get(id))?.bytes,
         });
-        return this.#takeFromOrigin(blob, id, bytes);
+        return this.#takeFromOrigin(blob, id, bytes, direct);
       },
       signal,
     );
   }
 
-  #takeFromOrigin(blob: OriginBlob, id: PieceId, bytes: Buffer): Piece {
+  /** A piece that came with another one. */
+  #takeOther(blob: OriginBlob, id: PieceId, bytes: Buffer): void {
+    this.moved(blob.digest);
+    try {
+      this.#takeFromOrigin(blob, id, bytes, true);
+    } catch {
+      // Refused: whoever wants it asks for it, and hears of it then.
+    }
+  }
+
+  #takeFromOrigin(blob: OriginBlob, id: PieceId, bytes: Buffer, direct: boolean): Piece {
     const { verifier, metrics } = this.#o;
     const length = pieceBytes(blob.size, id.index);
     // Compared before the check notes the new hash in place of the earlier one.
     const liar = this.#quarantine.has(id.digest) ? verifier.compare(id, hashPiece(bytes)) : undefined;
     if (liar !== undefined) metrics.banned.inc();
-    const checked = verifier.check({ id, length, bytes, attestation: undefined, blobBytes: blob.size }, 'origin');
+    const arrival = { id, length, bytes, attestation: undefined, blobBytes: blob.size };
+    let checked = verifier.check(arrival, 'origin');
+    if (checked === 'not-in-list' && !direct) {
+      // The list is wrong, or the origin is: the digest of the whole blob decides before the client has its last byte.
+      metrics.refusedPieces.inc({ reason: checked });
+      verifier.refuteList(id.digest);
+      checked = verifier.check(arrival, 'origin');
+    }
     if (typeof checked === 'string') {
       metrics.refusedPieces.inc({ reason: checked });
       throw new OriginFailure(502, `the origin's piece ${id.index} is refused: ${checked}`);
@@ -273,6 +345,44 @@ export class PieceFetcher {
 function asFailure(error: unknown): OriginFailure {
   if (error instanceof OriginFailure) return error;
   throw error;
+}
+
+/** A node of the tree failed at the origin with its own credential: it does not have the piece. */
+function asAbsent(error: unknown): NodeRefusal {
+  asFailure(error);
+  return 'absent';
+}
+
+function isPiece(got: Piece | NodeRefusal): got is Piece {
+  return typeof got === 'object' && 'bytes' in got;
+}
+
+/**
+ * Runs or joins a flight. One that was joined may have gone with another caller's credential: where the origin refused that,
+ * it is asked once more with this caller's own.
+ */
+async function shared(
+  flights: SingleFlight<Piece>,
+  key: string,
+  work: (signal: AbortSignal) => Promise<Piece>,
+  signal: AbortSignal | undefined,
+): Promise<Piece> {
+  for (;;) {
+    let own = false;
+    try {
+      return await flights.run(
+        key,
+        (landed) => {
+          own = true;
+          return work(landed);
+        },
+        signal,
+      );
+    } catch (error) {
+      const refused = error instanceof OriginFailure && (error.status === 401 || error.status === 403);
+      if (own || !refused) throw error;
+    }
+  }
 }
 
 /** Whether asking elsewhere cannot help: the origin has refused or does not have it. */

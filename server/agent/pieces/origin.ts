@@ -2,14 +2,19 @@
  * Asks registries for what no peer has, each time with the credential of the client that wants it. An answer is taken only if
  * it is what was asked for: the right range, the right size, no content coding, no byte missing.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AccelError } from '../../../base/error.ts';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
 import { DEFAULT_RUNTIME } from '../../../http/http-options.ts';
 import { sendFollowing } from '../../../http/redirects.ts';
 import { type HttpRequest, type HttpResponse, Transport } from '../../../http/transport.ts';
-import type { TokenBucket } from '../limits.ts';
+import { Slots, type TokenBucket, unlessAborted } from '../limits.ts';
+import { OriginFailure } from './origin-failure.ts';
 import type { PieceId } from './piece.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
+import { WholeRead } from './whole-read.ts';
+
+export { OriginFailure } from './origin-failure.ts';
 
 /** Where a blob is at its origin, and the Authorization header to ask with. */
 export interface OriginTarget {
@@ -39,28 +44,8 @@ export const ORIGIN_DEADLINES: OriginDeadlines = { firstByte: 10_000, stall: 5_0
 
 /** Requests for pieces at once, from one node to all origins. */
 const MOST_AT_ONCE = 16;
-/** Tries of one piece; a wait between them. */
-const TRIES = 3;
+/** Milliseconds before each further try of a piece. */
 const RETRY_WAITS = [200, 1000];
-
-/** The origin answered with an error, or with something that is not what was asked for (`status` 0: not at all). */
-export class OriginFailure extends Error {
-  override readonly name = 'OriginFailure';
-  /** HTTP status of the origin; 0 where it did not answer, 502 where its answer was no good. */
-  readonly status: number;
-  /** Its WWW-Authenticate header. */
-  readonly challenge: string | undefined;
-
-  constructor(
-    status: number,
-    message: string,
-    details: { readonly challenge?: string | undefined; readonly cause?: unknown } = {},
-  ) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
-    this.status = status;
-    this.challenge = details.challenge;
-  }
-}
 
 /** Where a fetched piece goes, and when to give up. */
 export interface PieceSinks {
@@ -69,6 +54,8 @@ export interface PieceSinks {
   readonly onOther: (id: PieceId, bytes: Buffer) => void;
   /** The wanted piece, if it came with another one meanwhile. */
   readonly stored: () => Promise<Buffer | undefined>;
+  /** Bytes of the piece have come. */
+  readonly onBytes?: () => void;
 }
 
 /** Parts and settings of {@link Origin}. */
@@ -77,6 +64,8 @@ export interface OriginOptions {
   /** Bytes a second from all origins. */
   readonly bucket: TokenBucket;
   readonly deadlines?: OriginDeadlines;
+  /** Milliseconds before a second try of a piece, a third, and so on. */
+  readonly retryWaits?: readonly number[];
   /** Hears of bytes that came from an origin, by its host. */
   readonly onBytes?: (host: string, bytes: number) => void;
 }
@@ -87,9 +76,8 @@ export class Origin {
   readonly #deadlines: OriginDeadlines;
   readonly #transports = new Map<string, Promise<Transport>>();
   /** Blobs that are being read whole because their origin does not know ranges. */
-  readonly #whole = new Map<string, Promise<void>>();
-  #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #whole = new Map<string, WholeRead>();
+  readonly #slots = new Slots(MOST_AT_ONCE);
 
   constructor(options: OriginOptions) {
     this.#options = options;
@@ -98,7 +86,7 @@ export class Origin {
 
   /** Requests for pieces that wait for their turn. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#slots.waiting;
   }
 
   /**
@@ -139,23 +127,24 @@ export class Origin {
    */
   async piece(blob: OriginBlob, index: number, sinks: PieceSinks): Promise<Buffer> {
     const { signal } = sinks;
-    await this.#enter(signal);
-    try {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return await this.#attempt(blob, index, sinks);
-        } catch (error) {
-          signal?.throwIfAborted();
-          const passes = error instanceof OriginFailure && isTransient(error.status);
-          if (!passes || attempt === TRIES) throw error;
-          await new Promise((resolve) => setTimeout(resolve, RETRY_WAITS[attempt - 1]));
+    const piece = await this.#slots.run(
+      async () => {
+        for (let attempt = 1; ; attempt++) {
+          try {
+            return await this.#attempt(blob, index, sinks);
+          } catch (error) {
+            signal?.throwIfAborted();
+            const passes = error instanceof OriginFailure && isTransient(error.status);
+            const wait = (this.#options.retryWaits ?? RETRY_WAITS)[attempt - 1];
+            if (!passes || wait === undefined) throw error;
+            await sleep(wait, undefined, signal === undefined ? {} : { signal });
+          }
         }
-      }
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running -= 1;
-      else next();
-    }
+      },
+      { signal },
+    );
+    // A queue without a bound refuses nobody.
+    return piece!;
   }
 
   /** Closes all connections. */
@@ -166,16 +155,27 @@ export class Origin {
 
   async #attempt(blob: OriginBlob, index: number, sinks: PieceSinks): Promise<Buffer> {
     const { signal, onOther } = sinks;
-    await this.#whole.get(blob.digest);
+    for (let running = this.#whole.get(blob.digest); running !== undefined; running = this.#whole.get(blob.digest)) {
+      const bytes = await unlessAborted(running.piece(index), signal);
+      if (bytes !== undefined) return bytes;
+      const stored = await sinks.stored();
+      if (stored !== undefined) return stored;
+      // It has passed this piece: the next one begins when it ends.
+      await unlessAborted(running.ended, signal);
+    }
     const stored = await sinks.stored();
     if (stored !== undefined) return stored;
     const length = pieceBytes(blob.size, index);
     const start = index * PIECE_BYTES;
     await this.#options.bucket.take(length, signal);
-    const ended = AbortSignal.timeout(this.#deadlines.piece);
-    const limits = signal === undefined ? ended : AbortSignal.any([signal, ended]);
-    const response = await this.request('GET', blob, { range: `bytes=${start}-${start + length - 1}` }, limits);
+    const ending = new AbortController();
+    const end = () => ending.abort(signal?.reason ?? new Error('the piece takes too long'));
+    const timer = setTimeout(end, this.#deadlines.piece);
+    signal?.addEventListener('abort', end, { once: true });
+    let whole: WholeRead | undefined;
+    let response: HttpResponse | undefined;
     try {
+      response = await this.request('GET', blob, { range: `bytes=${start}-${start + length - 1}` }, ending.signal);
       if (response.header('content-encoding') !== undefined && response.header('content-encoding') !== 'identity') {
         throw new OriginFailure(502, 'the origin answers with a content coding, which was not asked for');
       }
@@ -184,19 +184,38 @@ export class Origin {
         const range = response.header('content-range');
         if (range !== expected)
           throw new OriginFailure(502, `the origin answers ${range ?? 'no range'} for ${expected}`);
-        return await this.#read(blob, response.body, length);
+        return await this.#read(blob, response.body, { length, onBytes: sinks.onBytes });
       }
-      if (response.status === 200) return await this.#readWhole({ blob, index, response, onOther });
+      if (response.status === 200) {
+        const other = this.#whole.get(blob.digest);
+        if (other !== undefined) {
+          // Another request has found out the same meanwhile; this answer is not needed.
+          const bytes = (await unlessAborted(other.piece(index), signal)) ?? (await sinks.stored());
+          if (bytes === undefined) throw new OriginFailure(0, 'the piece has passed');
+          return bytes;
+        }
+        whole = await this.#readWhole(blob, response, onOther);
+        // It goes on for others when the one who began it leaves.
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', end);
+        return (await unlessAborted(whole.piece(index), signal))!;
+      }
       throw new OriginFailure(response.status, `the origin answers ${response.status}`, {
         challenge: response.header('www-authenticate'),
       });
     } finally {
-      await response.discard().catch(() => undefined);
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      if (whole === undefined) await response?.discard().catch(() => undefined);
     }
   }
 
   /** Reads exactly `length` bytes. */
-  async #read(blob: OriginBlob, body: AsyncIterable<Uint8Array>, length: number): Promise<Buffer> {
+  async #read(
+    blob: OriginBlob,
+    body: AsyncIterable<Uint8Array>,
+    { length, onBytes }: { readonly length: number; readonly onBytes: (() => void) | undefined },
+  ): Promise<Buffer> {
     const bytes = Buffer.allocUnsafeSlow(length);
     let filled = 0;
     for await (const chunk of withStallLimit(body, this.#deadlines.stall)) {
@@ -204,50 +223,32 @@ export class Origin {
       bytes.set(chunk, filled);
       filled += chunk.length;
       this.#options.onBytes?.(blob.url.host, chunk.length);
+      onBytes?.();
     }
     if (filled < length) throw new OriginFailure(0, `the origin ended after ${filled} of ${length} bytes`);
     return bytes;
   }
 
-  /** Takes a 200 as the whole blob: hands out each piece as it is complete. */
-  async #readWhole({ blob, index, response, onOther }: WholeRead): Promise<Buffer> {
+  /** Takes a 200 as the whole blob, from which others take their pieces too. */
+  async #readWhole(blob: OriginBlob, response: HttpResponse, onOther: PieceSinks['onOther']): Promise<WholeRead> {
     const announced = response.header('content-length');
     if (announced !== undefined && Number(announced) !== blob.size) {
       throw new OriginFailure(502, `the origin has ${announced} bytes where ${blob.size} are expected`);
     }
-    let finish: () => void = () => undefined;
-    this.#whole.set(
-      blob.digest,
-      new Promise((resolve) => {
-        finish = resolve;
-      }),
-    );
-    try {
-      let wanted: Buffer | undefined;
-      let at = 0;
-      let filled = 0;
-      let current = Buffer.allocUnsafeSlow(Math.max(0, pieceBytes(blob.size, 0)));
-      for await (let chunk of withStallLimit(response.body, this.#deadlines.stall)) {
-        this.#options.onBytes?.(blob.url.host, chunk.length);
-        while (chunk.length > 0) {
-          if (current.length === 0) throw new OriginFailure(502, 'the origin sends more than the blob holds');
-          const part = chunk.subarray(0, current.length - filled);
-          current.set(part, filled);
-          filled += part.length;
-          chunk = chunk.subarray(part.length);
-          if (filled < current.length) continue;
-          if (at === index) wanted = current;
-          else onOther({ digest: blob.digest, index: at }, current);
-          at += 1;
-          filled = 0;
-          current = Buffer.allocUnsafeSlow(Math.max(0, pieceBytes(blob.size, at)));
-        }
-      }
-      if (wanted === undefined || current.length > 0) throw new OriginFailure(0, 'the origin ended within the blob');
-      return wanted;
-    } finally {
+    const body = this.#counted(blob, response.body);
+    const read = new WholeRead({ digest: blob.digest, size: blob.size, body, onOther });
+    this.#whole.set(blob.digest, read);
+    void read.ended.then(async () => {
       this.#whole.delete(blob.digest);
-      finish();
+      await response.discard().catch(() => undefined);
+    });
+    return read;
+  }
+
+  async *#counted(blob: OriginBlob, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of withStallLimit(body, this.#deadlines.stall)) {
+      this.#options.onBytes?.(blob.url.host, chunk.length);
+      yield chunk;
     }
   }
 
@@ -262,22 +263,6 @@ export class Origin {
     }
     return opening;
   }
-
-  async #enter(signal: AbortSignal | undefined): Promise<void> {
-    signal?.throwIfAborted();
-    if (this.#running < MOST_AT_ONCE) {
-      this.#running += 1;
-      return;
-    }
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-}
-
-interface WholeRead {
-  readonly blob: OriginBlob;
-  readonly index: number;
-  readonly response: HttpResponse;
-  readonly onOther: (id: PieceId, bytes: Buffer) => void;
 }
 
 /** Whether the same request may go better in a moment. */
@@ -286,7 +271,10 @@ function isTransient(status: number): boolean {
 }
 
 /** The chunks of a body; ends with an {@link OriginFailure} when none comes for `milliseconds`. */
-async function* withStallLimit(body: AsyncIterable<Uint8Array>, milliseconds: number): AsyncGenerator<Uint8Array> {
+export async function* withStallLimit(
+  body: AsyncIterable<Uint8Array>,
+  milliseconds: number,
+): AsyncGenerator<Uint8Array> {
   const iterator = body[Symbol.asyncIterator]();
   try {
     for (;;) {

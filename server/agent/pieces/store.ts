@@ -2,7 +2,7 @@
  * The pieces that this node has: a ring in memory, and files on disk below a capacity. Every read from disk is checked, and
  * whatever the disk does, pieces go on being served from memory.
  */
-import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
@@ -69,8 +69,10 @@ export class PieceStore {
   #unwritten = 0;
   #lastPut = 0;
   #writing: Promise<void> | undefined;
+  /** The piece that is being written now. */
+  #current: { readonly digest: string; readonly written: Promise<void> } | undefined;
   #closing = false;
-  #space: { readonly at: number; readonly free: number } | undefined;
+  #space: { readonly at: number; free: number } | undefined;
   readonly #timer: NodeJS.Timeout;
 
   private constructor(options: StoreOptions) {
@@ -78,8 +80,9 @@ export class PieceStore {
     this.#ring = new LRUCache({
       maxSize: Math.max(1, options.memory),
       sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
-      dispose: (_, key) => {
-        if (!this.#onDisk(key)) this.#forget(key);
+      dispose: (_, key, reason) => {
+        // A piece that takes the place of itself is still here.
+        if (reason !== 'set' && !this.#onDisk(key)) this.#forget(key);
       },
     });
     this.#timer = setInterval(() => this.#expire(), Math.max(1000, Math.min(60_000, options.ttl / 4)));
@@ -134,6 +137,8 @@ export class PieceStore {
     this.#touch(key);
     try {
       const piece = decodePieceFile(await readFile(this.#path(id)));
+      // Removed while it was read: it may have been removed because it is wrong.
+      if (!this.#onDisk(key)) return undefined;
       this.#ring.set(key, piece);
       return piece;
     } catch {
@@ -158,13 +163,25 @@ export class PieceStore {
       return;
     }
     this.#queue.set(key, { id, owned });
+    this.#startWriting();
+  }
+
+  #startWriting(): void {
     this.#writing ??= this.#write().finally(() => {
       this.#writing = undefined;
+      // A piece that came between the last look at the queue and now.
+      if (this.#queue.size > 0) this.#startWriting();
     });
   }
 
   /** Removes all pieces of a blob: one of them is wrong. */
   async drop(digest: string): Promise<void> {
+    for (const index of this.#blobs.get(digest) ?? []) {
+      const key = pieceKey({ digest, index });
+      this.#queue.delete(key);
+      this.#ring.delete(key);
+    }
+    if (this.#current?.digest === digest) await this.#current.written;
     for (const index of [...(this.#blobs.get(digest) ?? [])]) {
       const id = { digest, index };
       const key = pieceKey(id);
@@ -195,7 +212,11 @@ export class PieceStore {
       }
       this.#queue.delete(key);
       const piece = this.#ring.peek(key);
-      if (piece !== undefined) await this.#writeFile(id, piece, owned);
+      if (piece === undefined) continue;
+      const written = this.#writeFile(id, piece, owned);
+      this.#current = { digest: id.digest, written };
+      await written;
+      this.#current = undefined;
     }
   }
 
@@ -210,17 +231,18 @@ export class PieceStore {
     const path = this.#path(id);
     const temporary = `${path}.tmp`;
     try {
-      if (!(await this.#makeRoom(piece.bytes.length, owned))) {
+      const parts = encodePieceFile(piece);
+      const size = parts.reduce((sum, part) => sum + part.length, 0);
+      if (!(await this.#makeRoom(size, owned))) {
         this.#unwritten += 1;
         return;
       }
       await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
-      const parts = encodePieceFile(piece);
       await writeFile(temporary, parts, { mode: 0o600 });
       await rename(temporary, path);
-      const size = parts.reduce((sum, part) => sum + part.length, 0);
       this.#disk[owned ? OWNED : RELAYED].set(key, { size, owned, used: Date.now() });
       this.#used += size;
+      if (this.#space !== undefined) this.#space.free -= size;
       this.#remember(id);
     } catch {
       // A full or failing disk: the piece stays in memory, and the figure says so.
@@ -230,8 +252,7 @@ export class PieceStore {
   }
 
   /** Evicts until a piece fits below the capacity and leaves the file system its share; false if it cannot. */
-  async #makeRoom(bytes: number, owned: boolean): Promise<boolean> {
-    const needed = bytes + 4096;
+  async #makeRoom(needed: number, owned: boolean): Promise<boolean> {
     while (this.#used + needed > this.#options.capacity || (await this.#free()) < needed) {
       const oldest = this.#oldest(owned);
       if (oldest === undefined) return false;
@@ -275,20 +296,25 @@ export class PieceStore {
       this.#used -= entry.size;
     }
     if (!this.#ring.has(key)) this.#forget(key);
-    await rm(this.#path(id), { force: true }).catch(() => undefined);
+    const path = this.#path(id);
+    await rm(path, { force: true }).catch(() => undefined);
+    // Fails while the folder holds other pieces.
+    if (!this.#blobs.has(id.digest)) await rmdir(join(path, '..')).catch(() => undefined);
   }
 
-  /** Takes in the files of an earlier run; what is no piece, or half of one, is removed. */
+  /** Takes in the files of an earlier run; in the folders of blobs, files that are no pieces are removed. Other folders are left alone. */
   async #rebuild(): Promise<void> {
     const root = this.#options.directory;
     const found: { id: PieceId; size: number; used: number }[] = [];
     for (const blob of await readdir(root)) {
+      if (!/^sha256-[0-9a-f]{64}$/.test(blob)) continue;
       const digest = blob.replace('-', ':');
       for (const name of await readdir(join(root, blob)).catch(() => [])) {
         const path = join(root, blob, name);
         const index = /^(0|[1-9]\d{0,7})$/.test(name) ? Number(name) : undefined;
-        const facts = await stat(path).catch(() => undefined);
-        if (index === undefined || facts?.isFile() !== true) await rm(path, { force: true, recursive: true });
+        const facts = await lstat(path).catch(() => undefined);
+        if (index === undefined || facts?.isFile() !== true)
+          await rm(path, { force: true, recursive: true }).catch(() => undefined);
         else found.push({ id: { digest, index }, size: facts.size, used: facts.mtimeMs });
       }
     }

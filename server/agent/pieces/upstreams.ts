@@ -18,12 +18,18 @@ export class Upstreams {
   readonly #byHost: ReadonlyMap<string, Upstream>;
 
   constructor(upstreams: readonly Upstream[]) {
-    this.#byHost = new Map(upstreams.map((upstream) => [normalHost(upstream.host), upstream]));
+    this.#byHost = new Map(
+      upstreams.flatMap((upstream) => [
+        [normalHost(upstream.host), upstream],
+        // A URL leaves out the port of its scheme.
+        [normalHost(baseUrl(upstream).host), upstream],
+      ]),
+    );
   }
 
   /** All hosts, as configured. */
   get hosts(): readonly string[] {
-    return [...this.#byHost.values()].map(({ host }) => host);
+    return [...new Set(this.#byHost.values())].map(({ host }) => host);
   }
 
   /** The upstream of a host[:port]; Docker Hub by each of its names. */
@@ -41,6 +47,23 @@ export class Upstreams {
     if (url.protocol !== baseUrl(upstream).protocol) return undefined;
     return isLocalUrl(url) && !isLocalUrl(baseUrl(upstream)) ? undefined : upstream;
   }
+}
+
+/**
+ * The digest of the blob that a URL leads to: `/v2/NAME/blobs/sha256:HEX` of a registry, `…/blobs/sha256:HEX`,
+ * `…/sha256/AA/HEX` or `…/sha256/AA/HEX/data` of a store. Nothing may follow: the bytes of another path are not this blob.
+ */
+export function blobDigest({ pathname }: URL): string | undefined {
+  const match = /\/(?:blobs\/sha256(?::|%3a)|sha256\/([0-9a-f]{2})\/)([0-9a-f]{64})(\/data)?$/i.exec(pathname);
+  const [, folder, hex, data] = match ?? [];
+  if (hex === undefined || hex !== hex.toLowerCase()) return undefined;
+  if (folder === undefined ? data !== undefined : !hex.startsWith(folder)) return undefined;
+  return `sha256:${hex}`;
+}
+
+/** The repository of a registry's blob or manifest; undefined for other URLs. */
+export function repositoryIn({ pathname }: URL): string | undefined {
+  return /^\/v2\/(.+)\/(?:blobs|manifests)\/[^/]+$/.exec(pathname)?.[1];
 }
 
 /** Where an upstream's API is. */

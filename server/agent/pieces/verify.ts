@@ -6,13 +6,17 @@
 import { LRUCache } from 'lru-cache';
 import { blobKey, type Members, owners as ownersOf } from '../peers/topology.ts';
 import type { Attestations, Attested } from './attestation.ts';
-import type { Piece, PieceId } from './piece.ts';
+import { type Piece, type PieceId, pieceKey } from './piece.ts';
 import { hashPiece } from './piece-file.ts';
 
 /** Owners by the view of the checker that may have signed: views differ while members come and go. */
 const OWNERS_ACCEPTED = 6;
-/** Piece lists and statements kept, in blobs. */
-const BLOBS_KEPT = 4096;
+/** Hashes of piece lists kept, of all blobs together, and statements about pieces. */
+const HASHES_KEPT = 500_000;
+const STATEMENTS_KEPT = 100_000;
+/** Lists that were refuted, and nodes banned. */
+const MOST_REFUTED = 1000;
+const MOST_BANNED = 10_000;
 
 /** Why a piece was refused. */
 export type Refusal =
@@ -45,9 +49,13 @@ export interface VerifierOptions {
 export class PieceVerifier {
   readonly #attestations: Attestations | undefined;
   readonly #members: () => Members;
-  readonly #lists = new LRUCache<string, readonly string[]>({ max: BLOBS_KEPT });
-  readonly #signed = new LRUCache<string, Map<number, { sha256: string; signer: string | undefined }>>({
-    max: BLOBS_KEPT,
+  readonly #lists = new LRUCache<string, readonly string[]>({
+    maxSize: HASHES_KEPT,
+    sizeCalculation: (hashes) => Math.max(1, hashes.length),
+  });
+  readonly #refuted = new LRUCache<string, true>({ max: MOST_REFUTED });
+  readonly #signed = new LRUCache<string, { readonly sha256: string; readonly signer: string | undefined }>({
+    max: STATEMENTS_KEPT,
   });
   readonly #banned = new Set<string>();
 
@@ -63,7 +71,13 @@ export class PieceVerifier {
 
   /** Takes in the converter's list of a blob, which the caller checked against the manifest. */
   setList(digest: string, hashes: readonly string[]): void {
-    this.#lists.set(digest, hashes);
+    if (!this.#refuted.has(digest)) this.#lists.set(digest, hashes);
+  }
+
+  /** The origin's own bytes do not fit the list of a blob: the blob's digest decides, and the list is not used again. */
+  refuteList(digest: string): void {
+    this.#lists.delete(digest);
+    this.#refuted.set(digest, true);
   }
 
   /** Whether the converter's list of a blob is known. */
@@ -103,9 +117,9 @@ export class PieceVerifier {
    * Returns the node, if there is one.
    */
   compare({ digest, index }: PieceId, sha256: string): string | undefined {
-    const earlier = this.#signed.get(digest)?.get(index);
+    const earlier = this.#signed.get(pieceKey({ digest, index }));
     if (earlier?.signer === undefined || earlier.sha256 === sha256) return undefined;
-    this.#banned.add(earlier.signer);
+    if (this.#banned.size < MOST_BANNED) this.#banned.add(earlier.signer);
     return earlier.signer;
   }
 
@@ -114,9 +128,7 @@ export class PieceVerifier {
     return ownersOf(this.#members(), blobKey(digest), index, OWNERS_ACCEPTED).some(({ id }) => id === signer);
   }
 
-  #note({ digest, index }: PieceId, sha256: string, signer: string | undefined): void {
-    const known = this.#signed.get(digest);
-    if (known === undefined) this.#signed.set(digest, new Map([[index, { sha256, signer }]]));
-    else known.set(index, { sha256, signer });
+  #note(id: PieceId, sha256: string, signer: string | undefined): void {
+    this.#signed.set(pieceKey(id), { sha256, signer });
   }
 }
