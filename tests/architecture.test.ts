@@ -78,7 +78,7 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   yaml: ['server'],
   'lru-cache': ['server'],
   '@peculiar/x509': ['server'],
-  // What @peculiar/x509 needs to be loaded first.
+  // @peculiar/x509 needs it to be loaded first.
   'reflect-metadata': ['server'],
   zod: ['server'],
   // Loaded by `accel serve` and `accel agent`, where it is installed.
@@ -86,7 +86,7 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
 };
 
 /**
- * What each part of the server may import of the other parts. The roles (agent, service, cluster) never import each other;
+ * The parts of the server that each part may import. The roles (agent, service, cluster) never import each other;
  * main.ts hands one what it needs of another.
  */
 const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {

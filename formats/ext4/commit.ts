@@ -16,7 +16,7 @@ import { encodeSuperblock } from './superblock.ts';
 /** Inodes looked at between two pauses. */
 const INODES_PER_STEP = 1024;
 
-/** What a commit yields: a block, or undefined where the caller may pause for others. */
+/** A step of a commit: a block, or undefined where the caller may pause for others. */
 export type CommitStep = MetadataBlock | undefined;
 
 /** Commits a layer. `release` gives blocks back that no inode uses any more. */

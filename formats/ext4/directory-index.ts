@@ -20,7 +20,7 @@ export const NODE_LIMIT = (BLOCK_SIZE - NODE_INDEX_OFFSET) / indexEntry.size;
 const DOT = Uint8Array.of(0x2e);
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 
-/** How the names of an indexed directory lie in its blocks. */
+/** The places of the names of an indexed directory in its blocks. */
 export interface DirectoryIndex {
   /** Pairs of lowest hash and block, a pair for each leaf, by hash; the first hash is 0. */
   leaves: Uint32Array;

@@ -55,7 +55,7 @@ let machine: Inflater | undefined;
 
 /**
  * A deflate stream that more blocks can follow, at a whole byte: its last block is no longer called the last, and an empty
- * stored block fills the byte up. Where the last block starts, inflating tells.
+ * stored block fills the byte up. Inflating shows where the last block starts.
  */
 function openEnded(deflate: Uint8Array): Uint8Array[] {
   machine ??= new Inflater();

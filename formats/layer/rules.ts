@@ -1,5 +1,5 @@
 /**
- * What the entries of a layer do to the tree of the layers below it (OCI image-spec, layer.md): later entries replace
+ * Applies the entries of a layer to the tree of the layers below it (OCI image-spec, layer.md): later entries replace
  * earlier ones, directories keep their content, whiteouts remove what lies below, hard links share an inode. Conversion
  * and verification both apply layers by these rules; a README in this folder lists them.
  */

@@ -1,5 +1,5 @@
 /**
- * What "drop the mappings of this range made so far" means for a list of segments that is only put in order at the end:
+ * Implements "drop the mappings of this range made so far" for a list of segments that is only put in order at the end:
  * each discard is a range and a time, and a segment dies where a later discard covers it.
  */
 import { SegmentTable } from './segment-table.ts';

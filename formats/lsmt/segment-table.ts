@@ -4,7 +4,7 @@
 import { AccelError } from '../../base/error.ts';
 import { type IndexEntry, SECTOR_SIZE } from './layout.ts';
 
-/** One mapping of the device, in bytes. What maps to nothing reads as zeros. */
+/** One mapping of the device, in bytes. Ranges without a mapping read as zeros. */
 export interface Segment {
   /** Byte of the device. */
   readonly offset: number;
@@ -111,7 +111,7 @@ export class SegmentTable {
     };
   }
 
-  /** Row `i` in bytes; RangeError if there is none. */
+  /** Row `i` in bytes; RangeError if there is no such row. */
   segment(i: number): Segment {
     if (!(i >= 0 && i < this.#count)) throw new RangeError(`no segment ${i} of ${this.#count}`);
     return {
@@ -123,7 +123,7 @@ export class SegmentTable {
     };
   }
 
-  /** The first row that ends behind sector `sector`, in a table whose rows are in order; `count` if there is none. */
+  /** The first row that ends after sector `sector`, in a table whose rows are in order; `count` if no row does. */
   find(sector: number): number {
     let low = 0;
     let high = this.#count;

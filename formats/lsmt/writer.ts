@@ -19,7 +19,7 @@ import {
 } from './layout.ts';
 import { SegmentTable } from './segment-table.ts';
 
-/** What a layer is and where its bytes go. */
+/** Options of a layer, and the sink for its bytes. */
 export interface LsmtWriterOptions {
   /** Bytes of the block device, a multiple of 512; the same in every layer of an image. */
   readonly virtualSize: number;

@@ -1,6 +1,6 @@
 /**
- * The small tars that some artifacts are: a handful of files, packed the same everywhere, unpacked within bounds. What a
- * layer of an image holds goes through parser.ts instead.
+ * The small tars that some artifacts are: a handful of files, packed the same everywhere, unpacked within bounds. The
+ * layers of an image go through parser.ts instead.
  */
 import { createHash } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
@@ -38,7 +38,7 @@ export interface UnpackedArchive {
   readonly diffId: string;
 }
 
-/** What an archive is to whoever unpacks it. */
+/** The name of an archive for errors, and the bounds within which it is unpacked. */
 export interface UnpackOptions {
   /** For messages, `the index-only layer`. */
   readonly name: string;
@@ -81,7 +81,7 @@ function partsOf(tar: Uint8Array, files: readonly ArchiveFile[]): GzipPart[] {
 }
 
 /**
- * Takes an archive apart. Throws an error of the given code for anything but a tar in which each file stands once, and
+ * Takes an archive apart. Throws an error of the given code for anything but a tar in which each file is present once, and
  * `limit-exceeded` for one that unpacks to too much.
  */
 export async function unpackArchive(blob: Uint8Array, options: UnpackOptions): Promise<UnpackedArchive> {
@@ -100,7 +100,7 @@ function gunzip(blob: Uint8Array, { name, code, maxUnpacked }: UnpackOptions): U
   }
 }
 
-/** The regular files of a tar by name; what else stands in it is passed over. */
+/** The regular files of a tar by name; other entries are passed over. */
 function filesOf(tar: Uint8Array, { name: what, code }: UnpackOptions): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
   let open: { readonly name: string; readonly chunks: Uint8Array[] } | undefined;

@@ -12,7 +12,7 @@ export const MARKER_NAME = '.turbo.ociv1';
 /** Name of the random-access index into a gzip source layer. */
 export const GZIP_INDEX_NAME = 'gzip.meta';
 
-/** What an index-only layer is made of. */
+/** The parts of an index-only layer. */
 export interface TurboLayer {
   /** The ZFile. */
   readonly fsMeta: Uint8Array;
@@ -23,7 +23,7 @@ export interface TurboLayer {
 /** Bytes of an index from which on it is not packed again. */
 const LARGE_INDEX = 1 << 20;
 
-/** What a blob may unpack to by default: the metadata of an image of some 100 GB. */
+/** The most bytes that a blob may unpack to by default: the metadata of an image of some 100 GB. */
 const DEFAULT_MAX_UNPACKED = 1 << 30;
 
 /** Packs a layer. The same parts give the same bytes everywhere: no times, owners or names of the machine. */
