@@ -1,10 +1,10 @@
-/** Lets timers, signals and messages of threads in while a long piece of work goes on in the main thread. */
+/** Lets timers, signals and messages of threads run during long work in the main thread. */
 import { setImmediate } from 'node:timers/promises';
 
-/** Milliseconds of work between two turns of the event loop: short beside the two seconds in which a Ctrl-C is heard. */
+/** Milliseconds of work between two turns of the event loop: much less than the two seconds allowed for a Ctrl-C. */
 const TURN = 50;
 
-/** To be asked often: `if (pacer.due) await pacer.pause()`. */
+/** To be checked often: `if (pacer.due) await pacer.pause()`. */
 export class Pacer {
   readonly #signal: AbortSignal | undefined;
   #since = performance.now();

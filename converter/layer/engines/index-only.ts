@@ -19,7 +19,7 @@ import type { LayerBlob, LayerEngine } from './engine.ts';
 /** Block size of the metadata's ZFile: metadata is read in single blocks. */
 export const METADATA_BLOCK_SIZE = 4096;
 
-/** What an index-only layer is made with. */
+/** Options of {@link IndexOnlyEngine}. */
 export interface IndexOnlyEngineOptions {
   readonly virtualSize: number;
   /** Compresses LZ4 blocks of {@link METADATA_BLOCK_SIZE}. */
@@ -35,11 +35,11 @@ export class IndexOnlyEngine implements LayerEngine {
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
   readonly #wantsPieceList: boolean;
-  /** Data that lies in no whole sectors of the tar is kept in the artifact, in sectors of its own. */
+  /** Data that does not fill whole sectors of the tar is stored in the artifact, in sectors of its own. */
   readonly #local: BlockAssembler;
   /** Bytes of the current run that the source's own sectors hold. */
   #remoteLeft = 0;
-  /** Byte of the tar behind the last sector that is referred to. */
+  /** Offset in the tar of the end of the last sector that is referred to. */
   #remoteEnd = 0;
 
   constructor(options: IndexOnlyEngineOptions) {
@@ -49,7 +49,7 @@ export class IndexOnlyEngine implements LayerEngine {
       blockSize: METADATA_BLOCK_SIZE,
       compressor: options.compressor,
       write: async (bytes) => {
-        // Threads fill the memory of a batch again once it is written, and these bytes stay until the layer is complete.
+        // A copy: threads reuse the memory of a batch once it is written.
         this.#meta.push(bytes.slice());
       },
     });
@@ -72,8 +72,8 @@ export class IndexOnlyEngine implements LayerEngine {
 
   beginRun(deviceOffset: number, tarOffset: number, length: number, endsFile: boolean): void {
     const isAligned = deviceOffset % SECTOR_SIZE === 0 && tarOffset % SECTOR_SIZE === 0;
-    // Behind the end of a file its last sector holds the tar's padding, which no reader sees. Inside of a sparse file
-    // it would be the next run's bytes: there the odd end of the run is kept apart.
+    // After the end of a file its last sector contains the tar's padding, which no reader sees. Within a sparse file it
+    // would contain the next run's bytes: there the partial sector at the end of the run is stored separately.
     const tail = isAligned && !endsFile ? length % SECTOR_SIZE : 0;
     this.#remoteLeft = isAligned ? length - tail : 0;
     if (this.#remoteLeft > 0) {
