@@ -80,9 +80,7 @@ async function readAsNode(files: ImageFiles, path: string): Promise<void> {
 async function start(
   link: SlowLink,
   options: LinkOptions,
-  tag: string,
-  paths: readonly string[],
-  prefetch: boolean,
+  { tag, paths, prefetch }: { readonly tag: string; readonly paths: readonly string[]; readonly prefetch: boolean },
 ): Promise<Start> {
   const target = await openRegistry({ registry: link.host, repository: 'bench' }, { plain: true });
   link.reset(options);
@@ -119,7 +117,7 @@ async function measure(link: SlowLink, paths: readonly string[], rounds: number)
     for (const mode of ['full', 'index-only'] as const) {
       for (const prefetch of [false, true]) {
         const starts: Start[] = [];
-        for (let i = 0; i < rounds; i++) starts.push(await start(link, options, TAGS[mode], paths, prefetch));
+        for (let i = 0; i < rounds; i++) starts.push(await start(link, options, { tag: TAGS[mode], paths, prefetch }));
         const { requests, bytes } = starts[0]!;
         rows.push({ link: name, mode, prefetch, requests, bytes, seconds: median(starts.map((one) => one.seconds)) });
       }

@@ -44,7 +44,7 @@ export async function startSlowLink(upstream: string): Promise<SlowLink> {
       const send = async (): Promise<void> => {
         await delay(latency);
         outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-        for await (const chunk of answer) await pass(chunk as Buffer, outgoing, lane, rate, passed);
+        for await (const chunk of answer) await pass(chunk as Buffer, outgoing, { lane, rate, passed });
         outgoing.end();
       };
       send().catch((error: Error) => outgoing.destroy(error));
@@ -69,9 +69,7 @@ export async function startSlowLink(upstream: string): Promise<SlowLink> {
 async function pass(
   chunk: Buffer,
   to: ServerResponse,
-  lane: Lane,
-  rate: number,
-  passed: { bytes: number },
+  { lane, rate, passed }: { readonly lane: Lane; readonly rate: number; readonly passed: { bytes: number } },
 ): Promise<void> {
   const now = performance.now();
   lane.free = Math.max(now, lane.free) + (chunk.length * 8000) / rate;

@@ -52,7 +52,7 @@ export async function writeLayer(
   const tar = pack();
   // Filling and draining run side by side; a failure of one ends the other.
   const [sizes] = await Promise.all([
-    drain(tar, plain, packed, compression, createWriteStream(path)),
+    drain(tar, { plain, packed }, compression, createWriteStream(path)),
     addFiles(tar, recipe).then(() => tar.finalize()),
   ]);
   const digest = packed.digest('hex');
@@ -62,8 +62,7 @@ export async function writeLayer(
 
 async function drain(
   tar: Pack,
-  plain: Hash,
-  packed: Hash,
+  { plain, packed }: { readonly plain: Hash; readonly packed: Hash },
   compression: LayerCompression,
   file: Writable,
 ): Promise<{ size: number; tarSize: number }> {
@@ -112,16 +111,15 @@ async function addFiles(tar: Pack, { seed, mix, scale, prefix = '' }: LayerRecip
       const share = random.below(1 << 20) / (1 << 20);
       const size = least + Math.floor(share * share * (most - least));
       const name = `${prefix}${group.directory}/${index % 97}/file-${index}`;
-      await addFile(tar, name, Math.ceil(size * Math.min(1, scale * group.count)), group.kind, random, buffer);
+      const scaled = Math.ceil(size * Math.min(1, scale * group.count));
+      await addFile(tar, { name, size: scaled, kind: group.kind }, random, buffer);
     }
   }
 }
 
 async function addFile(
   tar: Pack,
-  name: string,
-  size: number,
-  kind: ContentKind,
+  { name, size, kind }: { readonly name: string; readonly size: number; readonly kind: ContentKind },
   random: Random,
   buffer: Buffer,
 ): Promise<void> {

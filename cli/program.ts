@@ -45,7 +45,7 @@ export async function createProgram(
       .configureHelp(helpLayout())
       .configureOutput({
         writeOut: (text) => context.stdout.write(fitHelp(text, context.stdout.columns)),
-        // Errors are thrown and rendered by report.ts, in one form for all.
+        // Errors are thrown and rendered by error-report.ts, in one form for all.
         writeErr: () => undefined,
         getOutHelpWidth: () => context.stdout.columns || 100,
       });

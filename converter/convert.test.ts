@@ -246,7 +246,7 @@ describe('index-only', () => {
 });
 
 describe('a second run', () => {
-  it('pushes nothing when the tags stand', async () => {
+  it('pushes nothing if the tags are up to date', async () => {
     const first = await convertWithin(target, request());
     target.pushed.length = 0;
     target.tagged.length = 0;
@@ -392,7 +392,7 @@ describe('a plan', () => {
   const plan = (overrides: Partial<ConvertRequest>) =>
     planConversion(request({ repository: `oci:${layout.directory}`, ...overrides }));
 
-  it('says what would become of each layer and writes nothing', async () => {
+  it('describes each layer and writes nothing', async () => {
     await use([
       { tar: smallTar(1) },
       { tar: smallTar(2), compression: 'zstd' },
@@ -411,7 +411,7 @@ describe('a plan', () => {
     await expect(target.resolve('base_accelerated')).rejects.toMatchObject({ code: 'not-found' });
   });
 
-  it('knows what stands already, and a bottom layer that decides for all', async () => {
+  it('reports tags that exist, and a bottom layer that decides for all', async () => {
     await convertWithin(target, request());
     expect((await plan({})).tags.every((tag) => tag.standing !== undefined)).toBe(true);
     await use([{ tar: smallTar(1), compression: 'zstd' }, { tar: smallTar(2) }]);
@@ -476,7 +476,7 @@ it.each(['am d64', 'linux/amd64/v1/x', '\x1b[2J'])(
 );
 
 describe('damage', () => {
-  it.each([0.2, 0.5, 0.9])('a flipped bit at %d of a gzip layer is told as a wrong digest', async (share) => {
+  it.each([0.2, 0.5, 0.9])('a flipped bit at %d of a gzip layer is reported as a digest mismatch', async (share) => {
     await use([{ tar: smallTar(1) }, { tar: smallTar(2) }]);
     const { layers } = await manifestOf(target, 'base');
     const path = join(layout.directory, 'blobs', ...layers[1]!.digest.split(':'));

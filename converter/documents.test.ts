@@ -1,4 +1,4 @@
-/** What documents of real registries and builders look like, and what becomes of it: platforms, artifacts, numbers. */
+/** Converts documents as real registries and builders write them: platforms, artifacts, numbers. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { inspectReference } from '../inspect/inspect-reference.ts';

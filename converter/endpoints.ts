@@ -18,7 +18,7 @@ export interface Endpoints {
   readonly mountFrom: string | undefined;
 }
 
-/** How registries are reached, beside events and a signal. */
+/** Options of `convert`: events, a signal, and how to reach registries. */
 export interface ConvertSurroundings extends ConvertContext {
   readonly registry?: OpenOptions;
   /** Options of another target repository; omitted: those of the source, without its credentials for another registry. */

@@ -1,9 +1,9 @@
 /**
- * What a conversion tells while it runs. The converter emits these and draws nothing; cli/progress turns them into a
- * terminal display, plain lines or the log groups of an Action.
+ * Events that a conversion emits while it runs. cli/progress turns them into a terminal display, plain lines or the log
+ * groups of an Action.
  */
 
-/** Which artifact a layer or image became: rewritten blocks, or an index over the original blobs. */
+/** Kind of a converted layer: rewritten blocks, or an index over the original blobs. */
 export type LayerKind = 'full' | 'index-only';
 
 /** Identifies one layer of one platform's image in the progress of a conversion. */
@@ -32,18 +32,18 @@ export interface LayerOutput {
 export interface StageTimes {
   /** From the first source byte to the last block written. */
   readonly convert: number;
-  /** Hashing of the finished blob and upload (or finding that it exists). */
+  /** Hashing and upload of the finished blob, or finding that it exists. */
   readonly push: number;
 }
 
-/** Everything a conversion reports, in order of time. */
+/** Everything that a conversion reports, in chronological order. */
 export type ConvertEvent =
   | {
       readonly type: 'source';
       readonly reference: string;
       readonly digest: string;
       readonly platforms: readonly string[];
-      /** Bytes of the layers of all platforms, which a conversion reads unless it takes them over. */
+      /** Bytes of the layers of all platforms. */
       readonly bytes?: number;
     }
   | { readonly type: 'manifest-skipped'; readonly digest: string; readonly platform: string; readonly reason: string }
@@ -76,7 +76,7 @@ export type ConvertEvent =
       readonly entries: number;
     }
   | {
-      /** The list of the image that is replaced goes onto the new one. */
+      /** The new image keeps the list of the image that it replaces. */
       readonly type: 'prefetch-kept';
       readonly tag: string;
       readonly kind: 'full' | 'containerd';

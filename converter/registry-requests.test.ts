@@ -1,4 +1,4 @@
-/** What a conversion asks a registry for, how often, and what it does about one that does not keep its word. */
+/** Counts the requests of a conversion, and converts with registries that break their promises. */
 import { afterEach, describe, expect, test } from 'vitest';
 import type { AccelError } from '../base/error.ts';
 import { copyContent } from '../oci/copy.ts';

@@ -1,4 +1,4 @@
-/** What the parts of one conversion share. */
+/** Types that the parts of one conversion share. */
 import type { Limiter } from '../base/limiter.ts';
 import type { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -11,7 +11,7 @@ import type { PrefetchList } from './prefetch/prefetch-list.ts';
 import type { LayerCache } from './publish/layer-record.ts';
 import type { RecordKey } from './publish/record-key.ts';
 
-/** What planning a conversion needs: it reads and writes nothing. */
+/** The part of a session that planning needs, which only reads. */
 export interface PlanSession extends Endpoints {
   readonly request: ConvertRequest;
   /** The parsed prefetch list of the request, if any. */

@@ -1,4 +1,4 @@
-/** What a caller may leave out of a request, and what stands in then: the same for the library and the command line. */
+/** Completes a request with defaults: the same for the library and the command line. */
 
 import { availableParallelism } from 'node:os';
 import { advise, option } from '../base/advice.ts';
@@ -10,25 +10,25 @@ import { type ArtifactOptions, type ConvertRequest, DEFAULT_ARTIFACT, type Mode,
 export interface ConvertSettings extends Partial<Omit<ConvertRequest, 'artifact'>> {
   readonly repository: string;
   readonly source: ConvertRequest['source'];
-  /** The tags that {@link defaultOutputs} names, unless `outputs` names others. */
+  /** Selects the tags of {@link defaultOutputs}, unless `outputs` is set. */
   readonly mode?: Mode;
-  /** {@link DEFAULT_ARTIFACT} where nothing is said. */
+  /** Omitted options are those of {@link DEFAULT_ARTIFACT}. */
   readonly artifact?: Partial<ArtifactOptions>;
 }
 
-/** More threads than this find nothing to do: the reading of a layer is one thread. */
+/** More threads would be idle: one thread reads a layer. */
 const MAX_DEFAULT_WORKERS = 8;
 /** Manifests and uploads in flight. */
 const DEFAULT_CONCURRENCY = 4;
 
-/** Compress threads by default: one processor stays with the thread that reads. */
+/** Default number of compress threads: leaves one processor to the thread that reads. */
 export function defaultWorkers(): number {
   return Math.min(MAX_DEFAULT_WORKERS, Math.max(1, availableParallelism() - 1));
 }
 
 /**
- * The tags that a conversion of a tag makes unless it is told others: full mode two, `TAG_accelerated` and
- * `TAG_containerd_accelerated`, index-only mode `TAG_accelerated` alone. Throws `usage` without a tag.
+ * The default tags of a conversion: full mode makes two, `TAG_accelerated` and
+ * `TAG_containerd_accelerated`, index-only mode only `TAG_accelerated`. Throws `usage` without a tag.
  */
 export function defaultOutputs(tag: string | undefined, mode: Mode = 'full'): OutputTag[] {
   if (tag === undefined) {
@@ -43,7 +43,7 @@ export function defaultOutputs(tag: string | undefined, mode: Mode = 'full'): Ou
   ];
 }
 
-/** The whole request; throws `usage` when no tag is named and none follows from the source. */
+/** Completes a request. Throws `usage` if no tag is named and the source has none. */
 export function completeRequest({ mode, artifact, ...settings }: ConvertSettings): ConvertRequest {
   return {
     platforms: [],
@@ -58,5 +58,5 @@ export function completeRequest({ mode, artifact, ...settings }: ConvertSettings
   };
 }
 
-/** What threads and buffers of a conversion are sized for where nothing is said, in bytes. */
+/** Default memory limit of a conversion, in bytes. */
 export const DEFAULT_MAX_MEMORY = 2 ** 29;

@@ -78,7 +78,7 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   yaml: ['server'],
   'lru-cache': ['server'],
   '@peculiar/x509': ['server'],
-  // What @peculiar/x509 needs to be loaded first.
+  // @peculiar/x509 needs it to be loaded first.
   'reflect-metadata': ['server'],
   zod: ['server'],
   // Loaded by `accel serve` and `accel agent`, where it is installed.
@@ -86,7 +86,7 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
 };
 
 /**
- * What each part of the server may import of the other parts. The roles (agent, service, cluster) never import each other;
+ * The parts of the server that each part may import. The roles (agent, service, cluster) never import each other;
  * main.ts hands one what it needs of another.
  */
 const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {
@@ -220,9 +220,6 @@ it.each(['cli/commands/convert.ts', 'index.ts', 'action/main.ts'])('%s reaches n
   expect([...reached].filter((path) => /^server\/|^accel-image-server$/.test(path))).toEqual([]);
 });
 
-/** Rooms that still have circles of type-only imports; shorten the list as they are opened. */
-const OPEN_CIRCLES: readonly Room[] = ['formats', 'converter'];
-
 /** The circles that the imports of the product form, each as a chain of paths. */
 function circlesOf(counts: (imported: ImportedModule) => boolean): string[] {
   const targets = new Map(
@@ -252,11 +249,7 @@ function circlesOf(counts: (imported: ImportedModule) => boolean): string[] {
 describe('no import leads in a circle through files', () => {
   it('at run time', () => expect(circlesOf(({ typeOnly, dynamic }) => !typeOnly && !dynamic)).toEqual([]));
 
-  it('with type-only and dynamic imports', () => {
-    const isExempt = (circle: string): boolean =>
-      circle.split(' -> ').every((path) => OPEN_CIRCLES.includes(roomOf(path)));
-    expect(circlesOf(() => true).filter((circle) => !isExempt(circle))).toEqual([]);
-  });
+  it('with type-only and dynamic imports', () => expect(circlesOf(() => true)).toEqual([]));
 });
 
 it('`accel --version` loads the command line alone', () => {

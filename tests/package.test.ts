@@ -82,8 +82,8 @@ it('the licence is the Apache License 2.0, whole', () => {
 });
 
 /**
- * The packages that npm installs for `names` and what they depend on, with their paths in the lock file. What the lock file
- * marks as needed at run time is more: it covers the workspace of the server too.
+ * The packages that npm installs for `names` and what they depend on, with their paths in the lock file. The lock file
+ * marks more as needed at run time: it covers the workspace of the server too.
  */
 function installedWith(names: readonly string[], from = ''): [path: string, entry: LockEntry][] {
   const found = new Map<string, LockEntry>();

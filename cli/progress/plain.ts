@@ -26,7 +26,7 @@ export function createPlainProgress(
       const time = now();
       const finished = tracker.take(event, time);
       if (event.type === 'layer-done') {
-        write(doneLine(event.layer, finished?.outputs ?? [], finished?.existed ?? false, event.times, style));
+        write(doneLine(event.layer, finished, event.times, style));
       } else if (event.type !== 'layer-progress') {
         write(describeEvent(event, style, verbose));
       } else if (verbose && time - (lastLine.get(event.layer) ?? time - VERBOSE_INTERVAL_MS) >= VERBOSE_INTERVAL_MS) {
@@ -97,8 +97,10 @@ function placeOf({ tag, platform }: { readonly tag: string; readonly platform: s
 /** The line that says what became of a layer. */
 export function doneLine(
   layer: LayerId,
-  outputs: readonly LayerOutput[],
-  existed: boolean,
+  { outputs, existed }: { readonly outputs: readonly LayerOutput[]; readonly existed: boolean } = {
+    outputs: [],
+    existed: false,
+  },
   times: { readonly convert: number; readonly push: number },
   style: Style,
 ): string {

@@ -109,7 +109,7 @@ export function renderTotals(tracker: LayerTracker, seconds: number, canvas: Can
   const known = Math.min(bytes, bytesRead + bytesReused);
   const rate = seconds > 0 ? bytesRead / seconds : 0;
   const tail = known >= bytes ? ` finishing  ${wholeSeconds(seconds)}` : advance(known, bytes, rate, isWide(canvas));
-  return barLine(number.padEnd(above), bytes === 0 ? 1 : known / bytes, tail, width, canvas);
+  return barLine({ head: number.padEnd(above), share: bytes === 0 ? 1 : known / bytes, tail }, width, canvas);
 }
 
 /** The line that stays of a finished layer: its size before and after, and the seconds it took, as far as they fit. */
@@ -134,11 +134,15 @@ function layerLine(state: LayerState, namePlatform: boolean, canvas: Canvas): st
   // The end of the layer is still being compressed when its last byte has been read.
   const end = stage === 'pushing' ? ' pushing' : bytesRead >= layer.size ? ' finishing' : undefined;
   const tail = end ?? advance(bytesRead, layer.size, rate, isWide(canvas));
-  return barLine(headOf(state, namePlatform, canvas), share, tail, canvas.columns - 1, canvas);
+  return barLine({ head: headOf(state, namePlatform, canvas), share, tail }, canvas.columns - 1, canvas);
 }
 
 /** A head, a bar that takes the room there is, and a tail; at most `width` wide. */
-function barLine(head: string, share: number, tail: string, width: number, canvas: Canvas): string {
+function barLine(
+  { head, share, tail }: { readonly head: string; readonly share: number; readonly tail: string },
+  width: number,
+  canvas: Canvas,
+): string {
   // Fixed widths: a bar that grows and shrinks with the digits beside it looks like a twitch.
   const room = width - head.length - Math.max(tail.length, isWide(canvas) ? WIDE_TAIL : NARROW_TAIL);
   if (room < 4) return ellipsis(`${head.trimEnd()}${tail}`, width);

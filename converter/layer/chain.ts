@@ -1,4 +1,4 @@
-/** Chain IDs (OCI image-spec, config.md): a name for a layer together with everything below it. */
+/** Chain IDs (OCI image-spec, config.md): the identity of a layer and everything below it. */
 import { digestOf } from '../../oci/digest.ts';
 
 /** The chain IDs of layers by their diff_ids, lowest first. */

@@ -1,10 +1,10 @@
-/** How much of a conversion may go on at a time within a budget of memory. */
+/** Divides the memory limit of a conversion into images at a time and threads. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 
 const MIB = 2 ** 20;
 
-/** The least that can be promised, in bytes: one image with one compress thread. */
+/** The smallest limit in bytes: one image with one compress thread. */
 export const MIN_MAX_MEMORY = 288 * MIB;
 
 /**
@@ -15,7 +15,7 @@ const BASE = 180 * MIB;
 const PER_IMAGE = 75 * MIB;
 const PER_WORKER = 24 * MIB;
 
-/** What fits. */
+/** The parallelism that fits into the limit. */
 export interface Share {
   /** Images converted at a time, at least 1. */
   readonly images: number;
@@ -24,12 +24,12 @@ export interface Share {
 }
 
 /**
- * As many compress threads as asked for while one image fits beside them, then as many images; both shrink for the
- * budget, and the bytes that come out stay the same. Throws `usage` for less than {@link MIN_MAX_MEMORY}.
+ * Computes the parallelism: as many of the requested compress threads as fit beside one image, then as many images. The
+ * output does not depend on it. Throws `usage` for less than {@link MIN_MAX_MEMORY}.
  */
 export function shareMemory(maxMemory: number, asked: Share): Share {
   if (!Number.isSafeInteger(maxMemory) || maxMemory < MIN_MAX_MEMORY)
-    throw new AccelError('usage', 'a conversion does not fit into so little memory', {
+    throw new AccelError('usage', 'the memory limit is too small for a conversion', {
       expected: `at least ${MIN_MAX_MEMORY / MIB} MiB`,
       found: `${Math.floor(maxMemory / MIB)} MiB`,
       hint: advise`Raise ${option('maxMemory')}.`,

@@ -1,10 +1,10 @@
-/** Lets timers, signals and messages of threads in while a long piece of work goes on in the main thread. */
+/** Lets timers, signals and messages of threads run during long work in the main thread. */
 import { setImmediate } from 'node:timers/promises';
 
-/** Milliseconds of work between two turns of the event loop: short beside the two seconds in which a Ctrl-C is heard. */
+/** Milliseconds of work between two turns of the event loop: much less than the two seconds allowed for a Ctrl-C. */
 const TURN = 50;
 
-/** To be asked often: `if (pacer.due) await pacer.pause()`. */
+/** To be checked often: `if (pacer.due) await pacer.pause()`. */
 export class Pacer {
   readonly #signal: AbortSignal | undefined;
   #since = performance.now();
@@ -23,5 +23,25 @@ export class Pacer {
     await setImmediate();
     this.#since = performance.now();
     this.#signal?.throwIfAborted();
+  }
+}
+
+/** What takes the output of a piece of work and may have to catch up with it. */
+export interface Drained {
+  readonly saturated: boolean;
+  drain(): Promise<void>;
+}
+
+/** Runs work that yields wherever it may pause: lets others work, and `output` catch up. Answers what the work returns. */
+export async function finishPaced<T>(
+  steps: Generator<undefined, T>,
+  output: Drained,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const pacer = new Pacer(signal);
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done === true) return step.value;
+    if (output.saturated) await output.drain();
+    if (pacer.due) await pacer.pause();
   }
 }

@@ -1,4 +1,4 @@
-/** One layer, in one pass: fetch, verify, decompress, verify, apply to the file system, hand on to the engines. */
+/** Reads one layer in one pass: fetch, verify, decompress, verify, apply to the file system, feed the engines. */
 import { AccelError, withPlace } from '../../base/error.ts';
 import { TarApplier } from '../../formats/ext4/apply-tar.ts';
 import type { Ext4Image } from '../../formats/ext4/ext4-image.ts';
@@ -14,13 +14,13 @@ import { Pacer } from './pacer.ts';
 import { decompress, type SniffedLayer, type SourceSummary, sniffLayer, type TarSummary } from './sniff.ts';
 import type { Threads } from './workers/threads.ts';
 
-/** A layer to read and how. */
+/** A layer to read. */
 export interface LayerSource {
   readonly source: Fetcher;
   readonly descriptor: Descriptor;
   /** Distance of access points in bytes; undefined when no engine wants an index. */
   readonly span: number | undefined;
-  /** True when a layer that cannot be indexed is an error, not a reason to keep to the full blob. */
+  /** Whether a layer that cannot be indexed is an error. */
   readonly mustIndex: boolean;
   readonly threads: Threads;
   readonly signal: AbortSignal | undefined;
@@ -28,35 +28,35 @@ export interface LayerSource {
   onWarning(message: string, path?: string): void;
 }
 
-/** What becomes of a layer's tar. */
+/** Where a layer's tar goes. */
 export interface LayerJob {
-  /** Bytes that the tar may have. */
+  /** Limit of the tar's size in bytes. */
   readonly maxSize: number;
   /** The digest that the image config gives for the uncompressed tar. */
   readonly diffId: string;
-  /** The state after the layers below; holds this layer too when the job is done. */
+  /** The state after the layers below; it includes this layer when the job is done. */
   readonly image: Ext4Image;
-  /** What makes the blobs; closed by the caller. */
+  /** Engines that make the blobs; the caller closes them. */
   readonly engines: readonly LayerEngine[];
-  /** Called when the last byte of the tar is there: the threads are free for the next layer. */
+  /** Called after the last byte of the tar: the threads are free for the next layer. */
   onDecompressed(): void;
 }
 
-/** A layer that was applied and given to the engines; their blobs are complete once each has finished. */
+/** A layer that was applied and written to the engines, which are yet to be finished. */
 export interface AppliedLayer {
-  /** What the engines need to finish. */
+  /** Input of {@link LayerEngine.finish}. */
   readonly source: SourceSummary;
   /** Entries of the tar. */
   readonly entries: number;
 }
 
-/** A layer whose bytes are on their way. What its methods throw names the byte or path, not yet the layer. */
+/** A layer that is being read. Its errors name the byte or path; the caller adds the layer. */
 export class OpenLayer {
   readonly #source: LayerSource;
   readonly #reader: AsyncIterator<Uint8Array>;
   readonly #sniffed: SniffedLayer;
   readonly #pieces: AsyncGenerator<Uint8Array, TarSummary>;
-  /** The first piece is asked for at once: fetching and decompressing begin, and go on until the buffers are full. */
+  /** The first piece is requested at once: fetching and decompressing start, and continue until the buffers are full. */
   readonly #first: Promise<IteratorResult<Uint8Array, TarSummary>>;
 
   private constructor(source: LayerSource, reader: AsyncIterator<Uint8Array>, sniffed: SniffedLayer) {
@@ -65,11 +65,11 @@ export class OpenLayer {
     this.#sniffed = sniffed;
     this.#pieces = decompress(sniffed, source.span, source.threads);
     this.#first = this.#pieces.next();
-    // Whoever applies the layer hears of a failure; a layer that is never applied has none that counts.
+    // `apply` reports a failure; that of a layer that is never applied does not matter.
     this.#first.catch(() => undefined);
   }
 
-  /** Begins to fetch and decompress a layer. */
+  /** Starts to fetch and decompress a layer. */
   static async open(source: LayerSource): Promise<OpenLayer> {
     const blob = await source.source.fetch(source.descriptor, { signal: source.signal, transient: true });
     const reader = counted(blob, source)[Symbol.asyncIterator]();
@@ -90,7 +90,7 @@ export class OpenLayer {
     try {
       const { tar, entries } = await this.#read(job);
       job.onDecompressed();
-      // A decompressor stops at the end of its stream; the rest belongs to the digest all the same.
+      // A decompressor stops at the end of its stream; the rest of the blob is part of the digest too.
       await drain(this.#reader);
       await commit(job, new Pacer(this.#source.signal));
       return { source: summarize(this.#source.descriptor, this.#sniffed, tar), entries };
@@ -102,8 +102,8 @@ export class OpenLayer {
   }
 
   /**
-   * What is wrong with the stream, if anything is, in place of what its content looked like: a checksum is held against the
-   * output while that is read already, and tells of damage last. Of a stream that goes on for ever, `maxSize` bytes are read.
+   * Replaces an error in the content by the damage of the stream that caused it, if there is any: checksums are verified at
+   * the end of the stream, after its output was used. Reads at most `maxSize` bytes, because a stream may be endless.
    */
   async #streamFault(error: unknown, maxSize: number): Promise<unknown> {
     if (!(error instanceof AccelError) || !MAYBE_DAMAGED.has(error.code)) return error;
@@ -159,7 +159,7 @@ async function* counted(blob: AsyncIterable<Uint8Array>, source: LayerSource): A
   }
 }
 
-/** One sink that feeds all engines: the layer is read once, whatever is made of it. */
+/** A sink that feeds all engines, so that the layer is read once. */
 function tee(engines: readonly LayerEngine[]): Pick<LayerEngine, 'beginRun' | 'write'> {
   const [only] = engines;
   if (engines.length === 1 && only !== undefined) return only;
@@ -178,7 +178,7 @@ function checkDiffId(found: string, expected: string): void {
   throw new AccelError('diff-id-mismatch', 'the uncompressed layer is not the one that the image config names', {
     expected,
     found,
-    hint: 'the image is damaged or was put together wrongly: build and push it again',
+    hint: 'the image is damaged or inconsistent: build and push it again',
   });
 }
 
@@ -201,7 +201,7 @@ function summarize(
   { compression, mismatch }: SniffedLayer,
   { gzip, size: tarSize }: TarSummary,
 ): SourceSummary {
-  // Where the media type lies, the artifact says what the blob is.
+  // If the media type is wrong, the artifact gets the type of the content.
   const trueType = mismatch === undefined ? mediaType : layerMediaType(mediaFamily(mediaType), compression);
   return { descriptor: { mediaType: trueType, digest, size }, compression, tarSize, gzip };
 }
@@ -210,15 +210,15 @@ async function drain(reader: AsyncIterator<Uint8Array>): Promise<void> {
   while ((await reader.next()).done !== true);
 }
 
-/** Codes for a compressed stream, or its blob, that is damaged. */
+/** Codes of a damaged compressed stream or blob. */
 const STREAM_FAULTS = new Set(['gzip-invalid', 'zstd-invalid', 'digest-mismatch', 'size-mismatch']);
 
-/** Codes that damaged bytes may have caused. */
+/** Codes that damaged bytes may cause. */
 const MAYBE_DAMAGED = new Set(['gzip-invalid', 'zstd-invalid', 'tar-invalid', 'diff-id-mismatch', 'layer-unsupported']);
 
 /**
- * The reason behind a failure: where bytes did not make sense, the rest of the blob is read too, and if it is not what
- * its digest says, that is what is wrong.
+ * Finds the cause of a failure: if the content was invalid, the rest of the blob is read too, and a digest or size that does
+ * not match is reported instead.
  */
 async function rootCause(error: unknown, reader: AsyncIterator<Uint8Array>): Promise<unknown> {
   if (!(error instanceof AccelError) || !MAYBE_DAMAGED.has(error.code)) return error;

@@ -1,4 +1,4 @@
-/** A layer of the source: what its bytes are, whatever its media type says, and the tar inside. */
+/** Detects the compression of a source layer by its content, whatever its media type, and decompresses the tar. */
 import { AccelError } from '../../base/error.ts';
 import type { GzipSummary } from '../../formats/gzip/stream.ts';
 import { zstdDecompressStream } from '../../formats/zstd/stream.ts';
@@ -7,21 +7,21 @@ import { Digester } from '../../oci/digest.ts';
 import { layerCompression } from '../../oci/media-types.ts';
 import type { Threads } from './workers/threads.ts';
 
-/** How a layer's blob is compressed. */
+/** Compression of a layer's blob. */
 export type Compression = 'none' | 'gzip' | 'zstd';
 
-/** What is known of a layer once it was read to the end. */
+/** Facts about a layer that was read to its end. */
 export interface SourceSummary {
   /** The blob, with the media type that its content has. */
   readonly descriptor: Descriptor;
   readonly compression: Compression;
   /** Bytes of the uncompressed tar. */
   readonly tarSize: number;
-  /** Set for gzip; with access points when they were asked for. */
+  /** Set for gzip; with access points if they were requested. */
   readonly gzip: GzipSummary | undefined;
 }
 
-/** First bytes of formats that a layer might be. */
+/** First bytes of the formats that a layer may have. */
 const MAGICS: readonly {
   readonly magic: readonly number[];
   readonly name: string;
@@ -33,12 +33,12 @@ const MAGICS: readonly {
   { magic: [0x42, 0x5a, 0x68], name: 'bzip2' },
   { magic: [0x04, 0x22, 0x4d, 0x18], name: 'lz4' },
 ];
-/** First bytes of a blob that tell its compression. */
+/** Bytes from the start of a blob that identify its compression. */
 export const SNIFF_SIZE = 5;
 
-/** The compression that the first bytes of a blob tell. AccelError `layer-unsupported` for one that no runtime takes. */
+/** Detects the compression by the first bytes of a blob. Throws `layer-unsupported` for one that no runtime supports. */
 export function compressionOf(first: Uint8Array): Compression {
-  // A skippable frame may stand in front of zstd's own: 0x184d2a50 to 0x184d2a5f.
+  // Skippable frames, 0x184d2a50 to 0x184d2a5f, may come before those of zstd.
   const isSkippable = (first[0]! & 0xf0) === 0x50 && first[1] === 0x2a && first[2] === 0x4d && first[3] === 0x18;
   if (isSkippable) return 'zstd';
   const known = MAGICS.find((m) => m.magic.every((byte, i) => first[i] === byte));
@@ -51,16 +51,16 @@ export function compressionOf(first: Uint8Array): Compression {
   });
 }
 
-/** A blob whose first bytes were looked at. */
+/** A blob whose first bytes were examined. */
 export interface SniffedLayer {
   readonly compression: Compression;
-  /** The whole blob, its first bytes included; pieces are valid until the next is asked for. */
+  /** The whole blob, with its first bytes; a piece is valid until the next is requested. */
   readonly bytes: AsyncIterable<Uint8Array>;
-  /** Set when the media type says otherwise than the content; the content counts. */
+  /** Set if the media type differs from the content; the content counts. */
   readonly mismatch: string | undefined;
 }
 
-/** Tells a blob's compression by its content. AccelError `layer-unsupported` for one that no runtime takes. */
+/** Detects a blob's compression by its content. Throws `layer-unsupported` for one that no runtime supports. */
 export async function sniffLayer(source: AsyncIterator<Uint8Array>, mediaType: string): Promise<SniffedLayer> {
   const head: Uint8Array[] = [];
   let size = 0;
@@ -83,7 +83,7 @@ export async function sniffLayer(source: AsyncIterator<Uint8Array>, mediaType: s
   };
 }
 
-/** What the uncompressed tar of a layer was. */
+/** Facts about the uncompressed tar of a layer. */
 export interface TarSummary {
   /** Digest of the tar: its diff_id. */
   readonly digest: string;
@@ -93,7 +93,7 @@ export interface TarSummary {
   readonly gzip: GzipSummary | undefined;
 }
 
-/** The tar inside of a layer, in pieces that are valid until the next is asked for; returns what it was. */
+/** Yields the tar of a layer in pieces that are valid until the next is requested; returns facts about it. */
 export async function* decompress(
   layer: SniffedLayer,
   span: number | undefined,
@@ -111,7 +111,7 @@ export async function* decompress(
   return { digest: digester.digest(), size: digester.size, gzip: undefined };
 }
 
-/** Reads what is left without ending the iterator when this generator is left early. */
+/** Yields `first` and the rest; leaving this generator early does not end the iterator. */
 async function* chain(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
   if (first.length > 0) yield first;
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;

@@ -1,11 +1,11 @@
-/** Source layers in another repository: an index-only image is useless without them. */
+/** Brings source layers into another repository, where index-only images need them. */
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { canMount } from '../../oci/powers.ts';
 import type { Session } from '../session.ts';
 
 /**
- * Makes sure that a source layer stands in the target: nothing to do within one repository; mounted where the registry
- * does that; else copied, verified on the way.
+ * Ensures that the target has a source layer: nothing to do within one repository; otherwise the layer is mounted if the
+ * registry can do that, or copied and verified.
  */
 export async function bringSourceBlob(
   { source, target, mountFrom, signal }: Session,

@@ -1,6 +1,6 @@
 /**
- * Temporary files for converted layers until they are pushed: one private folder a run, gone at its end. That of a run
- * that was killed goes when the next one makes its own beside it.
+ * Temporary files of converted layers until they are pushed: one private folder per run, removed at its end. The folder of a
+ * killed run is removed by the next run that creates one in the same place.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -23,7 +23,7 @@ export class Spool {
     this.directory = directory;
   }
 
-  /** Makes a fresh folder in `parent`, by default the system's temporary one, and first removes those of runs that are gone. */
+  /** Creates a folder in `parent`, by default the system's temporary directory, and removes those of dead runs first. */
   static async create(parent: string = tmpdir()): Promise<Spool> {
     await sweepLeftovers(parent);
     const directory = await mkdtemp(join(parent, `.accel-spool-${processMark()}-`));
@@ -71,17 +71,23 @@ export class SpoolFile {
     await this.#file.write(bytes, offset);
   }
 
-  /** Where it lies. */
+  /** Its path. */
   get path(): string {
     return this.#file.path;
   }
 
-  /** The content, to be opened as often as needed while the spool exists. */
+  /** The content; it can be opened any number of times while the spool exists. */
   get source(): BlobSource {
     return fileSource(this.path);
   }
 
-  /** Closes the file; its content stays until the spool goes. May be called again. */
+  /** Closes the file and removes it. May be called again. */
+  async remove(): Promise<void> {
+    await this.close();
+    await rm(this.path, { force: true });
+  }
+
+  /** Closes the file; its content remains until the spool is removed. May be called again. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

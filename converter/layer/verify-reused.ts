@@ -1,6 +1,6 @@
 /**
- * Compares layers that a run takes over from the record with the layers of the source, by the means of `accel verify`: as an
- * image that ends with the last of them.
+ * Compares layers that a run takes over from the record with the layers of the source as `accel verify` does: as an image
+ * that ends with the last of them.
  */
 import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -16,7 +16,7 @@ import { descriptorOf, familyOf } from '../publish/output-manifest.ts';
 import { encodeRecord, makeRecord } from '../publish/record-annotations.ts';
 import type { Session } from '../session.ts';
 
-/** What is wrong with blobs that stand for the lowest layers of a source; undefined if they hold what these layers say. */
+/** Describes the first difference between blobs and the lowest layers of a source; undefined if they agree. */
 export async function problemOfReused(
   session: Session,
   source: SourceImage,
@@ -29,7 +29,7 @@ export async function problemOfReused(
   const put = (document: object, { mediaType }: Pick<Descriptor, 'mediaType'>): Descriptor =>
     documents.put(mediaType, encodeJson(document));
   const image = (layers: readonly Descriptor[], diffIds: readonly string[], annotations: object): Descriptor => {
-    // The steps of the history would have to be told apart into those of these layers and those above.
+    // No history: its steps would have to be assigned to these layers and those above.
     const { history: _, ...config } = source.config;
     const manifest: ImageManifest = {
       schemaVersion: 2,
@@ -63,7 +63,7 @@ export async function problemOfReused(
   }
 }
 
-/** The documents, and behind them the blobs of the target and the source. */
+/** The documents, with the blobs of the target and the source. */
 function overlay(documents: MemoryTarget, { target, source, signal }: Session): Target & Partial<BlobSizer> {
   const placeOf = async (descriptor: Descriptor): Promise<Target> => {
     for (const place of [documents, target]) if (await place.exists(descriptor, { signal })) return place;
@@ -78,7 +78,7 @@ function overlay(documents: MemoryTarget, { target, source, signal }: Session): 
     resolve: (tagOrDigest, options) => documents.resolve(tagOrDigest, options),
     push: (...pushed) => documents.push(...pushed),
     tag: (...named) => documents.tag(...named),
-    // The size of a plain layer that only its digest is known of.
+    // For uncompressed layers, of which only the digest is known.
     ...(canSizeBlobs(source) ? { blobSize: source.blobSize.bind(source) } : {}),
   };
 }

@@ -1,4 +1,4 @@
-/** What a conversion would do, found out by reading manifests and the first bytes of layers. */
+/** Plans a conversion by reading manifests and the first bytes of layers. */
 import type { LayerKind } from '../events.ts';
 import { type Compression, compressionOf, SNIFF_SIZE } from '../layer/sniff.ts';
 import type { OutputTag } from '../options.ts';
@@ -7,24 +7,24 @@ import { prepare } from './preparation.ts';
 import type { Skipped } from './select-manifests.ts';
 import type { SourceImage } from './source-image.ts';
 
-/** What would become of a layer. */
+/** The plan for a layer. */
 export interface LayerPlan {
   readonly digest: string;
   /** Bytes of the source blob. */
   readonly size: number;
-  /** By the first bytes of the content. */
+  /** Detected by the first bytes of the content. */
   readonly compression: Compression;
   /** The blobs that would be made of it. */
   readonly makes: readonly LayerKind[];
-  /** Why something is not made; empty when there is nothing to say. */
+  /** Reasons why blobs are not made. */
   readonly notes: readonly string[];
 }
 
-/** A conversion that was thought through and not done. */
+/** The plan of a conversion. */
 export interface ConvertPlan {
   readonly repository: string;
   readonly source: { readonly digest: string; readonly mediaType: string; readonly size: number };
-  /** The tags: to be made, or standing already with the digest that they have. */
+  /** The tags to make; those that are up to date have their digest in the last field. */
   readonly tags: readonly {
     readonly tag: string;
     readonly kind: OutputTag['kind'];
@@ -41,7 +41,7 @@ export interface ConvertPlan {
   readonly skipped: readonly Skipped[];
 }
 
-/** Makes the plan; throws everything that `prepare` throws, and what is known of layers to stop the conversion. */
+/** Makes the plan. Throws what `prepare` throws, and `layer-unsupported` for an unknown compression. */
 export async function makePlan(session: PlanSession): Promise<ConvertPlan> {
   const { request, prefetch } = session;
   const { source, selection, images, existing, due } = await prepare(session);
@@ -82,7 +82,7 @@ async function planImage(
   return { platform: image.platform, digest: image.descriptor.digest, size: image.size, layers };
 }
 
-/** Which blobs a layer gives, as far as its compression tells. */
+/** The blobs that a layer of this compression gets. */
 function whatOf(
   kinds: ReadonlySet<OutputTag['kind']>,
   compression: Compression,

@@ -1,4 +1,4 @@
-/** What stands under the output tags already: done before, in the way, or none of our business. */
+/** Examines the present content of an output tag: up to date, in conflict, or to be replaced. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError, asAccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -19,8 +19,8 @@ import type { SourceImage } from './source-image.ts';
 import { isTrusted } from './trust.ts';
 
 /**
- * Whether the output stands already, made from this source with these options and this version: then the result it had.
- * Throws `tag-conflict` when the tag is in use for what must not be overwritten without `force`.
+ * Returns the output's result if its tag is up to date: made from this source with these options and this version. Throws
+ * `tag-conflict` if the tag's content must not be overwritten without `force`.
  */
 export async function findExistingOutput(
   session: PlanSession,
@@ -30,26 +30,34 @@ export async function findExistingOutput(
 ): Promise<TagResult | undefined> {
   const { request } = session;
   if (session.source === session.target && output.tag === request.source.tag && !request.force) {
-    throw conflict(session, output, 'the output tag is the source tag', 'another tag than the source', output.tag);
+    throw conflict(session, output, {
+      message: 'the output tag is the source tag',
+      expected: 'another tag than the source',
+      found: output.tag,
+    });
   }
   if (request.force) {
-    // It is replaced whatever it is; only its prefetch list may be worth keeping.
+    // It is replaced in any case; its prefetch list may be kept.
     const replaced = await findDocument(session.target, output.tag, { signal: session.signal }).catch(() => undefined);
     session.signal.throwIfAborted();
     if (replaced !== undefined) session.kept.note(output, replaced);
     return undefined;
   }
-  const standing = await findDocument(session.target, output.tag, { signal: session.signal }).catch(
+  const existing = await findDocument(session.target, output.tag, { signal: session.signal }).catch(
     (error: unknown) => {
       throw unreadable(error, output);
     },
   );
-  if (standing === undefined) return undefined;
-  session.kept.note(output, standing);
-  const record = decodeRecord(annotationsOf(standing.document));
+  if (existing === undefined) return undefined;
+  session.kept.note(output, existing);
+  const record = decodeRecord(annotationsOf(existing.document));
   if (record === undefined) return undefined;
   if (!isAllowed(record, output)) {
-    throw conflict(session, output, 'the tag holds an accelerated image of another mode', output.kind, record.mode);
+    throw conflict(session, output, {
+      message: 'the tag has an accelerated image of another mode',
+      expected: output.kind,
+      found: record.mode,
+    });
   }
   const isKept = request.prefetch === undefined && request.noPrefetch !== true;
   const options = isKept ? withPrefetchOption(session.options, prefetchOption(record.options)) : session.options;
@@ -59,24 +67,25 @@ export async function findExistingOutput(
     wanted.options === record.options &&
     wanted.version === record.version;
   if (!isSame) return undefined;
-  const result = await describe(session, output, standing, images);
-  // An index of which more is here than before is converted again.
+  const result = await describe(session, output, existing, images);
+  // An index with more images present than before is converted again.
   const isWhole = images.every((image) => result.manifests.some((one) => one.sourceDigest === image.descriptor.digest));
-  return isWhole && (await isTrusted(session, { output, source, standing, images })) ? result : undefined;
+  return isWhole && (await isTrusted(session, { output, source, existing, images })) ? result : undefined;
 }
 
-/** A full image may stand under a containerd tag: that is what an image whose bottom layer cannot be indexed gets. */
+/** A containerd tag may name a full image: an image whose bottom layer cannot be indexed gets that. */
 function isAllowed(record: ConversionRecord, output: OutputTag): boolean {
   return record.mode === output.kind || (output.kind === 'containerd' && record.mode === 'full');
 }
 
-function conflict(
-  session: PlanSession,
-  output: OutputTag,
-  message: string,
-  expected: string,
-  found: string,
-): AccelError {
+/** Why a tag cannot be overwritten. */
+interface Conflict {
+  readonly message: string;
+  readonly expected: string;
+  readonly found: string;
+}
+
+function conflict(session: PlanSession, output: OutputTag, { message, expected, found }: Conflict): AccelError {
   return new AccelError('tag-conflict', message, {
     where: { image: `${session.target.name}:${output.tag}` },
     expected,
@@ -85,7 +94,7 @@ function conflict(
   });
 }
 
-/** A registry that was killed while it wrote a tag answers 500 for it for good; one that is only ill must not lose it. */
+/** A registry that was killed while it wrote a tag may answer 500 for it forever; a temporary failure must not lose it. */
 function unreadable(error: unknown, output: OutputTag): AccelError {
   const known = asAccelError(error);
   if (known.code !== 'registry-error' || known.hint !== undefined) return known;

@@ -1,4 +1,4 @@
-/** Loads the images of a selection; what is no image after all, or not here, is left out with a reason. */
+/** Loads the images of a selection and skips, with a reason, entries that are not images or whose content is missing. */
 import { awaitAll, Limiter } from '../../base/limiter.ts';
 import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';

@@ -1,4 +1,4 @@
-/** The names of the results: checked before any work, and fitted to where they go. */
+/** Checks the names of the results before any work, and fits them to the target. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { assertImageName, isWholeName, tagPart } from '../../oci/image-names.ts';
@@ -6,9 +6,9 @@ import { assertTag, parseRepository, type Reference } from '../../oci/reference.
 import type { ConvertRequest } from '../options.ts';
 
 /**
- * The request with names that its target takes: an image of a layout may have a whole name, and so have results that are
- * named after it beside it; in a registry only the tag of that name is left. Throws `usage` for a request without a
- * source or with two results of one name, and what is no name is `reference-invalid` or `tag-too-long`.
+ * Returns the request with names that its target accepts: an image of a layout may have a full reference as its name, and so
+ * may results in a layout that are named after it; in a registry only the tag of that reference is used. Throws `usage` for a
+ * request without a source or with two results of one name, `reference-invalid` or `tag-too-long` for an invalid name.
  */
 export function fitOutputNames(request: ConvertRequest): ConvertRequest {
   const { source, outputs, repository, targetRepository } = request;

@@ -15,7 +15,7 @@ import type { ConvertResult } from '../options.ts';
 import { decodeRecord } from '../publish/record-annotations.ts';
 import type { SourceImage } from './source-image.ts';
 
-/** A manifest that is left out. */
+/** A skipped manifest. */
 export type Skipped = ConvertResult['skipped'][number];
 
 /** The manifests to convert, in the order of the index; one may be listed several times, for several platforms. */
@@ -35,7 +35,7 @@ export function selectManifests(
 ): Selection {
   const where = { digest: descriptor.digest };
   if (document.kind === 'index' && decodeRecord(document.index.annotations) !== undefined) {
-    throw new AccelError('already-accelerated', 'the source is an accelerated image already', {
+    throw new AccelError('already-accelerated', 'the source is already an accelerated image', {
       where,
       expected: 'an ordinary image',
       hint: 'convert the image that it was made from',
@@ -67,7 +67,7 @@ export function selectManifests(
   throw nothingLeft(where, skipped, missing.length > 0);
 }
 
-/** The selection without images that turned out to be no images, or not to be here. Throws as {@link selectManifests}. */
+/** Removes entries that are not images or are missing from a selection. Throws as {@link selectManifests}. */
 export function withoutSkipped(
   { descriptor }: NamedDocument,
   { manifests, skipped }: Selection,

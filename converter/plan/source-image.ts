@@ -1,4 +1,4 @@
-/** The image to convert, checked before any work: what accel cannot convert is refused here, with the reason. */
+/** Loads an image and checks it before any work: refuses what accel cannot convert, with the reason. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import type { ImageConfig } from '../../oci/config.ts';
@@ -10,7 +10,7 @@ import { formatPlatform, imagePlatform, type Platform } from '../../oci/platform
 import type { Fetcher, ReadOptions, Storage } from '../../oci/storage.ts';
 import { refuseAccelerated } from '../publish/record-annotations.ts';
 
-/** Layers that the runtime can stack. */
+/** Most layers that the runtime can stack. */
 export const MAX_LAYERS = 255;
 
 /** One platform's image. */
@@ -18,7 +18,7 @@ export interface SourceImage {
   readonly descriptor: Descriptor;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
-  /** `os/architecture[/variant]`: what the index says, else what the config says. */
+  /** `os/architecture[/variant]`, from the index or else from the config. */
   readonly platform: string;
   /** The same, with every field. */
   readonly runsOn: Platform;
@@ -26,9 +26,9 @@ export interface SourceImage {
   readonly size: number;
 }
 
-/** How an image is loaded. */
+/** Options of {@link loadSourceImage}. */
 export interface LoadImageOptions extends ReadOptions {
-  /** Bytes that the blob of a layer may have. */
+  /** Limit of the blob of a layer, in bytes. */
   readonly maxLayerSize: number;
   /** The manifest, where it was read before. */
   readonly manifest?: ImageManifest | undefined;
@@ -36,7 +36,7 @@ export interface LoadImageOptions extends ReadOptions {
   readonly config?: ImageConfig | undefined;
 }
 
-/** Where a source is read. */
+/** A place to read a source from. */
 type Source = Fetcher & Pick<Storage, 'exists'>;
 
 /**
@@ -74,7 +74,7 @@ export async function loadSourceImage(
   return { descriptor, manifest, config, platform, runsOn, size };
 }
 
-/** A layer that need not be in the registry may be there: docker and crane push such layers where they are asked to. */
+/** A non-distributable layer may be in the registry: docker and crane push such layers on request. */
 async function checkForeign(storage: Source, { layers }: ImageManifest, { signal }: ReadOptions): Promise<void> {
   for (const [index, layer] of layers.entries()) {
     if (!isNonDistributableLayer(layer.mediaType) || (await storage.exists(layer, { signal }))) continue;
@@ -141,6 +141,9 @@ function layerProblem(mediaType: string): { readonly message: string; readonly h
   if (isEncryptedLayer(mediaType))
     return { message: 'the layer is encrypted', hint: 'convert the image before it is encrypted' };
   if (!isLayer(mediaType))
-    return { message: 'the layer is no file-system layer', hint: 'this looks like an artifact, not a container image' };
+    return {
+      message: 'the layer is not a file-system layer',
+      hint: 'this looks like an artifact, not a container image',
+    };
   return undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * Whether an output that claims to be made already may be believed. Whoever may push to the repository may write the claim:
- * a key of the record, or a comparison with the source, tells it from a forgery.
+ * Decides whether to trust an output that claims to be up to date. Everyone who may push to the repository can write such a
+ * claim: the record key, or a comparison with the source, detects a forgery.
  */
 import { AccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -10,15 +10,15 @@ import type { OutputTag } from '../options.ts';
 import type { PlanSession } from '../session.ts';
 import type { SourceImage } from './source-image.ts';
 
-/** An output whose annotations say that there is nothing to do. */
+/** An output whose annotations say that it is up to date. */
 export interface Claim {
   readonly output: OutputTag;
   readonly source: Descriptor;
-  readonly standing: { readonly descriptor: Descriptor; readonly document: ImageDocument };
+  readonly existing: { readonly descriptor: Descriptor; readonly document: ImageDocument };
   readonly images: readonly SourceImage[];
 }
 
-/** False, after a warning, for an output that is to be made again. */
+/** Returns false, after a warning, for an output that must be made again. */
 export async function isTrusted(session: PlanSession, claim: Claim): Promise<boolean> {
   const problem = codeProblem(session, claim) ?? (await contentProblem(session, claim));
   if (problem === undefined) return true;
@@ -27,19 +27,19 @@ export async function isTrusted(session: PlanSession, claim: Claim): Promise<boo
   return false;
 }
 
-function codeProblem({ recordKey }: PlanSession, { standing: { document } }: Claim): string | undefined {
+function codeProblem({ recordKey }: PlanSession, { existing: { document } }: Claim): string | undefined {
   if (recordKey === undefined || recordKey.proves(document.kind === 'index' ? document.index : document.manifest)) {
     return undefined;
   }
   return 'it carries no valid code of the record key';
 }
 
-async function contentProblem(session: PlanSession, { source, standing, images }: Claim): Promise<string | undefined> {
+async function contentProblem(session: PlanSession, { source, existing, images }: Claim): Promise<string | undefined> {
   const { request, signal } = session;
   if (request.verifyReused !== true) return undefined;
   try {
     const { differenceCount, images: verified } = await verifyReference({
-      accelerated: { target: session.target, tagOrDigest: standing.descriptor.digest },
+      accelerated: { target: session.target, tagOrDigest: existing.descriptor.digest },
       source: { target: session.source, tagOrDigest: source.digest },
       platforms: [],
       quick: false,
@@ -55,5 +55,5 @@ async function contentProblem(session: PlanSession, { source, standing, images }
   }
 }
 
-/** Codes that say something of the image; what the network or the registry fails with says nothing of it. */
+/** Codes of faults of the image, unlike those of the network or the registry. */
 const IS_ABOUT_IMAGE = /-(?:invalid|mismatch|unsupported|exceeded|found|failed)$/;

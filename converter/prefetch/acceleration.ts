@@ -1,4 +1,4 @@
-/** The acceleration layer of an image (docs/formats.md §7): made from a prefetch list, put on top, taken off again. */
+/** Makes the acceleration layer of an image (docs/formats.md §7) from a prefetch list, adds it and removes it. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
 import { IS_ACCELERATION_LAYER, LAYER_ANNOTATION, LAYER_VERSION } from '../../formats/overlaybd/annotations.ts';
@@ -24,11 +24,11 @@ export interface AccelerationLayer {
   readonly result: PrefetchResult;
 }
 
-/** What {@link makeAccelerationLayer} makes layers from. */
+/** Input of {@link makeAccelerationLayer}. */
 export interface AccelerationSource {
   readonly list: PrefetchList;
   readonly resolved: ResolvedPrefetch;
-  /** Tells which layer of the stack holds what. */
+  /** Maps blocks to the layers of the stack. */
   readonly device: Pick<StackedDevice, 'segments'>;
 }
 
@@ -36,8 +36,8 @@ export interface AccelerationSource {
 const HISTORY = 'Acceleration Layer';
 
 /**
- * Holds a list against the file system of a stack of layers and warns of what is wrong with its lines. With `strict` a
- * path that is not in the image is a `not-found`.
+ * Resolves a list in the file system of a stack of layers and warns about its invalid lines. With `strict` a path that is not
+ * in the image is a `not-found`.
  */
 export async function resolveList(
   list: PrefetchList,
@@ -88,14 +88,14 @@ export function accelerationDescriptor(
       [LAYER_ANNOTATION.blobDigest]: digest,
       [LAYER_ANNOTATION.blobSize]: String(size),
       [LAYER_ANNOTATION.version]: LAYER_VERSION.full,
-      // The snapshotter asks the topmost layer for the type of the file system below it.
+      // The snapshotter reads the type of the file system below from the topmost layer.
       [LAYER_ANNOTATION.fsType]: 'ext4',
       [LAYER_ANNOTATION.accelerationLayer]: IS_ACCELERATION_LAYER,
     },
   };
 }
 
-/** A config with one more layer on top; its step of the history is as old as the image, since no clock is asked. */
+/** A config with one more layer on top; its history step has the image's date, because accel reads no clock. */
 export function withAcceleration(config: ImageConfig, { diffId }: AccelerationLayer): ImageConfig {
   const { rootfs, history, created } = config;
   const step = { ...(typeof created === 'string' ? { created } : {}), created_by: HISTORY };
@@ -106,7 +106,7 @@ export function withAcceleration(config: ImageConfig, { diffId }: AccelerationLa
   };
 }
 
-/** Layers and config without acceleration layers: what a new one is put onto. */
+/** Layers and config without acceleration layers, to which a new one can be added. */
 export function withoutAcceleration(
   manifest: ImageManifest,
   config: ImageConfig,

@@ -1,6 +1,6 @@
 /**
- * Puts a prefetch list onto an image that is accelerated already, in place of an older one: a new layer, config and
- * manifest, nothing is converted. The tag moves last.
+ * Adds a prefetch list to an accelerated image, or replaces its list: a new layer, config and manifest, without a conversion.
+ * The tag is moved last.
  */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError, withPlace } from '../../base/error.ts';
@@ -29,10 +29,10 @@ import {
 } from './acceleration.ts';
 import { type PrefetchList, parsePrefetch } from './prefetch-list.ts';
 
-/** What to put where. */
+/** The list to add, and the image. */
 export interface AddPrefetchRequest {
   readonly target: Target;
-  /** Names the image: one platform's, or an index whose images all get the list. */
+  /** The image of one platform, or an index whose images all get the list. */
   readonly tagOrDigest: string;
   readonly prefetch: PrefetchRequest;
   /** The tag of the result; omitted: the one that named the image. */
@@ -41,12 +41,12 @@ export interface AddPrefetchRequest {
   readonly recordKey?: Uint8Array;
 }
 
-/** What was done. */
+/** Result of {@link addPrefetch}. */
 export interface AddPrefetchResult {
   readonly tag: string;
   /** Digest of the manifest or index that the tag names now. */
   readonly digest: string;
-  /** True when the image carried this very list already. */
+  /** True if the image already had this list. */
   readonly upToDate: boolean;
   readonly images: readonly {
     readonly platform: string;

@@ -1,6 +1,6 @@
 /**
- * The prefetch list of a conversion. It is resolved on the layers as they were pushed, read as a node reads them: so the
- * places that a trace names are those of the blobs themselves, also of layers that were taken over from an earlier run.
+ * Applies the prefetch list of a conversion. It is resolved on the pushed layers, read as a node reads them: the offsets of a
+ * trace are therefore those of the blobs, also of layers that were taken over from an earlier run.
  */
 import { withPlace } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -28,7 +28,7 @@ export async function openAcceleration(
   const { target, prefetch, kept, signal, emit } = session;
   if (prefetch === undefined && kept.isEmpty) return undefined;
   const warn = (message: string): void => emit({ type: 'warning', message: `${source.platform}: ${message}` });
-  // A full layer says of each block where it lies; where there is none, all layers are index-only.
+  // A full layer maps every block; without one all layers are index-only.
   const stack = layers.map(({ full, index }) => (full ?? index)!);
   const device = await openStack(target, stack.map(descriptorOf), { signal });
   /** By the name of the list: most often all kinds have the same one. */
@@ -51,8 +51,8 @@ export async function openAcceleration(
       const layer = await makeAccelerationLayer(content, kinds, (message) => warn(`${kind} image: ${message}`));
       if (layer !== undefined) {
         const { form, files, bytes, entries } = layer.result;
-        const told = kind === 'full' ? 'full' : 'containerd';
-        emit({ type: 'prefetch', platform: source.platform, kind: told, form, files, bytes, entries });
+        const reported = kind === 'full' ? 'full' : 'containerd';
+        emit({ type: 'prefetch', platform: source.platform, kind: reported, form, files, bytes, entries });
       }
       return layer;
     },

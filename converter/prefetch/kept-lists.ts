@@ -1,6 +1,6 @@
 /**
- * Prefetch lists that a conversion keeps: those of the images that its results replace, where the caller gives no list. Of
- * a list the lines are kept, of a trace the files that it reads: its places are those of the old layers.
+ * Keeps the prefetch lists of the images that a conversion replaces, if the caller gives no list. A list keeps its lines; a
+ * trace keeps the files that it reads, because its offsets are those of the old layers.
  */
 import { AccelError, asAccelError } from '../../base/error.ts';
 import { fetchBytes } from '../../oci/content.ts';
@@ -113,7 +113,7 @@ async function imagesOf(
       images.push({ platform: formatPlatform(child.platform ?? {}), descriptor: child, manifest });
     } catch (error) {
       if (asAccelError(error).code === 'aborted') throw error;
-      const message = `an image that is replaced cannot be read, nor whether it has a prefetch list: ${asAccelError(error).message}`;
+      const message = `an image that is replaced cannot be read, so its prefetch list is lost: ${asAccelError(error).message}`;
       emit({ type: 'warning', message });
     }
   }
@@ -140,7 +140,7 @@ function latin1(text: string): Uint8Array {
   return Buffer.from(text, 'latin1');
 }
 
-/** A name with characters that are wildcards in a list is found by them. */
+/** Replaces characters that are wildcards in a list by a wildcard, which matches them. */
 function escaped(path: string): string {
   return path.replace(/[*?[\]\\]/g, '?');
 }

@@ -1,9 +1,9 @@
-/** A prefetch list before any image is known: parsed, and named by what decides the bytes. */
+/** Parses a prefetch list and names it by a hash of everything that determines the layer. */
 import { digestOf } from '../../oci/digest.ts';
 import { type PrefetchLine, parsePrefetchLines } from '../../prefetch/lines.ts';
 import type { PrefetchRequest } from '../options.ts';
 
-/** A list that was parsed. */
+/** A parsed list. */
 export interface PrefetchList {
   readonly lines: readonly PrefetchLine[];
   readonly format: 'list' | 'trace' | undefined;
@@ -15,7 +15,7 @@ export interface PrefetchList {
 /** Hexadecimal digits of a list's name. */
 const NAME_DIGITS = 16;
 
-/** Parses a request's list. Throws `usage` for a line that is no absolute path, with its number. */
+/** Parses a request's list. Throws `usage` with the number of a line that is not an absolute path. */
 export function parsePrefetch({ lines, format, strict }: PrefetchRequest): PrefetchList {
   const parsed = parsePrefetchLines(lines);
   const paths = parsed.map(({ path }) => path).join('\n');

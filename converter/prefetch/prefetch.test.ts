@@ -41,7 +41,7 @@ async function convert(
   return { result, events };
 }
 
-/** The image opened anew with room for everything that is read, and what it carries. */
+/** Opens the image again with room for everything that is read, and reads its prefetch list. */
 async function open(tag: string): Promise<{ image: AcceleratedImage; trace: Uint8Array }> {
   const image = await openImage(layout.target, tag, { cacheBytes: 1 << 28 });
   const carried = await readCarriedPrefetch(layout.target, image.manifest.layers);
@@ -134,7 +134,7 @@ describe('the image', () => {
     }
   });
 
-  it('stands with the same list, and is another with another list, in another order, or without', async () => {
+  it('stays with the same list, and changes with another list, another order, or no list', async () => {
     const once = await convert({ lines: ['/srv/data', '/srv/empty'] });
     const same = await convert({ lines: ['# the same', ' /srv/data', '', '/srv/empty'] }, { force: false });
     expect(same.result.tags.map(({ upToDate }) => upToDate)).toEqual([true, true]);
@@ -204,7 +204,7 @@ describe('the image', () => {
 describe('a line that names nothing', () => {
   const LINES = ['/srv/data', '/absent', '/no/such/*', '/crowd', '/srv/*.none', '/dangling/'];
 
-  it('is told with its number, and the rest is prefetched', async () => {
+  it('is reported with its number, and the rest is prefetched', async () => {
     const { result } = await convert({ lines: LINES }, { outputs: [BOTH[0]!] });
     expect(result.warnings).toEqual([
       'linux/amd64: prefetch line 2 (/absent): there is no such file in the image',
@@ -242,7 +242,7 @@ describe('a line that names nothing', () => {
 });
 
 describe('names that the list form cannot say', () => {
-  it('are each told for the containerd image, and none for the full one', async () => {
+  it('are each reported for the containerd image only', async () => {
     const { result } = await convert({ lines: ['/srv/data', ...ODD] });
     const told = result.warnings.filter((warning) =>
       warning.startsWith('linux/amd64: containerd image: prefetch line'),

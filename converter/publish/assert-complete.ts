@@ -1,6 +1,6 @@
 /**
- * The last look before a tag: whether everything that it refers to is in the target, with its digest and size. An upload
- * that was acknowledged, a mount, or a blob that "already exists" is a promise; a tag is made on what is there.
+ * Checks before tagging that the target has everything that the tag refers to, with its digest and size. An acknowledged
+ * upload, a mount, or a blob that "already exists" is only a promise.
  */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
@@ -10,10 +10,10 @@ import { canConfirm, inRegistry } from '../../oci/powers.ts';
 import type { Target } from '../../oci/storage.ts';
 import { pieceListOf } from '../../reader/layer-piece-list.ts';
 
-/** Requests at a time: they are small, and there may be one a layer. */
+/** Requests at a time: they are small, and there is one per layer. */
 const AT_ONCE = 16;
 
-/** Content that a tag refers to, and what messages call it. */
+/** Content that a tag refers to, with its name in messages. */
 export interface Referred {
   readonly descriptor: Descriptor;
   /** Such as `layer 3 of 7`. */
@@ -21,10 +21,10 @@ export interface Referred {
   readonly platform?: string;
 }
 
-/** What to look into. */
+/** Options of {@link assertComplete}. */
 export interface CompleteOptions {
   readonly signal: AbortSignal | undefined;
-  /** Digests that this run read back after it stored them: they are not asked for again. */
+  /** Digests that this run read back after it stored them: they are not checked again. */
   readonly confirmed?: ReadonlySet<string>;
 }
 

@@ -1,7 +1,7 @@
 /**
- * The record of layers that were converted before, kept in the target itself: runners without a state of their own
- * profit, and images that share a base share its converted layers. It is a hint: a blob that is gone is made again, a
- * record that does not parse is an empty one.
+ * The record of converted layers, stored in the target itself: it serves runners without persistent state, and images that
+ * share a base share its converted layers. The record is a hint: a missing blob is made again, and an invalid record counts
+ * as empty.
  */
 
 import { bytesSource } from '../../base/byte-source.ts';
@@ -23,37 +23,37 @@ import type { ArtifactOptions } from '../options.ts';
 import { assertComplete, contentOf } from './assert-complete.ts';
 import { canonical, type RecordKey } from './record-key.ts';
 
-/** Tag under which the record stands. */
+/** Tag of the record. */
 export const CACHE_TAG = LAYER_RECORD.tag;
 /** Media type of the record. */
 export const CACHE_MEDIA_TYPE = LAYER_RECORD.mediaType;
 const EMPTY_CONFIG = 'application/vnd.oci.empty.v1+json';
-/** Layers that are remembered; the ones that were used longest ago go first. */
+/** Most entries of the record; the least recently used are dropped first. */
 const MAX_LAYERS = 4000;
 const MAX_RECORD_SIZE = 8 << 20;
 
-/** A blob as it is remembered: all that a manifest and a config say of it. */
+/** A recorded blob: everything that manifest and config need. */
 export type CachedBlob = Omit<LayerBlob, 'content' | 'path' | 'pieceList'>;
 
-/** Why a layer has no index-only blob. */
+/** Reason why a layer has no index-only blob. */
 export interface NotIndexable {
   readonly notIndexable: string;
 }
 
-/** What is remembered of a layer and a kind of blob. */
+/** The record's entry for a layer and a kind of blob. */
 export type CacheEntry = (CachedBlob | NotIndexable) & {
   /** Code of the entry under a key of the record (record-key.ts). */
   readonly mac?: string;
 };
 
-/** How a record is opened. */
+/** Options of a record. */
 export interface RecordOptions {
-  /** Use only entries that carry a code of this key, and give one to those that are added. */
+  /** Use only entries with a code of this key, and add one to new entries. */
   readonly key?: RecordKey | undefined;
   readonly onWarning?: (message: string) => void;
 }
 
-/** What a layer's blob depends on. */
+/** Everything that a layer's blob depends on. */
 export interface LayerKey {
   readonly chainId: string;
   readonly virtualSize: number;
@@ -62,37 +62,37 @@ export interface LayerKey {
   readonly sourceDigest: string;
 }
 
-/** The remembered layers of one target. */
+/** The recorded layers of one target. */
 export class LayerCache {
   readonly #target: Target;
   readonly #signal: AbortSignal;
-  readonly #known: StandingRecord | undefined;
-  #record: Promise<StandingRecord> | undefined;
+  readonly #known: StoredRecord | undefined;
+  #record: Promise<StoredRecord> | undefined;
   readonly #used = new Map<string, CacheEntry>();
   readonly #options: RecordOptions;
   #warned = false;
 
-  private constructor(target: Target, signal: AbortSignal, known: StandingRecord | undefined, options: RecordOptions) {
+  private constructor(target: Target, signal: AbortSignal, known: StoredRecord | undefined, options: RecordOptions) {
     this.#target = target;
     this.#signal = signal;
     this.#known = known;
     this.#options = options;
   }
 
-  /** The record is read when a layer is first looked for, and empty where there is none. */
+  /** Reads the record at the first lookup; a target without a record has an empty one. */
   static open(target: Target, signal: AbortSignal, options: RecordOptions = {}): LayerCache {
     return new LayerCache(target, signal, undefined, options);
   }
 
-  /** A cache that knows nothing of earlier runs: for one that is to make everything anew. */
+  /** A cache without the entries of earlier runs, for a run that converts everything again. */
   static disabled(target: Target, signal: AbortSignal, options: RecordOptions = {}): LayerCache {
     return new LayerCache(target, signal, NO_RECORD, options);
   }
 
-  /** The blob of a layer, if it is known and stands in the target. */
+  /** Finds the blob of a layer: recorded, and present in the target. */
   async find(kind: LayerKind, key: LayerKey): Promise<CacheEntry | undefined> {
     const name = nameOf(kind, key);
-    // What this run made itself serves as well: platforms of an image may share layers.
+    // Entries of this run count too: platforms of an image may share layers.
     const entry = this.#used.get(name) ?? this.#proven(name, (await this.#read()).entries.get(name));
     if (entry === undefined) return undefined;
     if (!('notIndexable' in entry)) {
@@ -103,7 +103,7 @@ export class LayerCache {
     return entry;
   }
 
-  /** Remembers what came of a layer. */
+  /** Adds the result of a layer. */
   add(kind: LayerKind, key: LayerKey, entry: CacheEntry): void {
     const name = nameOf(kind, key);
     const made = 'notIndexable' in entry ? { notIndexable: entry.notIndexable } : remembered(entry);
@@ -111,12 +111,12 @@ export class LayerCache {
     this.#used.set(name, { ...made, ...(mac === undefined ? {} : { mac }) });
   }
 
-  /** Takes back what {@link find} gave: it turned out to be something else than the layer. */
+  /** Removes an entry that {@link find} returned and that turned out not to be the layer. */
   forget(kind: LayerKind, key: LayerKey): void {
     this.#used.delete(nameOf(kind, key));
   }
 
-  /** An entry that may be used: with a key, one that carries its code. */
+  /** Returns the entry if it may be used: with a key, only one that carries its code. */
   #proven(name: string, entry: CacheEntry | undefined): CacheEntry | undefined {
     const { key, onWarning } = this.#options;
     if (entry === undefined || key === undefined || key.provesEntry(name, entry)) return entry;
@@ -130,20 +130,20 @@ export class LayerCache {
   }
 
   /**
-   * Writes the record with what this run used and made as the newest entries. Another run may have written meanwhile:
-   * its entries are kept, and if both write at once one of them is lost, which costs time and nothing else.
+   * Writes the record with the entries that this run used and made as the newest. Entries that another run wrote meanwhile are
+   * kept; if both write at the same time, those of one run are lost, which costs only time.
    */
   async save(): Promise<void> {
     if (this.#used.size === 0) return;
-    const { entries: standing } = await readRecord(this.#target, this.#signal, await this.#read());
-    const merged = new Map(standing);
+    const { entries: stored } = await readRecord(this.#target, this.#signal, await this.#read());
+    const merged = new Map(stored);
     for (const [name, entry] of this.#used) {
       merged.delete(name);
       merged.set(name, entry);
     }
     const newest = [...merged].slice(-MAX_LAYERS);
-    const isKnown = ([name, entry]: [string, CacheEntry]) => canonical(entry) === canonical(standing.get(name));
-    if (newest.length === standing.size && newest.every(isKnown)) return;
+    const isKnown = ([name, entry]: [string, CacheEntry]) => canonical(entry) === canonical(stored.get(name));
+    if (newest.length === stored.size && newest.every(isKnown)) return;
     const [layer, config] = await awaitAll([
       this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: Object.fromEntries(newest) })),
       this.#put(EMPTY_CONFIG, encodeJson({})),
@@ -160,7 +160,7 @@ export class LayerCache {
     await this.#target.tag(named, CACHE_TAG, { signal: this.#signal });
   }
 
-  #read(): Promise<StandingRecord> {
+  #read(): Promise<StoredRecord> {
     this.#record ??= this.#known === undefined ? readRecord(this.#target, this.#signal) : Promise.resolve(this.#known);
     return this.#record;
   }
@@ -172,7 +172,7 @@ export class LayerCache {
   }
 }
 
-/** Everything that decides the bytes, hashed: a change of any of it is another layer. */
+/** Hashes everything that determines the bytes: any change makes another layer. */
 function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest }: LayerKey): string {
   const special =
     kind === 'full' ? [artifact.algorithm, artifact.blockSize, artifact.level] : [artifact.span, sourceDigest];
@@ -183,17 +183,17 @@ function remembered({ kind, digest, size, diffId, compression, annotations, segm
   return { kind, digest, size, diffId, compression, annotations, segments };
 }
 
-/** The record that stands in a target. */
-interface StandingRecord {
-  /** Of its manifest; undefined where there is none. */
+/** The record that a target has. */
+interface StoredRecord {
+  /** Digest of its manifest; undefined without a record. */
   readonly digest: string | undefined;
   readonly entries: ReadonlyMap<string, CacheEntry>;
 }
 
-const NO_RECORD: StandingRecord = { digest: undefined, entries: new Map() };
+const NO_RECORD: StoredRecord = { digest: undefined, entries: new Map() };
 
 /** Reads the record, unless it is still `known`. */
-async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD): Promise<StandingRecord> {
+async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD): Promise<StoredRecord> {
   try {
     const descriptor = await target.resolve(CACHE_TAG, { signal });
     if (descriptor.digest === known.digest) return known;
@@ -205,7 +205,7 @@ async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD
     const sound = entries.flatMap(([name, value]) => (isEntry(value) ? [[name, value] as const] : []));
     return { digest: descriptor.digest, entries: new Map(sound) };
   } catch (error) {
-    // Without a record there is more to do; a registry that cannot be reached says so soon enough.
+    // Without a record more layers are converted; an unreachable registry fails the next request anyway.
     if (error instanceof AccelError && UNUSABLE.has(error.code)) return NO_RECORD;
     throw asAccelError(error);
   }

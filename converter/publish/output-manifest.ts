@@ -1,4 +1,4 @@
-/** Config and manifest of a converted image. */
+/** Composes and pushes config and manifest of a converted image. */
 import type { ImageConfig } from '../../oci/config.ts';
 import { DESCRIPTOR_FIELDS, type Descriptor } from '../../oci/descriptor.ts';
 import { DOCUMENT_FIELDS, encodeJson, type ImageManifest, unknownFields } from '../../oci/manifest.ts';
@@ -13,17 +13,17 @@ import type { CachedBlob } from './layer-record.ts';
 import { putBytes, putManifest } from './push-document.ts';
 import { encodeRecord, makeRecord, withPrefetchOption } from './record-annotations.ts';
 
-/** What a manifest holds: full layers, index-only layers where possible, or index-only layers alone. */
+/** Kind of an image: full layers, index-only layers where possible, or only index-only layers. */
 export type ImageKind = OutputTag['kind'];
 
-/** A manifest that stands in the target. */
+/** A pushed manifest. */
 export interface ComposedManifest extends ManifestResult {
   readonly mediaType: string;
   /** Bytes of the manifest itself. */
   readonly manifestSize: number;
 }
 
-/** What a manifest needs to know of a layer's blobs: made in this run or taken over from an earlier one. */
+/** The blobs of a layer, made in this run or taken over from an earlier one. */
 export interface CachedLayer {
   readonly full: CachedBlob | undefined;
   readonly index: CachedBlob | undefined;
@@ -52,7 +52,7 @@ export async function composeImage(
   { source, kind, blobs: chosen, virtualSize, acceleration }: ImageParts,
 ): Promise<ComposedManifest> {
   const family = familyOf(session, source.manifest.mediaType);
-  // With no index-only layer in it the image is a full one, whatever was asked for, and has its manifest.
+  // Without an index-only layer the image is a full one, whatever the request, and gets the same manifest.
   const mode = kind === 'containerd' && chosen.every((blob) => blob.kind === 'full') ? 'full' : kind;
   const stack: ImageConfig = {
     ...source.config,
@@ -62,7 +62,7 @@ export async function composeImage(
   const top = acceleration === undefined ? [] : [accelerationDescriptor(acceleration, family)];
   if (acceleration !== undefined) await putBytes(session, acceleration.blob, top[0]!.mediaType);
   const { config: sourceConfig } = source.manifest;
-  // What an old registry says of a config, such as application/octet-stream, no runtime has to take.
+  // Old registries have media types of configs such as application/octet-stream, which runtimes need not accept.
   const configType = toFamily(isConfig(sourceConfig.mediaType) ? sourceConfig.mediaType : OCI.config, family);
   const configDescriptor = await putBytes(session, encodeJson(config), configType);
   const unsigned: ImageManifest = {
@@ -109,19 +109,19 @@ export function descriptorOf({ compression, digest, size, annotations }: CachedB
   return { mediaType: layerMediaType(family, compression), digest, size, annotations };
 }
 
-/** The options of a kind of result for its record: with the list that it keeps, if it keeps one. */
+/** The options of a kind of result for its record, with the prefetch list that it keeps, if any. */
 export function optionsOf({ options, prefetch, kept }: Session, kind: ImageKind): string {
   const name = prefetch === undefined ? kept.nameOf(kind) : undefined;
   return name === undefined ? options : withPrefetchOption(options, name);
 }
 
-/** The blob of each layer. Only on an index-only bottom layer may index-only layers stand (docs/formats.md §5). */
+/** Chooses the blob of each layer. Index-only layers need an index-only bottom layer (docs/formats.md §5). */
 export function chooseBlobs(kind: ImageKind, layers: readonly CachedLayer[]): CachedBlob[] {
   const indexed = kind !== 'full' && layers[0]?.index !== undefined;
   return layers.map(({ full, index }) => (indexed ? (index ?? full) : full)!);
 }
 
-/** The family of media types to write: the source's, unless OCI was asked for or is needed for a subject. */
+/** The family of media types to write: the source's, unless OCI is requested or needed for a subject. */
 export function familyOf({ request: { artifact } }: Session, mediaType: string): MediaFamily {
   return artifact.oci || artifact.referrer ? 'oci' : mediaFamily(mediaType);
 }
@@ -132,7 +132,7 @@ export function artifactTypeOf({ request }: Session, mode: ImageKind): { readonl
   return { artifactType: `application/vnd.containerd.overlaybd.${mode === 'full' ? 'native' : 'turbo'}.v1+json` };
 }
 
-/** The `subject` of a referrer: the source, with no more than every registry takes. */
+/** The `subject` of a referrer: the source, with only the fields that every registry accepts. */
 export function subjectField({ request }: Session, source: Descriptor): { readonly subject?: Descriptor } {
   return request.artifact.referrer ? { subject: subjectOf(source) } : {};
 }

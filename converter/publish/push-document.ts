@@ -1,4 +1,4 @@
-/** Configs, manifests and indexes on their way into the target: small documents, known before they are pushed. */
+/** Pushes configs, manifests and indexes: small documents, complete before they are pushed. */
 
 import { advise, option } from '../../base/advice.ts';
 import { bytesSource } from '../../base/byte-source.ts';
@@ -11,16 +11,16 @@ import { canRefer, inRegistry } from '../../oci/powers.ts';
 import type { Target } from '../../oci/storage.ts';
 import type { EventSink } from '../events.ts';
 
-/** Where documents go. */
+/** The destination of documents. */
 export interface DocumentPlace {
   readonly target: Target;
   readonly signal: AbortSignal | undefined;
-  /** Takes the digests of manifests that a registry served back after they were stored. */
+  /** Collects the digests of manifests that were read back from a registry after they were stored. */
   readonly confirmed: Set<string>;
   readonly emit: EventSink;
 }
 
-/** The fields of manifests and indexes in the order in which accel writes them, so that one content has one digest. */
+/** Order of the fields of manifests and indexes, so that the same content has the same digest. */
 const FIELDS = [
   'schemaVersion',
   'mediaType',
@@ -32,14 +32,14 @@ const FIELDS = [
   'annotations',
 ];
 
-/** A document that was parsed, with its fields in accel's order; fields that accel does not know come last. */
+/** A parsed document with its fields in accel's order; unknown fields come last. */
 export function inOrder<T extends ImageManifest | ImageIndex>(document: T): T {
   const fields = new Map(Object.entries(document));
   const known = FIELDS.filter((field) => fields.get(field) !== undefined).map((field) => [field, fields.get(field)]);
   return { ...Object.fromEntries(known), ...document };
 }
 
-/** Pushes a manifest or index: as a referrer when it has a subject. */
+/** Pushes a manifest or index; one with a subject as a referrer. */
 export async function putManifest(place: DocumentPlace, manifest: ImageManifest | ImageIndex): Promise<Descriptor> {
   const { target, signal } = place;
   const bytes = encodeJson(manifest);

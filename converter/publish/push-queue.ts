@@ -27,7 +27,7 @@ export interface ReadLayer {
   readonly full: Promise<LayerBlob> | undefined;
 }
 
-/** The blobs of one image on their way. */
+/** Uploads of the layers of one image. */
 export class Pushes {
   /** Whether nothing is pushed before {@link finish}. */
   readonly hold: boolean;
@@ -42,7 +42,7 @@ export class Pushes {
     this.hold = options.hold;
   }
 
-  /** Hands over a layer; throws what an earlier one failed with. */
+  /** Adds a layer; throws the failure of an earlier one. */
   start(read: ReadLayer): void {
     const blobs = this.#complete(read);
     this.#layers.push({ read, blobs });
@@ -69,7 +69,7 @@ export class Pushes {
     return layers;
   }
 
-  /** Waits until nothing runs any more, whatever came of it. */
+  /** Waits until all uploads have ended, and ignores their failures. */
   async abandon(): Promise<void> {
     await Promise.all(this.#running);
   }

@@ -1,4 +1,4 @@
-/** The annotations that make an image accelerated, and our own that make a conversion repeatable. */
+/** Annotations of accelerated images, and accel's own that record how an image was made. */
 import { AccelError } from '../../base/error.ts';
 import { VERSION } from '../../base/version.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION } from '../../formats/overlaybd/annotations.ts';
@@ -9,7 +9,7 @@ export { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION };
 
 const PREFETCH_OPTION = 'prefetch=';
 
-/** What the record annotations say. */
+/** Content of the record annotations. */
 export interface ConversionRecord {
   readonly sourceDigest: string;
   readonly mode: OutputTag['kind'];
@@ -17,7 +17,7 @@ export interface ConversionRecord {
   readonly version: string;
 }
 
-/** The choices that decide the bytes, as one canonical text; `prefetch` names the list of files to prefetch. */
+/** Canonical text of the options that determine the bytes; `prefetch` names the prefetch list. */
 export function optionsText(artifact: ArtifactOptions, platforms: readonly string[], prefetch?: string): string {
   const parts = [
     `vsize=${artifact.virtualSize ?? 'auto'}`,
@@ -66,7 +66,7 @@ export function encodeRecord(record: ConversionRecord): Record<string, string> {
   };
 }
 
-/** The record in annotations; undefined when they are not accel's. */
+/** Decodes the record in annotations; undefined if they are not accel's. */
 export function decodeRecord(annotations: Readonly<Record<string, string>> | undefined): ConversionRecord | undefined {
   const sourceDigest = annotations?.[RECORD_ANNOTATION.sourceDigest];
   const mode = annotations?.[RECORD_ANNOTATION.mode];
@@ -80,15 +80,15 @@ export function decodeRecord(annotations: Readonly<Record<string, string>> | und
   };
 }
 
-/** True when a layer of the manifest is an overlaybd layer, whoever converted it. */
+/** Whether a layer of the manifest is an overlaybd layer, whichever tool converted it. */
 export function isAccelerated(manifest: ImageManifest): boolean {
   return manifest.layers.some((layer) => layer.annotations?.[LAYER_ANNOTATION.blobDigest] !== undefined);
 }
 
-/** Throws `already-accelerated` when the manifest is a conversion's result. */
+/** Throws `already-accelerated` if the manifest is the result of a conversion. */
 export function refuseAccelerated(manifest: ImageManifest, digest: string): void {
   if (decodeRecord(manifest.annotations) === undefined && !isAccelerated(manifest)) return;
-  throw new AccelError('already-accelerated', 'the source is an accelerated image already', {
+  throw new AccelError('already-accelerated', 'the source is already an accelerated image', {
     where: { digest },
     expected: 'an ordinary image',
     found: `layers with ${LAYER_ANNOTATION.blobDigest}`,

@@ -66,7 +66,7 @@ async function put(mediaType: string, document: object): Promise<Descriptor> {
   return { mediaType, digest, size: bytes.length };
 }
 
-/** What someone does who may push: lets the record say that the layers of `good` are those of `evil`. */
+/** Forges the record, as everyone who may push can: the layers of `good` become those of `evil`. */
 async function forgeRecord(): Promise<void> {
   const target = await openLayout(layout.directory);
   const named = await target.resolve(LAYER_RECORD.tag);

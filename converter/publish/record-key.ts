@@ -1,6 +1,6 @@
 /**
- * The key of the record: codes (HMAC-SHA-256) by which a run knows what an earlier run with the same key made. Without
- * them whoever may push to a repository may put anything into the record of layers, or claim in annotations that an image
+ * The key of the record: authentication codes (HMAC-SHA-256) identify results of runs with the same key. Without them
+ * everyone who may push to a repository can write anything into the record of layers, or claim in annotations that an image
  * was made from another one.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
@@ -8,7 +8,7 @@ import { AccelError } from '../../base/error.ts';
 import { RECORD_ANNOTATION } from '../../formats/overlaybd/annotations.ts';
 import type { ImageIndex, ImageManifest } from '../../oci/manifest.ts';
 
-/** Fewer bytes than this are guessed. */
+/** Shorter keys can be guessed. */
 const SHORTEST_KEY = 16;
 const LINE_END = /[\r\n]+$/;
 
@@ -16,7 +16,7 @@ const LINE_END = /[\r\n]+$/;
 export class RecordKey {
   readonly #key: Buffer;
 
-  /** Takes the bytes of the key; line ends after it do not count. Throws `usage` for a key of less than 16 bytes. */
+  /** Line ends after the key are ignored. Throws `usage` for a key of less than 16 bytes. */
   constructor(bytes: Uint8Array) {
     this.#key = Buffer.from(Buffer.from(bytes).toString('latin1').replace(LINE_END, ''), 'latin1');
     if (this.#key.length >= SHORTEST_KEY) return;
@@ -43,7 +43,7 @@ export class RecordKey {
     return { ...bare, annotations: { ...bare.annotations, [RECORD_ANNOTATION.mac]: this.#codeOf(bare) } };
   }
 
-  /** Whether a manifest or index, and by its digests all below it, carries its code of this key. */
+  /** Whether a manifest or index, and through its digests everything below, carries its code of this key. */
   proves(document: ImageManifest | ImageIndex): boolean {
     return isEqual(document.annotations?.[RECORD_ANNOTATION.mac], this.#codeOf(withoutCode(document)));
   }
@@ -59,14 +59,14 @@ export class RecordKey {
   }
 }
 
-/** The document without a code: it would no longer fit after any change. */
+/** The document without its code, which is invalid after any change. */
 export function withoutCode<T extends ImageManifest | ImageIndex>(document: T): T {
   if (document.annotations?.[RECORD_ANNOTATION.mac] === undefined) return document;
   const { [RECORD_ANNOTATION.mac]: _, ...annotations } = document.annotations;
   return { ...document, annotations };
 }
 
-/** One text for one value, whatever the order of its fields. */
+/** Encodes a value as canonical text, independent of the order of its fields. */
 export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';

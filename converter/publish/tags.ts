@@ -1,4 +1,4 @@
-/** From converted images to tags. */
+/** Converts the images of a request and tags the results. */
 import { setMaxListeners } from 'node:events';
 import { AccelError } from '../../base/error.ts';
 import { awaitAll, Limiter } from '../../base/limiter.ts';
@@ -23,32 +23,32 @@ import {
 import { putManifest } from './push-document.ts';
 import { encodeRecord, makeRecord } from './record-annotations.ts';
 
-/** Images by the digest of their source: their layers are converted; their manifests stand. */
+/** Images by the digest of their source: with converted layers, and with pushed manifests. */
 type Ready = ReadonlyMap<string, ReadyImage>;
 type Converted = ReadonlyMap<string, ConvertedImage>;
 
-/** Converts the images and tags the outputs: the tags last, when everything that they refer to stands in the target. */
+/** Converts the images and tags the outputs: the tags last, when the target has everything that they refer to. */
 export async function makeOutputs(session: Session, preparation: Preparation): Promise<TagResult[]> {
   const { images, due } = preparation;
   const ready = await convertImages(session, images, new Set(due.map((output) => output.kind)));
-  // Before the tags: a run that ends between the two must leave the record behind for the next image.
+  // The record comes before the tags: a run that ends between the two has recorded its layers.
   const [converted] = await awaitAll([composeImages(session, ready), remember(session)]);
   const results: MadeOutput[] = [];
   for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
   // The content is complete: now the tags, and nothing but the tagging itself can fail between them.
   await assertComplete(session.target, results.flatMap(referredBy), session);
-  await nameOutputs(session, results);
+  await tagOutputs(session, results);
   return results.map(({ result }) => result);
 }
 
-/** A result, and what its tag is to name. */
+/** A result, and the document that its tag will name. */
 interface MadeOutput {
   readonly result: TagResult;
   readonly descriptor: Descriptor;
   readonly manifests: readonly ComposedManifest[];
 }
 
-/** What a tag refers to: its manifests, their configs and layers, and the source layers of index-only ones. */
+/** Lists the content of a tag: its manifests, their configs and layers, and the source layers of index-only ones. */
 function referredBy({ descriptor, manifests }: MadeOutput): Referred[] {
   return manifests.flatMap((one) => {
     const { platform, mediaType, digest, manifestSize: size, layers } = one;
@@ -69,21 +69,21 @@ function referredBy({ descriptor, manifests }: MadeOutput): Referred[] {
   });
 }
 
-async function nameOutputs({ target, signal, emit }: Session, outputs: readonly MadeOutput[]): Promise<void> {
-  const tell = ({ result: { tag, digest } }: MadeOutput): void => emit({ type: 'tagged', tag, digest });
+async function tagOutputs({ target, signal, emit }: Session, outputs: readonly MadeOutput[]): Promise<void> {
+  const report = ({ result: { tag, digest } }: MadeOutput): void => emit({ type: 'tagged', tag, digest });
   const naming = outputs.map(async (output) => {
     await target.tag(output.descriptor, output.result.tag, { signal });
-    if (target.commit === undefined) tell(output);
+    if (target.commit === undefined) report(output);
   });
   await awaitAll(naming);
   if (target.commit === undefined) return;
   await target.commit({ signal });
-  for (const output of outputs) tell(output);
+  for (const output of outputs) report(output);
 }
 
 /**
- * Converts images side by side, but one after another where they share a base: its layers are converted once. Nothing of
- * the manifests is pushed yet. After a failure the others are stopped and waited for.
+ * Converts images concurrently, but those that share a base one after another, so that its layers are converted once. Pushes
+ * no manifests yet. After a failure the others are stopped and awaited.
  */
 async function convertImages(
   session: Session,
@@ -130,14 +130,14 @@ async function composeImages({ request }: Session, ready: Ready): Promise<Conver
   return new Map(await awaitAll(composing));
 }
 
-/** Keeps the record of converted layers. It only saves time: where a registry does not take it, that is worth a line. */
+/** Saves the record of converted layers. It only saves time: if a registry refuses it, a warning is logged. */
 async function remember({ request, cache, emit, signal }: Session): Promise<void> {
   if (!request.cache) return;
   try {
     await cache.save();
   } catch (error) {
     if (signal.aborted || !(error instanceof AccelError)) throw error;
-    const message = `the record of converted layers was not kept; the next run converts them again: ${error.message}`;
+    const message = `the record of converted layers was not saved; the next run converts them again: ${error.message}`;
     emit({ type: 'warning', message });
   }
 }
@@ -149,7 +149,7 @@ async function makeOutput(
   output: OutputTag,
 ): Promise<MadeOutput> {
   const manifests = preparation.images.map((image) => converted.get(image.descriptor.digest)!.get(output.kind)!);
-  const descriptor = await nameable(session, preparation, manifests, output);
+  const descriptor = await documentOf(session, preparation, manifests, output);
   return {
     descriptor,
     manifests,
@@ -165,8 +165,8 @@ async function makeOutput(
   };
 }
 
-/** What the tag is to name: the one manifest, or an index over all of them when the source was one. */
-async function nameable(
+/** The document that the tag will name: the one manifest, or an index over all of them if the source is an index. */
+async function documentOf(
   session: Session,
   { source: { descriptor: source, document }, selection }: Preparation,
   manifests: readonly ComposedManifest[],

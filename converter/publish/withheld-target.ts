@@ -22,7 +22,7 @@ import type {
 } from '../../oci/storage.ts';
 import type { Endpoints } from '../endpoints.ts';
 
-/** How a {@link WithheldTarget} keeps content. */
+/** Options of {@link withhold}. */
 export interface WithholdOptions {
   /** Directory of the files that are handed over; they stay in it. */
   readonly scratch: string;

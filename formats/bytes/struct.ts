@@ -1,10 +1,10 @@
 /**
  * On-disk structures as declarative tables: the field names of the specification in their order, each with its codec.
- * Offsets are computed, the total is asserted, so a table can be held against the specification line by line.
+ * Offsets are computed, the total is asserted, so a table can be compared with the specification line by line.
  */
 import { AccelError } from '../../base/error.ts';
 
-/** How one field is laid out: its size in bytes and how a value is read from and written to a DataView. */
+/** The layout of one field: its size in bytes, and the functions that read and write its value in a DataView. */
 export interface Field<T> {
   /** Bytes that the field takes. */
   readonly size: number;
@@ -84,8 +84,7 @@ export function viewOf(bytes: Uint8Array): DataView {
 
 function integer(
   size: number,
-  min: number,
-  max: number,
+  [min, max]: readonly [min: number, max: number],
   get: Field<number>['get'],
   set: Field<number>['set'],
 ): Field<number> {
@@ -104,46 +103,41 @@ function integer(
 /** Unsigned byte. */
 export const u8 = integer(
   1,
-  0,
-  0xff,
+  [0, 0xff],
   (v, o) => v.getUint8(o),
   (v, o, x) => v.setUint8(o, x),
 );
 /** Signed byte. */
 export const i8 = integer(
   1,
-  -0x80,
-  0x7f,
+  [-0x80, 0x7f],
   (v, o) => v.getInt8(o),
   (v, o, x) => v.setInt8(o, x),
 );
 /** Unsigned 16-bit, little-endian. */
 export const u16 = integer(
   2,
-  0,
-  0xffff,
+  [0, 0xffff],
   (v, o) => v.getUint16(o, true),
   (v, o, x) => v.setUint16(o, x, true),
 );
 /** Unsigned 32-bit, little-endian. */
 export const u32 = integer(
   4,
-  0,
-  0xffff_ffff,
+  [0, 0xffff_ffff],
   (v, o) => v.getUint32(o, true),
   (v, o, x) => v.setUint32(o, x, true),
 );
 /** Signed 32-bit, little-endian. */
 export const i32 = integer(
   4,
-  -0x8000_0000,
-  0x7fff_ffff,
+  [-0x8000_0000, 0x7fff_ffff],
   (v, o) => v.getInt32(o, true),
   (v, o, x) => v.setInt32(o, x, true),
 );
 
 /** Unsigned 64-bit as a `number`; reading or writing a value past 2^53-1 throws RangeError. */
-export const u64 = integer(8, 0, Number.MAX_SAFE_INTEGER, getU64, setU64);
+export const u64 = integer(8, [0, Number.MAX_SAFE_INTEGER], getU64, setU64);
 /** Signed 64-bit that the format never uses below zero (`i64`, `off_t`), as a `number`; same bounds as {@link u64}. */
 export const i64 = u64;
 

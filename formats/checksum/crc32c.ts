@@ -4,7 +4,7 @@
  * indexes; the hot loop over compressed blocks lives in formats/kernels.
  */
 
-/** Start value of the register for the checksum behind each compressed block of a ZFile ("salted" form). */
+/** Start value of the register for the checksum after each compressed block of a ZFile ("salted" form). */
 export const CRC32C_BLOCK_SALT = 100_007;
 
 const SLICES = 8;

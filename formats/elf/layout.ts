@@ -1,4 +1,4 @@
-/** The structures of an ELF file that tell what a program is loaded with (System V ABI, gabi 4.1 and 5). Little-endian. */
+/** The structures of an ELF file that name what a program is loaded with (System V ABI, gabi 4.1 and 5). Little-endian. */
 import { array, bytes, struct, u8, u16, u32, u64 } from '../bytes/struct.ts';
 
 /** The four bytes that every ELF file begins with. */

@@ -36,7 +36,7 @@ export function readLibraryCache(file: Uint8Array): CachedLibrary[] {
   return libraries;
 }
 
-/** Offsets count from the head of the new form, which may stand behind an old one. */
+/** Offsets count from the head of the new form, which may follow an old one. */
 function newPart(file: Uint8Array): Uint8Array | undefined {
   if (startsWith(file, 0, NEW_MAGIC)) return file;
   if (!startsWith(file, 0, OLD_MAGIC) || file.length < OLD_HEADER) return undefined;

@@ -11,7 +11,7 @@ function reading(bytes: Uint8Array): ReadFile {
 }
 
 describe('an ELF file', () => {
-  it.each([64, 32] as const)('of %i bits tells interpreter, libraries and paths', async (bits) => {
+  it.each([64, 32] as const)('of %i bits names its interpreter, libraries and paths', async (bits) => {
     const spec = {
       bits,
       machine: 3,
@@ -33,7 +33,7 @@ describe('an ELF file', () => {
     ['a big-endian file', Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 2, 1, ...new Array<number>(57).fill(0)])],
     ['the head alone', buildElf({ needed: ['a'] }).subarray(0, 40)],
     ['a file without its program headers', buildElf({ needed: ['a'] }).subarray(0, 64)],
-  ])('%s is none', async (_name, bytes) => {
+  ])('%s is not an ELF file', async (_name, bytes) => {
     expect(await readElf(reading(bytes))).toBeUndefined();
   });
 
@@ -57,7 +57,7 @@ describe('a library cache', () => {
     { name: 'libb.so', path: '/usr/lib/libb.so' },
   ];
 
-  it('tells its libraries, but those for certain processors', () => {
+  it('names its libraries, except those for certain processors', () => {
     expect(readLibraryCache(buildLibraryCache(LIBRARIES))).toEqual([LIBRARIES[0], LIBRARIES[2]]);
   });
 

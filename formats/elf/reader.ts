@@ -1,4 +1,4 @@
-/** What the loader does with an ELF file: which interpreter, which libraries, where it looks for them. */
+/** Reads an ELF file as the loader does: the interpreter, the libraries, and the folders that are searched for them. */
 import { viewOf } from '../bytes/struct.ts';
 import {
   DYNAMIC,

@@ -1,7 +1,7 @@
 /**
  * Blocks and inodes: bitmaps, the counts of the group descriptors, and which of these blocks a layer changed.
  *
- * Both are handed out in ascending order and never twice, not even after they were freed. So what a tar holds next to
+ * Both are handed out in ascending order and never twice, not even after they were freed. So entries that a tar has next to
  * each other lies next to each other on the device, and a block that a layer maps was never mapped by a layer below:
  * behind the last sector of a file the device reads as zeros in index-only layers too (docs/formats.md §5).
  */
@@ -27,7 +27,7 @@ export interface MetadataBlock {
   readonly bytes: Uint8Array;
 }
 
-/** What is known of the allocations, to be continued in a later run over the same stack of layers. */
+/** The state of the allocations, to be continued in a later run over the same stack of layers. */
 export interface AllocatorState {
   /** First block never handed out. */
   readonly nextBlock: number;
@@ -111,7 +111,7 @@ export class Allocator {
     return this.#freeInodes;
   }
 
-  /** Where allocation stands. */
+  /** The state of allocation. */
   get state(): AllocatorState {
     return { nextBlock: this.#nextBlock, nextInode: this.#nextInode };
   }
@@ -136,7 +136,7 @@ export class Allocator {
     this.#markBlocks(first, count, false);
   }
 
-  /** A new inode number. AccelError `filesystem-full` when there is none. */
+  /** A new inode number. AccelError `filesystem-full` when no inode is left. */
   allocateInode(): number {
     const inode = this.#nextInode;
     if (inode > this.geometry.inodes) {

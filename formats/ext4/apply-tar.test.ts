@@ -105,7 +105,7 @@ describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'files and their attri
     });
   });
 
-  test('name_255 stands, name_256 is refused', async () => {
+  test('name_255 is accepted, name_256 is refused', async () => {
     await likeTheModel(
       tar()
         .file('n'.repeat(255), 'x')
@@ -203,7 +203,7 @@ describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'files and their attri
   });
 });
 
-describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'what stands in the way', () => {
+describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'entries in the way', () => {
   test.each([
     ['dir_by_file', tar().file('d', 'x')],
     ['dir_by_symlink', tar().symlink('d', 'elsewhere')],
@@ -342,7 +342,7 @@ describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'hard links', () => {
     expect(error.where).toHaveProperty('path');
   });
 
-  test('links_65000 stand, links_65001 are refused', { timeout: 180_000 }, async () => {
+  test('links_65000 are accepted, links_65001 are refused', { timeout: 180_000 }, async () => {
     const layer = tar().file('f', 'x');
     for (let i = 1; i < 65_000; i++) layer.link(`l/${i}`, 'f');
     await withImage(SMALL, async (box) => {
@@ -411,7 +411,7 @@ describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'paths through symlink
     });
   });
 
-  test('path_4096 stands, path_4097 is refused', async () => {
+  test('path_4096 is accepted, path_4097 is refused', async () => {
     const path = (length: number): string => `${'d/'.repeat(length / 2)}`.padEnd(length, 'f');
     const paths = await pathsAfter(tar().file(path(4095), 'x'));
     expect(paths.at(-1)).toHaveLength('- /'.length + 4095);
@@ -460,7 +460,7 @@ describe('limits', () => {
     });
   });
 
-  test('inodes that run out are told apart from blocks', async () => {
+  test('running out of inodes and running out of blocks are different errors', async () => {
     await withImage({ virtualSize: 2 ** 27 }, async (box) => {
       const layer = tar();
       for (let i = 0; i < 8192 - 11 + 1; i++) layer.file(`f${i}`, '');

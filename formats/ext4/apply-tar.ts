@@ -13,10 +13,10 @@ import { BLOCK_SIZE } from './layout.ts';
 /** Receives file data in tar order. */
 export interface FileDataSink {
   /**
-   * The next `length` bytes given to {@link write} stand from byte `tarOffset` of the tar on and belong from byte
+   * The next `length` bytes given to {@link write} are those from byte `tarOffset` of the tar on and belong from byte
    * `deviceOffset` of the device on. Within a file `deviceOffset` ascends; a new file starts at a block's first byte,
-   * the run of a sparse file anywhere. What the runs of a block leave open reads as zeros. `endsFile` says that nothing
-   * of the file follows: what a partial last sector of the tar holds behind it cannot be read through the file.
+   * the run of a sparse file anywhere. Bytes that the runs of a block leave open read as zeros. `endsFile` says that nothing
+   * of the file follows: the rest of a partial last sector of the tar cannot be read through the file.
    */
   beginRun(deviceOffset: number, tarOffset: number, length: number, endsFile: boolean): void;
   /** The next bytes of the run; a view that is valid during the call only. */
@@ -105,7 +105,7 @@ export class TarApplier implements TarHandler {
     let base = 0;
     for (const run of runs) {
       // Two runs may share a block. Nothing else allocates in between, so blocks that follow in the file follow on the
-      // device, and a run that begins in a block that stands already keeps its place relative to it.
+      // device, and a run that begins in an existing block keeps its place relative to it.
       const first = Math.max(Math.floor(run.offset / BLOCK_SIZE), end);
       const last = Math.ceil((run.offset + run.length) / BLOCK_SIZE);
       if (last > end) {

@@ -146,7 +146,7 @@ describeWith({ tools: ['e2fsck'] }, '/lost+found', () => {
     expect(await found([tar()])).toEqual(['/ 755 0', '/lost+found 700 0']);
   });
 
-  test('stands again after a whiteout or an opaque root took it', async () => {
+  test('exists again after a whiteout or an opaque root removed it', async () => {
     for (const take of [tar().whiteout('lost+found'), tar().opaque('')]) {
       expect(await found([tar(), take, tar().file('f', '')])).toEqual(['/ 755 0', '/f 644 0', '/lost+found 700 0']);
     }

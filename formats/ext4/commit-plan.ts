@@ -1,7 +1,7 @@
 /** The blocks that a commit writes: where each goes and how to encode it, decided before any of them exists. */
-import { NumberList, orderOf } from './state/radix-sort.ts';
+import { NumberList, orderOf } from '../bytes/radix-sort.ts';
 
-/** How a block is encoded. */
+/** The encodings of a block. */
 export const CONTENT = {
   /** All names of a directory. */
   names: 0,

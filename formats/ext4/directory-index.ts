@@ -20,7 +20,7 @@ export const NODE_LIMIT = (BLOCK_SIZE - NODE_INDEX_OFFSET) / indexEntry.size;
 const DOT = Uint8Array.of(0x2e);
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 
-/** How the names of an indexed directory lie in its blocks. */
+/** The places of the names of an indexed directory in its blocks. */
 export interface DirectoryIndex {
   /** Pairs of lowest hash and block, a pair for each leaf, by hash; the first hash is 0. */
   leaves: Uint32Array;
@@ -47,9 +47,9 @@ export function nodesFor(leaves: number): number {
   return leaves > ROOT_LIMIT ? Math.ceil(leaves / NODE_LIMIT) : 0;
 }
 
-/** Starts a directory's first block with `.` and `..`. */
-export function firstBlock(directory: number, parent: number): EntryBlock {
-  const block = new EntryBlock();
+/** Starts a directory's first block with `.` and `..`, in `memory` where it is given. */
+export function firstBlock(directory: number, parent: number, memory?: Uint8Array): EntryBlock {
+  const block = new EntryBlock(memory);
   block.add(DOT, directory, DIRENT_TYPE.directory);
   block.add(DOT_DOT, parent, DIRENT_TYPE.directory);
   return block;

@@ -4,13 +4,13 @@
  */
 import { AccelError } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
+import { NumberList, orderOf } from '../bytes/radix-sort.ts';
 import { CONTENT, type CommitPlan } from './commit-plan.ts';
 import { entrySize } from './directory-entries.ts';
 import { type DirectoryIndex, leafOf, nodesFor, ROOT_LIMIT } from './directory-index.ts';
 import { NameHasher } from './dirhash.ts';
 import { BLOCK_SIZE, NAME_MAX } from './layout.ts';
 import type { EntryRef, NameTable } from './state/name-table.ts';
-import { NumberList, orderOf } from './state/radix-sort.ts';
 import type { TreeState } from './state/tree-state.ts';
 import { HASH_SEED } from './superblock.ts';
 
@@ -39,7 +39,7 @@ export class DirectoryPlanner {
     const index = this.#state.indexes.get(directory);
     if (index === undefined && this.#fitsOneBlock(directory)) {
       this.#grow(directory, 1);
-      this.#write(directory, 0, CONTENT.names, 0, 0);
+      this.#write(directory, 0, { content: CONTENT.names, from: 0, to: 0 });
     } else if (index === undefined) {
       yield* this.#build(directory);
     } else if (index.touched.size > 0) {
@@ -116,9 +116,9 @@ export class DirectoryPlanner {
         expected: `at most ${ROOT_LIMIT} nodes of its index`,
         found: nodes.length,
       });
-    this.#write(directory, 0, CONTENT.index, 0, 0);
+    this.#write(directory, 0, { content: CONTENT.index, from: 0, to: 0 });
     nodes.forEach((logical, i) => {
-      this.#write(directory, logical, CONTENT.index, i + 1, 0);
+      this.#write(directory, logical, { content: CONTENT.index, from: i + 1, to: 0 });
     });
   }
 
@@ -128,7 +128,8 @@ export class DirectoryPlanner {
     const base = names.count;
     for (let i = 0; i < items.count; i++) names.push(items.ref(i));
     starts.forEach((start, i) => {
-      this.#write(directory, place(i), CONTENT.leaf, base + start, base + (starts[i + 1] ?? items.count));
+      const to = base + (starts[i + 1] ?? items.count);
+      this.#write(directory, place(i), { content: CONTENT.leaf, from: base + start, to });
     });
   }
 
@@ -143,8 +144,12 @@ export class DirectoryPlanner {
     this.#state.inodes.setSize(directory, blocks * BLOCK_SIZE);
   }
 
-  #write(inode: number, logical: number, content: number, from: number, to: number): void {
-    this.#plan.add({ block: this.#state.extents.physical(inode, logical), content, inode, from, to });
+  #write(
+    inode: number,
+    logical: number,
+    what: { readonly content: number; readonly from: number; readonly to: number },
+  ): void {
+    this.#plan.add({ block: this.#state.extents.physical(inode, logical), inode, ...what });
   }
 
   /** The names of a directory by hash: all of them, or those in the leaves of `index` that were touched. */

@@ -31,7 +31,7 @@ function numbered(prefix: string, count: number, digits = 6): string[] {
   return Array.from({ length: count }, (_, i) => `${prefix}${String(i).padStart(digits, '0')}`);
 }
 
-/** What the directory `/d` is on disk: blocks, whether indexed, index levels below the root. */
+/** The directory `/d` on disk: blocks, whether indexed, index levels below the root. */
 async function shapeOf(box: ImageBox): Promise<{ blocks: number; indexed: boolean; levels: number }> {
   const device = await openDevice(box.path);
   try {

@@ -20,7 +20,7 @@ export interface NameHash {
   readonly minor: number;
 }
 
-/** What MD4 starts from: the seed of a file system that has none, as the reference's empty one. */
+/** The start value of MD4: the seed of a file system that has none, as the reference's empty one. */
 const NO_SEED = Uint32Array.of(0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476);
 
 /** Computes hashes under the superblock's `s_hash_seed` (four little-endian words). */

@@ -59,11 +59,9 @@ describe('Ext4Image', () => {
       expect(box.image.discarded).toEqual([]);
       const { image } = box;
       image.beginLayer();
-      const inode = image.create(image.root, 'f', 'file', {
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        mtime: { seconds: 0, nanoseconds: 0 },
+      const inode = image.create(image.root, 'f', {
+        type: 'file',
+        attributes: { mode: 0, uid: 0, gid: 0, mtime: { seconds: 0, nanoseconds: 0 } },
       });
       const first = image.allocate(inode, 0, 3);
       image.remove(image.names.find(image.root, 'f'));
@@ -108,7 +106,7 @@ describe('Ext4Image', () => {
     });
   });
 
-  test('what a tar holds next to each other lies next to each other on the device', async () => {
+  test('neighbours in a tar are neighbours on the device', async () => {
     await withImage(SMALL, async (box) => {
       const { runs } = box.layer(tar().file('a', 'x'.repeat(5000)).file('d/b', 'x').file('c', 'x'.repeat(4096)));
       const first = runs[0]!.device;

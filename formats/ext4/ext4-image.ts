@@ -1,6 +1,6 @@
 /**
  * The file system of an image while its layers are applied: one state that lives across the layers, changed in memory by
- * the operations below. `commit` (commit.ts) writes what a layer changed. How a tar maps onto these operations is
+ * the operations below. `commit` (commit.ts) writes what a layer changed. The mapping of a tar onto these operations is
  * apply-tar.ts; where blocks lie is allocator.ts; how the state is stored is the folder state/.
  */
 import { advise, option } from '../../base/advice.ts';
@@ -20,7 +20,7 @@ import type { EntryRef, NameTable } from './state/name-table.ts';
 import { type BlockRange, TreeState } from './state/tree-state.ts';
 import { HASH_SEED } from './superblock.ts';
 
-/** Bounds of an image; see docs/cli.md for the options behind them. */
+/** Bounds of an image; docs/cli.md has the options that set them. */
 export interface Ext4ImageOptions {
   /** Bytes of the block device, a multiple of 128 MiB; omitted: 64 GiB. */
   readonly virtualSize?: number;
@@ -48,12 +48,19 @@ const BUILT_IN_FILES = 2;
 /** Layer number of what the empty file system holds. */
 export const EMPTY_LAYER = -1;
 
-/** What a new inode needs beside its attributes, by type. */
+/** The content that a new inode starts with, by type. */
 export interface InodeContent {
   /** Text of a symlink, Latin-1, 1 … 4095 bytes. */
   readonly target?: string;
   readonly deviceMajor?: number;
   readonly deviceMinor?: number;
+}
+
+/** An inode to be made. */
+export interface NewInode {
+  readonly type: InodeType;
+  readonly attributes: Attributes;
+  readonly content?: InodeContent;
 }
 
 /**
@@ -127,7 +134,7 @@ export class Ext4Image {
     return ref === 0 ? 0 : this.names.inode(ref);
   }
 
-  /** What kind of file an inode is. */
+  /** The kind of file that an inode is. */
   typeOf(inode: number): InodeType {
     return this.#state.inodes.type(inode);
   }
@@ -168,7 +175,7 @@ export class Ext4Image {
   }
 
   /** Makes an inode named `name` in `parent`, which must not have that name. Checks name, size and count limits. */
-  create(parent: number, name: string, type: InodeType, attributes: Attributes, content: InodeContent = {}): number {
+  create(parent: number, name: string, { type, attributes, content = {} }: NewInode): number {
     if (this.files >= this.#maxFiles) {
       throw new AccelError('limit-exceeded', 'the image holds too many files', {
         expected: `at most ${this.#maxFiles} files and directories`,
@@ -267,10 +274,14 @@ export class Ext4Image {
    * Always holds the superblock, so that no layer is without a block.
    */
   *commit(): Generator<MetadataBlock> {
-    for (const step of this.commitSteps()) if (step !== undefined) yield step;
+    for (const step of this.commitSteps())
+      if (step !== undefined) yield { block: step.block, bytes: step.bytes.slice() };
   }
 
-  /** As {@link commit}, with an undefined wherever the caller may let others work: no step takes long. */
+  /**
+   * As {@link commit}, with an undefined wherever the caller may let others work: no step takes long. The bytes of a block
+   * are valid until the next step.
+   */
   *commitSteps(): Generator<CommitStep> {
     // A layer may have deleted or replaced a lower image's own directory of that name.
     if (this.names.find(this.root, LOST_AND_FOUND) === 0) this.#createLostAndFound();

@@ -34,7 +34,7 @@ function levelsOf(extents: number): number[] {
   return levels;
 }
 
-/** How many blocks below the root a tree of `extents` extents needs. */
+/** The number of blocks below the root that a tree of `extents` extents needs. */
 export function extentTreeBlocks(extents: number): number {
   return levelsOf(extents).reduce((sum, nodes) => sum + nodes, 0);
 }
@@ -67,7 +67,7 @@ export function extentTreeNode(tree: ExtentTree, index: number): Uint8Array {
   return encodeNode(tree, { depth, first, count: Math.min(NODE_ENTRIES, below - first) }, BLOCK_SIZE);
 }
 
-/** Which entries a node holds: `count` from number `first` of what lies below its level. */
+/** The entries of a node: `count` from number `first` of the level below it. */
 interface NodePart {
   readonly depth: number;
   readonly first: number;
@@ -100,7 +100,7 @@ function physicalFields(physical: number): { ee_start_lo: number; ee_start_hi: n
   return { ee_start_lo: physical >>> 0, ee_start_hi: Math.floor(physical / 0x1_0000_0000) };
 }
 
-/** What a tree node says: extents if it is a leaf, else the blocks of its children. */
+/** The content of a tree node: extents if it is a leaf, else the blocks of its children. */
 export interface ExtentNode {
   readonly depth: number;
   readonly extents: readonly (Extent & { readonly unwritten: boolean })[];

@@ -17,7 +17,7 @@ export const MAX_VIRTUAL_SIZE = 2 ** 44;
 export const MIN_VIRTUAL_SIZE = GROUP_BYTES;
 
 /**
- * The fixed metadata stands together at the front of the device, in this order: superblock, group descriptors, block
+ * The fixed metadata is at the front of the device, in this order: superblock, group descriptors, block
  * bitmaps, inode bitmaps, inode tables. `flex_bg` allows that; what a node touches at mount is then contiguous, and
  * behind `firstDataBlock` nothing interrupts file data.
  */

@@ -1,12 +1,12 @@
 /**
  * Finding a name in an indexed directory (feature `dir_index`; docs: Linux, ext4/directory.rst, "Hash Tree Directories"):
- * the index tells the one leaf that can hold it, so that a look-up in 100,000 names reads three blocks.
+ * the index leads to the one leaf that can hold it, so that a look-up in 100,000 names reads three blocks.
  */
 import { viewOf } from '../bytes/struct.ts';
 import { decodeDirectoryBlock, type RawDirent } from './directory-entries.ts';
 import { FLAG_UNSIGNED_HASH, HASH_HALF_MD4, hashName } from './dirhash.ts';
 
-/** What of the superblock decides the hash. */
+/** The fields of the superblock that decide the hash. */
 export interface HashParameters {
   /** `s_hash_seed` as four little-endian words. */
   readonly seed: Uint32Array;
@@ -29,7 +29,7 @@ const MAX_LEVELS = 3;
 const CONTINUED = 1;
 
 /**
- * The entry of `name` in a directory of `blocks` blocks, or undefined if there is none. Answers `'unknown'` when the index
+ * The entry of `name` in a directory of `blocks` blocks, or undefined if it has no such entry. Answers `'unknown'` when the index
  * cannot be used: a hash that accel does not compute, a damaged index, a hash that spans two leaves. Then every block has
  * to be looked at. Throws `ext4-invalid` for a damaged leaf.
  */

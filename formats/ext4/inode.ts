@@ -9,7 +9,7 @@ export interface Timestamp {
   readonly nanoseconds: number;
 }
 
-/** What a tar entry says of an inode besides its content. */
+/** The attributes that a tar entry gives an inode, besides its content. */
 export interface Attributes {
   /** Permission, setuid, setgid and sticky bits: 0 … 0o7777. */
   readonly mode: number;
@@ -54,7 +54,7 @@ export interface RawInode {
   readonly deviceMinor: number;
   readonly iBlock: Uint8Array;
   readonly xattrBlock: number;
-  /** What lies behind the extra fields: in-inode extended attributes, if any. */
+  /** The bytes after the extra fields: in-inode extended attributes, if any. */
   readonly tail: Uint8Array;
 }
 

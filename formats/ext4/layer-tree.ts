@@ -69,7 +69,7 @@ export class Ext4LayerTree implements LayerTree<number> {
     if (kind === 'symlink') checkSymlink(target);
     if (kind === 'character' || kind === 'block') checkDevice(deviceMajor, deviceMinor);
     const content = { ...(kind === 'symlink' ? { target } : {}), deviceMajor, deviceMinor };
-    return this.#image.create(directory, name, kind, attributes, content);
+    return this.#image.create(directory, name, { type: kind, attributes, content });
   }
 
   link(directory: number, name: string, node: number): void {

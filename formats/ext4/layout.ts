@@ -282,7 +282,7 @@ export const xattrEntry = struct('ext4_xattr_entry', 16, {
 /** Head of a directory entry; the name follows, padded to 4 bytes. */
 export const direntHeader = struct('ext4_dir_entry_2', 8, { inode: u32, rec_len: u16, name_len: u8, file_type: u8 });
 
-/** What the root of a directory's index says of the index, behind the entries `.` and `..`. */
+/** The description of a directory's index in its root, after the entries `.` and `..`. */
 export const indexRootInfo = struct('dx_root_info', 8, {
   reserved_zero: u32,
   hash_version: u8,
@@ -294,5 +294,5 @@ export const indexRootInfo = struct('dx_root_info', 8, {
 /** An entry of a directory's index: names of this hash and above lie in this block of the directory. */
 export const indexEntry = struct('dx_entry', 8, { hash: u32, block: u32 });
 
-/** What stands in place of the hash in the first entry of an index node. */
+/** The fields in place of the hash in the first entry of an index node. */
 export const indexCountLimit = struct('dx_countlimit', 4, { limit: u16, count: u16 });

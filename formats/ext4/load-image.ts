@@ -181,7 +181,7 @@ class TreeLoader {
     return raw;
   }
 
-  /** Attributes as the next commit writes them. What accel would not have written was not written by accel. */
+  /** Attributes as the next commit writes them. Any other form was not written by accel. */
   #xattrSet(xattrs: ReadonlyMap<string, Uint8Array>, inode: number): number {
     try {
       return this.#state.xattrs.add(xattrs);

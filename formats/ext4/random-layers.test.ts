@@ -49,11 +49,11 @@ describeWith({ tools: ['e2fsck', 'python3'] }, 'random stacks of layers', () => 
     hold(randomStack({ symlinks: true }).map((layers) => layers.map(whiteoutsFirst))),
   );
 
-  test('are what the rules say, through symlinks too, when whiteouts stand first', { timeout: TIMEOUT }, () =>
+  test('are what the rules say, through symlinks too, when whiteouts come first', { timeout: TIMEOUT }, () =>
     hold(randomStack({ symlinks: true }).map((layers) => withoutRefused(layers.map(whiteoutsFirst)))),
   );
 
-  test('are what the rules say wherever the whiteouts stand', { timeout: TIMEOUT }, () =>
+  test('are what the rules say wherever the whiteouts are', { timeout: TIMEOUT }, () =>
     hold(randomStack({ symlinks: false }).map(withoutRefused)),
   );
 });

@@ -85,7 +85,7 @@ export class Ext4Reader {
     }
   }
 
-  /** Reads the superblock. AccelError `ext4-invalid` when there is none or it asks for what this reader does not know. */
+  /** Reads the superblock. AccelError `ext4-invalid` when it is missing or needs a feature that this reader does not know. */
   static async open(device: BlockDevice): Promise<Ext4Reader> {
     return new Ext4Reader(device, decodeSuperblock(await readWithin(device, SUPERBLOCK_OFFSET, superblock.size)));
   }
@@ -160,7 +160,7 @@ export class Ext4Reader {
       yield at;
       if (at.inode.type !== 'directory') continue;
       if (open.has(at.inode.number))
-        throw new AccelError('ext4-invalid', 'a directory stands in the tree twice', { where: { path: at.path } });
+        throw new AccelError('ext4-invalid', 'a directory is in the tree twice', { where: { path: at.path } });
       open.add(at.inode.number);
       const names: RawDirent[] = [];
       for await (const entry of this.entries(at.inode)) names.push(entry);

@@ -176,7 +176,7 @@ describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'extended attributes o
     });
   });
 
-  test('names with bytes past ASCII stand, in the inode and in a block', async () => {
+  test('names with bytes past ASCII are kept, in the inode and in a block', async () => {
     await withImage(SMALL, async (box) => {
       box.layer(
         tar()
@@ -199,7 +199,7 @@ describeWith({ tools: ['e2fsck', 'debugfs', 'python3'] }, 'extended attributes o
     });
   });
 
-  test('ones that are too large, and ACLs that are none, name the file', async () => {
+  test('attributes that are too large, and invalid ACLs, are errors that name the file', async () => {
     await withImage(SMALL, async (box) => {
       box.layer(tar().dir('d/', { xattrs: { 'user.a': new Uint8Array(4000) } }));
       const tooLarge = tar().file('dir/file', 'x', { xattrs: { 'user.huge': new Uint8Array(5000) } });

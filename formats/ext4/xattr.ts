@@ -152,7 +152,7 @@ export function decodeXattrs(
 ): Map<string, Uint8Array> {
   const out = new Map<string, Uint8Array>();
   if (tail.length >= INLINE_HEADER && viewOf(tail).getUint32(0, true) === XATTR_MAGIC) {
-    readEntries(tail, INLINE_HEADER, INLINE_HEADER, out, where);
+    for (const [name, value] of readEntries(tail, INLINE_HEADER, INLINE_HEADER, where)) out.set(name, value);
   }
   if (block !== undefined) {
     const header = xattrHeader.read(block);
@@ -163,18 +163,18 @@ export function decodeXattrs(
         found: header.h_magic,
       });
     }
-    readEntries(block, xattrHeader.size, 0, out, where);
+    for (const [name, value] of readEntries(block, xattrHeader.size, 0, where)) out.set(name, value);
   }
   return out;
 }
 
-function readEntries(
+/** The entries from `first` on, by full name; offsets of values count from `base`. */
+function* readEntries(
   bytes: Uint8Array,
   first: number,
   base: number,
-  out: Map<string, Uint8Array>,
   where: { readonly inode: number },
-): void {
+): Generator<readonly [name: string, value: Uint8Array]> {
   for (let at = first; at + TERMINATOR <= bytes.length && viewOf(bytes).getUint32(at, true) !== 0; ) {
     const fits = at + xattrEntry.size <= bytes.length;
     const entry = fits ? xattrEntry.read(bytes, at) : undefined;
@@ -192,7 +192,7 @@ function readEntries(
     const prefix = PREFIXES.find((p) => p.index === entry.e_name_index)?.prefix ?? `unknown-${entry.e_name_index}.`;
     const value = bytes.slice(start, start + entry.e_value_size);
     const isAcl = entry.e_name_index === ACL_ACCESS || entry.e_name_index === ACL_DEFAULT;
-    out.set(prefix + suffix, isAcl ? decodeAcl(value) : value);
+    yield [prefix + suffix, isAcl ? decodeAcl(value) : value];
     at = align(nameEnd);
   }
 }

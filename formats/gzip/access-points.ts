@@ -68,7 +68,7 @@ export class AccessPointRecorder {
     this.#pack = pack;
   }
 
-  /** The machine stands at the start of the stream, or at a boundary behind a block that is not the last. */
+  /** The machine is at the start of the stream, or at a boundary after a block that is not the last. */
   boundary(): void {
     const at = this.#machine.outputOffset;
     if (this.#watched !== undefined && at - this.#watched.outputOffset >= WINDOW_BYTES) this.#settle();

@@ -64,7 +64,7 @@ describe('every access point restarts in zlib and gives the rest of the stream',
     });
   }
 
-  test('points stand at the last boundary at or before each multiple of the span', () => {
+  test('points are at the last boundary at or before each multiple of the span', () => {
     const gzip = gzipWriters['zlib level 9, small memory']!(content);
     const all = summarize(gzip, 65_536).points.map((point) => point.outputOffset);
     for (const span of [131_072, 262_144, 1 << 20]) {

@@ -74,19 +74,20 @@ export function decodeGzipIndex(bytes: Uint8Array): GzipIndex {
   const entries = readEntries(bytes, header);
   const points: AccessPoint[] = [];
   for (let i = 0; i < header.index_num; i++) {
+    const check = checkOf(i);
     const entry = readFields(() => indexEntry.read(entries, i * indexEntry.size), i);
     const before = points.at(-1);
-    check('window position', entry.win_pos >= indexHeader.size, `from ${indexHeader.size}`, entry.win_pos, i);
+    check('window position', entry.win_pos >= indexHeader.size, `from ${indexHeader.size}`, entry.win_pos);
     const windowEnd = entry.win_pos + entry.win_len;
-    check('window end', windowEnd <= header.index_start, `up to ${header.index_start}`, windowEnd, i);
-    check('bits', entry.bits <= 7, '0 to 7', entry.bits, i);
+    check('window end', windowEnd <= header.index_start, `up to ${header.index_start}`, windowEnd);
+    check('bits', entry.bits <= 7, '0 to 7', entry.bits);
     const leastInput = before?.inputOffset ?? (entry.bits > 0 ? 1 : 0);
-    check('en_pos', entry.en_pos >= leastInput, `from ${leastInput}`, entry.en_pos, i);
-    check('en_pos', entry.en_pos <= header.gzip_file_size, `up to ${header.gzip_file_size}`, entry.en_pos, i);
-    if (before === undefined) check('first de_pos', entry.de_pos === 0, 0, entry.de_pos, i);
+    check('en_pos', entry.en_pos >= leastInput, `from ${leastInput}`, entry.en_pos);
+    check('en_pos', entry.en_pos <= header.gzip_file_size, `up to ${header.gzip_file_size}`, entry.en_pos);
+    if (before === undefined) check('first de_pos', entry.de_pos === 0, 0, entry.de_pos);
     const leastOutput = before?.outputOffset ?? 0;
-    check('de_pos', entry.de_pos >= leastOutput, `from ${leastOutput}`, entry.de_pos, i);
-    check('de_pos', entry.de_pos <= header.uncompress_file_size, header.uncompress_file_size, entry.de_pos, i);
+    check('de_pos', entry.de_pos >= leastOutput, `from ${leastOutput}`, entry.de_pos);
+    check('de_pos', entry.de_pos <= header.uncompress_file_size, header.uncompress_file_size, entry.de_pos);
     points.push({
       outputOffset: entry.de_pos,
       inputOffset: entry.en_pos,
@@ -133,7 +134,7 @@ function readFields<T>(read: () => T, entry?: number): T {
     return read();
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
-    throw invalid('64-bit field', 'below 2^53', cause.message, entry, cause);
+    throw invalid('64-bit field', 'below 2^53', cause.message, { entry, cause });
   }
 }
 
@@ -145,7 +146,7 @@ function readEntries(bytes: Uint8Array, header: Header): Uint8Array {
   try {
     entries = inflateSync(bytes.subarray(header.index_start), { maxOutputLength: size });
   } catch (cause) {
-    throw invalid('index area', `a zlib stream of ${size} bytes`, String(cause), undefined, cause);
+    throw invalid('index area', `a zlib stream of ${size} bytes`, String(cause), { cause });
   }
   check('index area', entries.length === size, `${size} bytes`, entries.length);
   return entries;
@@ -157,22 +158,28 @@ export function windowOf(point: AccessPoint): Uint8Array {
   try {
     window = inflateSync(point.window, { maxOutputLength: INDEX_WINDOW });
   } catch (cause) {
-    throw invalid('window', `a zlib stream of ${INDEX_WINDOW} bytes`, String(cause), undefined, cause);
+    throw invalid('window', `a zlib stream of ${INDEX_WINDOW} bytes`, String(cause), { cause });
   }
   check('window', window.length === INDEX_WINDOW, INDEX_WINDOW, window.length);
   return window;
 }
 
-function check(what: string, holds: boolean, expected: string | number, found: string | number, entry?: number): void {
-  if (!holds) throw invalid(what, expected, found, entry);
+type Check = (what: string, holds: boolean, expected: string | number, found: string | number) => void;
+
+/** Checks of the index as a whole, or of one access point. */
+function checkOf(entry?: number): Check {
+  return (what, holds, expected, found) => {
+    if (!holds) throw invalid(what, expected, found, { entry });
+  };
 }
+
+const check: Check = checkOf();
 
 function invalid(
   what: string,
   expected: string | number,
   found: string | number,
-  entry?: number,
-  cause?: unknown,
+  { entry, cause }: { readonly entry?: number | undefined; readonly cause?: unknown } = {},
 ): AccelError {
   return new AccelError('turbo-invalid', `the gzip index has a wrong ${what}`, {
     where: { file: 'gzip.meta', ...(entry === undefined ? {} : { 'access point': entry }) },

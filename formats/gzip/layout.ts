@@ -18,7 +18,7 @@ export const gzipHeader = struct('gzip member header', 10, {
   os: u8,
 });
 
-/** What follows a member's deflate stream. */
+/** The trailer of a member, after its deflate stream. */
 export const gzipTrailer = struct('gzip member trailer', 8, { crc32: u32, isize: u32 });
 
 /** `magic` of {@link indexHeader}. */

@@ -14,7 +14,7 @@ function endsOf(bytes: Uint8Array, lengths: readonly number[]): GzipMemberEnd[] 
 }
 
 /**
- * Gives `bytes` in pieces of `step`, and tells each end as late as a decompressor may: with the piece that reaches it, or
+ * Gives `bytes` in pieces of `step`, and reports each end as late as a decompressor may: with the piece that reaches it, or
  * right behind when `after` and the piece ends there.
  */
 function check(bytes: Uint8Array, ends: readonly GzipMemberEnd[], step: number, after: boolean): void {

@@ -12,7 +12,7 @@ export interface GzipMemberEnd {
   readonly inputOffset: number;
 }
 
-/** Sums up output as it comes. An end is told before or right after the output that reaches it. */
+/** Sums up output as it comes. An end is reported before or right after the output that reaches it. */
 export class MemberChecks {
   #ends: GzipMemberEnd[] = [];
   #offset = 0;
@@ -32,7 +32,7 @@ export class MemberChecks {
     this.#sum(bytes.subarray(from));
   }
 
-  /** Tells where the next member ends; throws as {@link update} does if its output was all taken already. */
+  /** Notes where the next member ends; throws as {@link update} does if its output was all taken already. */
   end(member: GzipMemberEnd): void {
     if (this.#ends.length === 0 && member.outputOffset === this.#offset) this.#check(member);
     else this.#ends.push(member);

@@ -1,4 +1,4 @@
-/** What the index of a gzip stream is made of, as plain data that may cross threads. */
+/** The index of a gzip stream as plain data that may cross threads. */
 
 /** Where a gzip stream can be taken up: a boundary between two deflate blocks (docs/formats.md §5). */
 export interface AccessPoint {

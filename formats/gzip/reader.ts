@@ -124,7 +124,7 @@ class Cursor {
     this.#started = true;
   }
 
-  /** Makes some more output, fetching if need be. What is there has been looked at. */
+  /** Makes some more output, fetching if need be. The output so far has been searched. */
   async #more(inputEnd: number, fetch: FetchCompressed): Promise<void> {
     if (this.#stop === 'end') throw this.#endsEarly();
     if (this.#stop === 'output') {

@@ -8,7 +8,7 @@ import { type GzipMemberEnd, MemberChecks, trailerMismatch } from './member-chec
 import { GzipHeaderReader, hex } from './member-header.ts';
 import type { AccessPoint } from './points.ts';
 
-/** How a {@link GzipStream} reads. */
+/** Options of a {@link GzipStream}. */
 export interface GzipStreamOptions {
   /** Bytes of output between two access points; omitted: no access points. */
   readonly span?: number;
@@ -23,7 +23,7 @@ export interface GzipStreamOptions {
   /** Makes the windows of the access points small; omitted: here and now. */
   readonly packWindow?: WindowPacker;
   /**
-   * Told of each member's end, before or right after the output that reaches it; whoever asks to be told holds the output
+   * Called for each member's end, before or right after the output that reaches it; a caller that sets it checks the output
    * against it. Omitted: that is done here.
    */
   readonly onMemberEnd?: (end: GzipMemberEnd) => void;
@@ -31,7 +31,7 @@ export interface GzipStreamOptions {
   readonly machine?: InflateMachine;
 }
 
-/** What a whole gzip file was; plain data. */
+/** Facts about a whole gzip file; plain data. */
 export interface GzipSummary {
   /** Bytes of the file, padding included. */
   readonly compressedSize: number;
@@ -170,7 +170,7 @@ export class GzipStream {
     return true;
   }
 
-  /** What is behind a member: nothing, padding, the next member, or what does not belong there. */
+  /** Reads on after a member: nothing, padding, the next member, or bytes that do not belong there. */
   #lookBehind(final: boolean): boolean {
     const { unread } = this.#machine;
     if (unread.length === 0) return false;

@@ -33,7 +33,7 @@ export interface InflateMachine {
   /** Input that was written and is not consumed: a view, valid until the next call. */
   readonly unread: Uint8Array;
 
-  /** Takes input from byte `from` of `chunk` on; returns how many bytes found room, 0 only if there is none. */
+  /** Takes input from byte `from` of `chunk` on; returns how many bytes found room, 0 only if it is full. */
   write(chunk: Uint8Array, from?: number): number;
   /** Drops `count` unread bytes: what is between streams. */
   skip(count: number): void;
@@ -58,7 +58,7 @@ export interface InflateMachine {
   references(slot: number): Uint8Array;
 }
 
-/** What can be wrong with a deflate stream, after the cases of RFC 1951 §3.2. */
+/** The faults of a deflate stream, after the cases of RFC 1951 §3.2. */
 export const INFLATE_FAULTS = {
   blockType: 'a block of the reserved type 3',
   storedLength: 'a stored block whose length and its complement differ',

@@ -11,7 +11,7 @@ interface Boundary {
   readonly input: number;
   readonly bits: number;
   readonly output: number;
-  /** Which bytes of the window before it are read by anything behind it. */
+  /** The bytes of the window before it that later blocks read. */
   readonly references: string;
 }
 

@@ -42,7 +42,7 @@ const STOPS: readonly InflateStop[] = ['input', 'output', 'boundary', 'end'];
 const FAULTS = Object.keys(INFLATE_FAULTS) as (keyof typeof INFLATE_FAULTS)[];
 
 /**
- * Room for output that others read while the next is made: pieces of {@link OUTPUT_BYTES}, used in turn. What does not fit
+ * Room for output that others read while the next is made: pieces of {@link OUTPUT_BYTES}, used in turn. Output that does not fit
  * into one, the rest of a match, is at the start of the next.
  */
 export interface InflateRing {
@@ -214,7 +214,7 @@ export class Inflater implements InflateMachine {
     this.#kernel.setInput(this.#inputAddress + start, this.#inputAddress + end);
   }
 
-  /** Moves the unread input to the front, so that its end is aligned as told. */
+  /** Moves the unread input to the front, so that its end is aligned as requested. */
   #compact(phase: number): void {
     const start = this.#inputStart();
     const length = this.#inputEnd - start;

@@ -10,7 +10,7 @@ export interface OwnKernelMemory {
   readonly buffer: ArrayBuffer;
 }
 
-/** What accel uses of the WebAssembly global, which the types of Node do not declare. */
+/** The part of the WebAssembly global that accel uses, which the types of Node do not declare. */
 declare const WebAssembly: {
   Memory: new (limits: { initial: number; maximum: number; shared: boolean }) => { readonly buffer: ArrayBufferLike };
   Module: new (bytes: Uint8Array) => object;

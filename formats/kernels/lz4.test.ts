@@ -27,7 +27,7 @@ function blocksOf(zfile: Buffer): Buffer[] {
   return blocks;
 }
 
-/** Every block of a batch, its checksum held against the plain CRC and its content against the input. */
+/** Every block of a batch, its checksum compared with the plain CRC and its content with the input. */
 function checkBatch(input: Uint8Array, blockSize: number): void {
   const { bytes, lengths } = kernel.compress(input, blockSize);
   const target = new Uint8Array(blockSize);

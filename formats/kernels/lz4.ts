@@ -8,10 +8,10 @@ export const LZ4_MAX_INPUT = 1 << 20;
 /** Bounds of a block's size in bytes; above 64 KiB liblz4 would use another table and give other bytes. */
 const MIN_BLOCK = 4096;
 const MAX_BLOCK = 65536;
-/** Bytes of the salted CRC-32C behind each block. */
+/** Bytes of the salted CRC-32C after each block. */
 const CHECKSUM_BYTES = 4;
 
-/** Compressed blocks one after another, each with its checksum behind it. */
+/** Compressed blocks one after another, each followed by its checksum. */
 export interface CompressedBlocks {
   /** All blocks; a view that the next call overwrites. */
   readonly bytes: Uint8Array;

@@ -16,14 +16,14 @@ describe('storedAcl', () => {
     expect(storedAcl(ACL_DEFAULT, value)).toBe(value);
   });
 
-  test('one without entries is none', () => {
+  test('an ACL without entries is removed', () => {
     for (const value of [new Uint8Array(0), acl()]) {
       expect(storedAcl(ACL_ACCESS, value)).toBeUndefined();
       expect(storedAcl(ACL_DEFAULT, value)).toBeUndefined();
     }
   });
 
-  test('one of owner, group and others is none for access, and counts as the default', () => {
+  test('an ACL of owner, group and others alone is removed as an access ACL, and kept as the default ACL', () => {
     const minimal = acl(OWN, [GROUP, 4], [OTHER, 0]);
     expect(storedAcl(ACL_ACCESS, minimal)).toBeUndefined();
     expect(storedAcl(ACL_DEFAULT, minimal)).toBe(minimal);

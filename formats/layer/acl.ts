@@ -82,7 +82,7 @@ function parseAcl(value: Uint8Array): AclEntry[] {
   return entries;
 }
 
-/** What keeps a kernel from taking the entries, or undefined. */
+/** The reason why a kernel refuses the entries, or undefined. */
 function faultOf(entries: readonly AclEntry[]): string | undefined {
   let reached = -1;
   const seen = new Set<number>();

@@ -16,7 +16,7 @@ const CACHED_PATHS = 256;
 export interface LowerDirectory<N> {
   /** Undefined where nothing from below is. */
   readonly directory: N | undefined;
-  /** What is in the way, and is not a directory. */
+  /** The node in the way, which is not a directory. */
   readonly file?: string;
   /** A symlink of this layer that the path leads through. */
   readonly link?: string;
@@ -28,7 +28,7 @@ export type OnLowerSymlink = (name: string) => void;
 /** A component still to come; or a symlink, whose end has been reached when its turn comes. */
 type Step<N> = string | { readonly symlink: N };
 
-/** How far a path exists: the last directory, the names below it that do not exist, or a file that is in the way. */
+/** The part of a path that exists: the last directory, the names below it that do not exist, or a file that is in the way. */
 interface Walked<N> {
   readonly at: N;
   readonly missing: readonly string[];

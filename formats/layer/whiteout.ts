@@ -10,7 +10,7 @@ const OPAQUE = '.wh..wh..opq';
 const AUFS_PREFIX = '.wh..wh.';
 const NO_XATTRS: Xattrs = new Map();
 
-/** What a file name means to a layer. */
+/** The meaning of a file name in a layer. */
 export type Whiteout =
   | { readonly kind: 'none' }
   | { readonly kind: 'opaque' }
@@ -42,7 +42,7 @@ export function parseWhiteout(name: string): Whiteout {
   return { kind: 'remove', name: hidden };
 }
 
-/** What entries of the current layer say of a directory from below. */
+/** The changes that the current layer makes to a directory from below. */
 export interface NamedDirectory {
   readonly mode: number;
   readonly xattrs: Xattrs;

@@ -1,4 +1,4 @@
-/** Which extended attributes of an entry an inode gets: those that Linux would store on it, in the form it would have. */
+/** Selects the extended attributes of an entry that an inode gets: those that Linux would store on it, in the form it would have. */
 import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { ACL_ACCESS, ACL_DEFAULT, aclUnderMode, storedAcl } from './acl.ts';

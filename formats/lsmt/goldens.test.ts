@@ -6,7 +6,7 @@ import { readLsmtIndex } from './reader.ts';
 import type { Segment } from './segment-table.ts';
 import { MemoryLayer } from './testing/device-model.ts';
 
-/** What fixtures/goldens/annotated.txt says of each: segments, entries with padding, uuid. */
+/** The facts of fixtures/goldens/annotated.txt about each: segments, entries with padding, uuid. */
 const ANNOTATED: Readonly<Record<string, [number, number, string]>> = {
   'full/l0/overlaybd.commit': [515, 768, 'C5CAF5F3-F151-091C-278C-B8F04EAD58B5'],
   'full/l1/overlaybd.commit': [517, 768, 'EF59032F-6136-B661-549D-08D61718131D'],

@@ -21,7 +21,7 @@ export const MAX_INDEX_ENTRIES = 1_000_000;
 export const INDEX_PAD_ENTRIES = 256;
 /** Layers of a stack: the runtime keeps the layer of a merged segment in 8 bits and reserves one value. */
 export const MAX_LAYERS = 255;
-/** What a layer without a name of its own carries, and a bottom layer as its parent. */
+/** The uuid of a layer without a name of its own, and of the parent of a bottom layer. */
 export const NULL_UUID = '00000000-0000-0000-0000-000000000000';
 /** Tag of a segment whose bytes lie in this file. */
 export const TAG_LOCAL = 0;
@@ -43,7 +43,7 @@ export const FLAG_DATA_FILE = 2;
 /** Flag bit: nothing will be appended. */
 export const FLAG_SEALED = 4;
 
-/** Header and trailer: one structure, told apart by {@link FLAG_HEADER}. */
+/** Header and trailer: one structure, distinguished by {@link FLAG_HEADER}. */
 export const headerStruct = struct('LSMT header', 390, {
   magic0: bytes(8),
   magic1: bytes(16),

@@ -18,10 +18,10 @@ export interface MergedIndex {
   readonly count: number;
   /** Segment `i` in bytes. */
   segment(i: number): LayerSegment;
-  /** Number of the first segment that ends behind byte `deviceOffset`; `count` if there is none. */
+  /** Number of the first segment that ends after byte `deviceOffset`; `count` if no segment does. */
   find(deviceOffset: number): number;
   /**
-   * What holds `length` bytes of the device from `offset` on, in order and without a gap: segments cut to the range,
+   * The segments that hold `length` bytes of the device from `offset` on, in order and without a gap: segments cut to the range,
    * and a zeroed piece of layer -1 where nothing is mapped. Byte offsets need not be multiples of a sector. Throws
    * `usage` for a range outside the device.
    */

@@ -105,7 +105,7 @@ describe('readLsmtIndex', () => {
     const entries = [{ start: 0, length: 8 }, { start: 16, zeroed: true }, undefined];
     const whole = fileOf(entries);
     const { offsets } = headerStruct;
-    // Without a checksum of its own (the ZFile around it has them) nothing tells a changed note from a right one.
+    // Without a checksum of its own (the ZFile around it has them) nothing distinguishes a changed note from a right one.
     const free = (at: number) => at >= offsets.reserved && at < headerStruct.size && at !== offsets.version;
     for (const base of [0, whole.length - LSMT_SPACE])
       for (let at = 0; at < LSMT_SPACE; at++) {

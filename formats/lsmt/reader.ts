@@ -25,7 +25,7 @@ export interface LsmtIndex {
   readonly parentUuid: string;
   /** Bytes of the LSMT file up to the end of its data section. */
   readonly dataEnd: number;
-  /** Entries of the index as it stands in the file, padding included. */
+  /** Entries of the index as it is in the file, padding included. */
   readonly entries: number;
   /** Whether segments point into the source tar: an index-only layer. */
   readonly remote: boolean;
@@ -35,7 +35,7 @@ export interface LsmtIndex {
   readonly table: SegmentTable;
   /** Segment `i` in bytes. */
   segment(i: number): Segment;
-  /** Number of the first segment that ends behind byte `deviceOffset`; `count` if there is none. */
+  /** Number of the first segment that ends after byte `deviceOffset`; `count` if no segment does. */
   find(deviceOffset: number): number;
 }
 

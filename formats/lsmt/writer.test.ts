@@ -224,7 +224,7 @@ describe('a layer of very many segments', () => {
     const pairs = 1_000_000;
     for (let i = 0; i < pairs; i++) writer.writeBlocks(i * 8192, pair);
     const { segments, size } = writer.finish();
-    // What follows is one run of data, cut to the length of an entry.
+    // One run of data follows, cut to the length of an entry.
     const rest = (pairs * 2 - ZERO_DETECTION_SEGMENTS) * 8;
     expect(segments).toBe(ZERO_DETECTION_SEGMENTS + Math.ceil(rest / 16_376));
     expect(emitted.bytes).toBe(size);

@@ -1,5 +1,5 @@
 /**
- * How hosted conversion services name what they make of a tag. No format asks for it; users do, and whoever reads or
+ * The names that hosted conversion services give to their conversion of a tag. No format asks for it; users do, and whoever reads or
  * writes accelerated images has to know the names.
  */
 

@@ -105,7 +105,7 @@ describe('a piece list', () => {
     expect(() => parsePieceList(damage(pieceListOfBytes(blobOf(10))))).toThrow(message);
   });
 
-  it('with a hash that is none, or too few of them, is not written', () => {
+  it('with an invalid hash, or too few of them, is not written', () => {
     expect(() => encodePieceList({ blobBytes: 1, hashes: ['xyz'] })).toThrow('SHA-256');
     expect(() => encodePieceList({ blobBytes: PIECE_BYTES + 1, hashes: ['0'.repeat(64)] })).toThrow('one hash');
   });

@@ -22,7 +22,7 @@ export function isReadableLine(line: string): boolean {
   return line !== '' && READABLE.test(line);
 }
 
-/** What a line means to the runtime: everything below a directory, or one file. */
+/** The meaning of a line to the runtime: everything below a directory, or one file. */
 export function namesDirectory(line: string): boolean {
   return line.endsWith('/');
 }

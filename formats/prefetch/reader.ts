@@ -6,12 +6,12 @@ import { MAX_READ, MAX_RECORDS, OP_READ, TRACE_MAGIC, traceHeader, traceRecord }
 import { type RuntimeList, readList } from './list.ts';
 import type { TraceRead } from './writer.ts';
 
-/** What an acceleration layer holds, by its form. */
+/** The content of an acceleration layer, by its form. */
 export type PrefetchContent =
   | { readonly form: 'trace'; readonly reads: readonly TraceRead[] }
   | { readonly form: 'list'; readonly list: RuntimeList };
 
-/** Whether these bytes are a trace, as the runtime tells: by the first word, where there is room for a header. */
+/** Whether these bytes are a trace, as the runtime decides it: by the first word, where there is room for a header. */
 export function isTrace(bytes: Uint8Array): boolean {
   return bytes.length >= traceHeader.size && viewOf(bytes).getUint32(0, true) === TRACE_MAGIC;
 }

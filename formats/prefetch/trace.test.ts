@@ -67,7 +67,7 @@ describe('a trace', () => {
     expect(() => decodeTrace(bytes)).toThrow(expect.objectContaining({ code: 'prefetch-invalid' }));
   });
 
-  it('is told from a list by its first word', () => {
+  it('is distinguished from a list by its first word', () => {
     expect(isTrace(BYTES)).toBe(true);
     expect(isTrace(Buffer.from('/usr/bin/app\n'))).toBe(false);
     expect(decodePrefetch(Buffer.from('/usr/bin/app\n'))).toMatchObject({ form: 'list' });

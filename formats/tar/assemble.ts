@@ -8,9 +8,9 @@ import { collectXattrs, type PaxRecords, paxText, paxTime } from './pax.ts';
 import { type PaxSparse, paxSparse } from './sparse.ts';
 import type { TarLimits } from './tar-limits.ts';
 
-/** What stood before a header and belongs to it. */
+/** Extensions that came before a header and belong to it. */
 export interface Extensions {
-  /** Byte of the tar of the first extension header, or of the header itself if there is none. */
+  /** Byte of the tar of the first extension header, or of the header itself if it has no extension. */
   readonly headerOffset: number;
   /** Records of the PAX header for this entry. */
   readonly records: PaxRecords;
@@ -28,7 +28,7 @@ export interface Draft {
   readonly entry: OpenEntry;
   /** Bytes that follow the header, without padding; for a sparse file of format 1.0 the map is among them. */
   readonly storedSize: number;
-  /** Where the sparse map is: in GNU headers, in PAX records, in front of the data, or there is none. */
+  /** Where the sparse map is: in GNU headers, in PAX records, in front of the data, or nowhere. */
   readonly sparseMap: 'gnu' | 'records' | 'data' | 'none';
   /** Bytes behind the header of an entry that is no file: skipped (the name list of a GNU dump directory). */
   readonly skippedSize: number;

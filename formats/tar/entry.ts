@@ -1,4 +1,4 @@
-/** What the parser tells of an archive: the entries, in tar order, free of the encodings they were written in. */
+/** The parser's view of an archive: the entries, in tar order, free of the encodings they were written in. */
 
 /** The kinds of file that a container layer can hold. */
 export type TarEntryType = 'file' | 'link' | 'symlink' | 'character' | 'block' | 'directory' | 'fifo';
@@ -24,7 +24,7 @@ export interface TarTime {
 export interface TarEntry {
   /** Path as the tar has it, never empty, never with a NUL; a directory's may end in `/`. */
   readonly name: string;
-  /** What kind of file. */
+  /** The kind of file. */
   readonly type: TarEntryType;
   /** Target of a `link` or `symlink`, byte for byte; empty for every other type. */
   readonly linkName: string;
@@ -50,11 +50,11 @@ export interface TarEntry {
   readonly sparse: readonly SparseRun[] | undefined;
   /** Byte of the tar where the entry begins, at the first of its extension headers. */
   readonly headerOffset: number;
-  /** Byte of the tar where the packed data begins, behind a sparse map that stands in front of it. */
+  /** Byte of the tar where the packed data begins, after the sparse map in front of it, if any. */
   readonly dataOffset: number;
 }
 
-/** Receives an archive as the parser walks it. What these throw passes through the parser unchanged. */
+/** Receives an archive as the parser walks it. Errors that these throw pass through the parser unchanged. */
 export interface TarHandler {
   /** The next entry, before its data. */
   entry(entry: TarEntry): void;

@@ -74,7 +74,7 @@ export class ExtensionState {
     }
   }
 
-  /** What has gathered for the entry whose header is at `offset`; the next entry starts without any. */
+  /** The extensions gathered for the entry whose header is at `offset`; the next entry starts without any. */
   take(offset: number): Extensions {
     const extensions = {
       headerOffset: this.#headerOffset ?? offset,

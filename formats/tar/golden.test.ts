@@ -1,4 +1,4 @@
-/** The input layers of the goldens, held against the script that made them and against Python's tarfile. */
+/** The input layers of the goldens, compared with the script that made them and against Python's tarfile. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';

@@ -1,9 +1,9 @@
-/** One header block, checked and decoded. Which fields count depends on the dialect that its magic names. */
+/** One header block, checked and decoded. The dialect that its magic names decides which fields count. */
 import { AccelError } from '../../base/error.ts';
 import { BLOCK_SIZE, dialectOf, gnuHeader, starHeader, type TarDialect, textField, ustarHeader } from './layout.ts';
 import { parseNumber } from './number.ts';
 
-/** The fields of a header block as they stand there, before any extension header overrides them. */
+/** The fields of a header block as they are there, before any extension header overrides them. */
 export interface RawHeader {
   readonly dialect: TarDialect;
   /** The type flag as a Latin-1 character; `'\0'` is the regular file of old archives. */
@@ -96,7 +96,7 @@ function prefixOf(bytes: Buffer, start: number, dialect: TarDialect): string {
 
 /**
  * Go before 1.8 wrote a ustar prefix into GNU headers, where two times belong, and images of that age are still around.
- * Such a prefix is told from times by not being numbers (golang/go#12594).
+ * Such a prefix differs from times in that it is not a number (golang/go#12594).
  */
 function misplacedPrefix(bytes: Buffer, start: number): string {
   const { atime, ctime } = gnuHeader.offsets;

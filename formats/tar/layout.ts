@@ -62,7 +62,7 @@ export const gnuSparseBlock = struct('GNU sparse block', BLOCK_SIZE, {
 /** One element of an old GNU sparse map: two numbers of 12 bytes. */
 export const gnuSparseElement = struct('GNU sparse element', 24, { offset: bytes(12), numbytes: bytes(12) });
 
-/** Which table a header block follows: by its magic, and for star by its trailer. */
+/** The table that a header block follows: by its magic, and for star by its trailer. */
 export type TarDialect = 'v7' | 'ustar' | 'star' | 'gnu';
 
 /** The dialect of the header block at `at`. */

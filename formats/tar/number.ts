@@ -7,7 +7,7 @@ const DIGIT_0 = 0x30;
 const DIGIT_7 = 0x37;
 
 /**
- * The number in `size` bytes at `at`; a field of spaces and NULs is 0. Octal digits may stand behind spaces and NULs and
+ * The number in `size` bytes at `at`; a field of spaces and NULs is 0. Octal digits may follow spaces and NULs and
  * end at a space, a NUL or the field's end; what follows that is ignored, as GNU tar does. With the top bit of the first
  * byte set, the field is a big-endian two's complement number (base-256) and may be negative. Throws `tar-invalid` for
  * anything else and for a value past ±(2^53-1).

@@ -231,7 +231,7 @@ describe('checksum', () => {
       '\xe9\xff',
     ]);
   });
-  test('a wrong one tells where, what it should be and what it is', () => {
+  test('a wrong one is reported with its place, the expected and the found value', () => {
     const tar = new TarBuilder().file('a', 'data').header({ name: 'b', badChecksum: true }).build();
     const error = failure(tar);
     expect(error).toMatchObject({ code: 'tar-invalid', where: { tarOffset: 1024 } });

@@ -14,7 +14,7 @@ import { parseNumber } from './number.ts';
 import { readGnuElements, readPaxMap, SparseMapReader, SparseRuns } from './sparse.ts';
 import { DEFAULT_TAR_LIMITS, type TarLimits } from './tar-limits.ts';
 
-/** What the next bytes are. */
+/** The kind of the next bytes. */
 type Phase =
   | 'header'
   // A further block of an old GNU sparse map.
@@ -42,7 +42,7 @@ interface PendingSparse {
 /**
  * A synchronous push parser for tar archives: ustar, V7, star, GNU and PAX. Every defect of the archive is an
  * {@link AccelError} of code `tar-invalid` or `limit-exceeded` with the byte offset and, where known, the path; after
- * one, the parser takes no more bytes. What the handler throws passes through unchanged.
+ * one, the parser takes no more bytes. Errors that the handler throws pass through unchanged.
  */
 export class TarParser {
   readonly #handler: TarHandler;
@@ -69,7 +69,7 @@ export class TarParser {
     this.#extensions = new ExtensionState(this.#limits);
   }
 
-  /** Bytes of the tar taken so far, with whatever stood behind the end of the archive. */
+  /** Bytes of the tar taken so far, with whatever came after the end of the archive. */
   get offset(): number {
     return this.#offset;
   }
@@ -82,7 +82,7 @@ export class TarParser {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     const end = this.#offset + bytes.length;
     let at = 0;
-    // What lies within the bound is looked at first: a header that announces too much knows a path.
+    // Bytes within the bound are parsed first: a header that announces too much has a path for the error.
     const within = end > this.#limits.archiveBytes ? bytes.length - (end - this.#limits.archiveBytes) : bytes.length;
     while (at < within) at += this.#step(chunk, bytes, at);
     this.#assertSize(end);
@@ -225,7 +225,7 @@ export class TarParser {
     this.#name = extensions.longName ?? header.name;
     const draft = assemble(header, extensions, realSize, this.#limits);
     this.#name = draft.entry.name;
-    // What a header announces is refused before any of it comes.
+    // Data that a header announces is refused before any of it comes.
     this.#assertSize(this.#offset + draft.storedSize + draft.skippedSize);
     if (draft.sparseMap === 'none') return draft;
     const runs = new SparseRuns(draft.entry.size, this.#limits.sparseRuns);
@@ -306,7 +306,7 @@ export class TarParser {
     );
   }
 
-  /** Runs a part of the parser, and tells where it was if it fails. */
+  /** Runs a part of the parser, and adds the place to its errors. */
   #guard<T>(part: () => T): T {
     try {
       return part();
@@ -336,7 +336,7 @@ function mapTooLong(size: number): AccelError {
 }
 
 function danglingExtension(): AccelError {
-  return new AccelError('tar-invalid', 'an extension header stands before no entry', {
+  return new AccelError('tar-invalid', 'an extension header has no entry after it', {
     expected: 'the entry that it describes',
     found: 'the end of the archive',
   });

@@ -1,5 +1,5 @@
 /**
- * The four ways in which GNU tar writes the map of a sparse file: in the header and blocks behind it (type `S`), in PAX
+ * The four ways in which GNU tar writes the map of a sparse file: in the header and blocks after it (type `S`), in PAX
  * records (0.0 and 0.1), and as text in front of the data (1.0). Source: GNU tar manual, "Sparse Formats".
  */
 import { AccelError } from '../../base/error.ts';
@@ -8,7 +8,7 @@ import { gnuSparseElement } from './layout.ts';
 import { parseDecimal, parseNumber } from './number.ts';
 import { type PaxRecords, paxText, SPARSE_MAP } from './pax.ts';
 
-/** Gathers the runs of one file and holds each against the file's size, its predecessor and the limit. */
+/** Gathers the runs of one file and checks each by the file's size, its predecessor and the limit. */
 export class SparseRuns {
   readonly #runs: SparseRun[] = [];
   readonly #fileSize: number;
@@ -68,9 +68,9 @@ export function readGnuElements(block: Buffer, at: number, count: number, runs: 
   }
 }
 
-/** What the PAX records say of a sparse file. */
+/** The facts about a sparse file in its PAX records. */
 export interface PaxSparse {
-  /** True for format 1.0, whose map stands in front of the data. */
+  /** True for format 1.0, whose map comes before the data. */
   readonly mapInData: boolean;
   /** The file's true name, where the formats 0.1 and 1.0 put a stand-in into the header. */
   readonly name: string | undefined;
@@ -78,7 +78,7 @@ export interface PaxSparse {
   readonly size: number | undefined;
 }
 
-/** Recognises a sparse file by its records; `undefined` if it is none. Throws `tar-invalid` for an unknown version. */
+/** Recognises a sparse file by its records; `undefined` for any other file. Throws `tar-invalid` for an unknown version. */
 export function paxSparse(records: PaxRecords): PaxSparse | undefined {
   const major = paxText(records, 'GNU.sparse.major');
   const minor = paxText(records, 'GNU.sparse.minor');
@@ -121,7 +121,7 @@ const DIGIT_0 = 0x30;
 
 /**
  * Reads the map of format 1.0, block by block: the number of runs, then offset and length of each, every number in
- * decimal with a newline behind it, the whole padded to a block. Holds no text, only the number being read.
+ * decimal and followed by a newline, the whole padded to a block. Holds no text, only the number being read.
  */
 export class SparseMapReader {
   readonly #runs: SparseRuns;

@@ -66,7 +66,7 @@ function systemListing(tar: Uint8Array): string[] {
 
 /**
  * A line without the time, if that is before 1970 and has a fraction: GNU tar 1.34 lists these one second late (a file of
- * 23:59:58.5 as 23:59:59.5). What it extracts is right, and a test below compares that.
+ * 23:59:58.5 as 23:59:59.5). The files that it extracts are right, and a test below compares them.
  */
 function comparable(line: string): string {
   return line.replace(/ 1(8|9[0-6])\S* \S+\.\d+ /, ' before 1970 ');

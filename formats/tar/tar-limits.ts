@@ -1,4 +1,4 @@
-/** How far the parser follows an archive that may be hostile. */
+/** Bounds of the parser for archives that may be hostile. */
 
 /** Bounds on what one archive may ask for; going past one is an error of code `limit-exceeded`. */
 export interface TarLimits {

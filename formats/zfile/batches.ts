@@ -36,7 +36,7 @@ export class PooledBatch implements BatchRef {
     this.#lengths = lengths;
   }
 
-  /** What a compressor made of the first `length` bytes in blocks of `blockSize`: `size` bytes of output. */
+  /** The compressed form of the first `length` bytes in blocks of `blockSize`: `size` bytes of output. */
   result(size: number, length: number, blockSize: number): CompressedBatch {
     return {
       bytes: this.#output.subarray(0, size),

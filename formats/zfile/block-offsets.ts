@@ -1,7 +1,7 @@
 /**
  * Where the blocks of a ZFile lie. Its index holds lengths only (docs/formats.md §2), so a position is a sum, from the
  * first block on or from the last one back. A reader that wants a few blocks of a large file sums from the nearer end:
- * file-system metadata stands at the end of a layer, and 4 bytes for each 4 KiB add up to a megabyte for each gigabyte.
+ * file-system metadata is at the end of a layer, and 4 bytes for each 4 KiB add up to a megabyte for each gigabyte.
  */
 import type { ReadAt } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
@@ -66,7 +66,7 @@ export class BlockOffsets {
   /**
    * Makes the positions of the blocks `first` to `last` (exclusive) known. Throws `zfile-invalid` for lengths that no
    * node accepts, and when the index has been read whole and its checksum or sum is wrong. Before that a wrong length
-   * shows in the checksum of the blocks behind it.
+   * shows in the checksum of the blocks after it.
    */
   locate(first: number, last: number): Promise<void> {
     if (this.#knows(first, last)) return Promise.resolve();

@@ -62,7 +62,7 @@ export function commitTarHead(zfileSize: number): Uint8Array {
   return out;
 }
 
-/** What follows a ZFile of `zfileSize` bytes: zeros to the next tar block, and two blocks of zeros. */
+/** The bytes after a ZFile of `zfileSize` bytes: zeros to the next tar block, and two blocks of zeros. */
 export function commitTarTail(zfileSize: number): Uint8Array {
   return new Uint8Array(((TAR_BLOCK - (zfileSize % TAR_BLOCK)) % TAR_BLOCK) + 2 * TAR_BLOCK);
 }

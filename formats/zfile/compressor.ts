@@ -1,4 +1,4 @@
-/** Compresses the blocks of a ZFile where their batch lies: in the calling thread, or in a worker that is told the place. */
+/** Compresses the blocks of a ZFile where their batch lies: in the calling thread, or in a worker that receives its address. */
 import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
@@ -8,7 +8,7 @@ import { BatchPool, type BatchRef } from './batches.ts';
 import { BLOCK_CHECKSUM_SIZE, isBlockSize, type ZFileAlgorithm } from './layout.ts';
 import type { BlockCompressor } from './writer.ts';
 
-/** How blocks are made; plain data. */
+/** Settings of the compression of blocks; plain data. */
 export interface BlockFormat {
   readonly algorithm: ZFileAlgorithm;
   /** Bytes of a block: a power of two, 4096 to 65536. */

@@ -9,7 +9,7 @@ import { crc32c } from '../checksum/crc32c.ts';
 
 /** Bytes that the header takes, and the trailer: the structure, then zeros. */
 export const ZFILE_SPACE = 512;
-/** Bytes of the checksum behind each compressed block. */
+/** Bytes of the checksum after each compressed block. */
 export const BLOCK_CHECKSUM_SIZE = 4;
 /** Bytes of an index entry: the u32 length of one compressed block, checksum included. */
 export const INDEX_ENTRY_SIZE = 4;
@@ -43,7 +43,7 @@ export const FLAG_OVERWRITTEN = 8;
 /** Flag bit: the digest field counts. */
 export const FLAG_DIGEST = 16;
 
-/** Header and trailer: one structure, told apart by {@link FLAG_HEADER}. */
+/** Header and trailer: one structure, distinguished by {@link FLAG_HEADER}. */
 export const zfileStruct = struct('ZFile header', 96, {
   magic0: bytes(8),
   magic1: bytes(16),
@@ -65,7 +65,7 @@ export const zfileStruct = struct('ZFile header', 96, {
   reserved2: reserved(7),
 });
 
-/** How blocks are compressed; the number is the `algo` field. */
+/** The compressions of blocks; the number is the `algo` field. */
 export const algorithmNumber = { lz4: 1, zstd: 2 } as const;
 /** An algorithm by its name. */
 export type ZFileAlgorithm = keyof typeof algorithmNumber;

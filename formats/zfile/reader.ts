@@ -25,7 +25,7 @@ export interface ByteRange {
 /** Compressed bytes read at a time; a single block is shorter. */
 const READ_PIECE = 1 << 20;
 
-/** How a ZFile is opened. */
+/** Options for opening a ZFile. */
 export interface ZFileOpenOptions {
   /**
    * `whole` (the default) reads and checks the index before anything else. `needed` reads the parts of it that are

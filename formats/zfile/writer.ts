@@ -40,7 +40,7 @@ export interface BlockCompressor {
   take(): Batch;
 }
 
-/** How a ZFile is written and where its bytes go. */
+/** Options of a ZFile, and the sink for its bytes. */
 export interface ZFileWriterOptions {
   readonly algorithm: ZFileAlgorithm;
   /** Bytes of a block: a power of two, 4096 to 65536. */
@@ -54,7 +54,7 @@ export interface ZFileWriterOptions {
   readonly write: (bytes: Uint8Array) => Promise<void>;
 }
 
-/** What a finished ZFile is. */
+/** Facts about a finished ZFile. */
 export interface FinishedZFile {
   /** The 512 bytes to overwrite the file's first 512 with, so that a node need not read the trailer. */
   readonly header: Uint8Array;
@@ -70,7 +70,7 @@ const DEFAULT_IN_FLIGHT = 4;
 const INDEX_PIECE = 1 << 18;
 
 /**
- * One ZFile being written. {@link ZFileWriter.write} only copies; compressing and writing go on behind it, in order.
+ * One ZFile being written. {@link ZFileWriter.write} only copies; compressing and writing go on in the background, in order.
  * Await {@link ZFileWriter.drain} between chunks: then at most `maxInFlight` + 1 batches are held, plus what a single
  * chunk is longer than a batch.
  */

@@ -36,7 +36,7 @@ export function zstdDecompressBlock(source: Uint8Array, target: Uint8Array): num
       throw invalid('a zstd block holds other than it should', `at most ${target.length} bytes`, found ?? 'unknown');
   }
   walker.finish();
-  if (frames !== 1 || bytes !== source.length) throw invalid('a zstd block is not one frame alone', 1, frames);
+  if (frames !== 1 || bytes !== source.length) throw invalid('a zstd block is not a single frame', 1, frames);
   return decode(source, target);
 }
 

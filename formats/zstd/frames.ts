@@ -20,7 +20,7 @@ export type FrameUnit =
   | { readonly kind: 'header'; readonly bytes: Uint8Array; readonly header: FrameHeader }
   | { readonly kind: 'block'; readonly bytes: Uint8Array; readonly last: boolean };
 
-/** What stands at the beginning of the pending bytes: a unit or other whole thing, or how many bytes that takes. */
+/** The beginning of the pending bytes: a unit or other whole thing, or how many bytes that takes. */
 type Found = { readonly size: number; readonly unit?: FrameUnit } | { readonly needed: number };
 
 /** Takes a zstd stream in pieces of any size. */
@@ -63,7 +63,7 @@ export class FrameWalker {
     }
   }
 
-  /** Tells that the stream has ended. Throws `zstd-invalid` unless it ended behind a frame. */
+  /** Ends the stream. Throws `zstd-invalid` unless it ends after a frame. */
   finish(): void {
     if (this.#frame !== undefined || this.#skip > 0 || this.#pendingLength > 0)
       throw zstdInvalid(

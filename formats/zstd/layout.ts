@@ -1,4 +1,4 @@
-/** Frames and blocks of a zstd stream (RFC 8878 §3.1), as far as one must know them to tell where each ends. */
+/** Frames and blocks of a zstd stream (RFC 8878 §3.1), as far as they are needed to find where each ends. */
 import { AccelError } from '../../base/error.ts';
 
 /** First four bytes of a frame, as a little-endian number. */
@@ -13,11 +13,11 @@ export const BLOCK_HEADER_SIZE = 3;
 export const CHECKSUM_SIZE = 4;
 /**
  * The largest window taken, in bytes: a decoder keeps so much of its output. It is what zstd itself takes without
- * being told otherwise.
+ * a setting of its own.
  */
 export const MAX_WINDOW_SIZE: number = 128 * 1024 * 1024;
 
-/** What a frame header says. */
+/** The fields of a frame header. */
 export interface FrameHeader {
   /** Bytes of the header with its magic. */
   readonly size: number;
@@ -61,7 +61,7 @@ function windowOf(descriptor: number): number {
   return base + (base / 8) * (descriptor & 7);
 }
 
-/** What a block header says. */
+/** The fields of a block header. */
 export interface BlockHeader {
   readonly last: boolean;
   /** Bytes of the block behind its header. */

@@ -65,7 +65,7 @@ class FrameCheck {
     this.#hash?.update(bytes);
   }
 
-  /** `last`: the last block, with the checksum behind it if the frame has one. */
+  /** `last`: the last block, followed by the checksum if the frame has one. */
   finish(last: Uint8Array): void {
     if (this.#contentSize !== undefined && this.#size !== this.#contentSize)
       throw new AccelError('zstd-invalid', 'a zstd frame holds less than it says', {
@@ -128,7 +128,7 @@ async function* decodeNative(
   try {
     for await (const chunk of decoder) yield chunk as Uint8Array;
   } catch (error) {
-    // What the source or the walk over its frames failed with says more than how the decoder was torn down.
+    // The failure of the source, or of the walk over its frames, says more than the decoder's own error.
     await ended;
     throw failure === undefined ? damaged(error) : failure.error;
   }

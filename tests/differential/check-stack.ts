@@ -1,4 +1,4 @@
-/** One random stack through the whole product: converted in both modes, read back, held against the model. */
+/** One random stack through the whole product: converted in both modes, read back, compared with the model. */
 import { AccelError } from '../../base/error.ts';
 import type { ConvertEvent } from '../../converter/events.ts';
 import type { LayerCompression } from '../../fixtures/compress.ts';
@@ -27,7 +27,7 @@ export interface StackCase {
   readonly prefixes?: readonly number[];
 }
 
-/** What was gone through, to see that it was not nothing. */
+/** Counts of what was compared, so that a test can see that it was not empty. */
 export interface StackCounts {
   stacks: number;
   refused: number;

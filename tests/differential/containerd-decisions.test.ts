@@ -15,7 +15,7 @@ import type { TreeEntry } from '../support/tree.ts';
 
 const tar = (): TarBuilder => new TarBuilder({ mtime: '1700000000' });
 
-/** What is looked at in a tree. */
+/** The facts about a tree that are compared. */
 type View = (tree: readonly TreeEntry[]) => unknown;
 
 interface Decision {
@@ -83,7 +83,7 @@ const DECISIONS: readonly Decision[] = [
     ]),
   },
   {
-    name: 'an ACL of owner, group and others is none',
+    name: 'an ACL of owner, group and others is removed',
     layers: [
       tar()
         .file('f', 'x', access(acl([OWNER, 6], [GROUP, 4], [OTHER, 4])))

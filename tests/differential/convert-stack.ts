@@ -48,7 +48,7 @@ async function compressed(tar: Uint8Array, compression: LayerCompression): Promi
   return compression === 'gzip' ? gzipSync(tar, { level: 1 }) : compressLayer(tar, compression);
 }
 
-/** How {@link convertStack} converts; without threads and without the record unless it is told to. */
+/** Options of {@link convertStack}; without threads and without the record by default. */
 export interface ConvertStackOptions {
   readonly workers?: number;
   readonly cache?: boolean;

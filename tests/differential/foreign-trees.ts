@@ -7,7 +7,7 @@ import { parseTree, type TreeEntry } from '../support/tree.ts';
 
 const WALK = join(import.meta.dirname, '../support/walk_tree.py');
 
-/** Unpacks each tag of the layout $1 and lists the tree; one directory stands at a time. */
+/** Unpacks each tag of the layout $1 and lists the tree; one directory exists at a time. */
 const UNPACK = `
 cd "$2"
 for tag in $3; do
@@ -33,7 +33,7 @@ done
 /** A tree, or what the tool said instead of one. */
 export type ForeignTree = { readonly tree: TreeEntry[] } | { readonly complaint: string };
 
-/** What `umoci unpack` makes of each image, given as the tars of its layers. */
+/** The result of `umoci unpack` for each image, given as the tars of its layers. */
 export async function umociTrees(images: readonly (readonly Uint8Array[])[]): Promise<ForeignTree[]> {
   return withTempDirectory(async (directory) => {
     const layout = join(directory, 'layout');
@@ -51,7 +51,7 @@ export async function umociTrees(images: readonly (readonly Uint8Array[])[]): Pr
   });
 }
 
-/** What GNU tar extracts of each tar, upon an empty root of mode 0755 and time 0. */
+/** The tree that GNU tar extracts from each tar, upon an empty root of mode 0755 and time 0. */
 export async function extractedTrees(tars: readonly Uint8Array[]): Promise<ForeignTree[]> {
   return withTempDirectory(async (directory) => {
     const names = tars.map((_, i) => `layer-${i}`);

@@ -27,10 +27,10 @@ const SEED = Number(process.env.ACCEL_STACKS_SEED ?? 20_261_125);
 /** The mode that says what the ACL says: umoci and GNU tar set the ACL after the mode, and a file system changes the mode then. */
 const ACL_MODE = 0o640;
 
-/** What this machine's file system takes: it refuses some attributes, and the judge would not show what it made of them. */
+/** Attributes that this machine's file system accepts: with others the judge would not show the result. */
 function tame(entry: StackEntry, { freeModes = false } = {}): StackEntry | undefined {
   if (!('attributes' in entry)) return entry;
-  // umoci removes a name before it links it, and finds nothing to link to; accel and GNU tar let the name stand.
+  // umoci removes a name before it links it, and finds nothing to link to; accel and GNU tar keep the name.
   if (entry.kind === 'link' && entry.target === entry.path) return undefined;
   const takesXattrs = entry.kind === 'file' || entry.kind === 'sparse' || entry.kind === 'directory';
   const { seconds, nanoseconds, xattrs: all, mode } = entry.attributes;
@@ -150,7 +150,7 @@ describeWith({ tools: ['umoci', 'python3'], root: true }, 'umoci', () => {
     stacks.push({ layers: NAMED_AGAIN, options: { anyOrder: true } });
     const verdict = new Verdict(UMOCI);
     const trees = await umociTrees(stacks.map(({ layers }) => layers.map(tarOfEntries)));
-    // What AUFS kept for itself may lie below what is a file.
+    // Files that AUFS kept for itself may lie below a path that is a file.
     for (const [i, { layers, options }] of stacks.entries())
       verdict.add(i, readStack(layers, options).trees.at(-1) ?? [], trees[i]!, /\.wh\.\.wh\.plnk.*not a directory/);
     verdict.expectAllKnown();

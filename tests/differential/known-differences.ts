@@ -119,7 +119,7 @@ export const UMOCI: readonly KnownDifference[] = [
 /** GNU tar 1.34. */
 export const GNU_TAR: readonly KnownDifference[] = [
   directoryTimes,
-  lessXattrs('ACLs that stand among the extended attributes are left out', isAcl),
+  lessXattrs('ACLs among the extended attributes are left out', isAcl),
 ];
 
 /** containerd 1.6 with its native snapshotter; layers with their whiteouts first. */

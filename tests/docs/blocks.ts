@@ -9,7 +9,7 @@ export interface Block {
   /** Page from the project's root, and the line of the fence: `docs/mount.md:17`. */
   readonly where: string;
   readonly page: string;
-  /** What stands behind the fence: `sh`, `ts`, or nothing for output. */
+  /** The word after the fence: `sh`, `ts`, or nothing for output. */
   readonly language: string;
   readonly lines: readonly string[];
 }

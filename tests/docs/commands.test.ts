@@ -1,4 +1,4 @@
-/** Every command of the documentation, run as it stands. */
+/** Every command of the documentation, run unchanged. */
 import { readdir } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeWith } from '../support/tools.ts';
@@ -9,7 +9,7 @@ import { type Surroundings, setUp } from './surroundings.ts';
 const shell = pages()
   .flatMap(blocksOf)
   .filter(({ language }) => language === 'sh');
-/** What the other pages take as done: the README's installation, and its conversions in the registry and in the layout. */
+/** The steps that the other pages take as done: the README's installation, and its conversions in the registry and in the layout. */
 const INSTALLED = `
 command -v accel >/dev/null || npm install -g accel-image
 accel convert -r registry.example.com/team/app -i 1.2 -q
@@ -17,7 +17,7 @@ accel convert -r registry.example.com/team/app -i 1.2 -q
 const CONVERTED = 'accel convert -r oci:./layout -i latest -q';
 const used = new Set<Exception>();
 
-/** What of a block is run; empty when nothing is. */
+/** The commands of a block that are run; empty when none is. */
 function runnable({ lines }: Block): string {
   return lines
     .filter((line) => !matches(NOT_RUN, line))

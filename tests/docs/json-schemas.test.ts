@@ -1,4 +1,4 @@
-/** What `--json` prints is what docs/schemas says: real output of each command, by a JSON Schema library. */
+/** `--json` prints documents that docs/schemas describes: real output of each command, by a JSON Schema library. */
 import { readFileSync } from 'node:fs';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ function schemaOf(name: string): Record<string, unknown> {
   return JSON.parse(readFileSync(join(SCHEMAS, `${name}.json`), 'utf8')) as Record<string, unknown>;
 }
 
-/** What a schema has against a document; the empty list if nothing. */
+/** The complaints of a schema about a document; the empty list if it is valid. */
 function complaints(name: string, document: unknown): string[] {
   const ajv = new Ajv2020({ allErrors: true, strict: false });
   const validate = ajv.compile(strict(schemaOf(name)) as object);

@@ -1,5 +1,5 @@
 /**
- * The commands of the documentation that its test does not run, each with the reason: all others are run as they stand. The
+ * The commands of the documentation that its test does not run, each with the reason: all others are run unchanged. The
  * test fails when an entry matches nothing any more.
  */
 export interface Exception {

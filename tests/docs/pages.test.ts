@@ -1,4 +1,4 @@
-/** What the pages promise to be complete. */
+/** Lists in the pages that must be complete. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -1,5 +1,5 @@
 /**
- * Where the commands of the documentation are run as they stand: `registry.example.com` is a real registry with TLS on
+ * Where the commands of the documentation are run unchanged: `registry.example.com` is a real registry with TLS on
  * loopback, behind a proxy and a certificate authority; npm's registry is one on loopback with the packed package.
  */
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
@@ -22,10 +22,10 @@ child.stdout.once('data', () => child.kill('SIGINT'));
 child.on('close', (code) => { process.exitCode = code ?? 1; });
 `;
 
-/** What strace writes of a program that opens one file. */
+/** The output of strace for a program that opens one file. */
 const SEEN = '100 openat(AT_FDCWD, "/usr/lib/app.js", O_RDONLY|O_CLOEXEC) = 3\n';
 
-/** What a workflow is dispatched with for a push of the image. */
+/** The payload of a workflow that is dispatched for a push of the image. */
 const EVENT = { action: 'pushed', client_payload: { repository: 'ghcr.io/team/app', tag: '1.2' } };
 
 /** The surroundings, set up. */
@@ -118,7 +118,7 @@ accel() {
   return run('bash', ['--norc', '-c', prelude + body], options);
 }
 
-/** What the pages look for in an image. */
+/** Paths that the pages look for in an image. */
 async function makeImage(directory: string): Promise<void> {
   const base = new TarBuilder();
   for (const name of ['etc', 'usr', 'usr/bin', 'usr/lib', 'usr/share', 'usr/share/doc']) base.dir(`${name}/`);

@@ -16,8 +16,8 @@ import { describeWith, run, type TempDirectory, tempDirectory } from '../support
 import { noisyLayers } from './noisy-image.ts';
 
 const TOOLS = ['docker-registry', 'skopeo'];
-const SECRET = 'hush: do not tell';
-/** What the Action may tell the runner to do; anything else would come from an image. */
+const SECRET = 'hush: keep this';
+/** The commands that the Action may send to the runner; any other would come from an image. */
 const COMMANDS = ['group', 'endgroup', 'add-mask', 'error', 'warning', 'notice'];
 
 let scratch: TempDirectory;
@@ -81,7 +81,7 @@ describeWith({ tools: TOOLS }, 'a step', () => {
     payload: eventAbout(fixture, repository, tag),
   });
 
-  test('by its inputs converts, verifies, and tells it in every way there is', async () => {
+  test('by its inputs converts, verifies, and reports it in outputs, summary and log', async () => {
     const { exitCode, outputs, summary, commands, log } = await step({
       with: plain({ repository, tag: 'app', verify: 'full' }),
     });
@@ -201,7 +201,7 @@ describeWith({ tools: TOOLS }, 'a step', () => {
     });
     afterAll(() => receiver.stop());
 
-    test('verifies both tags and tells the web hook once, signed', async () => {
+    test('verifies both tags and notifies the web hook once, signed', async () => {
       const inputs = plain({ 'notify-url': url, 'notify-secret': SECRET, verify: 'full' });
       const done = await step({ with: inputs, event: about('registry-package-published', 'other_accelerated') });
       expect(done.exitCode, done.log).toBe(0);
@@ -260,7 +260,7 @@ describeWith({ tools: TOOLS }, 'a step', () => {
       ['for want of the tag', { tag: 'absent' }, 1, '[not-found]'],
       ['for want of the repository', { tag: 'app', repository: '' }, 2, 'repository is missing'],
       ['by a wrong input', { tag: 'app', mode: 'fast' }, 2, 'the input mode'],
-      ['by an expression that is none', { tag: 'app', expression: '(' }, 2, 'expression'],
+      ['by an expression that does not parse', { tag: 'app', expression: '(' }, 2, 'expression'],
       ['by a URL in the clear', { tag: 'app', 'notify-url': 'http://192.0.2.1/T0K3N' }, 2, 'in the clear'],
     ])('%s', async (_, inputs, exitCode, text) => {
       const failed = await step({ with: plain({ repository, ...inputs }) });
@@ -312,7 +312,7 @@ describeWith({ tools: TOOLS }, 'a step', () => {
     });
     expect(exitCode, log).toBe(0);
     expect(outputs.tags).toBe(`${target}:app_accelerated\n${target}:app_containerd_accelerated`);
-    // An event of it cannot be verified there, for its base stands elsewhere: that is a warning.
+    // An event of it cannot be verified there, for its base is elsewhere: that is a warning.
     const event = {
       name: 'registry_package',
       payload: eventAbout('registry-package-published', target, 'app_accelerated'),

@@ -1,4 +1,4 @@
-/** What a look into a large image costs from nothing: little, and as little however large the image is. */
+/** Listing a large image without a cache costs little, however large the image is. */
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

@@ -6,7 +6,7 @@ import { accel } from '../support/accel.ts';
 import { openTerminal } from '../support/terminal.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../support/tools.ts';
 
-/** What is typed, and what must be offered for it; with `none`, what must not. */
+/** The words typed, and those that must be offered for them; with `none`, those that must not. */
 const CASES: readonly { readonly line: string; readonly offers: readonly string[]; readonly none?: string }[] = [
   { line: 'accel con', offers: ['convert'] },
   { line: 'accel ', offers: ['convert', 'verify', 'inspect', 'ls', 'cat', 'cp', 'export', 'completion', 'help'] },

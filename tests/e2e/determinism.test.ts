@@ -16,7 +16,7 @@ const WAYS = [
   ['--workers', '3', '--concurrency-limit', '16'],
 ] as const;
 
-/** Converts a copy of the layout in each way; answers what stands in each afterwards. */
+/** Converts a copy of the layout in each way; returns the content of each afterwards. */
 async function results(directory: string, layout: string, flags: readonly string[]): Promise<unknown[]> {
   const found: unknown[] = [];
   for (const [index, way] of WAYS.entries()) {

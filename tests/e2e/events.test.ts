@@ -83,7 +83,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a thousand events', () =
       return decision;
     };
 
-    // What a push raises: one event for the tag, and one without a tag for each manifest below it.
+    // The events of a push: one for the tag, and one without a tag for each manifest below it.
     const child = { fixture: 'registry-package-child', tag: '' };
     const pushOf = (tag: string) => [
       { fixture: 'registry-package-published', tag },

@@ -1,4 +1,4 @@
-/** What cannot be converted: each with its message and exit code, nothing tagged, no temporary file left. */
+/** Images that cannot be converted: each with its message and exit code, nothing tagged, no temporary file left. */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ interface Failure {
   readonly layer: () => LayerSpec | Promise<LayerSpec>;
   readonly code: string;
   readonly exit: number;
-  /** What standard error says beside the code: the place, what was found, what was expected. */
+  /** Text on standard error beside the code: the place, the found and the expected value. */
   readonly says: readonly string[];
 }
 

@@ -56,13 +56,13 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a registry that fails', 
     }
   }
 
-  /** Everything that the tags refer to stands. */
+  /** Everything that the tags refer to exists. */
   async function expectComplete(repository: string): Promise<void> {
     expect(await listTags(registry, repository)).toEqual(['accel-cache', 'full', 'lazy']);
     for (const tag of ['full', 'lazy']) expect(await missingFrom(registry, repository, tag), tag).toEqual([]);
   }
 
-  test.each([1, 4, 8])('restarts when %i blobs stand', async (blobs) => {
+  test.each([1, 4, 8])('restarts when %i blobs exist', async (blobs) => {
     const repository = `team/restart-${blobs}`;
     const conversion = digestsOf(registry.host, repository);
     let ended = false;

@@ -41,7 +41,7 @@ async function writeIndex(layout: string, manifests: readonly unknown[]): Promis
   return { mediaType: OCI_INDEX, digest, size: bytes.length };
 }
 
-/** What becomes of a shape. */
+/** The outcome for a shape. */
 interface Shape {
   readonly name: string;
   /** Builds it into a layout and answers what is to be tagged, and the digest of a layer to be read just once. */
@@ -50,7 +50,7 @@ interface Shape {
   readonly platforms?: readonly string[];
   /** Media type of what the tags name. */
   readonly mediaType?: string;
-  /** What standard error says. */
+  /** Text on standard error. */
   readonly says?: readonly string[];
 }
 
@@ -137,7 +137,7 @@ const SHAPES: readonly Shape[] = [
     },
     says: [
       'the media type says none, the content is gzip',
-      'the media type says gzip, the content is none',
+      'the media type says gzip, the content is something else',
       'the media type says gzip, the content is zstd',
     ],
   },
@@ -208,7 +208,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'registry to registry', (
     const repository = `team/${name.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`;
     const layout = await newDirectory();
     const { named, once } = await build(layout);
-    await pushAsIs(registry, repository, layout, named, 'latest');
+    await pushAsIs({ registry, repository }, layout, named, 'latest');
     proxy.clear();
     const result = await accel(['convert', '-r', `${proxy.host}/${repository}`, '-i', 'latest', '--plain']);
     expect(result.stderr).not.toContain('error');

@@ -23,7 +23,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)('%s in the middle of a layer', async (
       stderr += text;
     });
     const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
-    // Once its folder stands there, the conversion is on its way.
+    // Once its folder exists, the conversion is running.
     while ((await readdir(scratch)).length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
     child.kill(signal);
     expect(await ended).toBe(130);

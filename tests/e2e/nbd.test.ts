@@ -113,7 +113,7 @@ describeWith({ tools: TOOLS }, 'a small image, served', () => {
     await withExport(['--listen', '127.0.0.1:0', reference(tag)], ({ uri }) => expectTree(uri, image));
   });
 
-  test('nbdinfo sees a read-only export for several connections, that tells its holes', async () => {
+  test('nbdinfo sees a read-only export for several connections, that reports its holes', async () => {
     await withExport(['--listen', '127.0.0.1:0', reference('latest_accelerated')], async ({ uri }) => {
       const { exports } = await nbdInfo(uri);
       expect(exports).toMatchObject([
@@ -156,7 +156,7 @@ describeWith({ tools: TOOLS }, 'a small image, served', () => {
     });
   });
 
-  test('an address that is taken is told, and so is one that cannot be', async () => {
+  test('an address in use is reported, and so is an invalid one', async () => {
     await withExport(['--listen', '127.0.0.1:0', reference('latest_accelerated')], async ({ uri }) => {
       const taken = await accel(['export', 'nbd', '--listen', new URL(uri).host, reference('latest_accelerated')]);
       expect(taken.exitCode).toBe(1);

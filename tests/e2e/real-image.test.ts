@@ -11,7 +11,7 @@ import { isRoot, run, type TempDirectory, tempDirectory } from '../support/tools
 import { diffTrees } from '../support/tree.ts';
 
 const missing = realImageMissing();
-const TIMEOUT = 300_000;
+const TIMEOUT = REAL_IMAGE_TIMEOUT;
 
 describe.skipIf(missing !== undefined && !process.env.CI)(
   `the real image${missing === undefined ? '' : ` (${missing})`}`,

@@ -90,7 +90,7 @@ describeWith({ tools: ['bash'] }, 'limits of the process', () => {
     });
   });
 
-  test('no file descriptor is left once the folder for the spool stands', async () => {
+  test('no file descriptor is left once the folder for the spool exists', async () => {
     await places(async (place) => {
       // Not a limit so low that Node hardly starts: how many it needs itself changes with its version.
       const option = await disturbance(

@@ -14,7 +14,7 @@ const ALL = [SECRET, TOKEN, BASIC, encodeURIComponent(SECRET)];
 let server: ScriptedServer | undefined;
 afterEach(() => server?.stop());
 
-/** A registry that gives a token for the right password, refuses everything, and repeats what it was told. */
+/** A registry that gives a token for the right password, refuses everything, and repeats what it received. */
 async function refusing(): Promise<string> {
   server = await startScripted(({ url, headers }) => {
     if (url.startsWith('/token')) {
@@ -41,7 +41,7 @@ function expectSecretsKept({ stdout, stderr }: AccelRun): void {
 const args = (host: string, ...more: string[]) => ['convert', '-r', `${host}/app`, '-i', '1', '--plain', ...more];
 
 describe('a registry that repeats the password in its refusal', () => {
-  test.each(['--verbose', '--json', '--quiet'])('%s tells nobody', async (flag) => {
+  test.each(['--verbose', '--json', '--quiet'])('%s does not print it', async (flag) => {
     const host = await refusing();
     const result = await accel(args(host, '-u', 'ci', '--password-stdin', flag), { input: `${SECRET}\n` });
     expect(result.exitCode).toBe(4);

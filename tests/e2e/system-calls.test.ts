@@ -1,6 +1,6 @@
 /**
  * Each system call by which a conversion reads or keeps something fails once, and the process is killed at each one that
- * keeps something. No tag names what does not stand, the error says what it was, nothing is left, and the next run makes
+ * keeps something. No tag names a manifest that does not exist, the error names the cause, nothing is left, and the next run makes
  * what an undisturbed one makes.
  */
 import { createHash } from 'node:crypto';
@@ -46,7 +46,7 @@ const inPlace = <T>(body: (place: Place) => Promise<T>): Promise<T> =>
     return body(place);
   });
 
-/** What can be written to: how it is called, and how it is looked at as anyone may. */
+/** A target of a conversion: its name for accel, and a way to examine it with other tools. */
 const TARGETS = {
   // Without -o: both tags from one pass.
   oci: { args: ({ out }: Place) => ['--target-repository', `oci:${out}/t`], look: ({ out }: Place) => join(out, 't') },
@@ -73,7 +73,7 @@ const argsOf = (kind: TargetKind, place: Place): string[] => [
   ...TARGETS[kind].args(place),
 ];
 
-/** The digest of each tag of images, after all that stands there was looked at: blobs by their hash, tags by what they name. */
+/** The digest of each tag of images, after everything there was checked: blobs by their hash, tags by what they name. */
 async function soundTags(kind: TargetKind, place: Place): Promise<ReadonlyMap<string, string>> {
   const directory = await TARGETS[kind].look(place);
   if (!(await isThere(join(directory, 'index.json')))) return new Map();
@@ -92,13 +92,13 @@ async function soundTags(kind: TargetKind, place: Place): Promise<ReadonlyMap<st
   return tags;
 }
 
-/** Temporary files that stand somewhere. */
+/** Temporary files that are left somewhere. */
 async function leftIn({ scratch, out }: Place): Promise<string[]> {
   const names = await readdir(out, { recursive: true });
   return [...(await readdir(scratch)), ...names.filter((name) => /(^|\/)\.accel-/.test(name))];
 }
 
-/** Which calls are hit, and by what. */
+/** The calls that are hit, and the fault of each. */
 interface Faults {
   readonly call: string;
   readonly fault: CallFault;
@@ -162,7 +162,7 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
         expect(await leftIn(place)).toEqual([]);
         expect(stderr).not.toMatch(/\n\s+at /);
         const tags = await soundTags(kind, place);
-        // Some calls may fail: a folder that stands need not be made, and the record of layers only saves time.
+        // Some calls may fail: an existing folder need not be made, and the record of layers only saves time.
         if (exitCode === 0) {
           expect(tags).toEqual(undisturbed.get(kind));
           return;
@@ -171,7 +171,7 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
         expect(stderr).toMatch(/^error \[io-error\] /m);
         expect(stderr).toMatch(/^ {2}path +\//m);
         expect(stderr.includes('Make room there')).toBe(fault === 'ENOSPC' && call === 'pwrite64');
-        // What is told as tagged is, and the other way round.
+        // A tag is reported as tagged if and only if it exists.
         const told = [...stderr.matchAll(/^tagged (\S+)/gm)].map(([, tag]) => tag);
         expect(told.sort()).toEqual([...tags.keys()].sort());
       });
@@ -200,7 +200,7 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
     600_000,
   );
 
-  test('a folder of temporary files that cannot be removed is a warning: the result stands', async () => {
+  test('a folder of temporary files that cannot be removed is a warning: the result is kept', async () => {
     await inPlace(async (place) => {
       const fault = { call: 'rmdir', fault: 'EIO', nth: 1 } as const;
       const { exitCode, stderr, hits } = await accelWithFault(['convert', ...argsOf('oci', place)], fault);

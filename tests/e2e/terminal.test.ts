@@ -1,4 +1,4 @@
-/** What a person sees of a conversion, in a real terminal; and what a log, a script or CI sees of the same. */
+/** The display of a conversion in a real terminal, and the output of the same in a log, a script or CI. */
 import { spawn } from 'node:child_process';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => scratch?.remove());
 
-/** A fresh copy of the demo image, by a short path: it stands in lines of 40 columns. */
+/** A fresh copy of the demo image, by a short path: it is part of lines of 40 columns. */
 async function layout(): Promise<string> {
   const name = `l${++layouts}`;
   await cp(DEMO, join(scratch.path, name), { recursive: true });
@@ -82,7 +82,7 @@ describeWith({ tools: ['script'] }, 'what is written to a terminal', () => {
     const written = await onTerminal(['convert', '-r', `oci:${await layout()}`, '-i', 'latest']);
     expect(written).toContain(`${ESCAPE}[?25l`);
     expect(written.lastIndexOf(`${ESCAPE}[?25h`)).toBeGreaterThan(written.lastIndexOf(`${ESCAPE}[?25l`));
-    // Synchronised output (mode 2026): as many ends as beginnings, or a terminal would stand still.
+    // Synchronised output (mode 2026): as many ends as beginnings, or a terminal would freeze.
     const count = (text: string) => written.split(text).length - 1;
     expect(count(`${ESCAPE}[?2026h`)).toBe(count(`${ESCAPE}[?2026l`));
     expect(count(`${ESCAPE}[?2026h`)).toBeGreaterThan(0);
@@ -136,7 +136,7 @@ describeWith({ tools: ['script'] }, 'what is written to a terminal', () => {
     { interrupt = false, columns = 80 } = {},
   ): Promise<string> {
     const words = [process.execPath, ACCEL, ...args].map((word) => `'${word}'`).join(' ');
-    // The shell gets the interrupt too, and has to outlive it to tell the status.
+    // The shell gets the interrupt too, and has to outlive it to print the status.
     const told = interrupt ? `trap : INT; ${words}; echo status $?` : words;
     const command = `stty cols ${columns} rows 24; ${told}`;
     const child = spawn(requireTool('script'), ['-q', '-e', '-c', command, '/dev/null'], {

@@ -53,7 +53,7 @@ describe('accel verify', () => {
   });
 });
 
-test('accel inspect tells of both kinds of image', async () => {
+test('accel inspect describes both kinds of image', async () => {
   await withTempDirectory(async (directory) => {
     await buildLayout(directory, 'latest', [layer('hello\n')]);
     await convert(['-r', `oci:${directory}`, '-i', 'latest']);

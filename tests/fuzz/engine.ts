@@ -10,7 +10,7 @@ const MAX_CASE_MEMORY = 256 << 20;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to find
 const HARMFUL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f]/u;
 
-/** What went wrong, and what it takes to see it again. */
+/** A failure, and the facts that reproduce it. */
 export interface Finding {
   readonly target: string;
   readonly seed: number;

@@ -24,7 +24,7 @@ test.each(TARGETS)('$name: $cases inputs', async ({ name, cases }) => {
   if (!LENIENT.has(name)) expect(tally.accepted).toBeLessThan((cases * 99) / 100);
 });
 
-test('a finding is told with what it takes to see it again', async () => {
+test('a finding is reported with the facts that reproduce it', async () => {
   await requireBuild();
   const { findings } = await runFuzz({ target: 'self-test', seed: 7, cases: 12 });
   expect(findings.map(({ number, problem }) => [number, problem.split('\n')[0]])).toEqual([

@@ -6,7 +6,7 @@ const EDGES = [0n, 1n, 0x7fn, 0x80n, 0xffn, 0x7fffn, 0x8000n, 0xffffn, 0x7fff_ff
   .concat([1n << 32n, (1n << 53n) - 1n, 1n << 53n, (1n << 63n) - 1n, 1n << 63n, (1n << 64n) - 1n])
   .concat([511n, 512n, 4095n, 4096n, 4097n, 65_535n, 65_536n]);
 
-/** How {@link mutateBytes} works. */
+/** Options of {@link mutateBytes}. */
 export interface ByteMutation {
   /** Offsets where fields begin: half of the damage goes there. */
   readonly fields?: readonly number[];
@@ -42,7 +42,7 @@ function damaged(out: Uint8Array, random: FuzzRandom, options: ByteMutation): Ui
       out[at] = random.pick(alphabet);
       break;
     case 3:
-      writeNumber(out, at, random.pick(EDGES), random.pick([1, 2, 4, 8]), random.oneIn(4));
+      writeNumber(out, at, random.pick(EDGES), { size: random.pick([1, 2, 4, 8]), bigEndian: random.oneIn(4) });
       break;
     case 4:
       // A number that is a little off.
@@ -78,7 +78,12 @@ function place(out: Uint8Array, random: FuzzRandom): number {
   return random.below(out.length);
 }
 
-function writeNumber(out: Uint8Array, at: number, value: bigint, size: number, bigEndian: boolean): void {
+function writeNumber(
+  out: Uint8Array,
+  at: number,
+  value: bigint,
+  { size, bigEndian }: { readonly size: number; readonly bigEndian: boolean },
+): void {
   for (let i = 0; i < size && at + i < out.length; i++) {
     const shift = BigInt(8 * (bigEndian ? size - 1 - i : i));
     out[at + i] = Number((value >> shift) & 0xffn);
@@ -89,5 +94,5 @@ function addTo(out: Uint8Array, at: number, amount: number, size: number): void 
   let value = 0;
   for (let i = size - 1; i >= 0; i--) value = value * 256 + (out[at + i] ?? 0);
   const sum = BigInt.asUintN(8 * size, BigInt(value + amount));
-  writeNumber(out, at, sum, size, false);
+  writeNumber(out, at, sum, { size, bigEndian: false });
 }

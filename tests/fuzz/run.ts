@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import type { FuzzOrder, FuzzOutcome } from './worker.ts';
 
-/** What to run; see {@link FuzzOrder}. */
+/** The order to run; see {@link FuzzOrder}. */
 export type FuzzRequest = Pick<FuzzOrder, 'target' | 'seed'> &
   Partial<Pick<FuzzOrder, 'first' | 'cases' | 'time'>> & {
     /** Milliseconds without a new case until it counts as hanging; a minute unless given. */

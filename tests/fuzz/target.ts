@@ -1,11 +1,11 @@
-/** What a fuzz target is: a parser, the inputs that it is fed, and what must hold whatever they are. */
+/** The contract of a fuzz target: a parser, the inputs that it is fed, and the properties that hold for every input. */
 import type { AccelErrorCode } from '../../base/error.ts';
 import type { FuzzRandom } from './random.ts';
 
 /** One input. */
 export interface FuzzInput {
   readonly bytes: Uint8Array;
-  /** True when checksums were made right again after the damage, so that no checksum can tell of it. */
+  /** True when checksums were made right again after the damage, so that no checksum can show it. */
   readonly mended: boolean;
 }
 

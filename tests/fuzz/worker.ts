@@ -5,7 +5,7 @@ import { type Finding, type FuzzTally, runCase } from './engine.ts';
 import { TARGETS } from './targets/index.ts';
 import { selfTestTarget } from './targets/self-test.ts';
 
-/** What the thread is told. */
+/** The message to the thread. */
 export interface FuzzOrder {
   readonly target: string;
   readonly seed: number;
@@ -21,7 +21,7 @@ export interface FuzzOrder {
   readonly progress: SharedArrayBuffer;
 }
 
-/** What it answers in the end. */
+/** Its answer in the end. */
 export interface FuzzOutcome {
   readonly tally: FuzzTally;
   readonly findings: readonly Finding[];

@@ -13,7 +13,7 @@ export interface AccelRun extends Omit<RunResult, 'stdout'> {
   readonly leftovers: readonly string[];
 }
 
-/** How {@link accel} runs. */
+/** Options of {@link accel}. */
 export interface AccelOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly input?: string;

@@ -26,7 +26,7 @@ export async function assembleDevice(layout: string, manifest: LayoutManifest, t
 }
 
 /**
- * Puts one more layer on the device at `target`, which is made if it does not stand; answers the size in bytes. Throws
+ * Puts one more layer on the device at `target`, which is made if it does not exist; returns the size in bytes. Throws
  * when the layer's virtual size is not that of the device.
  */
 export async function addLayer(layout: string, layer: LayoutDescriptor, target: string): Promise<number> {

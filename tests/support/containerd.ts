@@ -8,7 +8,7 @@ import { digestOf } from '../../oci/digest.ts';
 import { requireTool, run, withTempDirectory } from './tools.ts';
 import { parseTree, type TreeEntry } from './tree.ts';
 
-/** What containerd's snapshotters need; a `describeWith` for tests that use {@link withContainerd}. */
+/** The needs of containerd's snapshotters; a `describeWith` for tests that use {@link withContainerd}. */
 export const CONTAINERD_NEEDS = {
   tools: ['containerd', 'ctr', 'tar', 'python3', 'mount', 'umount'],
   root: true,
@@ -25,7 +25,7 @@ export type UnpackedTree = { readonly tree: TreeEntry[] } | { readonly complaint
 
 /** A running containerd. */
 export interface Containerd {
-  /** What each image is when it is unpacked. */
+  /** The tree of each image when it is unpacked. */
   unpack(images: readonly ImageTars[], snapshotter: Snapshotter): Promise<UnpackedTree[]>;
 }
 

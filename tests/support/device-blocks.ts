@@ -1,4 +1,4 @@
-/** What a block device holds, as a map of its blocks: for comparing devices byte by byte, and for e2fsck. */
+/** The content of a block device, as a map of its blocks: for comparing devices byte by byte, and for e2fsck. */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { MappedDevice } from '../../reader/block-device.ts';
 

@@ -11,7 +11,7 @@ export const FIXTURE_IMAGE = {
   digest: `sha256:${'5ba041a0'.repeat(8)}`,
 } as const;
 
-/** A payload as it stands in the folder. */
+/** A payload as it is in the folder. */
 export function eventFixture(name: string): unknown {
   return JSON.parse(readFileSync(join(FOLDER, `${name}.json`), 'utf8'));
 }

@@ -9,7 +9,7 @@ import { diffTrees, formatEntry } from './tree.ts';
 const GOLDENS = join(import.meta.dirname, '../../fixtures/goldens');
 const layers = [1, 2].map((layer) => join(GOLDENS, `input/layer${layer}.tar.gz`));
 
-/** What each folder of goldens/edge must become: path, mode, and time in seconds. */
+/** The tree that each folder of goldens/edge must become: path, mode, and time in seconds. */
 const EDGES = [
   { name: 'dot', layers: 1, tree: ['/ 700 1234567890', '/a 755 1234567890', '/a/f 644 1234567890'] },
   {

@@ -19,7 +19,7 @@ export interface ReadTree {
   readonly entries: TreeEntry[];
 }
 
-/** How {@link readTree} reads. */
+/** Options of {@link readTree}. */
 export interface ReadTreeOptions {
   /** Whether `/lost+found` belongs to the image, because a layer of it brings one. */
   readonly keepLostAndFound?: boolean;

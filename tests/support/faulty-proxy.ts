@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, request as requestUpstream, type Se
 import { listen } from './loopback.ts';
 
 /**
- * What may happen to a request: `unavailable` answers 503; `reset` cuts the connection before the registry hears of it,
+ * The faults of a request: `unavailable` answers 503; `reset` cuts the connection before the registry hears of it,
  * `lost` after the registry has done it, `cut` in the middle of the answer's body.
  */
 export type Fault = 'unavailable' | 'reset' | 'lost' | 'cut';
@@ -15,7 +15,7 @@ export interface Passage {
   /** Path with query. */
   readonly url: string;
   readonly fault: Fault | undefined;
-  /** Status of the registry's answer; undefined while there is none. */
+  /** Status of the registry's answer; undefined until it arrives. */
   status: number | undefined;
   /** Bytes of the answer's body that were passed on. */
   bytes: number;
@@ -115,7 +115,7 @@ const KINDS: readonly Fault[] = ['unavailable', 'reset', 'lost', 'cut'];
 export function randomFaults(seed: number, share: number): FaultPlan {
   const times = new Map<string, number>();
   return ({ method, url }) => {
-    // Names that the registry makes up anew each time would make another plan of each run.
+    // Names that the registry invents each time would change the plan of each run.
     const key = `${method} ${url.replace(/\/uploads\/[^?]+/, '/uploads/…').replace(/_state=[^&]*&?/, '')}`;
     const count = times.get(key) ?? 0;
     times.set(key, count + 1);

@@ -10,7 +10,7 @@ import { diffTrees, type TreeEntry } from './tree.ts';
 /** Tools that {@link judgeImage} needs. */
 export const JUDGE_TOOLS: readonly string[] = ['e2fsck', 'debugfs', 'python3', 'mount'];
 
-/** What was judged, for a test to see that it was not nothing. */
+/** Counts of what was judged, so that a test can see that it was not empty. */
 export interface Judgement {
   readonly prefixes: number;
   /** Paths of the tree of all layers. */

@@ -10,7 +10,7 @@ import { requireTool, run, withTempDirectory } from './tools.ts';
 
 /** A server that runs. */
 export interface NbdExport {
-  /** What it printed. */
+  /** Its output. */
   readonly uri: string;
   /** Its standard error so far. */
   log(): string;
@@ -127,7 +127,7 @@ export interface NbdInfo {
   }[];
 }
 
-/** What nbdinfo says of an export. */
+/** The report of nbdinfo about an export. */
 export async function nbdInfo(uri: string): Promise<NbdInfo> {
   const { stdout } = await run('nbdinfo', ['--json', uri]);
   return JSON.parse(stdout.toString('utf8')) as NbdInfo;

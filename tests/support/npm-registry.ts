@@ -57,7 +57,7 @@ export async function startNpmRegistry(scratch: string): Promise<NpmRegistry> {
       npm_config_audit: 'false',
       npm_config_fund: 'false',
       npm_config_yes: 'true',
-      // What npm itself sets for the scripts that it runs, `npm test` among them, would lead the inner one astray.
+      // Variables that npm sets for the scripts that it runs, `npm test` among them, would mislead the inner one.
       npm_config_local_prefix: '',
       npm_config_prefix: join(scratch, 'npm-prefix'),
     },

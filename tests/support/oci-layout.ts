@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 const REF_NAME = 'org.opencontainers.image.ref.name';
 
-/** A descriptor as it stands in a document. */
+/** A descriptor as it is in a document. */
 export interface LayoutDescriptor {
   readonly mediaType: string;
   readonly digest: string;

@@ -5,7 +5,7 @@ import { Ext4Image, type Ext4ImageOptions } from '../../formats/ext4/ext4-image.
 import { BLOCK_SIZE } from '../../formats/ext4/layout.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 
-/** What one layer wrote. */
+/** The blocks that one layer wrote. */
 export interface WrittenLayer {
   /** Numbers of the metadata blocks of the layer's commit. */
   readonly metadata: readonly number[];

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findTool, isRoot, run } from './tools.ts';
 
-/** What building it needs of the machine. */
+/** The tools that building it needs. */
 export const REAL_IMAGE_TOOLS: readonly string[] = ['debootstrap', 'umoci', 'setfacl', 'setfattr'];
 
 /** Milliseconds that a build may take; a test's hook needs as much. */
@@ -12,7 +12,7 @@ export const REAL_IMAGE_TIMEOUT = 600_000;
 
 const DIRECTORY = process.env.ACCEL_REAL_IMAGE ?? join(tmpdir(), 'accel-real-image');
 
-/** Why the real image cannot be had here, or undefined: it stands already, or this is a place where it is built. */
+/** The reason why the real image is not available, or undefined: it is built already, or can be built here. */
 export function realImageMissing(): string | undefined {
   if (isBuilt()) return undefined;
   // It takes minutes and a Debian mirror: unasked only where everything is to be proven.
@@ -22,7 +22,7 @@ export function realImageMissing(): string | undefined {
   return missing.length === 0 ? undefined : `cannot be built without ${missing.join(', ')}`;
 }
 
-/** The OCI layout with the image under the tag `latest`, built if it does not stand yet. */
+/** The OCI layout with the image under the tag `latest`, built if it does not exist yet. */
 export async function realImage(): Promise<string> {
   if (!isBuilt()) {
     const script = join(import.meta.dirname, '../../fixtures/real-image/build.sh');

@@ -45,7 +45,7 @@ export async function readStored(
   return { digest, document: JSON.parse(bytes.toString('utf8')) as StoredDocument };
 }
 
-/** What is missing of all that a tag refers to, directly or not; empty when it is complete. */
+/** The missing ones among all documents and blobs that a tag refers to, directly or not; empty when it is complete. */
 export async function missingFrom(registry: TestRegistry, repository: string, reference: string): Promise<string[]> {
   const { document } = await readStored(registry, repository, reference);
   const missing: string[] = [];
@@ -79,18 +79,18 @@ export async function storedBlobs(registry: TestRegistry, repository: string): P
 
 /**
  * Puts a manifest or an index of a layout into a registry, with all that it refers to, as it is: where skopeo would
- * refuse a shape or write it anew. Names it `tag`, or nothing but its digest.
+ * refuse a shape or rewrite it. Names it `tag`, or nothing but its digest.
  */
 export async function pushAsIs(
-  registry: TestRegistry,
-  repository: string,
+  target: { readonly registry: TestRegistry; readonly repository: string },
   layout: string,
   { digest, mediaType }: Pick<LayoutDescriptor, 'digest' | 'mediaType'>,
   tag: string = digest,
 ): Promise<void> {
+  const { registry, repository } = target;
   const bytes = await readFile(blobPath(layout, digest));
   const { manifests = [], config, layers = [] } = JSON.parse(bytes.toString('utf8')) as Partial<StoredDocument>;
-  for (const child of manifests) await pushAsIs(registry, repository, layout, child);
+  for (const child of manifests) await pushAsIs(target, layout, child);
   for (const blob of config === undefined ? layers : [config, ...layers]) {
     const begun = await fetch(`${registry.url}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
     const place = new URL(begun.headers.get('location') ?? '', registry.url);

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { freePort } from './loopback.ts';
 import { requireTool, run } from './tools.ts';
 
-/** How the registry is set up; all may be left out. */
+/** Settings of the registry; all are optional. */
 export interface RegistryOptions {
   /** Lines of an htpasswd file with bcrypt hashes (see {@link htpasswdLine}): asks for Basic credentials. */
   readonly htpasswd?: string;

@@ -65,9 +65,9 @@ export async function readAction(): Promise<ActionMetadata> {
   return parse(await readFile(join(ROOT, 'action.yml'), 'utf8')) as ActionMetadata;
 }
 
-/** How a step runs. */
+/** Options of a step. */
 export interface StepOptions {
-  /** What the step has under `with`. */
+  /** The inputs of the step: its `with`. */
   readonly with?: Readonly<Record<string, string>>;
   /** Name of the event and its payload. */
   readonly event?: { readonly name: string; readonly payload: unknown };
@@ -78,7 +78,7 @@ export interface StepOptions {
   readonly onLog?: (log: string, signal: (name: NodeJS.Signals) => void) => void;
 }
 
-/** What a step left behind. */
+/** The result of a step. */
 export interface StepRun {
   readonly exitCode: number;
   readonly log: string;

@@ -53,7 +53,7 @@ function finished(draft: DraftLayer, below: readonly string[], { anyOrder }: Mod
       case 'crowd':
       case 'crowd leaves':
         return crowdEntries(entry);
-      case 'link to a file that stands': {
+      case 'link to an existing file': {
         if (standing.length === 0) return [];
         const { choice, ...rest } = entry;
         return [{ ...rest, kind: 'link', target: standing[standing.length - 1 - (choice % standing.length)]! }];

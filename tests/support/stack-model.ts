@@ -1,5 +1,5 @@
 /**
- * What a stack of layers means, worked out from its entries and not from a tar: the rules of the OCI image-spec
+ * Works out the tree of a stack of layers from its entries and not from a tar: the rules of the OCI image-spec
  * (layer.md) in the plainest form, in two steps a layer: its whiteouts upon what lies below, then its entries. Shares no
  * code with the product.
  */
@@ -34,12 +34,12 @@ class Node {
   readonly type: EntryType;
   attributes: EntryAttributes;
   size = 0;
-  /** What the content of a file comes from. */
+  /** The source of a file's content. */
   content: Extract<StackEntry, { kind: 'file' | 'sparse' }> | undefined;
   target: string | undefined;
   device: readonly [number, number] | undefined;
   readonly children = new Map<string, Node>();
-  /** What whiteouts of the current layer took out of this directory, and what stood in its own place before they did. */
+  /** Entries that whiteouts of the current layer removed from this directory, and the node that was in its place before. */
   readonly taken = new Map<string, Node>();
   shadow: Node | undefined;
 
@@ -48,16 +48,16 @@ class Node {
     this.attributes = attributes;
   }
 
-  /** What a whiteout of the current layer took from under `name`, here or with a whole directory above. */
+  /** The entry that a whiteout of the current layer removed from under `name`, here or with a whole directory above. */
   takenFrom(name: string): Node | undefined {
     return this.taken.get(name) ?? this.shadow?.children.get(name) ?? this.shadow?.takenFrom(name);
   }
 }
 
-/** How strict the model is. */
+/** The strictness of the model. */
 export interface ModelOptions {
   /**
-   * Refuse also what has a meaning only where whiteouts stand first: paths through symlinks, and entries below what a
+   * Refuse also entries that have a meaning only where whiteouts come first: paths through symlinks, and entries below what a
    * whiteout of their layer turns from a file into nothing. The image-spec asks writers to put whiteouts first.
    */
   readonly anyOrder: boolean;
@@ -70,11 +70,11 @@ export interface ModelOptions {
   readonly ignoreLinkHeaders?: boolean;
 }
 
-/** What a stack means. */
+/** The meaning of a stack. */
 export interface StackMeaning {
   /** The trees of the first layer, the first two, and so on to all of them, or to the last one before a refusal. */
   readonly trees: readonly TreeEntry[][];
-  /** Why there is no image, if there is none. */
+  /** The reason why there is no image, if the stack has no meaning. */
   readonly refusal: Refusal | undefined;
 }
 
@@ -90,7 +90,7 @@ export function readStack(stack: readonly StackLayer[], options: ModelOptions): 
   return { trees, refusal: undefined };
 }
 
-/** A stack without the entries that are refused, layer by layer; `finish` makes a layer out of the files that stand. */
+/** A stack without the entries that are refused, layer by layer; `finish` makes a layer out of the files that exist. */
 export function soundLayers<Draft>(
   drafts: readonly Draft[],
   finish: (draft: Draft, files: readonly string[]) => StackLayer,
@@ -101,7 +101,7 @@ export function soundLayers<Draft>(
     const below = rootOf(layers, options);
     let layer = finish(draft, filesOf(below));
     for (;;) {
-      // What a refused entry did before it was refused (made parents) counts no more once it is gone: so once again.
+      // A refused entry may have made parents before it was refused; without it they are gone: so once again.
       const refused = new LayerModel(rootOf(layers, options), layer, layers.length, options).apply();
       if (refused.length === 0) break;
       const gone = new Set(refused.map(({ entry }) => entry));
@@ -133,7 +133,7 @@ class LayerModel {
   readonly #layer: StackLayer;
   readonly #number: number;
   readonly #anyOrder: boolean;
-  /** Paths behind which no whiteout may be. */
+  /** Paths after which no whiteout may come. */
   readonly #links: ReadonlySet<string>;
   readonly #ignoreLinkHeaders: boolean;
   readonly #touched: Node[] = [];
@@ -230,8 +230,8 @@ class LayerModel {
   }
 
   /**
-   * The directory that `parts` lead to; with `create` the missing ones are made, without it undefined where one is. What
-   * `..` leaves again is not made.
+   * The directory that `parts` lead to; with `create` the missing ones are made, without it undefined where one is. Directories
+   * that `..` leaves again are not made.
    */
   #find(parts: readonly string[], create: boolean): Node | undefined {
     let trail = [this.#root];

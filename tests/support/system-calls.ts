@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { ACCEL } from './accel.ts';
 import { run, withTempDirectory } from './tools.ts';
 
-/** What happens at a call: it is not made and answers that error, or it is and the process is killed. */
+/** The fault at a call: it is not made and answers that error, or it is and the process is killed. */
 export type CallFault = 'EIO' | 'ENOSPC' | 'SIGKILL';
 
 /** See {@link accelWithFault}. */
 export interface FaultyRun {
-  /** As a shell tells it: 137 for SIGKILL. */
+  /** As a shell reports it: 137 for SIGKILL. */
   readonly exitCode: number;
   readonly stderr: string;
   /** The calls that were hit, as strace writes them, with the paths of their files; none if there are not that many. */

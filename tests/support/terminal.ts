@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { run, tempDirectory } from './tools.ts';
 
-/** How large the terminal is, and what runs in it. */
+/** The size of the terminal, and the program in it. */
 export interface TerminalOptions {
   readonly columns: number;
   readonly rows: number;
@@ -15,11 +15,11 @@ export interface TerminalOptions {
 
 /** An open terminal. */
 export interface Terminal {
-  /** What stands on the screen, without spaces at the ends of lines; `escapes` keeps colours. */
+  /** The text on the screen, without spaces at the ends of lines; `escapes` keeps colours. */
   screen(options?: { readonly escapes?: boolean; readonly history?: boolean }): Promise<string>;
   /** Types keys by tmux's names (`Tab`, `C-c`) or as text. */
   type(...keys: readonly string[]): Promise<void>;
-  /** Waits until the screen shows `pattern`; throws with the screen after a minute, or as long as it is told. */
+  /** Waits until the screen shows `pattern`; throws with the screen after a minute or the given time. */
   waitFor(pattern: RegExp, patience?: number): Promise<string>;
   /** Ends it with all that runs in it. */
   close(): Promise<void>;

@@ -68,7 +68,7 @@ export function isRoot(): boolean {
   return process.getuid?.() === 0;
 }
 
-/** What a suite needs of its machine beside Node. */
+/** The needs of a suite beside Node. */
 export interface Needs {
   readonly tools: readonly string[];
   readonly root?: boolean;
@@ -98,7 +98,7 @@ function packagesOf(tools: readonly string[]): string[] {
   return [...new Set(tools.filter((tool) => tool !== 'root').map((tool) => PACKAGES[tool] ?? tool))];
 }
 
-/** How {@link run} starts a tool. */
+/** Options of {@link run}. */
 export interface RunOptions {
   /** Bytes for its standard input; nothing by default. */
   readonly input?: Uint8Array | string;
@@ -111,7 +111,7 @@ export interface RunOptions {
   readonly timeout?: number;
 }
 
-/** What a tool left behind. */
+/** The result of a tool. */
 export interface RunResult {
   readonly stdout: Buffer;
   readonly stderr: string;
@@ -132,7 +132,7 @@ export async function run(command: string, args: readonly string[], options: Run
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
-  // A tool may end without reading all of its input; its exit code tells whether that was a failure.
+  // A tool may end without reading all of its input; its exit code says whether that was a failure.
   child.stdin.on('error', () => undefined);
   child.stdin.end(options.input ?? '');
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {

@@ -1,6 +1,6 @@
 /** The tree of a root file system as a list of records that two independent sources can be compared by. */
 
-/** What a path is. */
+/** The kind and attributes of a path. */
 export type EntryType = 'file' | 'directory' | 'symlink' | 'character' | 'block' | 'fifo' | 'socket';
 
 /** One path of a tree with everything that a container could see of it. */
@@ -15,7 +15,7 @@ export interface TreeEntry {
   /** Bytes of a file's content or a symlink's target; 0 for the rest, whose size is the file system's own affair. */
   readonly size: number;
   readonly mtimeNs: bigint;
-  /** Absent where the source cannot tell: extracted files get the extractor's. */
+  /** Absent where the source does not know it: extracted files get the extractor's. */
   readonly atimeNs?: bigint;
   readonly ctimeNs?: bigint;
   readonly nlink: number;

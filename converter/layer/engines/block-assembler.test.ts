@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockAssembler } from './block-assembler.ts';
 
-/** What the assembler passes on, put into one array, and the units it passed on twice or unaligned. */
+/** Collects the assembler's output in one array, and the units that came twice or unaligned. */
 function collect(unit: number, size: number, feed: (assembler: BlockAssembler) => void) {
   const device = new Uint8Array(size).fill(0xee);
   const problems: string[] = [];

@@ -1,8 +1,8 @@
-/** Puts runs of file data together to whole units of the device. */
+/** Assembles runs of file data into whole units of the device. */
 
 /**
- * Collects bytes at ascending places of a device and passes them on in whole, aligned units; what no run covers within a
- * unit is zero. Whole units inside of a given piece are passed on as views of it, without a copy.
+ * Collects bytes at ascending offsets of a device and emits whole, aligned units; bytes of a unit that no run covers are
+ * zero. Whole units within a piece are emitted as views of it, without a copy.
  */
 export class BlockAssembler {
   readonly #unit: number;
@@ -49,7 +49,7 @@ export class BlockAssembler {
     }
   }
 
-  /** Passes on the unit that is not full yet. */
+  /** Emits the unit that is not full yet. */
   flush(): void {
     if (this.#start < 0) return;
     this.#emit(this.#start, this.#buffer);

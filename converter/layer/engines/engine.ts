@@ -1,6 +1,6 @@
 /**
- * The contract of what turns a layer's blocks into a blob. Both engines see the same calls from the same state, so a tar
- * has the same block addresses in either mode, and one pass can feed both.
+ * The contract of an engine, which turns a layer's blocks into a blob. Both engines get the same calls from the same state:
+ * a tar has the same block addresses in either mode, and one pass can feed both.
  */
 
 import type { BlobSource } from '../../../base/byte-source.ts';
@@ -31,7 +31,7 @@ export interface LayerBlob {
 /** Builds the blob of one layer. Calls come in this order: file data, discards, metadata, finish. */
 export interface LayerEngine extends FileDataSink {
   readonly kind: LayerKind;
-  /** Blocks of `length` bytes whose file data was given before belong to no file any more. */
+  /** Blocks of `length` bytes whose file data was given before no longer belong to a file. */
   discard(deviceOffset: number, length: number): void;
   /** A block of file-system metadata, each at most once. */
   metadata(deviceOffset: number, bytes: Uint8Array): void;
@@ -41,6 +41,6 @@ export interface LayerEngine extends FileDataSink {
   drain(): Promise<void>;
   /** Completes the blob. */
   finish(source: SourceSummary): Promise<LayerBlob>;
-  /** Lets go of files; to be called in any case, also after {@link finish}. */
+  /** Releases files and memory; must always be called, also after {@link finish}. */
   close(): Promise<void>;
 }

@@ -4,6 +4,7 @@ import { COMMIT_TAR_HEAD_SIZE, commitTarHead, commitTarTail } from '../../../for
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import type { ArtifactOptions } from '../../options.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
+import { finishPaced } from '../pacer.ts';
 import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SpoolFile } from '../spool.ts';
 import type { FileDigest } from '../workers/digest-file.ts';
@@ -12,7 +13,7 @@ import type { LayerBlob, LayerEngine } from './engine.ts';
 
 const BLOCK_SIZE = 4096;
 
-/** What a full layer is made with. */
+/** Options of {@link FullEngine}. */
 export interface FullEngineOptions {
   readonly artifact: ArtifactOptions;
   readonly virtualSize: number;
@@ -20,10 +21,11 @@ export interface FullEngineOptions {
   readonly uuid: string;
   readonly parentUuid: string | undefined;
   readonly compressor: BlockCompressor;
-  /** Takes the blob; closed with the engine. */
+  /** Receives the blob; the engine closes it. */
   readonly file: SpoolFile;
   /** Hashes a file of some bytes, and its pieces where a list of them is wanted. */
   readonly digestFile: (path: string, size: number) => Promise<FileDigest>;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Writes one full layer into a spool file. */
@@ -31,6 +33,7 @@ export class FullEngine implements LayerEngine {
   readonly kind = 'full';
   readonly #file: SpoolFile;
   readonly #digestFile: FullEngineOptions['digestFile'];
+  readonly #signal: AbortSignal | undefined;
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
   readonly #blocks: BlockAssembler;
@@ -39,13 +42,14 @@ export class FullEngine implements LayerEngine {
     const { file, artifact } = options;
     this.#file = file;
     this.#digestFile = options.digestFile;
+    this.#signal = options.signal;
     let isFirst = true;
     this.#zfile = new ZFileWriter({
       algorithm: artifact.algorithm,
       blockSize: artifact.blockSize,
       compressor: options.compressor,
       async write(bytes) {
-        // The tar's head holds the ZFile's size and is written at the end; until then its place is kept.
+        // The tar's header contains the ZFile's size and is written at the end; until then its place is reserved.
         if (isFirst) await file.append(new Uint8Array(COMMIT_TAR_HEAD_SIZE));
         isFirst = false;
         await file.append(bytes);
@@ -89,13 +93,13 @@ export class FullEngine implements LayerEngine {
 
   async finish(): Promise<LayerBlob> {
     this.#blocks.flush();
-    const { segments } = this.#lsmt.finish();
+    const { segments } = await finishPaced(this.#lsmt.finishSteps(), this, this.#signal);
     const zfile = await this.#zfile.finish();
     await this.#file.append(commitTarTail(zfile.size));
     await this.#file.patch(commitTarHead(zfile.size), 0);
     await this.#file.patch(zfile.header, COMMIT_TAR_HEAD_SIZE);
-    // A blob starts with sizes that are known at its end only, and a hash starts at the start: so the finished file is
-    // read once more, from the page cache and by another thread.
+    // The blob starts with sizes that are known only at its end, so the hash needs a second pass over the finished file,
+    // from the page cache and in another thread.
     const { digest, pieceList } = await this.#digestFile(this.#file.path, this.#file.size);
     return {
       kind: 'full',

@@ -9,7 +9,7 @@ interface CompressThread {
   readonly batches: BatchPool;
 }
 
-/** Up to `size` threads, each started when all before it have something to do. */
+/** Up to `size` threads; one more is started when all others are busy. */
 export class CompressThreads {
   readonly #size: number;
   readonly #start: () => JobThread;
@@ -25,7 +25,7 @@ export class CompressThreads {
     if (this.#threads.length === 0) this.#grow();
   }
 
-  /** A compressor for one ZFile at a time or many. Throws `usage` for an invalid block size. */
+  /** A compressor for any number of ZFiles at a time. Throws `usage` for an invalid block size. */
   compressor(format: BlockFormat): BlockCompressor {
     assertBlockSize(format.blockSize);
     return {
@@ -45,7 +45,7 @@ export class CompressThreads {
     };
   }
 
-  /** A thread that has no batch, if one was started. */
+  /** A started thread without a batch, if there is one. */
   get idle(): JobThread | undefined {
     return this.#threads.find(({ jobs, batches }) => jobs.isAlive && batches.taken === 0)?.jobs;
   }

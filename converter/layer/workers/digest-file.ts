@@ -1,4 +1,4 @@
-/** Hashing a finished file. */
+/** Hashes a finished file. */
 
 import { readFile } from '../../../disk/disk-file.ts';
 import { PieceHasher } from '../../../formats/piece-list/piece-hasher.ts';

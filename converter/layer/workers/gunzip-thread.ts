@@ -1,6 +1,6 @@
 /**
- * Decompresses gzip on a thread of its own, with a companion that hashes the output, holds it against its checksums and
- * packs the windows of the access points meanwhile. Both read the output where inflate put it.
+ * Decompresses gzip in a thread of its own, while a companion hashes the output, verifies its checksums and packs the windows
+ * of the access points. Both read the output in the memory that inflate wrote it to.
  */
 import { MessageChannel, type Worker } from 'node:worker_threads';
 import type { AccelError } from '../../../base/error.ts';
@@ -18,22 +18,22 @@ import {
 } from './messages.ts';
 import { Holds, type SharedSlots, SlotRing } from './shared-slots.ts';
 
-/** How a gzip stream is to be read; see {@link GzipStreamOptions}. */
+/** Options of a gzip stream; see {@link GzipStreamOptions}. */
 export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & { readonly span: number | undefined };
 
-/** What a whole gzip stream was. */
+/** Facts about a gzip stream that was read to its end. */
 export interface GunzipResult {
   readonly gzip: GzipSummary;
   /** SHA-256 of the output, as a digest. */
   readonly digest: string;
 }
 
-/** Starts a worker; the ports in its role are handed over to it. */
+/** Starts a worker and transfers the ports in its role to it. */
 export type WorkerStarter = (role: WorkerRole) => Worker;
 
 /** Input that may wait for the thread. */
 const INPUT = { count: 8, size: 1 << 19 };
-/** Pieces of output, of 1 MiB, that may be read while the next is made. */
+/** Pieces of output, of 1 MiB each, that may wait to be read. */
 export const OUTPUT_PIECES = 8;
 /** Readers of the output: the caller and the companion. */
 export const OUTPUT_READERS = 2;
@@ -47,15 +47,15 @@ export class GunzipThread {
   readonly #memory: SharedArrayBuffer;
   readonly #input: SlotRing;
   readonly #output: Holds;
-  /** Input for the next slot. Gathered here, because V8 copies pieces of any length slowly into shared memory. */
+  /** Input for the next slot, collected here because V8 copies pieces of arbitrary length slowly into shared memory. */
   readonly #gathered = new Uint8Array(INPUT.size);
   #filled = 0;
-  /** Output that came and was not looked at yet. */
+  /** Output that was received and not read yet. */
   #inbox: OutputPlace[] = [];
   #summary: GzipSummary | undefined;
   #accompanied: Accompanied | undefined;
   #failure: AccelError | undefined;
-  /** Those that wait for news: the side that feeds and the side that reads. */
+  /** Callers that wait for a message: the feeding and the reading side. */
   #waiting: (() => void)[] = [];
 
   constructor(start: WorkerStarter) {
@@ -79,7 +79,7 @@ export class GunzipThread {
     }
   }
 
-  /** The output of `source`, in pieces that are valid until the next is asked for. */
+  /** Yields the output of `source` in pieces that are valid until the next is requested. */
   async *run(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GunzipResult> {
     this.#hold(true);
     this.#summary = undefined;
@@ -100,7 +100,7 @@ export class GunzipThread {
         } else if (sourceFailure !== undefined) {
           throw sourceFailure.error;
         } else if (this.#failure !== undefined) {
-          // Before the result: a companion that found a wrong checksum goes on to the end of the stream.
+          // Before the result: a companion that found a wrong checksum continues to the end of the stream.
           throw this.#failure;
         } else if (this.#summary !== undefined && this.#accompanied !== undefined) {
           await feeding;
@@ -164,7 +164,7 @@ export class GunzipThread {
     this.#wakeAll();
   }
 
-  /** While a stream is read its threads keep the process alive. */
+  /** Keeps the process alive while a stream is read. */
   #hold(busy: boolean): void {
     for (const worker of [this.#worker, this.#companion]) {
       if (busy) worker.ref();
@@ -187,8 +187,8 @@ export class GunzipThread {
   }
 }
 
-/** Puts the windows that the companion packed into the access points. */
+/** Inserts the companion's packed windows into the access points. */
 function resultOf(gzip: GzipSummary, { digest, windows }: Accompanied): GunzipResult {
-  // A second member made the points worthless, and the windows that were packed by then with them.
+  // A second member makes the points useless, and with them the windows packed before it.
   return { gzip: { ...gzip, points: gzip.points.map((point, i) => ({ ...point, window: windows[i]! })) }, digest };
 }

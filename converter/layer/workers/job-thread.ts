@@ -7,7 +7,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** A worker of the role `jobs`. It keeps the process alive while it has something to do. */
+/** A worker of the role `jobs`. It keeps the process alive while it has jobs. */
 export class JobThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
@@ -29,7 +29,7 @@ export class JobThread {
     return this.#failure === undefined;
   }
 
-  /** Does one job when those before it are done; rejects with what it failed with, or when the thread ended by itself. */
+  /** Runs a job after those before it; rejects with its failure, or if the thread ended unexpectedly. */
   async run<T extends Job['type']>(job: Job & { readonly type: T }): Promise<JobResult & { readonly type: T }> {
     const result = await new Promise<JobResult>((resolve, reject) => {
       if (this.#failure !== undefined) return reject(this.#failure.error);

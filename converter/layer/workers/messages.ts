@@ -1,4 +1,4 @@
-/** What the main thread and a worker say to each other. */
+/** Messages between the main thread and workers. */
 
 import type { MessagePort } from 'node:worker_threads';
 import { advise, option } from '../../../base/advice.ts';
@@ -12,7 +12,7 @@ import type { FileDigest } from './digest-file.ts';
 import type { Holds, SharedSlots } from './shared-slots.ts';
 
 /**
- * What a worker is started for; it does nothing else until it ends. `jobs` compresses and hashes, `gunzip` inflates, and
+ * Role of a worker for its whole life. `jobs` compresses and hashes, `gunzip` inflates, and
  * the `companion` of a gunzip worker hashes what that puts out and packs the windows of its access points.
  */
 export type WorkerRole =
@@ -22,7 +22,7 @@ export type WorkerRole =
       readonly memory: KernelMemory;
       /** Slots in that memory. */
       readonly input: SharedSlots;
-      /** Who holds the pieces of output in it: {@link Holds}. */
+      /** Readers of the pieces of output in it: {@link Holds}. */
       readonly holds: SharedArrayBuffer;
       readonly companion: MessagePort;
     }
@@ -33,7 +33,7 @@ export type WorkerRole =
       readonly gunzip: MessagePort;
     };
 
-/** Output in the memory of a gunzip worker, for a reader until it lets go of the piece. */
+/** Output in the memory of a gunzip worker, valid until the reader releases the piece. */
 export interface OutputPlace {
   readonly piece: number;
   /** Bytes from the start of the memory. */
@@ -41,49 +41,49 @@ export interface OutputPlace {
   readonly length: number;
 }
 
-/** A job: a batch that is compressed where it lies, or a finished file to hash. */
+/** A job: a batch to compress in place, or a finished file to hash. */
 export type Job =
   | ({ readonly type: 'compress'; readonly length: number; readonly format: BlockFormat } & BatchRef)
   | { readonly type: 'digest'; readonly path: string; readonly pieces: boolean };
 
-/** A job on its way. */
+/** A job with its number. */
 export type JobRequest = { readonly id: number } & Job;
 
 /** The answer to the {@link JobRequest} of the same number. */
 export type JobReply = { readonly id: number } & JobResult;
 
-/** What came of a job: the bytes of output of a batch, the hashes of a file, a failure. */
+/** Result of a job: the bytes of output of a batch, the hashes of a file, a failure. */
 export type JobResult =
   | { readonly type: 'compress'; readonly size: number }
   | ({ readonly type: 'digest' } & FileDigest)
   | { readonly type: 'error'; readonly error: PlainError };
 
-/** What a gunzip worker is told: a new stream, a slot with its next bytes, its end. */
+/** Message to a gunzip worker: a new stream, a slot with its next bytes, its end. */
 export type GunzipRequest =
   | { readonly type: 'begin'; readonly span: number | undefined; readonly members: 'single' | 'any' }
   | { readonly type: 'input'; readonly slot: number; readonly length: number }
   | { readonly type: 'end' };
 
-/** What a gunzip worker answers: output, that a slot of input is free, the end, a failure. */
+/** Answer of a gunzip worker: output, a slot of input that became free, the end, a failure. */
 export type GunzipReply =
   | ({ readonly type: 'output' } & OutputPlace)
   | { readonly type: 'taken' }
   | { readonly type: 'end'; readonly summary: GzipSummary }
   | { readonly type: 'error'; readonly error: PlainError };
 
-/** What a gunzip worker tells its companion: output, the end of a gzip member, the next window, the end of the stream. */
+/** Message of a gunzip worker to its companion: output, the end of a gzip member, the next window, the end. */
 export type CompanionRequest =
   | ({ readonly type: 'output' } & OutputPlace)
   | { readonly type: 'member'; readonly end: GzipMemberEnd }
   | { readonly type: 'window'; readonly bytes: Uint8Array }
   | { readonly type: 'end' };
 
-/** What a companion answers to the main thread: that a stream has ended, or a member's checksum was wrong. */
+/** Answer of a companion to the main thread: the end of a stream, or a wrong checksum of a member. */
 export type CompanionReply =
   | ({ readonly type: 'accompanied' } & Accompanied)
   | { readonly type: 'error'; readonly error: PlainError };
 
-/** What a companion made of a stream. */
+/** A companion's results for a stream. */
 export interface Accompanied {
   /** SHA-256 of the output, as a digest. */
   readonly digest: string;
@@ -91,7 +91,7 @@ export interface Accompanied {
   readonly windows: readonly Uint8Array[];
 }
 
-/** An AccelError as plain data: its class does not survive the transfer between threads. Its cause stays behind. */
+/** An AccelError as plain data, because its class does not survive the transfer between threads. Its cause is lost. */
 export interface PlainError {
   readonly code: AccelErrorCode;
   readonly message: string;
@@ -110,7 +110,7 @@ export function fromPlain({ code, message, details }: PlainError): AccelError {
   return new AccelError(code, message, details);
 }
 
-/** The error for a thread that ended by itself. */
+/** The error for a thread that ended unexpectedly. */
 export function threadDied(cause: unknown): AccelError {
   return new AccelError('internal', 'a worker thread ended unexpectedly', {
     hint: advise`Run again with ${option('workers', 0)}.`,

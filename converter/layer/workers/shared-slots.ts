@@ -1,8 +1,8 @@
-/** Shared memory in pieces that one thread fills and others read: nothing is copied into messages, and nothing grows. */
+/** Shared memory in pieces that one thread fills and others read: messages copy nothing, and the memory does not grow. */
 
-/** How many readers hold each of some pieces; seen by all threads. */
+/** Counts the readers of each piece; shared by all threads. */
 export class Holds {
-  /** The counts, to be handed to another thread and given to the constructor there. */
+  /** The counts, to pass to another thread and to the constructor there. */
   readonly counts: SharedArrayBuffer;
   readonly #counts: Int32Array;
 
@@ -11,17 +11,17 @@ export class Holds {
     this.#counts = new Int32Array(counts);
   }
 
-  /** For `pieces` pieces that nobody holds. */
+  /** For `pieces` free pieces. */
   static of(pieces: number): Holds {
     return new Holds(new SharedArrayBuffer(pieces * Int32Array.BYTES_PER_ELEMENT));
   }
 
-  /** Whether nobody holds a piece. */
+  /** Whether a piece has no reader. */
   isFree(piece: number): boolean {
     return Atomics.load(this.#counts, piece) === 0;
   }
 
-  /** Blocks the thread until nobody holds a piece. Not for the main thread. */
+  /** Blocks the thread until a piece has no reader. Not for the main thread. */
   waitUntilFree(piece: number): void {
     for (;;) {
       const readers = Atomics.load(this.#counts, piece);
@@ -30,18 +30,18 @@ export class Holds {
     }
   }
 
-  /** The writer hands a piece, or a part of it, to `readers` readers. */
+  /** Adds `readers` readers; called by the writer for a piece or a part of it. */
   add(piece: number, readers: number): void {
     Atomics.add(this.#counts, piece, readers);
   }
 
-  /** A reader lets go of a piece, once for each time it was handed to it. */
+  /** Removes a reader; called by the reader once for each time that it was added. */
   release(piece: number): void {
     if (Atomics.sub(this.#counts, piece, 1) === 1) Atomics.notify(this.#counts, piece);
   }
 }
 
-/** `count` slots of `size` bytes from byte `start` of a shared memory on, and who holds them; plain data for messages. */
+/** `count` slots of `size` bytes from byte `start` of a shared memory, with their reader counts; plain data for messages. */
 export interface SharedSlots {
   readonly memory: SharedArrayBuffer;
   readonly start: number;
@@ -70,7 +70,7 @@ export class SlotRing {
     return this.#holds.isFree(this.#next);
   }
 
-  /** Puts `bytes` into the next slot, which is free, for one reader; returns its number. */
+  /** Writes `bytes` to the next slot, which must be free, for one reader; returns its number. */
   publish(bytes: Uint8Array): number {
     const slot = this.#next;
     this.read(slot, bytes.length).set(bytes);
@@ -79,12 +79,12 @@ export class SlotRing {
     return slot;
   }
 
-  /** The first `length` bytes of a slot, for its reader, until it lets go. */
+  /** The first `length` bytes of a slot, valid until its reader releases it. */
   read(slot: number, length: number): Uint8Array {
     return new Uint8Array(this.#slots.memory, this.#slots.start + slot * this.size, length);
   }
 
-  /** The reader lets go of a slot. */
+  /** Releases a slot; called by its reader. */
   release(slot: number): void {
     this.#holds.release(slot);
   }

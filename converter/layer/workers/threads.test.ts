@@ -82,7 +82,7 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
       expect(inflateSync(window).length, `${outputOffset}`).toBe(32_768);
   });
 
-  it('tells of several members that they have no points', async () => {
+  it('reports several members without access points', async () => {
     const members = Buffer.concat([gzipSync(noise(1_000_000)), gzipSync(noise(500_000))]);
     const { summary } = await all(use(count).gunzip(pieces(members, 65_536), { span: 1 << 16, members: 'any' }));
     expect((summary as GunzipResult).gzip).toMatchObject({ members: 2, points: [], uncompressedSize: 1_500_000 });
@@ -127,7 +127,7 @@ it('holds no more than the slots of a stream that inflates a thousandfold', asyn
   const before = process.memoryUsage().rss;
   let peak = 0;
   for await (const piece of use(1).gunzip(pieces(bomb, 1 << 20), { span: 1 << 20, members: 'any' })) {
-    // What a match of 258 bytes at its end writes over the megabyte is in the piece.
+    // A match of up to 258 bytes may end past the megabyte; its bytes belong to the piece.
     expect(piece.length).toBeLessThan((1 << 20) + 258);
     peak = Math.max(peak, process.memoryUsage().rss);
   }

@@ -1,4 +1,4 @@
-/** The program of a worker thread: what it does is its role (messages.ts). */
+/** The program of a worker thread; its role (messages.ts) selects the work. */
 import { createHash } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { packWindow } from '../../../formats/gzip/access-points.ts';
@@ -48,8 +48,7 @@ function gunzip({ memory, input: slots, holds: counts, companion }: WorkerRole &
     companion.postMessage(request, transfer);
   const input = new SlotRing(slots);
   const holds = new Holds(counts);
-  // A piece is filled again when both readers have let go of it: so a stream that inflates a thousandfold takes no more
-  // memory.
+  // A piece is reused once both readers have released it, so a stream that inflates a thousandfold needs no more memory.
   const ring = { memory, pieces: OUTPUT_PIECES, waitUntilFree: (piece: number) => holds.waitUntilFree(piece) };
   const onOutput = ({ byteOffset: start, length }: Uint8Array): void => {
     const piece = pieceAt(start);

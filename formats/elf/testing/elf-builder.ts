@@ -1,6 +1,6 @@
 /** Small ELF files for tests: a program or library that needs others, with no code in it. Shares nothing with the reader. */
 
-/** What the file says. */
+/** The content of the file. */
 export interface ElfSpec {
   readonly bits?: 32 | 64;
   /** 62, x86-64, unless given. */

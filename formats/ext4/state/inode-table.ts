@@ -45,7 +45,7 @@ interface Page {
   live: number;
 }
 
-/** Inodes by number. What the fields mean to each other is the business of image.ts. */
+/** Inodes by number. ext4-image.ts keeps the fields consistent with each other. */
 export class InodeTable {
   readonly #memory: MemoryBudget;
   readonly #pages: (Page | undefined)[] = [];
@@ -96,7 +96,7 @@ export class InodeTable {
     this.#page(inode)[(inode % PAGE_INODES) * WORDS + field] = value;
   }
 
-  /** What kind of file. */
+  /** The kind of file. */
   type(inode: number): InodeType {
     return TYPES.get(this.get(inode, FIELD.mode) & S_IFMT)!;
   }

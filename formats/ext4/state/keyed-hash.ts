@@ -6,7 +6,7 @@
 /** The key: two 32-bit words. */
 export type HashKey = readonly [number, number];
 
-/** What {@link keyedHash} starts from where nobody passes a key. */
+/** The key of {@link keyedHash} unless the caller passes one. */
 export const FIXED_KEY: HashKey = [0x3c6e_f372, 0x510e_527f];
 
 let v0 = 0;

@@ -10,7 +10,7 @@ export class MemoryBudget {
   readonly #whole: MemoryBudget | undefined;
   #used = 0;
 
-  /** `limit` in bytes; without one nothing is refused. What is taken also counts in `whole`. */
+  /** `limit` in bytes; without one nothing is refused. Memory that is taken also counts in `whole`. */
   constructor(limit = Number.POSITIVE_INFINITY, whole?: MemoryBudget) {
     this.#limit = limit;
     this.#whole = whole;

@@ -21,10 +21,10 @@ const TEXT = 7;
 
 const BUCKETS_PER_PAGE = 1 << 12;
 
-/** A reference to a name of a directory; 0 is none. Valid until the name is removed. */
+/** A reference to a name of a directory; 0 refers to nothing. Valid until the name is removed. */
 export type EntryRef = number;
 
-/** What the names of an image are kept with. */
+/** The surroundings of the names of an image. */
 export interface NameTableParts {
   readonly arena: Arena;
   readonly inodes: InodeTable;

@@ -21,9 +21,9 @@ export interface ImageBox {
   layer(tar: TarBuilder | Uint8Array, chunk?: number): WrittenLayer;
   /** Throws with what e2fsck says unless it finds nothing. */
   check(): Promise<void>;
-  /** What accel's reader sees, without `/lost+found` unless `all`. */
+  /** The tree as accel's reader sees it, without `/lost+found` unless `all`. */
   tree(all?: boolean): Promise<TreeEntry[]>;
-  /** What the kernel sees, or debugfs where mounting is not allowed. */
+  /** The tree as the kernel sees it, or debugfs where mounting is not allowed. */
   foreignTree(all?: boolean): Promise<TreeEntry[]>;
   /** The paths, as `path` or, with a letter in front, `d path`. */
   paths(): Promise<string[]>;

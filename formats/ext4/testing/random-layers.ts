@@ -86,7 +86,7 @@ const symlink = fc.record({
   options,
 });
 
-/** What a stack is made of. */
+/** The settings of a random stack. */
 export interface StackShape {
   /** Symbolic links, which later entries may then pass through. */
   readonly symlinks: boolean;

@@ -9,7 +9,7 @@ export let input: usize = 0;
 export let inputEnd: usize = 0;
 /** Bits taken from the input and not used yet; above {@link bitCount} there may be bits of the next byte already. */
 export let bits: u64 = 0;
-/** How many bits are held. */
+/** The number of bits in the buffer. */
 export let bitCount: u64 = 0;
 
 /** Where input starts and ends. */

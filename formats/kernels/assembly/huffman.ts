@@ -1,13 +1,13 @@
 /**
  * Huffman decoding tables of deflate (RFC 1951 §3.2.2). A table is looked up by the next bits of the stream; a code
- * longer than the table's bits goes on in a subtable behind it.
+ * longer than the table's bits goes on in a subtable after it.
  *
  * An entry, 32 bits:
  *   literal      bit 31 | byte << 16 | bits
  *   length       base << 16 | code bits << 8 | code bits + extra bits
  *   distance     the same
  *   exceptional  bit 15, and: bit 14 subtable (its place << 16, its bits << 8), bit 13 end of block, neither: no such code
- * The low six bits of an entry, and of the entry shifted by eight, are shift counts as they stand.
+ * The low six bits of an entry, and of the entry shifted by eight, are shift counts as they are.
  */
 
 /** An entry is a literal byte. */
@@ -38,7 +38,7 @@ const SORTED: usize = 0x5400; // symbols by code length, 16 bits each
 const COUNTS: usize = 0x5800; // codes of each length, 32 bits each
 const PLACES: usize = 0x5880; // next place in SORTED for each length, 32 bits each
 
-/** What a literal/length symbol's entry is before its code length is added: 288 words, to 0x5d80. */
+/** The entries of the literal/length symbols before code lengths are added: 288 words, to 0x5d80. */
 export const LITERAL_SYMBOLS: usize = 0x5900;
 /** The same of distance symbols: 32 words, to 0x5e00. */
 export const DISTANCE_SYMBOLS: usize = 0x5d80;
@@ -113,7 +113,7 @@ export function buildTable(table: usize, tableBits: u32, lengths: usize, count: 
   const direct = min(longest, tableBits);
   store<u32>(table, EXCEPTIONAL);
   for (let bits: u32 = 1; bits <= direct; bits++) {
-    // What is known of the shorter codes holds for both values of the added bit.
+    // The entries of the shorter codes are the same for both values of the added bit.
     memory.copy(table + (4 << (bits - 1)), table, 4 << (bits - 1));
     for (let codes = load<u32>(COUNTS + (bits << 2)); codes > 0; codes--) {
       store<u32>(table + (code << 2), entryOf(symbols, next++, bits));

@@ -2,7 +2,7 @@
  * Inflate (RFC 1951) as a machine that stops: when it needs input, when a megabyte of output is full, at the end of
  * each block if asked, and at the end of the stream. It accepts and refuses exactly what zlib does.
  *
- * What makes it fast: a 64-bit bit buffer refilled without a branch, up to three literals a refill,
+ * It is fast because of a 64-bit bit buffer refilled without a branch, up to three literals a refill,
  * 16-byte copies that overrun into slack, and no second, careful loop: near the end of the input it waits for more, and
  * at the very end the input is padded with zeros and the position is checked afterwards.
  */
@@ -42,7 +42,7 @@ const PIECE: usize = 0x100000;
 /** A step of the symbol loop reads at most 22 bytes ahead of where it started. */
 const SYMBOL_AHEAD: usize = 32;
 
-// What run() goes on with.
+// The state that run() continues from.
 const IN_HEADER: i32 = 0;
 const IN_SYMBOLS: i32 = 1;
 const IN_STORED: i32 = 2;
@@ -91,7 +91,7 @@ export function copyInput(from: usize, to: usize, length: usize): void {
   memory.copy(to, from, length);
 }
 
-/** Tells where input starts and ends after the caller moved it. */
+/** Sets where input starts and ends after the caller moved it. */
 export function setInput(start: usize, end: usize): void {
   placeInput(start, end);
 }

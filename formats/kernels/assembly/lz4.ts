@@ -7,7 +7,7 @@
 import { crc32c, makeCrcTables } from './crc32c.ts';
 
 // Memory, fixed: formats/kernels/lz4.ts knows it too. The tables are at constant addresses (one more live variable in the
-// loops costs a tenth of the speed); behind them are slots, each for a batch that others fill and read.
+// loops costs a tenth of the speed); after them come slots, each for a batch that others fill and read.
 const HASH_TABLE: usize = 0x8000; // 2^13 positions of 16 bits
 const FIRST_SLOT: usize = 0xc000;
 const SLOT_BYTES: usize = 0x238000;
@@ -67,7 +67,7 @@ function copy(to: usize, from: usize, length: usize): void {
   } while (to < end);
 }
 
-/** The bytes that continue a length nibble of 15: 255 each, then the rest. Returns the address behind them. */
+/** The bytes that continue a length nibble of 15: 255 each, then the rest. Returns the address after the last. */
 function extendLength(to: usize, rest: usize): usize {
   while (rest >= 255) {
     store<u8>(to++, 255);
@@ -77,7 +77,7 @@ function extendLength(to: usize, rest: usize): usize {
   return to + 1;
 }
 
-/** How many bytes at `a` and `b` are equal, `a` not going past `limit`. May read seven bytes past it. */
+/** The number of equal bytes at `a` and `b`, `a` not going past `limit`. May read seven bytes past it. */
 // @ts-ignore: decorator
 @inline
 function commonLength(a: usize, b: usize, limit: usize): usize {

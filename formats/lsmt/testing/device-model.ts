@@ -1,7 +1,7 @@
 /** LSMT layers as plain arrays, for tests: one cell a sector, no cleverness. */
 import { LsmtWriter, type LsmtWriterOptions } from '../writer.ts';
 
-/** What a sector of the device reads as: nothing of this layer, zeros, a sector of the file or of the tar. */
+/** The content of a sector of the device: nothing of this layer, zeros, a sector of the file or of the tar. */
 export type Cell = undefined | 'zero' | { readonly local: number } | { readonly remote: number };
 
 /** A layer written into memory. */

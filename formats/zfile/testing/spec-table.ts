@@ -1,4 +1,4 @@
-/** Reads the table of a structure out of a format's README, so that a test can hold it against the code. */
+/** Reads the table of a structure out of a format's README, so that a test can compare it with the code. */
 import { readFileSync } from 'node:fs';
 
 /** A row: what the specification calls the field, where it begins and how many bytes it takes. */

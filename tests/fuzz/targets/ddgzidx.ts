@@ -70,7 +70,7 @@ export const ddgzidxTarget: FuzzTarget = {
           const piece = await reader.readAt(at, 1 + random.below(9000), fetch);
           demand(mended || content.subarray(at, at + piece.length).equals(piece), `another content at ${at}`);
         } catch (error) {
-          // What the file is cut short of is told by whoever fetches it; here an index may claim a longer one.
+          // Fetching notices that the file is cut short; here an index may claim a longer one.
           if (error instanceof AccelError && error.code === 'size-mismatch') return;
           throw error;
         }

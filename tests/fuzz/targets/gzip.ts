@@ -1,4 +1,4 @@
-/** Damaged gzip files, held against node:zlib; and reading through the index of those that are accepted. */
+/** Damaged gzip files, compared with node:zlib; and reading through the index of those that are accepted. */
 import { crc32, deflateRawSync, gunzipSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { AccelError } from '../../../base/error.ts';
 import { demoBinary, demoText } from '../../../fixtures/demo-content.ts';
@@ -30,7 +30,7 @@ export function soundGzips(): Uint8Array[] {
   ];
 }
 
-/** Puts the checksum and length of what the deflate stream now holds behind it. */
+/** Appends the checksum and length of the changed deflate stream's output. */
 function mended(bytes: Uint8Array): Uint8Array {
   const body = bytes.subarray(HEADER, -8);
   try {
@@ -103,7 +103,7 @@ export const gzipTarget: FuzzTarget = {
           result = byAccel(bytes, SPAN, random);
         } catch (error) {
           if (!(error instanceof AccelError) || expected === undefined) throw error;
-          // node:zlib ignores what stands behind the last member; accel does not.
+          // node:zlib ignores bytes after the last member; accel does not.
           demand(
             /behind the gzip data|breaks off/.test(error.message),
             `zlib takes what accel refuses: ${error.message}`,

@@ -135,7 +135,7 @@ export const imageTarget: FuzzTarget = {
   },
 };
 
-/** The record of converted layers that stands in the repository: a hint that may be anything. */
+/** The record of converted layers that is in the repository: a hint that may be anything. */
 export const layerCacheTarget: FuzzTarget = {
   name: 'layer-cache',
   codes: [],

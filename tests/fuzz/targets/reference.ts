@@ -1,4 +1,4 @@
-/** What users write for an image, damaged; and the headers of registries that are parsed as text. */
+/** References of images as users write them, damaged; and the headers of registries that are parsed as text. */
 import { isDeepStrictEqual } from 'node:util';
 import { formatReference, parseReference, parseRepository } from '../../../oci/reference.ts';
 import { mergeScopes, parseChallenges } from '../../../oci/registry/challenge.ts';

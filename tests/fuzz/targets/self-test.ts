@@ -1,7 +1,7 @@
 /** A target that does everything wrong, case by case: it proves that the harness sees it. */
 import { demand, type FuzzTarget } from '../target.ts';
 
-/** Which case does what; the input's first byte is its number. */
+/** The cases; the input's first byte is the number of its case. */
 const WRONGS: Readonly<Record<number, () => void>> = {
   3: () => demand(false, 'an oracle disagrees'),
   5: () => {

@@ -8,7 +8,7 @@ import { damagedTar, mendTar } from './tar.ts';
 
 const MAX_UNPACKED = 4 << 20;
 
-/** What takes an index-only layer's blob apart. */
+/** The parsers of an index-only layer's blob. */
 export const turboTarget: FuzzTarget = {
   name: 'turbo',
   codes: ['turbo-invalid', 'limit-exceeded'],

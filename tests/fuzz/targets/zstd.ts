@@ -1,4 +1,4 @@
-/** Damaged zstd streams, held against libzstd. */
+/** Damaged zstd streams, compared with libzstd. */
 import { Zstd } from '@hpcc-js/wasm-zstd';
 import { demoBinary, demoText } from '../../../fixtures/demo-content.ts';
 import { zstdDecompressStream } from '../../../formats/zstd/stream.ts';
