@@ -26,7 +26,8 @@ export interface AnnouncerOptions {
 /** See the head of the file. */
 export class HolderAnnouncer {
   readonly #o: AnnouncerOptions;
-  readonly #announced = new Map<string, number>();
+  /** When, and to which trackers. */
+  readonly #announced = new Map<string, { readonly at: number; readonly to: string }>();
 
   constructor(options: AnnouncerOptions) {
     this.#o = options;
@@ -50,16 +51,17 @@ export class HolderAnnouncer {
     }
     const now = performance.now();
     for (const digest of this.#announced.keys()) if (!whole.has(digest)) this.#announced.delete(digest);
-    const due = [...whole].filter(
-      (digest) => now - (this.#announced.get(digest) ?? Number.NEGATIVE_INFINITY) > REPEAT_AFTER,
-    );
+    const due = [...whole].filter((digest) => {
+      const last = this.#announced.get(digest);
+      return last === undefined || now - last.at > REPEAT_AFTER || last.to !== swarms.trackersOf(digest);
+    });
     const limiter = new Limiter(AT_ONCE);
     await Promise.all(
       due.map((digest) =>
         limiter.run(async () => {
           if (signal.aborted) return;
-          await swarms.announce(digest, signal);
-          this.#announced.set(digest, now);
+          const to = swarms.trackersOf(digest);
+          if (await swarms.announce(digest, signal)) this.#announced.set(digest, { at: now, to });
         }),
       ),
     );

@@ -103,9 +103,16 @@ export class Swarms {
     entry.linger.unref();
   }
 
-  /** Says to the blob's trackers that this node has all of it. */
-  async announce(digest: string, signal?: AbortSignal): Promise<void> {
-    await this.#ask(digest, { complete: true, all: true }, signal);
+  /** Says to the blob's trackers that this node has all of it. False when none of them answers. */
+  async announce(digest: string, signal?: AbortSignal): Promise<boolean> {
+    return (await this.#ask(digest, { complete: true, all: true }, signal)) !== undefined;
+  }
+
+  /** The trackers of a blob by the view of now, as a text that is equal for equal ones. */
+  trackersOf(digest: string): string {
+    return trackers(this.#options.view().members, blobKey(digest))
+      .map(({ id }) => id)
+      .join(' ');
   }
 
   /** Nodes that have a whole blob, asked of its trackers. Rejects only with the signal's reason. */

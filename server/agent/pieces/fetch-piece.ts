@@ -162,6 +162,7 @@ export class PieceFetcher {
 
   /** A blob's digest was wrong: its pieces are removed, and until {@link release} the origin alone is asked for it. */
   async quarantine(digest: string): Promise<void> {
+    this.#o.metrics.wrongDigests.inc();
     this.#quarantine.add(digest);
     if (this.#quarantine.size > MOST_QUARANTINED) this.#quarantine.delete(this.#quarantine.values().next().value!);
     await this.#o.store.drop(digest);

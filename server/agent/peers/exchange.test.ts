@@ -1,0 +1,231 @@
+/** The protocol between agents by raw requests: who is answered, and with which status. */
+import { randomBytes } from 'node:crypto';
+import http from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
+import { createMetrics } from '../../telemetry/metrics.ts';
+import { createAuthority, issueNodeCertificate, type PemPair } from '../certificates.ts';
+import { TokenBucket } from '../limits.ts';
+import type { Identity } from '../pieces/attestation.ts';
+import type { PieceFetcher } from '../pieces/fetch-piece.ts';
+import { OriginFailure } from '../pieces/origin-failure.ts';
+import { hashPiece } from '../pieces/piece-file.ts';
+import { ExchangeClient } from './exchange-client.ts';
+import { createExchangeServer } from './exchange-server.ts';
+import { createMembers } from './topology.ts';
+import { Tracker } from './tracker.ts';
+
+const DAY = 86_400_000;
+const validity = { from: new Date(Date.now() - DAY), to: new Date(Date.now() + DAY) };
+const CALLER = '10.0.0.9:65002';
+const DIGEST = `sha256:${'a'.repeat(64)}`;
+const URL_OF_BLOB = `http://reg.example/v2/a/blobs/${DIGEST}`;
+const bytes = randomBytes(1000);
+
+let authority: PemPair;
+let server: http.Server;
+let id: string;
+/** Pieces that the fetcher of this node gives, by their index. */
+let asOwner: (index: number) => Promise<unknown>;
+
+const identityOf = async (node: string, by = authority): Promise<Identity> => ({
+  ca: by.cert,
+  ...(await issueNodeCertificate(by, node, validity)),
+});
+
+beforeAll(async () => {
+  authority = await createAuthority('test', validity);
+  const self = { id: '127.0.0.1:1', zone: '' };
+  const fetcher = {
+    stored: async () => undefined,
+    getAsOwner: (_: unknown, index: number) => asOwner(index),
+    isCredible: () => true,
+  } as unknown as PieceFetcher;
+  ({ server } = createExchangeServer({
+    identity: await identityOf('127.0.0.1'),
+    view: () => ({ self, members: createMembers([self]), version: 'v' }),
+    health: { isSuspect: () => false, suspect: () => undefined, clear: () => undefined, differs: () => undefined },
+    fetcher,
+    tracker: new Tracker(),
+    metrics: new AgentMetrics(createMetrics('agent')),
+    bucket: new TokenBucket(Infinity),
+    pulling: () => undefined,
+    signal: new AbortController().signal,
+  }));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  id = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterAll(async () => {
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+interface Got {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly processing: number;
+}
+
+async function ask(
+  path: string,
+  headers: Record<string, string> = {},
+  { identity, method = 'GET', body }: { identity?: Identity; method?: string; body?: string } = {},
+): Promise<Got> {
+  const { ca, cert, key } = identity ?? (await identityOf(CALLER));
+  const options = { ca, cert, key, method, agent: false, checkServerIdentity: () => undefined } as const;
+  return new Promise((resolve, reject) => {
+    let processing = 0;
+    const request = https.request(
+      `https://${id}${path}`,
+      { ...options, headers: { 'x-accel-node': CALLER, ...headers } },
+      (response) => {
+        response.resume();
+        response.on('end', () => resolve({ status: response.statusCode!, headers: response.headers, processing }));
+      },
+    );
+    request.on('information', ({ statusCode }) => {
+      if (statusCode === 102) processing += 1;
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+const piece = (index = 0) => `/p2p/v1/blobs/${DIGEST}/pieces/${index}`;
+const owner = { 'x-accel-role': 'owner', 'x-accel-origin': URL_OF_BLOB, 'x-accel-size': '1000' };
+
+describe('who may ask', () => {
+  it('a caller that says it is another node than its certificate names gets 403', async () => {
+    expect((await ask(piece(), { 'x-accel-node': '10.0.0.8:65002' })).status).toBe(403);
+    expect((await ask(piece(), { 'x-accel-node': '' })).status).toBe(403);
+  });
+
+  it('a caller with a certificate of another authority, or with none, is not spoken to', async () => {
+    const other = await createAuthority('test', validity);
+    const identity = { ...(await identityOf(CALLER, other)), ca: authority.cert };
+    await expect(ask(piece(), {}, { identity })).rejects.toThrow();
+    await expect(ask(piece(), {}, { identity: { ca: authority.cert } as Identity })).rejects.toThrow();
+  });
+
+  it('nobody joins a swarm for another node', async () => {
+    const join = (name: string) =>
+      ask(`/p2p/v1/swarm/${DIGEST}`, {}, { method: 'POST', body: JSON.stringify({ id: name, zone: '', view: 'v' }) });
+    expect((await join('10.0.0.8:65002')).status).toBe(403);
+    expect((await join(CALLER)).status).toBe(200);
+  });
+});
+
+describe('answers', () => {
+  it.each([
+    ['a piece that is not here', piece(), {}, 404],
+    ['a path that names none', '/p2p/v1/blobs/sha256:abc/pieces/0', {}, 404],
+    ['an index with zeros before it', `/p2p/v1/blobs/${DIGEST}/pieces/00`, {}, 404],
+    ['another path', '/metrics', {}, 404],
+    ['a request that came by this node', piece(), { 'x-accel-via': `${CALLER},127.0.0.1:1` }, 409],
+    ['a request that came by too many', piece(), { 'x-accel-via': Array(17).fill(CALLER).join(',') }, 400],
+    [
+      'an origin that is another blob',
+      piece(),
+      { ...owner, 'x-accel-origin': URL_OF_BLOB.replaceAll('a'.repeat(64), 'b'.repeat(64)) },
+      404,
+    ],
+    [
+      'an origin with the digest in its query',
+      piece(),
+      { ...owner, 'x-accel-origin': `http://reg.example/x?${DIGEST}` },
+      404,
+    ],
+    ['a piece beyond the end', piece(1), owner, 404],
+  ])('%s', async (_, path, headers, status) => {
+    asOwner = async () => ({ bytes, sha256: hashPiece(bytes), attestation: 'signed' });
+    expect((await ask(path, headers)).status).toBe(status);
+  });
+
+  it('200 with hash, size and attestation', async () => {
+    asOwner = async () => ({ bytes, sha256: hashPiece(bytes), attestation: 'signed' });
+    const got = await ask(piece(), owner);
+    expect(got).toMatchObject({
+      status: 200,
+      headers: { 'x-accel-piece-sha256': hashPiece(bytes), 'x-accel-piece-size': '1000', 'x-accel-attest': 'signed' },
+    });
+  });
+
+  it('421 where this node is no owner', async () => {
+    asOwner = async () => undefined;
+    expect((await ask(piece(), owner)).status).toBe(421);
+  });
+
+  it('502 with the status and the challenge of the origin', async () => {
+    asOwner = async () => {
+      throw new OriginFailure(401, 'no', { challenge: 'Basic realm="x"' });
+    };
+    expect(await ask(piece(), owner)).toMatchObject({
+      status: 502,
+      headers: { 'x-accel-origin-status': '401', 'x-accel-origin-challenge': 'Basic realm="x"' },
+    });
+  });
+
+  it('102 while the piece is on its way', async () => {
+    asOwner = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 1300));
+      return { bytes, sha256: hashPiece(bytes), attestation: undefined };
+    };
+    const got = await ask(piece(), owner);
+    expect(got.status).toBe(200);
+    expect(got.processing).toBeGreaterThan(0);
+  });
+
+  it('400 for a join that is none', async () => {
+    for (const body of ['', '[]', '{"id":1}', 'x'.repeat(10_000)])
+      expect((await ask(`/p2p/v1/swarm/${DIGEST}`, {}, { method: 'POST', body })).status).toBe(400);
+  });
+});
+
+describe('the client', () => {
+  const question = {
+    blob: { digest: DIGEST, size: 1000, url: new URL(URL_OF_BLOB), authorization: 'Bearer secret' },
+    index: 0,
+    role: 'owner' as const,
+    via: [],
+    view: 'v',
+  };
+
+  it('sends nothing to a node whose certificate is for another', async () => {
+    let heard = '';
+    const imposter = https.createServer({ ...(await identityOf('10.0.0.5:65002')) });
+    imposter.on('secureConnection', (socket) => socket.on('data', (chunk: Buffer) => (heard += chunk.toString())));
+    await new Promise<void>((resolve) => imposter.listen(0, '127.0.0.1', resolve));
+    const client = new ExchangeClient({ id: CALLER, zone: '' }, await identityOf(CALLER));
+    try {
+      const peer = { id: `127.0.0.1:${(imposter.address() as AddressInfo).port}`, zone: '' };
+      expect(await client.piece(peer, question)).toMatchObject({ kind: 'dead' });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(heard).toBe('');
+    } finally {
+      client.close();
+      imposter.closeAllConnections();
+      await new Promise((resolve) => imposter.close(resolve));
+    }
+  });
+
+  it('gives up a node that accepts and never answers, and rejects, rather than blames it, when its own caller leaves', async () => {
+    const silent = http.createServer(() => undefined);
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const deadlines = { connect: 5000, silence: 200, piece: 5000 };
+    const client = new ExchangeClient({ id: CALLER, zone: '' }, undefined, deadlines);
+    try {
+      const peer = { id: `127.0.0.1:${(silent.address() as AddressInfo).port}`, zone: '' };
+      expect(await client.piece(peer, question)).toMatchObject({ kind: 'dead' });
+      const gone = new AbortController();
+      const asked = client.piece(peer, { ...question, signal: gone.signal });
+      gone.abort(new Error('left'));
+      await expect(asked).rejects.toThrow('left');
+    } finally {
+      client.close();
+      silent.closeAllConnections();
+      await new Promise((resolve) => silent.close(resolve));
+    }
+  });
+});
