@@ -160,7 +160,7 @@ class ImageConversion implements ReadyImage {
     const layer = layerIdOf(this.#job, index);
     const { opened, started } = this.#next.current;
     const full = wantsFull(this.#job) ? await makeFullEngine(this.#job, index) : undefined;
-    const indexOnly = this.#isIndexed ? makeIndexEngine(this.#job) : undefined;
+    const indexOnly = this.#isIndexed ? await makeIndexEngine(this.#job) : undefined;
     try {
       const { source, entries } = await this.#apply(index, await opened, [full, indexOnly]);
       const indexBlob = await this.#finishIndex(layer, indexOnly, source);
@@ -208,6 +208,8 @@ class ImageConversion implements ReadyImage {
       const message = `the layer stays full in the containerd image: ${reason}`;
       this.#job.session.emit({ type: 'warning', message, layer });
       return undefined;
+    } finally {
+      await engine?.close();
     }
   }
 }

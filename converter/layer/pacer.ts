@@ -25,3 +25,23 @@ export class Pacer {
     this.#signal?.throwIfAborted();
   }
 }
+
+/** What takes the output of a piece of work and may have to catch up with it. */
+export interface Drained {
+  readonly saturated: boolean;
+  drain(): Promise<void>;
+}
+
+/** Runs work that yields wherever it may pause: lets others work, and `output` catch up. Answers what the work returns. */
+export async function finishPaced<T>(
+  steps: Generator<undefined, T>,
+  output: Drained,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const pacer = new Pacer(signal);
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done === true) return step.value;
+    if (output.saturated) await output.drain();
+    if (pacer.due) await pacer.pause();
+  }
+}

@@ -81,6 +81,12 @@ export class SpoolFile {
     return fileSource(this.path);
   }
 
+  /** Closes the file and removes it. May be called again. */
+  async remove(): Promise<void> {
+    await this.close();
+    await rm(this.path, { force: true });
+  }
+
   /** Closes the file; its content remains until the spool is removed. May be called again. */
   async close(): Promise<void> {
     if (this.#closed) return;

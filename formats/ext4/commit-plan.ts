@@ -1,5 +1,5 @@
 /** The blocks that a commit writes: where each goes and how to encode it, decided before any of them exists. */
-import { NumberList, orderOf } from './state/radix-sort.ts';
+import { NumberList, orderOf } from '../bytes/radix-sort.ts';
 
 /** The encodings of a block. */
 export const CONTENT = {

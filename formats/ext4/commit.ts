@@ -24,6 +24,8 @@ export class LayerCommit {
   readonly #state: TreeState;
   readonly #release: (first: number, count: number) => void;
   readonly #plan = new CommitPlan();
+  /** Memory of the block that was yielded last: a million of their own would be garbage faster than it is collected. */
+  readonly #scratch = new Uint8Array(BLOCK_SIZE);
   /** The extent tree whose nodes are being written: they come one after another. */
   #tree: { readonly inode: number; readonly tree: ExtentTree } | undefined;
 
@@ -34,7 +36,7 @@ export class LayerCommit {
 
   /**
    * Yields the metadata blocks that differ from the last commit, ascending, and forgets the changes. Blocks are encoded
-   * one at a time, so that a million of them take no more memory than one.
+   * one at a time, so that a million of them take no more memory than one: each is valid until the next is asked for.
    *
    * Directories, attributes and extent trees get their blocks here, behind the file data of the layer and not among it:
    * directories first and in the order of their inodes, so that a walk of the tree reads one region of the device.
@@ -113,7 +115,7 @@ export class LayerCommit {
   }
 
   #encodeTableBlock(table: number): Uint8Array {
-    const block = new Uint8Array(BLOCK_SIZE);
+    const block = this.#scratch.fill(0);
     for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
       const inode = table * INODES_PER_BLOCK + slot + 1;
       if (this.#state.inodes.has(inode)) encodeInode(this.#state, inode, block, slot * INODE_SIZE);
@@ -132,7 +134,7 @@ export class LayerCommit {
       case CONTENT.index:
         return encodeIndexBlock(indexes.get(inode)!, from, inode, parent);
       case CONTENT.symlink: {
-        const block = new Uint8Array(BLOCK_SIZE);
+        const block = this.#scratch.fill(0);
         block.set(this.#state.target(inode));
         return block;
       }
@@ -145,13 +147,13 @@ export class LayerCommit {
 
   #encodeNames(directory: number, parent: number): Uint8Array {
     const { names } = this.#state;
-    const block = firstBlock(directory, parent);
+    const block = firstBlock(directory, parent, this.#scratch);
     for (let ref = names.first(directory); ref !== 0; ref = names.next(ref)) this.#addName(block, ref);
     return block.bytes;
   }
 
   #encodeLeaf(from: number, to: number): Uint8Array {
-    const block = new EntryBlock();
+    const block = new EntryBlock(this.#scratch);
     for (let i = from; i < to; i++) this.#addName(block, this.#plan.names.at(i));
     if (from === to) block.addUnused();
     return block.bytes;

@@ -13,10 +13,16 @@ export function entrySize(length: number): number {
 
 /** A block of entries in the making; the last one reaches to the end of the block. */
 export class EntryBlock {
-  readonly bytes = new Uint8Array(BLOCK_SIZE);
-  readonly #view = viewOf(this.bytes);
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
   #next = 0;
   #last = -1;
+
+  /** `memory`: a block's bytes to use again. */
+  constructor(memory: Uint8Array = new Uint8Array(BLOCK_SIZE)) {
+    this.bytes = memory.fill(0);
+    this.#view = viewOf(memory);
+  }
 
   /** Appends an entry. */
   add(name: Uint8Array, inode: number, type: number): void {

@@ -47,9 +47,9 @@ export function nodesFor(leaves: number): number {
   return leaves > ROOT_LIMIT ? Math.ceil(leaves / NODE_LIMIT) : 0;
 }
 
-/** Starts a directory's first block with `.` and `..`. */
-export function firstBlock(directory: number, parent: number): EntryBlock {
-  const block = new EntryBlock();
+/** Starts a directory's first block with `.` and `..`, in `memory` where it is given. */
+export function firstBlock(directory: number, parent: number, memory?: Uint8Array): EntryBlock {
+  const block = new EntryBlock(memory);
   block.add(DOT, directory, DIRENT_TYPE.directory);
   block.add(DOT_DOT, parent, DIRENT_TYPE.directory);
   return block;

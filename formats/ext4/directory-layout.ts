@@ -4,13 +4,13 @@
  */
 import { AccelError } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
+import { NumberList, orderOf } from '../bytes/radix-sort.ts';
 import { CONTENT, type CommitPlan } from './commit-plan.ts';
 import { entrySize } from './directory-entries.ts';
 import { type DirectoryIndex, leafOf, nodesFor, ROOT_LIMIT } from './directory-index.ts';
 import { NameHasher } from './dirhash.ts';
 import { BLOCK_SIZE, NAME_MAX } from './layout.ts';
 import type { EntryRef, NameTable } from './state/name-table.ts';
-import { NumberList, orderOf } from './state/radix-sort.ts';
 import type { TreeState } from './state/tree-state.ts';
 import { HASH_SEED } from './superblock.ts';
 

@@ -274,10 +274,14 @@ export class Ext4Image {
    * Always holds the superblock, so that no layer is without a block.
    */
   *commit(): Generator<MetadataBlock> {
-    for (const step of this.commitSteps()) if (step !== undefined) yield step;
+    for (const step of this.commitSteps())
+      if (step !== undefined) yield { block: step.block, bytes: step.bytes.slice() };
   }
 
-  /** As {@link commit}, with an undefined wherever the caller may let others work: no step takes long. */
+  /**
+   * As {@link commit}, with an undefined wherever the caller may let others work: no step takes long. The bytes of a block
+   * are valid until the next step.
+   */
   *commitSteps(): Generator<CommitStep> {
     // A layer may have deleted or replaced a lower image's own directory of that name.
     if (this.names.find(this.root, LOST_AND_FOUND) === 0) this.#createLostAndFound();

@@ -1,4 +1,4 @@
-/** Writing gzip whose bytes depend on nothing but its content. */
+/** Writing gzip whose bytes depend on nothing but its content: node:zlib's change with its version and the platform. */
 import { crc32 } from 'node:zlib';
 import { deflateSync } from 'fflate';
 import { Inflater } from '../kernels/inflate.ts';
@@ -18,22 +18,35 @@ export interface GzipPart {
 const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3);
 const MAX_STORED = 65_535;
 
-/**
- * The parts, one after another, as one gzip member. The same on every platform and Node version, which node:zlib's is not;
- * for small artifacts, because it holds everything in memory.
- */
-export function gzipDeterministic(parts: readonly GzipPart[]): Uint8Array {
-  const pieces: Uint8Array[] = [HEADER];
-  let crc = 0;
-  let size = 0;
-  for (const { bytes, level } of parts) {
-    pieces.push(...(level === 0 ? storedBlocks(bytes) : openEnded(deflateSync(bytes, { level }))));
-    crc = crc32(bytes, crc);
-    size += bytes.length;
+/** One gzip member that is written part by part; holds a part at a time. The same on every platform and Node version. */
+export class GzipEncoder {
+  #crc = 0;
+  #size = 0;
+
+  /** The bytes before the first part. */
+  get header(): Uint8Array {
+    return HEADER;
   }
-  const trailer = new Uint8Array(gzipTrailer.size);
-  gzipTrailer.write(trailer, 0, { crc32: crc, isize: size % 0x1_0000_0000 });
-  return Buffer.concat([...pieces, EMPTY_LAST, trailer]);
+
+  /** The bytes of the next part. */
+  part({ bytes, level }: GzipPart): Uint8Array[] {
+    this.#crc = crc32(bytes, this.#crc);
+    this.#size += bytes.length;
+    return level === 0 ? storedBlocks(bytes) : openEnded(deflateSync(bytes, { level }));
+  }
+
+  /** The bytes after the last part. */
+  end(): Uint8Array[] {
+    const trailer = new Uint8Array(gzipTrailer.size);
+    gzipTrailer.write(trailer, 0, { crc32: this.#crc, isize: this.#size % 0x1_0000_0000 });
+    return [EMPTY_LAST, trailer];
+  }
+}
+
+/** The parts, one after another, as one gzip member: the bytes of a {@link GzipEncoder}, for what fits into memory. */
+export function gzipDeterministic(parts: readonly GzipPart[]): Uint8Array {
+  const encoder = new GzipEncoder();
+  return Buffer.concat([encoder.header, ...parts.flatMap((part) => encoder.part(part)), ...encoder.end()]);
 }
 
 /** An empty stored block that is the last (RFC 1951 §3.2.4). */

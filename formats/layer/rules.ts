@@ -16,6 +16,9 @@ import { leftOut, sameXattrs, xattrsAfter, xattrsAfterChown } from './xattrs.ts'
 /** Mode of every symlink: Linux has no permissions of symlinks and shows all of them. */
 const SYMLINK_MODE = 0o777;
 const NO_XATTRS: Xattrs = new Map();
+/** Directories that may be passed on the way up from the targets of hard links that replace a directory: in a layer, and per link. */
+const CLIMBS = 1_000_000;
+const CLIMBS_PER_LINK = 4096;
 
 /** Applies one layer to a tree; make a new one for each layer. */
 export class LayerRules<N> {
@@ -26,6 +29,8 @@ export class LayerRules<N> {
   readonly #named = new Map<N, NamedDirectory>();
   readonly #whiteouts: Whiteouts<N>;
   #linkedBelow = false;
+  /** Directories that {@link #contains} may still pass. */
+  #climbs = CLIMBS;
 
   constructor(tree: LayerTree<N>, report: RuleReport) {
     this.#tree = tree;
@@ -200,7 +205,11 @@ export class LayerRules<N> {
 
   /** True when `directory` is `ancestor` or lies below it. */
   #contains(ancestor: N, directory: N): boolean {
+    if (ancestor === directory) return true;
+    if (this.#tree.kind(ancestor) !== 'directory' || this.#tree.isEmpty(ancestor)) return false;
+    this.#climbs += CLIMBS_PER_LINK;
     for (let at = directory; ; at = this.#tree.parent(at)) {
+      if (--this.#climbs < 0) throw tooDeep();
       if (at === ancestor) return true;
       if (at === this.#tree.root) return false;
     }
@@ -246,4 +255,11 @@ export class LayerRules<N> {
       printable(entry.name),
     );
   }
+}
+
+function tooDeep(): AccelError {
+  return new AccelError('limit-exceeded', 'hard links to deeply nested files replace too many directories', {
+    expected: `at most ${CLIMBS} directories above their targets, and ${CLIMBS_PER_LINK} more for each link`,
+    hint: 'Build the layer with fewer levels of directories.',
+  });
 }

@@ -2,35 +2,42 @@
  * Implements "drop the mappings of this range made so far" for a list of segments that is only put in order at the end:
  * each discard is a range and a time, and a segment dies where a later discard covers it.
  */
+import { ROWS_PER_STEP } from './index-codec.ts';
 import { SegmentTable } from './segment-table.ts';
 
-interface Discard {
-  readonly start: number;
-  readonly end: number;
-  /** Rows of the table that existed: those below this number are hit. */
-  readonly time: number;
-}
+/** Numbers of a discard: start, end, and the rows of the table that existed (those below are hit). */
+const WIDTH = 3;
 
 /** Collects discards (in sectors) and applies them all at once. */
 export class Discards {
-  readonly #list: Discard[] = [];
+  #list = new Float64Array(64 * WIDTH);
+  #count = 0;
 
   /** Number of discards so far. */
   get count(): number {
-    return this.#list.length;
+    return this.#count;
   }
 
   /** Notes that the rows below `time` lose the sectors from `start` to `end`. */
   add(start: number, end: number, time: number): void {
-    this.#list.push({ start, end, time });
+    const at = this.#count++ * WIDTH;
+    if (at === this.#list.length) {
+      const wider = new Float64Array(at * 2);
+      wider.set(this.#list);
+      this.#list = wider;
+    }
+    this.#list[at] = start;
+    this.#list[at + 1] = end;
+    this.#list[at + 2] = time;
   }
 
   /** The table without what was discarded, its rows in their old order; rows that are hit in part are cut. */
-  apply(table: SegmentTable, limit: number): SegmentTable {
-    if (this.#list.length === 0) return table;
+  *apply(table: SegmentTable, limit: number): Generator<undefined, SegmentTable> {
+    if (this.#count === 0) return table;
     const { bounds, times } = this.#latest();
     const kept = new SegmentTable(limit);
     for (let i = 0; i < table.count; i++) {
+      if (i % ROWS_PER_STEP === ROWS_PER_STEP - 1) yield;
       const end = table.end(i);
       let at = table.start(i);
       let piece = lastAtOrBelow(bounds, at);
@@ -55,10 +62,11 @@ export class Discards {
    * last discard that covers it (0: none). Painting from the newest back, each piece is painted once.
    */
   #latest(): { bounds: Float64Array; times: Float64Array } {
-    const bounds = Float64Array.from(new Set(this.#list.flatMap((d) => [d.start, d.end]))).sort();
+    const bounds = this.#bounds();
     const times = new Float64Array(bounds.length);
     // next[p]: the first piece from p on that is not painted yet.
-    const next = Int32Array.from({ length: bounds.length + 1 }, (_, i) => i);
+    const next = new Int32Array(bounds.length + 1);
+    for (let i = 0; i < next.length; i++) next[i] = i;
     const unpainted = (p: number): number => {
       let root = p;
       while (next[root] !== root) root = next[root]!;
@@ -69,8 +77,8 @@ export class Discards {
       }
       return root;
     };
-    for (let d = this.#list.length - 1; d >= 0; d--) {
-      const { start, end, time } = this.#list[d]!;
+    for (let at = (this.#count - 1) * WIDTH; at >= 0; at -= WIDTH) {
+      const [start, end, time] = [this.#list[at]!, this.#list[at + 1]!, this.#list[at + 2]!];
       const stop = lastAtOrBelow(bounds, end);
       for (let p = unpainted(lastAtOrBelow(bounds, start)); p < stop; p = unpainted(p)) {
         times[p] = time;
@@ -78,6 +86,19 @@ export class Discards {
       }
     }
     return { bounds, times };
+  }
+
+  /** Where discards begin or end, ascending, each once. */
+  #bounds(): Float64Array {
+    const all = new Float64Array(this.#count * 2);
+    for (let d = 0; d < this.#count; d++) {
+      all[2 * d] = this.#list[d * WIDTH]!;
+      all[2 * d + 1] = this.#list[d * WIDTH + 1]!;
+    }
+    all.sort();
+    let count = 0;
+    for (const bound of all) if (count === 0 || bound !== all[count - 1]) all[count++] = bound;
+    return all.subarray(0, count);
   }
 }
 

@@ -2,6 +2,7 @@
  * Segments by the million, column by column in typed arrays: 22 bytes each, where an object each would take 100.
  */
 import { AccelError } from '../../base/error.ts';
+import { orderOf } from '../bytes/radix-sort.ts';
 import { type IndexEntry, SECTOR_SIZE } from './layout.ts';
 
 /** One mapping of the device, in bytes. Ranges without a mapping read as zeros. */
@@ -17,6 +18,8 @@ export interface Segment {
 
 const INITIAL_CAPACITY = 1024;
 const ZEROED = 0x100;
+/** Values of a 32-bit word. */
+const WORD = 2 ** 32;
 
 /** A growing list of segments in sectors. Row `i` is what the `i`-th {@link SegmentTable.push} added. */
 export class SegmentTable {
@@ -137,14 +140,17 @@ export class SegmentTable {
 
   /** Row numbers in the order of their addresses on the device; rows of one address keep their order. */
   order(): Uint32Array {
-    const order = new Uint32Array(this.#count);
     const start = this.#start;
-    let sorted = true;
-    for (let i = 0; i < order.length; i++) {
-      order[i] = i;
-      if (i > 0 && start[i - 1]! > start[i]!) sorted = false;
+    const keys = new Uint32Array(this.#count);
+    let isWide = false;
+    for (let i = 0; i < keys.length; i++) {
+      keys[i] = start[i]! % WORD;
+      isWide ||= start[i]! >= WORD;
     }
-    return sorted ? order : order.sort((a, b) => start[a]! - start[b]! || a - b);
+    const order = orderOf(keys);
+    if (!isWide) return order;
+    for (let i = 0; i < keys.length; i++) keys[i] = Math.floor(start[order[i]!]! / WORD);
+    return orderOf(keys).map((at) => order[at]!);
   }
 
   #grow(): void {

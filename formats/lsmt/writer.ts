@@ -4,7 +4,7 @@
  */
 import { AccelError } from '../../base/error.ts';
 import { Discards } from './discards.ts';
-import { canonicalSegments, encodeIndex, indexEntries, maxSegments, tagsOf } from './index-codec.ts';
+import { CanonicalSegments, indexEntries, maxSegments } from './index-codec.ts';
 import {
   DATA_START_SECTOR,
   encodeHeader,
@@ -132,26 +132,38 @@ export class LsmtWriter {
    * or an index-only layer has nothing of its own.
    */
   finish(): { segments: number; size: number } {
+    const steps = this.finishSteps();
+    for (let step = steps.next(); ; step = steps.next()) if (step.done === true) return step.value;
+  }
+
+  /** As {@link finish}, with an undefined wherever the caller may let others work: no step takes long. */
+  *finishSteps(): Generator<undefined, { segments: number; size: number }> {
     if (this.#finished) throw new AccelError('internal', 'a layer was finished twice');
     this.#finished = true;
     const { padIndex } = this.#options;
-    const segments = this.#canonical(maxSegments(padIndex));
-    const tags = tagsOf(segments);
-    if (tags.remote && !tags.local)
+    const segments = yield* this.#canonical(maxSegments(padIndex));
+    if (segments.remote && !segments.local)
       throw new AccelError('internal', 'an index-only layer maps nothing of its own', {
         expected: 'at least one segment of metadata',
         hint: 'the runtime subtracts the smallest tag and would take the tar for metadata',
       });
-    for (const piece of encodeIndex(segments, padIndex)) this.#emit(piece);
+    for (const piece of segments.encode(padIndex)) {
+      this.#emit(piece);
+      yield;
+    }
     const indexOffset = LSMT_SPACE + this.dataSize;
     const entries = indexEntries(segments.count, padIndex);
     this.#emit(this.#header(0, indexOffset, entries));
     return { segments: segments.count, size: indexOffset + entries * 16 + LSMT_SPACE };
   }
 
-  #canonical(limit: number): SegmentTable {
+  *#canonical(limit: number): Generator<undefined, CanonicalSegments> {
     try {
-      return canonicalSegments(this.#discards.apply(this.#table, MAX_RAW_SEGMENTS), limit);
+      const live = yield* this.#discards.apply(this.#table, MAX_RAW_SEGMENTS);
+      yield;
+      const segments = new CanonicalSegments(live);
+      yield* segments.survey(limit);
+      return segments;
     } catch (error) {
       throw this.#tooMany(error);
     }

@@ -5,36 +5,54 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
+import type { BlobSource } from '../../base/byte-source.ts';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
-import { type GzipPart, gzipDeterministic } from '../gzip/writer.ts';
+import { GzipEncoder } from '../gzip/writer.ts';
 import { BLOCK_SIZE } from './layout.ts';
 import { TarParser } from './parser.ts';
 
 const LEVEL = 6;
 
+/** Bytes of a tar that are compressed at a time: bounds the memory and the time of a step, whatever the archive's size. */
+const PIECE = 8 << 20;
+/** Memory for a piece to begin with: most archives are small. */
+const FIRST_PIECE = 64 << 10;
+
+/** Content that is not in memory as a whole. */
+export interface StreamedContent extends BlobSource {
+  /** Bytes of the content. */
+  readonly size: number;
+}
+
 /** A file of an archive. */
 export interface ArchiveFile {
   readonly name: string;
-  readonly content: Uint8Array;
+  readonly content: Uint8Array | StreamedContent;
   /** Permission bits; 0644 unless given. */
   readonly mode?: number;
   /** Whether packing it again would gain nothing: it is stored then. */
   readonly isPacked?: boolean;
 }
 
-/** A packed archive. */
-export interface PackedArchive {
-  /** The gzip-compressed tar. */
-  readonly blob: Uint8Array;
+/** An archive that was written. */
+export interface WrittenArchive {
+  /** Bytes of the gzip-compressed tar. */
+  readonly size: number;
   /** `sha256:` and the hash of the uncompressed tar: a layer's entry in `rootfs.diff_ids`. */
   readonly diffId: string;
+}
+
+/** A packed archive in memory. */
+export interface PackedArchive extends WrittenArchive {
+  /** The gzip-compressed tar. */
+  readonly blob: Uint8Array;
 }
 
 /** An archive that was taken apart. */
 export interface UnpackedArchive {
   /** The regular files by name. */
   readonly files: ReadonlyMap<string, Uint8Array>;
-  /** See {@link PackedArchive.diffId}. */
+  /** See {@link WrittenArchive.diffId}. */
   readonly diffId: string;
 }
 
@@ -52,32 +70,127 @@ export interface UnpackOptions {
 
 /** Packs files into a gzip-compressed tar: no times, owners or names of the machine. */
 export async function packArchive(files: readonly ArchiveFile[]): Promise<PackedArchive> {
-  const archive = pack();
-  for (const { name, content, mode = 0o644 } of files) {
-    const bytes = Buffer.from(content.buffer, content.byteOffset, content.length);
-    archive.entry({ name, mode, uid: 0, gid: 0, mtime: new Date(0), type: 'file' }, bytes);
-  }
-  archive.finalize();
   const chunks: Uint8Array[] = [];
-  for await (const chunk of archive) chunks.push(chunk as Uint8Array);
-  const tar = Buffer.concat(chunks);
-  return { blob: gzipDeterministic(partsOf(tar, files)), diffId: diffIdOf(tar) };
+  const written = await writeArchive(files, async (bytes) => {
+    chunks.push(bytes);
+  });
+  return { ...written, blob: Buffer.concat(chunks) };
 }
 
-/** The parts of a tar of these files, whose names are so short that each header is one block. */
-function partsOf(tar: Uint8Array, files: readonly ArchiveFile[]): GzipPart[] {
-  const parts: GzipPart[] = [];
-  let packed = 0;
-  let at = 0;
-  for (const { content, isPacked } of files) {
-    const start = at + BLOCK_SIZE;
-    at = start + Math.ceil(content.length / BLOCK_SIZE) * BLOCK_SIZE;
-    if (isPacked !== true) continue;
-    const end = start + content.length;
-    parts.push({ bytes: tar.subarray(packed, start), level: LEVEL }, { bytes: tar.subarray(start, end), level: 0 });
-    packed = end;
+/**
+ * Writes what {@link packArchive} packs, piece by piece; `write` gets the next piece when it is done with the last. Rejects
+ * with what `write` or reading a file rejects with.
+ */
+export async function writeArchive(
+  files: readonly ArchiveFile[],
+  write: (bytes: Uint8Array) => Promise<void>,
+): Promise<WrittenArchive> {
+  const tar = new PackedTar(write);
+  await tar.begin();
+  for (const file of files) {
+    const size = sizeOf(file);
+    await tar.add(await headerOf(file, size));
+    if (file.content instanceof Uint8Array && file.isPacked === true) await tar.store(file.content);
+    else if (file.content instanceof Uint8Array) await tar.add(file.content);
+    else await addStream(tar, file.content, file.name);
+    await tar.add(new Uint8Array((BLOCK_SIZE - (size % BLOCK_SIZE)) % BLOCK_SIZE));
   }
-  return [...parts, { bytes: tar.subarray(packed), level: LEVEL }];
+  // The end of a tar: two blocks of zeros.
+  await tar.add(new Uint8Array(2 * BLOCK_SIZE));
+  return tar.finish();
+}
+
+/** A tar on its way into a gzip member. */
+class PackedTar {
+  readonly #encoder = new GzipEncoder();
+  readonly #hash = createHash('sha256');
+  readonly #write: (bytes: Uint8Array) => Promise<void>;
+  /** Bytes of the tar that are not compressed yet, in memory that is used again. */
+  #pending = new Uint8Array(FIRST_PIECE);
+  #pendingSize = 0;
+  #written = 0;
+
+  constructor(write: (bytes: Uint8Array) => Promise<void>) {
+    this.#write = write;
+  }
+
+  async begin(): Promise<void> {
+    await this.#emit([this.#encoder.header]);
+  }
+
+  /** Adds bytes of the tar. */
+  async add(bytes: Uint8Array): Promise<void> {
+    for (let from = 0; from < bytes.length; ) {
+      const taken = bytes.subarray(from, from + PIECE - this.#pendingSize);
+      this.#hash.update(taken);
+      this.#reserve(this.#pendingSize + taken.length);
+      this.#pending.set(taken, this.#pendingSize);
+      this.#pendingSize += taken.length;
+      from += taken.length;
+      if (this.#pendingSize === PIECE) await this.#compress();
+    }
+  }
+
+  /** Adds bytes of the tar that do not shrink. */
+  async store(bytes: Uint8Array): Promise<void> {
+    this.#hash.update(bytes);
+    await this.#compress();
+    await this.#emit(this.#encoder.part({ bytes, level: 0 }));
+  }
+
+  async finish(): Promise<WrittenArchive> {
+    await this.#compress();
+    await this.#emit(this.#encoder.end());
+    return { size: this.#written, diffId: `sha256:${this.#hash.digest('hex')}` };
+  }
+
+  async #compress(): Promise<void> {
+    if (this.#pendingSize === 0) return;
+    const bytes = this.#pending.subarray(0, this.#pendingSize);
+    this.#pendingSize = 0;
+    await this.#emit(this.#encoder.part({ bytes, level: LEVEL }));
+  }
+
+  #reserve(size: number): void {
+    if (size <= this.#pending.length) return;
+    const wider = new Uint8Array(Math.min(PIECE, Math.max(size, this.#pending.length * 4)));
+    wider.set(this.#pending.subarray(0, this.#pendingSize));
+    this.#pending = wider;
+  }
+
+  async #emit(pieces: readonly Uint8Array[]): Promise<void> {
+    for (const piece of pieces) {
+      this.#written += piece.length;
+      await this.#write(piece);
+    }
+  }
+}
+
+function sizeOf({ content }: ArchiveFile): number {
+  return content instanceof Uint8Array ? content.length : content.size;
+}
+
+async function addStream(tar: PackedTar, content: StreamedContent, name: string): Promise<void> {
+  let size = 0;
+  for await (const chunk of content.open()) {
+    size += chunk.length;
+    if (size <= content.size) await tar.add(chunk);
+  }
+  if (size !== content.size)
+    throw new AccelError('internal', 'a file of an archive has another size than announced', {
+      where: { name },
+      expected: content.size,
+      found: size,
+    });
+}
+
+/** The header block of a file whose name fits into it. */
+async function headerOf({ name, mode = 0o644 }: ArchiveFile, size: number): Promise<Uint8Array> {
+  const archive = pack();
+  // Only the header is wanted: the callback gets the error about the missing content.
+  archive.entry({ name, mode, size, uid: 0, gid: 0, mtime: new Date(0), type: 'file' }, () => undefined);
+  for await (const header of archive) return header as Uint8Array;
+  throw new AccelError('internal', 'a tar header was not written', { where: { name } });
 }
 
 /**

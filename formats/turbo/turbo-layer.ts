@@ -3,7 +3,15 @@
  * a gzip source layer, `gzip.meta`.
  */
 import { AccelError } from '../../base/error.ts';
-import { type ArchiveFile, type PackedArchive, packArchive, unpackArchive } from '../tar/small-archive.ts';
+import {
+  type ArchiveFile,
+  type PackedArchive,
+  packArchive,
+  type StreamedContent,
+  unpackArchive,
+  type WrittenArchive,
+  writeArchive,
+} from '../tar/small-archive.ts';
 
 /** Name of the metadata: a ZFile over a warp LSMT, without a tar of its own. */
 export const FS_META_NAME = 'ext4.fs.meta';
@@ -26,17 +34,25 @@ const LARGE_INDEX = 1 << 20;
 /** The most bytes that a blob may unpack to by default: the metadata of an image of some 100 GB. */
 const DEFAULT_MAX_UNPACKED = 1 << 30;
 
-/** Packs a layer. The same parts give the same bytes everywhere: no times, owners or names of the machine. */
-export async function packTurboLayer(layer: {
-  readonly fsMeta: Uint8Array | readonly Uint8Array[];
-  readonly gzipIndex?: Uint8Array;
-}): Promise<PackedArchive> {
-  const fsMeta = layer.fsMeta instanceof Uint8Array ? layer.fsMeta : Buffer.concat(layer.fsMeta);
-  return packArchive([
+/** Packs a layer in memory. The same parts give the same bytes everywhere: no times, owners or names of the machine. */
+export async function packTurboLayer({ fsMeta, gzipIndex }: TurboLayer): Promise<PackedArchive> {
+  return packArchive(filesOf(fsMeta, gzipIndex));
+}
+
+/** Writes what {@link packTurboLayer} packs, piece by piece, from metadata that need not be in memory. */
+export async function writeTurboLayer(
+  { fsMeta, gzipIndex }: { readonly fsMeta: StreamedContent; readonly gzipIndex?: Uint8Array | undefined },
+  write: (bytes: Uint8Array) => Promise<void>,
+): Promise<WrittenArchive> {
+  return writeArchive(filesOf(fsMeta, gzipIndex), write);
+}
+
+function filesOf(fsMeta: ArchiveFile['content'], gzipIndex: Uint8Array | undefined): ArchiveFile[] {
+  return [
     { name: FS_META_NAME, content: fsMeta },
     { name: MARKER_NAME, content: new Uint8Array(0) },
-    ...(layer.gzipIndex === undefined ? [] : [indexFile(layer.gzipIndex)]),
-  ]);
+    ...(gzipIndex === undefined ? [] : [indexFile(gzipIndex)]),
+  ];
 }
 
 /** A large index is zlib streams, nearly all of it: packing it again takes longer than all the rest and gains 0.2 %. */

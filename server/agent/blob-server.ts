@@ -181,7 +181,7 @@ export class BlobServer {
     const answer = await this.#o.access.ask(question);
     if (!answer.allowed)
       throw new OriginFailure(answer.status, `the registry answers ${answer.status}`, { challenge: answer.challenge });
-    if (answer.size === undefined) throw new OriginFailure(502, 'the registry does not tell the size of the blob');
+    if (answer.size === undefined) throw new OriginFailure(502, 'the answer of the registry has no size of the blob');
     this.#o.manifests.noteSize(repositoryOf(question), digest, answer.size);
     return answer.size;
   }

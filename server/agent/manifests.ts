@@ -32,7 +32,7 @@ export class Manifests {
   });
   /** By repository and digest: what a manifest says of a blob counts in its own repository alone. */
   readonly #blobs = new LRUCache<string, BlobFacts>({ max: MOST_BLOBS });
-  /** By digest: for telling whether all pieces are here. */
+  /** By digest: to know whether all pieces are here. */
   readonly #sizes = new LRUCache<string, number>({ max: MOST_BLOBS });
 
   /** The manifest with this digest. */

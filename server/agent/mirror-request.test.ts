@@ -1,4 +1,4 @@
-/** Which registry and repository a request to the mirror means. */
+/** Requests to the mirror, and the registry and repository that they mean. */
 import { expect, it } from 'vitest';
 import { parseMirrorRequest } from './mirror-request.ts';
 import { Upstreams } from './pieces/upstreams.ts';

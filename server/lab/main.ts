@@ -20,7 +20,7 @@ import {
   startRegistry,
   type Tools,
 } from './machines.ts';
-import { createNetwork, REGISTRY_MACHINE, registryBytesSent, removeNetwork } from './network.ts';
+import { createNetwork, machineOf, REGISTRY_MACHINE, registryBytesSent, removeNetwork, setLink } from './network.ts';
 import { Processes } from './processes.ts';
 
 const HELP = `npm run lab -- [options]      needs root and Linux
@@ -33,11 +33,15 @@ sends and how long the slowest node waits.
   --image MIBxN    MiB of the image, in N layers (default 64x4)
   --direct         without agents, for comparison
   --kill N         kill the agent of node N after half of the time that one copy takes
+  --partition N    cut node N off the network for five seconds, at the same moment
   --warm           node 1 has the image before the others pull
   --containerd DIR folder of containerd and ctr (default: 2.x where it was built, else the one on PATH)
   --json           print the result as one line of JSON at the end
   --keep           keep the folder with all logs
 `;
+
+/** Milliseconds for which a node is cut off. */
+const PARTITION = 5_000;
 
 /** Options of a run. */
 interface LabOptions {
@@ -47,6 +51,7 @@ interface LabOptions {
   readonly layers: number;
   readonly direct: boolean;
   readonly kill: number | undefined;
+  readonly partition: number | undefined;
   readonly warm: boolean;
 }
 
@@ -70,6 +75,7 @@ const { values } = parseArgs({
     image: { type: 'string', default: '64x4' },
     direct: { type: 'boolean', default: false },
     kill: { type: 'string' },
+    partition: { type: 'string' },
     warm: { type: 'boolean', default: false },
     containerd: { type: 'string' },
     json: { type: 'boolean', default: false },
@@ -89,6 +95,7 @@ async function main(): Promise<number> {
     layers,
     direct: values.direct,
     kill: values.kill === undefined ? undefined : Number(values.kill),
+    partition: values.partition === undefined ? undefined : Number(values.partition),
     warm: values.warm,
   };
   const bad =
@@ -175,6 +182,16 @@ async function measure(options: LabOptions, { tools, folder, processes, say }: S
   if (options.kill !== undefined) {
     const victim = agents.get(options.kill);
     setTimeout(() => victim?.kill('SIGKILL'), oneCopy(options) * 500).unref();
+  }
+  if (options.partition !== undefined) {
+    const machine = machineOf(options.partition);
+    setTimeout(() => {
+      setLink(machine, 'down')
+        .then(() => sleep(PARTITION))
+        .then(() => setLink(machine, 'up'))
+        // The run may be over, and the network gone.
+        .catch(() => undefined);
+    }, oneCopy(options) * 500).unref();
   }
   const results = await Promise.all(
     numbers.map((number) => pullOn(number, image, { tools, folder, processes, started })),

@@ -19,11 +19,19 @@ export async function makeFullEngine({ session, chain, virtualSize }: ImageJob, 
     compressor: threads.compressor({ algorithm, blockSize, level }),
     file: await spool.file(),
     digestFile: (path, size) => threads.digestFile(path, { size, pieces: wantsPieceLists(session.request) }),
+    signal: session.signal,
   });
 }
 
-/** The index-only engine of a layer. */
-export function makeIndexEngine({ session, virtualSize }: ImageJob): IndexOnlyEngine {
-  const compressor = session.resources.threads.compressor({ algorithm: 'lz4', blockSize: METADATA_BLOCK_SIZE });
-  return new IndexOnlyEngine({ virtualSize, compressor, pieceList: wantsPieceLists(session.request) });
+/** The index-only engine of a layer, with spool files of its own. */
+export async function makeIndexEngine({ session, virtualSize }: ImageJob): Promise<IndexOnlyEngine> {
+  const { threads, spool } = session.resources;
+  return new IndexOnlyEngine({
+    virtualSize,
+    compressor: threads.compressor({ algorithm: 'lz4', blockSize: METADATA_BLOCK_SIZE }),
+    pieceList: wantsPieceLists(session.request),
+    metadata: await spool.file(),
+    file: await spool.file(),
+    signal: session.signal,
+  });
 }

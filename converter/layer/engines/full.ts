@@ -4,6 +4,7 @@ import { COMMIT_TAR_HEAD_SIZE, commitTarHead, commitTarTail } from '../../../for
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import type { ArtifactOptions } from '../../options.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
+import { finishPaced } from '../pacer.ts';
 import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SpoolFile } from '../spool.ts';
 import type { FileDigest } from '../workers/digest-file.ts';
@@ -24,6 +25,7 @@ export interface FullEngineOptions {
   readonly file: SpoolFile;
   /** Hashes a file of some bytes, and its pieces where a list of them is wanted. */
   readonly digestFile: (path: string, size: number) => Promise<FileDigest>;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Writes one full layer into a spool file. */
@@ -31,6 +33,7 @@ export class FullEngine implements LayerEngine {
   readonly kind = 'full';
   readonly #file: SpoolFile;
   readonly #digestFile: FullEngineOptions['digestFile'];
+  readonly #signal: AbortSignal | undefined;
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
   readonly #blocks: BlockAssembler;
@@ -39,6 +42,7 @@ export class FullEngine implements LayerEngine {
     const { file, artifact } = options;
     this.#file = file;
     this.#digestFile = options.digestFile;
+    this.#signal = options.signal;
     let isFirst = true;
     this.#zfile = new ZFileWriter({
       algorithm: artifact.algorithm,
@@ -89,7 +93,7 @@ export class FullEngine implements LayerEngine {
 
   async finish(): Promise<LayerBlob> {
     this.#blocks.flush();
-    const { segments } = this.#lsmt.finish();
+    const { segments } = await finishPaced(this.#lsmt.finishSteps(), this, this.#signal);
     const zfile = await this.#zfile.finish();
     await this.#file.append(commitTarTail(zfile.size));
     await this.#file.patch(commitTarHead(zfile.size), 0);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { collect } from '../../../base/byte-source.ts';
 import { TarBuilder } from '../../../fixtures/tar-builder.ts';
 import { TarApplier } from '../../../formats/ext4/apply-tar.ts';
@@ -10,6 +10,7 @@ import { makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
 import { ZFileReader } from '../../../formats/zfile/reader.ts';
 import { wipingCompressor } from '../../../formats/zfile/testing/test-compressors.ts';
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
+import { Spool } from '../spool.ts';
 import { IndexOnlyEngine } from './index-only.ts';
 
 const VIRTUAL_SIZE = 2 ** 30;
@@ -18,7 +19,11 @@ const VIRTUAL_SIZE = 2 ** 30;
 async function indexed(tar: Uint8Array, given?: BlockCompressor) {
   const image = new Ext4Image({ virtualSize: VIRTUAL_SIZE });
   const compressor = given ?? makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });
-  const engine = new IndexOnlyEngine({ virtualSize: VIRTUAL_SIZE, compressor });
+  const spool = await Spool.create();
+  onTestFinished(() => spool.remove());
+  const [metadata, file] = [await spool.file(), await spool.file()];
+  const engine = new IndexOnlyEngine({ virtualSize: VIRTUAL_SIZE, compressor, metadata, file });
+  onTestFinished(() => engine.close());
   image.beginLayer();
   const parser = new TarParser(new TarApplier(image, engine, () => undefined));
   for (let at = 0; at < tar.length; at += 777) parser.push(tar.subarray(at, at + 777));

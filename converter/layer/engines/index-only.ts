@@ -1,18 +1,21 @@
 /** The index-only engine: metadata in a ZFile, file data as references into the original tar (docs/formats.md §5). */
 
 import { advise, option } from '../../../base/advice.ts';
-import { bytesSource } from '../../../base/byte-source.ts';
 import { AccelError } from '../../../base/error.ts';
+import { readFile } from '../../../disk/disk-file.ts';
 import { encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
 import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
-import { pieceListOfBytes } from '../../../formats/piece-list/piece-hasher.ts';
-import { packTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
+import { PieceHasher } from '../../../formats/piece-list/piece-hasher.ts';
+import { encodePieceList } from '../../../formats/piece-list/piece-list.ts';
+import { writeTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
-import { digestOf } from '../../../oci/digest.ts';
+import { Digester } from '../../../oci/digest.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
+import { finishPaced } from '../pacer.ts';
 import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SourceSummary } from '../sniff.ts';
+import type { SpoolFile } from '../spool.ts';
 import { BlockAssembler } from './block-assembler.ts';
 import type { LayerBlob, LayerEngine } from './engine.ts';
 
@@ -24,14 +27,21 @@ export interface IndexOnlyEngineOptions {
   readonly virtualSize: number;
   /** Compresses LZ4 blocks of {@link METADATA_BLOCK_SIZE}. */
   readonly compressor: BlockCompressor;
+  /** Takes the metadata until it is packed; removed with the engine. */
+  readonly metadata: SpoolFile;
+  /** Takes the blob; closed with the engine. */
+  readonly file: SpoolFile;
+  readonly signal?: AbortSignal | undefined;
   /** Make the list of the blob's piece hashes; omitted: false. */
   readonly pieceList?: boolean;
 }
 
-/** Builds one index-only layer in memory: its size is that of the metadata, not of the data. */
+/** Writes one index-only layer into a spool file: its size is that of the metadata, not of the data. */
 export class IndexOnlyEngine implements LayerEngine {
   readonly kind = 'index-only';
-  readonly #meta: Uint8Array[] = [];
+  readonly #metadata: SpoolFile;
+  readonly #file: SpoolFile;
+  readonly #signal: AbortSignal | undefined;
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
   readonly #wantsPieceList: boolean;
@@ -43,15 +53,16 @@ export class IndexOnlyEngine implements LayerEngine {
   #remoteEnd = 0;
 
   constructor(options: IndexOnlyEngineOptions) {
+    const { metadata } = options;
+    this.#metadata = metadata;
+    this.#file = options.file;
+    this.#signal = options.signal;
     this.#wantsPieceList = options.pieceList === true;
     this.#zfile = new ZFileWriter({
       algorithm: 'lz4',
       blockSize: METADATA_BLOCK_SIZE,
       compressor: options.compressor,
-      write: async (bytes) => {
-        // A copy: threads reuse the memory of a batch once it is written.
-        this.#meta.push(bytes.slice());
-      },
+      write: (bytes) => metadata.append(bytes),
     });
     this.#lsmt = new LsmtWriter({
       virtualSize: options.virtualSize,
@@ -109,26 +120,34 @@ export class IndexOnlyEngine implements LayerEngine {
       );
     }
     this.#local.flush();
-    const { segments } = this.#lsmt.finish();
-    const { header } = await this.#zfile.finish();
-    const fsMeta = Buffer.concat(this.#meta);
-    this.#meta.length = 0;
-    fsMeta.set(header, 0);
-    const packed = await packTurboLayer({
-      fsMeta,
-      ...(source.gzip === undefined ? {} : { gzipIndex: encodeGzipIndex(source.gzip) }),
-    });
-    const digest = digestOf(packed.blob);
-    const pieceList = this.#wantsPieceList ? pieceListOfBytes(packed.blob) : undefined;
+    const { segments } = await finishPaced(this.#lsmt.finishSteps(), this, this.#signal);
+    const { header, size } = await this.#zfile.finish();
+    await this.#metadata.patch(header, 0);
+    const pieces = this.#wantsPieceList ? new PieceHasher() : undefined;
+    const digester = new Digester();
+    const packed = await writeTurboLayer(
+      {
+        fsMeta: { size, open: () => readFile(this.#metadata.path, { transient: true }) },
+        gzipIndex: source.gzip === undefined ? undefined : encodeGzipIndex(source.gzip),
+      },
+      async (bytes) => {
+        this.#signal?.throwIfAborted();
+        digester.update(bytes);
+        pieces?.update(bytes);
+        await this.#file.append(bytes);
+      },
+    );
+    const digest = digester.digest();
+    const pieceList = pieces === undefined ? undefined : encodePieceList(pieces.finish());
     return {
       kind: 'index-only',
       digest,
-      size: packed.blob.length,
+      size: packed.size,
       diffId: packed.diffId,
       compression: 'gzip',
       annotations: {
         [LAYER_ANNOTATION.blobDigest]: digest,
-        [LAYER_ANNOTATION.blobSize]: String(packed.blob.length),
+        [LAYER_ANNOTATION.blobSize]: String(packed.size),
         [LAYER_ANNOTATION.version]: LAYER_VERSION['index-only'],
         [LAYER_ANNOTATION.fsType]: 'ext4',
         [LAYER_ANNOTATION.targetDigest]: source.descriptor.digest,
@@ -136,14 +155,16 @@ export class IndexOnlyEngine implements LayerEngine {
         ...pieceListAnnotation(pieceList),
       },
       ...(pieceList === undefined ? {} : { pieceList }),
-      content: bytesSource(packed.blob),
+      content: this.#file.source,
+      path: this.#file.path,
       segments,
     };
   }
 
   async close(): Promise<void> {
     this.#zfile.close();
-    this.#meta.length = 0;
+    await this.#metadata.remove();
+    await this.#file.close();
   }
 }
 

@@ -63,7 +63,7 @@ describe('an attestation', () => {
   });
 
   it.each(['', '1.owner', '1.owner.x.y.z', '2.owner.a.b.c', '1.king.a.b.c', '1.owner.a.b.c.d', 'x'.repeat(10_000)])(
-    'that is none is refused: %s',
+    'that is no attestation is refused: %s',
     async (text) => {
       expect(new Attestations(await of(IDS[0]!)).check(text, statement)).toBeUndefined();
     },
