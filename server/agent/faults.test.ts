@@ -9,6 +9,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type Cluster, type ClusterOptions, startCluster } from '../demo/cluster.ts';
 import { type DemoRegistry, startDemoRegistry } from '../demo/demo-registry.ts';
 import { type MadeImage, writeImageLayout } from '../demo/image-layout.ts';
+import type { AgentGauges } from '../telemetry/agent-metrics.ts';
 import { staticMembers } from './peers/member-sources.ts';
 
 const MIB = 2 ** 20;
@@ -49,12 +50,17 @@ it('an image in the content store of one node alone costs the registry no byte o
   const store = await mkdtemp(join(tmpdir(), 'accel-content-'));
   try {
     await cp(join(folder, 'blobs'), store, { recursive: true });
+    const gauges: AgentGauges[] = [];
     const { nodes } = await start({
       size: 4,
-      change: (options, node) => (node === 3 ? { ...options, contentStore: store } : options),
+      change: (options, node) => {
+        options.metrics.observe = (given) => void gauges.push(given);
+        return node === 3 ? { ...options, contentStore: store } : options;
+      },
     });
-    // The announcement of a start takes a moment to reach the trackers.
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    // Layer, config and manifest, each at two trackers.
+    const tracked = () => gauges.reduce((sum, gauge) => sum + gauge.tracked(), 0);
+    await expect.poll(tracked, { timeout: 20_000 }).toBe(6);
     expect(await Promise.all(nodes.slice(0, 3).map(pull))).toEqual([right(), right(), right()]);
     expect(registry.blobBytes()).toBe(0);
   } finally {

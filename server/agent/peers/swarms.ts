@@ -1,6 +1,7 @@
 /** The swarms that this node is in: joins them at their trackers, keeps its list of who else wants the blob fresh, and leaves. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
+import { unlessAborted } from '../limits.ts';
 import { SingleFlight } from '../pieces/single-flight.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import type { Health, View } from './peers.ts';
@@ -119,7 +120,10 @@ export class Swarms {
   async holders(digest: string, signal?: AbortSignal): Promise<readonly Peer[]> {
     const joined = this.#entries.get(digest);
     // Refreshed all the time; and asking as one who leaves would take this node out of the swarm.
-    if (joined !== undefined) return joined.holders;
+    if (joined !== undefined) {
+      await unlessAborted(joined.ready, signal);
+      return joined.holders;
+    }
     const known = this.#asked.get(digest);
     if (known !== undefined) return known;
     return this.#asking.run(
