@@ -26,7 +26,7 @@ export class Pacer {
   }
 }
 
-/** What takes the output of a piece of work and may have to catch up with it. */
+/** Takes the output of a piece of work, and may have to catch up with it. */
 export interface Drained {
   readonly saturated: boolean;
   drain(): Promise<void>;

@@ -177,7 +177,7 @@ describe('answers', () => {
     expect(got.processing).toBeGreaterThan(0);
   });
 
-  it('400 for a join that is none', async () => {
+  it('400 for a join that is invalid', async () => {
     for (const body of ['', '[]', '{"id":1}', 'x'.repeat(10_000)])
       expect((await ask(`/p2p/v1/swarm/${DIGEST}`, {}, { method: 'POST', body })).status).toBe(400);
   });
