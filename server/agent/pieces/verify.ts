@@ -114,11 +114,12 @@ export class PieceVerifier {
 
   /**
    * A piece was fetched from the origin after the blob's digest had been wrong: whoever signed another hash for it is banned.
-   * Returns the node, if there is one.
+   * Returns the node, if one is banned by this piece that was not before.
    */
   compare({ digest, index }: PieceId, sha256: string): string | undefined {
     const earlier = this.#signed.get(pieceKey({ digest, index }));
-    if (earlier?.signer === undefined || earlier.sha256 === sha256) return undefined;
+    if (earlier?.signer === undefined || earlier.sha256 === sha256 || this.#banned.has(earlier.signer))
+      return undefined;
     if (this.#banned.size < MOST_BANNED) this.#banned.add(earlier.signer);
     return earlier.signer;
   }
