@@ -33,6 +33,7 @@ sends and how long the slowest node waits.
   --image MIBxN    MiB of the image, in N layers (default 64x4)
   --direct         without agents, for comparison
   --kill N         kill the agent of node N after half of the time that one copy takes
+  --freeze N       stop the agent of node N (SIGSTOP) at the same moment: it accepts, and never answers
   --partition N    cut node N off the network for five seconds, at the same moment
   --warm           node 1 has the image before the others pull
   --containerd DIR folder of containerd and ctr (default: 2.x where it was built, else the one on PATH)
@@ -51,6 +52,7 @@ interface LabOptions {
   readonly layers: number;
   readonly direct: boolean;
   readonly kill: number | undefined;
+  readonly freeze: number | undefined;
   readonly partition: number | undefined;
   readonly warm: boolean;
 }
@@ -75,6 +77,7 @@ const { values } = parseArgs({
     image: { type: 'string', default: '64x4' },
     direct: { type: 'boolean', default: false },
     kill: { type: 'string' },
+    freeze: { type: 'string' },
     partition: { type: 'string' },
     warm: { type: 'boolean', default: false },
     containerd: { type: 'string' },
@@ -95,6 +98,7 @@ async function main(): Promise<number> {
     layers,
     direct: values.direct,
     kill: values.kill === undefined ? undefined : Number(values.kill),
+    freeze: values.freeze === undefined ? undefined : Number(values.freeze),
     partition: values.partition === undefined ? undefined : Number(values.partition),
     warm: values.warm,
   };
@@ -179,9 +183,13 @@ async function measure(options: LabOptions, { tools, folder, processes, say }: S
   }
   const before = await registryBytesSent();
   const started = performance.now();
-  if (options.kill !== undefined) {
-    const victim = agents.get(options.kill);
-    setTimeout(() => victim?.kill('SIGKILL'), oneCopy(options) * 500).unref();
+  for (const [number, signal] of [
+    [options.kill, 'SIGKILL'],
+    [options.freeze, 'SIGSTOP'],
+  ] as const) {
+    if (number === undefined) continue;
+    const victim = agents.get(number);
+    setTimeout(() => victim?.kill(signal), oneCopy(options) * 500).unref();
   }
   if (options.partition !== undefined) {
     const machine = machineOf(options.partition);
