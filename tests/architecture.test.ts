@@ -271,7 +271,7 @@ describe('docs/architecture.md', () => {
   const page = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
   /** The last cell of each row of a table whose first cell is one path, by that path. */
   const imports = new Map(
-    [...page.matchAll(/^\| `([\w./]+)` +\|.*\| ([\w., ]+?) +\|$/gm)].map(([, path, cell]) => [
+    [...page.matchAll(/^\| `([\w./]+)` *\|.*\| ([\w., ]+?) *\|$/gm)].map(([, path, cell]) => [
       path!.replace(/\/$|\.ts$/g, ''),
       cell === 'nothing' ? [] : cell!.split(', '),
     ]),

@@ -12,6 +12,9 @@ import { mutateBytes } from '../mutate-bytes.ts';
 import type { FuzzRandom } from '../random.ts';
 import { demand, type FuzzInput, type FuzzTarget } from '../target.ts';
 
+/** cap_net_raw, permitted and effective: version 2, 20 bytes. */
+const CAPABILITY = Uint8Array.of(1, 0, 0, 2, 0, 0x20, ...new Uint8Array(14));
+
 const VIRTUAL_SIZE = 2 * GROUP_BYTES;
 /** Names of the sound tree, and then some: a damaged one may show names twice, but not without end. */
 const MAX_NAMES = 100_000;
@@ -51,7 +54,7 @@ function soundTar(): Uint8Array {
     .dir('d/')
     .file('d/file', 'content '.repeat(3000), { xattrs: { 'user.small': 'x' } })
     .file('large', 'v', {
-      xattrs: { 'user.large': 'v'.repeat(3000), 'security.capability': Uint8Array.of(1, 0, 0, 2) },
+      xattrs: { 'user.large': 'v'.repeat(3000), 'security.capability': CAPABILITY },
     })
     .symlink('short', 'd/file')
     .symlink('long', `${'d/../'.repeat(30)}d/file`)
