@@ -33,7 +33,7 @@ export interface Surroundings {
 
 /** The roles of this version. */
 const ROLES: Readonly<Record<string, RoleStarter>> = {
-  agent: async (context) => (await import('./agent/role.ts')).startAgentRole(context),
+  agent: async (context) => (await import('./agent/agent-role.ts')).startAgentRole(context),
 };
 
 /** Certificates to make. */

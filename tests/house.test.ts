@@ -30,19 +30,6 @@ const MANY_PARAMETERS: Readonly<Record<string, string>> = {
   'fixtures/tar-builder.ts device': 'the fields of a device node, in the order in which mknod takes them',
 };
 
-/** Functions that are left to be changed; shorten the list. */
-const LEFT_PARAMETERS: readonly string[] = ['http/local-address.ts plain', 'server/agent/mirror.ts #pass'];
-
-/** Names that are left to be changed; shorten the list. */
-const LEFT_NAMES: readonly string[] = [
-  'engine.ts',
-  'messages.ts',
-  'piece-lists.ts',
-  'role.ts',
-  'settings.ts',
-  'swarms.ts',
-];
-
 /** Basenames that a role repeats in several folders. */
 const ROLE_NAMES: readonly { readonly names: RegExp; readonly folders: RegExp; readonly reason: string }[] = [
   { names: /^(layout|reader|writer|stream)\.ts$/, folders: /^formats\/\w+$/, reason: 'the parts of every format' },
@@ -83,7 +70,7 @@ describe(`functions take at most ${MOST_PARAMETERS} parameters`, () => {
   const found = files.filter(({ path }) => !path.startsWith(ASSEMBLY)).flatMap(longHeads);
 
   it('all but those with a reason', () => {
-    expect(found.filter((name) => MANY_PARAMETERS[name] === undefined && !LEFT_PARAMETERS.includes(name))).toEqual([]);
+    expect(found.filter((name) => MANY_PARAMETERS[name] === undefined)).toEqual([]);
   });
 
   it('no exemption is left over', () => {
@@ -127,7 +114,7 @@ describe('no two files of the product have one name', () => {
   };
 
   it('but those of a role', () => {
-    const named = product.map(({ path }) => path).filter((path) => !LEFT_NAMES.includes(split(path)[1]));
+    const named = product.map(({ path }) => path);
     expect(repeated(named)).toEqual([]);
   });
 

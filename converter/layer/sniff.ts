@@ -79,7 +79,7 @@ export async function sniffLayer(source: AsyncIterator<Uint8Array>, mediaType: s
     mismatch:
       declared === compression || declared === undefined
         ? undefined
-        : `the media type says ${declared}, the content is ${compression}`,
+        : `the media type says ${declared === 'none' ? 'no compression' : declared}, the content is ${compression === 'none' ? 'not compressed' : compression}`,
   };
 }
 

@@ -8,9 +8,9 @@ import { type BlobStreams, type StreamRequest, WrongDigest } from './blob-stream
 import { contentRange, parseRange } from './client-range.ts';
 import { drained } from './drained.ts';
 import { Slots, type TokenBucket } from './limits.ts';
+import type { PieceLists } from './load-piece-lists.ts';
 import type { Manifests } from './manifests.ts';
 import type { Swarms } from './peers/swarms.ts';
-import type { PieceLists } from './piece-lists.ts';
 import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, piecesOf } from './pieces/piece.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';

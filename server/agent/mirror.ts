@@ -12,7 +12,7 @@ import { unlessAborted } from './limits.ts';
 import { MAX_MANIFEST, type Manifests } from './manifests.ts';
 import { type MirrorRequest, parseMirrorRequest } from './mirror-request.ts';
 import { isPieceDigest } from './peers/wire.ts';
-import { type Origin, OriginFailure, type OriginTarget, withStallLimit } from './pieces/origin.ts';
+import { type Origin, OriginFailure, withStallLimit } from './pieces/origin.ts';
 import { baseUrl, type Upstreams } from './pieces/upstreams.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
@@ -84,7 +84,7 @@ export class Mirror {
         });
       }
       if (asked.kind === 'manifest') return await this.#manifest(asked, { method, request, response, question });
-      return await this.#pass(method, target, request, response, signal);
+      return await this.#pass({ method, request, response, question }, signal);
     } catch (error) {
       this.#fail(response, error, signal);
     }
@@ -177,13 +177,8 @@ export class Mirror {
   }
 
   /** The registry's own answer, whatever it is. */
-  async #pass(
-    method: string,
-    target: OriginTarget,
-    request: IncomingMessage,
-    response: ServerResponse,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #pass({ method, request, response, question }: ManifestContext, signal: AbortSignal): Promise<void> {
+    const { target } = question;
     const headers = accepted(request);
     if (request.headers.range !== undefined) headers.range = request.headers.range;
     await send(await this.#o.origin.request(method as 'GET' | 'HEAD', target, headers, signal), response, signal);

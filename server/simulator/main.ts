@@ -3,7 +3,7 @@
  * each node send meanwhile. Drives the topology's own functions (server/agent/peers).
  */
 import { parseArgs } from 'node:util';
-import { type Outcome, simulate } from './engine.ts';
+import { type Outcome, simulate } from './event-loop.ts';
 import { heading, jsonLine, row } from './report.ts';
 import { layersOf, rateOf, type Scenario, scenario } from './scenario.ts';
 import { clientSuite, defaultSuite } from './suites.ts';

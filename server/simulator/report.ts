@@ -1,5 +1,5 @@
 /** Outcomes as a table for people, and as the JSON line for checks. */
-import type { Outcome } from './engine.ts';
+import type { Outcome } from './event-loop.ts';
 import { imageBytes } from './scenario.ts';
 
 const COLUMNS: readonly (readonly [title: string, value: (of: Outcome) => string])[] = [

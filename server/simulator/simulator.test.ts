@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { simulate } from './engine.ts';
+import { simulate } from './event-loop.ts';
 import { EventQueue } from './event-queue.ts';
 import { jsonLine } from './report.ts';
 import { layersOf, networkBound, rateOf, type Scenario, scenario } from './scenario.ts';

@@ -108,7 +108,8 @@ const SHAPES: readonly Shape[] = [
       const { platform: _, ...bare } = manifest;
       return { named: await writeIndex(layout, [bare]) };
     },
-    platforms: [''],
+    // The platform of the config counts where the index has none.
+    platforms: ['amd64'],
   },
   {
     name: 'one layer three times',
@@ -136,8 +137,8 @@ const SHAPES: readonly Shape[] = [
       return { named: manifest };
     },
     says: [
-      'the media type says none, the content is gzip',
-      'the media type says gzip, the content is something else',
+      'the media type says no compression, the content is gzip',
+      'the media type says gzip, the content is not compressed',
       'the media type says gzip, the content is zstd',
     ],
   },
@@ -183,10 +184,10 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'registry to registry', (
     await pushLayout(layout, 'latest', `${registry.host}/team/attested:latest`);
     const result = await accel(['convert', '-r', `${registry.host}/team/attested`, '-i', 'latest', '--plain']);
     expect(result).toMatchObject({ exitCode: 0, leftovers: [] });
-    for (const at of [0, 1]) {
-      const subject = images[at]!.manifest.digest;
-      expect(result.stderr).toMatch(new RegExp(`skipped unknown/unknown [0-9a-f]{12}: an attestation of ${subject}`));
-    }
+    // The reason is said once for both.
+    expect(result.stdout).toMatch(
+      /^skipped unknown\/unknown [0-9a-f]{12}, unknown\/unknown [0-9a-f]{12}: .*attestation/m,
+    );
     await judge('team/attested');
     for (const tag of TAGS) {
       const reference = `${registry.host}/team/attested:${tag}`;
@@ -213,7 +214,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'registry to registry', (
     const result = await accel(['convert', '-r', `${proxy.host}/${repository}`, '-i', 'latest', '--plain']);
     expect(result.stderr).not.toContain('error');
     expect(result).toMatchObject({ exitCode: 0, leftovers: [] });
-    for (const text of says) expect(result.stderr).toContain(text);
+    for (const text of says) expect(result.stderr + result.stdout).toContain(text);
     if (once !== undefined) {
       const reads = proxy.passages.filter(({ method, url }) => method === 'GET' && url.endsWith(`/blobs/${once}`));
       expect(reads).toHaveLength(1);

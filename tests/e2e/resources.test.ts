@@ -129,7 +129,7 @@ describeWith({ tools: ['mount', 'umount'], root: true }, 'a small disk', () => {
         const place = { scratch, target: join(directory, 'target') };
         const result = await limited('-c 0', args(scratch, place.target));
         await expectCleanFailure(result, /\[io-error\].*(ENOSPC|no space left)/i, place);
-        expect(result.stderr).toContain('-d/--dir');
+        expect(result.stderr).toContain('by -d DIR');
         expect(result.stderr).toContain(scratch);
       }),
     );

@@ -206,7 +206,7 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
       const { exitCode, stderr, hits } = await accelWithFault(['convert', ...argsOf('oci', place)], fault);
       expect(hits).toHaveLength(1);
       expect(exitCode, stderr).toBe(0);
-      expect(stderr).toMatch(/^warning temporary files were left; the next run there removes them: EIO/m);
+      expect(stderr).toMatch(/^warning: temporary files were left; the next run there removes them: EIO/m);
       expect(await soundTags('oci', place)).toEqual(undisturbed.get('oci'));
       expect(await leftIn(place)).toHaveLength(1);
       await convert(argsOf('oci', place));

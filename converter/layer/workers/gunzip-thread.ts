@@ -6,6 +6,7 @@ import { MessageChannel, type Worker } from 'node:worker_threads';
 import type { AccelError } from '../../../base/error.ts';
 import type { GzipStreamOptions, GzipSummary } from '../../../formats/gzip/stream.ts';
 import { inflateRoom, makeInflateMemory } from '../../../formats/kernels/inflate.ts';
+import { Holds, type SharedSlots, SlotRing } from './shared-slots.ts';
 import {
   type Accompanied,
   type CompanionReply,
@@ -15,8 +16,7 @@ import {
   type OutputPlace,
   threadDied,
   type WorkerRole,
-} from './messages.ts';
-import { Holds, type SharedSlots, SlotRing } from './shared-slots.ts';
+} from './worker-messages.ts';
 
 /** Options of a gzip stream; see {@link GzipStreamOptions}. */
 export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & { readonly span: number | undefined };

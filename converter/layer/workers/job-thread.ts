@@ -1,6 +1,6 @@
 /** A thread that compresses batches and hashes files, one after another. */
 import type { Worker } from 'node:worker_threads';
-import { fromPlain, type Job, type JobReply, type JobResult, threadDied } from './messages.ts';
+import { fromPlain, type Job, type JobReply, type JobResult, threadDied } from './worker-messages.ts';
 
 interface Waiting {
   readonly resolve: (result: JobResult) => void;

@@ -14,7 +14,7 @@ import { CompressThreads } from './compress-threads.ts';
 import { digestOfFile, type FileDigest } from './digest-file.ts';
 import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-thread.ts';
 import { JobThread } from './job-thread.ts';
-import type { WorkerRole } from './messages.ts';
+import type { WorkerRole } from './worker-messages.ts';
 
 /** Bytes that are hashed in about the time that a thread needs to start. */
 const HASHED_AT_ONCE = 100_000_000;

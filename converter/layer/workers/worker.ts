@@ -8,6 +8,7 @@ import { Inflater, pieceAt } from '../../../formats/kernels/inflate.ts';
 import { BatchCompressor } from '../../../formats/zfile/compressor.ts';
 import { digestOfFile } from './digest-file.ts';
 import { OUTPUT_PIECES, OUTPUT_READERS } from './gunzip-thread.ts';
+import { Holds, SlotRing } from './shared-slots.ts';
 import {
   type CompanionReply,
   type CompanionRequest,
@@ -18,8 +19,7 @@ import {
   type JobResult,
   toPlain,
   type WorkerRole,
-} from './messages.ts';
-import { Holds, SlotRing } from './shared-slots.ts';
+} from './worker-messages.ts';
 
 const port = parentPort!;
 const role = workerData as WorkerRole;

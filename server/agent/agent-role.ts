@@ -3,7 +3,7 @@ import { milliseconds } from '../config/schema.ts';
 import type { RoleContext } from '../role.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { type Agent, startAgent } from './agent.ts';
-import { agentOptions } from './settings.ts';
+import { agentOptions } from './agent-options.ts';
 
 /** Milliseconds before the end of the time for draining at which transfers are cut. */
 const RESERVE = 1_000;

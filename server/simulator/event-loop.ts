@@ -3,7 +3,7 @@ import { onDeath, onRequest, wakeWaiting } from './answering.ts';
 import { consume, fetchMore, onConsumed, onStart, onUnpack } from './client.ts';
 import { onRefused, resumeFetches } from './fetching.ts';
 import { AGENT, imageBytes, networkBound, type Scenario, scenario } from './scenario.ts';
-import { Trackers } from './swarms.ts';
+import { Trackers } from './simulated-swarms.ts';
 import { onArrived, onSent } from './transfers.ts';
 import { type SimEvent, type SimNode, World } from './world.ts';
 
