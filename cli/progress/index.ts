@@ -1,5 +1,5 @@
 /** Converter events in, something for people out: the choice between the ways to show them. */
-import { canRedraw, type Environment, type Output, styleFor } from '../terminal.ts';
+import { canRedraw, type Environment, type Output, PLAIN_STYLE, styleFor } from '../terminal.ts';
 import { createPlainProgress } from './plain.ts';
 import type { Progress, Verbosity } from './progress.ts';
 
@@ -13,7 +13,8 @@ export async function createProgress(output: Output, env: Environment, verbosity
     const { createTtyProgress } = await import('./tty.ts');
     return createTtyProgress(output as Output & NodeJS.WritableStream, env, style);
   }
-  const plain = createPlainProgress(output, style, verbosity === 'verbose');
+  // Where only the result is wanted, nothing else is coloured.
+  const plain = createPlainProgress(output, verbosity === 'warnings' ? PLAIN_STYLE : style, verbosity === 'verbose');
   if (verbosity !== 'warnings') return plain;
   return { ...plain, onEvent: (event) => (event.type === 'warning' ? plain.onEvent(event) : undefined) };
 }

@@ -99,7 +99,8 @@ describeWith({ tools: ['script'] }, 'what is written to a terminal', () => {
   ])('%s: the result and nothing else, not even an escape', async (_, flags, env, expected) => {
     const written = await onTerminal(['convert', '-r', `oci:${await layout()}`, '-i', 'latest', ...flags], env);
     expect(written).not.toContain(ESCAPE);
-    expect(written).toMatch(expected);
+    // Warnings are never hidden: the demo's image has a hard link and a path that containerd handles otherwise.
+    expect(written.replaceAll(/^warning: .*\n/gm, '')).toMatch(expected);
   });
 
   it('CI: lines that a log keeps, and no cursor moved', async () => {
