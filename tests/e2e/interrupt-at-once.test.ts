@@ -5,28 +5,30 @@ import { expect, test } from 'vitest';
 import { ACCEL, requireBuild } from '../support/accel.ts';
 import { withTempDirectory } from '../support/tools.ts';
 
-/** Loops for ever once accel runs, as a layer made to exhaust it might. */
+/** Keeps the main thread busy for ever once accel runs, as a layer made to exhaust it might. */
 const LOOP =
   'data:text/javascript,setTimeout(()=>{process.stderr.write("busy");for(;;);},1000);setInterval(()=>0,1000)';
 
+/** Waits in a system call: for a writer of a pipe that never comes. */
+const WAIT =
+  'data:text/javascript,import{openSync}from"node:fs";' +
+  'setTimeout(()=>{process.stderr.write("busy");openSync(process.env.ACCEL_TEST_PIPE)},1000);setInterval(()=>0,1000)';
+
 async function started(directory: string, loop: boolean): Promise<{ child: ChildProcess; ended: Promise<unknown> }> {
   await requireBuild();
-  const config = join(directory, 'config.json');
-  execFileSync('mkfifo', [config]);
+  const pipe = join(directory, 'pipe');
+  execFileSync('mkfifo', [pipe]);
   const child = spawn(
     process.execPath,
-    [...(loop ? ['--import', LOOP] : []), ACCEL, 'inspect', '127.0.0.1:9/app:1', '--plain'],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, DOCKER_CONFIG: directory } },
+    ['--import', loop ? LOOP : WAIT, ACCEL, 'inspect', '127.0.0.1:9/app:1', '--plain'],
+    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ACCEL_TEST_PIPE: pipe } },
   );
   const ended = new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
   let stderr = '';
   child.stderr?.on('data', (text) => {
     stderr += text;
   });
-  // It waits for a writer of the pipe that never comes, or in the loop.
-  const deadline = Date.now() + 3000;
-  while (loop ? !stderr.includes('busy') : Date.now() < deadline)
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  while (!stderr.includes('busy')) await new Promise((resolve) => setTimeout(resolve, 50));
   return { child, ended };
 }
 
