@@ -126,7 +126,7 @@ async function main(): Promise<number> {
       await processes.stop();
       await removeNetwork();
       if (values.keep) say(`kept ${folder}`);
-      else await rm(folder, { recursive: true, force: true });
+      else await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
     })();
     return ending;
   };
