@@ -11,8 +11,8 @@ export interface Tools {
   readonly registry: string;
   readonly containerd: string;
   readonly ctr: string;
-  /** Command that runs `accel`, without its arguments. */
-  readonly accel: readonly string[];
+  /** Command that runs an agent; its argument is a configuration file. */
+  readonly agent: readonly string[];
 }
 
 /** The registry as clients name it. */
@@ -81,7 +81,7 @@ export async function startContainerd(
 export async function startAgentOn(processes: Processes, tools: Tools, folder: string, number: number) {
   const own = nodeFolder(folder, number);
   const log = join(own, 'agent.log');
-  const child = processes.start(machineOf(number), [...tools.accel, 'agent', 'run', '-c', join(own, 'accel.yaml')], {
+  const child = processes.start(machineOf(number), [...tools.agent, join(own, 'accel.yaml')], {
     log,
   });
   await until(`agent ${number} is ready`, async () => {

@@ -270,6 +270,6 @@ function findTools(): (Tools & { readonly isV2: boolean }) | string {
   if (version.status !== 0) missing.push('containerd');
   if (missing.length > 0)
     return `The lab needs programs that are not here: ${missing.join(', ')}. On Debian: apt-get install iproute2 util-linux curl skopeo docker-registry containerd`;
-  const accel = [process.execPath, join(import.meta.dirname, '../../cli/main.js')];
-  return { registry: 'docker-registry', containerd, ctr, accel, isV2: / v?2\./.test(version.stdout) };
+  const agent = [process.execPath, join(import.meta.dirname, 'run-agent.js')];
+  return { registry: 'docker-registry', containerd, ctr, agent, isV2: / v?2\./.test(version.stdout) };
 }
