@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
+import { abortableInput } from './abortable-input.ts';
 import { loadCommands } from './commands/index.ts';
 import type { CommandContext, Reporting } from './context.ts';
 import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './error-report.ts';
@@ -62,6 +63,7 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
   let reporting: Reporting = { json: args.includes('--json'), verbose: args.includes('--verbose') };
   const context = {
     ...surroundings,
+    stdin: abortableInput(surroundings.stdin, surroundings.signal),
     setReporting: (known: Reporting) => {
       reporting = known;
     },

@@ -1,5 +1,5 @@
 /** Counts the requests of a conversion, and converts with registries that break their promises. */
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { AccelError } from '../base/error.ts';
 import { copyContent } from '../oci/copy.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -7,14 +7,11 @@ import { resolveDocument } from '../oci/document.ts';
 import { openRegistry, type RegistryTarget } from '../oci/registry/registry-target.ts';
 import type { Answer, SeenRequest } from '../oci/registry/testing/scripted-server.ts';
 import { missing, scripted, serve } from '../oci/registry/testing/scripted-target.ts';
-import { convertWithin, request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';
+import { convertWithin, request, smallTar, testLayout } from '../tests/support/converter.ts';
 import { startFaultyProxy } from '../tests/support/faulty-proxy.ts';
 import { startRegistry } from '../tests/support/registry.ts';
 import { describeWith } from '../tests/support/tools.ts';
 import { addPrefetch } from './prefetch/add-prefetch.ts';
-
-let layout: TestLayout | undefined;
-afterEach(() => layout?.remove());
 
 interface Quirks {
   /** An answer in place of the usual one. */
@@ -54,12 +51,16 @@ async function setUp(quirks: Quirks = {}) {
 }
 
 async function pushBase(target: RegistryTarget): Promise<void> {
-  layout = await testLayout([1, 2].map((seed) => ({ tar: smallTar(seed), compression: 'gzip' as const })));
-  const { descriptor, document } = await resolveDocument(layout.target, 'base');
-  if (document.kind !== 'manifest') throw new Error('a plain image was expected');
-  for (const one of [document.manifest.config, ...document.manifest.layers, descriptor])
-    await copyContent(layout.target, target, one);
-  await target.tag(descriptor, 'base');
+  const layout = await testLayout([1, 2].map((seed) => ({ tar: smallTar(seed), compression: 'gzip' as const })));
+  try {
+    const { descriptor, document } = await resolveDocument(layout.target, 'base');
+    if (document.kind !== 'manifest') throw new Error('a plain image was expected');
+    for (const one of [document.manifest.config, ...document.manifest.layers, descriptor])
+      await copyContent(layout.target, target, one);
+    await target.tag(descriptor, 'base');
+  } finally {
+    await layout.remove();
+  }
 }
 
 const tagsIn = (seen: readonly SeenRequest[]) =>

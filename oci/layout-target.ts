@@ -15,7 +15,7 @@ import { isAbsent, writeAtomically } from '../disk/write-atomically.ts';
 import { assertRange } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { splitDigest, verified } from './digest.ts';
-import { assertImageName, imageNames } from './image-names.ts';
+import { assertImageName, imageNames, refNameOf } from './image-names.ts';
 import { createLayoutFiles, indexPath, readIndexFile, tagInIndexFile } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { pushReferrerByTag, type ReferrerPlace, referrersByTag } from './referrers.ts';
@@ -28,6 +28,7 @@ import type {
   ReferrerLink,
   ReferrerStore,
   TagLister,
+  TagMover,
   Target,
 } from './storage.ts';
 
@@ -49,7 +50,7 @@ export async function openLayout(directory: string, options: LayoutOptions = {})
 
 /** See {@link openLayout}. */
 export class LayoutTarget
-  implements Target, TagLister, ImageLister, BlobSizer, ReferrerStore, FileTaker, LayoutContent
+  implements Target, TagLister, ImageLister, BlobSizer, ReferrerStore, FileTaker, LayoutContent, TagMover
 {
   readonly name: string;
   readonly directory: string;
@@ -127,6 +128,22 @@ export class LayoutTarget
     await this.#assertStored(descriptor);
     await this.#sweep();
     await this.#locked((lock) => tagInIndexFile(this.directory, descriptor, tag, lock), options);
+  }
+
+  async moveTag(
+    descriptor: Descriptor,
+    { tag, previous }: Parameters<TagMover['moveTag']>[1],
+    options?: ReadOptions,
+  ): Promise<boolean> {
+    assertImageName(tag);
+    await this.#assertStored(descriptor);
+    await this.#sweep();
+    return this.#locked(async (lock) => {
+      const { manifests } = await readIndexFile(this.directory);
+      if (manifests.find((entry) => refNameOf(entry) === tag)?.digest !== previous) return false;
+      await tagInIndexFile(this.directory, descriptor, tag, lock);
+      return true;
+    }, options);
   }
 
   async tags(options?: ReadOptions): Promise<readonly string[]> {

@@ -9,6 +9,7 @@ import type {
   NamedFetcher,
   PushProber,
   ReferrerStore,
+  TagMover,
 } from './storage.ts';
 
 /** Whether a target has the optional power {@link FileTaker}. */
@@ -56,4 +57,9 @@ export function canProbePush(target: object): target is PushProber {
 /** Whether a target has the optional power {@link Confirmer}. */
 export function canConfirm(target: object): target is Confirmer {
   return 'confirm' in target && typeof target.confirm === 'function';
+}
+
+/** Whether a target has the optional power {@link TagMover}. */
+export function canMoveTags(target: object): target is TagMover {
+  return 'moveTag' in target && typeof target.moveTag === 'function';
 }

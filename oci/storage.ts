@@ -41,6 +41,18 @@ export interface Resolver {
 export interface Tagger {
   tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void>;
 }
+/**
+ * Optional power: moves a tag only if it still names `previous` (a digest; undefined: nothing). False: somebody else has
+ * changed it, before or right after, and the caller reads it again. Registries have no such operation: there it is a
+ * comparison before and one some time after.
+ */
+export interface TagMover {
+  moveTag(
+    descriptor: Descriptor,
+    change: { readonly tag: string; readonly previous: string | undefined },
+    options?: ReadOptions,
+  ): Promise<boolean>;
+}
 /** A place to convert images from and to. `name` is its reference in messages, without tag and secrets. */
 export interface Target extends Storage, Resolver, Tagger {
   readonly name: string;

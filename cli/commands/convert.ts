@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import { AccelError } from '../../base/error.ts';
 import type { ConvertResult } from '../../converter/options.ts';
+import { abortableInput } from '../abortable-input.ts';
 import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
 import { collect } from '../parse-values.ts';
@@ -78,7 +79,8 @@ async function runConvert(reference: string | undefined, flags: ConvertFlags, co
   context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
   const limit = limitRun(flags.timeout, context.signal);
   try {
-    await convertWithin(reference, flags, { ...context, signal: limit.signal });
+    const stdin = abortableInput(context.stdin, limit.signal);
+    await convertWithin(reference, flags, { ...context, stdin, signal: limit.signal });
   } catch (error) {
     throw limit.explain(error);
   } finally {

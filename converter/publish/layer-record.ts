@@ -4,6 +4,7 @@
  * as empty.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { bytesSource } from '../../base/byte-source.ts';
 import { AccelError, asAccelError } from '../../base/error.ts';
 import { isRecord } from '../../base/is-record.ts';
@@ -11,11 +12,12 @@ import { awaitAll } from '../../base/limiter.ts';
 import { VERSION } from '../../base/version.ts';
 import { LAYER_RECORD } from '../../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../../oci/content.ts';
-import { isStringMap } from '../../oci/descriptor.ts';
+import { type Descriptor, isStringMap } from '../../oci/descriptor.ts';
 import { assertDigest, digestOf } from '../../oci/digest.ts';
 import { loadManifest } from '../../oci/document.ts';
 import { encodeJson, parseObject } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
+import { canMoveTags } from '../../oci/powers.ts';
 import type { Target } from '../../oci/storage.ts';
 import type { LayerKind } from '../events.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
@@ -31,6 +33,10 @@ const EMPTY_CONFIG = 'application/vnd.oci.empty.v1+json';
 /** Most entries of the record; the least recently used are dropped first. */
 const MAX_LAYERS = 4000;
 const MAX_RECORD_SIZE = 8 << 20;
+/** Tries to write the record while others write it too. */
+const MAX_ROUNDS = 40;
+/** Milliseconds of the longest pause after the first lost race; it grows with the tries. */
+const PAUSE = 40;
 
 /** A recorded blob: everything that manifest and config need. */
 export type CachedBlob = Omit<LayerBlob, 'content' | 'path' | 'pieceList'>;
@@ -130,12 +136,27 @@ export class LayerCache {
   }
 
   /**
-   * Writes the record with the entries that this run used and made as the newest. Entries that another run wrote meanwhile are
-   * kept; if both write at the same time, those of one run are lost, which costs only time.
+   * Writes the record with the entries that this run used and made as the newest, and keeps those that other runs have
+   * written. Where others write at the same time it merges and writes again. Throws `registry-error` if they never pause.
    */
   async save(): Promise<void> {
     if (this.#used.size === 0) return;
-    const { entries: stored } = await readRecord(this.#target, this.#signal, await this.#read());
+    let stored = await this.#read();
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      stored = await readRecord(this.#target, this.#signal, stored);
+      const merged = this.#merged(stored);
+      if (merged === undefined || (await this.#write(merged, stored))) return;
+      await delay(Math.random() * PAUSE * Math.min(round, 8), undefined, { signal: this.#signal });
+    }
+    throw new AccelError('registry-error', 'other processes keep changing the record of layers', {
+      where: { target: this.#target.name, reference: CACHE_TAG },
+      expected: `a pause within ${MAX_ROUNDS} tries`,
+      found: 'another record each time',
+    });
+  }
+
+  /** The stored entries and those of this run; undefined if the record has them already. */
+  #merged({ entries: stored }: StoredRecord): Record<string, CacheEntry> | undefined {
     const merged = new Map(stored);
     for (const [name, entry] of this.#used) {
       merged.delete(name);
@@ -143,9 +164,13 @@ export class LayerCache {
     }
     const newest = [...merged].slice(-MAX_LAYERS);
     const isKnown = ([name, entry]: [string, CacheEntry]) => canonical(entry) === canonical(stored.get(name));
-    if (newest.length === stored.size && newest.every(isKnown)) return;
+    return newest.length === stored.size && newest.every(isKnown) ? undefined : Object.fromEntries(newest);
+  }
+
+  /** Writes the record in place of `stored`. False: another process was faster. */
+  async #write(entries: Record<string, CacheEntry>, stored: StoredRecord): Promise<boolean> {
     const [layer, config] = await awaitAll([
-      this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: Object.fromEntries(newest) })),
+      this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: entries })),
       this.#put(EMPTY_CONFIG, encodeJson({})),
     ]);
     const manifest = {
@@ -157,7 +182,11 @@ export class LayerCache {
     };
     const named = await this.#put(OCI.manifest, encodeJson(manifest));
     await assertComplete(this.#target, contentOf(manifest), { signal: this.#signal });
-    await this.#target.tag(named, CACHE_TAG, { signal: this.#signal });
+    const options = { signal: this.#signal };
+    if (canMoveTags(this.#target))
+      return this.#target.moveTag(named, { tag: CACHE_TAG, previous: stored.digest }, options);
+    await this.#target.tag(named, CACHE_TAG, options);
+    return true;
   }
 
   #read(): Promise<StoredRecord> {
@@ -192,23 +221,32 @@ interface StoredRecord {
 
 const NO_RECORD: StoredRecord = { digest: undefined, entries: new Map() };
 
-/** Reads the record, unless it is still `known`. */
+/** Reads the record, unless it is still `known`. A damaged one has no entries, and keeps its digest: it can be replaced. */
 async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD): Promise<StoredRecord> {
+  let digest: string | undefined;
   try {
     const descriptor = await target.resolve(CACHE_TAG, { signal });
-    if (descriptor.digest === known.digest) return known;
-    const manifest = await loadManifest(target, descriptor, { signal });
-    const [layer] = manifest.layers;
-    if (layer?.mediaType !== CACHE_MEDIA_TYPE) return NO_RECORD;
-    const record = parseObject(await fetchBytes(target, layer, MAX_RECORD_SIZE, { signal }), MAX_RECORD_SIZE, {});
-    const entries = isRecord(record.layers) ? Object.entries(record.layers) : [];
-    const sound = entries.flatMap(([name, value]) => (isEntry(value) ? [[name, value] as const] : []));
-    return { digest: descriptor.digest, entries: new Map(sound) };
+    digest = descriptor.digest;
+    if (digest === known.digest) return known;
+    return { digest, entries: await readEntries(target, descriptor, signal) };
   } catch (error) {
     // Without a record more layers are converted; an unreachable registry fails the next request anyway.
-    if (error instanceof AccelError && UNUSABLE.has(error.code)) return NO_RECORD;
+    if (error instanceof AccelError && UNUSABLE.has(error.code)) return { digest, entries: new Map() };
     throw asAccelError(error);
   }
+}
+
+async function readEntries(
+  target: Target,
+  descriptor: Descriptor,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, CacheEntry>> {
+  const manifest = await loadManifest(target, descriptor, { signal });
+  const [layer] = manifest.layers;
+  if (layer?.mediaType !== CACHE_MEDIA_TYPE) return new Map();
+  const record = parseObject(await fetchBytes(target, layer, MAX_RECORD_SIZE, { signal }), MAX_RECORD_SIZE, {});
+  const entries = isRecord(record.layers) ? Object.entries(record.layers) : [];
+  return new Map(entries.flatMap(([name, value]) => (isEntry(value) ? [[name, value] as const] : [])));
 }
 
 const UNUSABLE = new Set([

@@ -40,7 +40,7 @@ export class Authenticator {
   readonly #options: RegistryOptions;
   readonly #patience: Patience;
   readonly #transport: Transport;
-  #credentials: Promise<FoundCredentials | undefined> | undefined;
+  #credentials: Lookup | undefined;
   #challenge: Challenge | undefined;
   /** Tokens by scope; promises, so that parallel layers send one request. */
   readonly #tokens = new Map<string, Promise<Token>>();
@@ -62,7 +62,7 @@ export class Authenticator {
 
   /** The Authorization header for these scopes; undefined until a challenge asked for one. `base`: the registry. */
   async header(base: URL, scopes: readonly string[], signal?: AbortSignal): Promise<string | undefined> {
-    const credentials = await this.#load();
+    const credentials = await this.#load(signal);
     if (credentials?.kind === 'bearer') return `Bearer ${credentials.token}`;
     if (this.#challenge === undefined) return undefined;
     if (this.#challenge.scheme === 'basic') return credentials?.kind === 'basic' ? basic(credentials) : undefined;
@@ -106,13 +106,30 @@ export class Authenticator {
     return deniedError({ action, registry: this.#registry, login, credentials, found, where });
   }
 
-  #load(): Promise<FoundCredentials | undefined> {
-    this.#credentials ??= findCredentials(this.#registry, this.#repository, this.#options).then((credentials) => {
-      if (credentials !== undefined)
-        hideSecret(credentials.kind === 'basic' ? credentials.password : credentials.token);
-      return credentials;
-    });
-    return this.#credentials;
+  /** The credentials, looked up once; `signal` ends the lookup, which the next call then begins again. */
+  async #load(signal?: AbortSignal): Promise<FoundCredentials | undefined> {
+    for (;;) {
+      this.#credentials ??= this.#find(signal);
+      const loading = this.#credentials;
+      try {
+        return await loading.found;
+      } catch (error) {
+        if (this.#credentials === loading) this.#credentials = undefined;
+        // Another request may have begun the lookup and been aborted.
+        if (signal?.aborted === true || loading.signal?.aborted !== true) throw error;
+      }
+    }
+  }
+
+  #find(signal: AbortSignal | undefined): Lookup {
+    const found = findCredentials(this.#registry, this.#repository, { ...this.#options, signal }).then(
+      (credentials) => {
+        if (credentials !== undefined)
+          hideSecret(credentials.kind === 'basic' ? credentials.password : credentials.token);
+        return credentials;
+      },
+    );
+    return { found, signal };
   }
 
   #wanted(scopes: readonly string[]): readonly string[] {
@@ -140,7 +157,7 @@ export class Authenticator {
   }
 
   async #ask(base: URL, challenge: Challenge, scopes: readonly string[], signal?: AbortSignal): Promise<Token> {
-    const credentials = await this.#load();
+    const credentials = await this.#load(signal);
     const realm = realmOf(challenge, base, this.#options.plain === true);
     const request = {
       ...tokenRequest(realm, { service: challenge.parameters.service, scopes, credentials, signal }),
@@ -167,6 +184,12 @@ export class Authenticator {
     hideSecret(token.value);
     return token;
   }
+}
+
+/** A search for credentials, and what ends it. */
+interface Lookup {
+  readonly found: Promise<FoundCredentials | undefined>;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** A denied request. */

@@ -1,9 +1,10 @@
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { rejects } from '../contract.ts';
 import { DOCKER_HUB } from '../reference.ts';
+import { askHelper } from './credential-helper.ts';
 import { decodeBasic, findCredentials } from './credentials.ts';
 
 let home: TempDirectory;
@@ -213,6 +214,34 @@ describe('credential helpers', () => {
     expect(await find('r.io')).toBeUndefined();
     expect(warnings).toEqual([expect.stringMatching(message)]);
     expect(warnings[0]).not.toContain('secret');
+  });
+});
+
+describe('a helper that does not answer', () => {
+  beforeEach(async () => {
+    await write('.docker/config.json', { credsStore: 'slow' });
+    // What it started holds its output open when it is gone itself.
+    await helper('slow', `sleep 20 & echo $! > "${home.path}/started"; wait`);
+  });
+  afterEach(async () => {
+    const pid = await readFile(path.join(home.path, 'started'), 'utf8').catch(() => '');
+    if (Number(pid) > 0) process.kill(Number(pid));
+  });
+
+  test('ends with the signal, and the lookup with its reason', async () => {
+    const reason = new Error('time is over');
+    const controller = new AbortController();
+    const looking = findCredentials('r.io', 'app', { env, signal: controller.signal });
+    await expect.poll(() => readFile(path.join(home.path, 'started'), 'utf8').catch(() => '')).not.toBe('');
+    controller.abort(reason);
+    await expect(looking).rejects.toBe(reason);
+  });
+
+  test('is given up after its time', async () => {
+    await expect(askHelper('slow', 'r.io', { env, timeout: 300 })).rejects.toMatchObject({
+      code: 'unauthorized',
+      message: expect.stringContaining('it did not answer within 0.3 s') as string,
+    });
   });
 });
 

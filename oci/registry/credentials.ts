@@ -20,7 +20,10 @@ const HUB_HOSTS: readonly string[] = ['index.docker.io', 'docker.io', DOCKER_HUB
 /** The variable that holds a config.json as text (Docker 28.3, GitLab CI). */
 const VARIABLE = 'DOCKER_AUTH_CONFIG';
 
-type FindOptions = Pick<RegistryOptions, 'username' | 'password' | 'credentialsFrom' | 'env' | 'warn'>;
+interface FindOptions extends Pick<RegistryOptions, 'username' | 'password' | 'credentialsFrom' | 'env' | 'warn'> {
+  /** Ends a helper that does not answer, and the call with its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
  * The credentials for a repository, or undefined for anonymous access. A helper that fails is reported to
@@ -34,8 +37,9 @@ export async function findCredentials(
   const { username, password = '', credentialsFrom = 'the caller' } = options;
   if (username) return { kind: 'basic', username, password, from: credentialsFrom };
   const env = options.env ?? process.env;
+  const { warn, signal } = options;
   for await (const source of sources(env, options)) {
-    const found = await fromConfig(source, { registry, repository, env, warn: options.warn });
+    const found = await fromConfig(source, { registry, repository, env, warn, signal });
     if (found !== undefined) return found;
   }
   return undefined;
@@ -121,6 +125,7 @@ interface Wanted {
   readonly registry: string;
   readonly repository: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal | undefined;
 }
 
 async function fromConfig(source: Source, wanted: Wanted): Promise<FoundCredentials | undefined> {
@@ -142,7 +147,7 @@ async function fromConfig(source: Source, wanted: Wanted): Promise<FoundCredenti
 async function fromHelper(
   { name, config }: Source,
   hosts: readonly string[],
-  { registry, env, warn }: Wanted,
+  { registry, env, warn, signal }: Wanted,
 ): Promise<FoundCredentials | undefined> {
   const hub = registry === DOCKER_HUB;
   const helpers = isRecord(config.credHelpers) ? config.credHelpers : {};
@@ -150,9 +155,10 @@ async function fromHelper(
   const helper = named.find((value) => typeof value === 'string') ?? config.credsStore;
   if (typeof helper !== 'string' || helper === '') return undefined;
   try {
-    const found = await askHelper(helper, hub ? HUB_KEY : registry, env);
+    const found = await askHelper(helper, hub ? HUB_KEY : registry, { env, signal });
     return found === undefined ? undefined : { ...found, from: `docker-credential-${helper}, which ${name} names` };
   } catch (error) {
+    signal?.throwIfAborted();
     warn?.(`credentials for ${registry}: ${error instanceof Error ? error.message : String(error)}`);
     return undefined;
   }

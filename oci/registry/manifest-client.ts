@@ -61,6 +61,11 @@ export class ManifestClient {
 
   /** Whether the tag already names the descriptor. */
   async hasTag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<boolean> {
+    return (await this.digestOfTag(tag, options)) === descriptor.digest;
+  }
+
+  /** The digest of what a tag names; undefined if there is no such tag. */
+  async digestOfTag(tag: string, options?: ReadOptions): Promise<string | undefined> {
     const head = await this.#lookup.ask(
       {
         action: `read ${this.#name}:${tag}`,
@@ -74,7 +79,8 @@ export class ManifestClient {
       },
       EXISTS_OR_NOT,
     );
-    return head.status === 200 && head.digest === descriptor.digest;
+    if (head.status !== 200) return undefined;
+    return head.digest ?? (await this.fetchNamed(tag, options)).descriptor.digest;
   }
 
   /** Stores a manifest under its digest or a tag, and verifies that the registry serves the same bytes. */

@@ -21,6 +21,7 @@ import type {
   ReadOptions,
   ReferrerLink,
   ReferrerStore,
+  TagMover,
   Target,
 } from '../storage.ts';
 import { Connection } from './connection.ts';
@@ -36,6 +37,8 @@ import { probeUpload } from './upload-session.ts';
 
 /** Tries to find content that should exist: some seconds, for registries on several machines. */
 const CONFIRMATIONS = 5;
+/** Least milliseconds after which a moved tag is looked at again. */
+const LEAST_SETTLING = 100;
 
 /** Opens a repository; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
 export async function openRegistry(
@@ -49,7 +52,7 @@ export async function openRegistry(
 
 /** See {@link openRegistry}. */
 export class RegistryTarget
-  implements Target, InRegistry, Mounter, BlobSizer, ReferrerStore, NamedFetcher, PushProber, Confirmer
+  implements Target, InRegistry, Mounter, BlobSizer, ReferrerStore, NamedFetcher, PushProber, Confirmer, TagMover
 {
   readonly name: string;
   readonly registry: string;
@@ -128,6 +131,22 @@ export class RegistryTarget
     await this.#manifests.put(descriptor, bytes, tag, options);
     const { digest } = await this.resolve(tag, options);
     this.#manifests.assertSame(descriptor.digest, digest, tag);
+  }
+
+  async moveTag(
+    descriptor: Descriptor,
+    { tag, previous }: Parameters<TagMover['moveTag']>[1],
+    options?: ReadOptions,
+  ): Promise<boolean> {
+    assertTag(tag);
+    const bytes = await fetchBytes(this, descriptor, MAX_MANIFEST_SIZE, options);
+    const { now, random, sleep } = this.#connection.patience;
+    const begun = now();
+    if ((await this.#manifests.digestOfTag(tag, options)) !== previous) return false;
+    await this.#manifests.put(descriptor, bytes, tag, options);
+    // Whoever compared before this push has pushed by then, unless its way to the registry is far slower.
+    await sleep(Math.max(LEAST_SETTLING, 3 * (now() - begun)) * (1 + random()), options?.signal);
+    return (await this.#manifests.digestOfTag(tag, options)) === descriptor.digest;
   }
 
   async mount(descriptor: Descriptor, fromRepository: string, options?: ReadOptions): Promise<boolean> {
