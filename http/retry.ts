@@ -80,8 +80,7 @@ export class Backoff {
     if (answer !== undefined && (asked === undefined ? delay >= LEAST_REPORTED : delay > 0)) {
       const until = now() + delay;
       const host = answer.url?.host ?? 'the server';
-      const cause = answer.status === 429 ? 'limits the rate of requests' : 'cannot answer now';
-      const text = `${host} ${cause} (HTTP ${answer.status}): waiting ${formatWait(delay)}, until ${formatTime(until)}`;
+      const text = `${host} ${causeOf(answer.status)} (HTTP ${answer.status}): waiting ${formatWait(delay)}, until ${formatTime(until)}`;
       report?.(text, until, host);
     }
     await sleep(delay, this.#signal);
@@ -91,6 +90,11 @@ export class Backoff {
     const asked = parseRetryAfter(answer?.header('retry-after'), this.#patience.now());
     return asked === undefined ? undefined : Math.max(asked, 0);
   }
+}
+
+function causeOf(status: number): string {
+  if (status === 404) return 'does not have it yet';
+  return status === 429 ? 'limits the rate of requests' : 'cannot answer now';
 }
 
 /** Rules of {@link retrying}; both predicates default to those of this module. */

@@ -61,7 +61,7 @@ function run(
     const chunks: Buffer[] = [];
     let size = 0;
     const giveUp = (reason: unknown): void => {
-      // What the helper started may go on and hold its output open: nothing waits for that.
+      // A program that the helper started may keep the output open: nothing waits for that.
       child.kill('SIGKILL');
       child.stdout.destroy();
       reject(reason);

@@ -220,7 +220,7 @@ describe('credential helpers', () => {
 describe('a helper that does not answer', () => {
   beforeEach(async () => {
     await write('.docker/config.json', { credsStore: 'slow' });
-    // What it started holds its output open when it is gone itself.
+    // The program that it starts keeps the output open.
     await helper('slow', `sleep 20 & echo $! > "${home.path}/started"; wait`);
   });
   afterEach(async () => {
