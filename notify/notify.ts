@@ -1,7 +1,11 @@
 /** Notifies a web hook of a finished conversion: signed, retried after temporary failures, limited in time. */
 import { createHmac } from 'node:crypto';
+import { bytesSource } from '../base/byte-source.ts';
 import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
+import { DEFAULT_RUNTIME, type Environment, type HttpRuntime } from '../http/http-options.ts';
+import { Backoff, isTransientStatus, type RetryAnswer } from '../http/retry.ts';
+import { type HttpRequest, Transport } from '../http/transport.ts';
 
 /** Where to POST, and what to sign with. */
 export interface Receiver {
@@ -22,31 +26,27 @@ const SIGNATURE_HEADER = 'x-accel-signature-256';
 /** Header with the delivery's identifier, so that receivers can drop duplicates. */
 const DELIVERY_HEADER = 'x-accel-delivery';
 
-/** Clock, randomness and time limits. */
-export interface NotifyRuntime {
-  readonly now: () => number;
-  /** A number in [0, 1): spreads retries. */
-  readonly random: () => number;
-  readonly sleep: (milliseconds: number) => Promise<void>;
-  /** Tries, the first included. */
-  readonly attempts: number;
+/** Surroundings of a message, and its limits. */
+export interface NotifyRuntime extends Pick<HttpRuntime, 'now' | 'random' | 'sleep' | 'attempts'> {
+  /** Proxies and certificates. */
+  readonly env: Environment;
   /** Milliseconds for one try. */
   readonly tryTimeout: number;
-  /** Milliseconds after which no further try begins. */
-  readonly totalTimeout: number;
+  /** Milliseconds that the receiver may ask to wait (`Retry-After`). */
+  readonly maxWait: number;
 }
 
+const { now, random, sleep, attempts } = DEFAULT_RUNTIME;
 const RUNTIME: NotifyRuntime = {
-  now: Date.now,
-  random: Math.random,
-  sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
-  attempts: 5,
+  now,
+  random,
+  sleep,
+  attempts,
+  env: process.env,
   tryTimeout: 10_000,
-  totalTimeout: 60_000,
+  maxWait: 60_000,
 };
 
-/** Milliseconds before the second try; each further one waits twice as long. */
-const FIRST_DELAY = 1000;
 /** Characters of the answer that an error shows. */
 const SHOWN_ANSWER = 300;
 
@@ -61,66 +61,66 @@ export async function notify(
   runtime: Partial<NotifyRuntime> = {},
 ): Promise<{ readonly attempts: number }> {
   const parts = { ...RUNTIME, ...runtime };
-  const body = JSON.stringify(document);
-  const headers = {
-    'content-type': 'application/json',
-    'user-agent': `accel/${VERSION}`,
-    [DELIVERY_HEADER]: delivery,
-    ...(secret === undefined ? {} : { [SIGNATURE_HEADER]: signatureOf(body, secret) }),
+  const body = new TextEncoder().encode(JSON.stringify(document));
+  const request: HttpRequest = {
+    method: 'POST',
+    url: address,
+    headers: {
+      'content-type': 'application/json',
+      'user-agent': `accel/${VERSION}`,
+      [DELIVERY_HEADER]: delivery,
+      ...(secret === undefined ? {} : { [SIGNATURE_HEADER]: signatureOf(body, secret) }),
+    },
+    body: { source: bytesSource(body), size: body.length },
   };
-  const started = parts.now();
-  for (let attempt = 1; ; attempt++) {
-    const outcome = await post(address, { headers, body, signal, timeout: parts.tryTimeout });
-    if (outcome.done) return { attempts: attempt };
-    const delay = FIRST_DELAY * 2 ** (attempt - 1) * (0.5 + parts.random());
-    const wait = Math.max(delay, outcome.retryAfter ?? 0);
-    const isLate = parts.now() - started + wait > parts.totalTimeout;
-    if (outcome.final || attempt >= parts.attempts || isLate) throw failed(address, outcome.found, attempt);
-    await parts.sleep(wait);
+  const transport = await Transport.open({ env: parts.env });
+  const backoff = new Backoff({ ...parts, slowAttempts: parts.attempts }, signal);
+  try {
+    for (;;) {
+      const { attempt } = backoff;
+      const outcome = await post(transport, { ...request, attempt }, parts.tryTimeout, signal);
+      if (outcome.done) return { attempts: attempt };
+      const again = !outcome.final && backoff.failed(undefined, outcome.answer);
+      if (!again) throw failed(address, outcome.found, attempt);
+      await backoff.wait(outcome.answer);
+    }
+  } finally {
+    await transport.close();
   }
 }
 
 /** `sha256=…` of a body. */
-function signatureOf(body: string, secret: string): string {
+function signatureOf(body: Uint8Array, secret: string): string {
   return `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
 }
 
 type Outcome =
   | { readonly done: true }
-  | { readonly done: false; readonly final: boolean; readonly found: string; readonly retryAfter?: number };
+  | { readonly done: false; readonly final: boolean; readonly found: string; readonly answer?: RetryAnswer };
 
-/** One try. */
-interface Post {
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-  readonly signal: AbortSignal | undefined;
-  /** Milliseconds. */
-  readonly timeout: number;
-}
-
-async function post(address: URL, { headers, body, signal, timeout }: Post): Promise<Outcome> {
+/** One try. A redirect is not followed: it would send the signed document to a host that nobody configured. */
+async function post(
+  transport: Transport,
+  request: HttpRequest,
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<Outcome> {
   const limit = AbortSignal.timeout(timeout);
   try {
-    // A redirect would send the signed document to a host that nobody configured.
-    const answer = await fetch(address, {
-      method: 'POST',
-      headers,
-      body,
-      redirect: 'manual',
-      signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
-    });
-    const text = (await answer.text()).trim().slice(0, SHOWN_ANSWER);
-    if (answer.ok) return { done: true };
+    const within = signal === undefined ? limit : AbortSignal.any([signal, limit]);
+    const answer = await transport.send({ ...request, signal: within });
+    if (answer.status >= 200 && answer.status < 300) {
+      await answer.discard();
+      return { done: true };
+    }
+    const text = (await answer.excerpt(SHOWN_ANSWER)).trim();
     const found = `HTTP ${answer.status}${text === '' ? '' : `: ${text}`}`;
-    const isTemporary = answer.status === 429 || answer.status === 408 || answer.status >= 500;
-    const seconds = Number(answer.headers.get('retry-after') ?? Number.NaN);
-    return { done: false, final: !isTemporary, found, ...(seconds > 0 ? { retryAfter: seconds * 1000 } : {}) };
+    return { done: false, final: !isTransientStatus(answer.status), found, answer };
   } catch (error) {
     signal?.throwIfAborted();
     if (limit.aborted) return { done: false, final: false, found: `no answer within ${timeout / 1000} s` };
-    // undici's message is only "fetch failed"; the cause has the details.
-    const cause = (error as Error).cause;
-    return { done: false, final: false, found: cause instanceof Error ? cause.message : String(error) };
+    if (error instanceof AccelError) throw error;
+    return { done: false, final: false, found: error instanceof Error ? error.message : String(error) };
   }
 }
 
