@@ -93,7 +93,7 @@ const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {
   config: [],
   telemetry: ['config'],
   agent: ['telemetry', 'config', 'role.ts'],
-  service: ['telemetry', 'config'],
+  service: ['telemetry', 'config', 'role.ts'],
   cluster: ['telemetry', 'config'],
   simulator: ['agent'],
   demo: ['agent', 'telemetry', 'config'],
