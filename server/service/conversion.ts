@@ -14,7 +14,7 @@ export interface ConversionOrder {
   readonly rule: { readonly number: number; readonly identity: string; readonly options: RuleOptions };
   /** Converts even what is up to date. */
   readonly force?: boolean;
-  /** What asked for it. */
+  /** The sender of the event that asked for it. */
   readonly from: EventKind;
 }
 

@@ -32,6 +32,6 @@ export interface Decision {
   readonly rule?: number;
   /** Digest of the tag now. */
   readonly digest?: string;
-  /** What to add to the queue. */
+  /** Jobs to add to the queue. */
   readonly jobs: readonly NewJob[];
 }

@@ -40,7 +40,7 @@ export interface NewJob {
   /** Milliseconds from now before which it is not taken; 0 unless given. At most {@link MAX_DELAY}. */
   readonly delay?: number;
   /**
-   * What happens where a job of the same key has failed for good: `keep` leaves it as it is, `revive` adds the job, and the failed
+   * Treats a job of the same key that has failed for good: `keep` leaves it as it is, `revive` adds the job, and the failed
    * one ends as `superseded`. `revive` unless given.
    */
   readonly failed?: 'keep' | 'revive';
@@ -106,7 +106,7 @@ export interface Lease {
   readonly token: string;
 }
 
-/** How an attempt ends. */
+/** Ends of an attempt. */
 export type Ending =
   /** Done, for good. */
   | { readonly kind: 'done'; readonly result?: Json }

@@ -43,7 +43,7 @@ export interface RuleSubject {
   readonly tag?: string;
 }
 
-/** What one rule says about an image, and the pattern that decides. */
+/** The verdict of one rule about an image, and the pattern that decides. */
 export interface RuleVerdict {
   /** Position in the file, 1 = first. */
   readonly rule: number;

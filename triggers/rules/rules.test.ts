@@ -63,12 +63,9 @@ describe('a pattern', () => {
 
 /** An independent translation, by rewriting text. */
 function asRegExp(pattern: string): RegExp {
-  const source = pattern.replace(/\*{2,}/g, '**').replace(/(^|\/)\*\*\/|\*\*|\*|\?/g, (token, lead?: string) => {
-    if (token === '**') return '[^]*';
-    if (token === '*') return '[^/]*';
-    if (token === '?') return '[^/]';
-    return `${lead}(?:[^]*/)?`;
-  });
+  const tokens = /(?<=^|\/)\*\*\/|\*\*|\*|\?/g;
+  const regular: Readonly<Record<string, string>> = { '**/': '(?:[^]*/)?', '**': '[^]*', '*': '[^/]*', '?': '[^/]' };
+  const source = pattern.replace(/\*{2,}/g, '**').replace(tokens, (token) => regular[token]!);
   return new RegExp(`^${source}$`);
 }
 
