@@ -26,6 +26,27 @@ export interface CertificatesRequest {
   readonly days: number;
 }
 
+/** A node whose runtimes are set up or cleaned up. */
+export interface NodeCommand {
+  readonly command: 'setup' | 'cleanup';
+  readonly root: string;
+  readonly config?: string;
+  readonly restart: boolean;
+}
+
+/** Reports what was done to a node. */
+export interface NodeReport {
+  readonly changes: readonly { readonly path: string; readonly action: string; readonly note?: string }[];
+  readonly notes: readonly string[];
+  readonly problems: readonly string[];
+  readonly restarts: readonly {
+    readonly service: string;
+    readonly action: string;
+    readonly why: string;
+    readonly byHand?: string;
+  }[];
+}
+
 /** The exports of the package. */
 interface ServerPackage {
   readonly version: string;
@@ -34,6 +55,7 @@ interface ServerPackage {
     surroundings: { readonly stderr: Output; readonly signals: Pick<SignalSource, 'on' | 'off'> },
   ): Promise<void>;
   writeCertificates(request: CertificatesRequest): Promise<readonly string[]>;
+  changeNode(request: NodeCommand): Promise<NodeReport>;
 }
 
 /** Access to the package, for the commands. */
@@ -44,6 +66,8 @@ export interface ServerAccess {
   run(command: string, request: ServerRequest): Promise<void>;
   /** Makes certificates for agents: the paths of the files that were written. */
   writeCertificates(command: string, request: CertificatesRequest): Promise<readonly string[]>;
+  /** Sets up or cleans up the runtimes of a node. */
+  changeNode(command: string, request: NodeCommand): Promise<NodeReport>;
 }
 
 /** Where the package is looked for, and what runs it. */
@@ -101,6 +125,12 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
     }
     return server;
   };
+  const call = async <T>(command: string, work: (server: ServerPackage) => Promise<T>): Promise<T> => {
+    const server = await load(command);
+    return work(server).catch((error: unknown) => {
+      throw ownError(error);
+    });
+  };
   return {
     assertUsable,
     run: async (command, request) => {
@@ -110,12 +140,8 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
         throw ownError(error);
       });
     },
-    writeCertificates: async (command, request) => {
-      const server = await load(command);
-      return server.writeCertificates(request).catch((error: unknown) => {
-        throw ownError(error);
-      });
-    },
+    writeCertificates: (command, request) => call(command, (server) => server.writeCertificates(request)),
+    changeNode: (command, request) => call(command, (server) => server.changeNode(request)),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
+import type { NodeReport } from './agent/node/setup.ts';
 import { loadConfig } from './config/load.ts';
 import { hostAndPort, milliseconds } from './config/schema.ts';
 import { Lifecycle, type SignalSource } from './lifecycle.ts';
@@ -48,6 +49,25 @@ export interface CertificatesRequest {
 /** Makes certificates for agents: the paths of the files that were written. Fails with `usage` for a node that is no IP:PORT. */
 export async function writeCertificates(request: CertificatesRequest): Promise<readonly string[]> {
   return (await import('./agent/certificate-files.ts')).writeCertificateFiles(request);
+}
+
+/** A node to set up or to clean up. */
+export interface NodeCommand {
+  readonly command: 'setup' | 'cleanup';
+  /** Root folder of the node. */
+  readonly root: string;
+  /** Path of the configuration file; cleanup needs none. */
+  readonly config?: string;
+  /** Restarts the daemons that need it. */
+  readonly restart: boolean;
+}
+
+/** Lets a node's runtimes pull through its agent, or puts their files back. Fails with `usage` for a configuration or a root. */
+export async function changeNode({ command, root, config, restart }: NodeCommand): Promise<NodeReport> {
+  const { setupNode, cleanupNode } = await import('./agent/node/setup.ts');
+  if (command === 'cleanup') return cleanupNode({ root, restart });
+  if (config === undefined) throw new AccelError('usage', 'setup needs a configuration file');
+  return setupNode(await loadConfig(config), { root, restart });
 }
 
 /** Runs a role until a signal ends it. Fails with `usage` for a configuration or a role that cannot be run. */

@@ -80,6 +80,8 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   '@peculiar/x509': ['server'],
   // @peculiar/x509 needs it to be loaded first.
   'reflect-metadata': ['server'],
+  'smol-toml': ['server'],
+  'jsonc-parser': ['server'],
   zod: ['server'],
   // Loaded by `accel serve` and `accel agent`, where it is installed.
   'accel-image-server': ['cli'],

@@ -3,12 +3,14 @@ import { Command } from 'commander';
 import { AccelError } from '../../base/error.ts';
 import type { CommandContext } from '../context.ts';
 import { addServerFlags, checkServer, runServer, type ServerFlags } from '../server-flags.ts';
+import { cleanupCommand, serverOf, setupCommand } from './agent-node.ts';
 
 const EXAMPLES = `
 Examples:
   $ accel agent run -c accel.yaml
   $ accel agent run -c accel.yaml --check
   $ accel agent certificates --out certs 10.0.0.1:65002 10.0.0.2:65002
+  $ accel agent setup -c accel.yaml
 `;
 
 /** Declares the command. */
@@ -20,6 +22,8 @@ export function agentCommand(context: CommandContext): Command {
         'registry serves an image once. Needs Node 24 and the package accel-image-server.',
     )
     .addCommand(runCommand(context))
+    .addCommand(setupCommand(context))
+    .addCommand(cleanupCommand(context))
     .addCommand(certificatesCommand(context));
   return checkServer(command, context).addHelpText('after', EXAMPLES);
 }
@@ -53,9 +57,8 @@ function certificatesCommand(context: CommandContext): Command {
       if (!Number.isInteger(number) || number < 1 || number > MOST_DAYS) {
         throw new AccelError('usage', 'invalid number of days', { expected: `1 to ${MOST_DAYS}`, found: days });
       }
-      if (context.server === undefined) throw new AccelError('internal', 'no access to the server package');
       const request = { folder: out, nodes, days: number };
-      const files = await context.server.writeCertificates('accel agent certificates', request);
+      const files = await serverOf(context).writeCertificates('accel agent certificates', request);
       for (const file of files) context.stdout.write(`${file}\n`);
     });
 }

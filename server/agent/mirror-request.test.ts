@@ -1,6 +1,6 @@
 /** Requests to the mirror, and the registry and repository that they mean. */
 import { expect, it } from 'vitest';
-import { parseMirrorRequest } from './mirror-request.ts';
+import { mappedHosts, originalHosts, parseMirrorRequest } from './mirror-request.ts';
 import { Upstreams } from './pieces/upstreams.ts';
 
 const HEX = 'a'.repeat(64);
@@ -40,6 +40,18 @@ it.each([
     `/v2/a/blobs/sha256:${HEX}`,
     'plain.distributed.cn-x.cr.example:65001',
     `https://plain.cn-x.cr.example/v2/a/blobs/sha256:${HEX}`,
+  ],
+  [
+    'a rewritten host in ns, as containerd names it',
+    '/v2/a/manifests/x?ns=plain.distributed.cn-x.cr.example:65001',
+    '127.0.0.1:65001',
+    'https://plain.cn-x.cr.example/v2/a/manifests/x',
+  ],
+  [
+    'a rewritten host in ns whose -vpc was left out',
+    '/v2/a/manifests/x?ns=shop.distributed.cn-x.cr.example:65001',
+    '127.0.0.1:65001',
+    'https://shop-vpc.cn-x.cr.example/v2/a/manifests/x',
   ],
   [
     'a rewritten host with -vpc',
@@ -82,6 +94,17 @@ it('the only registry answers without a name', () => {
     kind: 'ping',
     upstream: { host: 'only.example' },
   });
+});
+
+it.each([
+  ['registry.example.com', ['registry.distributed.example.com:65001']],
+  ['shop-vpc.cn.example', ['shop-vpc.distributed.cn.example:65001', 'shop.distributed.cn.example:65001']],
+  ['registry.example.com:5000', []],
+  ['10.0.0.1', []],
+  ['localhost', []],
+])('%s is pulled through the agent as %j', (host, names) => {
+  expect(mappedHosts(host, 65001)).toEqual(names);
+  for (const name of names) expect(originalHosts(name)).toContain(host);
 });
 
 it.each([

@@ -21,7 +21,7 @@ const MAX_NAME = 255;
 
 /**
  * Reads the request line. The registry is named, in this order, by the `ns` parameter (containerd), the name by which the agent
- * was reached (`X.distributed.REST:PORT` stands for `X.REST`), the first part of the path where it is a configured host
+ * was reached (in both, `X.distributed.REST:PORT` stands for `X.REST`), the first part of the path where it is a configured host
  * (containers-image), the only registry that is configured, Docker Hub (Docker). Returns why the request cannot be answered
  * otherwise.
  */
@@ -32,10 +32,7 @@ export function parseMirrorRequest(
 ): MirrorRequest | 'not-found' | 'unknown-registry' {
   const [path = '', query = ''] = splitOnce(rawUrl, '?');
   const parameters = new URLSearchParams(query);
-  const named =
-    parameters.get('ns') ??
-    originalHosts(hostHeader).find((host) => upstreams.byHost(host)) ??
-    originalHosts(hostHeader)[0];
+  const named = registryNamed(parameters.get('ns') ?? undefined, hostHeader, upstreams);
   if (path === '/v2' || path === '/v2/') {
     const only = upstreams.hosts.length === 1 ? upstreams.byHost(upstreams.hosts[0]!) : undefined;
     return { kind: 'ping', upstream: named === undefined ? only : upstreams.byHost(named) };
@@ -63,6 +60,29 @@ export function originalHosts(host: string | undefined): readonly string[] {
   if (match === null) return [];
   const [, name = '', rest = ''] = match;
   return name.toLowerCase().endsWith('-vpc') ? [`${name}.${rest}`] : [`${name}.${rest}`, `${name}-vpc.${rest}`];
+}
+
+/**
+ * The names by which images of a registry are pulled through the agent: `X.distributed.REST:PORT`, and for `X-vpc.REST` also
+ * the form without `-vpc`. Empty for a registry with a port, and for one that is no domain name.
+ */
+export function mappedHosts(host: string, port: number): readonly string[] {
+  const match = /^([^.:]+)\.([^:]*[a-z][^:]*)$/i.exec(host);
+  if (match === null) return [];
+  const [, name = '', rest = ''] = match;
+  const short = name.replace(/-vpc$/i, '');
+  return [...new Set([name, short])].map((first) => `${first}.distributed.${rest}:${port}`);
+}
+
+/** The registry that `ns` or the name of the agent stands for; undefined where neither is such a name. */
+function registryNamed(
+  ns: string | undefined,
+  hostHeader: string | undefined,
+  upstreams: Upstreams,
+): string | undefined {
+  if (ns !== undefined && upstreams.byHost(ns) !== undefined) return ns;
+  const originals = originalHosts(ns ?? hostHeader);
+  return originals.find((host) => upstreams.byHost(host) !== undefined) ?? originals[0] ?? ns;
 }
 
 function target(

@@ -1,0 +1,88 @@
+/** `accel agent setup` and `cleanup`: the runtimes of a node and its agent. */
+import { Command } from 'commander';
+import { AccelError } from '../../base/error.ts';
+import type { CommandContext } from '../context.ts';
+import { renderNodeReport } from '../node-report.ts';
+import { checkServer } from '../server-flags.ts';
+import type { NodeCommand, ServerAccess } from '../server-package.ts';
+
+interface NodeFlags {
+  readonly config?: string;
+  readonly root: string;
+  readonly restart?: boolean;
+}
+
+/** Declares `accel agent setup`. */
+export function setupCommand(context: CommandContext): Command {
+  const command = new Command('setup')
+    .summary('let the runtimes of this node pull through the agent')
+    .description(
+      'Edits the configurations of containerd, CRI-O, podman, Docker and overlaybd, whichever are installed, so that they ask the ' +
+        'agent first and the registry after it. Their other settings stay. Again, it changes only what is not right. Restarts ' +
+        'nothing unless asked; prints what needs it.',
+    )
+    .option('-c, --config <file>', 'configuration, YAML (docs/configuration.md); required')
+    .option('--root <folder>', 'root folder of the node', '/')
+    .option('--restart', 'restart or reload the daemons that need it');
+  return checkServer(command, context)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ accel agent setup -c /etc/accel/accel.yaml
+  $ accel agent setup -c accel.yaml --root /host --restart
+`,
+    )
+    .action((flags: NodeFlags) => {
+      if (flags.config === undefined) {
+        throw new AccelError('usage', 'accel agent setup needs a configuration file: -c FILE');
+      }
+      return change(context, {
+        command: 'setup',
+        config: flags.config,
+        root: flags.root,
+        restart: flags.restart === true,
+      });
+    });
+}
+
+/** Declares `accel agent cleanup`. */
+export function cleanupCommand(context: CommandContext): Command {
+  const command = new Command('cleanup')
+    .summary('put the configurations of the runtimes back')
+    .description(
+      'Restores every file that setup changed, byte for byte. From a file that was changed since, it takes out only what setup ' +
+        'added, and says so. Needs no configuration.',
+    )
+    .option('--root <folder>', 'root folder of the node', '/')
+    .option('--restart', 'restart or reload the daemons that need it');
+  return checkServer(command, context)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ accel agent cleanup
+  $ accel agent cleanup --root /host --restart
+`,
+    )
+    .action((flags: NodeFlags) =>
+      change(context, { command: 'cleanup', root: flags.root, restart: flags.restart === true }),
+    );
+}
+
+/** The server package, where commands run and are not only described. */
+export function serverOf(context: CommandContext): ServerAccess {
+  if (context.server === undefined) throw new AccelError('internal', 'no access to the server package');
+  return context.server;
+}
+
+async function change(context: CommandContext, request: NodeCommand): Promise<void> {
+  const report = await serverOf(context).changeNode(`accel agent ${request.command}`, request);
+  context.stdout.write(renderNodeReport(report));
+  if (report.problems.length === 0) return;
+  throw new AccelError('io-error', 'the node is not set up in full', {
+    where: { root: request.root },
+    found:
+      report.problems.length === 1 ? 'one problem, listed above' : `${report.problems.length} problems, listed above`,
+  });
+}

@@ -1,0 +1,90 @@
+/** `accel agent setup` and `cleanup`: a node's runtimes pull through its agent, and are as they were before. */
+import { AccelError, asAccelError } from '../../../base/error.ts';
+import { type Config, hostAndPort } from '../../config/schema.ts';
+import { type NodeChange, withNode } from './node-changes.ts';
+import { restartDaemons, restartsFor } from './restarts.ts';
+import type { BeforeChange, RootedFiles } from './rooted-files.ts';
+import { setupContainerd } from './setup-containerd.ts';
+import { type Restart, SetupContext, type SetupReport, type SetupTarget } from './setup-context.ts';
+import { setupDocker, setupOverlaybd } from './setup-json.ts';
+import { setupRegistriesConf } from './setup-registries-conf.ts';
+
+/** Where to work, and whether to restart. */
+export interface NodeRequest {
+  /** Root folder of the node. */
+  readonly root: string;
+  /** Restarts the daemons that need it. */
+  readonly restart: boolean;
+  /** Called before each change of the file system; tests end the process there. */
+  readonly before?: BeforeChange;
+}
+
+/** Reports what was done to a node, and what a person has to do or to know. */
+export interface NodeReport extends SetupReport {
+  /** Daemons that have to be restarted or reloaded. */
+  readonly restarts: readonly Restart[];
+}
+
+/** Takes from the configuration what runtimes need. */
+export function setupTarget({ registries, agent }: Config): SetupTarget {
+  const { host, port } = hostAndPort(agent.listen);
+  const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const url = `http://${local.includes(':') ? `[${local}]` : local}:${port}`;
+  const named = registries.map(({ host: name, plain, caFile }) => ({ host: hubName(name), plain, caFile }));
+  return { agent: url, port, blockProxy: `${url}/${agent.blockPrefix}`, registries: named };
+}
+
+/** Sets a node up; again, it changes only what is not as it should be. Fails with `usage` without registries. */
+export async function setupNode(config: Config, request: NodeRequest): Promise<NodeReport> {
+  const target = setupTarget(config);
+  if (target.registries.length === 0) {
+    throw new AccelError('usage', 'no registry is configured, so there is nothing to pull through the agent', {
+      expected: 'registries: [{host: registry.example.com}]',
+    });
+  }
+  return withNode(request, async (node, files) => {
+    const context = new SetupContext(files, node, target);
+    for (const part of [setupContainerd, setupRegistriesConf, setupDocker, setupOverlaybd]) {
+      // A file that cannot be edited leaves the other runtimes to be set up.
+      await part(context).catch((error: unknown) => context.problems.push(problemText(error)));
+    }
+    // A part that failed did not say all that it wants.
+    if (context.problems.length === 0) context.changes.push(...(await node.restoreUnwanted()));
+    const { changes, notes, problems } = context;
+    const restarts = await handle(changes, files, request);
+    return { changes, notes: [...new Set(notes)], problems: [...new Set(problems)], restarts };
+  });
+}
+
+/** Puts every file back that setup changed. Needs no configuration. */
+export async function cleanupNode(request: NodeRequest): Promise<NodeReport> {
+  return withNode(request, async (node, files) => {
+    const changes = await node.restoreAll();
+    return { changes, notes: [], problems: [], restarts: await handle(changes, files, request) };
+  });
+}
+
+async function handle(
+  changes: readonly NodeChange[],
+  files: RootedFiles,
+  { restart }: NodeRequest,
+): Promise<readonly Restart[]> {
+  const restarts = await restartsFor(changes, files);
+  return restart ? restartDaemons(restarts, files.root) : restarts;
+}
+
+function problemText(error: unknown): string {
+  const { message, where, expected, found, hint } = asAccelError(error);
+  const place = Object.entries(where).map(([key, value]) => `${key} ${value}`);
+  const facts = [
+    ...(expected === undefined ? [] : [`expected ${expected}`]),
+    ...(found === undefined ? [] : [`found ${found}`]),
+  ];
+  return [[message, ...place, ...facts].join(', '), ...(hint === undefined ? [] : [hint])].join('. ');
+}
+
+/** Docker Hub as references have it. */
+function hubName(host: string): string {
+  const lower = host.toLowerCase();
+  return lower === 'registry-1.docker.io' || lower === 'index.docker.io' ? 'docker.io' : lower;
+}
