@@ -138,19 +138,23 @@ function errorList(body: string): string | undefined {
   if (!isRecord(value)) return undefined;
   // Token servers answer {"details": …} or {"error": …, "error_description": …}.
   const single = [value.details, value.error_description, value.error, value.message].find(
-    (v) => typeof v === 'string',
+    (v) => typeof v === 'string' && v !== '',
   );
   if (!Array.isArray(value.errors)) return single as string | undefined;
-  return value.errors
-    .filter(isRecord)
+  const errors = value.errors.filter(isRecord);
+  if (errors.length === 0) return single as string | undefined;
+  return errors
     .map(({ code, message, detail }) => {
-      const extra =
-        detail === undefined || detail === null
-          ? ''
-          : ` (${typeof detail === 'string' ? detail : JSON.stringify(detail)})`;
-      return `${code ?? 'ERROR'}: ${message ?? 'no message'}${extra}`;
+      const extra = detail === undefined || detail === null ? '' : ` (${wordOf(detail, '')})`;
+      return `${wordOf(code, 'ERROR')}: ${wordOf(message, 'no message')}${extra}`;
     })
     .join('; ');
+}
+
+/** A field of an error, which should be text, as text. */
+function wordOf(value: unknown, absent: string): string {
+  if (value === undefined || value === null || value === '') return absent;
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 /** Control characters become spaces: the body comes from the network and goes to a terminal. */

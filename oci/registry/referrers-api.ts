@@ -1,11 +1,11 @@
 /** The referrers API of a registry (distribution-spec v1.1, "Listing Referrers"). */
 import { advise, option } from '../../base/advice.ts';
-import { AccelError, asAccelError } from '../../base/error.ts';
+import { AccelError, asAccelError, type ErrorPlace } from '../../base/error.ts';
 import { resolveLocation } from '../../http/redirects.ts';
 import type { HttpResponse } from '../../http/transport.ts';
-import type { Descriptor } from '../descriptor.ts';
+import { asDescriptor, type Descriptor } from '../descriptor.ts';
 import { assertDigest } from '../digest.ts';
-import { MAX_MANIFEST_SIZE, parseIndex } from '../manifest.ts';
+import { MAX_MANIFEST_SIZE, parseObject } from '../manifest.ts';
 import { bareMediaType, OCI } from '../media-types.ts';
 import type { ReadOptions } from '../storage.ts';
 import type { Connection, Exchange } from './connection.ts';
@@ -44,8 +44,7 @@ export async function listReferrers(
       return page === 0 ? undefined : entries;
     }
     const bytes = new TextEncoder().encode(await response.text(MAX_MANIFEST_SIZE + 1));
-    const index = parseIndex(bytes, { mediaType: OCI.index, digest, size: bytes.length });
-    entries.push(...index.manifests);
+    entries.push(...descriptorsOf(bytes, { digest }));
     const next = nextPage(response);
     if (next === undefined) return entries;
     exchange = { ...exchange, to: next };
@@ -53,6 +52,23 @@ export async function listReferrers(
   throw new AccelError('limit-exceeded', 'the list of referrers has too many pages', {
     where: { digest },
     expected: `at most ${MAX_PAGES} pages`,
+  });
+}
+
+/**
+ * The entries of a list. Anybody may put entries on it: what is no descriptor is left out, and a list that is null, as Go
+ * writes an empty one, has none.
+ */
+function descriptorsOf(bytes: Uint8Array, where: ErrorPlace): Descriptor[] {
+  const { manifests } = parseObject(bytes, MAX_MANIFEST_SIZE, where);
+  if (!Array.isArray(manifests)) return [];
+  return manifests.flatMap((entry, position) => {
+    try {
+      return [asDescriptor(entry, `manifests[${position}]`, where)];
+    } catch (error) {
+      if (error instanceof AccelError && error.code === 'manifest-invalid') return [];
+      throw error;
+    }
   });
 }
 

@@ -9,6 +9,7 @@ import { ext4LoadTarget, ext4Target } from './ext4.ts';
 import { gzipTarget } from './gzip.ts';
 import { imageTarget, layerCacheTarget } from './image.ts';
 import { lsmtTarget } from './lsmt.ts';
+import { pieceListTarget } from './piece-list.ts';
 import { challengeTarget, referenceTarget } from './reference.ts';
 import { tarTarget } from './tar.ts';
 import { turboTarget } from './turbo.ts';
@@ -21,4 +22,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   ...[manifestTarget, configTarget, imageTarget, layerCacheTarget],
   ...[tarTarget, gzipTarget, zstdTarget],
   ...[commitTarTarget, zfileTarget, lsmtTarget, ddgzidxTarget, turboTarget, ext4Target, ext4LoadTarget],
+  pieceListTarget,
 ];
