@@ -126,14 +126,17 @@ describe('refused before anything is pushed', () => {
 });
 
 describe('a layer of a foreign type whose content is there', () => {
-  it.each([FOREIGN, 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip'])('is converted: %s', async (type) => {
-    const [plain, foreign] = [new Maker(), new Maker()];
-    await plain.memory.tag(plain.image([plain.layer(smallTar(1))]), 'base');
-    await foreign.memory.tag(foreign.image([foreign.layer(smallTar(1), type)]), 'base');
-    const layers = async ({ target }: Maker) =>
-      (await convertWithin(target, request())).tags.map(({ manifests }) => manifests.map((one) => one.layers));
-    expect(await layers(foreign)).toEqual(await layers(plain));
-  });
+  it.each([FOREIGN, 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip'])(
+    'is converted: %s',
+    async (type) => {
+      const [plain, foreign] = [new Maker(), new Maker()];
+      await plain.memory.tag(plain.image([plain.layer(smallTar(1))]), 'base');
+      await foreign.memory.tag(foreign.image([foreign.layer(smallTar(1), type)]), 'base');
+      const layers = async ({ target }: Maker) =>
+        (await convertWithin(target, request())).tags.map(({ manifests }) => manifests.map((one) => one.layers));
+      expect(await layers(foreign)).toEqual(await layers(plain));
+    },
+  );
 });
 
 describe('an index', () => {

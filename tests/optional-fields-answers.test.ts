@@ -100,7 +100,9 @@ describe('every field', () => {
     });
     const token = { details: 'incorrect username or password', error: 'invalid_grant', message: 'no' };
     await sweep(token, (variant) => {
-      expect(describeFailure({ status: 401, body: Buffer.from(encodeJson(variant)).toString() })).toMatch(/^HTTP 401: ./);
+      expect(describeFailure({ status: 401, body: Buffer.from(encodeJson(variant)).toString() })).toMatch(
+        /^HTTP 401: ./,
+      );
     });
   });
 });

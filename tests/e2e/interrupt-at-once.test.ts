@@ -3,6 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ACCEL, requireBuild } from '../support/accel.ts';
+import { runStep } from '../support/runner.ts';
 import { withTempDirectory } from '../support/tools.ts';
 
 /** Keeps the main thread busy for ever once accel runs, as a layer made to exhaust it might. */
@@ -31,6 +32,31 @@ async function started(directory: string, loop: boolean): Promise<{ child: Child
   while (!stderr.includes('busy')) await new Promise((resolve) => setTimeout(resolve, 50));
   return { child, ended };
 }
+
+/**
+ * The same for a process whose only way in is NODE_OPTIONS, which its threads read as well; it begins when the main thread
+ * has handed the signals over.
+ */
+const LOOP_OF_ACTION =
+  'import{isMainThread}from"node:worker_threads";let heard=false;' +
+  'if(isMainThread)setInterval(()=>{const count=process.listenerCount("SIGTERM");heard||=count>0;' +
+  'if(heard&&count===0){process.stderr.write("busy\\n");for(;;);}},20)';
+
+test('a signal to the Action while it runs a loop ends it after a moment', async () => {
+  let isSent = false;
+  const { exitCode, log } = await runStep({
+    with: { repository: '127.0.0.1:9/app', tag: '1', plain: 'true' },
+    env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(LOOP_OF_ACTION)}` },
+    onLog: (text, signal) => {
+      if (isSent || !text.includes('busy')) return;
+      isSent = true;
+      signal('SIGTERM');
+    },
+  });
+  expect(isSent, log).toBe(true);
+  // Ended by the signal itself: there is no exit code.
+  expect(exitCode, log).toBeNull();
+});
 
 test.each([
   ['a loop', true],
