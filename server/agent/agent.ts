@@ -28,6 +28,7 @@ import { PieceStore, type StoreOptions } from './pieces/store.ts';
 import { type Upstream, Upstreams } from './pieces/upstreams.ts';
 import { PieceVerifier } from './pieces/verify.ts';
 import { sendRegistryError } from './registry-error.ts';
+import { Foreground } from './urgency.ts';
 
 /** Where a server listens. */
 export interface Listen {
@@ -93,8 +94,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const view = () => membership.view;
   const attestations = options.identity === undefined ? undefined : new Attestations(options.identity);
   const store = await PieceStore.open(options.store);
+  const foreground = new Foreground();
   const origin = new Origin({
     upstreams,
+    foreground,
     bucket: new TokenBucket(options.rates.fromOrigin),
     onBytes: (registry, bytes) => metrics.fromOrigin.inc({ registry }, bytes),
   });
@@ -116,6 +119,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     health: membership,
     view,
     metrics,
+    foreground,
   });
   const streams = new BlobStreams(fetcher);
   const manifests = new Manifests();

@@ -14,6 +14,7 @@ import type { Swarms } from './peers/swarms.ts';
 import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, piecesOf } from './pieces/piece.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
+import { DIRECT, STREAM } from './urgency.ts';
 
 /** Parts and settings of {@link BlobServer}. */
 export interface BlobServerOptions {
@@ -110,7 +111,7 @@ export class BlobServer {
       ...(range === undefined ? {} : { 'content-range': contentRange(wanted, size) }),
     };
     const served = await this.#slots.run(() => this.#stream(asked, { size, wanted, status, head }).then(() => true), {
-      urgent: isDirect(wanted, range),
+      urgency: isDirect(wanted, range) ? DIRECT : STREAM,
       signal: asked.signal,
     });
     if (served === undefined)

@@ -10,6 +10,7 @@ import type { PieceFetcher } from './pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, type Piece, piecesOf } from './pieces/piece.ts';
 import { hashPiece } from './pieces/piece-file.ts';
+import { DIRECT, STREAM } from './urgency.ts';
 
 /** Pieces ahead of a client: at its start, and at most. */
 const FIRST_WINDOW = 4;
@@ -139,15 +140,16 @@ export class BlobStreams {
     index: number,
     { direct, signal, window }: { readonly direct: boolean; readonly signal: AbortSignal; readonly window: Window },
   ): Promise<Piece> {
+    const urgency = direct ? DIRECT : STREAM;
     const fetched = this.#inFlight
       .run(
         async () => {
           const started = performance.now();
-          const piece = await this.#fetcher.get(blob, index, { direct, signal });
+          const piece = await this.#fetcher.get(blob, index, { direct, urgency, signal });
           window.took(performance.now() - started);
           return piece;
         },
-        { urgent: direct, signal },
+        { urgency, signal },
       )
       // A queue without a bound refuses nobody.
       .then((piece) => piece!);

@@ -1,6 +1,7 @@
 /** Token buckets by a clock of the test's own, and slots. */
 import { describe, expect, it } from 'vitest';
 import { type Clock, Slots, TokenBucket } from './limits.ts';
+import { STREAM } from './urgency.ts';
 
 /** A clock that jumps to the end of each sleep. */
 function jumping(): Clock & { time: number } {
@@ -53,6 +54,7 @@ describe('TokenBucket', () => {
     const given = bucket.take(1e9, gone.signal);
     gone.abort(new Error('left'));
     await expect(given).rejects.toThrow('left');
+    clock.time = 1000;
     wake();
     await waiting;
     expect(bucket.waiting).toBe(0);
@@ -65,7 +67,7 @@ describe('Slots', () => {
     const order: string[] = [];
     let release: () => void = () => undefined;
     const first = slots.run(() => new Promise<void>((resolve) => (release = resolve)));
-    const patient = slots.run(async () => void order.push('patient'), { urgent: false });
+    const patient = slots.run(async () => void order.push('patient'), { urgency: STREAM });
     const urgent = slots.run(async () => void order.push('urgent'));
     expect(await slots.run(async () => 'too many')).toBeUndefined();
     expect(slots).toMatchObject({ held: 1, waiting: 2 });

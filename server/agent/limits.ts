@@ -1,8 +1,12 @@
 /** Bounds on what an agent does at once and a second: token buckets by bytes, and slots. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DIRECT, STREAM, type Urgency, UrgencyQueue } from './urgency.ts';
 
 /** Longest that a bucket saves up, in seconds of its rate: short, so that a burst does not outrun the limit. */
 const BURST_SECONDS = 0.1;
+
+/** A debt of less than this many bytes is none: times are not exact. */
+const LEAST = 1;
 
 /** The time as a bucket sees it, in milliseconds. */
 export interface Clock {
@@ -12,14 +16,14 @@ export interface Clock {
 
 const CLOCK: Clock = { now: () => performance.now(), sleep: (milliseconds) => sleep(milliseconds) };
 
-/** Limits bytes a second. Those who wait are served in order. */
+/** Limits bytes a second. Of those who wait the most urgent are served first, equals in order. */
 export class TokenBucket {
   readonly #rate: number;
   readonly #clock: Clock;
+  readonly #queue = new UrgencyQueue<number>();
   #tokens: number;
   #filled: number;
-  #last: Promise<void> = Promise.resolve();
-  #waiting = 0;
+  #serving = false;
 
   /** `rate` in bytes a second; `Infinity` for no limit. */
   constructor(rate: number, clock: Clock = CLOCK) {
@@ -31,33 +35,31 @@ export class TokenBucket {
 
   /** Callers that wait for bytes. */
   get waiting(): number {
-    return this.#waiting;
+    return this.#queue.size;
   }
 
   /** Resolves when `bytes` may be moved. Rejects with the signal's reason. */
-  async take(bytes: number, signal?: AbortSignal): Promise<void> {
+  async take(bytes: number, signal?: AbortSignal, urgency: Urgency = STREAM): Promise<void> {
     signal?.throwIfAborted();
-    if (this.#rate === Number.POSITIVE_INFINITY) return;
-    this.#waiting += 1;
-    const turn = this.#last.then(() => this.#wait(bytes, signal));
-    // A caller that gave up must not keep the next one waiting.
-    this.#last = turn.catch(() => undefined);
-    try {
-      await unlessAborted(turn, signal);
-    } finally {
-      this.#waiting -= 1;
-    }
+    if (this.#rate === Number.POSITIVE_INFINITY || bytes === 0) return;
+    const turn = this.#queue.wait(bytes, { urgency, signal });
+    if (!this.#serving) void this.#serve();
+    await turn;
   }
 
-  async #wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted === true) return;
-    this.#fill();
-    // The balance may go below zero: a piece larger than the burst is paid for by whoever comes next.
-    if (this.#tokens < 0) {
-      await unlessAborted(this.#clock.sleep((-this.#tokens / this.#rate) * 1000), signal);
+  async #serve(): Promise<void> {
+    this.#serving = true;
+    while (this.#queue.size > 0) {
       this.#fill();
+      // The balance may go below zero: a piece larger than the burst is paid for by whoever comes next.
+      if (this.#tokens <= -LEAST) {
+        await this.#clock.sleep((-this.#tokens / this.#rate) * 1000);
+        continue;
+      }
+      // Chosen after the wait: someone more urgent may have come meanwhile.
+      this.#tokens -= this.#queue.next() ?? 0;
     }
-    this.#tokens -= bytes;
+    this.#serving = false;
   }
 
   #fill(): void {
@@ -87,8 +89,7 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | u
 export class Slots {
   readonly #limit: number;
   readonly #mostWaiting: number;
-  readonly #urgent: (() => void)[] = [];
-  readonly #patient: (() => void)[] = [];
+  readonly #queue = new UrgencyQueue<undefined>();
   #held = 0;
 
   /** `limit` holders at once, and `mostWaiting` that wait; further ones are refused. */
@@ -104,48 +105,24 @@ export class Slots {
 
   /** Callers that wait for one. */
   get waiting(): number {
-    return this.#urgent.length + this.#patient.length;
+    return this.#queue.size;
   }
 
   /** Runs `task` when there is a slot. Undefined, and nothing runs, when too many wait already. Rejects with the signal's reason. */
   async run<T>(
     task: () => Promise<T>,
-    { urgent = true, signal }: { readonly urgent?: boolean; readonly signal?: AbortSignal | undefined } = {},
+    { urgency = DIRECT, signal }: { readonly urgency?: Urgency; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<T | undefined> {
-    if (!(await this.#enter(urgent ? this.#urgent : this.#patient, signal))) return undefined;
+    signal?.throwIfAborted();
+    if (this.#held < this.#limit) this.#held += 1;
+    else if (this.#queue.size >= this.#mostWaiting) return undefined;
+    // The slot of the one who leaves goes straight to the next in line.
+    else await this.#queue.wait(undefined, { urgency, signal });
     try {
       return await task();
     } finally {
-      this.#leave();
+      if (this.#queue.size === 0) this.#held -= 1;
+      else this.#queue.next();
     }
-  }
-
-  async #enter(queue: (() => void)[], signal: AbortSignal | undefined): Promise<boolean> {
-    signal?.throwIfAborted();
-    if (this.#held < this.#limit) {
-      this.#held += 1;
-      return true;
-    }
-    if (this.waiting >= this.#mostWaiting) return false;
-    await new Promise<void>((resolve, reject) => {
-      const enter = () => {
-        signal?.removeEventListener('abort', leave);
-        resolve();
-      };
-      const leave = () => {
-        queue.splice(queue.indexOf(enter), 1);
-        reject(signal?.reason);
-      };
-      queue.push(enter);
-      signal?.addEventListener('abort', leave, { once: true });
-    });
-    return true;
-  }
-
-  #leave(): void {
-    const next = this.#urgent.shift() ?? this.#patient.shift();
-    // The slot goes straight to the next in line.
-    if (next === undefined) this.#held -= 1;
-    else next();
   }
 }

@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
 import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { OriginBlob } from '../pieces/origin.ts';
+import { PREFETCH, type Urgency } from '../urgency.ts';
 import type { Peer } from './topology.ts';
 import { HEADER, type JoinRequest, MAX_BODY, parseJoinAnswer, piecePath, type Role, swarmPath } from './wire.ts';
 
@@ -32,6 +33,7 @@ export interface PieceQuestion {
   readonly via: readonly string[];
   /** Version of this node's view. */
   readonly view: string;
+  readonly urgency?: Urgency;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -79,7 +81,7 @@ export class ExchangeClient {
 
   /** Asks a node for a piece. Rejects only when the signal fires. */
   async piece(peer: Peer, question: PieceQuestion): Promise<PieceAnswer> {
-    const { blob, index, role, insists = false, via, view, signal } = question;
+    const { blob, index, role, insists = false, via, view, urgency, signal } = question;
     const headers: Record<string, string> = {
       [HEADER.role]: role,
       [HEADER.via]: via.join(','),
@@ -88,6 +90,7 @@ export class ExchangeClient {
       [HEADER.size]: String(blob.size),
     };
     if (insists) headers[HEADER.insists] = '1';
+    if (urgency?.level === PREFETCH.level) headers[HEADER.urgency] = String(PREFETCH.level);
     if (role === 'owner') {
       headers[HEADER.origin] = blob.url.href;
       if (blob.authorization !== undefined) headers[HEADER.authorization] = blob.authorization;

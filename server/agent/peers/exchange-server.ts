@@ -6,10 +6,11 @@ import { pieceCount } from '../../../formats/piece-list/piece-list.ts';
 import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { Slots, type TokenBucket } from '../limits.ts';
 import { type Identity, isFor } from '../pieces/attestation.ts';
-import type { PieceFetcher } from '../pieces/fetch-piece.ts';
+import type { FetchOptions, PieceFetcher } from '../pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
 import type { Piece, PieceId } from '../pieces/piece.ts';
 import { blobDigest } from '../pieces/upstreams.ts';
+import { DIRECT, PREFETCH, STREAM, type Urgency } from '../urgency.ts';
 import type { Health, View } from './peers.ts';
 import type { Tracker } from './tracker.ts';
 import { ALIVE_EVERY, HEADER, MOST_HOPS, parseJoinRequest, parsePiecePath, parseSwarmPath, type Role } from './wire.ts';
@@ -148,10 +149,13 @@ class ExchangeHandler {
       if (!response.headersSent && !response.destroyed) response.writeProcessing();
     }, ALIVE_EVERY);
     try {
-      const piece = role === 'owner' ? await this.#asOwner(id, via, request) : await this.#asTree(id, via);
+      const prefetch = request.headers[HEADER.urgency] === String(PREFETCH.level);
+      const urgency = prefetch ? PREFETCH : role === 'owner' ? DIRECT : STREAM;
+      const wish = { via, urgency, signal: this.#o.signal };
+      const piece = role === 'owner' ? await this.#asOwner(id, request, wish) : await this.#asTree(id, wish);
       if (piece === 'not-owner') return reply(response, 421);
       if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
-      await this.#send(piece, role, response);
+      await this.#send(piece, urgency, response);
     } catch (error) {
       if (!(error instanceof OriginFailure) || response.headersSent) throw error;
       failed(response, error);
@@ -162,24 +166,24 @@ class ExchangeHandler {
 
   async #asOwner(
     id: PieceId,
-    via: readonly string[],
     request: http.IncomingMessage,
+    wish: FetchOptions,
   ): Promise<Piece | undefined | 'not-owner'> {
     const blob = blobOf(id, request);
     if (blob === undefined) return this.#o.fetcher.stored(id);
-    return (await this.#o.fetcher.getAsOwner(blob, id.index, { via, signal: this.#o.signal })) ?? 'not-owner';
+    return (await this.#o.fetcher.getAsOwner(blob, id.index, wish)) ?? 'not-owner';
   }
 
   /** From the store, or along this node's own tree if it wants the blob as well. */
-  async #asTree(id: PieceId, via: readonly string[]): Promise<Piece | undefined> {
+  async #asTree(id: PieceId, wish: FetchOptions): Promise<Piece | undefined> {
     const stored = await this.#o.fetcher.stored(id);
     if (stored !== undefined) return stored;
     const blob = this.#o.pulling(id.digest);
     if (blob === undefined || id.index >= pieceCount(blob.size)) return undefined;
-    return this.#o.fetcher.get(blob, id.index, { via, signal: this.#o.signal });
+    return this.#o.fetcher.get(blob, id.index, wish);
   }
 
-  async #send(piece: Piece, role: Role, response: http.ServerResponse): Promise<void> {
+  async #send(piece: Piece, urgency: Urgency, response: http.ServerResponse): Promise<void> {
     const { bytes, sha256, attestation } = piece;
     this.#backlog.add(bytes.length);
     try {
@@ -187,7 +191,7 @@ class ExchangeHandler {
         async () => {
           // The one who asked may have left while the piece waited.
           if (response.destroyed) return false;
-          await this.#o.bucket.take(bytes.length, this.#o.signal);
+          await this.#o.bucket.take(bytes.length, this.#o.signal, urgency);
           response.writeHead(200, {
             'content-type': 'application/octet-stream',
             'content-length': bytes.length,
@@ -198,7 +202,7 @@ class ExchangeHandler {
           await ended(response, bytes);
           return true;
         },
-        { urgent: role === 'owner', signal: this.#o.signal },
+        { urgency, signal: this.#o.signal },
       );
       if (sent === undefined) return busy(response);
       if (sent) this.#o.metrics.toPeers.inc(bytes.length);

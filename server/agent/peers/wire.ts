@@ -8,6 +8,8 @@ export const HEADER = {
   via: 'x-accel-via',
   view: 'x-accel-view',
   insists: 'x-accel-insists',
+  /** `2`: a prefetch, which waits behind what clients want. */
+  urgency: 'x-accel-urgency',
   node: 'x-accel-node',
   origin: 'x-accel-origin',
   authorization: 'x-accel-authorization',

@@ -23,11 +23,13 @@ import {
   type Peer,
   sources,
 } from '../peers/topology.ts';
+import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import type { Attestations } from './attestation.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
 import type { Piece, PieceId } from './piece.ts';
 import { pieceKey } from './piece.ts';
 import { hashPiece } from './piece-file.ts';
+import { asAbsent, asFailure, isFinal, isPiece, shared } from './shared-flight.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { PieceStore } from './store.ts';
 import type { PieceVerifier, Refusal } from './verify.ts';
@@ -46,6 +48,7 @@ export interface FetcherOptions {
   readonly metrics: AgentMetrics;
   /** Bytes a second from other agents and to them. */
   readonly bucket: TokenBucket;
+  readonly foreground: Foreground;
 }
 
 /** Options of a request for a piece. */
@@ -55,6 +58,8 @@ export interface FetchOptions {
   readonly signal?: AbortSignal | undefined;
   /** Ask owners directly: a read of a few bytes does not wait for the tree. */
   readonly direct?: boolean;
+  /** Prefetches wait behind what clients want. */
+  readonly urgency?: Urgency;
 }
 
 /** Milliseconds for which a node is not asked that sent bytes of its own making, whatever else it says. */
@@ -102,11 +107,14 @@ export class PieceFetcher {
     const id = { digest: blob.digest, index };
     const own = await this.stored(id, blob.size);
     if (own !== undefined) return own;
-    return shared(
-      this.#flights,
-      pieceKey(id),
-      (signal) => this.#download(blob, index, { ...options, signal }),
-      options.signal,
+    const { signal: caller, urgency = STREAM } = options;
+    return this.#o.foreground.during(urgency, () =>
+      shared(
+        this.#flights,
+        pieceKey(id),
+        (signal, urgent) => this.#download(blob, index, { ...options, signal, urgency: urgent }),
+        { signal: caller, urgency },
+      ),
     );
   }
 
@@ -114,7 +122,7 @@ export class PieceFetcher {
   async getAsOwner(
     blob: OriginBlob,
     index: number,
-    { via = [], signal: stop }: Pick<FetchOptions, 'via' | 'signal'>,
+    { via = [], signal: stop, urgency: wanted = STREAM }: Pick<FetchOptions, 'via' | 'signal' | 'urgency'>,
   ): Promise<Piece | undefined> {
     const id = { digest: blob.digest, index };
     const own = await this.stored(id, blob.size);
@@ -124,21 +132,24 @@ export class PieceFetcher {
     const better = ownerSources({ self, owners: owners(members, blobKey(blob.digest), index), suspected });
     if (better === undefined) return undefined;
     // Goes on though the one who asked may have left: the next one asks for the same piece.
-    const work = async (signal: AbortSignal) => {
-      if (this.#quarantine.has(blob.digest)) return this.#fromOrigin(blob, index, { signal });
+    const work = async (signal: AbortSignal, urgency: Urgency) => {
+      if (this.#quarantine.has(blob.digest)) return this.#fromOrigin(blob, index, { signal, urgency });
       for (const peer of better) {
         if (via.includes(peer.id)) continue;
         try {
-          const got = await this.#ask({ peer, role: 'owner', insists: false }, { blob, index, via, signal });
+          const got = await this.#ask({ peer, role: 'owner', insists: false }, { blob, index, via, signal, urgency });
           if (isPiece(got)) return got;
         } catch (error) {
           // The caller of this node may have a better way to the origin than the other owner has.
           if (isFinal(asFailure(error))) throw error;
         }
       }
-      return (await this.#fromHolders(blob, index, { via, signal })) ?? this.#fromOrigin(blob, index, { signal });
+      const options = { via, signal, urgency };
+      return (await this.#fromHolders(blob, index, options)) ?? this.#fromOrigin(blob, index, options);
     };
-    return shared(this.#flights, `${pieceKey(id)} as owner`, work, stop);
+    return this.#o.foreground.during(wanted, () =>
+      shared(this.#flights, `${pieceKey(id)} as owner`, work, { signal: stop, urgency: wanted }),
+    );
   }
 
   /** A piece that is on this node already: in its cache, or in the runtime's content store. */
@@ -174,8 +185,8 @@ export class PieceFetcher {
   }
 
   async #download(blob: OriginBlob, index: number, options: FetchOptions): Promise<Piece> {
-    const { via = [], signal, direct = false } = options;
-    if (this.#quarantine.has(blob.digest)) return this.#fromOrigin(blob, index, { signal, direct });
+    const { via = [], signal, direct = false, urgency = STREAM } = options;
+    if (this.#quarantine.has(blob.digest)) return this.#fromOrigin(blob, index, { signal, direct, urgency });
     const { self, members } = this.#o.view();
     const key = blobKey(blob.digest);
     const joined = this.#o.swarms.joined(blob.digest);
@@ -188,7 +199,7 @@ export class PieceFetcher {
     const refusals: NodeRefusal[] = [];
     for (let attempt = nextAttempt(list, refusals); attempt !== undefined; attempt = nextAttempt(list, refusals)) {
       try {
-        const got = await this.#ask(attempt, { blob, index, via, signal });
+        const got = await this.#ask(attempt, { blob, index, via, signal, urgency });
         if (isPiece(got)) return got;
         refusals.push(got);
       } catch (error) {
@@ -198,7 +209,8 @@ export class PieceFetcher {
         refusals.push('absent');
       }
     }
-    return (await this.#fromHolders(blob, index, { via, signal })) ?? this.#fromOrigin(blob, index, { signal, direct });
+    const wish = { via, signal, urgency, direct };
+    return (await this.#fromHolders(blob, index, wish)) ?? this.#fromOrigin(blob, index, wish);
   }
 
   readonly #suspected = ({ id }: Peer): boolean =>
@@ -207,7 +219,13 @@ export class PieceFetcher {
   /** Asks one node: the piece, or why it does not give it. Throws {@link OriginFailure} where the origin failed. */
   async #ask(
     { peer, role, insists }: Attempt,
-    { blob, index, via = [], signal }: { readonly blob: OriginBlob; readonly index: number } & FetchOptions,
+    {
+      blob,
+      index,
+      via = [],
+      signal,
+      urgency = STREAM,
+    }: { readonly blob: OriginBlob; readonly index: number } & FetchOptions,
   ): Promise<Piece | NodeRefusal> {
     const { client, health, view, verifier, metrics, bucket } = this.#o;
     const { self, version } = view();
@@ -218,6 +236,7 @@ export class PieceFetcher {
       insists,
       via: [...via, self.id],
       view: version,
+      urgency,
       signal,
     });
     this.moved(blob.digest);
@@ -247,14 +266,15 @@ export class PieceFetcher {
       return 'absent';
     }
     metrics.fromPeers.inc(bytes.length);
-    await bucket.take(bytes.length, signal);
+    await bucket.take(bytes.length, signal, urgency);
     // One of the blob's pieces turned out to be wrong while this one was on its way.
     if (this.#quarantine.has(blob.digest)) return 'absent';
     this.#o.store.put(id, piece, { owned: this.#owns(id) });
     return piece;
   }
 
-  async #fromHolders(blob: OriginBlob, index: number, { via = [], signal }: FetchOptions): Promise<Piece | undefined> {
+  async #fromHolders(blob: OriginBlob, index: number, options: FetchOptions): Promise<Piece | undefined> {
+    const { via = [], signal } = options;
     if (this.#quarantine.has(blob.digest)) return undefined;
     const { self } = this.#o.view();
     const known = await this.#o.swarms.holders(blob.digest, signal);
@@ -263,7 +283,7 @@ export class PieceFetcher {
       blob: blobKey(blob.digest),
       piece: index,
     })) {
-      const got = await this.#ask({ peer, role: 'tree', insists: false }, { blob, index, via, signal }).catch(asAbsent);
+      const got = await this.#ask({ peer, role: 'tree', insists: false }, { ...options, blob, index }).catch(asAbsent);
       if (isPiece(got)) return got;
     }
     return undefined;
@@ -273,22 +293,23 @@ export class PieceFetcher {
   #fromOrigin(
     blob: OriginBlob,
     index: number,
-    { signal, direct = true }: Pick<FetchOptions, 'signal' | 'direct'>,
+    { signal, direct = true, urgency: wanted = STREAM }: Pick<FetchOptions, 'signal' | 'direct' | 'urgency'>,
   ): Promise<Piece> {
     const id = { digest: blob.digest, index };
     return shared(
       this.#originFlights,
       pieceKey(id),
-      async (own) => {
+      async (own, urgency) => {
         const bytes = await this.#o.origin.piece(blob, index, {
           signal: own,
+          urgency,
           onBytes: () => this.moved(blob.digest),
           onOther: (other, got) => this.#takeOther(blob, other, got),
           stored: async () => (await this.#o.store.get(id))?.bytes,
         });
         return this.#takeFromOrigin(blob, id, bytes, direct);
       },
-      signal,
+      { signal, urgency: wanted },
     );
   }
 
@@ -341,52 +362,4 @@ export class PieceFetcher {
     const { self, members } = this.#o.view();
     return owners(members, blobKey(digest), index).some(({ id }) => id === self.id);
   }
-}
-
-function asFailure(error: unknown): OriginFailure {
-  if (error instanceof OriginFailure) return error;
-  throw error;
-}
-
-/** A node of the tree failed at the origin with its own credential: it does not have the piece. */
-function asAbsent(error: unknown): NodeRefusal {
-  asFailure(error);
-  return 'absent';
-}
-
-function isPiece(got: Piece | NodeRefusal): got is Piece {
-  return typeof got === 'object' && 'bytes' in got;
-}
-
-/**
- * Runs or joins a flight. One that was joined may have gone with another caller's credential: where the origin refused that,
- * it is asked once more with this caller's own.
- */
-async function shared(
-  flights: SingleFlight<Piece>,
-  key: string,
-  work: (signal: AbortSignal) => Promise<Piece>,
-  signal: AbortSignal | undefined,
-): Promise<Piece> {
-  for (;;) {
-    let own = false;
-    try {
-      return await flights.run(
-        key,
-        (landed) => {
-          own = true;
-          return work(landed);
-        },
-        signal,
-      );
-    } catch (error) {
-      const refused = error instanceof OriginFailure && (error.status === 401 || error.status === 403);
-      if (own || !refused) throw error;
-    }
-  }
-}
-
-/** Whether asking elsewhere cannot help: the origin has refused or does not have it. */
-function isFinal(failure: OriginFailure | undefined): boolean {
-  return failure !== undefined && [401, 403, 404, 410].includes(failure.status);
 }

@@ -9,6 +9,7 @@ import { DEFAULT_RUNTIME } from '../../../http/http-options.ts';
 import { sendFollowing } from '../../../http/redirects.ts';
 import { type HttpRequest, type HttpResponse, Transport } from '../../../http/transport.ts';
 import { Slots, type TokenBucket, unlessAborted } from '../limits.ts';
+import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import { OriginFailure } from './origin-failure.ts';
 import type { PieceId } from './piece.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
@@ -56,6 +57,8 @@ export interface PieceSinks {
   readonly stored: () => Promise<Buffer | undefined>;
   /** Bytes of the piece have come. */
   readonly onBytes?: () => void;
+  /** Prefetches wait behind what clients want. */
+  readonly urgency?: Urgency;
 }
 
 /** Parts and settings of {@link Origin}. */
@@ -63,6 +66,8 @@ export interface OriginOptions {
   readonly upstreams: Upstreams;
   /** Bytes a second from all origins. */
   readonly bucket: TokenBucket;
+  /** What clients wait for, while which prefetches pause. */
+  readonly foreground?: Foreground;
   readonly deadlines?: OriginDeadlines;
   /** Milliseconds before a second try of a piece, a third, and so on. */
   readonly retryWaits?: readonly number[];
@@ -141,7 +146,7 @@ export class Origin {
           }
         }
       },
-      { signal },
+      { signal, urgency: sinks.urgency ?? STREAM },
     );
     // A queue without a bound refuses nobody.
     return piece!;
@@ -167,7 +172,7 @@ export class Origin {
     if (stored !== undefined) return stored;
     const length = pieceBytes(blob.size, index);
     const start = index * PIECE_BYTES;
-    await this.#options.bucket.take(length, signal);
+    await this.#options.bucket.take(length, signal, sinks.urgency);
     const ending = new AbortController();
     const end = () => ending.abort(signal?.reason ?? new Error('the piece takes too long'));
     const timer = setTimeout(end, this.#deadlines.piece);
@@ -184,7 +189,7 @@ export class Origin {
         const range = response.header('content-range');
         if (range !== expected)
           throw new OriginFailure(502, `the origin answers ${range ?? 'no range'} for ${expected}`);
-        return await this.#read(blob, response.body, { length, onBytes: sinks.onBytes });
+        return await this.#read(blob, response.body, { length, sinks, signal: ending.signal });
       }
       if (response.status === 200) {
         const other = this.#whole.get(blob.digest);
@@ -194,7 +199,7 @@ export class Origin {
           if (bytes === undefined) throw new OriginFailure(0, 'the piece has passed');
           return bytes;
         }
-        whole = await this.#readWhole(blob, response, onOther);
+        whole = await this.#readWhole(blob, response, { onOther, paid: length });
         // It goes on for others when the one who began it leaves.
         clearTimeout(timer);
         signal?.removeEventListener('abort', end);
@@ -214,28 +219,37 @@ export class Origin {
   async #read(
     blob: OriginBlob,
     body: AsyncIterable<Uint8Array>,
-    { length, onBytes }: { readonly length: number; readonly onBytes: (() => void) | undefined },
+    { length, sinks, signal }: { readonly length: number; readonly sinks: PieceSinks; readonly signal: AbortSignal },
   ): Promise<Buffer> {
     const bytes = Buffer.allocUnsafeSlow(length);
+    const { urgency = STREAM } = sinks;
     let filled = 0;
     for await (const chunk of withStallLimit(body, this.#deadlines.stall)) {
       if (filled + chunk.length > length) throw new OriginFailure(502, 'the origin sends more than was asked for');
       bytes.set(chunk, filled);
       filled += chunk.length;
       this.#options.onBytes?.(blob.url.host, chunk.length);
-      onBytes?.();
+      sinks.onBytes?.();
+      // What is not read stays in the origin: the link is the clients'.
+      await this.#options.foreground?.pass(urgency, signal).catch((cause: unknown) => {
+        throw new OriginFailure(0, 'the piece takes too long', { cause });
+      });
     }
     if (filled < length) throw new OriginFailure(0, `the origin ended after ${filled} of ${length} bytes`);
     return bytes;
   }
 
-  /** Takes a 200 as the whole blob, from which others take their pieces too. */
-  async #readWhole(blob: OriginBlob, response: HttpResponse, onOther: PieceSinks['onOther']): Promise<WholeRead> {
+  /** Takes a 200 as the whole blob, from which others take their pieces too. `paid`: bytes that the bucket has given already. */
+  async #readWhole(
+    blob: OriginBlob,
+    response: HttpResponse,
+    { onOther, paid }: Pick<PieceSinks, 'onOther'> & { readonly paid: number },
+  ): Promise<WholeRead> {
     const announced = response.header('content-length');
     if (announced !== undefined && Number(announced) !== blob.size) {
       throw new OriginFailure(502, `the origin has ${announced} bytes where ${blob.size} are expected`);
     }
-    const body = this.#counted(blob, response.body);
+    const body = this.#counted(blob, response.body, paid);
     const read = new WholeRead({ digest: blob.digest, size: blob.size, body, onOther });
     this.#whole.set(blob.digest, read);
     void read.ended.then(async () => {
@@ -245,8 +259,12 @@ export class Origin {
     return read;
   }
 
-  async *#counted(blob: OriginBlob, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  async *#counted(blob: OriginBlob, body: AsyncIterable<Uint8Array>, paid: number): AsyncGenerator<Uint8Array> {
+    let free = paid;
     for await (const chunk of withStallLimit(body, this.#deadlines.stall)) {
+      const due = Math.max(0, chunk.length - free);
+      free = Math.max(0, free - chunk.length);
+      await this.#options.bucket.take(due);
       this.#options.onBytes?.(blob.url.host, chunk.length);
       yield chunk;
     }

@@ -1,9 +1,11 @@
 /** One piece of work for all who want its result at the same time. */
+import { mostUrgent, STREAM, type Urgency } from '../urgency.ts';
 
 interface Flight<T> {
   readonly result: Promise<T>;
   readonly controller: AbortController;
-  waiters: number;
+  /** The urgencies of those who wait, one each. */
+  readonly waiters: Set<Urgency>;
 }
 
 /** Runs work once a key. The work is aborted when the last one who waits for it gives up. */
@@ -22,17 +24,30 @@ export class SingleFlight<T> {
 
   /**
    * The result of the work under way for `key`, or of `work`, which is started. Rejects with the reason of `signal` when that
-   * fires first; `work` has a signal of its own, which fires when nobody waits any more.
+   * fires first; `work` has a signal of its own, which fires when nobody waits any more, and is as urgent as the most urgent of
+   * those who wait.
    */
-  async run(key: string, work: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async run(
+    key: string,
+    work: (signal: AbortSignal, urgency: Urgency) => Promise<T>,
+    signal?: AbortSignal,
+    urgency: Urgency = STREAM,
+  ): Promise<T> {
     signal?.throwIfAborted();
+    // An object of its own for each who waits, which looks at the level that was given.
+    const mine: Urgency = {
+      get level() {
+        return urgency.level;
+      },
+    };
     let flight = this.#flights.get(key);
     if (flight === undefined) {
+      const waiters = new Set([mine]);
       const controller = new AbortController();
       const started: Flight<T> = {
         controller,
-        waiters: 0,
-        result: work(controller.signal).finally(() => this.#land(key, started)),
+        waiters,
+        result: work(controller.signal, mostUrgent(waiters)).finally(() => this.#land(key, started)),
       };
       // Those who wait hear of a failure; when all have left, nobody does.
       started.result.catch(() => undefined);
@@ -40,7 +55,7 @@ export class SingleFlight<T> {
       flight = started;
     }
     const joined = flight;
-    joined.waiters += 1;
+    joined.waiters.add(mine);
     let leave: (() => void) | undefined;
     try {
       if (signal === undefined) return await joined.result;
@@ -51,8 +66,8 @@ export class SingleFlight<T> {
       return await Promise.race([joined.result, left]);
     } finally {
       if (leave !== undefined) signal?.removeEventListener('abort', leave);
-      joined.waiters -= 1;
-      if (joined.waiters === 0) {
+      joined.waiters.delete(mine);
+      if (joined.waiters.size === 0) {
         this.#land(key, joined);
         joined.controller.abort(signal?.reason);
       }

@@ -1,0 +1,57 @@
+/** Flights that callers with different credentials share, and the failures that decide who is asked next. */
+import type { Refusal as NodeRefusal } from '../peers/topology.ts';
+import type { Urgency } from '../urgency.ts';
+import { OriginFailure } from './origin-failure.ts';
+import type { Piece } from './piece.ts';
+import type { SingleFlight } from './single-flight.ts';
+
+/** The failure of an origin; throws any other error. */
+export function asFailure(error: unknown): OriginFailure {
+  if (error instanceof OriginFailure) return error;
+  throw error;
+}
+
+/** A node of the tree failed at the origin with its own credential: it does not have the piece. */
+export function asAbsent(error: unknown): NodeRefusal {
+  asFailure(error);
+  return 'absent';
+}
+
+/** Whether an answer is the piece. */
+export function isPiece(got: Piece | NodeRefusal): got is Piece {
+  return typeof got === 'object' && 'bytes' in got;
+}
+
+/**
+ * Runs or joins a flight. One that was joined may have gone with another caller's credential: where the origin refused that,
+ * it is asked once more with this caller's own.
+ */
+export async function shared(
+  flights: SingleFlight<Piece>,
+  key: string,
+  work: (signal: AbortSignal, urgency: Urgency) => Promise<Piece>,
+  { signal, urgency }: { readonly signal: AbortSignal | undefined; readonly urgency: Urgency },
+): Promise<Piece> {
+  for (;;) {
+    let own = false;
+    try {
+      return await flights.run(
+        key,
+        (landed, urgent) => {
+          own = true;
+          return work(landed, urgent);
+        },
+        signal,
+        urgency,
+      );
+    } catch (error) {
+      const refused = error instanceof OriginFailure && (error.status === 401 || error.status === 403);
+      if (own || !refused) throw error;
+    }
+  }
+}
+
+/** Whether asking elsewhere cannot help: the origin has refused or does not have it. */
+export function isFinal(failure: OriginFailure | undefined): boolean {
+  return failure !== undefined && [401, 403, 404, 410].includes(failure.status);
+}
