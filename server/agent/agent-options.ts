@@ -58,6 +58,8 @@ export async function agentOptions({ registries, agent }: Config, services: Agen
       fromOrigin: rate(bytesOf(agent.originLimit)),
     },
     concurrency: agent.proxyConcurrencyLimit,
+    engine: agent.engine,
+    dragonfly: hostAndPort(agent.dragonfly.proxy),
     ...services,
   };
 }

@@ -16,12 +16,14 @@ import { ExchangeClient } from './peers/exchange-client.ts';
 import { createExchangeServer } from './peers/exchange-server.ts';
 import { ContentStore } from './peers/holder.ts';
 import { HolderAnnouncer } from './peers/holder-announcer.ts';
-import { Membership } from './peers/membership.ts';
+import { Membership, viewOf } from './peers/membership.ts';
 import type { MemberSource } from './peers/peers.ts';
 import { Swarms } from './peers/swarms.ts';
 import type { Peer } from './peers/topology.ts';
 import { Tracker } from './peers/tracker.ts';
 import { Attestations, type Identity } from './pieces/attestation.ts';
+import { Dragonfly } from './pieces/dragonfly.ts';
+import type { EngineName } from './pieces/engine.ts';
 import { PieceFetcher } from './pieces/fetch-piece.ts';
 import { Origin } from './pieces/origin.ts';
 import { PieceStore, type StoreOptions } from './pieces/store.ts';
@@ -59,6 +61,10 @@ export interface AgentOptions {
   readonly rates: { readonly toClients: number; readonly toPeers: number; readonly fromOrigin: number };
   /** Blobs that are sent to clients at once. */
   readonly concurrency: number;
+  /** Who shares bytes between nodes: the agents themselves unless given. */
+  readonly engine?: EngineName;
+  /** Where dfdaemon's proxy is, for the engine `dragonfly`. */
+  readonly dragonfly?: Listen;
   readonly metrics: AgentMetrics;
   readonly log: (line: string) => void;
 }
@@ -76,6 +82,8 @@ export interface Agent {
 
 /** Clients that may be connected at once, and agents. */
 const BACKLOG = 1024;
+/** Where dfdaemon's proxy listens unless configured otherwise. */
+const DFDAEMON: Listen = { host: '127.0.0.1', port: 4001 };
 /** Milliseconds for the first view of the members. */
 const FIRST_VIEW = 10_000;
 
@@ -91,7 +99,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     onProblem: (problem) =>
       options.log(`members could not be read from ${options.members.name}: ${messageOf(problem)}`),
   });
-  const view = () => membership.view;
+  const { engine: engineName = 'builtin' } = options;
+  const engine = engineName === 'dragonfly' ? new Dragonfly(options.dragonfly ?? DFDAEMON) : undefined;
+  // Where another system shares the bytes, no agent asks another one for them.
+  const alone = viewOf(options.self, [options.self]);
+  const view = () => (engineName === 'builtin' ? membership.view : alone);
   const attestations = options.identity === undefined ? undefined : new Attestations(options.identity);
   const store = await PieceStore.open(options.store);
   const foreground = new Foreground();
@@ -120,6 +132,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     view,
     metrics,
     foreground,
+    engine,
   });
   const streams = new BlobStreams(fetcher);
   const manifests = new Manifests();
@@ -182,6 +195,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await swarms.close();
     for (const server of servers) server.closeAllConnections();
     client.close();
+    engine?.close();
     await origin.close();
     await store.close();
   };
@@ -192,7 +206,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await membership.refresh(first);
     const served = await listen(clients, options.clients);
     void membership.run(stop.signal);
-    void announcer.run(stop.signal);
+    if (engineName === 'builtin') void announcer.run(stop.signal);
     const unready = () => (membership.ready ? undefined : 'the members of the peer network are not known yet');
     return { addresses: { clients: served, peers }, metrics, unready, close };
   } catch (error) {

@@ -1,7 +1,7 @@
 /** Gets the converter's list of piece hashes of a layer, where the layer's manifest names one: through the same peers as a blob. */
 import { LRUCache } from 'lru-cache';
 import { MAX_PIECE_LIST_BYTES, parsePieceList } from '../../formats/piece-list/piece-list.ts';
-import type { BlobStreams } from './blob-stream.ts';
+import { type BlobStreams, WrongDigest } from './blob-stream.ts';
 import type { Manifests } from './manifests.ts';
 import { isPieceDigest } from './peers/wire.ts';
 import type { Origin, OriginBlob } from './pieces/origin.ts';
@@ -54,12 +54,21 @@ export class PieceLists {
     await got.discard();
     const size = Number(got.header('content-length') ?? Number.NaN);
     if (got.status !== 200 || !(size > 0 && size <= MAX_PIECE_LIST_BYTES)) return;
-    const chunks: Buffer[] = [];
     const list = { ...target, digest, size };
-    for await (const chunk of this.#o.streams.read({ blob: list, range: { start: 0, end: size }, signal }))
-      chunks.push(chunk);
-    const { blobBytes, hashes } = parsePieceList(Buffer.concat(chunks));
+    const bytes = await this.#bytes(list, signal).catch((error: unknown) => {
+      // After a wrong digest the registry alone is asked: without the list, wrong pieces would show only at the blob's end.
+      if (!(error instanceof WrongDigest)) throw error;
+      return this.#bytes(list, signal);
+    });
+    const { blobBytes, hashes } = parsePieceList(bytes);
     // A list for another length of blob is of no use; the manifest's size decides.
     if (blobBytes === blob.size) this.#o.verifier.setList(blob.digest, hashes);
+  }
+
+  async #bytes(blob: OriginBlob, signal: AbortSignal): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.#o.streams.read({ blob, range: { start: 0, end: blob.size }, signal }))
+      chunks.push(chunk);
+    return Buffer.concat(chunks);
   }
 }

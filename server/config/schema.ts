@@ -187,6 +187,17 @@ const agent = z.strictObject({
   throttleLimitMB: z.number().min(0).default(512).describe('MB a second to clients; 0: no limit'),
   ratelimit: size.default('512M').describe('Bytes a second to other agents and from them; 0: no limit'),
   originLimit: size.default(0).describe('Bytes a second from registries; 0: no limit'),
+  prefetchLimit: size.default(0).describe('Bytes a second of prefetches, which pause while clients wait; 0: no limit'),
+  engine: z
+    .enum(['builtin', 'dragonfly', 'spegel', 'none'])
+    .default('builtin')
+    .describe('Who shares bytes between nodes: the agents, Dragonfly, Spegel beside the agent, or nobody'),
+  dragonfly: z
+    .strictObject({
+      proxy: address.default('127.0.0.1:4001').describe("Address of dfdaemon's HTTP proxy, without TLS"),
+    })
+    .prefault({})
+    .describe('For the engine dragonfly'),
 });
 
 /** The whole file. */

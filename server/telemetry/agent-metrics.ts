@@ -28,6 +28,10 @@ export class AgentMetrics {
   readonly fromPeers: Counter;
   /** Bytes of pieces given to other agents. */
   readonly toPeers: Counter;
+  /** Bytes of pieces from the engine of the node, such as Dragonfly. */
+  readonly fromEngine: Counter;
+  /** Requests to the engine that gave no piece, by reason. */
+  readonly engineFailures: Counter;
   /** Bytes from origins, by registry. */
   readonly fromOrigin: Counter;
   /** Bytes given to clients, by registry. */
@@ -55,6 +59,10 @@ export class AgentMetrics {
       metrics.counter({ name, help, labels });
     this.fromPeers = counter('agent_peer_received_bytes_total', 'Bytes of pieces received from other agents.');
     this.toPeers = counter('agent_peer_sent_bytes_total', 'Bytes of pieces sent to other agents.');
+    this.fromEngine = counter('agent_engine_received_bytes_total', 'Bytes of pieces received from the engine.');
+    this.engineFailures = counter('agent_engine_failures_total', 'Requests to the engine that gave no piece.', [
+      'reason',
+    ]);
     this.fromOrigin = counter('agent_origin_received_bytes_total', 'Bytes received from registries.', ['registry']);
     this.toClients = counter('agent_client_sent_bytes_total', 'Bytes sent to clients.', ['registry']);
     this.requests = counter('agent_client_requests_total', 'Requests of clients.', ['kind', 'status']);

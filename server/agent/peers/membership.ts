@@ -115,7 +115,8 @@ export class Membership implements Health {
   }
 }
 
-function viewOf(self: Peer, peers: readonly Peer[]): View {
+/** The view of a node that knows these members. */
+export function viewOf(self: Peer, peers: readonly Peer[]): View {
   const members = createMembers(peers);
   const { hi, lo } = hashText(members.peers.map(({ id, zone }) => `${id} ${zone}`).join('\n'));
   return { self, members, version: hi.toString(16).padStart(8, '0') + lo.toString(16).padStart(8, '0') };

@@ -25,6 +25,7 @@ import {
 } from '../peers/topology.ts';
 import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import type { Attestations } from './attestation.ts';
+import type { PieceEngine } from './engine.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
 import type { Piece, PieceId } from './piece.ts';
 import { pieceKey } from './piece.ts';
@@ -49,6 +50,8 @@ export interface FetcherOptions {
   /** Bytes a second from other agents and to them. */
   readonly bucket: TokenBucket;
   readonly foreground: Foreground;
+  /** Asked before the registry. */
+  readonly engine: PieceEngine | undefined;
 }
 
 /** Options of a request for a piece. */
@@ -300,6 +303,8 @@ export class PieceFetcher {
       this.#originFlights,
       pieceKey(id),
       async (own, urgency) => {
+        const given = await this.#fromEngine(blob, index, own);
+        if (given !== undefined) return this.#takeFromOrigin(blob, id, given, direct);
         const bytes = await this.#o.origin.piece(blob, index, {
           signal: own,
           urgency,
@@ -311,6 +316,26 @@ export class PieceFetcher {
       },
       { signal, urgency: wanted },
     );
+  }
+
+  /** The engine's bytes; undefined where there is none, or the registry has to be asked: then it decides what is right. */
+  async #fromEngine(blob: OriginBlob, index: number, signal: AbortSignal): Promise<Buffer | undefined> {
+    const { engine, verifier, metrics, bucket } = this.#o;
+    if (engine === undefined || this.#quarantine.has(blob.digest)) return undefined;
+    const answer = await engine.piece(blob, index, signal);
+    this.moved(blob.digest);
+    if (answer.kind === 'none') {
+      metrics.engineFailures.inc({ reason: answer.reason });
+      return undefined;
+    }
+    const { bytes } = answer;
+    if (!verifier.fitsList({ digest: blob.digest, index }, bytes)) {
+      metrics.refusedPieces.inc({ reason: 'not-in-list' });
+      return undefined;
+    }
+    metrics.fromEngine.inc(bytes.length);
+    await bucket.take(bytes.length, signal);
+    return bytes;
   }
 
   /** A piece that came with another one. */

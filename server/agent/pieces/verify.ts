@@ -85,6 +85,12 @@ export class PieceVerifier {
     return this.#lists.has(digest);
   }
 
+  /** Whether bytes are those of the converter's list; true where the list of the blob is not known. */
+  fitsList({ digest, index }: PieceId, bytes: Buffer): boolean {
+    const list = this.#lists.get(digest);
+    return list === undefined || list[index] === hashPiece(bytes);
+  }
+
   /** The piece, or why it is refused. Bytes from the origin pass by their length, and by the list where there is one. */
   check({ id, length, bytes, attestation, blobBytes }: Arrival, from: 'origin' | 'peer'): Piece | Refusal {
     if (bytes.length !== length) return 'wrong-length';
