@@ -31,7 +31,7 @@ interface Part {
 }
 type Answer = (part: Part, request: IncomingMessage, response: ServerResponse) => void;
 
-/** What dfdaemon answers when all is well: tasks are kept by the blob's digest, whoever asks. */
+/** Answers as a healthy dfdaemon does. */
 const well: Answer = ({ bytes, start, size }, _, response) => {
   response
     .writeHead(206, {

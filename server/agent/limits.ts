@@ -5,7 +5,7 @@ import { DIRECT, STREAM, type Urgency, UrgencyQueue } from './urgency.ts';
 /** Longest that a bucket saves up, in seconds of its rate: short, so that a burst does not outrun the limit. */
 const BURST_SECONDS = 0.1;
 
-/** A debt of less than this many bytes is none: times are not exact. */
+/** A debt of fewer bytes is ignored: times are not exact. */
 const LEAST = 1;
 
 /** The time as a bucket sees it, in milliseconds. */

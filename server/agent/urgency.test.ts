@@ -1,4 +1,4 @@
-/** What is urgent goes first, also where it became urgent while it waited; prefetches pause while clients wait. */
+/** Urgent work goes first, also where it became urgent while it waited; prefetches pause while clients wait. */
 import { describe, expect, it } from 'vitest';
 import { type Clock, Slots, TokenBucket } from './limits.ts';
 import { SingleFlight } from './pieces/single-flight.ts';

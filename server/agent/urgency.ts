@@ -1,9 +1,9 @@
 /**
- * How urgent work is, and a queue that serves the most urgent first. Work that was begun for a prefetch becomes urgent when a
+ * Ranks work by urgency, and serves the most urgent first. Work that was begun for a prefetch becomes urgent when a
  * client asks for the same piece: whoever waits for it must not wait behind the clients of other pieces.
  */
 
-/** How urgent some work is at this moment. */
+/** The urgency of some work at this moment. */
 export interface Urgency {
   /** 0: somebody waits for a few bytes; 1: a client streams a blob; 2: nobody waits. */
   readonly level: 0 | 1 | 2;
@@ -102,7 +102,7 @@ export class Foreground {
   async during<T>(urgency: Urgency, work: () => Promise<T>): Promise<T> {
     if (urgency.level === PREFETCH.level) return work();
     this.#active += 1;
-    // What pauses may have become work that a client waits for.
+    // A client may now wait for work that pauses.
     const running = work();
     this.#wake();
     try {

@@ -1,13 +1,13 @@
 /**
- * Where an agent that does not share pieces itself gets them before it asks the registry (contract). What comes is checked like
- * the registry's own bytes, and the registry is asked for whatever does not come.
+ * Defines what an agent asks for pieces where another system shares them (contract). The bytes are checked like the registry's
+ * own, and the registry is asked for whatever does not come.
  */
 import type { OriginBlob } from './origin.ts';
 
 /** The system that distributes bytes between nodes. */
 export type EngineName = 'builtin' | 'dragonfly' | 'spegel' | 'none';
 
-/** What an engine gave, or why it gave nothing. */
+/** The answer of an engine: a piece, or the reason for none. */
 export type EngineAnswer =
   | { readonly kind: 'piece'; readonly bytes: Buffer }
   /** Ask the registry. `reason` is a word of a bounded set, for the metric. */

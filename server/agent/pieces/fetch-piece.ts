@@ -318,7 +318,7 @@ export class PieceFetcher {
     );
   }
 
-  /** The engine's bytes; undefined where there is none, or the registry has to be asked: then it decides what is right. */
+  /** Asks the engine for a piece; undefined where the registry is to be asked. */
   async #fromEngine(blob: OriginBlob, index: number, signal: AbortSignal): Promise<Buffer | undefined> {
     const { engine, verifier, metrics, bucket } = this.#o;
     if (engine === undefined || this.#quarantine.has(blob.digest)) return undefined;

@@ -66,7 +66,7 @@ export interface OriginOptions {
   readonly upstreams: Upstreams;
   /** Bytes a second from all origins. */
   readonly bucket: TokenBucket;
-  /** What clients wait for, while which prefetches pause. */
+  /** Counts the work of clients; prefetches pause while there is any. */
   readonly foreground?: Foreground;
   readonly deadlines?: OriginDeadlines;
   /** Milliseconds before a second try of a piece, a third, and so on. */
@@ -230,7 +230,7 @@ export class Origin {
       filled += chunk.length;
       this.#options.onBytes?.(blob.url.host, chunk.length);
       sinks.onBytes?.();
-      // What is not read stays in the origin: the link is the clients'.
+      // Unread bytes stay at the origin, and leave the link to the clients.
       await this.#options.foreground?.pass(urgency, signal).catch((cause: unknown) => {
         throw new OriginFailure(0, 'the piece takes too long', { cause });
       });
