@@ -8,9 +8,20 @@ import type {
   Mounter,
   NamedFetcher,
   PushProber,
+  ReadOptions,
   ReferrerStore,
   TagMover,
 } from './storage.ts';
+
+/** Optional power: gives the Authorization header of its pulls to a program that pulls for the same caller. */
+export interface Authorizer {
+  pullAuthorization(options?: ReadOptions): Promise<string | undefined>;
+}
+
+/** Whether a target has the optional power {@link Authorizer}. */
+export function canAuthorize(target: object): target is Authorizer {
+  return 'pullAuthorization' in target && typeof target.pullAuthorization === 'function';
+}
 
 /** Whether a target has the optional power {@link FileTaker}. */
 export function canTakeFiles(target: object): target is FileTaker {

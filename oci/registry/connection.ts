@@ -115,6 +115,11 @@ export class Connection {
     return this.#asError(exchange, error, exchange.to instanceof URL ? exchange.to : undefined);
   }
 
+  /** The Authorization header of pulls, after one was let in; undefined where the registry asks for none. */
+  async authorization(signal?: AbortSignal): Promise<string | undefined> {
+    return this.#auth.header(await this.#detect(signal), [repositoryScope(this.#repository, false)], signal);
+  }
+
   /** Closes all sockets. */
   close(): Promise<void> {
     return this.#transport.close();

@@ -8,6 +8,7 @@ import type { Descriptor } from '../descriptor.ts';
 import { verified } from '../digest.ts';
 import { MAX_MANIFEST_SIZE } from '../manifest.ts';
 import { isManifestContent } from '../media-types.ts';
+import type { Authorizer } from '../powers.ts';
 import { assertRepositoryName, assertTag, formatReference, type RegistryReference } from '../reference.ts';
 import { linkByTag, ofType, readReferrer, referrersByTag } from '../referrers.ts';
 import type {
@@ -52,7 +53,17 @@ export async function openRegistry(
 
 /** See {@link openRegistry}. */
 export class RegistryTarget
-  implements Target, InRegistry, Mounter, BlobSizer, ReferrerStore, NamedFetcher, PushProber, Confirmer, TagMover
+  implements
+    Target,
+    InRegistry,
+    Mounter,
+    BlobSizer,
+    ReferrerStore,
+    NamedFetcher,
+    PushProber,
+    Confirmer,
+    TagMover,
+    Authorizer
 {
   readonly name: string;
   readonly registry: string;
@@ -107,6 +118,10 @@ export class RegistryTarget
 
   async fetchNamed(tagOrDigest: string, options?: ReadOptions): Promise<NamedContent> {
     return this.#manifests.fetchNamed(tagOrDigest, options);
+  }
+
+  async pullAuthorization(options?: ReadOptions): Promise<string | undefined> {
+    return this.#connection.authorization(options?.signal);
   }
 
   async probePush(options?: ReadOptions): Promise<void> {

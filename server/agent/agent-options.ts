@@ -56,6 +56,7 @@ export async function agentOptions({ registries, agent }: Config, services: Agen
       toClients: rate(agent.throttleLimitMB * 1e6),
       toPeers: rate(bytesOf(agent.ratelimit)),
       fromOrigin: rate(bytesOf(agent.originLimit)),
+      prefetch: rate(bytesOf(agent.prefetchLimit)),
     },
     concurrency: agent.proxyConcurrencyLimit,
     engine: agent.engine,

@@ -23,14 +23,18 @@ import type { Peer } from './peers/topology.ts';
 import { Tracker } from './peers/tracker.ts';
 import { Attestations, type Identity } from './pieces/attestation.ts';
 import { Dragonfly } from './pieces/dragonfly.ts';
-import type { EngineName } from './pieces/engine.ts';
 import { PieceFetcher } from './pieces/fetch-piece.ts';
 import { Origin } from './pieces/origin.ts';
+import type { EngineName } from './pieces/piece-engine.ts';
 import { PieceStore, type StoreOptions } from './pieces/store.ts';
 import { type Upstream, Upstreams } from './pieces/upstreams.ts';
 import { PieceVerifier } from './pieces/verify.ts';
 import { sendRegistryError } from './registry-error.ts';
 import { Foreground } from './urgency.ts';
+import { LocalApi } from './warm/local-api.ts';
+import { answerPrefetch } from './warm/peer-prefetch.ts';
+import { PrefetchFleet } from './warm/prefetch-fleet.ts';
+import { PrefetchJobs } from './warm/prefetch-jobs.ts';
 
 /** Where a server listens. */
 export interface Listen {
@@ -58,7 +62,12 @@ export interface AgentOptions {
   /** No byte of a blob goes to a runtime before the blob's digest was right. */
   readonly strict: boolean;
   /** Bytes a second; `Infinity` for no limit. */
-  readonly rates: { readonly toClients: number; readonly toPeers: number; readonly fromOrigin: number };
+  readonly rates: {
+    readonly toClients: number;
+    readonly toPeers: number;
+    readonly fromOrigin: number;
+    readonly prefetch?: number;
+  };
   /** Blobs that are sent to clients at once. */
   readonly concurrency: number;
   /** Who shares bytes between nodes: the agents themselves unless given. */
@@ -150,6 +159,17 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     concurrency: options.concurrency,
   });
   const mirror = new Mirror({ upstreams, origin, access, manifests, blobs, metrics, staleTags: options.staleTags });
+  const prefetches = new PrefetchJobs({
+    upstreams,
+    access,
+    store,
+    fetcher,
+    swarms,
+    foreground,
+    bucket: new TokenBucket(options.rates.prefetch ?? Number.POSITIVE_INFINITY),
+  });
+  const others = () => membership.view.members.peers.filter(({ id }) => id !== options.self.id);
+  const api = new LocalApi(new PrefetchFleet({ jobs: prefetches, client, self: options.self, others }));
   const block = new BlockProxy({ prefix: options.blockPrefix, upstreams, origin, blobs });
   const exchange = createExchangeServer({
     identity: options.identity,
@@ -159,10 +179,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     tracker,
     metrics,
     bucket: peerBucket,
-    pulling: (digest) => blobs.pulling(digest),
+    pulling: (digest) => blobs.pulling(digest) ?? prefetches.pulling(digest),
+    prefetch: (id, request, response) => answerPrefetch(prefetches, id, request, response),
     signal: stop.signal,
   });
-  const clients = clientServer({ mirror, block, metrics, stop: stop.signal });
+  const clients = clientServer({ mirror, block, api, metrics, stop: stop.signal });
   const announcer = new HolderAnnouncer({ content, store, swarms, manifests });
   metrics.observe({
     cacheUsed: () => store.statistics.used,
@@ -180,6 +201,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     suspects: () => membership.suspects.length,
     swarms: () => swarms.size,
     tracked: () => tracker.size,
+    prefetches: () => prefetches.running,
+    prefetchesPaused: () => foreground.paused,
   });
   const servers = [clients, exchange.server];
   const close = async (drain = 0) => {
@@ -192,6 +215,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       over.abort();
     }
     stop.abort(new Error('the agent stops'));
+    prefetches.close();
     await swarms.close();
     for (const server of servers) server.closeAllConnections();
     client.close();
@@ -218,11 +242,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 function clientServer({
   mirror,
   block,
+  api,
   metrics,
   stop,
 }: {
   readonly mirror: Mirror;
   readonly block: BlockProxy;
+  readonly api: LocalApi;
   readonly metrics: AgentMetrics;
   readonly stop: AbortSignal;
 }): http.Server {
@@ -233,11 +259,13 @@ function clientServer({
       response.on('close', () => gone.abort(new Error('the client has gone')));
       response.on('error', () => undefined);
       const url = request.url ?? '';
-      const kind = block.matches(url) ? 'block' : 'mirror';
+      const kind = block.matches(url) ? 'block' : api.matches(url) ? 'api' : 'mirror';
       response.on('finish', () => metrics.requests.inc({ kind, status: String(response.statusCode) }));
       const signal = AbortSignal.any([stop, gone.signal]);
       const answered =
-        kind === 'block' ? block.handle(request, response, signal) : mirror.handle(request, response, signal);
+        kind === 'api'
+          ? api.handle(request, response)
+          : (kind === 'block' ? block : mirror).handle(request, response, signal);
       answered.catch(() => {
         if (response.headersSent) response.destroy();
         else sendRegistryError(response, 500, 'the agent failed');

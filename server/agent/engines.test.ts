@@ -14,7 +14,7 @@ import { type DemoRegistry, startDemoRegistry } from '../demo/demo-registry.ts';
 import { type MadeImage, writeImageLayout } from '../demo/image-layout.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { Dragonfly } from './pieces/dragonfly.ts';
-import type { EngineName } from './pieces/engine.ts';
+import type { EngineName } from './pieces/piece-engine.ts';
 
 const LOGIN = `Basic ${Buffer.from('ann:secret').toString('base64')}`;
 let folder: string;

@@ -19,6 +19,8 @@ export interface AgentGauges {
   readonly suspects: () => number;
   readonly swarms: () => number;
   readonly tracked: () => number;
+  readonly prefetches: () => number;
+  readonly prefetchesPaused: () => number;
 }
 
 /** All metrics of one agent. */
@@ -99,6 +101,8 @@ export class AgentMetrics {
       suspects: ['agent_suspects', 'Members that did not answer lately.'],
       swarms: ['agent_swarms', 'Blobs that this node wants.'],
       tracked: ['agent_tracked_swarms', 'Blobs that this node tracks.'],
+      prefetches: ['agent_prefetches', 'Prefetches of images that run on this node.'],
+      prefetchesPaused: ['agent_prefetches_paused', 'Pieces whose prefetch pauses while clients wait.'],
     };
     for (const [key, [name, text]] of Object.entries(help)) {
       const read = gauges[key as keyof AgentGauges];

@@ -1,6 +1,8 @@
 /** `--json` prints documents that docs/schemas describes: real output of each command, by a JSON Schema library. */
 import { readFileSync } from 'node:fs';
 import { readdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,6 +13,7 @@ import { runProgram } from '../../cli/program.ts';
 import { sampleResult } from '../../cli/testing/sample.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { convertedLayout, FULL, INDEXED } from '../../reader/testing/test-images.ts';
+import { startDemoRegistry } from '../../server/demo/demo-registry.ts';
 import { smallTar, type TestLayout, testLayout } from '../support/converter.ts';
 import { type TempDirectory, tempDirectory } from '../support/tools.ts';
 
@@ -154,6 +157,35 @@ describe('each document has the form of its schema', () => {
       await document('prefetch-show', ['prefetch', 'show', named(form), '--json']);
       await document('inspect', ['inspect', named(form), '--json']);
     }
+  });
+
+  it('prefetch warm, of an agent that has done it', async () => {
+    const registry = await startDemoRegistry({ layout: layout.path });
+    const bodies: string[] = [];
+    const progress = {
+      id: 'a'.repeat(32),
+      state: 'done',
+      nodes: [
+        {
+          node: '10.0.0.1:65002',
+          state: 'done',
+          pieces: { total: 3, done: 3, failed: 0 },
+          bytes: { total: 9, done: 9 },
+        },
+      ],
+    };
+    const agent = createServer((request, response) => {
+      request.on('data', (chunk: Buffer) => bodies.push(chunk.toString()));
+      request.on('end', () => response.writeHead(202).end(JSON.stringify(progress)));
+    });
+    await new Promise<void>((resolve) => agent.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(agent.address() as AddressInfo).port}`;
+    const flags = ['--plain', '--agent', url, '--json'];
+    for (const tag of ['base', FULL, INDEXED, 'list', 'trace'])
+      await document('prefetch-warm', ['prefetch', 'warm', `${registry.host}/app:${tag}`, ...flags]);
+    expect(bodies).toHaveLength(5);
+    agent.close();
+    await registry.close();
   });
 
   it('event: convert, finished, skipped', async () => {

@@ -8,7 +8,16 @@ import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { OriginBlob } from '../pieces/origin.ts';
 import { PREFETCH, type Urgency } from '../urgency.ts';
 import type { Peer } from './topology.ts';
-import { HEADER, type JoinRequest, MAX_BODY, parseJoinAnswer, piecePath, type Role, swarmPath } from './wire.ts';
+import {
+  HEADER,
+  type JoinRequest,
+  MAX_BODY,
+  parseJoinAnswer,
+  piecePath,
+  prefetchPath,
+  type Role,
+  swarmPath,
+} from './wire.ts';
 
 /** Milliseconds that another agent may take. */
 export interface PeerDeadlines {
@@ -138,6 +147,23 @@ export class ExchangeClient {
       : parseJoinAnswer(answer.body.toString('utf8'));
   }
 
+  /**
+   * Starts a prefetch on a node, asks how far it is, or ends it: the node's answer. Undefined when the node does not answer, or
+   * not with a progress.
+   */
+  async prefetch(
+    peer: Peer,
+    { method, id, body, authorization }: PrefetchQuestion,
+    signal?: AbortSignal,
+  ): Promise<string | undefined> {
+    const headers: Record<string, string> = { [HEADER.node]: this.#self.id };
+    if (authorization !== undefined) headers[HEADER.authorization] = authorization;
+    if (body !== undefined) headers['content-length'] = String(body.length);
+    const path = prefetchPath(id);
+    const answer = await this.#send(peer, { method, path, headers, limit: MAX_BODY, body, signal });
+    return typeof answer === 'string' || answer.status !== 200 ? undefined : answer.body.toString('utf8');
+  }
+
   /** Ends all connections. */
   close(): void {
     this.#agent.destroy();
@@ -211,11 +237,21 @@ export class ExchangeClient {
   }
 }
 
+/** A question about a prefetch. */
+export interface PrefetchQuestion {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly id: string;
+  /** The request, when it starts. */
+  readonly body?: Buffer;
+  /** The caller's credential, when it starts. */
+  readonly authorization?: string | undefined;
+}
+
 interface Question {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
   readonly headers: Record<string, string>;
-  readonly body?: Buffer;
+  readonly body?: Buffer | undefined;
   /** Most bytes of an answer. */
   readonly limit: number;
   readonly signal: AbortSignal | undefined;

@@ -10,10 +10,20 @@ import type { FetchOptions, PieceFetcher } from '../pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
 import type { Piece, PieceId } from '../pieces/piece.ts';
 import { blobDigest } from '../pieces/upstreams.ts';
+import { readText } from '../read-text.ts';
 import { DIRECT, PREFETCH, STREAM, type Urgency } from '../urgency.ts';
 import type { Health, View } from './peers.ts';
 import type { Tracker } from './tracker.ts';
-import { ALIVE_EVERY, HEADER, MOST_HOPS, parseJoinRequest, parsePiecePath, parseSwarmPath, type Role } from './wire.ts';
+import {
+  ALIVE_EVERY,
+  HEADER,
+  MOST_HOPS,
+  parseJoinRequest,
+  parsePiecePath,
+  parsePrefetchPath,
+  parseSwarmPath,
+  type Role,
+} from './wire.ts';
 
 /** Pieces that are sent at once; further ones wait in order, owners' first. */
 const UPLOADS = 64;
@@ -38,6 +48,8 @@ export interface ExchangeOptions {
   readonly bucket: TokenBucket;
   /** The blob that this node itself is pulling: where its origin is. */
   readonly pulling: (digest: string) => OriginBlob | undefined;
+  /** Answers a node that starts a prefetch here, asks about it or ends it. */
+  readonly prefetch: (id: string, request: http.IncomingMessage, response: http.ServerResponse) => Promise<void>;
   /** Ends when the agent stops. */
   readonly signal: AbortSignal;
 }
@@ -98,6 +110,8 @@ class ExchangeHandler {
     if (view !== '') this.#o.health.differs(view);
     const swarm = parseSwarmPath(path);
     if (swarm !== undefined && request.method === 'POST') return this.#join(swarm, caller, request, response);
+    const prefetch = parsePrefetchPath(path);
+    if (prefetch !== undefined) return this.#o.prefetch(prefetch, request, response);
     const id = parsePiecePath(path);
     if (id === undefined || request.method !== 'GET') return reply(response, 404);
     return this.#piece(id, request, response);
@@ -118,7 +132,7 @@ class ExchangeHandler {
     request: http.IncomingMessage,
     response: http.ServerResponse,
   ): Promise<void> {
-    const join = parseJoinRequest(await readText(request, MAX_JOIN));
+    const join = parseJoinRequest((await readText(request, MAX_JOIN)) ?? '');
     if (join === undefined) {
       // The rest of a body that is too long is not read.
       response.shouldKeepAlive = false;
@@ -290,17 +304,6 @@ function ended(response: http.ServerResponse, bytes: Buffer): Promise<void> {
     });
     response.end(bytes);
   });
-}
-
-async function readText(request: http.IncomingMessage, limit: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > limit) return '';
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function textOf(value: string | string[] | undefined): string {

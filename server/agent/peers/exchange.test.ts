@@ -52,6 +52,7 @@ beforeAll(async () => {
     metrics: new AgentMetrics(createMetrics('agent')),
     bucket: new TokenBucket(Infinity),
     pulling: () => undefined,
+    prefetch: async (_, __, response) => void response.writeHead(404).end(),
     signal: new AbortController().signal,
   }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -73,6 +73,16 @@ export function swarmPath(digest: string): string {
   return `/p2p/v1/swarm/${digest}`;
 }
 
+/** Path of a prefetch of several nodes. */
+export function prefetchPath(id: string): string {
+  return `/p2p/v1/prefetch/${id}`;
+}
+
+/** The id of the prefetch that a path names. */
+export function parsePrefetchPath(path: string): string | undefined {
+  return /^\/p2p\/v1\/prefetch\/([0-9a-f]{32})$/.exec(path)?.[1];
+}
+
 /** The piece that a path names. */
 export function parsePiecePath(path: string): { readonly digest: string; readonly index: number } | undefined {
   const match = /^\/p2p\/v1\/blobs\/([^/]+)\/pieces\/(0|[1-9]\d{0,7})$/.exec(path);

@@ -5,8 +5,8 @@
  */
 import http from 'node:http';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
-import type { EngineAnswer, PieceEngine } from './engine.ts';
 import type { OriginBlob } from './origin.ts';
+import type { EngineAnswer, PieceEngine } from './piece-engine.ts';
 
 /** Headers of dfdaemon's proxy, in lower case. */
 export const DRAGONFLY = {

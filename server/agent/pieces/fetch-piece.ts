@@ -25,10 +25,10 @@ import {
 } from '../peers/topology.ts';
 import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import type { Attestations } from './attestation.ts';
-import type { PieceEngine } from './engine.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
 import type { Piece, PieceId } from './piece.ts';
 import { pieceKey } from './piece.ts';
+import type { PieceEngine } from './piece-engine.ts';
 import { hashPiece } from './piece-file.ts';
 import { asAbsent, asFailure, isFinal, isPiece, shared } from './shared-flight.ts';
 import { SingleFlight } from './single-flight.ts';
