@@ -160,7 +160,7 @@ describe('each document has the form of its schema', () => {
   });
 
   it('prefetch warm, of an agent that has done it', async () => {
-    const registry = await startDemoRegistry({ layout: layout.path });
+    const registry = await startDemoRegistry({ layout: layout.directory });
     const bodies: string[] = [];
     const progress = {
       id: 'a'.repeat(32),
