@@ -12,6 +12,7 @@ import { Digester } from './digest.ts';
 import { openLayout } from './layout-target.ts';
 import { parseManifest } from './manifest.ts';
 import { openArchive } from './open-archive.ts';
+import { makeArchive } from './testing/make-archive.ts';
 
 storageContract('oci-archive', async () => {
   const parent = await mkdtemp(path.join(tmpdir(), 'accel-archive-'));
@@ -36,15 +37,6 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-/** Writes an archive with one image under `tag`. */
-async function make(label: string, tag: string) {
-  const target = await openArchive(file, 'oci', { create: true });
-  const image = await pushImage(target, label);
-  await target.tag(image.descriptor, tag);
-  await target.close();
-  return image;
-}
-
 describe('committing an oci-archive', () => {
   test('nothing exists before close, all of it afterwards, and no temporary file', async () => {
     const target = await openArchive(file, 'oci', { create: true });
@@ -67,7 +59,7 @@ describe('committing an oci-archive', () => {
     await pushImage(target, 'x');
     await target.close();
     expect(await readdir(directory)).toEqual([]);
-    await make('old', 'old');
+    await makeArchive(file, 'old', 'old');
     const before = await readFile(file);
     const second = await openArchive(file, 'oci');
     await pushImage(second, 'untagged');
@@ -77,7 +69,7 @@ describe('committing an oci-archive', () => {
   });
 
   test('reading alone touches nothing', async () => {
-    const { descriptor } = await make('x', 'v1');
+    const { descriptor } = await makeArchive(file, 'x', 'v1');
     const before = await stat(file);
     const target = await openArchive(file, 'oci', { create: true });
     await target.tag(descriptor, 'v1');
@@ -87,12 +79,12 @@ describe('committing an oci-archive', () => {
   });
 
   test('an archive that is written again keeps its images; the same image, the same bytes', async () => {
-    await make('one', 'one');
+    await makeArchive(file, 'one', 'one');
     const first = await readFile(file);
     await rm(file);
-    await make('one', 'one');
+    await makeArchive(file, 'one', 'one');
     expect((await readFile(file)).equals(first)).toBe(true);
-    await make('two', 'two');
+    await makeArchive(file, 'two', 'two');
     const target = await openArchive(file, 'oci');
     expect(await target.tags()).toEqual(['one', 'two']);
     for (const tag of ['one', 'two']) await fetchBytes(target, await target.resolve(tag), 1e6);
@@ -133,7 +125,7 @@ describe('committing an oci-archive', () => {
   });
 
   test('an abort ends the copying of existing content; the old archive stays', async () => {
-    await make('old', 'old');
+    await makeArchive(file, 'old', 'old');
     const before = await readFile(file);
     const target = await openArchive(file, 'oci');
     await target.tag((await pushImage(target, 'new')).descriptor, 'new');
@@ -211,7 +203,7 @@ describe('committing an oci-archive', () => {
   });
 
   test('two writers: both keep their tags and blobs, and a tag that both gave is the second one’s', async () => {
-    await make('base', 'base');
+    await makeArchive(file, 'base', 'base');
     const one = await openArchive(file, 'oci');
     const two = await openArchive(file, 'oci');
     for (const [target, tag] of [
@@ -237,7 +229,7 @@ describe('committing an oci-archive', () => {
   });
 
   test('two writers that add referrers to one image: the list has both', async () => {
-    await make('base', 'base');
+    await makeArchive(file, 'base', 'base');
     const targets = [await openArchive(file, 'oci'), await openArchive(file, 'oci')];
     const { digest } = await targets[0]!.resolve('base');
     const entries: string[] = [];
@@ -254,7 +246,7 @@ describe('committing an oci-archive', () => {
   });
 
   test('an archive that is removed meanwhile is not made again', async () => {
-    await make('base', 'base');
+    await makeArchive(file, 'base', 'base');
     const target = await openArchive(file, 'oci');
     await target.tag((await pushImage(target, 'one')).descriptor, 'one');
     await rm(file);
@@ -263,7 +255,7 @@ describe('committing an oci-archive', () => {
   });
 
   test('an archive behind a link: the file is replaced, the link stays', async () => {
-    await make('base', 'base');
+    await makeArchive(file, 'base', 'base');
     const link = path.join(directory, 'link.tar');
     await symlink('images.tar', link);
     const target = await openArchive(link, 'oci');
@@ -279,7 +271,7 @@ describe('committing an oci-archive', () => {
     const gone = `.accel-${processMark({ ...ownIdentity(), pid: 999_999_999 })}-1.tmp`;
     const alive = `.accel-${processMark()}-999.tmp`;
     for (const name of [gone, alive, 'mine']) await writeFile(path.join(directory, name), 'x');
-    await make('one', 'one');
+    await makeArchive(file, 'one', 'one');
     expect((await readdir(directory)).sort()).toEqual([alive, 'images.tar', 'mine']);
   });
 

@@ -12,6 +12,7 @@ import { parseManifest } from './manifest.ts';
 import { openTarget } from './open.ts';
 import { openArchive } from './open-archive.ts';
 import { parseReference } from './reference.ts';
+import { makeArchive } from './testing/make-archive.ts';
 
 let directory: string;
 let file: string;
@@ -20,15 +21,6 @@ beforeEach(async () => {
   file = path.join(directory, 'images.tar');
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
-
-/** Writes an archive with one image under `tag`. */
-async function make(label: string, tag: string) {
-  const target = await openArchive(file, 'oci', { create: true });
-  const image = await pushImage(target, label);
-  await target.tag(image.descriptor, tag);
-  await target.close();
-  return image;
-}
 
 describe('a file that is not an archive', () => {
   test.each([
@@ -48,7 +40,7 @@ describe('a file that is not an archive', () => {
   });
 
   test('one that is cut off at any block is refused or reads as far as it goes, and never hangs', async () => {
-    await make('cut', 'v1');
+    await makeArchive(file, 'cut', 'v1');
     const whole = await readFile(file);
     for (let size = 512; size < whole.length - 1024; size += 512) {
       await writeFile(file, whole.subarray(0, size));
@@ -251,7 +243,7 @@ describeWith({ tools: ['skopeo', 'tar'] }, 'skopeo as the judge', () => {
   const policy = ['--insecure-policy', 'copy', '-q'];
 
   test('reads the oci-archive that we wrote, checking every digest', async () => {
-    const { descriptor } = await make('judged', 'v1');
+    const { descriptor } = await makeArchive(file, 'judged', 'v1');
     await run('skopeo', [...policy, '--preserve-digests', `oci-archive:${file}:v1`, `oci:${directory}/out:v1`]);
     const out = await openLayout(path.join(directory, 'out'));
     expect((await out.resolve('v1')).digest).toBe(descriptor.digest);
