@@ -15,7 +15,7 @@ const { dependencies } = JSON.parse(readFileSync(join(root, 'server/package.json
 
 const { metafile } = await build({
   absWorkingDir: root,
-  entryPoints: ['server/main.ts'],
+  entryPoints: ['server/main.ts', 'server/role-worker.ts'],
   outdir: 'server/dist',
   bundle: true,
   platform: 'node',

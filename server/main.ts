@@ -6,7 +6,8 @@ import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
 import type { NodeReport } from './agent/node/setup.ts';
 import { loadConfig } from './config/load.ts';
-import { hostAndPort, milliseconds } from './config/schema.ts';
+import { type Config, hostAndPort, milliseconds } from './config/schema.ts';
+import type { Handover } from './handover/handover.ts';
 import { Lifecycle, type SignalSource } from './lifecycle.ts';
 import type { RoleStarter } from './role.ts';
 import { serveTelemetry } from './telemetry/exposition.ts';
@@ -30,12 +31,35 @@ export interface Surroundings {
   readonly signals: SignalSource;
   /** The roles; those of this package unless given. */
   readonly roles?: Readonly<Record<string, RoleStarter>>;
+  /** In a worker process: what its holder has handed over. */
+  readonly handover?: Handover;
+  /** Called when the role serves. */
+  readonly onServing?: () => void;
 }
 
-/** The roles of this version. */
-const ROLES: Readonly<Record<string, RoleStarter>> = {
-  agent: async (context) => (await import('./agent/agent-role.ts')).startAgentRole(context),
+/** The roles of this version, each with the module that is loaded for it. */
+const MODULES: Readonly<Record<string, () => Promise<RoleStarter>>> = {
+  agent: async () => (await import('./agent/agent-role.ts')).startAgentRole,
 };
+const ROLES: Readonly<Record<string, RoleStarter>> = Object.fromEntries(
+  Object.entries(MODULES).map(([role, load]) => [role, async (context) => (await load())(context)]),
+);
+
+/** Loads the modules of a role, so that it starts sooner later. */
+export async function loadRole(role: string): Promise<void> {
+  if (Object.hasOwn(MODULES, role)) await MODULES[role]!();
+}
+
+/** The sockets of a role that outlive its processes, by name; undefined where it opens its own. */
+function heldAddresses(role: string, { agent, telemetry }: Config) {
+  if (role !== 'agent' || !agent.keepSockets) return undefined;
+  const addresses = {
+    clients: agent.listen,
+    peers: agent.peerListen,
+    ...(telemetry.standaloneExporterPort ? { metrics: telemetry.listen } : {}),
+  };
+  return Object.fromEntries(Object.entries(addresses).map(([name, address]) => [name, hostAndPort(address)]));
+}
 
 /** Certificates to make. */
 export interface CertificatesRequest {
@@ -72,12 +96,25 @@ export async function changeNode({ command, root, config, restart }: NodeCommand
 
 /** Runs a role until a signal ends it. Fails with `usage` for a configuration or a role that cannot be run. */
 export async function run(request: RunRequest, surroundings: Surroundings): Promise<void> {
-  const { stderr, signals, roles = ROLES } = surroundings;
+  const { stderr, signals, roles = ROLES, handover } = surroundings;
   const log = (line: string): void => void stderr.write(`accel: ${line}\n`);
   const config = await loadConfig(request.config);
   if (request.check) {
     log(`${request.config} is valid`);
     return;
+  }
+  const addresses = heldAddresses(request.role, config);
+  if (addresses !== undefined && roles === ROLES && handover === undefined) {
+    const { holdRole } = await import('./handover/hold-role.ts');
+    return holdRole({
+      ...request,
+      addresses,
+      readAddresses: async () => heldAddresses(request.role, await loadConfig(request.config)),
+      program: new URL(import.meta.url.endsWith('.ts') ? './role-worker.ts' : './role-worker.js', import.meta.url),
+      drain: milliseconds(config.drain),
+      log,
+      signals,
+    });
   }
   const start = Object.hasOwn(roles, request.role) ? roles[request.role] : undefined;
   if (start === undefined) {
@@ -93,16 +130,19 @@ export async function run(request: RunRequest, surroundings: Surroundings): Prom
   await using lifecycle = new Lifecycle({ signals, drain: milliseconds(config.drain), log });
   const metrics = createMetrics(request.role);
   lifecycle.setReady(request.role, 'starting');
-  const exposition = await serveTelemetry({
-    ...hostAndPort(config.telemetry.listen),
-    metrics,
-    unready: () => lifecycle.unready(),
-  });
-  lifecycle.started('metrics', () => exposition.close());
-  log(`metrics at ${exposition.url}/metrics`);
+  const unready = () => lifecycle.unready();
+  // The service has no port yet on which they could be.
+  const isShared = request.role === 'agent' && !config.telemetry.standaloneExporterPort;
+  if (!isShared) {
+    const fd = handover?.sockets.get('metrics');
+    const exposition = await serveTelemetry({ ...hostAndPort(config.telemetry.listen), fd, metrics, unready });
+    lifecycle.started('metrics', () => exposition.close());
+    log(`metrics at ${exposition.url}/metrics`);
+  }
   try {
-    await start({ config, metrics, lifecycle, log });
+    await start({ config, metrics, lifecycle, log, handover, ...(isShared ? { exposed: { metrics, unready } } : {}) });
     lifecycle.setReady(request.role);
+    surroundings.onServing?.();
   } catch (error) {
     lifecycle.drain();
     await lifecycle.run();

@@ -94,7 +94,8 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
 const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {
   config: [],
   telemetry: ['config'],
-  agent: ['telemetry', 'config', 'role.ts'],
+  agent: ['telemetry', 'config', 'handover', 'role.ts'],
+  handover: ['lifecycle.ts'],
   service: ['telemetry', 'config', 'role.ts'],
   cluster: ['telemetry', 'config'],
   simulator: ['agent'],

@@ -2,15 +2,21 @@
 import { readFile } from 'node:fs/promises';
 import { AccelError } from '../../base/error.ts';
 import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schema.ts';
+import type { Handover } from '../handover/handover.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { AgentOptions } from './agent.ts';
 import { dnsMembers, fileMembers, parseMember, staticMembers } from './peers/member-sources.ts';
 import type { MemberSource } from './peers/peers.ts';
 import type { Identity } from './pieces/attestation.ts';
 
+/** Milliseconds for the first view of the members in the place of a process that has served: clients wait meanwhile. */
+const VIEW_AFTER_RESTART = 200;
+
 /** Services that an agent gets from its surroundings. */
 export interface AgentServices {
   readonly metrics: AgentMetrics;
+  /** Sockets of a holder. */
+  readonly handover?: Handover | undefined;
   readonly log: (line: string) => void;
 }
 
@@ -18,7 +24,10 @@ export interface AgentServices {
  * Works out an agent's options. Throws `usage` for values that do not fit together, `io-error` for certificates that cannot be
  * read.
  */
-export async function agentOptions({ registries, agent }: Config, services: AgentServices): Promise<AgentOptions> {
+export async function agentOptions(
+  { registries, agent }: Config,
+  { handover, ...services }: AgentServices,
+): Promise<AgentOptions> {
   const { peers, cache } = agent;
   const listen = hostAndPort(agent.peerListen);
   const alone = peers.static === undefined && peers.dns === undefined && peers.file === undefined;
@@ -38,8 +47,10 @@ export async function agentOptions({ registries, agent }: Config, services: Agen
     })),
     members: memberSource(peers, listen.port),
     identity: await identityOf(peers, alone),
-    clients: hostAndPort(agent.listen),
-    peers: listen,
+    clients: { ...hostAndPort(agent.listen), fd: handover?.sockets.get('clients') },
+    peers: { ...listen, fd: handover?.sockets.get('peers') },
+    // Clients wait in the queue of the socket when another process has served before this one.
+    ...(isReplacement(handover) ? { firstView: VIEW_AFTER_RESTART } : {}),
     store: {
       directory: cache.path,
       capacity: bytesOf(cache.capacity),
@@ -63,6 +74,10 @@ export async function agentOptions({ registries, agent }: Config, services: Agen
     dragonfly: hostAndPort(agent.dragonfly.proxy),
     ...services,
   };
+}
+
+function isReplacement(handover: Handover | undefined): boolean {
+  return handover !== undefined && Object.values(handover.restarts).some((count) => count > 0);
 }
 
 /** Bytes a second; 0 stands for no limit. */

@@ -1,7 +1,11 @@
 /** The role `agent` of the server: starts an agent from the configuration, and ends it with the process. */
-import { milliseconds } from '../config/schema.ts';
+import { join } from 'node:path';
+import { bytesOf, type Config, milliseconds } from '../config/schema.ts';
 import type { RoleContext } from '../role.ts';
+import type { Activity } from '../telemetry/activity.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import { AuditLog, type AuditTarget } from '../telemetry/audit-log.ts';
+import { formatDadiMetrics } from '../telemetry/dadi-exposition.ts';
 import { type Agent, startAgent } from './agent.ts';
 import { agentOptions } from './agent-options.ts';
 
@@ -12,9 +16,31 @@ const RESERVE = 1_000;
 const LOOK_EVERY = 1_000;
 
 /** Starts the agent of this node; resolves when it answers. */
-export async function startAgentRole({ config, metrics, lifecycle, log }: RoleContext): Promise<void> {
-  const options = await agentOptions(config, { metrics: new AgentMetrics(metrics), log });
+export async function startAgentRole(context: RoleContext): Promise<void> {
+  const { config, metrics, lifecycle, log, handover } = context;
+  const agentMetrics = new AgentMetrics(metrics);
+  const options = {
+    ...(await agentOptions(config, { metrics: agentMetrics, log, handover })),
+    exposed: context.exposed,
+  };
+  for (const [reason, count] of Object.entries(handover?.restarts ?? {})) agentMetrics.restarts.inc({ reason }, count);
   const agent = await startAgent(options);
+  const { activity } = agentMetrics;
+  const audit = startAudit(config, activity, log);
+  lifecycle.started('audit log', () => audit?.close());
+  metrics.document('/api/v1/agent', () => agent.report());
+  metrics.prepend(() =>
+    formatDadiMetrics({
+      node: options.self.id,
+      figures: (type) => activity.figures(type),
+      cache: agent.cache,
+      time: config.telemetry.timestamps ? Date.now() : undefined,
+    }),
+  );
+  handover?.onFreeze(
+    () => agent.setFrozen(true),
+    () => void agent.setFrozen(false),
+  );
   lifecycle.started('agent', (stopped) =>
     agent.close(stopped.aborted ? 0 : Math.max(0, milliseconds(config.drain) - RESERVE)),
   );
@@ -22,6 +48,26 @@ export async function startAgentRole({ config, metrics, lifecycle, log }: RoleCo
   const { clients, peers } = agent.addresses;
   log(`mirror and block proxy at http://${clients.host}:${clients.port}, other agents at ${peers.host}:${peers.port}`);
   if (options.upstreams.length === 0) log('no registries are configured: nothing can be pulled through this agent');
+}
+
+/** Writes operations to the audit log, where the configuration asks for it. */
+function startAudit({ agent }: Config, activity: Activity, log: (line: string) => void): AuditLog | undefined {
+  if (!agent.logAudit) return undefined;
+  const target: AuditTarget =
+    agent.logAuditMode === 'stdout'
+      ? { mode: 'stdout' }
+      : {
+          mode: 'file',
+          path: join(agent.logDir, 'audit.log'),
+          rotateAt: bytesOf(agent.logAuditSize),
+          keep: agent.logAuditFiles,
+        };
+  const audit = new AuditLog(target, {
+    onDropped: (lines) => activity.dropped(lines),
+    onProblem: ({ message }) => log(`the audit log cannot be written, lines are dropped: ${message}`),
+  });
+  activity.audit(audit);
+  return audit;
 }
 
 /** Reports the agent as not ready until it knows the members of its network. */

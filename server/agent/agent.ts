@@ -4,6 +4,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import { answerTelemetry, type ExposedState, isForTelemetry } from '../telemetry/exposition.ts';
 import { Access, type AccessTimes } from './access.ts';
 import { BlobServer } from './blob-server.ts';
 import { BlobStreams } from './blob-stream.ts';
@@ -26,10 +27,12 @@ import { Dragonfly } from './pieces/dragonfly.ts';
 import { PieceFetcher } from './pieces/fetch-piece.ts';
 import { Origin } from './pieces/origin.ts';
 import type { EngineName } from './pieces/piece-engine.ts';
+import { notePiece } from './pieces/record.ts';
 import { PieceStore, type StoreOptions } from './pieces/store.ts';
 import { type Upstream, Upstreams } from './pieces/upstreams.ts';
 import { PieceVerifier } from './pieces/verify.ts';
 import { sendRegistryError } from './registry-error.ts';
+import { type AgentReport, reportAgent } from './served-report.ts';
 import { Foreground } from './urgency.ts';
 import { LocalApi } from './warm/local-api.ts';
 import { answerPrefetch } from './warm/peer-prefetch.ts';
@@ -40,6 +43,8 @@ import { PrefetchJobs } from './warm/prefetch-jobs.ts';
 export interface Listen {
   readonly host: string;
   readonly port: number;
+  /** A descriptor that is bound there already. */
+  readonly fd?: number | undefined;
 }
 
 /** All settings of an agent. */
@@ -74,7 +79,11 @@ export interface AgentOptions {
   readonly engine?: EngineName;
   /** Where dfdaemon's proxy is, for the engine `dragonfly`. */
   readonly dragonfly?: Listen;
+  /** Milliseconds to wait for the first view of the members before clients are served. */
+  readonly firstView?: number;
   readonly metrics: AgentMetrics;
+  /** Metrics and health that are answered on the port of the clients. */
+  readonly exposed?: ExposedState | undefined;
   readonly log: (line: string) => void;
 }
 
@@ -85,6 +94,12 @@ export interface Agent {
   readonly metrics: AgentMetrics;
   /** Why it cannot serve well now; undefined when it can. */
   unready(): string | undefined;
+  /** Bytes of the cache on disk. */
+  readonly cache: { readonly allocated: number; readonly used: number };
+  /** Reports what this node served and pulled. */
+  report(): Promise<AgentReport>;
+  /** Leaves the cache on disk to another agent, or takes it back; resolves when nothing is being written any more. */
+  setFrozen(frozen: boolean): Promise<void>;
   /** Stops taking requests, lets those that run finish for at most `drain` milliseconds, and lets go of everything. */
   close(drain?: number): Promise<void>;
 }
@@ -114,7 +129,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const alone = viewOf(options.self, [options.self]);
   const view = () => (engineName === 'builtin' ? membership.view : alone);
   const attestations = options.identity === undefined ? undefined : new Attestations(options.identity);
-  const store = await PieceStore.open(options.store);
+  const store = await PieceStore.open({
+    ...options.store,
+    opensAtOnce: true,
+    onDisk: (operation, id, use) => notePiece(metrics.activity, operation, id, use),
+  });
   const foreground = new Foreground();
   const origin = new Origin({
     upstreams,
@@ -183,7 +202,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     prefetch: (id, request, response) => answerPrefetch(prefetches, id, request, response),
     signal: stop.signal,
   });
-  const clients = clientServer({ mirror, block, api, metrics, stop: stop.signal });
+  const draining = new AbortController();
+  const { exposed } = options;
+  const clients = clientServer({ mirror, block, api, metrics, exposed, stop: stop.signal });
   const announcer = new HolderAnnouncer({ content, store, swarms, manifests });
   metrics.observe({
     cacheUsed: () => store.statistics.used,
@@ -205,8 +226,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     prefetchesPaused: () => foreground.paused,
   });
   const servers = [clients, exchange.server];
+  for (const server of servers) endConnectionsWhen(draining.signal, server);
   const close = async (drain = 0) => {
-    const ended = clients.listening ? once(clients, 'close') : Promise.resolve();
+    draining.abort();
+    const ended = Promise.all(servers.filter(({ listening }) => listening).map((server) => once(server, 'close')));
     for (const server of servers) server.close();
     for (const server of servers) server.closeIdleConnections();
     if (drain > 0) {
@@ -226,13 +249,35 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   try {
     // Peers may ask as soon as others see this node; clients only when it has a view.
     const peers = await listen(exchange.server, options.peers);
-    const first = AbortSignal.any([stop.signal, AbortSignal.timeout(FIRST_VIEW)]);
+    const first = AbortSignal.any([stop.signal, AbortSignal.timeout(options.firstView ?? FIRST_VIEW)]);
     await membership.refresh(first);
     const served = await listen(clients, options.clients);
     void membership.run(stop.signal);
-    if (engineName === 'builtin') void announcer.run(stop.signal);
+    if (engineName === 'builtin') void store.rebuilt.then(() => announcer.run(stop.signal));
     const unready = () => (membership.ready ? undefined : 'the members of the peer network are not known yet');
-    return { addresses: { clients: served, peers }, metrics, unready, close };
+    const started = new Date();
+    const report = () =>
+      reportAgent({
+        self: options.self,
+        metrics,
+        started,
+        unready: unready(),
+        members: membership.view.members.peers.length,
+        store: store.statistics,
+      });
+    const setFrozen = (frozen: boolean) => store.setFrozen(frozen);
+    const addresses = { clients: served, peers };
+    return {
+      addresses,
+      metrics,
+      unready,
+      report,
+      setFrozen,
+      close,
+      get cache() {
+        return store.statistics;
+      },
+    };
   } catch (error) {
     await close();
     throw error;
@@ -244,12 +289,14 @@ function clientServer({
   block,
   api,
   metrics,
+  exposed,
   stop,
 }: {
   readonly mirror: Mirror;
   readonly block: BlockProxy;
   readonly api: LocalApi;
   readonly metrics: AgentMetrics;
+  readonly exposed: ExposedState | undefined;
   readonly stop: AbortSignal;
 }): http.Server {
   const server = http.createServer(
@@ -258,6 +305,10 @@ function clientServer({
       const gone = new AbortController();
       response.on('close', () => gone.abort(new Error('the client has gone')));
       response.on('error', () => undefined);
+      if (exposed !== undefined && isForTelemetry(request, exposed.metrics)) {
+        answerTelemetry(request, response, exposed);
+        return;
+      }
       const url = request.url ?? '';
       const kind = block.matches(url) ? 'block' : api.matches(url) ? 'api' : 'mirror';
       response.on('finish', () => metrics.requests.inc({ kind, status: String(response.statusCode) }));
@@ -276,8 +327,18 @@ function clientServer({
   return server;
 }
 
-async function listen(server: http.Server, { host, port }: Listen): Promise<Listen> {
-  server.listen({ host, port, backlog: BACKLOG });
+/** Keeps no connection from then on: one that is kept would be cut later, perhaps under a request. */
+function endConnectionsWhen(draining: AbortSignal, server: http.Server): void {
+  server.prependListener('request', (_, response: http.ServerResponse) => {
+    if (draining.aborted) response.shouldKeepAlive = false;
+    response.on('finish', () => {
+      if (draining.aborted) setImmediate(() => server.closeIdleConnections());
+    });
+  });
+}
+
+async function listen(server: http.Server, { host, port, fd }: Listen): Promise<Listen> {
+  server.listen({ ...(fd === undefined ? { host, port } : { fd }), backlog: BACKLOG });
   await once(server, 'listening');
   const address = server.address() as AddressInfo;
   return { host, port: address.port };

@@ -13,6 +13,7 @@ import type { Manifests } from './manifests.ts';
 import type { Swarms } from './peers/swarms.ts';
 import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, piecesOf } from './pieces/piece.ts';
+import { learnBlob } from './pieces/record.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 import { DIRECT, STREAM } from './urgency.ts';
 
@@ -48,6 +49,11 @@ const DIRECT_PIECES = 4;
 /** Blobs whose ranged reads are counted, and milliseconds after the last at which the count begins again. */
 const MOST_LAZY = 10_000;
 const LAZY_FOR = 60_000;
+/**
+ * Bytes of a device's read that are sent in one write: the kernel has taken all of them or none, so that the end of this
+ * process cannot cut an answer, which overlaybd does not try again once it has the head (docs/decisions/0014).
+ */
+const MOST_IN_ONE = PIECE_BYTES;
 /** Clients that wait for their turn. */
 const MOST_WAITING = 1024;
 
@@ -86,6 +92,7 @@ export class BlobServer {
       );
     }
     const repository = repositoryOf(question);
+    learnBlob(this.#o.metrics.activity, { digest, url: question.target.url });
     if (answer.size !== undefined) manifests.noteSize(repository, digest, answer.size);
     const size = manifests.blob(repository, digest)?.size ?? (await this.#sizeOf(asked));
     const headers = {
@@ -121,8 +128,12 @@ export class BlobServer {
   async #stream(asked: BlobRequest, { size, wanted, status, head }: Reply): Promise<void> {
     const { question, digest, response, signal, kind } = asked;
     const { swarms, streams, lists, bucket, metrics } = this.#o;
+    const inOne: Buffer[] | undefined = kind === 'block' && wanted.end - wanted.start <= MOST_IN_ONE ? [] : undefined;
     const started = performance.now();
     const blob: OriginBlob = { ...question.target, digest, size };
+    const note = (bytes: number | undefined) =>
+      metrics.activity.note('client', { digest, offset: wanted.start, bytes, started });
+    let sent = 0;
     const whole = wanted.start === 0 && wanted.end === size;
     const few = !whole && isDirect(wanted, status === 206 ? wanted : undefined);
     const direct = few && !this.#reads.isMany(digest, wanted);
@@ -136,17 +147,29 @@ export class BlobServer {
         ? this.#again(chunks, { blob, range: wanted, signal, check }, response)
         : chunks) {
         await bucket.take(chunk.length, signal);
+        if (inOne !== undefined) {
+          metrics.toClients.inc({ registry: question.host }, chunk.length);
+          sent += chunk.length;
+          inOne.push(chunk);
+          continue;
+        }
         if (!response.headersSent) {
           metrics.firstByte.observe({ kind }, (performance.now() - started) / 1000);
           response.writeHead(status, head);
         }
         metrics.toClients.inc({ registry: question.host }, chunk.length);
+        sent += chunk.length;
         if (!response.write(chunk)) await drained(response);
-        if (response.destroyed) return;
+        if (response.destroyed) return note(sent);
       }
+      if (inOne !== undefined) metrics.firstByte.observe({ kind }, (performance.now() - started) / 1000);
       if (!response.headersSent) response.writeHead(status, head);
-      response.end();
+      response.end(inOne === undefined ? undefined : joined(inOne));
+      note(sent);
       if (wanted.start === 0 && wanted.end === size) void swarms.announce(digest).catch(() => undefined);
+    } catch (error) {
+      note(undefined);
+      throw error;
     } finally {
       if (!direct) swarms.leave(digest);
       this.#leave(digest);
@@ -179,7 +202,10 @@ export class BlobServer {
 
   /** Asks the registry: access was remembered, but no manifest has given the size. */
   async #sizeOf({ question, digest }: BlobRequest): Promise<number> {
+    const started = performance.now();
     const answer = await this.#o.access.ask(question);
+    const bytes = answer.allowed ? answer.size : undefined;
+    this.#o.metrics.activity.note('stat', { digest, offset: 0, bytes, started });
     if (!answer.allowed)
       throw new OriginFailure(answer.status, `the registry answers ${answer.status}`, { challenge: answer.challenge });
     if (answer.size === undefined) throw new OriginFailure(502, 'the answer of the registry has no size of the blob');
@@ -231,4 +257,8 @@ class LazyReads {
 
 function isDirect(wanted: ByteRange, range: ByteRange | undefined): boolean {
   return range !== undefined && wanted.end - wanted.start <= DIRECT_PIECES * PIECE_BYTES;
+}
+
+function joined(parts: readonly Buffer[]): Buffer {
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
 }

@@ -151,6 +151,10 @@ const peers = z.strictObject({
 
 const agent = z.strictObject({
   listen: address.default('127.0.0.1:65001').describe('Address of the registry mirror and the block proxy'),
+  keepSockets: z
+    .boolean()
+    .default(true)
+    .describe('A small process keeps the sockets, so that clients are not refused while the agent restarts'),
   peerListen: address.default('0.0.0.0:65002').describe('Address that other agents reach'),
   advertise: address
     .optional()
@@ -186,6 +190,14 @@ const agent = z.strictObject({
   proxyConcurrencyLimit: z.int().min(1).max(10_000).default(128).describe('Blobs that are sent to clients at once'),
   throttleLimitMB: z.number().min(0).default(512).describe('MB a second to clients; 0: no limit'),
   ratelimit: size.default('512M').describe('Bytes a second to other agents and from them; 0: no limit'),
+  logAudit: z.boolean().default(false).describe('A line for each operation'),
+  logAuditMode: z
+    .enum(['stdout', 'file'])
+    .default('stdout')
+    .describe('Where these lines go: the output, or `audit.log` in `logDir`'),
+  logDir: path.default('/dadi-p2p/log').describe('Folder of the audit log'),
+  logAuditSize: size.default('64Mi').describe('Bytes after which the file of the audit log is renamed'),
+  logAuditFiles: z.int().min(1).max(100).default(5).describe('Renamed files that are kept'),
   originLimit: size.default(0).describe('Bytes a second from registries; 0: no limit'),
   prefetchLimit: size.default(0).describe('Bytes a second of prefetches, which pause while clients wait; 0: no limit'),
   engine: z
@@ -211,7 +223,15 @@ export const CONFIG_SCHEMA = z.strictObject({
   agent: agent.prefault({}).describe('The agent of a node, `accel agent`'),
   telemetry: z
     .strictObject({
-      listen: address.default('127.0.0.1:65003').describe('Address of /metrics, /healthz and /readyz'),
+      listen: address.default('127.0.0.1:65003').describe('Address of /metrics, /healthz, /readyz and /api/v1/agent'),
+      standaloneExporterPort: z
+        .boolean()
+        .default(true)
+        .describe('false: the agent answers these paths on the port of its clients, and not on `listen`'),
+      timestamps: z
+        .boolean()
+        .default(true)
+        .describe('DADIP2P metrics carry their time; without, Prometheus notices at once when they end'),
     })
     .prefault({})
     .describe('Metrics and health'),

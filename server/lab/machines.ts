@@ -154,6 +154,8 @@ function agentYaml(own: string, self: string, members: readonly string[]): strin
   const settings = {
     registries: [{ host: REGISTRY_HOST, plain: true }],
     agent: {
+      // One process a node: killing it is what a lab means by a dead node.
+      keepSockets: false,
       listen: `127.0.0.1:${CLIENT_PORT}`,
       peerListen: `0.0.0.0:${PEER_PORT}`,
       advertise: self,

@@ -1,5 +1,6 @@
 /** The agent's metrics, `accel_agent_*` (docs/agent.md, "Metrics"). */
 import type { Counter, Histogram } from 'prom-client';
+import { Activity } from './activity.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Figures that are read when they are asked for. */
@@ -26,9 +27,11 @@ export interface AgentGauges {
 /** All metrics of one agent. */
 export class AgentMetrics {
   readonly #metrics: Metrics;
-  /** Bytes of pieces taken from other agents. */
+  /** Operations one by one: for the audit log, DADI's metrics and the totals by image. */
+  readonly activity: Activity;
+  /** Bytes of pieces taken from other agents, by registry. */
   readonly fromPeers: Counter;
-  /** Bytes of pieces given to other agents. */
+  /** Bytes of pieces given to other agents, by registry. */
   readonly toPeers: Counter;
   /** Bytes of pieces from the engine of the node, such as Dragonfly. */
   readonly fromEngine: Counter;
@@ -54,13 +57,18 @@ export class AgentMetrics {
   readonly wrongDigests: Counter;
   /** Decisions about access, by outcome. */
   readonly access: Counter;
+  /** Processes that took the place of another, by reason. */
+  readonly restarts: Counter;
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
+    this.activity = new Activity(metrics);
     const counter = (name: string, help: string, labels: readonly string[] = []) =>
       metrics.counter({ name, help, labels });
-    this.fromPeers = counter('agent_peer_received_bytes_total', 'Bytes of pieces received from other agents.');
-    this.toPeers = counter('agent_peer_sent_bytes_total', 'Bytes of pieces sent to other agents.');
+    this.fromPeers = counter('agent_peer_received_bytes_total', 'Bytes of pieces received from other agents.', [
+      'registry',
+    ]);
+    this.toPeers = counter('agent_peer_sent_bytes_total', 'Bytes of pieces sent to other agents.', ['registry']);
     this.fromEngine = counter('agent_engine_received_bytes_total', 'Bytes of pieces received from the engine.');
     this.engineFailures = counter('agent_engine_failures_total', 'Requests to the engine that gave no piece.', [
       'reason',
@@ -76,6 +84,7 @@ export class AgentMetrics {
     this.banned = counter('agent_banned_nodes_total', 'Nodes banned because they signed a wrong piece.');
     this.wrongDigests = counter('agent_wrong_digests_total', 'Blobs that were quarantined for a wrong digest.');
     this.access = counter('agent_access_total', 'Decisions about access to cached content.', ['outcome']);
+    this.restarts = counter('agent_worker_restarts_total', 'Processes that took the place of another.', ['reason']);
     this.firstByte = metrics.histogram({
       name: 'agent_client_first_byte_seconds',
       help: 'Seconds to the first byte of an answer to a client.',
@@ -83,8 +92,31 @@ export class AgentMetrics {
     });
   }
 
+  /** Bytes that clients got beyond those that registries sent, by registry: negative on a node that fetches for others. */
+  #observeSaved(): void {
+    const gauge = this.#metrics.gauge({
+      name: 'agent_saved_bytes',
+      help: 'Bytes sent to clients less those received from registries.',
+      labels: ['registry'],
+    });
+    const collect = async () => {
+      const sums = new Map<string, number>();
+      const add = async (counter: Counter, sign: number) => {
+        for (const { labels, value } of (await counter.get()).values) {
+          const registry = String(labels.registry);
+          sums.set(registry, (sums.get(registry) ?? 0) + sign * value);
+        }
+      };
+      await add(this.toClients, 1);
+      await add(this.fromOrigin, -1);
+      for (const [registry, bytes] of sums) gauge.set({ registry }, bytes);
+    };
+    Object.assign(gauge, { collect });
+  }
+
   /** Registers figures that other parts keep. */
   observe(gauges: AgentGauges): void {
+    this.#observeSaved();
     const help: Readonly<Record<keyof AgentGauges, readonly [string, string]>> = {
       cacheUsed: ['agent_cache_used_bytes', 'Bytes of the cache on disk.'],
       cacheAllocated: ['agent_cache_allocated_bytes', 'Bytes that the cache may use on disk.'],

@@ -1,21 +1,32 @@
-/** The HTTP endpoint of a process's metrics and health: /metrics, /healthz, /readyz. */
+/**
+ * The HTTP endpoint of a process's metrics and health: /metrics, /healthz, /readyz, and documents below /api/. On a port of its
+ * own, or beside others on the port of a service.
+ */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AccelError } from '../../base/error.ts';
 import type { Metrics } from './metrics.ts';
 
 const PLAIN = 'text/plain; charset=utf-8';
+const JSON_TYPE = 'application/json; charset=utf-8';
+const PATHS = ['/metrics', '/healthz', '/readyz'];
 const DEADLINE = 10_000;
 const MAX_CONNECTIONS = 64;
 
-/** Where it listens and what it serves. */
-export interface ExpositionOptions {
-  readonly host: string;
-  /** 0 takes a free one. */
-  readonly port: number;
+/** State that the endpoint serves. */
+export interface ExposedState {
   readonly metrics: Metrics;
   /** Why the process cannot serve now; empty when it is ready. Asked at each request. */
   readonly unready: () => readonly string[];
+}
+
+/** Where it listens and what it serves. */
+export interface ExpositionOptions extends ExposedState {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** A descriptor that listens there already. */
+  readonly fd?: number | undefined;
 }
 
 /** A running endpoint. */
@@ -28,14 +39,10 @@ export interface Exposition {
 
 /** Starts the endpoint. Fails with `io-error` where the address cannot be had. */
 export async function serveTelemetry(options: ExpositionOptions): Promise<Exposition> {
-  const { host, port } = options;
+  const { host, port, fd } = options;
   const server = createServer(
     { maxHeaderSize: 8192, requestTimeout: DEADLINE, headersTimeout: DEADLINE },
-    (request, response) => {
-      answer(request, response, options).catch((error: unknown) => {
-        send(response, { status: 500, body: `${(error as Error).message}\n` });
-      });
-    },
+    (request, response) => answerTelemetry(request, response, options),
   );
   server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
@@ -48,7 +55,7 @@ export async function serveTelemetry(options: ExpositionOptions): Promise<Exposi
         }),
       );
     });
-    server.listen(port, host, resolve);
+    server.listen(fd === undefined ? { port, host } : { fd }, resolve);
   });
   const address = server.address() as AddressInfo;
   return {
@@ -61,18 +68,36 @@ export async function serveTelemetry(options: ExpositionOptions): Promise<Exposi
   };
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, options: ExpositionOptions): Promise<void> {
+/** Whether a request on a shared port is for this endpoint. */
+export function isForTelemetry({ url = '' }: IncomingMessage, { documents }: Metrics): boolean {
+  const [path = ''] = url.split('?');
+  return PATHS.includes(path) || documents.has(path);
+}
+
+/** Answers one request. */
+export function answerTelemetry(request: IncomingMessage, response: ServerResponse, state: ExposedState): void {
+  answer(request, response, state).catch((error: unknown) => {
+    send(response, { status: 500, body: `${(error as Error).message}\n` });
+  });
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, options: ExposedState): Promise<void> {
   // A body is not read: the connection ends with the answer where there is one.
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('Allow', 'GET, HEAD');
     send(response, { status: 405, body: 'only GET and HEAD\n' });
     return;
   }
-  const [path] = (request.url ?? '').split('?');
+  const [path = ''] = (request.url ?? '').split('?');
+  const document = options.metrics.documents.get(path);
+  if (document !== undefined) {
+    send(response, { status: 200, body: `${JSON.stringify(await document())}\n`, type: JSON_TYPE });
+    return;
+  }
   switch (path) {
     case '/metrics': {
-      const { registry } = options.metrics;
-      send(response, { status: 200, body: await registry.metrics(), type: registry.contentType });
+      const { metrics } = options;
+      send(response, { status: 200, body: await metrics.text(), type: metrics.registry.contentType });
       break;
     }
     case '/healthz':

@@ -22,6 +22,14 @@ export interface Metrics {
   gauge(options: MetricOptions): Gauge;
   /** A histogram; seconds unless `buckets` says otherwise. */
   histogram(options: MetricOptions & { readonly buckets?: readonly number[] }): Histogram;
+  /** Prints text in the format of Prometheus before the metrics of the registry, with each answer. */
+  prepend(print: () => string): void;
+  /** Answers GET of a path with a document, as JSON. */
+  document(path: string, read: () => unknown): void;
+  /** All metrics as text. */
+  text(): Promise<string>;
+  /** The documents by path. */
+  readonly documents: ReadonlyMap<string, () => unknown>;
 }
 
 /** An empty set of metrics, with the process's own (memory, processor, event loop) and the version. */
@@ -34,8 +42,14 @@ export function createMetrics(role: string): Metrics {
     labelNames: [...labels],
     registers: [registry],
   });
+  const prepended: (() => string)[] = [];
+  const documents = new Map<string, () => unknown>();
   const metrics: Metrics = {
     registry,
+    documents,
+    prepend: (print) => void prepended.push(print),
+    document: (path, read) => void documents.set(path, read),
+    text: async () => [...prepended.map((print) => print()), await registry.metrics()].join('\n'),
     counter: (options) => new Counter(common(options)),
     gauge: (options) => new Gauge(common(options)),
     histogram: ({ buckets = SECONDS_BUCKETS, ...options }) =>

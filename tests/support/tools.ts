@@ -13,6 +13,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   tc: 'iproute2',
   nsenter: 'util-linux',
   promtool: 'prometheus',
+  'systemd-socket-activate': 'systemd',
   debugfs: 'e2fsprogs',
   ldconfig: 'libc-bin',
   split: 'coreutils',

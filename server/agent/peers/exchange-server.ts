@@ -9,6 +9,7 @@ import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { FetchOptions, PieceFetcher } from '../pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
 import type { Piece, PieceId } from '../pieces/piece.ts';
+import { learnBlob, notePiece } from '../pieces/record.ts';
 import { blobDigest } from '../pieces/upstreams.ts';
 import { readText } from '../read-text.ts';
 import { DIRECT, PREFETCH, STREAM, type Urgency } from '../urgency.ts';
@@ -169,7 +170,7 @@ class ExchangeHandler {
       const piece = role === 'owner' ? await this.#asOwner(id, request, wish) : await this.#asTree(id, wish);
       if (piece === 'not-owner') return reply(response, 421);
       if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
-      await this.#send(piece, urgency, response);
+      await this.#send({ id, piece, urgency }, response);
     } catch (error) {
       if (!(error instanceof OriginFailure) || response.headersSent) throw error;
       failed(response, error);
@@ -185,6 +186,7 @@ class ExchangeHandler {
   ): Promise<Piece | undefined | 'not-owner'> {
     const blob = blobOf(id, request);
     if (blob === undefined) return this.#o.fetcher.stored(id);
+    learnBlob(this.#o.metrics.activity, blob);
     return (await this.#o.fetcher.getAsOwner(blob, id.index, wish)) ?? 'not-owner';
   }
 
@@ -197,8 +199,13 @@ class ExchangeHandler {
     return this.#o.fetcher.get(blob, id.index, wish);
   }
 
-  async #send(piece: Piece, urgency: Urgency, response: http.ServerResponse): Promise<void> {
+  async #send(
+    { id, piece, urgency }: { readonly id: PieceId; readonly piece: Piece; readonly urgency: Urgency },
+    response: http.ServerResponse,
+  ): Promise<void> {
     const { bytes, sha256, attestation } = piece;
+    const { activity, toPeers } = this.#o.metrics;
+    const started = performance.now();
     this.#backlog.add(bytes.length);
     try {
       const sent = await this.#slots.run(
@@ -219,7 +226,9 @@ class ExchangeHandler {
         { urgency, signal: this.#o.signal },
       );
       if (sent === undefined) return busy(response);
-      if (sent) this.#o.metrics.toPeers.inc(bytes.length);
+      if (!sent) return;
+      toPeers.inc({ registry: activity.registryOf(id.digest) }, bytes.length);
+      notePiece(activity, 'to-peer', id, { bytes: bytes.length, started });
     } finally {
       this.#backlog.remove(bytes.length);
     }

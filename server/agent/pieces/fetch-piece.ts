@@ -30,6 +30,7 @@ import type { Piece, PieceId } from './piece.ts';
 import { pieceKey } from './piece.ts';
 import type { PieceEngine } from './piece-engine.ts';
 import { hashPiece } from './piece-file.ts';
+import { learnBlob, notePiece, recordDownload } from './record.ts';
 import { asAbsent, asFailure, isFinal, isPiece, shared } from './shared-flight.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { PieceStore } from './store.ts';
@@ -232,6 +233,8 @@ export class PieceFetcher {
   ): Promise<Piece | NodeRefusal> {
     const { client, health, view, verifier, metrics, bucket } = this.#o;
     const { self, version } = view();
+    const started = performance.now();
+    learnBlob(metrics.activity, blob);
     const answer: PieceAnswer = await client.piece(peer, {
       blob,
       index,
@@ -268,7 +271,8 @@ export class PieceFetcher {
       if (WRONG_BYTES.includes(piece)) this.#distrusted.set(peer.id, true);
       return 'absent';
     }
-    metrics.fromPeers.inc(bytes.length);
+    metrics.fromPeers.inc({ registry: metrics.activity.registryOf(blob.digest) }, bytes.length);
+    notePiece(metrics.activity, 'from-peer', id, { bytes: bytes.length, started });
     await bucket.take(bytes.length, signal, urgency);
     // One of the blob's pieces turned out to be wrong while this one was on its way.
     if (this.#quarantine.has(blob.digest)) return 'absent';
@@ -299,19 +303,22 @@ export class PieceFetcher {
     { signal, direct = true, urgency: wanted = STREAM }: Pick<FetchOptions, 'signal' | 'direct' | 'urgency'>,
   ): Promise<Piece> {
     const id = { digest: blob.digest, index };
+    learnBlob(this.#o.metrics.activity, blob);
     return shared(
       this.#originFlights,
       pieceKey(id),
       async (own, urgency) => {
         const given = await this.#fromEngine(blob, index, own);
         if (given !== undefined) return this.#takeFromOrigin(blob, id, given, direct);
-        const bytes = await this.#o.origin.piece(blob, index, {
-          signal: own,
-          urgency,
-          onBytes: () => this.moved(blob.digest),
-          onOther: (other, got) => this.#takeOther(blob, other, got),
-          stored: async () => (await this.#o.store.get(id))?.bytes,
-        });
+        const bytes = await recordDownload(this.#o.metrics.activity, id, () =>
+          this.#o.origin.piece(blob, index, {
+            signal: own,
+            urgency,
+            onBytes: () => this.moved(blob.digest),
+            onOther: (other, got) => this.#takeOther(blob, other, got),
+            stored: async () => (await this.#o.store.get(id))?.bytes,
+          }),
+        );
         return this.#takeFromOrigin(blob, id, bytes, direct);
       },
       { signal, urgency: wanted },
@@ -341,6 +348,7 @@ export class PieceFetcher {
   /** A piece that came with another one. */
   #takeOther(blob: OriginBlob, id: PieceId, bytes: Buffer): void {
     this.moved(blob.digest);
+    notePiece(this.#o.metrics.activity, 'from-origin', id, { bytes: bytes.length, started: performance.now() });
     try {
       this.#takeFromOrigin(blob, id, bytes, true);
     } catch {

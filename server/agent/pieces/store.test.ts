@@ -36,6 +36,21 @@ function id(index: number, digest = DIGEST): PieceId {
   return { digest, index };
 }
 
+describe('a frozen store', () => {
+  it('writes and removes nothing until it thaws', async () => {
+    const store = await open();
+    await store.setFrozen(true);
+    store.put(id(1), piece(), { owned: true });
+    expect((await store.get(id(1)))?.bytes.length).toBe(1000);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await readdir(directory)).toEqual([]);
+    await store.setFrozen(false);
+    store.put(id(2), piece(), { owned: true });
+    await store.close();
+    expect(await readdir(join(directory, DIGEST.replace(':', '-')))).toEqual(['2']);
+  });
+});
+
 describe('a start', () => {
   it('takes in the pieces of an earlier run, with their attestations', async () => {
     const first = await open();
@@ -45,6 +60,20 @@ describe('a start', () => {
     const second = await open();
     expect(second.has(id(3))).toBe(true);
     expect(await second.get(id(3))).toEqual(kept);
+  });
+
+  it('reads pieces before it has looked through its folder, where it opens at once', async () => {
+    const first = await open();
+    const kept = piece(randomBytes(500), 'signed');
+    first.put(id(3), kept, { owned: true });
+    await first.close();
+    const second = await open({ opensAtOnce: true });
+    expect([second.has(id(3)), second.statistics.used]).toEqual([false, 0]);
+    expect(await second.get(id(3))).toEqual(kept);
+    expect(await second.get(id(4))).toBeUndefined();
+    await second.rebuilt;
+    expect(second.has(id(3))).toBe(true);
+    expect(second.statistics).toMatchObject({ pieces: 1, damaged: 0, used: first.statistics.used });
   });
 
   it('removes half-written files, and leaves folders that are not its own alone', async () => {

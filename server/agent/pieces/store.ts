@@ -2,10 +2,12 @@
  * The pieces that this node has: a ring in memory, and files on disk below a capacity. Every read from disk is checked, and
  * whatever the disk does, pieces go on being served from memory.
  */
-import { lstat, mkdir, readdir, readFile, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
+import type { Occurrence } from '../../telemetry/activity.ts';
+import { findPieces } from './cache-folder.ts';
 import type { Piece, PieceId } from './piece.ts';
 import { pieceKey } from './piece.ts';
 import { decodePieceFile, encodePieceFile } from './piece-file.ts';
@@ -22,6 +24,14 @@ export interface StoreOptions {
   readonly ttl: number;
   /** Share of the file system to keep free, 0 to 1. */
   readonly keepFree: number;
+  /** The store opens before it has looked through its folder: pieces are read from there meanwhile, and none are written. */
+  readonly opensAtOnce?: boolean;
+  /** Hears of each piece that was read from disk or written to it. */
+  readonly onDisk?: (
+    operation: 'disk-read' | 'disk-write',
+    id: PieceId,
+    use: Pick<Occurrence, 'bytes' | 'started'>,
+  ) => void;
 }
 
 /** Figures of a store. */
@@ -72,6 +82,10 @@ export class PieceStore {
   /** The piece that is being written now. */
   #current: { readonly digest: string; readonly written: Promise<void> } | undefined;
   #closing = false;
+  #rebuilt: Promise<void> = Promise.resolve();
+  #isRebuilt = false;
+  /** Another process uses the folder: nothing is written or removed. */
+  #frozen = false;
   #space: { readonly at: number; free: number } | undefined;
   readonly #timer: NodeJS.Timeout;
 
@@ -93,7 +107,11 @@ export class PieceStore {
   static async open(options: StoreOptions): Promise<PieceStore> {
     const store = new PieceStore(options);
     await mkdir(options.directory, { recursive: true, mode: 0o700 });
-    await store.#rebuild();
+    store.#rebuilt = store.#rebuild().finally(() => {
+      store.#isRebuilt = true;
+    });
+    if (options.opensAtOnce === true) store.#rebuilt = store.#rebuilt.catch(() => undefined);
+    else await store.#rebuilt;
     return store;
   }
 
@@ -133,15 +151,21 @@ export class PieceStore {
       this.#touch(key);
       return inMemory;
     }
-    if (!this.#onDisk(key)) return undefined;
+    const known = this.#onDisk(key);
+    if (!known && this.#isRebuilt) return undefined;
     this.#touch(key);
+    const started = performance.now();
     try {
       const piece = decodePieceFile(await readFile(this.#path(id)));
       // Removed while it was read: it may have been removed because it is wrong.
-      if (!this.#onDisk(key)) return undefined;
+      if ((known || this.#isRebuilt) && !this.#onDisk(key)) return undefined;
+      this.#remember(id);
       this.#ring.set(key, piece);
+      this.#options.onDisk?.('disk-read', id, { bytes: piece.bytes.length, started });
       return piece;
     } catch {
+      if (!known) return undefined;
+      this.#options.onDisk?.('disk-read', id, { bytes: undefined, started });
       // Gone, unreadable or damaged: whatever it is, the piece can be had elsewhere.
       this.#damaged += 1;
       await this.#removeFile(id, key);
@@ -157,7 +181,7 @@ export class PieceStore {
     this.#remember(id);
     this.#ring.set(key, piece);
     if (!this.#ring.has(key)) this.#forget(key);
-    if (this.#onDisk(key) || this.#options.capacity === 0 || this.#closing) return;
+    if (this.#onDisk(key) || this.#options.capacity === 0 || this.#closing || this.#frozen) return;
     if (this.#queue.size >= MOST_QUEUED && !this.#queue.has(key)) {
       this.#unwritten += 1;
       return;
@@ -170,12 +194,18 @@ export class PieceStore {
     this.#writing ??= this.#write().finally(() => {
       this.#writing = undefined;
       // A piece that came between the last look at the queue and now.
-      if (this.#queue.size > 0) this.#startWriting();
+      if (this.#queue.size > 0 && !this.#frozen) this.#startWriting();
     });
+  }
+
+  /** Resolves when the folder has been looked through. */
+  get rebuilt(): Promise<void> {
+    return this.#rebuilt;
   }
 
   /** Removes all pieces of a blob: one of them is wrong. */
   async drop(digest: string): Promise<void> {
+    await this.#rebuilt;
     for (const index of this.#blobs.get(digest) ?? []) {
       const key = pieceKey({ digest, index });
       this.#queue.delete(key);
@@ -191,16 +221,25 @@ export class PieceStore {
     }
   }
 
+  /** Leaves the folder to another process, or takes it back. Resolves when nothing is being written any more. */
+  async setFrozen(frozen: boolean): Promise<void> {
+    this.#frozen = frozen;
+    if (frozen) await this.#current?.written;
+    else this.#startWriting();
+  }
+
   /** Writes what waits, and stops. */
   async close(): Promise<void> {
     this.#closing = true;
     clearInterval(this.#timer);
+    await this.#rebuilt;
     await this.#writing;
   }
 
   async #write(): Promise<void> {
+    await this.#rebuilt;
     for (;;) {
-      const next = this.#next();
+      const next = this.#frozen ? undefined : this.#next();
       if (next === undefined) return;
       const [key, { id, owned }] = next;
       if (!owned && !this.#closing) {
@@ -230,6 +269,7 @@ export class PieceStore {
     const key = pieceKey(id);
     const path = this.#path(id);
     const temporary = `${path}.tmp`;
+    const started = performance.now();
     try {
       const parts = encodePieceFile(piece);
       const size = parts.reduce((sum, part) => sum + part.length, 0);
@@ -244,9 +284,11 @@ export class PieceStore {
       this.#used += size;
       if (this.#space !== undefined) this.#space.free -= size;
       this.#remember(id);
+      this.#options.onDisk?.('disk-write', id, { bytes: piece.bytes.length, started });
     } catch {
       // A full or failing disk: the piece stays in memory, and the figure says so.
       this.#unwritten += 1;
+      this.#options.onDisk?.('disk-write', id, { bytes: undefined, started });
       await rm(temporary, { force: true }).catch(() => undefined);
     }
   }
@@ -279,6 +321,7 @@ export class PieceStore {
   }
 
   #expire(): void {
+    if (this.#frozen) return;
     const before = Date.now() - this.#options.ttl;
     for (const entries of Object.values(this.#disk)) {
       for (const [key, { used }] of entries) {
@@ -302,24 +345,12 @@ export class PieceStore {
     if (!this.#blobs.has(id.digest)) await rmdir(join(path, '..')).catch(() => undefined);
   }
 
-  /** Takes in the files of an earlier run; in the folders of blobs, files that are no pieces are removed. Other folders are left alone. */
+  /** Takes in the files of an earlier run. */
   async #rebuild(): Promise<void> {
-    const root = this.#options.directory;
-    const found: { id: PieceId; size: number; used: number }[] = [];
-    for (const blob of await readdir(root)) {
-      if (!/^sha256-[0-9a-f]{64}$/.test(blob)) continue;
-      const digest = blob.replace('-', ':');
-      for (const name of await readdir(join(root, blob)).catch(() => [])) {
-        const path = join(root, blob, name);
-        const index = /^(0|[1-9]\d{0,7})$/.test(name) ? Number(name) : undefined;
-        const facts = await lstat(path).catch(() => undefined);
-        if (index === undefined || facts?.isFile() !== true)
-          await rm(path, { force: true, recursive: true }).catch(() => undefined);
-        else found.push({ id: { digest, index }, size: facts.size, used: facts.mtimeMs });
-      }
-    }
-    found.sort((a, b) => a.used - b.used);
+    const found = await findPieces(this.#options.directory, () => this.#closing);
     for (const { id, size, used } of found) {
+      // A piece that was read meanwhile is known already.
+      if (this.#onDisk(pieceKey(id))) continue;
       // Who owned what is not kept: the members may have changed since.
       this.#disk[RELAYED].set(pieceKey(id), { size, owned: false, used });
       this.#used += size;

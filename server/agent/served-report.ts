@@ -1,0 +1,60 @@
+/** Reports what one node served and pulled, as GET /api/v1/agent answers it (docs/metrics.md); the console's cluster page gathers it from all nodes. */
+import { VERSION } from '../../base/version.ts';
+import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import type { ImageTotal } from '../telemetry/image-totals.ts';
+import type { StoreStatistics } from './pieces/store.ts';
+
+/** The document. Fields are added, never renamed. */
+export interface AgentReport {
+  /** Of the document: 1. */
+  readonly schemaVersion: 1;
+  /** `IP:PORT` by which other agents reach it. */
+  readonly node: string;
+  readonly zone: string;
+  readonly version: string;
+  /** RFC 3339; figures count from here. */
+  readonly started: string;
+  /** Why it cannot serve well now; null when it can. */
+  readonly unready: string | null;
+  readonly members: number;
+  /** Bytes since the start. */
+  readonly bytes: Readonly<Record<'toClients' | 'toPeers' | 'fromPeers' | 'fromOrigin', number>>;
+  /** Bytes and pieces of the cache. */
+  readonly cache: Readonly<Record<'allocated' | 'used' | 'memory' | 'pieces', number>>;
+  /** Repositories of late, at most 500, the last used first. */
+  readonly images: readonly ImageTotal[];
+}
+
+/** Parts of {@link reportAgent}. */
+export interface ReportSources {
+  readonly self: { readonly id: string; readonly zone: string };
+  readonly metrics: AgentMetrics;
+  readonly started: Date;
+  readonly unready: string | undefined;
+  readonly members: number;
+  readonly store: StoreStatistics;
+}
+
+/** Writes the document. */
+export async function reportAgent(from: ReportSources): Promise<AgentReport> {
+  const { self, metrics, started, unready, members, store } = from;
+  const sum = async (counter: AgentMetrics['toClients']) =>
+    (await counter.get()).values.reduce((total, { value }) => total + value, 0);
+  return {
+    schemaVersion: 1,
+    node: self.id,
+    zone: self.zone,
+    version: VERSION,
+    started: started.toISOString(),
+    unready: unready ?? null,
+    members,
+    bytes: {
+      toClients: await sum(metrics.toClients),
+      toPeers: await sum(metrics.toPeers),
+      fromPeers: await sum(metrics.fromPeers),
+      fromOrigin: await sum(metrics.fromOrigin),
+    },
+    cache: { allocated: store.allocated, used: store.used, memory: store.memory, pieces: store.pieces },
+    images: metrics.activity.images.list(),
+  };
+}

@@ -1,0 +1,55 @@
+/** The contract between a holder, which keeps the sockets of a role, and the worker process that serves on them. */
+import type { AccelErrorCode, AccelErrorDetails } from '../../base/error.ts';
+
+/** Reasons for which a worker took the place of another. */
+export type RestartReason = 'reload' | 'crash';
+
+/** Workers that were replaced since the holder started, by reason. */
+export type Restarts = Readonly<Record<RestartReason, number>>;
+
+/** A request of the holder to a worker. */
+export type HolderMessage =
+  /** Serve. */
+  | { readonly kind: 'start'; readonly restarts: Restarts }
+  /** Another worker is about to take over: leave what both share, such as the cache on disk, alone. */
+  | { readonly kind: 'freeze' }
+  /** The other worker failed: carry on as before. */
+  | { readonly kind: 'thaw' }
+  /** Take no new work, finish what has begun, and end; a second time: end at once. */
+  | { readonly kind: 'drain' };
+
+/** A report of a worker to its holder. */
+export type WorkerMessage =
+  /** All modules are loaded; waits for `start`. */
+  | { readonly kind: 'loaded' }
+  | { readonly kind: 'serving' }
+  | { readonly kind: 'frozen' }
+  | {
+      readonly kind: 'failed';
+      readonly code: AccelErrorCode;
+      readonly message: string;
+      readonly details: AccelErrorDetails;
+    };
+
+/** Sockets and news that a role of a worker process gets from the holder. */
+export interface Handover {
+  /** Descriptors of listening sockets by name; a role opens those that are missing. */
+  readonly sockets: ReadonlyMap<string, number>;
+  readonly restarts: Restarts;
+  /** Registers functions that leave what two workers share alone, and take it up again. */
+  onFreeze(freeze: () => Promise<void>, thaw: () => void): void;
+}
+
+/** The environment variable that names a worker's sockets: `clients:4,peers:5`. */
+export const SOCKETS_VARIABLE = 'ACCEL_SOCKETS';
+
+/** The text of {@link SOCKETS_VARIABLE}. */
+export function formatSockets(sockets: ReadonlyMap<string, number>): string {
+  return [...sockets].map(([name, fd]) => `${name}:${fd}`).join(',');
+}
+
+/** Reads the text of {@link SOCKETS_VARIABLE}; parts that are no NAME:NUMBER are left out. */
+export function parseSockets(text: string): Map<string, number> {
+  const found = [...text.matchAll(/([a-z]+):(\d+)(?:,|$)/g)];
+  return new Map(found.map(([, name, fd]) => [name!, Number(fd)]));
+}

@@ -1,0 +1,211 @@
+/**
+ * The audit log: a line for each operation, in the form of DADI's agent. Lines are gathered and written together; where the
+ * output is too slow they are dropped and counted, since no read of an image may wait for its log.
+ */
+import { close, fstat, open, rename, stat, write } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+/** An operation, by the name that it has in the log. */
+export type AuditOperation = 'http:pread' | 'rpc:stat' | 'rpc:pread' | 'download' | 'filewrite' | 'fileread';
+
+/** One line. */
+export interface AuditEntry {
+  readonly operation: AuditOperation;
+  /** Without query and credentials. */
+  readonly pathname: string;
+  readonly offset: number;
+  /** Bytes; negative where the operation failed. */
+  readonly size: number;
+  /** Microseconds. */
+  readonly latency: number;
+}
+
+/** Where the lines go. */
+export type AuditTarget =
+  | { readonly mode: 'stdout' }
+  | {
+      readonly mode: 'file';
+      readonly path: string;
+      /** Bytes after which the file is renamed and another begun. */
+      readonly rotateAt: number;
+      /** Files that are kept beside the current one, at least one. */
+      readonly keep: number;
+    };
+
+/** Bytes that wait to be written; further lines are dropped. */
+const MOST_PENDING = 1024 * 1024;
+/** Milliseconds for which lines are gathered. */
+const FLUSH_EVERY = 200;
+/** Milliseconds before an output is tried again that takes nothing. */
+const TRY_AGAIN = 100;
+const STDOUT = 1;
+
+const writeAsync = promisify(write);
+
+/** See the head of the file. */
+export class AuditLog {
+  readonly #target: AuditTarget;
+  readonly #onDropped: (lines: number) => void;
+  readonly #onProblem: (problem: Error) => void;
+  readonly #clock = new LineClock();
+  readonly #thread = `|AUDIT|th=${process.pid.toString(16).toUpperCase().padStart(16, '0')}|`;
+  #pending: string[] = [];
+  #pendingBytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> | undefined;
+  #file: { readonly fd: number; size: number } | undefined;
+  #failed = false;
+
+  constructor(
+    target: AuditTarget,
+    events: { readonly onDropped: (lines: number) => void; readonly onProblem: (problem: Error) => void },
+  ) {
+    this.#target = target;
+    this.#onDropped = events.onDropped;
+    this.#onProblem = events.onProblem;
+  }
+
+  /** Takes a line; never waits, never throws. */
+  note({ operation, pathname, offset, size, latency }: AuditEntry): void {
+    const line =
+      `${this.#clock.text()}${this.#thread}${operation}[pathname=${escapePathname(pathname)}]` +
+      `[offset=${offset}][size=${size}][latency=${Math.round(latency)}]\n`;
+    if (this.#pendingBytes + line.length > MOST_PENDING) {
+      this.#onDropped(1);
+      return;
+    }
+    this.#pending.push(line);
+    this.#pendingBytes += line.length;
+    this.#timer ??= setTimeout(() => this.#flush(), FLUSH_EVERY).unref();
+  }
+
+  /** Writes what is pending; resolves when it has been written or dropped. */
+  async flushed(): Promise<void> {
+    while (this.#pending.length > 0 || this.#writing !== undefined) {
+      this.#flush();
+      await this.#writing;
+    }
+  }
+
+  /** Writes what is pending, for at most `milliseconds`, and closes the file. */
+  async close(milliseconds = 1_000): Promise<void> {
+    const over = new AbortController();
+    await Promise.race([
+      this.flushed(),
+      sleep(milliseconds, undefined, { signal: over.signal }).catch(() => undefined),
+    ]);
+    over.abort();
+    if (this.#file !== undefined) close(this.#file.fd, () => undefined);
+    this.#file = undefined;
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    // One write at a time: a slow output holds one thread of Node's pool, and no more.
+    this.#writing ??= this.#drain().finally(() => {
+      this.#writing = undefined;
+      if (this.#pending.length > 0) this.#timer ??= setTimeout(() => this.#flush(), FLUSH_EVERY).unref();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    const lines = this.#pending;
+    if (lines.length === 0) return;
+    this.#pending = [];
+    const batch = Buffer.from(lines.join(''));
+    try {
+      await this.#write(batch);
+      this.#failed = false;
+    } catch (error) {
+      this.#onDropped(lines.length);
+      // Said once, until it works again.
+      if (!this.#failed) this.#onProblem(error as Error);
+      this.#failed = true;
+    } finally {
+      this.#pendingBytes -= batch.length;
+    }
+  }
+
+  async #write(batch: Buffer): Promise<void> {
+    const fd = this.#target.mode === 'stdout' ? STDOUT : await this.#fileFor(batch.length);
+    for (let at = 0; at < batch.length; ) {
+      try {
+        at += (await writeAsync(fd, batch, at, batch.length - at)).bytesWritten;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+        await sleep(TRY_AGAIN);
+      }
+    }
+    if (this.#file !== undefined) this.#file.size += batch.length;
+  }
+
+  /** The file to append to; another one where this batch would make it too large, or where it was taken away. */
+  async #fileFor(bytes: number): Promise<number> {
+    const target = this.#target as Extract<AuditTarget, { mode: 'file' }>;
+    const { path, rotateAt, keep } = target;
+    if (this.#file !== undefined && (await inodeOf(path)) !== (await inodeOf(this.#file.fd))) {
+      // Renamed or removed by someone else, such as logrotate.
+      await this.#closeFile();
+    }
+    const file = this.#file ?? (await this.#openFile(path));
+    if (file.size === 0 || file.size + bytes <= rotateAt) return file.fd;
+    await this.#closeFile();
+    for (let index = keep; index > 0; index--) {
+      await promisify(rename)(index === 1 ? path : `${path}.${index - 1}`, `${path}.${index}`).catch(() => undefined);
+    }
+    return (await this.#openFile(path)).fd;
+  }
+
+  async #openFile(path: string): Promise<{ readonly fd: number; size: number }> {
+    await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+    const fd = await promisify(open)(path, 'a', 0o640);
+    this.#file = { fd, size: (await promisify(fstat)(fd)).size };
+    return this.#file;
+  }
+
+  async #closeFile(): Promise<void> {
+    const { fd } = this.#file!;
+    this.#file = undefined;
+    await promisify(close)(fd);
+  }
+}
+
+/** The inode of a file, by path or descriptor; undefined for a file that does not exist. */
+async function inodeOf(file: string | number): Promise<number | undefined> {
+  const facts = typeof file === 'string' ? promisify(stat)(file) : promisify(fstat)(file);
+  return facts.then(
+    ({ ino }) => ino,
+    () => undefined,
+  );
+}
+
+/** Percent-encodes what would end a field or a line. */
+function escapePathname(pathname: string): string {
+  return pathname.replace(/[^!-Z\\^-z~]/gu, (character) =>
+    [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+  );
+}
+
+/** `YYYY/MM/DD HH:MM:SS` in the zone of the machine, made once a second. */
+class LineClock {
+  #second = -1;
+  #text = '';
+
+  text(): string {
+    const now = Date.now();
+    const second = Math.floor(now / 1000);
+    if (second !== this.#second) {
+      const date = new Date(now);
+      const two = (value: number): string => String(value).padStart(2, '0');
+      this.#second = second;
+      this.#text =
+        `${date.getFullYear()}/${two(date.getMonth() + 1)}/${two(date.getDate())} ` +
+        `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+    }
+    return this.#text;
+  }
+}

@@ -1,0 +1,95 @@
+/** Bytes by image repository: what a node gave to clients and other agents, and where it had it from. Bounded: the least recently used repository is left out first. */
+import { LRUCache } from 'lru-cache';
+
+/** Ways of bytes. */
+export type Way = 'toClients' | 'toPeers' | 'fromPeers' | 'fromOrigin';
+
+/** Bytes of one repository since the start, and when it was last used. */
+export interface ImageTotal {
+  readonly registry: string;
+  readonly repository: string;
+  readonly toClients: number;
+  readonly toPeers: number;
+  readonly fromPeers: number;
+  readonly fromOrigin: number;
+  /** Blobs of the repository that were read or passed on, as far as they are remembered. */
+  readonly blobs: number;
+  /** RFC 3339. */
+  readonly lastUsed: string;
+}
+
+/** The place of a blob. */
+export interface BlobName {
+  readonly registry: string;
+  readonly repository: string;
+  /** Of the blob at its registry, without query. */
+  readonly path: string;
+}
+
+/** Repositories and blobs that are remembered. */
+const MOST_IMAGES = 500;
+const MOST_BLOBS = 10_000;
+
+interface Entry extends Record<Way, number> {
+  readonly registry: string;
+  readonly repository: string;
+  readonly blobs: Set<string>;
+  lastUsed: number;
+}
+
+/** See the head of the file. */
+export class ImageTotals {
+  readonly #images = new LRUCache<string, Entry>({ max: MOST_IMAGES });
+  readonly #names = new LRUCache<string, BlobName>({
+    max: MOST_BLOBS,
+    dispose: (name, digest) => this.#images.peek(keyOf(name))?.blobs.delete(digest),
+  });
+
+  /** Learns where a blob is. */
+  learn(digest: string, name: BlobName): void {
+    if (this.#names.get(digest)?.path !== name.path) this.#names.set(digest, name);
+  }
+
+  /** Where a blob is, as far as that is known. */
+  nameOf(digest: string): BlobName | undefined {
+    return this.#names.get(digest);
+  }
+
+  /** Counts bytes of a blob; those of one whose place is not known count for no image. */
+  add(digest: string, way: Way, bytes: number): void {
+    const name = this.#names.get(digest);
+    if (name === undefined) return;
+    const key = keyOf(name);
+    let entry = this.#images.get(key);
+    if (entry === undefined) {
+      const { registry, repository } = name;
+      entry = {
+        registry,
+        repository,
+        blobs: new Set(),
+        lastUsed: 0,
+        toClients: 0,
+        toPeers: 0,
+        fromPeers: 0,
+        fromOrigin: 0,
+      };
+      this.#images.set(key, entry);
+    }
+    entry[way] += bytes;
+    entry.blobs.add(digest);
+    entry.lastUsed = Date.now();
+  }
+
+  /** All repositories, the one that was used last first. */
+  list(): ImageTotal[] {
+    return [...this.#images.values()].map(({ blobs, lastUsed, ...rest }) => ({
+      ...rest,
+      blobs: blobs.size,
+      lastUsed: new Date(lastUsed).toISOString(),
+    }));
+  }
+}
+
+function keyOf({ registry, repository }: BlobName): string {
+  return `${registry}/${repository}`;
+}

@@ -1,0 +1,91 @@
+/** docs/metrics.md, the dashboard and the alert rules name the metrics that exist, and all of them. */
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { describeWith, run, withTempDirectory } from '../../tests/support/tools.ts';
+import { type AgentGauges, AgentMetrics } from './agent-metrics.ts';
+import { formatDadiMetrics } from './dadi-exposition.ts';
+import { createMetrics } from './metrics.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+
+const metrics = createMetrics('agent');
+new AgentMetrics(metrics).observe(new Proxy({}, { get: () => () => 0 }) as AgentGauges);
+const registered = metrics.registry
+  .getMetricsAsArray()
+  .map((metric) => metric as unknown as { name: string; type: string; labelNames: string[] });
+
+/** The rows of the page's tables about metrics: name, type, labels. */
+const rows = read('docs/metrics.md')
+  .split('\n')
+  .map((line) => line.split('|').map((cell) => cell.trim()))
+  .filter(([, name]) => /^`(accel|DADIP2P)_\w+`$/.test(name ?? ''))
+  .map(([, name = '', type = '', , labels = '']) => ({
+    name: name.replaceAll('`', ''),
+    type,
+    labels: labels === '' ? [] : labels.split(', '),
+  }));
+
+it('the page has each metric of the agent, with its type and labels', () => {
+  const own = registered
+    .filter(({ name }) => name.startsWith('accel_'))
+    .map(({ name, type, labelNames }) => ({ name, type, labels: [...labelNames] }));
+  const documented = rows.filter(({ name }) => name.startsWith('accel_'));
+  const byName = (a: { name: string }, b: { name: string }) => a.name.localeCompare(b.name);
+  expect(documented.toSorted(byName)).toEqual(own.toSorted(byName));
+});
+
+it('the page has each metric of the seeds', () => {
+  const idle = { bytesPerSecond: 0, requestsPerSecond: 0, longest: 0, total: 0 };
+  const text = formatDadiMetrics({ node: 'n', figures: () => idle, cache: { allocated: 1, used: 0 }, time: 1 });
+  const printed = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name, type]) => `${name} ${type}`);
+  const documented = rows.filter(({ name }) => name.startsWith('DADIP2P_')).map(({ name, type }) => `${name} ${type}`);
+  expect(documented).toEqual(printed);
+});
+
+it.each(['dashboards/accel-agent.json', 'alerts/accel-agent.yaml'])('%s reads metrics that exist', (path) => {
+  const named = [...read(path).matchAll(/\b(accel_\w+|DADIP2P_\w+|process_\w+|nodejs_\w+)/g)].map(([name]) => name);
+  const known = registered.flatMap(({ name, type }) =>
+    type === 'histogram' ? ['_bucket', '_sum', '_count'].map((end) => `${name}${end}`) : [name],
+  );
+  expect(new Set(named).size).toBeGreaterThan(10);
+  expect([...new Set(named)].filter((name) => !known.includes(name))).toEqual([]);
+});
+
+it('the dashboard reads every label that its legends name', () => {
+  const { panels } = JSON.parse(read('dashboards/accel-agent.json')) as {
+    panels: { id: number; title: string; targets: { expr: string; legendFormat: string }[] }[];
+  };
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+  const missing = panels.flatMap(({ title, targets }) =>
+    targets.flatMap(({ expr, legendFormat }) =>
+      [...legendFormat.matchAll(/\{\{(\w+)\}\}/g)]
+        .map(([, label]) => label!)
+        .filter((label) => !expr.includes(label))
+        .map((label) => `${title}: ${label}`),
+    ),
+  );
+  expect(missing).toEqual([]);
+});
+
+describeWith({ tools: ['promtool'] }, 'judged by promtool', () => {
+  it('the alert rules are right', async () => {
+    await run('promtool', ['check', 'rules', join(ROOT, 'alerts/accel-agent.yaml')]);
+  });
+
+  it('the expressions of the dashboard are right', async () => {
+    const { panels } = JSON.parse(read('dashboards/accel-agent.json')) as { panels: { targets: { expr: string }[] }[] };
+    const expressions = panels.flatMap(({ targets }) => targets.map(({ expr }) => expr));
+    const rules = expressions.map((expr, index) => ({
+      record: `dashboard:expression${index}`,
+      expr: expr.replaceAll('$__rate_interval', '1m').replaceAll('$instance', '.*'),
+    }));
+    await withTempDirectory(async (folder) => {
+      const file = join(folder, 'rules.json');
+      await writeFile(file, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }));
+      await run('promtool', ['check', 'rules', file]);
+    });
+  });
+});
