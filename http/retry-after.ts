@@ -17,9 +17,10 @@ export function formatTime(milliseconds: number): string {
   return `${instant.slice(0, instant.indexOf('.')).replace('T', ' ')} UTC`;
 }
 
-/** `1.5 s`, `30 s`, `2 min`, `1 h 30 min`, `11574 d`. */
+/** `20 ms`, `1.5 s`, `30 s`, `2 min`, `1 h 30 min`, `11574 d`. */
 export function formatWait(milliseconds: number): string {
   const seconds = milliseconds / 1000;
+  if (seconds > 0 && seconds < 0.1) return `${Math.ceil(milliseconds)} ms`;
   if (seconds < 10) return `${Number(seconds.toFixed(1))} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;
   const minutes = Math.round(seconds / 60);

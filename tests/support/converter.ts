@@ -1,7 +1,4 @@
 /** Shared by the converter's tests: small images in a layout, a target that counts, the usual request. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { BlobSource } from '../../base/byte-source.ts';
 import { convertBetween } from '../../converter/convert.ts';
 import {
@@ -16,6 +13,7 @@ import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { openLayout } from '../../oci/layout-target.ts';
 import type { BlobSizer, Target } from '../../oci/storage.ts';
+import { tempDirectory } from './tools.ts';
 
 /** A layout in a directory of its own. */
 export interface TestLayout {
@@ -26,13 +24,9 @@ export interface TestLayout {
 
 /** Makes a layout with one image under the tag `base`. */
 export async function testLayout(layers: readonly LayerSpec[], options: ImageOptions = {}): Promise<TestLayout> {
-  const directory = await mkdtemp(join(tmpdir(), 'accel-converter-'));
+  const { path: directory, remove } = await tempDirectory('accel-converter-');
   await buildLayout(directory, 'base', layers, options);
-  return {
-    directory,
-    target: await openLayout(directory, { create: false }),
-    remove: () => rm(directory, { recursive: true, force: true }),
-  };
+  return { directory, target: await openLayout(directory, { create: false }), remove };
 }
 
 /** A tar with a few files, different for each `seed`. */

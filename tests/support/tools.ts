@@ -1,6 +1,6 @@
 /** The foreign tools that judge accel's output: found, run, and asked for by their Debian package when they are missing. */
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -162,10 +162,28 @@ export interface TempDirectory {
   remove(): Promise<void>;
 }
 
-/** A fresh empty directory under the system's temporary one; the caller removes it. */
+/** Directories that are not removed yet. */
+const made = new Set<string>();
+// A test that timed out or failed to start never comes to its end.
+process.once('exit', () => {
+  for (const path of made) {
+    // Never into a file system that is mounted there.
+    const isMounted = process.platform !== 'linux' || readFileSync('/proc/self/mounts', 'utf8').includes(path);
+    if (!isMounted) rmSync(path, { recursive: true, force: true });
+  }
+});
+
+/** A fresh empty directory under the system's temporary one; the caller removes it, at the latest the process does. */
 export async function tempDirectory(prefix = 'accel-test-'): Promise<TempDirectory> {
   const path = await mkdtemp(join(tmpdir(), prefix));
-  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+  made.add(path);
+  return {
+    path,
+    async remove() {
+      await rm(path, { recursive: true, force: true });
+      made.delete(path);
+    },
+  };
 }
 
 /** Runs `body` with a fresh directory that is gone afterwards, whatever happened. */
