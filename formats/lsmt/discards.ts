@@ -31,13 +31,19 @@ export class Discards {
     this.#list[at + 2] = time;
   }
 
-  /** The table without what was discarded, its rows in their old order; rows that are hit in part are cut. */
+  /**
+   * The table without what was discarded, its rows in their old order; rows that are hit in part are cut. Uses `table` up
+   * where there are discards: the memory of its rows goes as their copies come.
+   */
   *apply(table: SegmentTable, limit: number): Generator<undefined, SegmentTable> {
     if (this.#count === 0) return table;
     const { bounds, times } = this.#latest();
     const kept = new SegmentTable(limit);
     for (let i = 0; i < table.count; i++) {
-      if (i % ROWS_PER_STEP === ROWS_PER_STEP - 1) yield;
+      if (i % ROWS_PER_STEP === ROWS_PER_STEP - 1) {
+        table.forgetBelow(i);
+        yield;
+      }
       const end = table.end(i);
       let at = table.start(i);
       let piece = lastAtOrBelow(bounds, at);
@@ -54,6 +60,7 @@ export class Discards {
       }
       if (end > from) kept.pushPart(table, i, from - table.start(i), end - from);
     }
+    table.drop();
     return kept;
   }
 

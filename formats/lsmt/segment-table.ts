@@ -1,5 +1,6 @@
 /**
- * Segments by the million, column by column in typed arrays: 22 bytes each, where an object each would take 100.
+ * Segments by the million, column by column in typed arrays: 22 bytes each, where an object each would take 100. The arrays
+ * are pages of equal size: one that doubled would hold three times its rows while it grows, and leave holes behind.
  */
 import { AccelError } from '../../base/error.ts';
 import { orderOf } from '../bytes/radix-sort.ts';
@@ -16,28 +17,40 @@ export interface Segment {
   readonly tag: number;
 }
 
-const INITIAL_CAPACITY = 1024;
+/** Rows of a page. */
+const PAGE_BITS = 12;
+const PAGE_ROWS = 1 << PAGE_BITS;
+const PAGE_MASK = PAGE_ROWS - 1;
 const ZEROED = 0x100;
 /** Values of a 32-bit word. */
 const WORD = 2 ** 32;
 
+/** The columns of some rows. */
+class Page {
+  readonly start: Float64Array;
+  readonly length: Uint32Array;
+  readonly moffset: Float64Array;
+  readonly kind: Uint16Array;
+
+  constructor(rows: number) {
+    this.start = new Float64Array(rows);
+    this.length = new Uint32Array(rows);
+    this.moffset = new Float64Array(rows);
+    this.kind = new Uint16Array(rows);
+  }
+}
+
+const NO_ROWS = new Page(0);
+
 /** A growing list of segments in sectors. Row `i` is what the `i`-th {@link SegmentTable.push} added. */
 export class SegmentTable {
   #count = 0;
-  #start: Float64Array;
-  #length: Uint32Array;
-  #moffset: Float64Array;
-  #kind: Uint16Array;
+  readonly #pages: Page[] = [];
   readonly #limit: number;
 
   /** `limit`: rows past which {@link SegmentTable.push} throws `limit-exceeded`. */
   constructor(limit: number) {
     this.#limit = limit;
-    const capacity = Math.min(limit, INITIAL_CAPACITY);
-    this.#start = new Float64Array(capacity);
-    this.#length = new Uint32Array(capacity);
-    this.#moffset = new Float64Array(capacity);
-    this.#kind = new Uint16Array(capacity);
   }
 
   /** Rows so far. */
@@ -47,37 +60,39 @@ export class SegmentTable {
 
   /** First sector on the device of row `i`. */
   start(i: number): number {
-    return this.#start[i]!;
+    return this.#pages[i >>> PAGE_BITS]!.start[i & PAGE_MASK]!;
   }
   /** Sectors of row `i`. */
   length(i: number): number {
-    return this.#length[i]!;
+    return this.#pages[i >>> PAGE_BITS]!.length[i & PAGE_MASK]!;
   }
   /** Sector behind row `i` on the device. */
   end(i: number): number {
-    return this.#start[i]! + this.#length[i]!;
+    const page = this.#pages[i >>> PAGE_BITS]!;
+    return page.start[i & PAGE_MASK]! + page.length[i & PAGE_MASK]!;
   }
   /** Sector that row `i` maps to. */
   moffset(i: number): number {
-    return this.#moffset[i]!;
+    return this.#pages[i >>> PAGE_BITS]!.moffset[i & PAGE_MASK]!;
   }
   /** Whether row `i` reads as zeros. */
   zeroed(i: number): boolean {
-    return (this.#kind[i]! & ZEROED) !== 0;
+    return (this.#kind(i) & ZEROED) !== 0;
   }
   /** Tag of row `i`. */
   tag(i: number): number {
-    return this.#kind[i]! & 0xff;
+    return this.#kind(i) & 0xff;
   }
 
   /** Adds a row, all in sectors. */
   push(start: number, length: number, moffset: number, zeroed: boolean, tag: number): void {
-    if (this.#count === this.#start.length) this.#grow();
-    const i = this.#count++;
-    this.#start[i] = start;
-    this.#length[i] = length;
-    this.#moffset[i] = moffset;
-    this.#kind[i] = tag | (zeroed ? ZEROED : 0);
+    const page = this.#pages[this.#count >>> PAGE_BITS] ?? this.#grow();
+    if (this.#count === this.#limit) throw this.#tooMany();
+    const i = this.#count++ & PAGE_MASK;
+    page.start[i] = start;
+    page.length[i] = length;
+    page.moffset[i] = moffset;
+    page.kind[i] = tag | (zeroed ? ZEROED : 0);
   }
 
   /** Adds `length` sectors of row `i` of `source` from its `skip`-th on. */
@@ -94,8 +109,20 @@ export class SegmentTable {
     if (this.end(i) !== start || this.tag(i) !== tag || this.zeroed(i) !== zeroed) return false;
     if (!zeroed && this.moffset(i) + this.length(i) !== moffset) return false;
     if (this.length(i) + length > 0xffff_ffff) return false;
-    this.#length[i]! += length;
+    this.#pages[i >>> PAGE_BITS]!.length[i & PAGE_MASK]! += length;
     return true;
+  }
+
+  /** Lets go of the memory of whole pages below row `i`, none of which is looked at again. */
+  forgetBelow(i: number): void {
+    for (let page = (i >>> PAGE_BITS) - 1; page >= 0 && this.#pages[page] !== NO_ROWS; page--)
+      this.#pages[page] = NO_ROWS;
+  }
+
+  /** Forgets every row and lets go of their memory. */
+  drop(): void {
+    this.#count = 0;
+    this.#pages.length = 0;
   }
 
   /** Forgets every row and keeps the room. */
@@ -140,30 +167,31 @@ export class SegmentTable {
 
   /** Row numbers in the order of their addresses on the device; rows of one address keep their order. */
   order(): Uint32Array {
-    const start = this.#start;
     const keys = new Uint32Array(this.#count);
     let isWide = false;
     for (let i = 0; i < keys.length; i++) {
-      keys[i] = start[i]! % WORD;
-      isWide ||= start[i]! >= WORD;
+      const start = this.start(i);
+      keys[i] = start % WORD;
+      isWide ||= start >= WORD;
     }
     const order = orderOf(keys);
     if (!isWide) return order;
-    for (let i = 0; i < keys.length; i++) keys[i] = Math.floor(start[order[i]!]! / WORD);
+    for (let i = 0; i < keys.length; i++) keys[i] = Math.floor(this.start(order[i]!) / WORD);
     return orderOf(keys).map((at) => order[at]!);
   }
 
-  #grow(): void {
-    if (this.#count >= this.#limit)
-      throw new AccelError('limit-exceeded', 'too many segments', { expected: this.#limit, found: this.#count + 1 });
-    const capacity = Math.min(this.#limit, this.#count * 2);
-    const widen = <T extends Float64Array | Uint32Array | Uint16Array>(from: T, to: T): T => {
-      to.set(from);
-      return to;
-    };
-    this.#start = widen(this.#start, new Float64Array(capacity));
-    this.#length = widen(this.#length, new Uint32Array(capacity));
-    this.#moffset = widen(this.#moffset, new Float64Array(capacity));
-    this.#kind = widen(this.#kind, new Uint16Array(capacity));
+  #kind(i: number): number {
+    return this.#pages[i >>> PAGE_BITS]!.kind[i & PAGE_MASK]!;
+  }
+
+  #grow(): Page {
+    if (this.#count >= this.#limit) throw this.#tooMany();
+    const page = new Page(Math.min(PAGE_ROWS, this.#limit - this.#count));
+    this.#pages.push(page);
+    return page;
+  }
+
+  #tooMany(): AccelError {
+    return new AccelError('limit-exceeded', 'too many segments', { expected: this.#limit, found: this.#limit + 1 });
   }
 }

@@ -11,17 +11,20 @@ const PAGE_BYTES = PAGE_WORDS * 4;
 /** Largest record in words: the text of a symlink takes up to 4095 bytes. */
 const MAX_WORDS = 1024;
 
-/** Allocates records of whole 32-bit words. A reference is the number of a record's first word; 0 refers to none. */
+/**
+ * Allocates records of whole 32-bit words. A reference is the number of a record's first word; 0 refers to none, and no
+ * reference is below 65,536: the first page does not exist.
+ */
 export class Arena {
   /** The words of each page: word `ref & PAGE_MASK` of page `ref >>> PAGE_BITS`. */
-  readonly pages: Uint32Array[] = [];
+  readonly pages: Uint32Array[] = [new Uint32Array(0)];
   /** The same memory by bytes. */
-  readonly bytes: Uint8Array[] = [];
+  readonly bytes: Uint8Array[] = [new Uint8Array(0)];
   readonly #memory: MemoryBudget;
   /** The first free record of each size; the first word of a free record refers to the next. */
   readonly #free = new Uint32Array(MAX_WORDS + 1);
   /** First word that was never allocated. */
-  #next = 1;
+  #next = PAGE_WORDS;
 
   constructor(memory: MemoryBudget) {
     this.#memory = memory;

@@ -20,7 +20,7 @@ export const FIELD = {
   /** Number of its attributes in the {@link XattrSets}, and their block on the device; 0: none. */
   xattrs: 8,
   xattrBlock: 9,
-  /** First and last extent of the content. */
+  /** First and last extent of the content, or the only one itself: see extent-lists.ts. */
   firstExtent: 10,
   lastExtent: 11,
   /** First and last run of the blocks below the root of the extent tree. */
