@@ -1,10 +1,12 @@
 /** Compares the content of files in device order, so that no part is fetched twice. */
 import { withPlace } from '../base/error.ts';
+import { Pacer } from '../base/pacer.ts';
 import { printable } from '../formats/bytes/printable.ts';
 import type { RawInode } from '../formats/ext4/inode.ts';
 import type { BlockDevice, Ext4Reader } from '../formats/ext4/reader.ts';
-import type { ContentTask } from './compare-tree.ts';
+import type { ContentTasks, MetFiles } from './met-files.ts';
 import { type ContentHash, contentHasher, type HashRule } from './source-tree/content-hash.ts';
+import type { SourceAttributes } from './source-tree/node.ts';
 import { type DifferenceLog, damageText } from './verify-report.ts';
 
 /** Files that are read at a time. */
@@ -16,62 +18,48 @@ const PIECE = 1 << 20;
 export interface ContentSource {
   readonly fs: Ext4Reader;
   readonly device: BlockDevice;
+  /** The attributes of a node of the source by its number. */
+  readonly attributes: (node: number) => SourceAttributes;
   readonly signal?: AbortSignal | undefined;
   /** Called with the bytes of each file when it is done. */
   readonly onFile?: (bytes: number) => void;
 }
 
 /** Reads and hashes every file; differences are logged in path order. Returns the number of bytes compared. */
-export async function compareContents(
-  source: ContentSource,
-  tasks: readonly ContentTask[],
-  log: DifferenceLog,
-): Promise<number> {
-  const queue = await inDeviceOrder(source.fs, tasks);
-  const found = new Map<ContentTask, string>();
-  let next = 0;
+export async function compareContents(source: ContentSource, tasks: ContentTasks, log: DifferenceLog): Promise<number> {
+  const { files } = tasks;
+  const queue = tasks.inDeviceOrder();
+  const found = new Map<number, { readonly expected: string; readonly text: string }>();
   let bytes = 0;
+  const pacer = new Pacer(source.signal);
   const work = async (): Promise<void> => {
-    for (let task = queue[next++]; task !== undefined; task = queue[next++]) {
+    for (const row of queue) {
       source.signal?.throwIfAborted();
-      const text = await hashText(source, task);
-      if (text !== textOf(task.node.attributes.content!)) found.set(task, text);
-      bytes += task.inode.size;
-      source.onFile?.(task.inode.size);
+      if (pacer.due) await pacer.pause();
+      const { size, content } = source.attributes(files.node(row));
+      const text = await hashText(source, files, row, content!.rule);
+      const expected = textOf(content!);
+      if (text !== expected) found.set(row, { expected, text });
+      bytes += size;
+      source.onFile?.(size);
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, work));
-  for (const task of tasks) {
-    const text = found.get(task);
-    if (text !== undefined) log.tree(task.path, 'content', textOf(task.node.attributes.content!), text);
+  for (const row of [...found.keys()].sort((a, b) => a - b)) {
+    const { expected, text } = found.get(row)!;
+    log.tree(files.path(row), 'content', expected, text);
   }
   return bytes;
 }
 
-async function inDeviceOrder(fs: Ext4Reader, tasks: readonly ContentTask[]): Promise<ContentTask[]> {
-  const placed: { readonly task: ContentTask; readonly block: number }[] = [];
-  for (const task of tasks) placed.push({ task, block: await firstBlock(fs, task.inode) });
-  return placed.sort((a, b) => a.block - b.block).map(({ task }) => task);
-}
-
-async function firstBlock(fs: Ext4Reader, inode: RawInode): Promise<number> {
+async function hashText(source: ContentSource, files: MetFiles, row: number, rule: HashRule): Promise<string> {
   try {
-    return (await fs.extents(inode))[0]?.physical ?? 0;
-  } catch (error) {
-    // Damage is reported with the path when the file is read; any other error is thrown here.
-    damageText(error);
-    return 0;
-  }
-}
-
-async function hashText(source: ContentSource, { path, node, inode }: ContentTask): Promise<string> {
-  try {
-    return textOf(await hashFile(source, inode, node.attributes.content!.rule));
+    return textOf(await hashFile(source, await source.fs.inode(files.inode(row)), rule));
   } catch (error) {
     try {
       return damageText(error);
     } catch {
-      throw withPlace(error, { path: printable(path) });
+      throw withPlace(error, { path: printable(files.path(row)) });
     }
   }
 }

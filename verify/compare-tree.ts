@@ -1,27 +1,36 @@
 /** Compares the tree on the device with the tree that the source's layers say, everything but content. */
-import type { RawDirent } from '../formats/ext4/directory-entries.ts';
+
+import { Pacer } from '../base/pacer.ts';
 import type { RawInode } from '../formats/ext4/inode.ts';
 import { ROOT_INODE } from '../formats/ext4/layout.ts';
 import type { Ext4Reader } from '../formats/ext4/reader.ts';
+import { ContentTasks, MetFiles } from './met-files.ts';
 import type { SourceAttributes, SourceNode } from './source-tree/node.ts';
+import { NumberMap } from './source-tree/node-table.ts';
 import { type DifferenceLog, damageText } from './verify-report.ts';
-
-/** A file whose content is to be compared. */
-export interface ContentTask {
-  readonly path: string;
-  readonly node: SourceNode;
-  readonly inode: RawInode;
-}
 
 /** Totals of the comparison, and the files whose content is still to be compared. */
 export interface ComparedTree {
   readonly paths: number;
-  /** Regular files of equal size that the source has a hash of; each inode once. */
-  readonly contents: readonly ContentTask[];
+  /** Regular files of equal size that the source has a hash of; each inode once, in path order. */
+  readonly contents: ContentTasks;
 }
 
-interface Pair {
+/** A directory that is being walked, and the names in it that both sides have. */
+interface Walk {
+  /** With a slash at its end. */
   readonly path: string;
+  readonly node: SourceNode;
+  readonly names: readonly string[];
+  readonly inodes: ReadonlyMap<string, number>;
+  next: number;
+}
+
+/** The two sides of one path. */
+interface Pair {
+  /** Path of the directory that holds it, with a slash at its end; empty for the root. */
+  readonly below: string;
+  readonly name: string;
   readonly node: SourceNode;
   readonly inode: number;
 }
@@ -41,43 +50,57 @@ export async function compareTrees(
   onPath: (paths: number) => void = () => undefined,
 ): Promise<ComparedTree> {
   const comparison = new TreeComparison(fs, log);
-  const pending: Pair[] = [{ path: '/', node: root, inode: ROOT_INODE }];
-  for (let pair = pending.pop(); pair !== undefined; pair = pending.pop()) {
+  const pacer = new Pacer(undefined);
+  const walks: Walk[] = [];
+  const visit = async (pair: Pair): Promise<void> => {
     onPath(comparison.paths);
-    for (const child of (await comparison.compare(pair)).reverse()) pending.push(child);
+    const walk = await comparison.compare(pair);
+    if (walk !== undefined) walks.push(walk);
+    if (pacer.due) await pacer.pause();
+  };
+  await visit({ below: '', name: '/', node: root, inode: ROOT_INODE });
+  for (let walk = walks.at(-1); walk !== undefined; walk = walks.at(-1)) {
+    const name = walk.names[walk.next++];
+    if (name === undefined) walks.pop();
+    else await visit({ below: walk.path, name, node: walk.node.child(name)!, inode: walk.inodes.get(name)! });
   }
   return comparison;
 }
 
 class TreeComparison implements ComparedTree {
   paths = 0;
-  readonly contents: ContentTask[] = [];
+  readonly contents: ContentTasks;
   readonly #fs: Ext4Reader;
   readonly #log: DifferenceLog;
-  /** Both directions between the files that have several names, each with the first path it was met under. */
-  readonly #inodeOf = new Map<SourceNode, { readonly inode: number; readonly path: string }>();
-  readonly #nodeOf = new Map<number, { readonly node: SourceNode; readonly path: string }>();
+  /** What is no directory: the row of each path, and of the first path to each inode, plus one, on either side. */
+  readonly #files: MetFiles;
+  readonly #rowOfNode = new NumberMap();
+  readonly #rowOfInode = new NumberMap();
 
   constructor(fs: Ext4Reader, log: DifferenceLog) {
     this.#fs = fs;
     this.#log = log;
+    this.#files = new MetFiles();
+    this.contents = new ContentTasks(this.#files);
   }
 
-  /** Compares one path and answers the pairs below it, in path order. */
-  async compare({ path, node, inode: number }: Pair): Promise<Pair[]> {
+  /** Compares one path; of a directory, answers what is to be walked below it. */
+  async compare(pair: Pair): Promise<Walk | undefined> {
+    const { node, inode: number } = pair;
+    const path = pair.below + pair.name;
     this.paths++;
     try {
       const inode = await this.#fs.inode(number);
       const { type } = node.attributes;
       this.#log.tree(path, 'type', type, inode.type);
-      if (inode.type !== type) return [];
+      if (inode.type !== type) return undefined;
       await this.#compareAttributes(path, node.attributes, inode);
-      if (node.children !== undefined) return await this.#compareDirectory(path, node, inode);
-      this.#compareLinks(path, node, inode);
-      return [];
+      if (type === 'directory') return await this.#compareDirectory(path, node, inode);
+      await this.#compareLinks(pair, inode);
+      return undefined;
     } catch (error) {
       this.#log.tree(path, 'inode', 'readable', damageText(error));
-      return [];
+      return undefined;
     }
   }
 
@@ -107,28 +130,28 @@ class TreeComparison implements ComparedTree {
   }
 
   /** Checks that the same paths are hard links of one file on both sides. */
-  #compareLinks(path: string, node: SourceNode, inode: RawInode): void {
+  async #compareLinks({ below, name, node, inode: number }: Pair, inode: RawInode): Promise<void> {
+    const path = below + name;
+    const files = this.#files;
     this.#log.tree(path, 'links', String(node.links), String(inode.links));
-    const byNode = this.#inodeOf.get(node);
-    const byInode = this.#nodeOf.get(inode.number);
-    if (byNode !== undefined && byNode.inode !== inode.number)
-      this.#log.tree(path, 'hard link', `the file of ${byNode.path}`, 'another file');
-    if (byInode !== undefined && byInode.node !== node)
-      this.#log.tree(path, 'hard link', 'another file', `the file of ${byInode.path}`);
-    if (byNode === undefined && (node.links > 1 || inode.links > 1))
-      this.#inodeOf.set(node, { inode: inode.number, path });
-    if (byInode === undefined) this.#nodeOf.set(inode.number, { node, path });
+    const byNode = this.#rowOfNode.get(node.id) - 1;
+    const byInode = this.#rowOfInode.get(number) - 1;
+    const isNew = byNode < 0 || files.inode(byNode) !== number;
+    if (byNode >= 0 && isNew) this.#log.tree(path, 'hard link', `the file of ${files.path(byNode)}`, 'another file');
+    if (byInode >= 0 && files.node(byInode) !== node.id)
+      this.#log.tree(path, 'hard link', 'another file', `the file of ${files.path(byInode)}`);
+    const row = files.add({ below, name, node, inode: number });
+    if (byNode < 0) this.#rowOfNode.set(node.id, row + 1);
+    if (byInode < 0) this.#rowOfInode.set(number, row + 1);
     const { type, size, content } = node.attributes;
-    const isNew = byNode?.inode !== inode.number;
     if (type === 'file' && content !== undefined && size === inode.size && isNew)
-      this.contents.push({ path, node, inode });
+      this.contents.add({ row, size, block: await firstBlock(this.#fs, inode) });
   }
 
-  async #compareDirectory(path: string, node: SourceNode, inode: RawInode): Promise<Pair[]> {
+  async #compareDirectory(path: string, node: SourceNode, inode: RawInode): Promise<Walk> {
     const found = await this.#names(path, inode);
-    const expected = node.children!;
     let links = node.links;
-    if (path === '/' && !expected.has(LOST_AND_FOUND)) {
+    if (path === '/' && node.child(LOST_AND_FOUND) === undefined) {
       const own = found.get(LOST_AND_FOUND);
       if (own !== undefined && (await this.#isEmptyDirectory(own))) {
         found.delete(LOST_AND_FOUND);
@@ -138,35 +161,40 @@ class TreeComparison implements ComparedTree {
     const uncounted = links >= MANY_LINKS && inode.links === 1;
     if (!uncounted) this.#log.tree(path, 'links', String(links), String(inode.links));
     const below = path === '/' ? '/' : `${path}/`;
-    const pairs: Pair[] = [];
-    for (const name of [...new Set([...expected.keys(), ...found.keys()])].sort(byCode)) {
-      const child = expected.get(name);
+    const names = node.names.slice();
+    for (const name of found.keys()) if (node.child(name) === undefined) names.push(name);
+    names.sort(byCode);
+    // Most directories are equal on both sides: nothing is copied then.
+    let differ = false;
+    for (const name of names) {
+      const child = node.child(name);
       const dirent = found.get(name);
-      if (child !== undefined && dirent !== undefined)
-        pairs.push({ path: below + name, node: child, inode: dirent.inode });
-      else if (child !== undefined) this.#log.tree(below + name, 'path', describe(child), 'nothing');
+      if (child !== undefined && dirent !== undefined) continue;
+      differ = true;
+      if (child !== undefined) this.#log.tree(below + name, 'path', describe(child), 'nothing');
       else this.#log.tree(below + name, 'path', 'nothing', await this.#describeInode(dirent!));
     }
-    return pairs;
+    const common = differ ? names.filter((name) => found.has(name) && node.child(name) !== undefined) : names;
+    return { path: below, node, names: common, inodes: found, next: 0 };
   }
 
-  async #names(path: string, directory: RawInode): Promise<Map<string, RawDirent>> {
-    const names = new Map<string, RawDirent>();
+  async #names(path: string, directory: RawInode): Promise<Map<string, number>> {
+    const names = new Map<string, number>();
     for await (const dirent of this.#fs.entries(directory)) {
       if (names.has(dirent.name)) this.#log.tree(path, 'names', 'each name once', `${dirent.name} twice`);
-      names.set(dirent.name, dirent);
+      names.set(dirent.name, dirent.inode);
     }
     return names;
   }
 
-  async #isEmptyDirectory({ inode }: RawDirent): Promise<boolean> {
+  async #isEmptyDirectory(inode: number): Promise<boolean> {
     const directory = await this.#fs.inode(inode);
     if (directory.type !== 'directory') return false;
     for await (const _ of this.#fs.entries(directory)) return false;
     return true;
   }
 
-  async #describeInode({ inode }: RawDirent): Promise<string> {
+  async #describeInode(inode: number): Promise<string> {
     try {
       return `a ${(await this.#fs.inode(inode)).type}`;
     } catch (error) {
@@ -175,9 +203,19 @@ class TreeComparison implements ComparedTree {
   }
 }
 
-function describe({ attributes, children }: SourceNode): string {
-  const below = children?.size ?? 0;
+function describe({ attributes, names }: SourceNode): string {
+  const below = names.length;
   return below === 0 ? `a ${attributes.type}` : `a ${attributes.type} with ${below} names in it`;
+}
+
+async function firstBlock(fs: Ext4Reader, inode: RawInode): Promise<number> {
+  try {
+    return (await fs.extents(inode))[0]?.physical ?? 0;
+  } catch (error) {
+    // Damage is reported with the path when the file is read; any other error is thrown here.
+    damageText(error);
+    return 0;
+  }
 }
 
 function octal(mode: number): string {

@@ -136,13 +136,18 @@ async function compareDevice(
     options.signal?.throwIfAborted();
     progress({ stage: 'tree', done, total: 0 });
   });
-  const total = contents.reduce((sum, { inode }) => sum + inode.size, 0);
   const bytes = await compareContents(
-    { fs, device: image.device, signal: options.signal, onFile: counter(progress, 'content', total) },
+    {
+      fs,
+      device: image.device,
+      attributes: (node) => root.node(node).attributes,
+      signal: options.signal,
+      onFile: counter(progress, 'content', contents.bytes),
+    },
     contents,
     log,
   );
-  return { paths, files: contents.length, bytes };
+  return { paths, files: contents.count, bytes };
 }
 
 function counter(

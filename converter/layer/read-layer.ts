@@ -1,5 +1,6 @@
 /** Reads one layer in one pass: fetch, verify, decompress, verify, apply to the file system, feed the engines. */
 import { AccelError, withPlace } from '../../base/error.ts';
+import { Pacer } from '../../base/pacer.ts';
 import { TarApplier } from '../../formats/ext4/apply-tar.ts';
 import type { Ext4Image } from '../../formats/ext4/ext4-image.ts';
 import { BLOCK_SIZE } from '../../formats/ext4/layout.ts';
@@ -10,7 +11,6 @@ import { layerMediaType, mediaFamily } from '../../oci/media-types.ts';
 import type { Fetcher } from '../../oci/storage.ts';
 import type { LayerEngine } from './engines/engine.ts';
 import { refuseUnindexable } from './engines/index-only.ts';
-import { Pacer } from './pacer.ts';
 import { decompress, type SniffedLayer, type SourceSummary, sniffLayer, type TarSummary } from './sniff.ts';
 import type { Threads } from './workers/threads.ts';
 

@@ -15,7 +15,7 @@ export const MAX_SPAN = 0x7fff_ffff;
  */
 const WINDOW_LEVEL = 2;
 
-/** Makes the zlib stream of a window; called once for each access point, in their order. */
+/** Makes the zlib stream of a window, which is its own from then on; called once for each access point, in their order. */
 export type WindowPacker = (window: Uint8Array) => Uint8Array;
 
 /** The usual {@link WindowPacker}: the same bytes on every platform. */

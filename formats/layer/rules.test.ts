@@ -7,8 +7,8 @@ import { AccelError } from '../../base/error.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { describeWith } from '../../tests/support/tools.ts';
 import { diffTrees, type TreeEntry } from '../../tests/support/tree.ts';
+import { applyLayer } from '../../verify/source-tree/apply-layer.ts';
 import { SourceTreeBuilder } from '../../verify/source-tree/flatten.ts';
-import { readLayerEntries } from '../../verify/source-tree/layer-entries.ts';
 import { entriesOf } from '../../verify/source-tree/testing/entries-of.ts';
 import { SMALL, withImage } from '../ext4/testing/image-box.ts';
 import { acl, GROUP, MASK, NAMED_USER, OTHER, OWNER } from './testing/acl-builder.ts';
@@ -29,10 +29,8 @@ async function apply(...layers: readonly TarBuilder[]): Promise<Outcome> {
     for (const layer of layers) {
       warnings.push(...box.layer(layer).warnings);
       await box.check();
-      builder.apply(await readLayerEntries(once(layer.build()), { hashContent: true, maxEntries: 10_000 }), {
-        changed: () => undefined,
-        differs: () => undefined,
-      });
+      const rules = builder.nextLayer({ changed: () => undefined, differs: () => undefined });
+      await applyLayer(once(layer.build()), rules, { hashContent: true, maxEntries: 10_000, tooMany });
     }
     const expected = entriesOf(builder.finish());
     const tree = await box.tree();
@@ -41,6 +39,8 @@ async function apply(...layers: readonly TarBuilder[]): Promise<Outcome> {
     return { tree, warnings };
   });
 }
+
+const tooMany = (): AccelError => new AccelError('limit-exceeded', 'too many');
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;

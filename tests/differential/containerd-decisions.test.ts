@@ -6,8 +6,8 @@ import { expect, test } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { acl, GROUP, MASK, NAMED_USER, OTHER, OWNER } from '../../formats/layer/testing/acl-builder.ts';
+import { applyLayer } from '../../verify/source-tree/apply-layer.ts';
 import { SourceTreeBuilder } from '../../verify/source-tree/flatten.ts';
-import { readLayerEntries } from '../../verify/source-tree/layer-entries.ts';
 import { entriesOf } from '../../verify/source-tree/testing/entries-of.ts';
 import { CONTAINERD_NEEDS, type ImageTars, type UnpackedTree, withContainerd } from '../support/containerd.ts';
 import { describeWith } from '../support/tools.ts';
@@ -270,8 +270,8 @@ async function ours(layers: ImageTars): Promise<UnpackedTree> {
   const builder = new SourceTreeBuilder();
   try {
     for (const layer of layers) {
-      const entries = await readLayerEntries(once(layer), { hashContent: true, maxEntries: 100 });
-      builder.apply(entries, { changed: () => undefined, differs: () => undefined });
+      const rules = builder.nextLayer({ changed: () => undefined, differs: () => undefined });
+      await applyLayer(once(layer), rules, { hashContent: true, maxEntries: 100, tooMany });
     }
     return { tree: entriesOf(builder.finish()) };
   } catch (error) {
@@ -279,6 +279,8 @@ async function ours(layers: ImageTars): Promise<UnpackedTree> {
     throw error;
   }
 }
+
+const tooMany = (): AccelError => new AccelError('limit-exceeded', 'too many');
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;

@@ -1,15 +1,16 @@
 /** The image that an accelerated one was made from: its documents, and the tree that its layers say. */
 import { getHeapStatistics } from 'node:v8';
 import { AccelError, withPlace } from '../../base/error.ts';
+import type { RuleReport } from '../../formats/layer/tree.ts';
 import type { ImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { type DigestAlgorithm, Digester, splitDigest } from '../../oci/digest.ts';
 import { loadConfig, loadManifest } from '../../oci/document.ts';
 import type { ImageManifest } from '../../oci/manifest.ts';
 import type { Fetcher, ReadOptions } from '../../oci/storage.ts';
+import { type ApplyLayerOptions, applyLayer } from './apply-layer.ts';
 import { tarOf } from './decompress.ts';
 import { SourceTreeBuilder } from './flatten.ts';
-import { readLayerEntries } from './layer-entries.ts';
 import type { SourceNode } from './node.ts';
 
 /** One platform's source image. */
@@ -52,10 +53,9 @@ export interface SourceTreeOptions extends ReadOptions {
 }
 
 const MAX_ENTRIES = 4_000_000;
-/**
- * Bytes of the heap that an entry and its node take, about: bounds the entries of all layers by what the heap holds.
- */
-const BYTES_PER_ENTRY = 1500;
+/** Bytes of V8's heap that an entry takes at the most, in a directory of its own with a name of 255 bytes. */
+const BYTES_PER_ENTRY = 800;
+const MIB = 2 ** 20;
 /** Warnings that are kept word by word; an image may have one for each of its files. */
 const MAX_WARNINGS = 100;
 
@@ -81,7 +81,6 @@ export async function readSourceTree(
   const builder = new SourceTreeBuilder();
   const facts: SourceLayerFacts[] = [];
   const warnings = new Warnings();
-  const room = Math.floor(getHeapStatistics().heap_size_limit / BYTES_PER_ENTRY);
   for (const [index, descriptor] of manifest.layers.entries()) {
     try {
       const blob = counted(await fetcher.fetch(descriptor, options), options);
@@ -89,20 +88,17 @@ export async function readSourceTree(
         observed(tarOf(blob), options.observe?.(index)),
         (options.hashContent ?? true) ? new Digester(algorithmOf(options.diffIds?.[index])) : undefined,
       );
-      const entries = await readLayerEntries(tar.bytes, {
-        hashContent: options.hashContent ?? true,
-        maxEntries: Math.min(
-          options.maxEntries ?? MAX_ENTRIES,
-          room - facts.reduce((sum, { entries }) => sum + entries, 0),
-        ),
-        limits: options.maxLayerSize === undefined ? {} : { archiveBytes: options.maxLayerSize },
-      });
-      builder.apply(entries, {
+      const report: RuleReport = {
         changed: (message, path) => warnings.add(`layer ${index + 1}: ${path}: ${message}`),
         // About the plain image, and reported when it is converted: the accelerated one is as the layers say.
         differs: () => undefined,
+      };
+      const entries = await applyLayer(tar.bytes, builder.nextLayer(report), {
+        hashContent: options.hashContent ?? true,
+        ...entryBound(options.maxEntries ?? MAX_ENTRIES, facts),
+        limits: options.maxLayerSize === undefined ? {} : { archiveBytes: options.maxLayerSize },
       });
-      facts.push({ descriptor, diffId: tar.digest(), entries: entries.length });
+      facts.push({ descriptor, diffId: tar.digest(), entries });
     } catch (error) {
       throw withPlace(error, {
         'source layer': `${index + 1} of ${manifest.layers.length}`,
@@ -111,6 +107,37 @@ export async function readSourceTree(
     }
   }
   return { root: builder.finish(), layers: facts, warnings: warnings.list() };
+}
+
+/** How many entries the next layer may have: a fixed number, and what V8's heap holds beside those of the layers below. */
+function entryBound(
+  most: number,
+  layers: readonly SourceLayerFacts[],
+): Pick<ApplyLayerOptions, 'maxEntries' | 'tooMany'> {
+  const heap = getHeapStatistics().heap_size_limit;
+  const whole = Math.floor(heap / BYTES_PER_ENTRY);
+  const before = layers.reduce((sum, { entries }) => sum + entries, 0);
+  const room = Math.max(0, whole - before);
+  if (most <= room) {
+    return {
+      maxEntries: most,
+      tooMany: () =>
+        new AccelError('limit-exceeded', 'a layer holds too many entries', {
+          expected: `at most ${most} entries`,
+          found: `more than ${most}`,
+          hint: 'Split the layer: no image that nodes use has so many files in one.',
+        }),
+    };
+  }
+  return {
+    maxEntries: room,
+    tooMany: () =>
+      new AccelError('limit-exceeded', 'the entries of the layers need more memory than Node may use', {
+        expected: `at most ${whole} entries, for a heap of ${Math.floor(heap / MIB)} MiB`,
+        found: `more than ${whole}`,
+        hint: 'Let Node use more: NODE_OPTIONS=--max-old-space-size=8192, in MiB.',
+      }),
+  };
 }
 
 async function* counted(

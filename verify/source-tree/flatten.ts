@@ -6,6 +6,7 @@ import { withPlace } from '../../base/error.ts';
 import { printable } from '../../formats/bytes/printable.ts';
 import { LayerRules } from '../../formats/layer/rules.ts';
 import {
+  type EntryHeader,
   IMPLICIT_DIRECTORY,
   type LayerTree,
   type NewNode,
@@ -14,148 +15,188 @@ import {
   type RuleReport,
   type Xattrs,
 } from '../../formats/layer/tree.ts';
-import type { LayerEntry, SourceAttributes, SourceNode } from './node.ts';
+import type { ContentHash } from './content-hash.ts';
+import type { SourceAttributes, SourceNode } from './node.ts';
+import { NameTable, NodeTable } from './node-table.ts';
 
-const NO_XATTRS: Xattrs = new Map();
+/** Length from which on V8 makes a part of a string a view that keeps the whole. */
+const VIEW_LENGTH = 13;
 
-/** A node while layers are applied to it. */
-class Node implements SourceNode {
-  attributes: SourceAttributes;
-  links = 0;
-  /** The directory that holds this one; undefined for everything else. */
-  readonly parent: Node | undefined;
-  readonly children: Map<string, Node> | undefined;
-  /** Names in this directory that the layer of that number made. */
-  own: { readonly layer: number; readonly names: Set<string> } | undefined;
-
-  constructor(attributes: SourceAttributes, parent: Node | undefined) {
-    this.attributes = attributes;
-    const isDirectory = attributes.type === 'directory';
-    this.parent = isDirectory ? (parent ?? this) : undefined;
-    this.children = isDirectory ? new Map() : undefined;
-  }
+/** Applies the entries of one layer. */
+export interface LayerBuilder {
+  /**
+   * Applies the next entry and answers the inode that it made, if it did. Throws `tar-invalid` for paths that lead out of the
+   * image or through files, and what else the rules refuse.
+   */
+  apply(header: EntryHeader & { readonly headerOffset: number }): number | undefined;
+  /** Sets size and hash of a file. */
+  setContent(file: number, size: number, content: ContentHash | undefined): void;
 }
 
 /** A tree that grows layer by layer, the lowest first. */
 export class SourceTreeBuilder {
   readonly #tree = new SourceTree();
 
-  /**
-   * Applies the entries of the next layer. Throws `tar-invalid` for paths that lead out of the image or through files, and
-   * what else the rules refuse; `report` receives what the tree does not hold as an entry says it.
-   */
-  apply(entries: readonly LayerEntry[], report: RuleReport): void {
+  /** Starts the next layer; `report` receives what the tree does not hold as an entry says it. */
+  nextLayer(report: RuleReport): LayerBuilder {
     this.#tree.layer++;
     const rules = new LayerRules(this.#tree, report);
-    for (const { header, size, content } of entries) {
-      try {
-        const node = rules.apply(header);
-        if (node !== undefined && header.type === 'file')
-          node.attributes = { ...node.attributes, size, ...(content === undefined ? {} : { content }) };
-      } catch (error) {
-        throw withPlace(error, { path: printable(header.name), tarOffset: header.headerOffset });
-      }
-    }
+    const { nodes } = this.#tree;
+    return {
+      apply(header) {
+        try {
+          return rules.apply(header);
+        } catch (error) {
+          throw withPlace(error, { path: printable(header.name), tarOffset: header.headerOffset });
+        }
+      },
+      setContent(file, size, content) {
+        nodes.setSize(file, size);
+        if (content !== undefined) nodes.setContent(file, content);
+      },
+    };
   }
 
   /** The root of the finished tree, with its links counted. */
   finish(): SourceNode {
-    const { root } = this.#tree;
-    const pending: Node[] = [root];
-    root.links = 2;
+    const { root, nodes, names } = this.#tree;
+    const pending: number[] = [root];
+    nodes.setLinks(root, 2);
     for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-      for (const node of at.children!.values()) {
-        if (node.children === undefined) {
-          node.links++;
+      for (const [, node] of names.of(at)) {
+        if (nodes.kind(node) !== 'directory') {
+          nodes.setLinks(node, nodes.links(node) + 1);
           continue;
         }
-        at.links++;
-        node.links = 2;
+        nodes.setLinks(at, nodes.links(at) + 1);
+        nodes.setLinks(node, 2);
         pending.push(node);
       }
     }
-    return root;
+    return new NodeView(this.#tree, root);
+  }
+}
+
+class NodeView implements SourceNode {
+  readonly id: number;
+  readonly #tree: SourceTree;
+
+  constructor(tree: SourceTree, id: number) {
+    this.#tree = tree;
+    this.id = id;
+  }
+
+  get attributes(): SourceAttributes {
+    const { nodes } = this.#tree;
+    const type = nodes.kind(this.id);
+    const [deviceMajor, deviceMinor] = type === 'character' || type === 'block' ? nodes.device(this.id) : [0, 0];
+    const content = type === 'file' ? nodes.content(this.id) : undefined;
+    return {
+      type,
+      ...nodes.attributes(this.id),
+      size: nodes.size(this.id),
+      xattrs: nodes.xattrs(this.id),
+      deviceMajor,
+      deviceMinor,
+      ...(type === 'symlink' ? { target: nodes.target(this.id) } : {}),
+      ...(content === undefined ? {} : { content }),
+    };
+  }
+
+  get names(): string[] {
+    return [...this.#tree.names.of(this.id)].map(([name]) => name);
+  }
+
+  get links(): number {
+    return this.#tree.nodes.links(this.id);
+  }
+
+  node(id: number): SourceNode {
+    return new NodeView(this.#tree, id);
+  }
+
+  child(name: string): SourceNode | undefined {
+    const node = this.#tree.names.find(this.id, name);
+    return node === 0 ? undefined : new NodeView(this.#tree, node);
   }
 }
 
 /** The tree in memory, as the rules see it. */
-class SourceTree implements LayerTree<Node> {
-  readonly root = new Node(
-    { ...IMPLICIT_DIRECTORY, type: 'directory', size: 0, xattrs: NO_XATTRS, deviceMajor: 0, deviceMinor: 0 },
-    undefined,
-  );
-  /** Number of the layer being applied. */
-  layer = -1;
+class SourceTree implements LayerTree<number> {
+  readonly nodes = new NodeTable();
+  readonly names = new NameTable();
+  readonly root: number;
+  /** Number of the layer being applied, from 1 on. */
+  layer = 0;
 
-  kind(node: Node): NodeKind {
-    return node.attributes.type;
+  constructor() {
+    this.root = this.nodes.add('directory', IMPLICIT_DIRECTORY);
+    this.nodes.setParent(this.root, this.root);
   }
 
-  parent(directory: Node): Node {
-    return directory.parent!;
+  kind(node: number): NodeKind {
+    return this.nodes.kind(node);
   }
 
-  child(directory: Node, name: string): Node | undefined {
-    return directory.children!.get(name);
+  parent(directory: number): number {
+    return this.nodes.parent(directory);
   }
 
-  isOwn({ own }: Node, name: string): boolean {
-    return own?.layer === this.layer && own.names.has(name);
+  child(directory: number, name: string): number | undefined {
+    return this.names.find(directory, name) || undefined;
   }
 
-  markOwn(directory: Node, name: string): void {
-    if (directory.own?.layer !== this.layer) directory.own = { layer: this.layer, names: new Set() };
-    directory.own.names.add(name);
+  isOwn(directory: number, name: string): boolean {
+    return this.names.layer(directory, name) === this.layer;
   }
 
-  isEmpty(directory: Node): boolean {
-    return directory.children!.size === 0;
+  markOwn(directory: number, name: string): void {
+    this.names.setLayer(directory, name, this.layer);
   }
 
-  lowerNames(directory: Node): string[] {
-    return [...directory.children!.keys()].filter((name) => !this.isOwn(directory, name));
+  isEmpty(directory: number): boolean {
+    return this.names.count(directory) === 0;
   }
 
-  target(symlink: Node): string {
-    return symlink.attributes.target!;
+  lowerNames(directory: number): string[] {
+    return [...this.names.of(directory)].map(([name]) => name).filter((name) => !this.isOwn(directory, name));
   }
 
-  xattrs(node: Node): Xattrs {
-    return node.attributes.xattrs;
+  target(symlink: number): string {
+    return this.nodes.target(symlink);
   }
 
-  create(directory: Node, name: string, { kind, attributes, target, deviceMajor, deviceMinor }: NewNode): Node {
-    const node = new Node(
-      {
-        ...attributes,
-        type: kind,
-        size: kind === 'symlink' ? target.length : 0,
-        xattrs: NO_XATTRS,
-        deviceMajor,
-        deviceMinor,
-        ...(kind === 'symlink' ? { target } : {}),
-      },
-      directory,
-    );
+  xattrs(node: number): Xattrs {
+    return this.nodes.xattrs(node);
+  }
+
+  create(directory: number, name: string, { kind, attributes, target, deviceMajor, deviceMinor }: NewNode): number {
+    const node = this.nodes.add(kind, attributes);
+    if (kind === 'directory') this.nodes.setParent(node, directory);
+    else if (kind === 'symlink') this.nodes.setTarget(node, target);
+    else if (kind === 'character' || kind === 'block') this.nodes.setDevice(node, deviceMajor, deviceMinor);
     this.link(directory, name, node);
     return node;
   }
 
-  link(directory: Node, name: string, node: Node): void {
-    directory.children!.set(name, node);
-    this.markOwn(directory, name);
+  link(directory: number, name: string, node: number): void {
+    this.names.add(directory, ownText(name), node, this.layer);
   }
 
-  remove(directory: Node, name: string): void {
-    directory.children!.delete(name);
-    if (directory.own?.layer === this.layer) directory.own.names.delete(name);
+  remove(directory: number, name: string): void {
+    this.names.remove(directory, name);
   }
 
-  setAttributes(node: Node, attributes: NodeAttributes): void {
-    node.attributes = { ...node.attributes, ...attributes };
+  setAttributes(node: number, attributes: NodeAttributes): void {
+    this.nodes.setAttributes(node, attributes);
   }
 
-  setXattrs(node: Node, xattrs: Xattrs): void {
-    node.attributes = { ...node.attributes, xattrs };
+  setXattrs(node: number, xattrs: Xattrs): void {
+    this.nodes.setXattrs(node, xattrs);
   }
+}
+
+/** A text that keeps no other alive: part of a path would keep the path. */
+function ownText(text: string): string {
+  return text.length < VIEW_LENGTH ? text : Buffer.from(text, 'latin1').toString('latin1');
 }

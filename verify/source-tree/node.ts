@@ -1,5 +1,5 @@
-/** The records of a source tree: what an image's layers say, without the content itself. */
-import type { TarEntry, TarTime } from '../../formats/tar/entry.ts';
+/** A source tree: what an image's layers say, without the content itself. */
+import type { TarTime } from '../../formats/tar/entry.ts';
 import type { ContentHash } from './content-hash.ts';
 
 /** Types of files in an image. */
@@ -26,21 +26,17 @@ export interface SourceAttributes {
   readonly content?: ContentHash;
 }
 
-/** One inode of the tree. Paths that are hard links of each other lead to the same object. */
+/** One inode of the tree: a view, made when it is asked for. */
 export interface SourceNode {
+  /** Paths that are hard links of each other lead to the same number, from 1 on. */
+  readonly id: number;
   readonly attributes: SourceAttributes;
-  /** Children of a directory by Latin-1 name; undefined for everything else. */
-  readonly children: ReadonlyMap<string, SourceNode> | undefined;
+  /** Names in a directory, in no order; none for everything else. */
+  readonly names: readonly string[];
+  /** The inode under a name of a directory, or undefined. */
+  child(name: string): SourceNode | undefined;
+  /** Another inode of the same tree by its number. */
+  node(id: number): SourceNode;
   /** Paths that lead here; of a directory 2 and its subdirectories, as `stat` shows it. */
   readonly links: number;
-}
-
-/** An entry of a layer's tar as the tree needs it. */
-export interface LayerEntry {
-  /** The entry itself; its data is not kept. */
-  readonly header: TarEntry;
-  /** Bytes of a file. */
-  readonly size: number;
-  /** Of a file, unless content was to be skipped. */
-  readonly content?: ContentHash;
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
+import { AccelError } from '../../base/error.ts';
 import { compressLayer, type LayerCompression } from '../../fixtures/compress.ts';
 import { buildLayout } from '../../fixtures/image-builder.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
@@ -11,10 +12,10 @@ import { IMAGES } from '../../tests/e2e/images.ts';
 import { expectedTree } from '../../tests/support/expected-tree.ts';
 import { describeWith, withTempDirectory } from '../../tests/support/tools.ts';
 import { diffTrees } from '../../tests/support/tree.ts';
+import { applyLayer } from './apply-layer.ts';
 import { loadSourceImage, readSourceTree } from './build-tree.ts';
 import { compressionOf, tarOf } from './decompress.ts';
 import { SourceTreeBuilder } from './flatten.ts';
-import { readLayerEntries } from './layer-entries.ts';
 import type { SourceNode } from './node.ts';
 import { entriesOf } from './testing/entries-of.ts';
 import { buildStack, stacks } from './testing/stacks.ts';
@@ -23,12 +24,13 @@ async function* pieces(bytes: Uint8Array, step = 4096): AsyncGenerator<Uint8Arra
   for (let at = 0; at < bytes.length; at += step) yield bytes.subarray(at, at + step);
 }
 
+const tooMany = (): AccelError => new AccelError('limit-exceeded', 'too many');
 const SILENT: RuleReport = { changed: () => undefined, differs: () => undefined };
 
 async function flatten(tars: readonly Uint8Array[], step?: number, report = SILENT): Promise<SourceNode> {
   const builder = new SourceTreeBuilder();
   for (const tar of tars) {
-    builder.apply(await readLayerEntries(pieces(tar, step), { hashContent: true, maxEntries: 100_000 }), report);
+    await applyLayer(pieces(tar, step), builder.nextLayer(report), { hashContent: true, maxEntries: 100_000, tooMany });
   }
   return builder.finish();
 }
@@ -44,7 +46,7 @@ describe('whiteouts', () => {
     ['behind', new TarBuilder().file('d/new', 'n').whiteout('d')],
   ])('spare what their own layer puts %s them', async (_, upper) => {
     expect(await paths(lower(), upper)).toEqual(['/', '/d', '/d/new', '/f']);
-    const d = (await flatten([lower().build(), upper.build()])).children?.get('d');
+    const d = (await flatten([lower().build(), upper.build()])).child('d');
     expect(d?.attributes).toMatchObject({ mode: 0o755, mtime: { seconds: 0, nanoseconds: 0 } });
   });
 
@@ -86,7 +88,8 @@ describe('paths', () => {
 
   it('entries past the bound are refused', async () => {
     const tar = new TarBuilder().file('a').file('b').file('c').build();
-    await expect(readLayerEntries(pieces(tar), { hashContent: true, maxEntries: 2 })).rejects.toMatchObject({
+    const layer = new SourceTreeBuilder().nextLayer(SILENT);
+    await expect(applyLayer(pieces(tar), layer, { hashContent: true, maxEntries: 2, tooMany })).rejects.toMatchObject({
       code: 'limit-exceeded',
     });
   });
@@ -100,13 +103,15 @@ test('warns of values that ext4 cannot store: far times, attributes of other sys
     .file('mac', '', { xattrs: { 'com.apple.quarantine': 'x', 'user.kept': 'y' } });
   const root = await flatten([tar.build()], 4096, { ...SILENT, changed: (_, path) => warnings.push(path) });
   expect(warnings).toEqual(['future', 'past', 'mac']);
-  const at = (name: string) => root.children!.get(name)!.attributes;
+  const at = (name: string) => root.child(name)!.attributes;
   expect(['future', 'past', 'mac'].map((name) => at(name).mtime.seconds)).toEqual([
     15_032_385_535, -2_147_483_648, 1_700_000_000,
   ]);
   expect([...at('mac').xattrs.keys()]).toEqual(['user.kept']);
-  const [entry] = await readLayerEntries(pieces(tar.build()), { hashContent: false, maxEntries: 10 });
-  expect(entry?.content).toBeUndefined();
+  const builder = new SourceTreeBuilder();
+  const layer = builder.nextLayer(SILENT);
+  expect(await applyLayer(pieces(tar.build()), layer, { hashContent: false, maxEntries: 10, tooMany })).toBe(3);
+  expect(builder.finish().child('mac')?.attributes.content).toBeUndefined();
 });
 
 describe('compression', () => {

@@ -1,10 +1,11 @@
 /** The full engine: every block of the layer rewritten, LSMT in a ZFile in a tar (docs/formats.md §2 to §4). */
+
+import { finishPaced } from '../../../base/pacer.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
 import { COMMIT_TAR_HEAD_SIZE, commitTarHead, commitTarTail } from '../../../formats/zfile/commit-tar.ts';
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import type { ArtifactOptions } from '../../options.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
-import { finishPaced } from '../pacer.ts';
 import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SpoolFile } from '../spool.ts';
 import type { FileDigest } from '../workers/digest-file.ts';

@@ -2,6 +2,7 @@
 
 import { advise, option } from '../../../base/advice.ts';
 import { AccelError } from '../../../base/error.ts';
+import { finishPaced } from '../../../base/pacer.ts';
 import { readFile } from '../../../disk/disk-file.ts';
 import { encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
 import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
@@ -12,7 +13,6 @@ import { writeTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import { Digester } from '../../../oci/digest.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
-import { finishPaced } from '../pacer.ts';
 import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SourceSummary } from '../sniff.ts';
 import type { SpoolFile } from '../spool.ts';

@@ -19,6 +19,9 @@ import type { WorkerRole } from './worker-messages.ts';
 /** Bytes that are hashed in about the time that a thread needs to start. */
 const HASHED_AT_ONCE = 100_000_000;
 
+/** Threads make few objects: room for more young ones (V8 takes 48 MiB) is filled with garbage before it is used again. */
+const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 6 };
+
 /** A file to hash. */
 export interface DigestFileOptions {
   /** Bytes of the file. */
@@ -111,7 +114,7 @@ export class Threads {
   #start(role: WorkerRole): Worker {
     if (this.#closed) throw new AccelError('internal', 'the threads of the conversion are closed');
     const transferList = role.role === 'gunzip' ? [role.companion] : role.role === 'companion' ? [role.gunzip] : [];
-    const worker = new Worker(workerFile(), { workerData: role, transferList });
+    const worker = new Worker(workerFile(), { workerData: role, transferList, resourceLimits: RESOURCE_LIMITS });
     this.#workers.add(worker);
     worker.once('exit', () => this.#workers.delete(worker));
     // Work in progress keeps the process alive, an idle thread does not.

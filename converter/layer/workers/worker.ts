@@ -57,8 +57,9 @@ function gunzip({ memory, input: slots, holds: counts, companion }: WorkerRole &
     tell({ type: 'output', piece, start, length });
   };
   const packAside = (window: Uint8Array): Uint8Array => {
-    const bytes = window.slice();
-    tell({ type: 'window', bytes }, [bytes.buffer]);
+    const isOwn = window.byteLength === window.buffer.byteLength && window.buffer instanceof ArrayBuffer;
+    const bytes = isOwn ? window : window.slice();
+    tell({ type: 'window', bytes }, [bytes.buffer as ArrayBuffer]);
     return NO_WINDOW;
   };
   const begin = ({ span, members }: GunzipRequest & { readonly type: 'begin' }): GzipStream =>

@@ -8,13 +8,13 @@ export function entriesOf(root: SourceNode): TreeEntry[] {
   const pending = [{ path: '/', node: root }];
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
     listed.push(at);
-    for (const [name, node] of at.node.children ?? [])
-      pending.push({ path: `${at.path === '/' ? '' : at.path}/${name}`, node });
+    for (const name of at.node.names)
+      pending.push({ path: `${at.path === '/' ? '' : at.path}/${name}`, node: at.node.child(name)! });
   }
   listed.sort((a, b) => (a.path < b.path ? -1 : 1));
-  const first = new Map<SourceNode, string>();
+  const first = new Map<number, string>();
   return listed.map(({ path, node }) => {
-    if (!first.has(node)) first.set(node, path);
+    if (!first.has(node.id)) first.set(node.id, path);
     const { attributes: a } = node;
     const xattrs = [...a.xattrs].map(([name, value]) => [name, Buffer.from(value).toString('hex')] as const);
     return {
@@ -26,7 +26,7 @@ export function entriesOf(root: SourceNode): TreeEntry[] {
       size: a.size,
       mtimeNs: BigInt(a.mtime.seconds) * 1_000_000_000n + BigInt(a.mtime.nanoseconds),
       nlink: node.links,
-      firstLink: first.get(node)!,
+      firstLink: first.get(node.id)!,
       xattrs: xattrs.sort(([x], [y]) => (x < y ? -1 : 1)),
       ...(a.type === 'character' || a.type === 'block' ? { device: [a.deviceMajor, a.deviceMinor] as const } : {}),
       ...(a.target === undefined ? {} : { target: a.target }),

@@ -1,18 +1,20 @@
-/** The entries of one layer, read from its tar in one go; content is hashed as it passes and not kept. */
+/** Applies one layer, read from its tar in one go: entries as they come; content is hashed as it passes and not kept. */
 import { AccelError } from '../../base/error.ts';
 import { printable } from '../../formats/bytes/printable.ts';
 import type { SparseRun, TarEntry, TarHandler } from '../../formats/tar/entry.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 import type { TarLimits } from '../../formats/tar/tar-limits.ts';
 import { type ContentHasher, contentHasher } from './content-hash.ts';
-import type { LayerEntry } from './node.ts';
+import type { LayerBuilder } from './flatten.ts';
 
 /** Options for reading a layer. */
-export interface LayerEntriesOptions {
+export interface ApplyLayerOptions {
   /** Hash the content of files; otherwise the records have none. */
   readonly hashContent: boolean;
   /** Entries that a layer may have. */
   readonly maxEntries: number;
+  /** Makes the error for more. */
+  readonly tooMany: () => AccelError;
   /** Bounds of the archive, where they are other than the parser's own. */
   readonly limits?: Partial<TarLimits>;
 }
@@ -20,41 +22,47 @@ export interface LayerEntriesOptions {
 /** Bytes of all extended attributes of one entry: Linux takes no value above 64 KiB, ext4 hardly more than 4. */
 const MAX_XATTR_BYTES = 1 << 17;
 
-/** Reads all entries of a tar. Throws what the parser throws, and `limit-exceeded`. */
-export async function readLayerEntries(
+/**
+ * Reads a tar and applies its entries to the tree; answers how many there were. Throws what the parser and the rules throw, and
+ * `limit-exceeded`.
+ */
+export async function applyLayer(
   tar: AsyncIterable<Uint8Array>,
-  options: LayerEntriesOptions,
-): Promise<LayerEntry[]> {
-  const collector = new EntryCollector(options);
-  const parser = new TarParser(collector, options.limits);
+  layer: LayerBuilder,
+  options: ApplyLayerOptions,
+): Promise<number> {
+  const handler = new EntryHandler(layer, options);
+  const parser = new TarParser(handler, options.limits);
   for await (const chunk of tar) parser.push(chunk);
   parser.end();
-  return collector.entries;
+  return handler.entries;
 }
 
-class EntryCollector implements TarHandler {
-  readonly entries: LayerEntry[] = [];
-  readonly #options: LayerEntriesOptions;
+class EntryHandler implements TarHandler {
+  entries = 0;
+  readonly #layer: LayerBuilder;
+  readonly #options: ApplyLayerOptions;
   #entry: TarEntry | undefined;
+  #node: number | undefined;
   #hasher: ContentHasher | undefined;
   /** Stretches of the file that its data fills, and how much of them has passed. */
   #runs: readonly SparseRun[] = [];
   #run = 0;
   #inRun = 0;
 
-  constructor(options: LayerEntriesOptions) {
+  constructor(layer: LayerBuilder, options: ApplyLayerOptions) {
+    this.#layer = layer;
     this.#options = options;
   }
 
   entry(entry: TarEntry): void {
-    if (this.entries.length >= this.#options.maxEntries) {
-      throw new AccelError('limit-exceeded', 'a layer holds too many entries', {
-        expected: `at most ${this.#options.maxEntries}`,
-      });
-    }
+    if (this.entries >= this.#options.maxEntries) throw this.#options.tooMany();
+    this.entries++;
+    checkXattrs(entry);
     this.#entry = entry;
+    this.#node = this.#layer.apply(entry);
     this.#hasher = undefined;
-    if (entry.type !== 'file' || !this.#options.hashContent) return;
+    if (this.#node === undefined || entry.type !== 'file' || !this.#options.hashContent) return;
     this.#hasher = contentHasher(entry.sparse === undefined ? 'sha256' : 'sha256-of-blocks');
     this.#runs = entry.sparse ?? [{ offset: 0, length: entry.size }];
     this.#run = 0;
@@ -78,10 +86,8 @@ class EntryCollector implements TarHandler {
   }
 
   entryEnd(): void {
-    const header = this.#entry!;
-    checkXattrs(header);
-    const content = this.#hasher === undefined ? {} : { content: this.#hasher.finish() };
-    this.entries.push({ header, size: header.size, ...content });
+    const { type, size } = this.#entry!;
+    if (this.#node !== undefined && type === 'file') this.#layer.setContent(this.#node, size, this.#hasher?.finish());
   }
 }
 

@@ -1,0 +1,86 @@
+/** Memory of the whole process on layers of many small entries, and its bounds: real runs of the built command line. */
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { buildLayout } from '../../fixtures/image-builder.ts';
+import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import { ACCEL, requireBuild } from '../support/accel.ts';
+import { run, type TempDirectory, tempDirectory } from '../support/tools.ts';
+
+const DIRECTORIES = 40_000;
+const FILES = 60_000;
+/** Names in a directory. */
+const GROUP = 1000;
+
+/** Prints the peak resident memory of the process in MiB as it ends. */
+const REPORT =
+  'data:text/javascript,process.on("exit",()=>' +
+  'process.stderr.write(`peak=${Math.ceil(process.resourceUsage().maxRSS/1024)}\\n`))';
+
+interface Measured {
+  readonly exitCode: number;
+  readonly stderr: string;
+  /** MiB. */
+  readonly peak: number;
+}
+
+let directory: TempDirectory;
+beforeAll(async () => {
+  await requireBuild();
+  directory = await tempDirectory('accel-many-entries-');
+  const directories = new TarBuilder();
+  for (let i = 0; i < DIRECTORIES; i++) directories.dir(`d${Math.floor(i / GROUP)}/${i}/`);
+  const files = new TarBuilder();
+  for (let i = 0; i < FILES; i++) files.file(`f${Math.floor(i / GROUP)}/${i}`, `content ${i}`);
+  await buildLayout(layout(), 'app', [{ tar: directories.build() }, { tar: files.build() }]);
+  return () => directory.remove();
+}, 60_000);
+
+const layout = (): string => join(directory.path, 'layout');
+
+async function accel(node: readonly string[], ...args: readonly string[]): Promise<Measured> {
+  const { stderr, exitCode } = await run(process.execPath, [...node, '--import', REPORT, ACCEL, ...args], {
+    accept: 'any',
+    env: { TMPDIR: directory.path, DOCKER_CONFIG: directory.path, NO_COLOR: '1' },
+  });
+  return { stderr, exitCode, peak: Number(/peak=(\d+)/.exec(stderr)?.[1]) };
+}
+
+describe('100,000 entries', () => {
+  it('take little memory to convert, and to verify', { timeout: 120_000 }, async () => {
+    const converted = await accel([], 'convert', '-r', `oci:${layout()}`, '-i', 'app', '--workers', '1', '--no-cache');
+    expect(converted).toMatchObject({ exitCode: 0 });
+    // When inodes and names were objects, 60,000 directories alone took 489 MiB.
+    expect(converted.peak).toBeLessThan(280);
+    const verified = await accel([], 'verify', `oci:${layout()}:app_accelerated`);
+    expect(verified).toMatchObject({ exitCode: 0 });
+    // With entries and nodes as objects 60,000 files took 379 MiB.
+    expect(verified.peak).toBeLessThan(350);
+  });
+
+  it('end a verification whose heap does not hold them, with the way out', { timeout: 60_000 }, async () => {
+    const source = ['verify', `oci:${layout()}:app_accelerated`, '--quick'];
+    const { exitCode, stderr } = await accel(['--max-old-space-size=24'], ...source);
+    expect(exitCode).toBe(3);
+    expect(stderr).toContain('[limit-exceeded] the entries of the layers need more memory than Node may use');
+    expect(stderr).toMatch(/expected +at most \d+ entries, for a heap of \d+ MiB/);
+    expect(stderr).toMatch(/found +more than \d+/);
+    expect(stderr).toContain('NODE_OPTIONS=--max-old-space-size');
+  });
+});
+
+it('metadata past half of --max-memory ends a conversion, with the way out', { timeout: 60_000 }, async () => {
+  const links = new TarBuilder();
+  for (let i = 0; i < 40_000; i++) links.symlink(`s${i}`, `${i}/`.padEnd(4000, 'x'));
+  const place = join(directory.path, 'links');
+  await buildLayout(place, 'app', [{ tar: links.build(), compression: 'none' }]);
+  const { exitCode, stderr, peak } = await accel(
+    [],
+    ...['convert', '-r', `oci:${place}`, '-i', 'app', '--mode', 'full', '--max-memory', '288M', '--no-cache'],
+  );
+  expect(exitCode).toBe(3);
+  expect(stderr).toContain('[limit-exceeded] the names and attributes of the image need more memory than allowed');
+  expect(stderr).toMatch(/expected +at most 144 MiB \(half of the memory limit\)/);
+  expect(stderr).toMatch(/found +more than 1\d\d MiB/);
+  expect(stderr).toContain('raise --max-memory');
+  expect(peak).toBeLessThan(400);
+});
