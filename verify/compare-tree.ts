@@ -72,7 +72,7 @@ class TreeComparison implements ComparedTree {
   readonly contents: ContentTasks;
   readonly #fs: Ext4Reader;
   readonly #log: DifferenceLog;
-  /** What is no directory: the row of each path, and of the first path to each inode, plus one, on either side. */
+  /** Paths to everything but directories by row; the row of the first path to each inode, plus one, on either side. */
   readonly #files: MetFiles;
   readonly #rowOfNode = new NumberMap();
   readonly #rowOfInode = new NumberMap();

@@ -154,7 +154,7 @@ export class LsmtWriter {
     const indexOffset = LSMT_SPACE + this.dataSize;
     const entries = indexEntries(segments.count, padIndex);
     this.#emit(this.#header(0, indexOffset, entries));
-    // What follows, packing and hashing, needs memory of its own.
+    // Packing and hashing follow, and need memory of their own.
     this.#table.drop();
     return { segments: segments.count, size: indexOffset + entries * 16 + LSMT_SPACE };
   }

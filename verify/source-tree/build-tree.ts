@@ -109,7 +109,7 @@ export async function readSourceTree(
   return { root: builder.finish(), layers: facts, warnings: warnings.list() };
 }
 
-/** How many entries the next layer may have: a fixed number, and what V8's heap holds beside those of the layers below. */
+/** Bounds the entries of the next layer: by a fixed number, and by what V8 holds in its heap beside those of the layers below. */
 function entryBound(
   most: number,
   layers: readonly SourceLayerFacts[],

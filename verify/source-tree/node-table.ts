@@ -208,7 +208,7 @@ export class NameTable {
   /** Rows by name; of directories that have a name in them. */
   readonly #directories = new Map<number, Map<string, number>>();
 
-  /** The inode under a name, 0 if there is none. */
+  /** The inode under a name, 0 where the directory has no such name. */
   find(directory: number, name: string): number {
     const row = this.#directories.get(directory)?.get(name);
     return row === undefined ? 0 : this.#node.get(row);
