@@ -47,6 +47,25 @@ export interface NodeReport {
   }[];
 }
 
+/** A node to examine. */
+export interface DoctorRequest {
+  readonly root: string;
+  readonly config: string;
+  readonly canary?: string;
+}
+
+/** Lists what was found on a node: the document of `accel agent doctor`. */
+export interface Diagnosis {
+  readonly formatVersion: number;
+  readonly ok: boolean;
+  readonly checks: readonly {
+    readonly name: string;
+    readonly status: 'ok' | 'warning' | 'failed' | 'skipped';
+    readonly found: string;
+    readonly fix?: string;
+  }[];
+}
+
 /** The exports of the package. */
 interface ServerPackage {
   readonly version: string;
@@ -56,6 +75,7 @@ interface ServerPackage {
   ): Promise<void>;
   writeCertificates(request: CertificatesRequest): Promise<readonly string[]>;
   changeNode(request: NodeCommand): Promise<NodeReport>;
+  examineNode(request: DoctorRequest): Promise<Diagnosis>;
 }
 
 /** Access to the package, for the commands. */
@@ -68,6 +88,8 @@ export interface ServerAccess {
   writeCertificates(command: string, request: CertificatesRequest): Promise<readonly string[]>;
   /** Sets up or cleans up the runtimes of a node. */
   changeNode(command: string, request: NodeCommand): Promise<NodeReport>;
+  /** Examines a node and its agent. */
+  examineNode(command: string, request: DoctorRequest): Promise<Diagnosis>;
 }
 
 /** Where the package is looked for, and what runs it. */
@@ -142,6 +164,7 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
     },
     writeCertificates: (command, request) => call(command, (server) => server.writeCertificates(request)),
     changeNode: (command, request) => call(command, (server) => server.changeNode(request)),
+    examineNode: (command, request) => call(command, (server) => server.examineNode(request)),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
+import type { Diagnosis } from './agent/node/doctor.ts';
 import type { NodeReport } from './agent/node/setup.ts';
 import { loadConfig } from './config/load.ts';
 import { type Config, hostAndPort, milliseconds } from './config/schema.ts';
@@ -92,6 +93,21 @@ export async function changeNode({ command, root, config, restart }: NodeCommand
   if (command === 'cleanup') return cleanupNode({ root, restart });
   if (config === undefined) throw new AccelError('usage', 'setup needs a configuration file');
   return setupNode(await loadConfig(config), { root, restart });
+}
+
+/** A node to examine. */
+export interface DoctorRequest {
+  /** Root folder of the node. */
+  readonly root: string;
+  /** Path of the configuration file. */
+  readonly config: string;
+  /** Image that the runtimes pull. */
+  readonly canary?: string;
+}
+
+/** Examines a node: what is wrong, and how to mend it. Fails with `usage` for a configuration or a root. */
+export async function examineNode({ config, root, canary }: DoctorRequest): Promise<Diagnosis> {
+  return (await import('./agent/node/doctor.ts')).examineNode(await loadConfig(config), { root, canary });
 }
 
 /** Runs a role until a signal ends it. Fails with `usage` for a configuration or a role that cannot be run. */

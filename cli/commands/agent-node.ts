@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { AccelError } from '../../base/error.ts';
 import type { CommandContext } from '../context.ts';
-import { renderNodeReport } from '../node-report.ts';
+import { diagnosisDocument, renderDiagnosis, renderNodeReport } from '../node-report.ts';
 import { checkServer } from '../server-flags.ts';
 import type { NodeCommand, ServerAccess } from '../server-package.ts';
 
@@ -68,6 +68,51 @@ Examples:
     .action((flags: NodeFlags) =>
       change(context, { command: 'cleanup', root: flags.root, restart: flags.restart === true }),
     );
+}
+
+interface DoctorFlags {
+  readonly config?: string;
+  readonly root: string;
+  readonly canary?: string;
+  readonly json?: boolean;
+}
+
+/** Declares `accel agent doctor`. */
+export function doctorCommand(context: CommandContext): Command {
+  const command = new Command('doctor')
+    .summary('say what is wrong on this node, and how to mend it')
+    .description(
+      'Checks versions, the files of runtimes, ports, peers in both directions, clocks, certificates, disk, registries, ' +
+        "credentials and overlaybd, and pulls an image through the node's runtimes to see in the agent's counters that it is " +
+        'asked. Exits with 1 when a check fails.',
+    )
+    .option('-c, --config <file>', 'configuration, YAML (docs/configuration.md); required')
+    .option('--root <folder>', 'root folder of the node', '/')
+    .option('--canary <image>', 'image to pull; one of a configured registry that the node has, unless given')
+    .option('--json', 'print one JSON document on standard output');
+  return checkServer(command, context)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ accel agent doctor -c /etc/accel/accel.yaml
+  $ accel agent doctor -c accel.yaml --canary registry.example.com/team/app:1.2 --json
+`,
+    )
+    .action((flags: DoctorFlags) => examine(context, flags));
+}
+
+async function examine(context: CommandContext, { config, root, canary, json = false }: DoctorFlags): Promise<void> {
+  context.setReporting({ json, verbose: false });
+  if (config === undefined) throw new AccelError('usage', 'accel agent doctor needs a configuration file: -c FILE');
+  const request = { config, root, ...(canary === undefined ? {} : { canary }) };
+  const diagnosis = await serverOf(context).examineNode('accel agent doctor', request);
+  context.stdout.write(json ? diagnosisDocument(diagnosis) : renderDiagnosis(diagnosis));
+  if (diagnosis.ok) return;
+  // Standard output has its one document already.
+  context.setReporting({ json: false, verbose: false });
+  const count = diagnosis.checks.filter(({ status }) => status === 'failed').length;
+  throw new AccelError('io-error', 'the node is not in order', { found: `${count} of the checks failed` });
 }
 
 /** The server package, where commands run and are not only described. */

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { AccelError } from '../../base/error.ts';
 import type { CommandContext } from '../context.ts';
 import { addServerFlags, checkServer, runServer, type ServerFlags } from '../server-flags.ts';
-import { cleanupCommand, serverOf, setupCommand } from './agent-node.ts';
+import { cleanupCommand, doctorCommand, serverOf, setupCommand } from './agent-node.ts';
 
 const EXAMPLES = `
 Examples:
@@ -24,6 +24,7 @@ export function agentCommand(context: CommandContext): Command {
     .addCommand(runCommand(context))
     .addCommand(setupCommand(context))
     .addCommand(cleanupCommand(context))
+    .addCommand(doctorCommand(context))
     .addCommand(certificatesCommand(context));
   return checkServer(command, context).addHelpText('after', EXAMPLES);
 }

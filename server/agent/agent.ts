@@ -200,6 +200,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     bucket: peerBucket,
     pulling: (digest) => blobs.pulling(digest) ?? prefetches.pulling(digest),
     prefetch: (id, request, response) => answerPrefetch(prefetches, id, request, response),
+    ping: (peer) => client.ping(peer),
     signal: stop.signal,
   });
   const draining = new AbortController();

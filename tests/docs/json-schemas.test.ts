@@ -9,13 +9,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { convertedLayers, convertedTags } from '../../action/outcome.ts';
 import { noticeOf, outputsOf } from '../../action/outputs.ts';
 import { isRecord } from '../../base/is-record.ts';
+import { diagnosisDocument } from '../../cli/node-report.ts';
 import { runProgram } from '../../cli/program.ts';
+import type { Diagnosis } from '../../cli/server-package.ts';
 import { sampleResult } from '../../cli/testing/sample.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { convertedLayout, FULL, INDEXED } from '../../reader/testing/test-images.ts';
+import { serverNode } from '../../scripts/server-node.ts';
 import { startDemoRegistry } from '../../server/demo/demo-registry.ts';
 import { smallTar, type TestLayout, testLayout } from '../support/converter.ts';
-import { type TempDirectory, tempDirectory } from '../support/tools.ts';
+import { run as runTool, type TempDirectory, tempDirectory } from '../support/tools.ts';
 
 const SCHEMAS = join(import.meta.dirname, '../../docs/schemas');
 
@@ -206,6 +209,20 @@ describe('each document has the form of its schema', () => {
     await document('error', ['ls', named(FULL), '/gone', '--json'], 1);
     await document('error', ['prefetch', 'show', gone, '--json'], 1);
     await document('error', ['event', '--json'], 2);
+  });
+
+  it('agent doctor, on a node without anything', async () => {
+    const config = join(scratch.path, 'accel.yaml');
+    await writeFile(config, 'registries: [{host: "127.0.0.1:9", plain: true}]\n');
+    // The server runs on a newer Node than this test may.
+    const main = join(import.meta.dirname, '../../server/main.ts');
+    const script = `import { examineNode } from ${JSON.stringify(main)};
+      console.log(JSON.stringify(await examineNode(${JSON.stringify({ root: scratch.path, config })})));`;
+    const { stdout } = await runTool(serverNode(), ['--input-type=module', '-e', script]);
+    const diagnosis = JSON.parse(stdout.toString('utf8')) as Diagnosis;
+    expect(diagnosis.ok).toBe(false);
+    expect(complaints('agent-doctor', JSON.parse(diagnosisDocument(diagnosis)))).toEqual([]);
+    seen.add('agent-doctor');
   });
 
   it('what the Action hands on', () => {

@@ -73,9 +73,9 @@ export class Journal {
   }
 
   /** Reads the journal of a node; one that does not exist is made with the first record. */
-  static async open(files: RootedFiles): Promise<Journal> {
+  static async open(files: RootedFiles, { readOnly = false } = {}): Promise<Journal> {
     const folder = await files.locate(JOURNAL_FOLDER);
-    await removeLeftovers(files, folder);
+    if (!readOnly) await removeLeftovers(files, folder);
     const about = await files.read(posix.join(folder, ABOUT));
     const made = about === undefined ? [] : (parse(about, ABOUT) as { made?: string[]; version?: number });
     if (!Array.isArray(made) && made.version !== VERSION) {

@@ -53,6 +53,17 @@ export async function withNode<T>(
   }
 }
 
+/** Works on a root without changing it: edits are only planned. */
+export async function readNode<T>(
+  root: string,
+  work: (changes: NodeChanges, files: RootedFiles) => Promise<T>,
+): Promise<T> {
+  const files = await RootedFiles.open(root, (change) => {
+    throw new AccelError('internal', 'a look at a node changes it', { where: { change } });
+  });
+  return work(new NodeChanges(files, await Journal.open(files, { readOnly: true }), { planOnly: true }), files);
+}
+
 interface Base {
   readonly located: string;
   readonly state: FileState | undefined;
@@ -68,10 +79,12 @@ export class NodeChanges {
   readonly #files: RootedFiles;
   readonly #journal: Journal;
   readonly #wanted = new Set<string>();
+  readonly #planOnly: boolean;
 
-  constructor(files: RootedFiles, journal: Journal) {
+  constructor(files: RootedFiles, journal: Journal, { planOnly = false } = {}) {
     this.#files = files;
     this.#journal = journal;
+    this.#planOnly = planOnly;
   }
 
   /** The text of a file without what setup added to it; undefined where the file is missing. */
@@ -89,6 +102,8 @@ export class NodeChanges {
     const original = isOriginal ? record!.original : originalWithout(state, text);
     const written = new Set(isOriginal ? record!.written : []);
     const isRight = current === wanted.text;
+    const change = { path: edit.path, action: state === undefined ? 'created' : 'edited', ...serviceOf(edit) } as const;
+    if (this.#planOnly) return isRight ? undefined : change;
     if (!isRight || record === undefined || !isOriginal) {
       if (!isRight) await this.#makeFolders(posix.dirname(located));
       const hash = sha256(wanted.text);
@@ -104,7 +119,7 @@ export class NodeChanges {
     }
     if (isRight) return undefined;
     await this.#files.write(located, Buffer.from(wanted.text), state ?? newFile());
-    return { path: edit.path, action: state === undefined ? 'created' : 'edited', ...serviceOf(edit) };
+    return change;
   }
 
   /** Restores what an earlier setup changed and this one does not want. */
@@ -170,7 +185,7 @@ export class NodeChanges {
 
   async #base(path: string, kind: EditKind): Promise<Base> {
     const located = await this.#files.locate(path);
-    await this.#files.removeTemporary(located);
+    if (!this.#planOnly) await this.#files.removeTemporary(located);
     const state = await this.#files.read(located);
     const record = this.#journal.file(located);
     const found = { located, state, record };

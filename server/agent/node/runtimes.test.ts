@@ -13,6 +13,11 @@ import { type HostProxy, startHostProxy } from '../../../tests/support/host-prox
 import { describeWith, run } from '../../../tests/support/tools.ts';
 import { type Cluster, startCluster } from '../../demo/cluster.ts';
 import { type DemoRegistry, startDemoRegistry } from '../../demo/demo-registry.ts';
+import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
+import { type Exposition, serveTelemetry } from '../../telemetry/exposition.ts';
+import { createMetrics } from '../../telemetry/metrics.ts';
+import { checkCanary } from './canary.ts';
+import { RootedFiles } from './rooted-files.ts';
 import { cleanupNode, setupNode } from './setup.ts';
 import { configOf, NodeRoot } from './testing/node-root.ts';
 
@@ -31,6 +36,7 @@ let folder: string;
 let registry: DemoRegistry;
 let proxy: HostProxy;
 let cluster: Cluster;
+let telemetry: Exposition;
 const running: ChildProcess[] = [];
 const nodes: NodeRoot[] = [];
 
@@ -40,8 +46,11 @@ beforeAll(async () => {
   await buildLayout(folder, 'latest', [{ tar }]);
   registry = await startDemoRegistry({ layout: folder });
   proxy = await startHostProxy(registry.host);
+  const metrics = createMetrics('agent');
+  telemetry = await serveTelemetry({ host: '127.0.0.1', port: 0, metrics, unready: () => [] });
   cluster = await startCluster({
     size: 1,
+    change: (options) => ({ ...options, metrics: new AgentMetrics(metrics) }),
     upstreams: [
       { host: registry.host, plain: true, http: {} },
       { host: NAMED, plain: true, http: { env: { http_proxy: proxy.url } } },
@@ -54,6 +63,7 @@ afterEach(async () => {
 });
 afterAll(async () => {
   await cluster.close();
+  await telemetry.close();
   await proxy.stop();
   await registry.close();
   await rm(folder, { recursive: true, force: true });
@@ -75,7 +85,7 @@ async function counted(agents = cluster): Promise<{ readonly requests: number; r
 /** A containerd whose /etc/containerd is the node's. */
 async function startContainerd(node: NodeRoot, program: string): Promise<string> {
   const socket = join(node.path, 'run/containerd.sock');
-  const script = `mount --bind '${node.path}/etc/containerd' /etc/containerd && exec '${program}'`;
+  const script = `mount --bind '${node.path}/etc/containerd' /etc/containerd && exec '${program}' --address '${socket}'`;
   await mkdir(join(node.path, 'run'), { recursive: true });
   running.push(spawn('unshare', ['--mount', 'sh', '-c', script], { stdio: 'ignore' }));
   await run('ctr', ['--address', socket, '--connect-timeout', '60s', 'version']);
@@ -104,7 +114,7 @@ async function containerdNode(configPath: string): Promise<NodeRoot> {
       `root = "${node.path}/root"`,
       `state = "${node.path}/state"`,
       '[grpc]',
-      `  address = "${node.path}/run/containerd.sock"`,
+      '  address = "/run/containerd.sock"',
       '[plugins."io.containerd.internal.v1.opt"]',
       `  path = "${node.path}/opt"`,
       '[plugins."io.containerd.grpc.v1.cri".containerd]',
@@ -189,6 +199,45 @@ describeWith({ tools: ['containerd', 'ctr', 'unshare', 'mount'], root: true }, '
       expect(await counted()).toEqual(before);
     },
   );
+
+  it.runIf(needed)('the canary pull of doctor shows whether the agent was asked', { timeout: 120_000 }, async () => {
+    const node = await containerdNode('');
+    const wrapper = (program: string) => ({ text: `#!/bin/sh\nexec ${program} "$@"\n`, mode: 0o755 });
+    await node.add({
+      '/usr/bin/containerd': wrapper('containerd'),
+      '/usr/bin/ctr': wrapper('ctr'),
+      '/usr/bin/crictl': wrapper(CRICTL),
+    });
+    const examined = async (canary?: string) => ({
+      config: configOf({ ...config(), telemetry: { listen: new URL(telemetry.url).host } }),
+      files: await RootedFiles.open(node.path),
+      canary,
+    });
+    const image = `${registry.host}/team/app:latest`;
+    let socket = await startContainerd(node, 'containerd');
+    expect(await checkCanary(await examined())).toMatchObject([{ status: 'skipped' }]);
+    expect(await checkCanary(await examined(image))).toMatchObject([
+      { name: 'canary pull by crictl', status: 'failed', found: `${image} was pulled, but the agent was not asked` },
+    ]);
+    await stop(running.pop()!);
+    await setupNode(config(), { root: node.path, restart: false });
+    socket = await startContainerd(node, 'containerd');
+    const checks = await checkCanary(await examined(image));
+    expect(checks.map(({ name, status }) => [name, status])).toEqual([
+      ['canary pull by crictl', 'ok'],
+      ['canary pull by ctr', 'ok'],
+    ]);
+    // Doctor removes an image that it pulled.
+    expect(await crictl(socket, 'images', '-q')).toBe('');
+    expect(await checkCanary(await examined(`${registry.host}/team/gone:1`))).toMatchObject([
+      { status: 'failed' },
+      { status: 'failed' },
+    ]);
+    // Without a name: an image that the node has.
+    await crictl(socket, 'pull', image);
+    const [own] = await checkCanary(await examined());
+    expect(own).toMatchObject({ status: 'ok', found: expect.stringContaining(image) });
+  });
 });
 
 describeWith({ tools: ['podman', 'unshare', 'mount'], root: true }, 'podman', () => {

@@ -1,7 +1,7 @@
 /** `accel agent setup` and `cleanup`: a node's runtimes pull through its agent, and are as they were before. */
 import { AccelError, asAccelError } from '../../../base/error.ts';
 import { type Config, hostAndPort } from '../../config/schema.ts';
-import { type NodeChange, withNode } from './node-changes.ts';
+import { type NodeChange, readNode, withNode } from './node-changes.ts';
 import { restartDaemons, restartsFor } from './restarts.ts';
 import type { BeforeChange, RootedFiles } from './rooted-files.ts';
 import { setupContainerd } from './setup-containerd.ts';
@@ -43,17 +43,29 @@ export async function setupNode(config: Config, request: NodeRequest): Promise<N
     });
   }
   return withNode(request, async (node, files) => {
-    const context = new SetupContext(files, node, target);
-    for (const part of [setupContainerd, setupRegistriesConf, setupDocker, setupOverlaybd]) {
-      // A file that cannot be edited leaves the other runtimes to be set up.
-      await part(context).catch((error: unknown) => context.problems.push(problemText(error)));
-    }
+    const context = await runParts(new SetupContext(files, node, target));
     // A part that failed did not say all that it wants.
     if (context.problems.length === 0) context.changes.push(...(await node.restoreUnwanted()));
     const { changes, notes, problems } = context;
     const restarts = await handle(changes, files, request);
     return { changes, notes: [...new Set(notes)], problems: [...new Set(problems)], restarts };
   });
+}
+
+/** Reports what setup would do, and does nothing. */
+export async function planNode(config: Config, root: string): Promise<SetupReport> {
+  return readNode(root, async (node, files) => {
+    const { changes, notes, problems } = await runParts(new SetupContext(files, node, setupTarget(config)));
+    return { changes, notes, problems };
+  });
+}
+
+async function runParts(context: SetupContext): Promise<SetupContext> {
+  for (const part of [setupContainerd, setupRegistriesConf, setupDocker, setupOverlaybd]) {
+    // A file that cannot be edited leaves the other runtimes to be set up.
+    await part(context).catch((error: unknown) => context.problems.push(problemText(error)));
+  }
+  return context;
 }
 
 /** Puts every file back that setup changed. Needs no configuration. */

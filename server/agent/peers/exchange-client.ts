@@ -12,9 +12,13 @@ import {
   HEADER,
   type JoinRequest,
   MAX_BODY,
+  PING_PATH,
   parseJoinAnswer,
+  parseReachAnswer,
   piecePath,
   prefetchPath,
+  REACH_PATH,
+  type ReachAnswer,
   type Role,
   swarmPath,
 } from './wire.ts';
@@ -162,6 +166,24 @@ export class ExchangeClient {
     const path = prefetchPath(id);
     const answer = await this.#send(peer, { method, path, headers, limit: MAX_BODY, body, signal });
     return typeof answer === 'string' || answer.status !== 200 ? undefined : answer.body.toString('utf8');
+  }
+
+  /** Connects to a node: why it could not be reached, undefined when it answered. */
+  async ping(peer: Peer): Promise<string | undefined> {
+    const answer = await this.#send(peer, this.#question(PING_PATH));
+    return typeof answer === 'string' ? answer : undefined;
+  }
+
+  /** Asks a node to connect back to this one: its answer, or the reason why it gave no answer. */
+  async reach(peer: Peer): Promise<ReachAnswer | string> {
+    const answer = await this.#send(peer, this.#question(REACH_PATH));
+    if (typeof answer === 'string') return answer;
+    const parsed = answer.status === 200 ? parseReachAnswer(answer.body.toString('utf8')) : undefined;
+    return parsed ?? `it answers ${answer.status}`;
+  }
+
+  #question(path: string): Question {
+    return { method: 'GET', path, headers: { [HEADER.node]: this.#self.id }, limit: MAX_BODY, signal: undefined };
   }
 
   /** Ends all connections. */

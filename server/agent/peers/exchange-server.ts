@@ -2,6 +2,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { TLSSocket } from 'node:tls';
+import { VERSION } from '../../../base/version.ts';
 import { pieceCount } from '../../../formats/piece-list/piece-list.ts';
 import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { Slots, type TokenBucket } from '../limits.ts';
@@ -14,15 +15,19 @@ import { blobDigest } from '../pieces/upstreams.ts';
 import { readText } from '../read-text.ts';
 import { DIRECT, PREFETCH, STREAM, type Urgency } from '../urgency.ts';
 import type { Health, View } from './peers.ts';
+import type { Peer } from './topology.ts';
 import type { Tracker } from './tracker.ts';
 import {
   ALIVE_EVERY,
   HEADER,
   MOST_HOPS,
+  PING_PATH,
   parseJoinRequest,
   parsePiecePath,
   parsePrefetchPath,
   parseSwarmPath,
+  REACH_PATH,
+  type ReachAnswer,
   type Role,
 } from './wire.ts';
 
@@ -36,6 +41,8 @@ const SEND_TIMEOUT = 30_000;
 /** A node of a tree refuses when what it has to send would take longer than this, in milliseconds. */
 const MOST_BACKLOG = 50;
 const RETRY_AFTER_MS = 100;
+/** Callers that are connected back to at once. */
+const MOST_REACHING = 8;
 
 /** Parts and settings of {@link createExchangeServer}. */
 export interface ExchangeOptions {
@@ -51,6 +58,8 @@ export interface ExchangeOptions {
   readonly pulling: (digest: string) => OriginBlob | undefined;
   /** Answers a node that starts a prefetch here, asks about it or ends it. */
   readonly prefetch: (id: string, request: http.IncomingMessage, response: http.ServerResponse) => Promise<void>;
+  /** Connects to a member: why it cannot be reached, undefined when it answers. */
+  readonly ping: (peer: Peer) => Promise<string | undefined>;
   /** Ends when the agent stops. */
   readonly signal: AbortSignal;
 }
@@ -95,6 +104,7 @@ class ExchangeHandler {
   readonly #o: ExchangeOptions;
   readonly #slots: Slots;
   readonly #backlog = new Backlog();
+  #reaching = 0;
 
   constructor(options: ExchangeOptions, slots: Slots) {
     this.#o = options;
@@ -113,6 +123,8 @@ class ExchangeHandler {
     if (swarm !== undefined && request.method === 'POST') return this.#join(swarm, caller, request, response);
     const prefetch = parsePrefetchPath(path);
     if (prefetch !== undefined) return this.#o.prefetch(prefetch, request, response);
+    if (path === PING_PATH) return reply(response, 204);
+    if (path === REACH_PATH) return this.#reach(caller, response);
     const id = parsePiecePath(path);
     if (id === undefined || request.method !== 'GET') return reply(response, 404);
     return this.#piece(id, request, response);
@@ -125,6 +137,21 @@ class ExchangeHandler {
     if (this.#o.identity === undefined) return said;
     const certificate = (request.socket as TLSSocket).getPeerX509Certificate();
     return certificate !== undefined && isFor(certificate, said) ? said : undefined;
+  }
+
+  /** Connects back to a member; to nobody else, since in the clear a caller may claim any address. */
+  async #reach(caller: string, response: http.ServerResponse): Promise<void> {
+    const peer = this.#o.view().members.peers.find(({ id }) => id === caller);
+    if (this.#reaching >= MOST_REACHING) return reply(response, 503);
+    this.#reaching++;
+    try {
+      const failure = peer === undefined ? 'it is no member in the view of this node' : await this.#o.ping(peer);
+      const answer: ReachAnswer = { time: Date.now(), version: VERSION, ...(failure === undefined ? {} : { failure }) };
+      const body = Buffer.from(JSON.stringify(answer));
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
+    } finally {
+      this.#reaching--;
+    }
   }
 
   async #join(

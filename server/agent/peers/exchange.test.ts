@@ -53,6 +53,7 @@ beforeAll(async () => {
     bucket: new TokenBucket(Infinity),
     pulling: () => undefined,
     prefetch: async (_, __, response) => void response.writeHead(404).end(),
+    ping: async () => undefined,
     signal: new AbortController().signal,
   }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -83,6 +83,34 @@ export function parsePrefetchPath(path: string): string | undefined {
   return /^\/p2p\/v1\/prefetch\/([0-9a-f]{32})$/.exec(path)?.[1];
 }
 
+/** Path that answers anyone of the network: whether a node can be reached. */
+export const PING_PATH = '/p2p/v1/ping';
+
+/** Path that lets a node connect back to the caller: its {@link ReachAnswer}. */
+export const REACH_PATH = '/p2p/v1/reach';
+
+/** Result of connecting back. */
+export interface ReachAnswer {
+  /** Why the caller could not be reached; absent when it was. */
+  readonly failure?: string;
+  /** The node's clock, in milliseconds. */
+  readonly time: number;
+  /** The node's version of accel. */
+  readonly version: string;
+}
+
+/** An answer about reaching back; undefined for anything else. */
+export function parseReachAnswer(text: string): ReachAnswer | undefined {
+  const value = parse(text);
+  if (value === undefined || typeof value.time !== 'number' || typeof value.version !== 'string') return undefined;
+  const { failure, time, version } = value;
+  return {
+    time,
+    version: version.slice(0, 100),
+    ...(typeof failure === 'string' ? { failure: failure.slice(0, 500) } : {}),
+  };
+}
+
 /** The piece that a path names. */
 export function parsePiecePath(path: string): { readonly digest: string; readonly index: number } | undefined {
   const match = /^\/p2p\/v1\/blobs\/([^/]+)\/pieces\/(0|[1-9]\d{0,7})$/.exec(path);
