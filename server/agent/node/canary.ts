@@ -2,9 +2,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Check, type Examined, failed, ok, skipped } from './check.ts';
 import { localUrl } from './check-agent.ts';
 import { containerd } from './check-runtimes.ts';
+import { type Check, type Examined, failed, ok, skipped } from './node-check.ts';
 import { command, probe, reasonOf, sumOf } from './probe.ts';
 import { setupTarget } from './setup.ts';
 import { findProgram } from './setup-context.ts';

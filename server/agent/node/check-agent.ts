@@ -12,7 +12,7 @@ import type { AgentOptions } from '../agent.ts';
 import { agentOptions } from '../agent-options.ts';
 import { ExchangeClient } from '../peers/exchange-client.ts';
 import { isFor } from '../pieces/attestation.ts';
-import { type Check, type Examined, failed, ok, skipped, warning } from './check.ts';
+import { type Check, type Examined, failed, ok, skipped, warning } from './node-check.ts';
 import { probe, reasonOf } from './probe.ts';
 import { setupTarget } from './setup.ts';
 import { serverOf } from './setup-containerd.ts';

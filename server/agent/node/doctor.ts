@@ -2,9 +2,9 @@
 import { asAccelError } from '../../../base/error.ts';
 import type { Config } from '../../config/schema.ts';
 import { checkCanary } from './canary.ts';
-import { type Check, type Examined, failed } from './check.ts';
 import { checkAgent, checkDisk, checkPeers, checkRegistries } from './check-agent.ts';
 import { checkContainerd, checkFiles, checkOverlaybd, checkVersions } from './check-runtimes.ts';
+import { type Check, type Examined, failed } from './node-check.ts';
 import { RootedFiles } from './rooted-files.ts';
 
 /** All results. The form of `accel agent doctor --json` (docs/schemas/agent-doctor.json). */
