@@ -62,6 +62,11 @@ export const SECTIONS: readonly BenchSection[] = [
     },
   },
   {
+    name: 'agent',
+    about: 'limits, prefetches and lazily loaded images of agents (agent.ts)',
+    run: (options) => runScript('agent.js', [], options, []),
+  },
+  {
     name: 'shared-base',
     about: 'a second image on the same base (shared-base.ts)',
     run: (options) =>
@@ -86,7 +91,11 @@ async function runScript(
   const missing = tools.filter((tool) => findTool(tool) === undefined);
   if (missing.length > 0) return { skipped: `not installed: ${missing.join(', ')}` };
   const path = join(import.meta.dirname, script);
-  const child = spawn(process.execPath, [path, ...args, ...(options.write ? ['--write'] : [])], { stdio: 'inherit' });
+  // The agent runs on the server's Node.
+  const runner = script === 'agent.js' ? [join(import.meta.dirname, '../scripts/run-on-server-node.js')] : [];
+  const child = spawn(process.execPath, [...runner, path, ...args, ...(options.write ? ['--write'] : [])], {
+    stdio: 'inherit',
+  });
   const [code] = (await once(child, 'close')) as [number | null];
   if (code !== 0) throw new Error(`${script}: exit ${code}`);
   return { done: true };

@@ -5,6 +5,7 @@ import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schem
 import type { Handover } from '../handover/handover.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { AgentOptions } from './agent.ts';
+import { fileCredentials } from './device-credentials/credential-sources.ts';
 import { dnsMembers, fileMembers, parseMember, staticMembers } from './peers/member-sources.ts';
 import type { MemberSource } from './peers/peers.ts';
 import type { Identity } from './pieces/attestation.ts';
@@ -71,6 +72,12 @@ export async function agentOptions(
     },
     concurrency: agent.proxyConcurrencyLimit,
     engine: agent.engine,
+    credentials: {
+      serve: agent.credentials.serve,
+      file: agent.credentials.file,
+      every: milliseconds(agent.credentials.refresh),
+      source: fileCredentials(registries, process.env),
+    },
     dragonfly: hostAndPort(agent.dragonfly.proxy),
     ...services,
   };

@@ -9,6 +9,9 @@ import { Access, type AccessTimes } from './access.ts';
 import { BlobServer } from './blob-server.ts';
 import { BlobStreams } from './blob-stream.ts';
 import { BlockProxy } from './block-proxy.ts';
+import { CredentialEndpoint } from './device-credentials/credential-endpoint.ts';
+import { CredentialFile } from './device-credentials/credential-file.ts';
+import type { CredentialSource } from './device-credentials/credential-sources.ts';
 import { TokenBucket } from './limits.ts';
 import { PieceLists } from './load-piece-lists.ts';
 import { Manifests } from './manifests.ts';
@@ -75,6 +78,16 @@ export interface AgentOptions {
   };
   /** Blobs that are sent to clients at once. */
   readonly concurrency: number;
+  /** Credentials for block devices; none are given out unless given. */
+  readonly credentials?: {
+    /** Answer overlaybd on the clients' port. */
+    readonly serve: boolean;
+    /** The file to keep for overlaybd. */
+    readonly file: string | undefined;
+    /** Milliseconds between two looks at the sources. */
+    readonly every: number;
+    readonly source: CredentialSource;
+  };
   /** Who shares bytes between nodes: the agents themselves unless given. */
   readonly engine?: EngineName;
   /** Where dfdaemon's proxy is, for the engine `dragonfly`. */
@@ -189,6 +202,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
   const others = () => membership.view.members.peers.filter(({ id }) => id !== options.self.id);
   const api = new LocalApi(new PrefetchFleet({ jobs: prefetches, client, self: options.self, others }));
+  const { credentials } = options;
+  const endpoint = credentials?.serve === true ? new CredentialEndpoint(credentials.source, upstreams) : undefined;
   const block = new BlockProxy({ prefix: options.blockPrefix, upstreams, origin, blobs });
   const exchange = createExchangeServer({
     identity: options.identity,
@@ -205,7 +220,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
   const draining = new AbortController();
   const { exposed } = options;
-  const clients = clientServer({ mirror, block, api, metrics, exposed, stop: stop.signal });
+  const clients = clientServer({ mirror, block, api, endpoint, metrics, exposed, stop: stop.signal });
   const announcer = new HolderAnnouncer({ content, store, swarms, manifests });
   metrics.observe({
     cacheUsed: () => store.statistics.used,
@@ -254,6 +269,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await membership.refresh(first);
     const served = await listen(clients, options.clients);
     void membership.run(stop.signal);
+    if (credentials?.file !== undefined) {
+      const { file: path, source, every } = credentials;
+      const { hosts: registries } = upstreams;
+      void new CredentialFile({ path, source, every, registries, log: options.log }).run(stop.signal);
+    }
     if (engineName === 'builtin') void store.rebuilt.then(() => announcer.run(stop.signal));
     const unready = () => (membership.ready ? undefined : 'the members of the peer network are not known yet');
     const started = new Date();
@@ -289,6 +309,7 @@ function clientServer({
   mirror,
   block,
   api,
+  endpoint,
   metrics,
   exposed,
   stop,
@@ -296,6 +317,7 @@ function clientServer({
   readonly mirror: Mirror;
   readonly block: BlockProxy;
   readonly api: LocalApi;
+  readonly endpoint: CredentialEndpoint | undefined;
   readonly metrics: AgentMetrics;
   readonly exposed: ExposedState | undefined;
   readonly stop: AbortSignal;
@@ -311,12 +333,13 @@ function clientServer({
         return;
       }
       const url = request.url ?? '';
-      const kind = block.matches(url) ? 'block' : api.matches(url) ? 'api' : 'mirror';
+      const local = endpoint?.matches(url) === true ? endpoint : api.matches(url) ? api : undefined;
+      const kind = local !== undefined ? 'api' : block.matches(url) ? 'block' : 'mirror';
       response.on('finish', () => metrics.requests.inc({ kind, status: String(response.statusCode) }));
       const signal = AbortSignal.any([stop, gone.signal]);
       const answered =
-        kind === 'api'
-          ? api.handle(request, response)
+        local !== undefined
+          ? local.handle(request, response)
           : (kind === 'block' ? block : mirror).handle(request, response, signal);
       answered.catch(() => {
         if (response.headersSent) response.destroy();

@@ -199,6 +199,21 @@ const agent = z.strictObject({
   logAuditSize: size.default('64Mi').describe('Bytes after which the file of the audit log is renamed'),
   logAuditFiles: z.int().min(1).max(100).default(5).describe('Renamed files that are kept'),
   originLimit: size.default(0).describe('Bytes a second from registries; 0: no limit'),
+  credentials: z
+    .strictObject({
+      serve: z
+        .boolean()
+        .default(false)
+        .describe('Give the node’s credentials to overlaybd when it asks, on loopback (mode http)'),
+      file: path
+        .optional()
+        .describe('File to write them to for overlaybd, such as /opt/overlaybd/cred.json; not written unless given'),
+      refresh: duration.default('30s').describe('Time after which the file is compared with the sources again'),
+    })
+    .prefault({})
+    .describe(
+      'Credentials for lazily loaded devices: of credentialsFile, or of the configuration of Docker and containers',
+    ),
   prefetchLimit: size.default(0).describe('Bytes a second of prefetches, which pause while clients wait; 0: no limit'),
   engine: z
     .enum(['builtin', 'dragonfly', 'spegel', 'none'])

@@ -10,10 +10,16 @@ const DAEMON_JSON = '/etc/docker/daemon.json';
  * The values of overlaybd.json that setup sets, each edited in place and taken back by cleanup. Everything that setup wants there
  * has its line here.
  */
-export function overlaybdChanges({ blockProxy }: SetupTarget): readonly JsonChange[] {
+export function overlaybdChanges({ blockProxy, credentials }: SetupTarget): readonly JsonChange[] {
   return [
     { path: ['p2pConfig', 'enable'], value: true },
     { path: ['p2pConfig', 'address'], value: blockProxy },
+    ...(credentials === undefined
+      ? []
+      : [
+          { path: ['credentialConfig', 'mode'], value: credentials.mode },
+          { path: ['credentialConfig', 'path'], value: credentials.path },
+        ]),
   ];
 }
 

@@ -1,6 +1,8 @@
 /** `accel agent setup` and `cleanup`: a node's runtimes pull through its agent, and are as they were before. */
+
 import { AccelError, asAccelError } from '../../../base/error.ts';
 import { type Config, hostAndPort } from '../../config/schema.ts';
+import { CREDENTIALS_PATH } from '../device-credentials/credential-endpoint.ts';
 import { type NodeChange, readNode, withNode } from './node-changes.ts';
 import { restartDaemons, restartsFor } from './restarts.ts';
 import type { BeforeChange, RootedFiles } from './rooted-files.ts';
@@ -31,7 +33,19 @@ export function setupTarget({ registries, agent }: Config): SetupTarget {
   const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const url = `http://${local.includes(':') ? `[${local}]` : local}:${port}`;
   const named = registries.map(({ host: name, plain, caFile }) => ({ host: hubName(name), plain, caFile }));
-  return { agent: url, port, blockProxy: `${url}/${agent.blockPrefix}`, registries: named };
+  const { serve, file } = agent.credentials;
+  const credentials = serve
+    ? ({ mode: 'http', path: `${url}${CREDENTIALS_PATH}` } as const)
+    : file !== undefined
+      ? ({ mode: 'file', path: file } as const)
+      : undefined;
+  return {
+    agent: url,
+    port,
+    blockProxy: `${url}/${agent.blockPrefix}`,
+    registries: named,
+    ...(credentials === undefined ? {} : { credentials }),
+  };
 }
 
 /** Sets a node up; again, it changes only what is not as it should be. Fails with `usage` without registries. */

@@ -1,0 +1,78 @@
+/** Containers on four nodes start from lazily loaded images, each read through its own agent: the registry sends each piece once. */
+import { randomBytes } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import { openImage } from '../../reader/accelerated-image.ts';
+import { openFiles } from '../../reader/files.ts';
+import { convertedLayout, FULL, INDEXED } from '../../reader/testing/test-images.ts';
+import type { TestLayout } from '../../tests/support/converter.ts';
+import { type Cluster, startCluster } from '../demo/cluster.ts';
+import { type DemoRegistry, startDemoRegistry } from '../demo/demo-registry.ts';
+import { DeviceClient } from '../demo/device-client.ts';
+import { deviceTarget } from '../demo/device-target.ts';
+
+const MIB = 2 ** 20;
+const LOGIN = `Basic ${Buffer.from('ann:secret').toString('base64')}`;
+/** A program of 5 MiB among 20 MiB that a start does not read. */
+const PROGRAM = randomBytes(5 * MIB);
+let layout: TestLayout;
+let registry: DemoRegistry;
+let cluster: Cluster | undefined;
+
+beforeAll(async () => {
+  const tar = new TarBuilder()
+    .file('data/first', randomBytes(7 * MIB))
+    .file('usr/bin/app', PROGRAM)
+    .file('data/last', randomBytes(13 * MIB));
+  layout = await convertedLayout([
+    { tar: tar.build() },
+    { tar: new TarBuilder().file('etc/app.conf', 'on=1\n').build() },
+  ]);
+  registry = await startDemoRegistry({ layout: layout.directory, login: 'ann:secret' });
+}, 60_000);
+afterEach(async () => {
+  await cluster?.close();
+  cluster = undefined;
+});
+afterAll(async () => {
+  await registry.close();
+  await layout.remove();
+});
+
+/** Starts a container on a node: the pieces that its reads lie in, with their bytes. */
+async function startContainer(url: string, tag: string): Promise<ReadonlyMap<string, number>> {
+  const device = new DeviceClient(`${url}/dadip2p`, LOGIN);
+  try {
+    const target = deviceTarget(layout.target, device, `http://${registry.host}/v2/team/app/`);
+    const files = await openFiles(await openImage(target, tag));
+    for (const [path, expected] of [
+      ['/usr/bin/app', PROGRAM],
+      ['/etc/app.conf', Buffer.from('on=1\n')],
+    ] as const) {
+      const parts: Uint8Array[] = [];
+      for await (const part of files.content(path)) parts.push(Buffer.from(part));
+      expect(Buffer.concat(parts).equals(expected)).toBe(true);
+    }
+    return await device.pieces;
+  } finally {
+    device.close();
+  }
+}
+
+const sum = (pieces: ReadonlyMap<string, number>) => [...pieces.values()].reduce((all, bytes) => all + bytes, 0);
+
+describe.each([FULL, INDEXED])('%s', (tag) => {
+  it('four nodes at once cost the registry each piece once, and a later start nothing', async () => {
+    cluster = await startCluster({ size: 4, upstreams: [{ host: registry.host, plain: true, http: {} }] });
+    const before = registry.blobBytes();
+    const started = await Promise.all(cluster.nodes.map(({ url }) => startContainer(url, tag)));
+    const distinct = new Map(started.flatMap((pieces) => [...pieces]));
+    expect(distinct.size).toBeGreaterThan(3);
+    expect(registry.blobBytes() - before).toBe(sum(distinct));
+    // The image has more than twice of it.
+    expect(sum(distinct)).toBeLessThan(13 * MIB);
+    const cold = registry.blobBytes();
+    await Promise.all(cluster.nodes.map(({ url }) => startContainer(url, tag)));
+    expect(registry.blobBytes()).toBe(cold);
+  });
+});
