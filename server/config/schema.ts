@@ -225,6 +225,12 @@ const agent = z.strictObject({
     })
     .prefault({})
     .describe('For the engine dragonfly'),
+  spegel: z
+    .strictObject({
+      mirror: address.default('127.0.0.1:30020').describe("Address of Spegel's mirror on this node, its hostPort"),
+    })
+    .prefault({})
+    .describe('For the engine spegel: setup lets containerd ask it before the agent'),
 });
 
 /** The whole file. */

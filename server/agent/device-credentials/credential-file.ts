@@ -8,10 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { bytesSource } from '../../../base/byte-source.ts';
 import { isRecord } from '../../../base/is-record.ts';
 import { writeAtomically } from '../../../disk/write-atomically.ts';
-import type { CredentialSource } from './credential-sources.ts';
-
-/** Names of one registry: overlaybd looks a credential up by the host of the blob's URL. */
-const HUB = ['docker.io', 'registry-1.docker.io', 'index.docker.io'];
+import { type CredentialSource, HUB_NAMES } from './credential-sources.ts';
 
 /** Parts and settings of {@link CredentialFile}. */
 export interface CredentialFileOptions {
@@ -73,7 +70,7 @@ export class CredentialFile {
       const found = await this.#o.source.find(registry, '');
       if (found === undefined) continue;
       const auth = Buffer.from(`${found.username}:${found.password}`).toString('base64');
-      for (const name of HUB.includes(registry) ? HUB : [registry]) own.push([name, { auth }]);
+      for (const name of HUB_NAMES.includes(registry) ? HUB_NAMES : [registry]) own.push([name, { auth }]);
     }
     return own;
   }

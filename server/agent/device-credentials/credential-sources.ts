@@ -1,5 +1,9 @@
 /** Finds the node's own credentials of registries, for block devices, which have no caller that could bring one. */
+import { DOCKER_HUB } from '../../../oci/reference.ts';
 import { findCredentials } from '../../../oci/registry/credentials.ts';
+
+/** Names of Docker Hub: overlaybd looks a credential up by the host of a blob's URL. */
+export const HUB_NAMES: readonly string[] = ['docker.io', 'registry-1.docker.io', 'index.docker.io'];
 
 /** A user and password: block devices know no other kind. */
 export interface DeviceCredential {
@@ -28,7 +32,9 @@ export function fileCredentials(registries: readonly CredentialRegistry[], env: 
     async find(registry, repository) {
       const file = registries.find(({ host }) => host === registry)?.credentialsFile;
       // A registry that names its file has no other one.
-      const found = await findCredentials(registry, repository, {
+      // Docker's files know the hub under one name.
+      const name = HUB_NAMES.includes(registry) ? DOCKER_HUB : registry;
+      const found = await findCredentials(name, repository, {
         env: file === undefined ? env : onlyFile(file, env),
       });
       return found?.kind === 'basic' ? { username: found.username, password: found.password } : undefined;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../config/load.ts';
 import { type Cluster, startCluster } from '../../demo/cluster.ts';
+import { hostsIn, withAgentFirst } from '../node/hosts-toml.ts';
 import { setupTarget } from '../node/setup.ts';
 import { overlaybdChanges } from '../node/setup-json.ts';
 import { CredentialFile } from './credential-file.ts';
@@ -158,11 +159,18 @@ describe('the file', () => {
   });
 });
 
+it('setup puts Spegel before the agent, where it is the engine', () => {
+  const target = setupTarget(parseConfig('registries: [{host: reg.example}]\nagent: {engine: spegel}', 'accel.yaml'));
+  const text = withAgentFirst(undefined, { ...target, server: 'https://reg.example' }, 'hosts.toml');
+  expect(hostsIn(text, 'hosts.toml')).toEqual(['http://127.0.0.1:30020', 'http://127.0.0.1:65001']);
+  expect(setupTarget(parseConfig('registries: [{host: reg.example}]', 'accel.yaml')).spegel).toBeUndefined();
+});
+
 it.each([
   ['', undefined, undefined],
   ['agent: {credentials: {serve: true}}', 'http', 'http://127.0.0.1:65001/api/v1/credentials'],
   ['agent: {credentials: {file: /opt/overlaybd/cred.json}}', 'file', '/opt/overlaybd/cred.json'],
-])('setup tells overlaybd where to ask: %j', (text, mode, path) => {
+])('setup names the place of credentials to overlaybd: %j', (text, mode, path) => {
   const changes = overlaybdChanges(
     setupTarget(parseConfig(`registries: [{host: reg.example}]\n${text}`, 'accel.yaml')),
   );

@@ -11,6 +11,8 @@ const DIAL_TIMEOUT = '200ms';
 export interface HostsTarget {
   /** `http://127.0.0.1:65001`. */
   readonly agent: string;
+  /** URL of Spegel's mirror, which is asked before the agent. */
+  readonly spegel?: string | undefined;
   /** URL of the registry, which is asked when the agent does not answer. */
   readonly server: string;
   /** PEM file of authorities for it. */
@@ -27,11 +29,13 @@ export interface CertificateFiles {
 
 /** The text of a hosts.toml with the agent first; `text` is what is there now. Fails with `io-error` for a text that is no TOML. */
 export function withAgentFirst(text: string | undefined, target: HostsTarget, file: string): string {
-  const agent = [
-    `[host.${tomlString(target.agent)}]`,
+  const own = [...(target.spegel === undefined ? [] : [target.spegel]), target.agent];
+  const agent = own.flatMap((host, at) => [
+    ...(at === 0 ? [] : ['']),
+    `[host.${tomlString(host)}]`,
     '  capabilities = ["pull", "resolve"]',
     `  dial_timeout = ${tomlString(DIAL_TIMEOUT)}`,
-  ];
+  ]);
   if (text === undefined)
     return ownBlock([`server = ${tomlString(target.server)}`, ...authorities(target), '', ...agent]);
   if (hostsIn(text, file).includes(target.agent)) return text;

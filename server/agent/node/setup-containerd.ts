@@ -74,9 +74,9 @@ async function setupHost(
   services: readonly (readonly string[])[],
   registry: SetupRegistry,
 ): Promise<void> {
-  const { agent, port } = context.target;
+  const { agent, port, spegel } = context.target;
   const server = serverOf(registry);
-  const target = { agent, server, ca: registry.caFile };
+  const target = { agent, spegel, server, ca: registry.caFile };
   const mapped = mappedHosts(registry.host, port);
   if (mapped.length === 0) {
     context.notes.push(
@@ -93,7 +93,7 @@ async function setupHost(
       });
       await context.apply({ path: file, kind: 'toml', apply });
       const hosts = hostsIn((await context.text(file)) ?? '', file);
-      if (hosts.indexOf(agent) > 0)
+      if (hosts.indexOf(agent) > 0 && hosts[0] !== spegel)
         context.problems.push(`${file} names ${hosts[0]} before the agent: put ${agent} first`);
     }
   }

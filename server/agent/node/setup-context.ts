@@ -19,6 +19,8 @@ export interface SetupTarget {
   readonly port: number;
   /** `http://127.0.0.1:65001/dadip2p`: its block proxy. */
   readonly blockProxy: string;
+  /** Spegel's mirror, for the engine spegel: containerd asks it first. */
+  readonly spegel?: string;
   /** Where overlaybd asks for credentials: an endpoint of the agent, or a file that it keeps. */
   readonly credentials?: { readonly mode: 'http' | 'file'; readonly path: string };
   readonly registries: readonly SetupRegistry[];

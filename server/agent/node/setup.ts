@@ -45,6 +45,7 @@ export function setupTarget({ registries, agent }: Config): SetupTarget {
     blockProxy: `${url}/${agent.blockPrefix}`,
     registries: named,
     ...(credentials === undefined ? {} : { credentials }),
+    ...(agent.engine === 'spegel' ? { spegel: `http://${agent.spegel.mirror}` } : {}),
   };
 }
 
