@@ -1,5 +1,7 @@
 /** Containers on four nodes start from lazily loaded images, each read through its own agent: the registry sends each piece once. */
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { openImage } from '../../reader/accelerated-image.ts';
@@ -39,20 +41,42 @@ afterAll(async () => {
   await layout.remove();
 });
 
+interface Read {
+  readonly url: string;
+  readonly offset: number;
+  readonly bytes: Buffer;
+}
+
+/** The reads of a start: recorded once, since unpacking four times in this process would keep the agents waiting. */
+async function readsOfStart(tag: string): Promise<readonly Read[]> {
+  const reads: Read[] = [];
+  const recorder = {
+    read: async (url: string, offset: number, length: number) => {
+      const whole = await readFile(join(layout.directory, 'blobs/sha256', url.replace(/.*:/, '')));
+      const bytes = whole.subarray(offset, offset + length);
+      reads.push({ url, offset, bytes });
+      return bytes;
+    },
+  };
+  const target = deviceTarget(layout.target, recorder, `http://${registry.host}/v2/team/app/`);
+  const files = await openFiles(await openImage(target, tag));
+  for (const [path, expected] of [
+    ['/usr/bin/app', PROGRAM],
+    ['/etc/app.conf', Buffer.from('on=1\n')],
+  ] as const) {
+    const parts: Uint8Array[] = [];
+    for await (const part of files.content(path)) parts.push(Buffer.from(part));
+    expect(Buffer.concat(parts).equals(expected)).toBe(true);
+  }
+  return reads;
+}
+
 /** Starts a container on a node: the pieces that its reads lie in, with their bytes. */
-async function startContainer(url: string, tag: string): Promise<ReadonlyMap<string, number>> {
+async function startContainer(url: string, reads: readonly Read[]): Promise<ReadonlyMap<string, number>> {
   const device = new DeviceClient(`${url}/dadip2p`, LOGIN);
   try {
-    const target = deviceTarget(layout.target, device, `http://${registry.host}/v2/team/app/`);
-    const files = await openFiles(await openImage(target, tag));
-    for (const [path, expected] of [
-      ['/usr/bin/app', PROGRAM],
-      ['/etc/app.conf', Buffer.from('on=1\n')],
-    ] as const) {
-      const parts: Uint8Array[] = [];
-      for await (const part of files.content(path)) parts.push(Buffer.from(part));
-      expect(Buffer.concat(parts).equals(expected)).toBe(true);
-    }
+    for (const { url: blob, offset, bytes } of reads)
+      expect((await device.read(blob, offset, bytes.length)).equals(bytes)).toBe(true);
     return await device.pieces;
   } finally {
     device.close();
@@ -64,15 +88,16 @@ const sum = (pieces: ReadonlyMap<string, number>) => [...pieces.values()].reduce
 describe.each([FULL, INDEXED])('%s', (tag) => {
   it('four nodes at once cost the registry each piece once, and a later start nothing', async () => {
     cluster = await startCluster({ size: 4, upstreams: [{ host: registry.host, plain: true, http: {} }] });
+    const reads = await readsOfStart(tag);
     const before = registry.blobBytes();
-    const started = await Promise.all(cluster.nodes.map(({ url }) => startContainer(url, tag)));
+    const started = await Promise.all(cluster.nodes.map(({ url }) => startContainer(url, reads)));
     const distinct = new Map(started.flatMap((pieces) => [...pieces]));
     expect(distinct.size).toBeGreaterThan(3);
     expect(registry.blobBytes() - before).toBe(sum(distinct));
     // The image has more than twice of it.
     expect(sum(distinct)).toBeLessThan(13 * MIB);
     const cold = registry.blobBytes();
-    await Promise.all(cluster.nodes.map(({ url }) => startContainer(url, tag)));
+    await Promise.all(cluster.nodes.map(({ url }) => startContainer(url, reads)));
     expect(registry.blobBytes()).toBe(cold);
   });
 });

@@ -79,6 +79,7 @@ export class DeviceClient {
       });
       socket.on('error', reject);
     });
+    this.#touch(url, 0);
     const { status, range } = await this.#get(url, 0, 1);
     const total = /^bytes 0-0\/(\d+)$/.exec(range)?.[1];
     if (status !== 206 || total === undefined) throw new Error(`${url}: HTTP ${status} ${range} for its size`);
@@ -86,9 +87,7 @@ export class DeviceClient {
   }
 
   async #block(url: string, start: number, end: number): Promise<Buffer> {
-    const seen = this.#pieces.get(url) ?? new Set<number>();
-    this.#pieces.set(url, seen);
-    seen.add(Math.floor(start / PIECE_BYTES));
+    this.#touch(url, start);
     for (let attempt = 1; ; attempt++) {
       const answer = await this.#get(url, start, end).catch((error: Error) => error);
       if (!(answer instanceof Error) && answer.status === 206 && answer.bytes.length === end - start)
@@ -97,6 +96,13 @@ export class DeviceClient {
         throw new Error(`${url}: ${answer instanceof Error ? answer.message : `HTTP ${answer.status}`} at ${start}`);
       await sleep(RETRY_AFTER);
     }
+  }
+
+  /** Notes the piece that a read lies in; the question for the size is a read of the first. */
+  #touch(url: string, start: number): void {
+    const seen = this.#pieces.get(url) ?? new Set<number>();
+    this.#pieces.set(url, seen);
+    seen.add(Math.floor(start / PIECE_BYTES));
   }
 
   #get(

@@ -5,7 +5,7 @@ import type { Target } from '../../oci/storage.ts';
 import type { DeviceClient } from './device-client.ts';
 
 /** `documents` has the manifests and configs; layers are read from the repository at `base`, `http://HOST/v2/NAME/`. */
-export function deviceTarget(documents: Target, device: DeviceClient, base: string): Target {
+export function deviceTarget(documents: Target, device: Pick<DeviceClient, 'read'>, base: string): Target {
   const read = (descriptor: Descriptor, offset: number, length: number) =>
     device.read(new URL(`blobs/${descriptor.digest}`, base).href, offset, length);
   return new Proxy(documents, {
