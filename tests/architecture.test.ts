@@ -100,7 +100,7 @@ const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {
   cluster: ['telemetry', 'config'],
   simulator: ['agent'],
   demo: ['agent', 'telemetry', 'config'],
-  lab: ['agent', 'main.ts'],
+  lab: ['agent', 'demo', 'main.ts'],
 };
 
 /** Node modules that reach out of the process: a format is bytes in, bytes out. */

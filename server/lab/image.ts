@@ -4,6 +4,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
+import { pieceListOfBytes } from '../../formats/piece-list/piece-hasher.ts';
+import { PIECE_LIST_ANNOTATION } from '../../formats/piece-list/piece-list.ts';
 
 /** An image as it was made. */
 export interface LabImage {
@@ -13,8 +15,16 @@ export interface LabImage {
   readonly layers: readonly string[];
 }
 
-/** Writes an OCI layout that holds one image, tagged `latest`. */
-export async function makeImage(folder: string, bytes: number, layerCount: number): Promise<LabImage> {
+/**
+ * Writes an OCI layout that holds one image, tagged `latest`. With `forgedLists` each layer names a list of piece hashes that are
+ * those of other bytes.
+ */
+export async function makeImage(
+  folder: string,
+  bytes: number,
+  layerCount: number,
+  { forgedLists = false }: { readonly forgedLists?: boolean } = {},
+): Promise<LabImage> {
   await mkdir(join(folder, 'blobs/sha256'), { recursive: true });
   let total = 0;
   const put = async (content: Buffer) => {
@@ -28,9 +38,12 @@ export async function makeImage(folder: string, bytes: number, layerCount: numbe
   for (let layer = 0; layer < layerCount; layer++) {
     const tar = await tarOf(`data/layer-${layer}.bin`, randomBytes(Math.floor(bytes / layerCount)));
     diffIds.push(`sha256:${createHash('sha256').update(tar).digest('hex')}`);
+    const content = gzipSync(tar, { level: 1 });
+    const list = forgedLists ? await put(Buffer.from(pieceListOfBytes(randomBytes(content.length)))) : undefined;
     layers.push({
       mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
-      ...(await put(gzipSync(tar, { level: 1 }))),
+      ...(await put(content)),
+      ...(list === undefined ? {} : { annotations: { [PIECE_LIST_ANNOTATION]: list.digest } }),
     });
   }
   const config = await put(

@@ -15,27 +15,33 @@ export interface Tools {
   readonly agent: readonly string[];
 }
 
+const REGISTRY_PORT = 5000;
 /** The registry as clients name it. */
-export const REGISTRY_HOST = `${REGISTRY_ADDRESS}:5000`;
+export const REGISTRY_HOST = `${REGISTRY_ADDRESS}:${REGISTRY_PORT}`;
 const PEER_PORT = 65_002;
 const CLIENT_PORT = 65_001;
 /** Milliseconds for something to start. */
 const START = 30_000;
 
 /** Starts the registry on a folder that holds its content. */
-export async function startRegistry(processes: Processes, tools: Tools, folder: string): Promise<void> {
+export async function startRegistry(
+  processes: Processes,
+  tools: Tools,
+  folder: string,
+  port = REGISTRY_PORT,
+): Promise<void> {
   const config = join(folder, 'registry.yml');
   const lines = [
     'version: 0.1',
     'log: {level: warn, accesslog: {disabled: true}}',
     `storage: {filesystem: {rootdirectory: ${join(folder, 'registry')}}}`,
-    'http: {addr: "0.0.0.0:5000"}',
+    `http: {addr: "0.0.0.0:${port}"}`,
   ];
   await writeFile(config, `${lines.join('\n')}\n`);
   processes.start(REGISTRY_MACHINE, [tools.registry, 'serve', config], { log: join(folder, 'registry.log') });
   await until('the registry answers', () =>
     processes
-      .run(REGISTRY_MACHINE, ['curl', '-sf', 'http://127.0.0.1:5000/v2/'], { log: join(folder, 'probe.log') })
+      .run(REGISTRY_MACHINE, ['curl', '-sf', `http://127.0.0.1:${port}/v2/`], { log: join(folder, 'probe.log') })
       .then((code) => code === 0),
   );
 }
@@ -63,18 +69,14 @@ export async function configureNodes(
   }
 }
 
-/** Starts a node's containerd, and waits for its socket. */
-export async function startContainerd(
-  processes: Processes,
-  tools: Tools,
-  folder: string,
-  number: number,
-): Promise<void> {
+/** Starts a node's containerd, and waits for its socket. Returns its process. */
+export async function startContainerd(processes: Processes, tools: Tools, folder: string, number: number) {
   const own = nodeFolder(folder, number);
-  processes.start(machineOf(number), [tools.containerd, '-c', join(own, 'containerd.toml')], {
+  const child = processes.start(machineOf(number), [tools.containerd, '-c', join(own, 'containerd.toml')], {
     log: join(own, 'containerd.log'),
   });
   await until(`containerd ${number} listens`, () => exists(join(own, 'sock')));
+  return child;
 }
 
 /** Starts a node's agent, and waits until it is ready. Returns its process. */
@@ -130,7 +132,8 @@ export function nodeFolder(folder: string, number: number): string {
   return join(folder, `node-${number}`);
 }
 
-function hostsToml(direct: boolean): string {
+/** How containerd reaches the registry: through the agent first, or not through it at all. */
+export function hostsToml(direct: boolean): string {
   const registry = `[host."http://${REGISTRY_HOST}"]\n  capabilities = ["pull", "resolve"]\n`;
   const agent = `[host."http://127.0.0.1:${CLIENT_PORT}"]\n  capabilities = ["pull", "resolve"]\n`;
   return `server = "http://${REGISTRY_HOST}"\n${direct ? '' : agent}${registry}`;

@@ -2,13 +2,12 @@
  * `npm run lab`: pulls one image on many nodes at once, through agents or directly, over links of known speed, with a real
  * registry and real containerds. Needs root, for network namespaces. Prints a table, and with --json one line of JSON at the end.
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { findTools } from './find-tools.ts';
 import { type LabImage, makeImage } from './image.ts';
 import {
   configureNodes,
@@ -112,7 +111,7 @@ async function main(): Promise<number> {
     console.error('The lab makes network namespaces: run it as root.');
     return 2;
   }
-  const tools = findTools();
+  const tools = findTools({ containerd: values.containerd });
   if (typeof tools === 'string') {
     console.error(tools);
     return 2;
@@ -256,20 +255,4 @@ async function push(processes: Processes, folder: string): Promise<void> {
 function oneCopy({ mebibytes, uplink }: LabOptions): number {
   const scale = { k: 1e3, m: 1e6, g: 1e9 }[uplink.at(-4) as 'k' | 'm' | 'g'];
   return (mebibytes * 2 ** 20 * 8) / (Number.parseInt(uplink, 10) * scale);
-}
-
-function findTools(): (Tools & { readonly isV2: boolean }) | string {
-  const missing = ['ip', 'tc', 'nsenter', 'curl', 'skopeo', 'docker-registry'].filter(
-    (name) => spawnSync('which', [name]).status !== 0,
-  );
-  const built = join(homedir(), '.cache/accel/tools/containerd-2.4.2');
-  const bin = values.containerd ?? (existsSync(join(built, 'ctr')) ? built : undefined);
-  const containerd = bin === undefined ? 'containerd' : join(bin, 'containerd');
-  const ctr = bin === undefined ? 'ctr' : join(bin, 'ctr');
-  const version = spawnSync(containerd, ['--version'], { encoding: 'utf8' });
-  if (version.status !== 0) missing.push('containerd');
-  if (missing.length > 0)
-    return `The lab needs programs that are not here: ${missing.join(', ')}. On Debian: apt-get install iproute2 util-linux curl skopeo docker-registry containerd`;
-  const agent = [process.execPath, join(import.meta.dirname, 'run-agent.js')];
-  return { registry: 'docker-registry', containerd, ctr, agent, isV2: / v?2\./.test(version.stdout) };
 }

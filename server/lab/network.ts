@@ -4,10 +4,8 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Names of everything that the lab makes begin with this. */
-export const PREFIX = 'accel-lab';
-const SWITCH = `${PREFIX}-switch`;
-const REGISTRY = `${PREFIX}-registry`;
+/** Names of everything that a lab makes begin with this: labs of different names may run at the same time. */
+let prefix = 'accel-lab';
 
 /** Address of the registry, in its namespace. */
 export const REGISTRY_ADDRESS = '10.99.0.250';
@@ -18,25 +16,35 @@ export interface Machine {
   readonly address: string;
 }
 
+/** Names the lab, before anything is made. */
+export function nameLab(name: string): void {
+  prefix = name;
+}
+
 /** The namespace of node `number`, from 1. */
 export function machineOf(number: number): Machine {
-  return { namespace: `${PREFIX}-${number}`, address: `10.99.0.${number}` };
+  return { namespace: `${prefix}-${number}`, address: `10.99.0.${number}` };
 }
 
 /** The registry's namespace. */
-export const REGISTRY_MACHINE: Machine = { namespace: REGISTRY, address: REGISTRY_ADDRESS };
+export const REGISTRY_MACHINE: Machine = {
+  get namespace() {
+    return `${prefix}-registry`;
+  },
+  address: REGISTRY_ADDRESS,
+};
 
 /** Makes the namespaces. `uplink` limits what the registry sends, in the words of tc (`50mbit`). */
 export async function createNetwork(nodes: number, uplink: string): Promise<void> {
   await removeNetwork();
-  await ip('netns', 'add', SWITCH);
-  await ip('-n', SWITCH, 'link', 'add', 'br0', 'type', 'bridge');
-  await ip('-n', SWITCH, 'link', 'set', 'br0', 'up');
+  await ip('netns', 'add', switchName());
+  await ip('-n', switchName(), 'link', 'add', 'br0', 'type', 'bridge');
+  await ip('-n', switchName(), 'link', 'set', 'br0', 'up');
   for (const machine of [REGISTRY_MACHINE, ...Array.from({ length: nodes }, (_, index) => machineOf(index + 1))])
     await connect(machine);
   await run('tc', [
     '-n',
-    REGISTRY,
+    REGISTRY_MACHINE.namespace,
     'qdisc',
     'add',
     'dev',
@@ -54,12 +62,12 @@ export async function createNetwork(nodes: number, uplink: string): Promise<void
 
 /** Cuts a machine off the others, or lets it back. */
 export async function setLink({ namespace }: Machine, state: 'up' | 'down'): Promise<void> {
-  await ip('-n', SWITCH, 'link', 'set', portOf(namespace), state);
+  await ip('-n', switchName(), 'link', 'set', portOf(namespace), state);
 }
 
 /** Bytes that the registry's interface has sent. */
 export async function registryBytesSent(): Promise<number> {
-  const { stdout } = await ip('-n', REGISTRY, '-s', '-j', 'link', 'show', 'eth0');
+  const { stdout } = await ip('-n', REGISTRY_MACHINE.namespace, '-s', '-j', 'link', 'show', 'eth0');
   return (JSON.parse(stdout) as { stats64: { tx: { bytes: number } } }[])[0]!.stats64.tx.bytes;
 }
 
@@ -69,7 +77,7 @@ export async function removeNetwork(): Promise<void> {
   const names = stdout
     .split('\n')
     .map((line) => line.split(' ')[0]!)
-    .filter((name) => name.startsWith(`${PREFIX}-`));
+    .filter((name) => name.startsWith(`${prefix}-`));
   for (const name of names) {
     const pids = (await ip('netns', 'pids', name)).stdout.split('\n').filter((pid) => pid !== '');
     for (const pid of pids) process.kill(Number(pid), 'SIGKILL');
@@ -86,15 +94,19 @@ async function connect({ namespace, address }: Machine): Promise<void> {
   const port = portOf(namespace);
   await ip('netns', 'add', namespace);
   await ip('-n', namespace, 'link', 'set', 'lo', 'up');
-  await ip('link', 'add', 'eth0', 'netns', namespace, 'type', 'veth', 'peer', 'name', port, 'netns', SWITCH);
-  await ip('-n', SWITCH, 'link', 'set', port, 'master', 'br0', 'up');
+  await ip('link', 'add', 'eth0', 'netns', namespace, 'type', 'veth', 'peer', 'name', port, 'netns', switchName());
+  await ip('-n', switchName(), 'link', 'set', port, 'master', 'br0', 'up');
   await ip('-n', namespace, 'address', 'add', `${address}/24`, 'dev', 'eth0');
   await ip('-n', namespace, 'link', 'set', 'eth0', 'up');
 }
 
+function switchName(): string {
+  return `${prefix}-switch`;
+}
+
 /** Names of interfaces are at most 15 characters long. */
 function portOf(namespace: string): string {
-  return `p-${namespace.slice(PREFIX.length + 1)}`;
+  return `p-${namespace.slice(prefix.length + 1)}`;
 }
 
 function ip(...args: string[]) {

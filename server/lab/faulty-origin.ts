@@ -1,0 +1,76 @@
+/**
+ * Passes requests on to a registry on this machine and breaks its answers: `node faulty-origin.js PORT UPSTREAM-PORT FILE`. The file
+ * says how, by one word that is read again with each request; requests for anything but blobs pass as they are.
+ */
+import { readFileSync } from 'node:fs';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+
+/** The faults of a registry. */
+export type OriginFault = 'none' | '429' | '500' | '429-often' | '500-often' | 'slow' | 'reset';
+
+/** Bytes of a body before its connection is cut. */
+const CUT_AFTER = 1_500_000;
+/** Bytes a second of one connection that is slow. */
+const SLOW_RATE = 1_000_000;
+const SLOW_STEP = 50;
+
+const [, , port, upstream, file] = process.argv;
+/** Requests for each blob, to fail every other one. */
+const asked = new Map<string, number>();
+
+http
+  .createServer((request, response) => {
+    response.on('error', () => undefined);
+    const fault = request.url!.includes('/blobs/') ? (readFileSync(file!, 'utf8').trim() as OriginFault) : 'none';
+    const count = (asked.get(request.url!) ?? 0) + 1;
+    asked.set(request.url!, count);
+    const status = Number.parseInt(fault, 10);
+    if (status > 0 && (!fault.endsWith('often') || count % 2 === 1)) {
+      response.writeHead(status, { 'content-length': 0 }).end();
+      return;
+    }
+    pass(request, response, fault);
+  })
+  .listen(Number(port), '0.0.0.0');
+
+function pass(request: IncomingMessage, response: ServerResponse, fault: OriginFault): void {
+  const { method, url: path, headers } = request;
+  const sent = http.request({ host: '127.0.0.1', port: Number(upstream), method, path, headers }, (answer) => {
+    response.writeHead(answer.statusCode!, answer.headers);
+    if (fault === 'slow') void slowly(answer, response);
+    else if (fault === 'reset') cut(answer, response);
+    else answer.pipe(response);
+  });
+  sent.on('error', () => response.destroy());
+  response.on('close', () => sent.destroy());
+  request.pipe(sent);
+}
+
+/** Passes the start of a body on, and breaks the connection. */
+function cut(answer: IncomingMessage, response: ServerResponse): void {
+  let left = CUT_AFTER;
+  answer.on('data', (chunk: Buffer) => {
+    const part = chunk.subarray(0, left);
+    left -= part.length;
+    // What was written reaches the client before the end of the connection does.
+    if (left > 0) response.write(part);
+    else response.write(part, () => response.socket?.destroy());
+  });
+  answer.on('end', () => response.end());
+  answer.on('error', () => response.destroy());
+}
+
+async function slowly(answer: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    for await (const chunk of answer as AsyncIterable<Buffer>) {
+      for (let at = 0; at < chunk.length; at += SLOW_RATE / (1000 / SLOW_STEP)) {
+        response.write(chunk.subarray(at, at + SLOW_RATE / (1000 / SLOW_STEP)));
+        await new Promise((resolve) => setTimeout(resolve, SLOW_STEP));
+        if (response.destroyed) return;
+      }
+    }
+    response.end();
+  } catch {
+    response.destroy();
+  }
+}
