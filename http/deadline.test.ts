@@ -166,15 +166,27 @@ test('an explanation that does not end is shown as far as it came', async () => 
   expect(await answer.excerpt(1000)).toBe('denied by policy');
 }, 20_000);
 
-test('a name that a server chose and that resolves to a metadata service is refused', async () => {
-  const transport = await Transport.open({ env: {}, runtime: { connectTimeout: 100 } }, (_, options, callback) =>
-    options.all === true
-      ? callback(null, [{ address: '169.254.169.254', family: 4 }])
-      : callback(null, '169.254.169.254', 4),
-  );
+test.each([
+  ['169.254.169.254', 'metadata service'],
+  ['fd00:ec2::254', 'metadata service'],
+  ['::ffff:169.254.169.254', 'metadata service'],
+  ['127.0.0.1', 'this machine'],
+  ['127.8.8.8', 'this machine'],
+  ['0.0.0.0', 'this machine'],
+  ['::1', 'this machine'],
+  ['::ffff:127.0.0.1', 'this machine'],
+])('a name that a server chose and that resolves to %s is refused', async (address, what) => {
+  const family = address.includes(':') ? 6 : 4;
+  let lookups = 0;
+  // The name leads elsewhere from its second lookup on: what was checked must be what is connected to.
+  const transport = await Transport.open({ env: {}, runtime: { connectTimeout: 100 } }, (_, options, callback) => {
+    const found = lookups++ === 0 ? address : '192.0.2.1';
+    return options.all === true ? callback(null, [{ address: found, family }]) : callback(null, found, family);
+  });
   cleanups.push(() => transport.close());
   const url = new URL('http://storage.example.com/');
-  await expect(transport.send({ method: 'GET', url, headers: {}, foreign: true })).rejects.toThrow('metadata service');
+  await expect(transport.send({ method: 'GET', url, headers: {}, foreign: true })).rejects.toThrow(what);
+  expect(lookups).toBe(1);
 });
 
 test('the trace names the request, without its query', async () => {

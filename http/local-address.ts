@@ -60,13 +60,19 @@ export function isMetadataAddress(address: string): boolean {
   return addressesOf(address).some((candidate) => contains(METADATA, candidate));
 }
 
+/** Whether an IP address is of this machine, or no host's at all, also where IPv6 carries it. */
+export function isOwnAddress(address: string): boolean {
+  return addressesOf(address).some((candidate) => contains(OWN, candidate));
+}
+
 /** Whether a URL leads to this machine by its loopback address or a name that always has it. */
 export function isLoopbackUrl(url: URL): boolean {
   const host = hostOf(url);
   return host === '::1' || host === 'localhost' || (isIPv4(host) && host.startsWith('127.'));
 }
 
-function isLoopbackName(host: string): boolean {
+/** Whether a name is one that every machine gives to its loopback addresses. */
+export function isLoopbackName(host: string): boolean {
   return LOOPBACK_NAME.test(host);
 }
 

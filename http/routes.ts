@@ -4,7 +4,7 @@ import type { LookupFunction } from 'node:net';
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { AccelError } from '../base/error.ts';
 import type { Environment, HttpRuntime } from './http-options.ts';
-import { isMetadataAddress } from './local-address.ts';
+import { isLoopbackName, isMetadataAddress, isOwnAddress } from './local-address.ts';
 import { type HttpProxy, proxyRules } from './proxies.ts';
 import type { TlsSettings } from './tls.ts';
 
@@ -93,16 +93,21 @@ export class Routes {
   }
 }
 
-/** A resolver that refuses names of metadata services: a server that may name a host could use any name for one. */
+/**
+ * A resolver that refuses names of metadata services, and names of this machine that do not say so: a server that may name a host
+ * could use any name for one. The address that is checked is the one that is connected to.
+ */
 function guarded(lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) => {
     lookup(hostname, options, (error, address, family) => {
       const addresses = typeof address === 'string' ? [address] : (address ?? []).map((entry) => entry.address);
-      const found = error === null ? addresses.find(isMetadataAddress) : undefined;
+      const isRefused = (one: string) => isMetadataAddress(one) || (isOwnAddress(one) && !isLoopbackName(hostname));
+      const found = error === null ? addresses.find(isRefused) : undefined;
       if (found === undefined) return callback(error, address, family);
-      const refused = new AccelError('registry-error', 'the server points to a metadata service, which is refused', {
+      const what = isMetadataAddress(found) ? 'a metadata service' : 'this machine by another name';
+      const refused = new AccelError('registry-error', `the server points to ${what}, which is refused`, {
         where: { host: hostname },
-        expected: 'a name of an address that is neither link-local nor of a metadata service',
+        expected: 'a name of an address that is neither loopback nor link-local nor of a metadata service',
         found,
       });
       callback(refused, [], 0);
