@@ -158,6 +158,22 @@ describe('trouble that may pass', () => {
     expect((await get()).equals(content.subarray(0, 2 * MIB))).toBe(true);
   });
 
+  it('bodies that break in the middle are continued, however often', async () => {
+    script = (request, response) => {
+      const [, from = '', to = ''] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
+      const rest = content.subarray(Number(from), Number(to) + 1);
+      response.writeHead(206, {
+        'content-range': `bytes ${from}-${to}/${content.length}`,
+        'content-length': rest.length,
+      });
+      response.write(rest.subarray(0, 400_000), () => response.destroy());
+    };
+    read = 0;
+    expect((await get(1)).equals(content.subarray(2 * MIB, 4 * MIB))).toBe(true);
+    // Six parts, and no byte twice.
+    expect([calls.length, read]).toEqual([6, 2 * MIB]);
+  });
+
   it.each([
     ['an origin that does not answer', (() => undefined) as Script],
     [

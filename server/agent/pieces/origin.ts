@@ -47,6 +47,10 @@ export const ORIGIN_DEADLINES: OriginDeadlines = { firstByte: 10_000, stall: 5_0
 const MOST_AT_ONCE = 16;
 /** Milliseconds before each further try of a piece. */
 const RETRY_WAITS = [200, 1000];
+/** A try that brought as many bytes is not counted: the next one asks for the rest. */
+const PROGRESS = 64 * 1024;
+/** Pieces that wait for their turn; peers of bad faith could ask for any number. */
+const MOST_WAITING = 4096;
 
 /** Where a fetched piece goes, and when to give up. */
 export interface PieceSinks {
@@ -82,7 +86,7 @@ export class Origin {
   readonly #transports = new Map<string, Promise<Transport>>();
   /** Blobs that are being read whole because their origin does not know ranges. */
   readonly #whole = new Map<string, WholeRead>();
-  readonly #slots = new Slots(MOST_AT_ONCE);
+  readonly #slots = new Slots(MOST_AT_ONCE, MOST_WAITING);
 
   constructor(options: OriginOptions) {
     this.#options = options;
@@ -132,15 +136,19 @@ export class Origin {
    */
   async piece(blob: OriginBlob, index: number, sinks: PieceSinks): Promise<Buffer> {
     const { signal } = sinks;
+    const got = { bytes: Buffer.alloc(0), filled: 0 };
     const piece = await this.#slots.run(
       async () => {
         for (let attempt = 1; ; attempt++) {
+          const before = got.filled;
           try {
-            return await this.#attempt(blob, index, sinks);
+            return await this.#attempt(blob, index, { ...sinks, got });
           } catch (error) {
             signal?.throwIfAborted();
             const passes = error instanceof OriginFailure && isTransient(error.status);
-            const wait = (this.#options.retryWaits ?? RETRY_WAITS)[attempt - 1];
+            if (!passes || error.status !== 0) got.filled = 0;
+            if (got.filled - before >= PROGRESS) attempt = 0;
+            const wait = (this.#options.retryWaits ?? RETRY_WAITS)[Math.max(0, attempt - 1)];
             if (!passes || wait === undefined) throw error;
             await sleep(wait, undefined, signal === undefined ? {} : { signal });
           }
@@ -148,8 +156,8 @@ export class Origin {
       },
       { signal, urgency: sinks.urgency ?? STREAM },
     );
-    // A queue without a bound refuses nobody.
-    return piece!;
+    if (piece === undefined) throw new OriginFailure(503, 'too many requests to registries wait');
+    return piece;
   }
 
   /** Closes all connections. */
@@ -158,8 +166,8 @@ export class Origin {
     await Promise.all(transports.map((opened) => (opened.status === 'fulfilled' ? opened.value.close() : undefined)));
   }
 
-  async #attempt(blob: OriginBlob, index: number, sinks: PieceSinks): Promise<Buffer> {
-    const { signal, onOther } = sinks;
+  async #attempt(blob: OriginBlob, index: number, sinks: AttemptSinks): Promise<Buffer> {
+    const { signal, onOther, got } = sinks;
     for (let running = this.#whole.get(blob.digest); running !== undefined; running = this.#whole.get(blob.digest)) {
       const bytes = await unlessAborted(running.piece(index), signal);
       if (bytes !== undefined) return bytes;
@@ -171,8 +179,9 @@ export class Origin {
     const stored = await sinks.stored();
     if (stored !== undefined) return stored;
     const length = pieceBytes(blob.size, index);
-    const start = index * PIECE_BYTES;
-    await this.#options.bucket.take(length, signal, sinks.urgency);
+    const from = index * PIECE_BYTES + got.filled;
+    const to = index * PIECE_BYTES + length - 1;
+    await this.#options.bucket.take(length - got.filled, signal, sinks.urgency);
     const ending = new AbortController();
     const end = () => ending.abort(signal?.reason ?? new Error('the piece takes too long'));
     const timer = setTimeout(end, this.#deadlines.piece);
@@ -180,12 +189,12 @@ export class Origin {
     let whole: WholeRead | undefined;
     let response: HttpResponse | undefined;
     try {
-      response = await this.request('GET', blob, { range: `bytes=${start}-${start + length - 1}` }, ending.signal);
+      response = await this.request('GET', blob, { range: `bytes=${from}-${to}` }, ending.signal);
       if (response.header('content-encoding') !== undefined && response.header('content-encoding') !== 'identity') {
         throw new OriginFailure(502, 'the origin answers with a content coding, which was not asked for');
       }
       if (response.status === 206) {
-        const expected = `bytes ${start}-${start + length - 1}/${blob.size}`;
+        const expected = `bytes ${from}-${to}/${blob.size}`;
         const range = response.header('content-range');
         if (range !== expected)
           throw new OriginFailure(502, `the origin answers ${range ?? 'no range'} for ${expected}`);
@@ -199,7 +208,7 @@ export class Origin {
           if (bytes === undefined) throw new OriginFailure(0, 'the piece has passed');
           return bytes;
         }
-        whole = await this.#readWhole(blob, response, { onOther, paid: length });
+        whole = await this.#readWhole(blob, response, { onOther, paid: length - got.filled });
         // It goes on for others when the one who began it leaves.
         clearTimeout(timer);
         signal?.removeEventListener('abort', end);
@@ -215,19 +224,18 @@ export class Origin {
     }
   }
 
-  /** Reads exactly `length` bytes. */
+  /** Reads exactly `length` bytes, those that an earlier try brought among them. */
   async #read(
     blob: OriginBlob,
     body: AsyncIterable<Uint8Array>,
-    { length, sinks, signal }: { readonly length: number; readonly sinks: PieceSinks; readonly signal: AbortSignal },
+    { length, sinks, signal }: { readonly length: number; readonly sinks: AttemptSinks; readonly signal: AbortSignal },
   ): Promise<Buffer> {
-    const bytes = Buffer.allocUnsafeSlow(length);
-    const { urgency = STREAM } = sinks;
-    let filled = 0;
+    const { urgency = STREAM, got } = sinks;
+    if (got.filled === 0) got.bytes = Buffer.allocUnsafeSlow(length);
     for await (const chunk of withStallLimit(body, this.#deadlines.stall)) {
-      if (filled + chunk.length > length) throw new OriginFailure(502, 'the origin sends more than was asked for');
-      bytes.set(chunk, filled);
-      filled += chunk.length;
+      if (got.filled + chunk.length > length) throw new OriginFailure(502, 'the origin sends more than was asked for');
+      got.bytes.set(chunk, got.filled);
+      got.filled += chunk.length;
       this.#options.onBytes?.(blob.url.host, chunk.length);
       sinks.onBytes?.();
       // Unread bytes stay at the origin, and leave the link to the clients.
@@ -235,8 +243,8 @@ export class Origin {
         throw new OriginFailure(0, 'the piece takes too long', { cause });
       });
     }
-    if (filled < length) throw new OriginFailure(0, `the origin ended after ${filled} of ${length} bytes`);
-    return bytes;
+    if (got.filled < length) throw new OriginFailure(0, `the origin ended after ${got.filled} of ${length} bytes`);
+    return got.bytes;
   }
 
   /** Takes a 200 as the whole blob, from which others take their pieces too. `paid`: bytes that the bucket has given already. */
@@ -281,6 +289,17 @@ export class Origin {
     }
     return opening;
   }
+}
+
+/** Where one try of a piece puts its bytes. */
+interface AttemptSinks extends PieceSinks {
+  readonly got: PartialPiece;
+}
+
+/** The bytes of a piece that have come so far. */
+interface PartialPiece {
+  bytes: Buffer;
+  filled: number;
 }
 
 /** Whether the same request may go better in a moment. */
