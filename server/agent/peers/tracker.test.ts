@@ -46,6 +46,17 @@ it('is bounded in blobs, members and holders, and lets go of what has expired', 
   expect(tracker.size).toBe(1);
 });
 
+it('is bounded in all entries together: many names in many swarms', () => {
+  let now = 0;
+  const tracker = new Tracker(() => now);
+  for (let index = 0; index < 320_000; index++) tracker.note(digest(index % 64), word(`n${index}`));
+  expect(tracker.entries).toBeLessThanOrEqual(300_000);
+  expect(tracker.answer(digest(63)).members.length).toBeGreaterThan(0);
+  now = HOLDER_TTL * 1000 + 1;
+  for (let index = 0; index < 100; index++) tracker.note(digest(100), word('a'));
+  expect(tracker.entries).toBe(1);
+});
+
 it('leaving what is not tracked leaves no trace', () => {
   const tracker = new Tracker();
   tracker.note(digest(1), word('a', { leaving: true }));

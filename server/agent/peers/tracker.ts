@@ -12,6 +12,8 @@ const BATCH = 30;
 const MOST_SWARMS = 20_000;
 const MOST_WANTING = 10_000;
 const MOST_HOLDERS = 200;
+/** Entries of all swarms together, some 200 bytes each: many nodes, or one of many names, could fill every swarm. */
+const MOST_ENTRIES = 300_000;
 
 interface Entry {
   readonly peer: Peer;
@@ -28,6 +30,7 @@ export class Tracker {
   readonly #now: () => number;
   /** Least recently used first. */
   readonly #swarms = new Map<string, Swarm>();
+  #entries = 0;
   #batch: Promise<void> | undefined;
 
   /** `now` in milliseconds; grows steadily. */
@@ -38,6 +41,11 @@ export class Tracker {
   /** Blobs that are tracked. */
   get size(): number {
     return this.#swarms.size;
+  }
+
+  /** Entries of all of them. */
+  get entries(): number {
+    return this.#entries;
   }
 
   /** Takes in a node's word and answers with the swarm, after gathering others' for a moment. */
@@ -61,6 +69,7 @@ export class Tracker {
     // Whoever leaves a swarm that is not tracked changes nothing.
     if (known === undefined && leaving === true && complete !== true) return;
     const swarm = known ?? { wanting: new Map(), holding: new Map() };
+    const before = sizeOf(swarm);
     this.#swarms.delete(digest);
     this.#swarms.set(digest, swarm);
     const peer = { id, zone };
@@ -76,28 +85,40 @@ export class Tracker {
       swarm.holding.set(id, { peer, until: now + HOLDER_TTL * 1000 });
       trim(swarm.holding, MOST_HOLDERS);
     }
-    trim(this.#swarms, MOST_SWARMS);
+    this.#entries += sizeOf(swarm) - before;
+    for (const oldest of this.#swarms.keys()) {
+      if (this.#swarms.size <= MOST_SWARMS && this.#entries <= MOST_ENTRIES) return;
+      this.#drop(oldest);
+    }
+  }
+
+  #drop(digest: string): void {
+    this.#entries -= sizeOf(this.#swarms.get(digest)!);
+    this.#swarms.delete(digest);
   }
 
   /** The swarm of a blob as known now. */
   answer(digest: string): JoinAnswer {
     const swarm = this.#swarms.get(digest);
+    if (swarm === undefined) return { members: [], holders: [], ttl: MEMBER_TTL };
     const now = this.#now();
-    return {
-      members: swarm === undefined ? [] : listed(swarm.wanting, now),
-      holders: swarm === undefined ? [] : listed(swarm.holding, now),
-      ttl: MEMBER_TTL,
-    };
+    const before = sizeOf(swarm);
+    const members = listed(swarm.wanting, now);
+    const holders = listed(swarm.holding, now);
+    this.#entries += sizeOf(swarm) - before;
+    return { members, holders, ttl: MEMBER_TTL };
   }
 
   /** Forgets the swarms used least recently whose nodes have all gone: a few at each word, so that none waits for it. */
   #expire(now: number): void {
     let looked = 0;
-    for (const [digest, { wanting, holding }] of this.#swarms) {
+    for (const [digest, swarm] of this.#swarms) {
       if (looked++ === 4) return;
-      listed(wanting, now);
-      listed(holding, now);
-      if (wanting.size > 0 || holding.size > 0) return;
+      const before = sizeOf(swarm);
+      purge(swarm.wanting, now);
+      purge(swarm.holding, now);
+      this.#entries += sizeOf(swarm) - before;
+      if (sizeOf(swarm) > 0) return;
       this.#swarms.delete(digest);
     }
   }
@@ -108,6 +129,14 @@ export class Tracker {
   }
 }
 
+/** Removes what has expired: the oldest words come first, so that a large swarm costs no more than a small one. */
+function purge(entries: Map<string, Entry>, now: number): void {
+  for (const [id, { until }] of entries) {
+    if (until > now) return;
+    entries.delete(id);
+  }
+}
+
 function listed(entries: Map<string, Entry>, now: number): [string, string][] {
   const found: [string, string][] = [];
   for (const [id, { peer, until }] of entries) {
@@ -115,6 +144,10 @@ function listed(entries: Map<string, Entry>, now: number): [string, string][] {
     else entries.delete(id);
   }
   return found;
+}
+
+function sizeOf({ wanting, holding }: Swarm): number {
+  return wanting.size + holding.size;
 }
 
 function trim<K, V>(map: Map<K, V>, most: number): void {
