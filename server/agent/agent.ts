@@ -323,7 +323,7 @@ function clientServer({
   readonly stop: AbortSignal;
 }): http.Server {
   const server = http.createServer(
-    { keepAliveTimeout: 60_000, headersTimeout: 10_000, requestTimeout: 20_000 },
+    { keepAliveTimeout: 60_000, headersTimeout: 10_000, requestTimeout: 20_000, connectionsCheckingInterval: 1_000 },
     (request, response) => {
       const gone = new AbortController();
       response.on('close', () => gone.abort(new Error('the client has gone')));

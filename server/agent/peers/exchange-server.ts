@@ -1,6 +1,7 @@
 /** Answers other agents: pieces and swarms. Requests are bounded, and slow callers are cut off. */
 import http from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { VERSION } from '../../../base/version.ts';
 import { pieceCount } from '../../../formats/piece-list/piece-list.ts';
@@ -34,6 +35,17 @@ import {
 /** Pieces that are sent at once; further ones wait in order, owners' first. */
 const UPLOADS = 64;
 const MOST_WAITING = 1024;
+/**
+ * Requests for pieces that one caller may have at once: as many as an agent has in flight, for itself and for others. The pieces
+ * of further ones would only fill this node's memory.
+ */
+const MOST_OF_ONE = 128;
+/** Of those, pieces that are sent at once: one that reads slowly leaves room for the others. */
+const UPLOADS_TO_ONE = 16;
+/** Connections from one address; several agents may share one. */
+const MOST_CONNECTIONS = 1024;
+/** Milliseconds for the handshake of a connection. */
+const HANDSHAKE = 5_000;
 /** Largest join request, in bytes. */
 const MAX_JOIN = 4096;
 /** Milliseconds for a piece to leave this node. */
@@ -86,6 +98,7 @@ export function createExchangeServer(options: ExchangeOptions): ExchangeServer {
     keepAliveTimeout: 60_000,
     headersTimeout: 5_000,
     requestTimeout: 10_000,
+    connectionsCheckingInterval: 1_000,
     maxHeaderSize: 32 * 1024,
   };
   const { identity } = options;
@@ -93,11 +106,35 @@ export function createExchangeServer(options: ExchangeOptions): ExchangeServer {
     identity === undefined
       ? http.createServer(settings, listener)
       : https.createServer(
-          { ...settings, ...identity, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' },
+          {
+            ...settings,
+            ...identity,
+            requestCert: true,
+            rejectUnauthorized: true,
+            minVersion: 'TLSv1.3',
+            handshakeTimeout: HANDSHAKE,
+          },
           listener,
         );
   server.on('clientError', (_, socket) => socket.destroy());
+  boundConnections(server);
   return { server, slots };
+}
+
+/** Refuses connections beyond what one address may have. */
+function boundConnections(server: http.Server): void {
+  const open = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const { remoteAddress = '' } = socket;
+    const count = open.get(remoteAddress) ?? 0;
+    if (count >= MOST_CONNECTIONS) return void socket.destroy();
+    open.set(remoteAddress, count + 1);
+    socket.once('close', () => {
+      const left = open.get(remoteAddress)! - 1;
+      if (left === 0) open.delete(remoteAddress);
+      else open.set(remoteAddress, left);
+    });
+  });
 }
 
 class ExchangeHandler {
@@ -105,6 +142,8 @@ class ExchangeHandler {
   readonly #slots: Slots;
   readonly #backlog = new Backlog();
   #reaching = 0;
+  /** Callers that want pieces now. */
+  readonly #callers = new Map<string, { readonly slots: Slots; requests: number }>();
 
   constructor(options: ExchangeOptions, slots: Slots) {
     this.#o = options;
@@ -127,7 +166,16 @@ class ExchangeHandler {
     if (path === REACH_PATH) return this.#reach(caller, response);
     const id = parsePiecePath(path);
     if (id === undefined || request.method !== 'GET') return reply(response, 404);
-    return this.#piece(id, request, response);
+    const own = this.#callers.get(caller) ?? { slots: new Slots(UPLOADS_TO_ONE), requests: 0 };
+    if (own.requests >= MOST_OF_ONE) return busy(response);
+    own.requests += 1;
+    this.#callers.set(caller, own);
+    try {
+      await this.#piece(id, request, response, own.slots);
+    } finally {
+      own.requests -= 1;
+      if (own.requests === 0) this.#callers.delete(caller);
+    }
   }
 
   /** The node that asks: what it says it is, if its certificate agrees. */
@@ -175,7 +223,7 @@ class ExchangeHandler {
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
   }
 
-  async #piece(id: PieceId, request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+  async #piece(id: PieceId, request: http.IncomingMessage, response: http.ServerResponse, slots: Slots): Promise<void> {
     const { self } = this.#o.view();
     const via = textOf(request.headers[HEADER.via])
       .split(',')
@@ -197,7 +245,7 @@ class ExchangeHandler {
       const piece = role === 'owner' ? await this.#asOwner(id, request, wish) : await this.#asTree(id, wish);
       if (piece === 'not-owner') return reply(response, 421);
       if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
-      await this.#send({ id, piece, urgency }, response);
+      await slots.run(() => this.#send({ id, piece, urgency }, response), { urgency, signal: this.#o.signal });
     } catch (error) {
       if (!(error instanceof OriginFailure) || response.headersSent) throw error;
       failed(response, error);

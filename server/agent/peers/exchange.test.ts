@@ -1,9 +1,11 @@
 /** The protocol between agents by raw requests: who is answered, and with which status. */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PIECE_BYTES } from '../../../formats/piece-list/piece-list.ts';
 import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { createAuthority, issueNodeCertificate, type PemPair } from '../certificates.ts';
@@ -116,6 +118,44 @@ describe('who may ask', () => {
       ask(`/p2p/v1/swarm/${DIGEST}`, {}, { method: 'POST', body: JSON.stringify({ id: name, zone: '', view: 'v' }) });
     expect((await join('10.0.0.8:65002')).status).toBe(403);
     expect((await join(CALLER)).status).toBe(200);
+  });
+});
+
+describe('a caller of bad faith', () => {
+  const big = randomBytes(PIECE_BYTES);
+  const headers = { ...owner, 'x-accel-size': String(PIECE_BYTES) };
+
+  it('that reads nothing of what it asks for leaves room for the others', { timeout: 15_000 }, async () => {
+    asOwner = async () => ({ bytes: big, sha256: hashPiece(big), attestation: 'signed' });
+    const { ca, cert, key } = await identityOf(CALLER);
+    const options = { ca, cert, key, agent: false, checkServerIdentity: () => undefined } as const;
+    const statuses: number[] = [];
+    const stalled = Array.from({ length: 140 }, () =>
+      https.get(
+        `https://${id}${piece()}`,
+        { ...options, headers: { ...headers, 'x-accel-node': CALLER } },
+        (response) => {
+          response.pause();
+          statuses.push(response.statusCode!);
+        },
+      ),
+    );
+    for (const request of stalled) request.on('error', () => undefined);
+    try {
+      // Its share of what is sent at once, and all that is beyond what it may ask for.
+      await expect.poll(() => statuses.length, { timeout: 10_000 }).toBeGreaterThanOrEqual(28);
+      expect(statuses.filter((status) => status === 503)).toHaveLength(12);
+      const other = '10.0.0.8:65002';
+      const identity = await identityOf(other);
+      expect((await ask(piece(), { ...headers, 'x-accel-node': other }, { identity })).status).toBe(200);
+    } finally {
+      for (const request of stalled) request.destroy();
+    }
+  });
+
+  it('that begins no handshake is cut off', async () => {
+    const socket = connect(Number(id.split(':')[1]), '127.0.0.1');
+    await once(socket, 'close');
   });
 });
 

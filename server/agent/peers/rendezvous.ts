@@ -56,6 +56,18 @@ export function createMembers<P extends Peer>(peers: Iterable<P>): Members<P> {
   return { peers: sorted, hashes, scores: hashColumns(sorted.length) };
 }
 
+/** Whether a node is one of the members. */
+export function hasMember({ peers }: Members, id: string): boolean {
+  let low = 0;
+  let high = peers.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (peers[middle]!.id < id) low = middle + 1;
+    else high = middle;
+  }
+  return peers[low]?.id === id;
+}
+
 /** The owners of a piece, best first: the members with the highest `h("o", digest, piece, id)`. */
 export function owners<P extends Peer>(members: Members<P>, blob: BlobKey, piece: number, count = OWNERS): P[] {
   return highest(members, combine(blob.ownerKey, { hi: 0, lo: piece }), count);

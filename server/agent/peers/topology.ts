@@ -13,6 +13,7 @@ export {
   type BlobKey,
   blobKey,
   createMembers,
+  hasMember,
   type Members,
   nearestHolders,
   OWNERS,

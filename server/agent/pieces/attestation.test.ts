@@ -94,6 +94,8 @@ describe('a piece from another agent', () => {
     expect(await check({})).toBe('not-attested');
     expect(await check({ attestation: 'nonsense' })).toBe('bad-attestation');
     expect(await check({ attestation: await signed(ranked[19]!, 'owner') })).toBe('signer-not-owner');
+    // A name that is not of the network, though the authority has signed it.
+    expect(await check({ attestation: await signed('10.9.9.9:65002', 'holder') })).toBe('signer-not-owner');
     expect(await check({ bytes: bytes.subarray(1), attestation: await signed(ranked[0]!, 'owner') })).toBe(
       'wrong-length',
     );

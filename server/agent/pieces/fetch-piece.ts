@@ -159,7 +159,9 @@ export class PieceFetcher {
   /** A piece that is on this node already: in its cache, or in the runtime's content store. */
   async stored(id: PieceId, blobBytes?: number): Promise<Piece | undefined> {
     const kept = await this.#o.store.get(id);
-    if (kept !== undefined) return kept;
+    // One that came for another size of the blob, which somebody made up, is none.
+    if (kept !== undefined && (blobBytes === undefined || kept.bytes.length === pieceBytes(blobBytes, id.index)))
+      return kept;
     const held = await this.#o.content?.piece(id.digest, id.index);
     if (held === undefined || (blobBytes !== undefined && held.blobBytes !== blobBytes)) return undefined;
     return this.#vouch(held.bytes, { digest: id.digest, size: held.blobBytes, index: id.index }, 'holder');

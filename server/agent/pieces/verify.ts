@@ -4,7 +4,7 @@
  * signed what, so that a blob with a wrong digest leads to the node that lied.
  */
 import { LRUCache } from 'lru-cache';
-import { blobKey, type Members, owners as ownersOf } from '../peers/topology.ts';
+import { blobKey, hasMember, type Members, owners as ownersOf } from '../peers/topology.ts';
 import type { Attestations, Attested } from './attestation.ts';
 import { type Piece, type PieceId, pieceKey } from './piece.ts';
 import { hashPiece } from './piece-file.ts';
@@ -131,7 +131,8 @@ export class PieceVerifier {
   }
 
   #mayVouch({ as, signer, digest, index }: Attested): boolean {
-    if (as === 'holder') return true;
+    // Nobody vouches by a name that is not of the network: a ban could not reach its owner.
+    if (as === 'holder') return hasMember(this.#members(), signer);
     return ownersOf(this.#members(), blobKey(digest), index, OWNERS_ACCEPTED).some(({ id }) => id === signer);
   }
 
