@@ -161,7 +161,7 @@ describe('a client that means ill', () => {
       const socket = connect(Number(port), '127.0.0.1', () => socket.write(text));
       socket.on('error', () => undefined);
       socket.resume();
-      return once(socket, 'close');
+      return new Promise<void>((resolve) => socket.once('close', () => resolve()));
     };
     const ended = [open('GET /v2/ HTTP/1.1\r\n'), open(''), open(`GET / HTTP/1.1\r\nx: ${'x'.repeat(100_000)}`)];
     expect(await pull(url)).toBe(layer().digest);

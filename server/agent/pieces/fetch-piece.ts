@@ -318,7 +318,7 @@ export class PieceFetcher {
             urgency,
             onBytes: () => this.moved(blob.digest),
             onOther: (other, got) => this.#takeOther(blob, other, got),
-            stored: async () => (await this.#o.store.get(id))?.bytes,
+            stored: async () => (await this.stored(id, blob.size))?.bytes,
           }),
         );
         return this.#takeFromOrigin(blob, id, bytes, direct);
