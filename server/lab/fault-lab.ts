@@ -1,4 +1,4 @@
-/** A lab that outlives many pulls: nodes, a registry that can be told to fail, and a new image for each pull. */
+/** A lab that outlives many pulls: nodes, a registry that fails on demand, and a new image for each pull. */
 import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -28,7 +28,7 @@ export interface FaultLabOptions {
   readonly folder: string;
   readonly processes: Processes;
   readonly nodes: number;
-  /** What the registry's link carries, in tc's words. */
+  /** The speed of the registry's link, in tc's words. */
   readonly uplink: string;
   readonly mebibytes: number;
   readonly layers: number;
@@ -45,7 +45,7 @@ export interface PullResult {
   /** From the start to the end of the slowest whole pull. */
   readonly seconds: number;
   readonly failed: number;
-  /** What the registry's interface sent, by the size of the image. */
+  /** Bytes that the registry's interface sent, by the size of the image. */
   readonly copies: number;
 }
 

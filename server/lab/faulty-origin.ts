@@ -52,7 +52,7 @@ function cut(answer: IncomingMessage, response: ServerResponse): void {
   answer.on('data', (chunk: Buffer) => {
     const part = chunk.subarray(0, left);
     left -= part.length;
-    // What was written reaches the client before the end of the connection does.
+    // The bytes that were written reach the client before the end of the connection does.
     if (left > 0) response.write(part);
     else response.write(part, () => response.socket?.destroy());
   });

@@ -8,7 +8,7 @@ import type { ServerResponse } from 'node:http';
 import https from 'node:https';
 import { PIECE_BYTES } from '../../formats/piece-list/piece-list.ts';
 
-/** The manners of a liar: random bytes with a signature that is none; never an answer; signs of life for ever; a byte a second. */
+/** The manners of a liar: random bytes with an invalid signature; never an answer; signs of life for ever; a byte a second. */
 export type Manner = 'garbage' | 'silent' | 'waiting' | 'trickle';
 
 interface Settings {

@@ -132,7 +132,7 @@ export function nodeFolder(folder: string, number: number): string {
   return join(folder, `node-${number}`);
 }
 
-/** How containerd reaches the registry: through the agent first, or not through it at all. */
+/** The way of containerd to the registry: through the agent first, or not through it at all. */
 export function hostsToml(direct: boolean): string {
   const registry = `[host."http://${REGISTRY_HOST}"]\n  capabilities = ["pull", "resolve"]\n`;
   const agent = `[host."http://127.0.0.1:${CLIENT_PORT}"]\n  capabilities = ["pull", "resolve"]\n`;

@@ -159,7 +159,7 @@ export class PieceFetcher {
   /** A piece that is on this node already: in its cache, or in the runtime's content store. */
   async stored(id: PieceId, blobBytes?: number): Promise<Piece | undefined> {
     const kept = await this.#o.store.get(id);
-    // One that came for another size of the blob, which somebody made up, is none.
+    // One that came for a made-up size of the blob is of no use.
     if (kept !== undefined && (blobBytes === undefined || kept.bytes.length === pieceBytes(blobBytes, id.index)))
       return kept;
     const held = await this.#o.content?.piece(id.digest, id.index);
