@@ -22,7 +22,7 @@ export function addServerFlags(command: Command, context: CommandContext): Comma
  */
 export function checkServer(command: Command, context: CommandContext): Command {
   return command.addHelpText('before', () => {
-    context.server?.assertUsable(`accel ${command.parent?.name() === 'agent' ? 'agent' : command.name()}`);
+    context.server?.assertUsable(`accel ${isPart(command) ? command.parent?.name() : command.name()}`);
     return '';
   });
 }
@@ -37,4 +37,9 @@ export async function runServer(
   const { config, check = false } = flags;
   if (config === undefined) throw new AccelError('usage', `${command} needs a configuration file: -c FILE`);
   await context.server.run(command, { role, config, check });
+}
+
+/** Whether it is a part of another command, such as `accel agent run`. */
+function isPart({ parent }: Command): boolean {
+  return parent !== null && parent.parent !== null;
 }

@@ -51,6 +51,7 @@ const CALLS = [
   ['help', 'serve'],
   ['serve'],
   ['serve', '-c', 'accel.yaml'],
+  ['serve', 'check', 'r.io/app', '-c', 'accel.yaml'],
   ['agent', '--help'],
   ['agent', 'run', '--help'],
   ['agent', 'run', '-c', 'accel.yaml', '--check'],

@@ -66,6 +66,21 @@ export interface Diagnosis {
   }[];
 }
 
+/** An image to find a rule of the conversion service for. */
+export interface CheckRequest {
+  /** Path of the configuration file. */
+  readonly config: string;
+  readonly image: string;
+}
+
+/** The rule of an image, as the package reports it. */
+export interface ImageCheck {
+  readonly image: string;
+  readonly rule?: { readonly number: number; readonly options: Readonly<Record<string, unknown>> };
+  /** One for each rule up to the one that covers it. */
+  readonly verdicts: readonly { readonly rule: number; readonly outcome: string; readonly pattern?: string }[];
+}
+
 /** The exports of the package. */
 interface ServerPackage {
   readonly version: string;
@@ -76,6 +91,7 @@ interface ServerPackage {
   writeCertificates(request: CertificatesRequest): Promise<readonly string[]>;
   changeNode(request: NodeCommand): Promise<NodeReport>;
   examineNode(request: DoctorRequest): Promise<Diagnosis>;
+  checkImage(request: CheckRequest): Promise<ImageCheck>;
 }
 
 /** Access to the package, for the commands. */
@@ -90,6 +106,8 @@ export interface ServerAccess {
   changeNode(command: string, request: NodeCommand): Promise<NodeReport>;
   /** Examines a node and its agent. */
   examineNode(command: string, request: DoctorRequest): Promise<Diagnosis>;
+  /** Finds the rule of the conversion service that covers an image. */
+  checkImage(command: string, request: CheckRequest): Promise<ImageCheck>;
 }
 
 /** Where the package is looked for, and what runs it. */
@@ -165,6 +183,7 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
     writeCertificates: (command, request) => call(command, (server) => server.writeCertificates(request)),
     changeNode: (command, request) => call(command, (server) => server.changeNode(request)),
     examineNode: (command, request) => call(command, (server) => server.examineNode(request)),
+    checkImage: (command, request) => call(command, (server) => server.checkImage(request)),
   };
 }
 

@@ -35,6 +35,7 @@ export function openPlanSession(endpoints: Endpoints, request: ConvertRequest, c
     options: wantsPieceLists(request) ? options : withoutPieceListOption(options),
     signal: context.signal ?? new AbortController().signal,
     emit: (event) => context.onEvent?.(event),
+    ...(context.beforeTags === undefined ? {} : { beforeTags: context.beforeTags }),
   };
 }
 

@@ -116,6 +116,11 @@ export interface ConvertContext {
    * not count then. The caller closes them.
    */
   readonly threads?: Threads;
+  /**
+   * Called when the target has everything that the tags will refer to, and before the first tag is set; where it rejects no tag is set.
+   * Not called where nothing is to be made.
+   */
+  readonly beforeTags?: (made: readonly TagResult[]) => Promise<void>;
 }
 
 /** A layer of the result. */

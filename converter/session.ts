@@ -5,7 +5,7 @@ import type { Endpoints } from './endpoints.ts';
 import type { ConvertEvent } from './events.ts';
 import type { Spool } from './layer/spool.ts';
 import type { Threads } from './layer/workers/threads.ts';
-import type { ConvertRequest } from './options.ts';
+import type { ConvertContext, ConvertRequest } from './options.ts';
 import type { KeptLists } from './prefetch/kept-lists.ts';
 import type { PrefetchList } from './prefetch/prefetch-list.ts';
 import type { LayerCache } from './publish/layer-record.ts';
@@ -24,6 +24,8 @@ export interface PlanSession extends Endpoints {
   /** Aborts when the caller gives up or another part of the conversion failed. */
   readonly signal: AbortSignal;
   emit(event: ConvertEvent): void;
+  /** See {@link ConvertContext.beforeTags}. */
+  readonly beforeTags?: ConvertContext['beforeTags'];
 }
 
 /** One run of `convert`. */

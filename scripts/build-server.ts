@@ -15,7 +15,14 @@ const { dependencies } = JSON.parse(readFileSync(join(root, 'server/package.json
 
 const { metafile } = await build({
   absWorkingDir: root,
-  entryPoints: ['server/main.ts', 'server/role-worker.ts'],
+  // Threads and processes have files of their own, under the names that their starters look for beside themselves.
+  entryPoints: {
+    main: 'server/main.ts',
+    'role-worker': 'server/role-worker.ts',
+    'conversion-child': 'server/service/conversion-child.ts',
+    'sqlite-thread': 'server/service/sqlite-thread.ts',
+    worker: 'converter/layer/workers/worker.ts',
+  },
   outdir: 'server/dist',
   bundle: true,
   platform: 'node',
@@ -30,7 +37,7 @@ const { metafile } = await build({
 const imported = new Set(
   Object.values(metafile.outputs)
     .flatMap(({ imports }) => imports)
-    .filter(({ external, path }) => external === true && !isBuiltin(path))
+    .filter(({ external, path }) => external === true && !path.startsWith('node:') && !isBuiltin(path))
     .map(({ path }) =>
       path
         .split('/')

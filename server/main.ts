@@ -11,6 +11,7 @@ import { type Config, hostAndPort, milliseconds } from './config/schema.ts';
 import type { Handover } from './handover/handover.ts';
 import { Lifecycle, type SignalSource } from './lifecycle.ts';
 import type { RoleStarter } from './role.ts';
+import type { ImageCheck } from './service/check-image.ts';
 import { serveTelemetry } from './telemetry/exposition.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 
@@ -41,10 +42,19 @@ export interface Surroundings {
 /** The roles of this version, each with the module that is loaded for it. */
 const MODULES: Readonly<Record<string, () => Promise<RoleStarter>>> = {
   agent: async () => (await import('./agent/agent-role.ts')).startAgentRole,
+  service: async () => serviceRole('both'),
+  api: async () => serviceRole('api'),
+  worker: async () => serviceRole('worker'),
 };
 const ROLES: Readonly<Record<string, RoleStarter>> = Object.fromEntries(
   Object.entries(MODULES).map(([role, load]) => [role, async (context) => (await load())(context)]),
 );
+
+/** A part of the conversion service, or both. */
+async function serviceRole(role: 'both' | 'api' | 'worker'): Promise<RoleStarter> {
+  const { startServiceRole } = await import('./service/service-role.ts');
+  return (context) => startServiceRole(role, context);
+}
 
 /** Loads the modules of a role, so that it starts sooner later. */
 export async function loadRole(role: string): Promise<void> {
@@ -110,12 +120,26 @@ export async function examineNode({ config, root, canary }: DoctorRequest): Prom
   return (await import('./agent/node/doctor.ts')).examineNode(await loadConfig(config), { root, canary });
 }
 
+/** An image to find a rule for. */
+export interface CheckRequest {
+  /** Path of the configuration file. */
+  readonly config: string;
+  /** `HOST/REPOSITORY:TAG`. */
+  readonly image: string;
+}
+
+/** Finds the rule that covers an image. Fails with `usage` for a configuration or an image that cannot be. */
+export async function checkImage({ config, image }: CheckRequest): Promise<ImageCheck> {
+  return (await import('./service/check-image.ts')).checkImage(await loadConfig(config), image);
+}
+
 /** Runs a role until a signal ends it. Fails with `usage` for a configuration or a role that cannot be run. */
 export async function run(request: RunRequest, surroundings: Surroundings): Promise<void> {
   const { stderr, signals, roles = ROLES, handover } = surroundings;
   const log = (line: string): void => void stderr.write(`accel: ${line}\n`);
   const config = await loadConfig(request.config);
   if (request.check) {
+    await (await import('./service/load-rules.ts')).loadRules(config);
     log(`${request.config} is valid`);
     return;
   }
@@ -156,7 +180,8 @@ export async function run(request: RunRequest, surroundings: Surroundings): Prom
     log(`metrics at ${exposition.url}/metrics`);
   }
   try {
-    await start({ config, metrics, lifecycle, log, handover, ...(isShared ? { exposed: { metrics, unready } } : {}) });
+    const context = { config, readConfig: () => loadConfig(request.config), metrics, lifecycle, log, handover };
+    await start({ ...context, ...(isShared ? { exposed: { metrics, unready } } : {}) });
     lifecycle.setReady(request.role);
     surroundings.onServing?.();
   } catch (error) {

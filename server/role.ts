@@ -8,6 +8,8 @@ import type { Metrics } from './telemetry/metrics.ts';
 /** The configuration and services that a role gets. */
 export interface RoleContext {
   readonly config: Config;
+  /** Reads the configuration's file again, for SIGHUP. Throws as at the start. */
+  readonly readConfig: () => Promise<Config>;
   readonly metrics: Metrics;
   readonly lifecycle: Lifecycle;
   /** Sockets and news of a holder; undefined in a process that opens its own. */

@@ -75,6 +75,7 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   fzstd: ['formats'],
   '@hpcc-js/wasm-zstd': ['formats'],
   'prom-client': ['server'],
+  'pg-boss': ['server'],
   yaml: ['server'],
   'lru-cache': ['server'],
   '@peculiar/x509': ['server'],

@@ -35,8 +35,9 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
   const [converted] = await awaitAll([composeImages(session, ready), remember(session)]);
   const results: MadeOutput[] = [];
   for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
-  // The content is complete: now the tags, and nothing but the tagging itself can fail between them.
   await assertComplete(session.target, results.flatMap(referredBy), session);
+  await session.beforeTags?.(results.map(({ result }) => result));
+  // The content is complete: now the tags, and nothing but the tagging itself can fail between them.
   await tagOutputs(session, results);
   return results.map(({ result }) => result);
 }

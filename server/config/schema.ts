@@ -33,6 +33,8 @@ const address = text(ADDRESS, 'an address, HOST:PORT').refine(
 const duration = text(DURATION, 'a duration such as 30s, 5m or 24h');
 const patterns = z.array(z.string().min(1, 'is empty')).min(1, 'needs at least one pattern');
 
+const size = z.union([z.int().min(0), text(BYTES, 'a size such as 4Gi or 4294967296')]);
+
 const registry = z.strictObject({
   host: text(HOST, 'a registry host, HOST[:PORT]').describe('Host and port, as in a reference'),
   plain: z.boolean().default(false).describe('Plain HTTP in place of HTTPS'),
@@ -69,6 +71,11 @@ const rule = z.strictObject({
     .enum(['off', 'quick', 'full'])
     .default('off')
     .describe('Verification of a converted image before its tag is set'),
+  algorithm: z.enum(['lz4', 'zstd']).optional().describe('Compression of blocks; lz4 unless given'),
+  blockSize: z
+    .union([z.int().min(4096).max(65_536), text(/^(4|8|16|32|64)Ki?$/, 'a power of two from 4Ki to 64Ki')])
+    .optional()
+    .describe('Bytes of a compressed block, a power of two; 4Ki unless given'),
 });
 
 const hook = z
@@ -117,6 +124,13 @@ const service = z.strictObject({
     .default('/var/lib/accel/queue.db')
     .describe('File of the embedded queue, or a postgres:// URL'),
   concurrency: z.int().min(1).max(256).default(1).describe('Conversions at a time'),
+  decisions: z.int().min(1).max(256).default(4).describe('Events that are looked at at a time'),
+  timeout: duration.default('2h').describe('Time that one conversion may take'),
+  memory: size.default('2Gi').describe('Memory that the process of one conversion may use; it is ended beyond'),
+  workDirectory: path
+    .optional()
+    .describe("Folder for converted layers that are not pushed yet; the system's unless given"),
+  history: z.int().min(100).max(1_000_000).default(10_000).describe('Ended conversions that are kept, for each state'),
   hooks: z
     .strictObject(
       Object.fromEntries(HOOK_KINDS.map((kind) => [kind, hook.optional()])) as Record<
@@ -129,7 +143,6 @@ const service = z.strictObject({
   notifications: z.array(notification).default([]).describe('Who hears of finished conversions'),
 });
 
-const size = z.union([z.int().min(0), text(BYTES, 'a size such as 4Gi or 4294967296')]);
 const share = z.number().min(0).max(0.9);
 
 const certificates = z.strictObject({

@@ -5,6 +5,7 @@
 import { AccelError } from '../../base/error.ts';
 import { assertDigest } from '../../oci/digest.ts';
 import { assertTag, formatReference, parseRepository } from '../../oci/reference.ts';
+import type { Json, NewJob } from './queue.ts';
 
 /** Where an event came from: a kind of hook, or a part of the service. */
 export type EventKind =
@@ -65,4 +66,15 @@ export function repositoryOf({ registry, repository }: Pick<PushEvent, 'registry
 export function eventKey(event: PushEvent): string {
   const { tag, digest } = event;
   return tag === undefined ? `${repositoryOf(event)}@${digest ?? ''}` : `${repositoryOf(event)}:${tag}`;
+}
+
+/** The job that looks at the image of an event that {@link checkEvent} returned. */
+export function eventJob(event: PushEvent): NewJob {
+  return {
+    topic: 'event',
+    key: eventKey(event),
+    repository: repositoryOf(event),
+    data: event as unknown as Json,
+    failed: 'revive',
+  };
 }

@@ -5,6 +5,7 @@ import { VERSION } from '../../base/version.ts';
 import { describeWith, run } from '../../tests/support/tools.ts';
 import { type Exposition, serveTelemetry } from './exposition.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { ServiceMetrics } from './service-metrics.ts';
 
 describe('the endpoint', () => {
   let metrics: Metrics;
@@ -35,11 +36,31 @@ describe('the endpoint', () => {
 
   describeWith({ tools: ['promtool'] }, 'judged by Prometheus', () => {
     it('is accepted by promtool', async () => {
+      new ServiceMetrics(metrics).observe(async () => ({ waiting: {}, running: {}, failed: {}, oldest: {} }));
       metrics.histogram({ name: 'piece_bytes', help: 'Bytes of a piece', buckets: [1, 2] }).observe(1);
       const text = await (await fetch(`${endpoint.url}/metrics`)).text();
       const own = text.split('\n\n').filter((part) => part.includes('# HELP accel_'));
       await run('promtool', ['check', 'metrics'], { input: `${own.join('\n')}\n` });
     });
+  });
+
+  it('serves the figures of the queue as they are when they are asked for', async () => {
+    const service = new ServiceMetrics(metrics);
+    let waiting = 1;
+    const none = { event: 0, convert: 0, notify: 0 };
+    service.observe(async () => ({
+      waiting: { ...none, convert: waiting++ },
+      running: none,
+      failed: none,
+      oldest: { ...none, event: 1500 },
+    }));
+    service.events.inc({ kind: 'harbor', decision: 'convert' });
+    const read = async () => (await (await fetch(`${endpoint.url}/metrics`)).text()).split('\n');
+    expect(await read()).toContain('accel_service_queue_jobs{topic="convert",state="waiting"} 1');
+    const lines = await read();
+    expect(lines).toContain('accel_service_queue_jobs{topic="convert",state="waiting"} 2');
+    expect(lines).toContain('accel_service_queue_oldest_seconds{topic="event"} 1.5');
+    expect(lines).toContain('accel_service_events_total{kind="harbor",decision="convert"} 1');
   });
 
   it('is healthy at once, and ready when no reason is given against it', async () => {

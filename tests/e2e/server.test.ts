@@ -33,6 +33,39 @@ describe('on a Node that the server runs on', () => {
       await writeFile(path, 'service:\n  listen: 127.0.0.1:8686\n');
       expect((await accel(['agent', 'run', '-c', path, '--check'])).exitCode).toBe(0);
     }));
+
+  it('says which rule an image meets', () =>
+    withTempDirectory(async (folder) => {
+      const path = join(folder, 'accel.yaml');
+      const rules = [
+        '{ repositories: [r.io/team/*], tags: { exclude: ["pr-*"] } }',
+        '{ repositories: ["r.io/**"], mode: index-only }',
+      ];
+      await writeFile(path, `rules: [${rules.join(', ')}]\n`);
+      const check = async (...args: string[]) =>
+        (await accel(['serve', 'check', ...args, '-c', path])).stdout.toString('utf8');
+      expect(await check('r.io/team/app:pr-7')).toBe(
+        [
+          'r.io/team/app:pr-7 is converted by rule 2: mode index-only, verify off',
+          '  rule 1 leaves its tag out (pr-*)',
+          '  rule 2 covers it (r.io/**)',
+          '',
+        ].join('\n'),
+      );
+      expect(await check('other.io/app')).toContain('other.io/app:latest is covered by no rule\n');
+      expect(JSON.parse(await check('r.io/team/app', '--json'))).toMatchObject({
+        formatVersion: 1,
+        image: 'r.io/team/app:latest',
+        rule: { number: 1, options: { mode: 'full' } },
+        verdicts: [{ rule: 1, outcome: 'covers', pattern: 'r.io/team/*' }],
+      });
+      await writeFile(path, 'rules: [{ repositories: [team/*] }]\n');
+      const wrong = await accel(['serve', '-c', path, '--check']);
+      expect([wrong.exitCode, wrong.stderr]).toEqual([
+        2,
+        expect.stringContaining('begins with the host of its registry'),
+      ]);
+    }));
 });
 
 it.runIf(running < SERVER_NODE_MAJOR)('under an older Node it names the one that it needs', async () => {

@@ -34,10 +34,13 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'qemu-img': 'qemu-utils',
   gzip: 'gzip',
   zstd: 'zstd',
+  initdb: 'postgresql',
+  postgres: 'postgresql',
+  psql: 'postgresql-client',
 };
 
-/** Debian keeps e2fsck and its like where an ordinary user's PATH does not look. */
-const SYSTEM_DIRECTORIES = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+/** Debian keeps e2fsck and its like, and the programs of PostgreSQL, where an ordinary user's PATH does not look. */
+const SYSTEM_DIRECTORIES = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/lib/postgresql/15/bin'];
 
 /** The path of a tool, or undefined when this machine does not have it. */
 export function findTool(name: string): string | undefined {

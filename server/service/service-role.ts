@@ -1,0 +1,10 @@
+/** The roles of the conversion service: `service` is both, `api` and `worker` a part of it. */
+import type { RoleContext } from '../role.ts';
+import { type ServiceRole, startService } from './service.ts';
+
+/** Starts a role of the service; resolves when it runs. */
+export async function startServiceRole(role: ServiceRole, context: RoleContext): Promise<void> {
+  const { settings } = await startService(role, context);
+  const { config } = settings();
+  if (config.rules.length === 0) context.log('no rules are configured: nothing is converted');
+}
