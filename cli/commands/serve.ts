@@ -40,6 +40,12 @@ export function serveCommand(context: CommandContext): Command {
     );
 }
 
+const CHECK_EXAMPLES = `
+Examples:
+  $ accel serve check registry.example.com/team/app:1.2 -c accel.yaml
+  $ accel serve check registry.example.com/team/app -c accel.yaml --json
+`;
+
 /** The flags of `accel serve check`; those of `accel serve` are read before and after the word `check`. */
 interface CheckFlags extends ServerFlags {
   readonly json?: boolean;
@@ -54,14 +60,16 @@ function checkCommand(context: CommandContext): Command {
     .argument('<image>', 'HOST/NAME:TAG; the tag is latest unless given')
     .option('-c, --config <file>', 'configuration, YAML (docs/configuration.md); required')
     .option('--json', 'print one JSON document on standard output');
-  return checkServer(command, context).action(async (image: string, _: CheckFlags, self: Command) => {
-    const { config, json = false } = self.optsWithGlobals<CheckFlags>();
-    context.setReporting({ json, verbose: false });
-    if (context.server === undefined) throw new AccelError('internal', 'no access to the server package');
-    if (config === undefined) throw new AccelError('usage', 'accel serve check needs a configuration file: -c FILE');
-    const check = await context.server.checkImage('accel serve check', { config, image });
-    context.stdout.write(json ? jsonText({ formatVersion: JSON_FORMAT_VERSION, ...check }) : checkText(check));
-  });
+  return checkServer(command, context)
+    .addHelpText('after', CHECK_EXAMPLES)
+    .action(async (image: string, _: CheckFlags, self: Command) => {
+      const { config, json = false } = self.optsWithGlobals<CheckFlags>();
+      context.setReporting({ json, verbose: false });
+      if (context.server === undefined) throw new AccelError('internal', 'no access to the server package');
+      if (config === undefined) throw new AccelError('usage', 'accel serve check needs a configuration file: -c FILE');
+      const check = await context.server.checkImage('accel serve check', { config, image });
+      context.stdout.write(json ? jsonText({ formatVersion: JSON_FORMAT_VERSION, ...check }) : checkText(check));
+    });
 }
 
 /** Words for the outcomes of rules. */

@@ -5,6 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { buildLayout } from '../../fixtures/image-builder.ts';
 import { smallTar } from '../../tests/support/converter.ts';
@@ -12,7 +13,8 @@ import { POSTGRES_TOOLS, startPostgres, type TestPostgres } from '../../tests/su
 import { startRegistry, type TestRegistry } from '../../tests/support/registry.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { verify } from '../../verify/verify-by-name.ts';
-import type { PushEvent } from './push-event.ts';
+import { eventJob, type PushEvent } from './push-event.ts';
+import { openSqliteQueue } from './sqlite.ts';
 
 // Processes that start and convert: a busy machine takes its time.
 vi.setConfig({ testTimeout: 240_000 });
@@ -33,6 +35,8 @@ const role = async (context) => {
   process.stdout.write('"ready"\\n');
 };
 await run({ role: 'test', config: process.argv[2], check: false }, { stderr: process.stderr, signals: process, roles: { test: role } });
+// Its standard input is still open.
+process.exit(0);
 `;
 
 /** A running service. */
@@ -263,6 +267,28 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'the service', () => {
     expect(await (await fetch(metrics!)).text()).toContain(
       'accel_service_events_total{kind="api",decision="not-covered"} 3',
     );
+  });
+
+  it('accel serve, as it is published, converts what is in the queue', async () => {
+    const path = join(folder.path, 'published.db');
+    await push('published/app:1', 41);
+    const queue = await openSqliteQueue({ path });
+    await queue.add([eventJob(event('published/app', '1').event)]);
+    await queue.close();
+    const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+    const service = spawn(process.execPath, [cli, 'serve', '-c', await configure(path, rules())], { stdio: 'pipe' });
+    let log = '';
+    service.stderr.setEncoding('utf8').on('data', (text: string) => {
+      log += text;
+    });
+    const ended = once(service, 'exit');
+    await until(
+      async () => (log.includes('converted ') || service.exitCode !== null ? true : undefined),
+      () => log,
+    );
+    service.kill('SIGTERM');
+    expect([await ended, log]).toEqual([[0, null], expect.stringContaining('converted ')]);
+    await assertConverted('published/app', '1');
   });
 
   it('the embedded queue is for one process', async () => {
