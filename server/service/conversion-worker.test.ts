@@ -1,4 +1,4 @@
-/** What becomes of a conversion that ended: a table. */
+/** A table of ends of a conversion, and what becomes of each. */
 import { describe, expect, it } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import type { ConversionOrder, ConversionResult } from './conversion.ts';

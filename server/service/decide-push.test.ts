@@ -128,7 +128,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
       code: 'impossible',
       jobs: [{ parked: { code: 'tag-too-long', temporary: false }, failed: 'revive' }],
     });
-    // What reconciling finds again and again is not tried again.
+    // A failure that reconciling finds again and again is not tried again.
     expect((await decide(long, { kind: 'reconcile' })).jobs[0]?.failed).toBe('keep');
     const conflict = await decide('done', {}, rulesOf({ mode: 'index-only' }));
     expect(conflict).toMatchObject({ code: 'impossible', jobs: [{ parked: { code: 'tag-conflict' } }] });
