@@ -6,6 +6,7 @@ import { z } from 'zod';
 
 // Without flags: JSON Schema has none.
 const HOST = /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$/;
+const HOOK_REGISTRY = /^[A-Za-z0-9{]([A-Za-z0-9.{}-]*[A-Za-z0-9}])?(:\d{1,5})?$/;
 const ADDRESS = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/;
 const DURATION = /^\d+(\.\d+)?(ms|s|m|h|d)$/;
 const BYTES = /^\d+(\.\d+)?([KMGT]i?)?$/;
@@ -81,8 +82,18 @@ const rule = z.strictObject({
 const hook = z
   .strictObject({
     authorizationFile: path.optional().describe('File with the whole Authorization header, compared in constant time'),
-    secretFile: path.optional().describe('File with the secret of the HMAC signature'),
+    secretFile: path
+      .optional()
+      .describe(
+        'File with a shared secret: of the signature X-Hub-Signature-256, or of the query parameter token for a sender that cannot sign',
+      ),
     basicFile: path.optional().describe('File with USER:PASSWORD'),
+    registry: text(HOOK_REGISTRY, 'a registry host, HOST[:PORT]')
+      .optional()
+      .describe('Registry as the rules name it, where the sender does not say it; {repo} in it is the key of an Artifactory repository'),
+  })
+  .refine(({ authorizationFile, basicFile }) => authorizationFile === undefined || basicFile === undefined, {
+    error: 'has authorizationFile and basicFile, and both are the header Authorization: keep one',
   })
   .describe('One receiver; its secret in one of the files');
 
