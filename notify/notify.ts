@@ -19,6 +19,8 @@ export interface Notice {
   /** Identifies the news: the same however often it is sent. */
   readonly delivery: string;
   readonly document: Readonly<Record<string, unknown>>;
+  /** Header fields beside those of {@link notify}; they win over its own. Names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Header with the HMAC-SHA256 of the body, `sha256=` and hexadecimal digits, as GitHub's own web hooks have it. */
@@ -55,24 +57,13 @@ const SHOWN_ANSWER = 300;
  * (4xx, a redirect), otherwise when tries or time run out.
  */
 export async function notify(
-  { url: address, secret }: Receiver,
-  { delivery, document }: Notice,
+  receiver: Receiver,
+  notice: Notice,
   signal?: AbortSignal,
   runtime: Partial<NotifyRuntime> = {},
 ): Promise<{ readonly attempts: number }> {
   const parts = { ...RUNTIME, ...runtime };
-  const body = new TextEncoder().encode(JSON.stringify(document));
-  const request: HttpRequest = {
-    method: 'POST',
-    url: address,
-    headers: {
-      'content-type': 'application/json',
-      'user-agent': `accel/${VERSION}`,
-      [DELIVERY_HEADER]: delivery,
-      ...(secret === undefined ? {} : { [SIGNATURE_HEADER]: signatureOf(body, secret) }),
-    },
-    body: { source: bytesSource(body), size: body.length },
-  };
+  const request = requestOf(receiver, notice);
   const transport = await Transport.open({ env: parts.env });
   const backoff = new Backoff({ ...parts, slowAttempts: parts.attempts }, signal);
   try {
@@ -81,7 +72,7 @@ export async function notify(
       const outcome = await post(transport, { ...request, attempt }, parts.tryTimeout, signal);
       if (outcome.done) return { attempts: attempt };
       const again = !outcome.final && backoff.failed(undefined, outcome.answer);
-      if (!again) throw failed(address, outcome.found, attempt);
+      if (!again) throw failed(receiver.url, outcome.found, attempt);
       await backoff.wait(outcome.answer);
     }
   } finally {
@@ -89,12 +80,42 @@ export async function notify(
   }
 }
 
+/**
+ * POSTs the document once; for senders that keep their messages and decide themselves when to send them again. Resolves also where the
+ * receiver does not accept it.
+ */
+export async function notifyOnce(receiver: Receiver, notice: Notice, signal: AbortSignal): Promise<NotifyAttempt> {
+  const transport = await Transport.open({ env: RUNTIME.env });
+  try {
+    return await post(transport, requestOf(receiver, notice), RUNTIME.tryTimeout, signal);
+  } finally {
+    await transport.close();
+  }
+}
+
+function requestOf({ url, secret }: Receiver, { delivery, document, headers = {} }: Notice): HttpRequest {
+  const body = new TextEncoder().encode(JSON.stringify(document));
+  return {
+    method: 'POST',
+    url,
+    headers: {
+      'content-type': 'application/json',
+      'user-agent': `accel/${VERSION}`,
+      [DELIVERY_HEADER]: delivery,
+      ...(secret === undefined ? {} : { [SIGNATURE_HEADER]: signatureOf(body, secret) }),
+      ...headers,
+    },
+    body: { source: bytesSource(body), size: body.length },
+  };
+}
+
 /** `sha256=…` of a body. */
 function signatureOf(body: Uint8Array, secret: string): string {
   return `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
 }
 
-type Outcome =
+/** One try: done, or why not. `final`: the same message will never be accepted. `answer` has the receiver's `Retry-After`. */
+export type NotifyAttempt =
   | { readonly done: true }
   | { readonly done: false; readonly final: boolean; readonly found: string; readonly answer?: RetryAnswer };
 
@@ -104,7 +125,7 @@ async function post(
   request: HttpRequest,
   timeout: number,
   signal: AbortSignal | undefined,
-): Promise<Outcome> {
+): Promise<NotifyAttempt> {
   const limit = AbortSignal.timeout(timeout);
   try {
     const within = signal === undefined ? limit : AbortSignal.any([signal, limit]);

@@ -90,7 +90,9 @@ const hook = z
     basicFile: path.optional().describe('File with USER:PASSWORD'),
     registry: text(HOOK_REGISTRY, 'a registry host, HOST[:PORT]')
       .optional()
-      .describe('Registry as the rules name it, where the sender does not say it; {repo} in it is the key of an Artifactory repository'),
+      .describe(
+        'Registry as the rules name it, where the sender does not say it; {repo} in it is the key of an Artifactory repository',
+      ),
   })
   .refine(({ authorizationFile, basicFile }) => authorizationFile === undefined || basicFile === undefined, {
     error: 'has authorizationFile and basicFile, and both are the header Authorization: keep one',
@@ -152,6 +154,16 @@ const service = z.strictObject({
     .default({})
     .describe('Receivers of notifications by the kind of registry that sends them'),
   notifications: z.array(notification).default([]).describe('Who hears of finished conversions'),
+  tokens: z
+    .array(
+      z.strictObject({
+        name: text(/^[A-Za-z0-9._-]{1,64}$/, 'a name of letters, digits, ., _ and -').describe('Name in the audit log'),
+        file: path.describe('File with the token'),
+        scope: z.enum(['read', 'write']).default('read').describe('What it allows; write allows reading too'),
+      }),
+    )
+    .default([])
+    .describe('Bearer tokens of the API and the console'),
 });
 
 const share = z.number().min(0).max(0.9);

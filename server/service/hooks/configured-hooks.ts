@@ -1,7 +1,7 @@
 /** The receivers that the configuration switches on, with their secrets read. */
 import { AccelError } from '../../../base/error.ts';
-import { readSecretFile } from '../../config/secret-file.ts';
 import type { Config } from '../../config/schema.ts';
+import { readSecretFile } from '../../config/secret-file.ts';
 import type { HookSecrets } from './authenticate.ts';
 import type { HookKind, HookSettings } from './hook.ts';
 
