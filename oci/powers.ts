@@ -5,11 +5,13 @@ import type {
   FileTaker,
   ImageLister,
   InRegistry,
+  ManifestRemover,
   Mounter,
   NamedFetcher,
   PushProber,
   ReadOptions,
   ReferrerStore,
+  TagLister,
   TagMover,
 } from './storage.ts';
 
@@ -73,4 +75,14 @@ export function canConfirm(target: object): target is Confirmer {
 /** Whether a target has the optional power {@link TagMover}. */
 export function canMoveTags(target: object): target is TagMover {
   return 'moveTag' in target && typeof target.moveTag === 'function';
+}
+
+/** Whether a target has the optional power {@link TagLister}. */
+export function canListTags(target: object): target is TagLister {
+  return 'tags' in target && typeof target.tags === 'function';
+}
+
+/** Whether a target has the optional power {@link ManifestRemover}. */
+export function canRemoveManifests(target: object): target is ManifestRemover {
+  return 'removeManifest' in target && typeof target.removeManifest === 'function';
 }

@@ -81,6 +81,10 @@ export interface InRegistry {
 export interface TagLister {
   tags(options?: ReadOptions): Promise<readonly string[]>;
 }
+/** Optional power: removes a manifest or index, and with it every tag that names its digest. */
+export interface ManifestRemover {
+  removeManifest(digest: string, options?: ReadOptions): Promise<'removed' | 'absent'>;
+}
 /** Optional power: lists the entries of its index in order; annotations hold their names (image-names.ts). */
 export interface ImageLister {
   images(options?: ReadOptions): Promise<readonly Descriptor[]>;

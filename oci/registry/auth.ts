@@ -30,13 +30,14 @@ const MAX_TOKEN_ANSWER = 1 << 20;
 export interface RepositoryName {
   /** `host[:port]`. */
   readonly registry: string;
-  readonly repository: string;
+  /** Undefined: the registry as a whole. */
+  readonly repository: string | undefined;
 }
 
 /** Holds the secrets for one registry and gives out nothing but Authorization headers. */
 export class Authenticator {
   readonly #registry: string;
-  readonly #repository: string;
+  readonly #repository: string | undefined;
   readonly #options: RegistryOptions;
   readonly #patience: Patience;
   readonly #transport: Transport;
@@ -122,7 +123,7 @@ export class Authenticator {
   }
 
   #find(signal: AbortSignal | undefined): Lookup {
-    const found = findCredentials(this.#registry, this.#repository, { ...this.#options, signal }).then(
+    const found = findCredentials(this.#registry, this.#repository ?? '', { ...this.#options, signal }).then(
       (credentials) => {
         if (credentials !== undefined)
           hideSecret(credentials.kind === 'basic' ? credentials.password : credentials.token);

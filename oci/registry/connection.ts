@@ -20,7 +20,7 @@ export interface Exchange {
   /** For messages: completes "the registry failed to …". */
   readonly action: string;
   readonly method: HttpRequest['method'];
-  /** Path below the repository (`manifests/latest`), or a URL that the registry gave. */
+  /** Path below the repository (`manifests/latest`), path of the registry (`/v2/…`), or a URL that the registry gave. */
   readonly to: string | URL;
   /** Expected statuses; every other one is an error. */
   readonly expect: readonly number[];
@@ -45,7 +45,7 @@ export class Connection {
   /** Bytes that a resumed transfer must bring to count as progress. */
   readonly leastProgress: number;
   readonly #registry: string;
-  readonly #repository: string;
+  readonly #repository: string | undefined;
   readonly #options: RegistryOptions;
   readonly #transport: Transport;
   readonly #auth: Authenticator;
@@ -56,7 +56,12 @@ export class Connection {
    */
   #answered = false;
 
-  private constructor(registry: string, repository: string, options: RegistryOptions, transport: Transport) {
+  private constructor(
+    registry: string,
+    repository: string | undefined,
+    options: RegistryOptions,
+    transport: Transport,
+  ) {
     const runtime = { ...DEFAULT_RUNTIME, ...options.runtime };
     const { warn = () => undefined, maxWait = DEFAULT_MAX_WAIT } = options;
     this.patience = { ...runtime, maxWait, report: reportOnce((message) => warn(redact(message))) };
@@ -69,10 +74,15 @@ export class Connection {
   }
 
   /** Prepares a connection; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
-  static async open(registry: string, repository: string, options: RegistryOptions): Promise<Connection> {
+  static async open(registry: string, repository: string | undefined, options: RegistryOptions): Promise<Connection> {
     const transport = await Transport.open(options);
     if (options.insecure) options.warn?.(`the certificate of ${registry} is not checked`);
     return new Connection(registry, repository, options, transport);
+  }
+
+  /** What a token needs beside pull and push to remove content. */
+  get deleteScopes(): readonly string[] {
+    return this.#repository === undefined ? [] : [`repository:${this.#repository}:delete`];
   }
 
   /** Sends with retries. The answer has one of the expected statuses; its body is the caller's to read or discard. */
@@ -139,7 +149,8 @@ export class Connection {
 
   async #authorized(exchange: Exchange, url: URL): Promise<HttpResponse> {
     const base = await this.#detect(exchange.signal);
-    const scopes = [repositoryScope(this.#repository, exchange.write ?? false), ...(exchange.scopes ?? [])];
+    const own = this.#repository === undefined ? [] : [repositoryScope(this.#repository, exchange.write ?? false)];
+    const scopes = [...own, ...(exchange.scopes ?? [])];
     // An upload's location may lie on another host: our credentials are not for it.
     const home = url.origin === base.origin;
     const sent = home ? await this.#auth.header(base, scopes, exchange.signal) : undefined;
@@ -169,7 +180,8 @@ export class Connection {
   }
 
   async #url(to: string | URL, signal: AbortSignal | undefined): Promise<URL> {
-    return to instanceof URL ? to : new URL(`/v2/${this.#repository}/${to}`, await this.#detect(signal));
+    if (to instanceof URL) return to;
+    return new URL(to.startsWith('/') ? to : `/v2/${this.#repository}/${to}`, await this.#detect(signal));
   }
 
   #detect(signal: AbortSignal | undefined): Promise<URL> {
@@ -213,7 +225,8 @@ export class Connection {
   }
 
   #place(exchange: Exchange): ErrorPlace {
-    return { registry: this.#registry, repository: this.#repository, ...exchange.where };
+    const repository = this.#repository === undefined ? {} : { repository: this.#repository };
+    return { registry: this.#registry, ...repository, ...exchange.where };
   }
 }
 

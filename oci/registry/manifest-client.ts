@@ -18,6 +18,9 @@ import type { Lookup } from './lookup.ts';
 /** Every type that a tag may name: without the right one in the list a registry converts the manifest or refuses. */
 const ACCEPT = [OCI.index, OCI.manifest, DOCKER.index, DOCKER.manifest, ...DOCKER_SCHEMA1].join(', ');
 
+/** Statuses by which registries refuse every removal. */
+const NO_REMOVAL: readonly number[] = [405, 501];
+
 /** Manifests of one repository; `name` is the repository in messages. */
 export class ManifestClient {
   readonly #connection: Connection;
@@ -126,6 +129,28 @@ export class ManifestClient {
       where: { target: this.#name, digest: descriptor.digest },
       expected: 'the manifest that was just stored',
       found: 'HTTP 404',
+    });
+  }
+
+  /** See ManifestRemover.removeManifest. Distribution-spec v1.1, "Deleting Manifests". */
+  async remove(digest: string, options?: ReadOptions): Promise<'removed' | 'absent'> {
+    const response = await this.#connection.exchange({
+      action: `remove the manifest ${this.#name}@${digest}`,
+      method: 'DELETE',
+      to: `manifests/${assertDigest(digest)}`,
+      expect: [202, 200, 204, 404, ...NO_REMOVAL],
+      write: true,
+      scopes: this.#connection.deleteScopes,
+      signal: options?.signal,
+      where: { digest },
+    });
+    await response.discard();
+    if (response.status === 404) return 'absent';
+    if (!NO_REMOVAL.includes(response.status)) return 'removed';
+    throw new AccelError('registry-error', 'the registry does not let manifests be removed', {
+      where: { target: this.#name, digest },
+      expected: 'a registry whose settings allow deletion (docker-registry: storage.delete.enabled)',
+      found: `HTTP ${response.status}`,
     });
   }
 

@@ -1,14 +1,13 @@
 /** The referrers API of a registry (distribution-spec v1.1, "Listing Referrers"). */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError, asAccelError, type ErrorPlace } from '../../base/error.ts';
-import { resolveLocation } from '../../http/redirects.ts';
-import type { HttpResponse } from '../../http/transport.ts';
 import { asDescriptor, type Descriptor } from '../descriptor.ts';
 import { assertDigest } from '../digest.ts';
 import { MAX_MANIFEST_SIZE, parseObject } from '../manifest.ts';
 import { bareMediaType, OCI } from '../media-types.ts';
 import type { ReadOptions } from '../storage.ts';
 import type { Connection, Exchange } from './connection.ts';
+import { nextPage } from './next-page.ts';
 
 /** Most pages of one list: at the few hundred entries of a page this is far past any real image. */
 const MAX_PAGES = 100;
@@ -86,12 +85,4 @@ export function explainRefusal(error: unknown, name: string): unknown {
     hint: advise`Leave ${option('referrer')} out: the accelerated image needs only its tag.`,
     cause: known,
   });
-}
-
-/** The next page by the Link header (RFC 8288), on the same registry only. */
-function nextPage(response: HttpResponse): URL | undefined {
-  const link = /<([^>]*)>\s*;[^,]*\brel="?next"?/i.exec(response.header('link') ?? '')?.[1];
-  if (link === undefined) return undefined;
-  const url = resolveLocation(link, response.url);
-  return url.origin === response.url.origin ? url : undefined;
 }

@@ -15,6 +15,7 @@ import type {
   BlobSizer,
   Confirmer,
   InRegistry,
+  ManifestRemover,
   Mounter,
   NamedContent,
   NamedFetcher,
@@ -22,6 +23,7 @@ import type {
   ReadOptions,
   ReferrerLink,
   ReferrerStore,
+  TagLister,
   TagMover,
   Target,
 } from '../storage.ts';
@@ -31,6 +33,7 @@ import { type ContentState, findContent, notMended } from './existing-content.ts
 import { Lookup } from './lookup.ts';
 import { ManifestClient } from './manifest-client.ts';
 import { mountBlob } from './mount.ts';
+import { listTags } from './name-lists.ts';
 import { explainRefusal, listReferrers } from './referrers-api.ts';
 import type { RegistryOptions } from './registry-options.ts';
 import { Uploader } from './upload.ts';
@@ -63,6 +66,8 @@ export class RegistryTarget
     PushProber,
     Confirmer,
     TagMover,
+    TagLister,
+    ManifestRemover,
     Authorizer
 {
   readonly name: string;
@@ -210,6 +215,14 @@ export class RegistryTarget
       expected: 'a Content-Length',
       found: 'no Content-Length',
     });
+  }
+
+  async tags(options?: ReadOptions): Promise<readonly string[]> {
+    return listTags(this.#connection, options);
+  }
+
+  async removeManifest(digest: string, options?: ReadOptions): Promise<'removed' | 'absent'> {
+    return this.#manifests.remove(digest, options);
   }
 
   async close(): Promise<void> {
