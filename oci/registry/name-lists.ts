@@ -10,7 +10,7 @@ import type { RegistryOptions } from './registry-options.ts';
 const PAGE = 1000;
 /** Most names of a list. */
 const MAX_NAMES = 1_000_000;
-const MAX_PAGES = 10_000;
+const MAX_PAGES = 2000;
 /** Bytes of the longest page. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 /** The scope that token servers want for the catalogue. */

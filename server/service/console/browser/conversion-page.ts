@@ -1,0 +1,100 @@
+/** One conversion, followed layer by layer. */
+import { ApiError, type Conversion, follow, type Layer, type Reason } from './console-api.ts';
+import { actionOf, stateCell } from './conversions-page.ts';
+import { type Page, SignInNeeded } from './live-page.ts';
+import { element, errorPanel, figures, tableOf } from './page-elements.ts';
+import { bytesText, percentText, shortDigest, timeText } from './page-format.ts';
+
+/** Makes the page of a conversion. */
+export function conversionPage(id: string): Page {
+  return async function open(main, signal) {
+    main.replaceChildren(element('p', { class: 'muted', role: 'status' }, 'Loading …'));
+    try {
+      await follow(id, (conversion) => show(main, conversion, signal), signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof ApiError && error.status === 401) throw new SignInNeeded();
+      const { message, hint } = error instanceof ApiError ? error : { message: String(error), hint: undefined };
+      main.append(errorPanel(message, hint, () => void open(main, signal)));
+    }
+  };
+}
+
+function show(main: HTMLElement, conversion: Conversion, signal: AbortSignal): void {
+  const { repository, tag, digest, state, rule, from, attempts, created, reason, progress, result } = conversion;
+  main.replaceChildren(
+    element('p', {}, element('a', { href: '#/' }, '← all conversions')),
+    element('h1', {}, `${repository}:${tag}`),
+    element('div', { class: 'panel' }, stateCell(conversion), element('p', {}, actionOf(conversion, signal))),
+    figures([
+      ['Digest', digest === undefined ? '–' : shortDigest(digest)],
+      ['Rule', String(rule)],
+      ['Asked for by', from],
+      ['Attempts', String(attempts)],
+      ['Accepted', timeText(created)],
+    ]),
+  );
+  if (reason !== undefined && state !== 'done') main.append(reasonPanel(reason));
+  if (state === 'running' && progress !== undefined && progress.layers.length > 0) {
+    main.append(element('h2', {}, 'Layers'), layerTable(progress.layers));
+  }
+  if (result === undefined) return;
+  main.append(
+    element('h2', {}, 'Accelerated tags'),
+    tableOf(
+      'Accelerated tags',
+      [
+        { head: 'Tag', cell: (made) => element('code', {}, `${result.target}:${made.tag}`) },
+        { head: 'Kind', cell: (made) => made.kind },
+        { head: 'Digest', cell: (made) => element('code', { title: made.digest }, shortDigest(made.digest)) },
+        { head: 'Size', number: true, cell: (made) => bytesText(made.size) },
+        { head: 'Ratio', number: true, cell: (made) => percentText(made.ratio) },
+        { head: 'Made', cell: (made) => (made.upToDate ? 'was up to date' : 'by this conversion') },
+      ],
+      result.tags,
+    ),
+    element('p', { class: 'muted' }, `Platforms: ${result.platforms.join(', ')}. Verified: ${result.verified}.`),
+    ...result.warnings.map((warning) => element('p', { class: 'panel' }, warning)),
+  );
+}
+
+function layerTable(layers: readonly Layer[]): HTMLElement {
+  return tableOf(
+    'Layers',
+    [
+      { head: 'Platform', cell: (layer) => layer.platform },
+      { head: 'Layer', number: true, cell: (layer) => `${layer.index + 1} of ${layer.count}` },
+      { head: 'Digest', cell: (layer) => element('code', { title: layer.digest }, shortDigest(layer.digest)) },
+      { head: 'Size', number: true, cell: (layer) => bytesText(layer.size) },
+      {
+        head: 'Progress',
+        cell: ({ read, size, state, index }) =>
+          element(
+            'div',
+            {},
+            element('progress', { max: Math.max(1, size), value: read, 'aria-label': `layer ${index + 1}` }),
+            element('div', { class: 'muted' }, state),
+          ),
+      },
+    ],
+    layers,
+  );
+}
+
+function reasonPanel({ message, code, expected, found, hint, where = {}, temporary }: Reason): HTMLElement {
+  const place = Object.entries(where).map(([name, value]) => `${name} ${value}`);
+  return element(
+    'div',
+    { class: 'panel bad' },
+    element('p', {}, message),
+    place.length > 0 && element('p', { class: 'muted' }, place.join(', ')),
+    expected !== undefined && element('p', {}, `expected: ${expected}`),
+    found !== undefined && element('p', {}, `found: ${found}`),
+    hint !== undefined && element('p', {}, hint),
+    element(
+      'p',
+      { class: 'muted' },
+      temporary ? `${code}: it is tried again by itself` : `${code}: it is not tried again by itself`,
+    ),
+  );
+}

@@ -1,0 +1,187 @@
+/** Conversions as they run, and their history. */
+import { ApiError, ask, type Conversion } from './console-api.ts';
+import { keepLoading, type Page } from './live-page.ts';
+import { type Child, type Column, element, emptyPanel, tableOf } from './page-elements.ts';
+import { bytesText, durationText, percentText, timeText } from './page-format.ts';
+
+const STATES = ['', 'running', 'waiting', 'failed', 'done', 'cancelled', 'superseded'];
+const PAGE_SIZE = 50;
+/** Most rows that are kept on the page. */
+const MAX_ROWS = 1000;
+
+interface ConversionPage {
+  readonly conversions: readonly Conversion[];
+  readonly next?: string;
+}
+
+/** Shows the list, with filters that are kept in the address. */
+export const conversionsPage: Page = async (main, signal) => {
+  const filters = new URLSearchParams(location.hash.split('?')[1] ?? '');
+  let wanted = PAGE_SIZE;
+  const place = element('div');
+  const change = (name: string, value: string): void => {
+    if (value === '') filters.delete(name);
+    else filters.set(name, value);
+    location.hash = filters.size === 0 ? '#/' : `#/?${filters}`;
+  };
+  const state = element(
+    'select',
+    { change: (event) => change('state', (event.target as HTMLSelectElement).value) },
+    ...STATES.map((name) =>
+      element('option', { value: name, selected: (filters.get('state') ?? '') === name }, name === '' ? 'all' : name),
+    ),
+  );
+  const repository = element('input', {
+    type: 'search',
+    placeholder: 'HOST/REPOSITORY',
+    value: filters.get('repository') ?? '',
+    change: (event) => change('repository', (event.target as HTMLInputElement).value.trim()),
+  });
+  main.replaceChildren(
+    element('h1', {}, 'Conversions'),
+    element(
+      'div',
+      { class: 'bar' },
+      element('label', {}, 'State', state),
+      element('label', {}, 'Repository', repository),
+    ),
+    place,
+  );
+  await keepLoading(
+    place,
+    async () => {
+      const { conversions, next } = await load(filters, wanted, signal);
+      const more = next !== undefined && wanted < MAX_ROWS;
+      place.replaceChildren(
+        conversions.length === 0
+          ? nothing(filters.size > 0)
+          : keepFocus(place, tableOf('Conversions, newest first', columns(signal), conversions)),
+        ...(more
+          ? [element('p', {}, element('button', { type: 'button', click: () => (wanted += PAGE_SIZE) }, 'Show more'))]
+          : []),
+      );
+    },
+    signal,
+  );
+};
+
+async function load(filters: URLSearchParams, wanted: number, signal: AbortSignal): Promise<ConversionPage> {
+  const conversions: Conversion[] = [];
+  let next: string | undefined;
+  do {
+    const query = new URLSearchParams({
+      ...Object.fromEntries(filters),
+      limit: String(Math.min(500, wanted - conversions.length)),
+    });
+    if (next !== undefined) query.set('after', next);
+    const page = await ask<ConversionPage>(`api/v1/conversions?${query}`, signal);
+    conversions.push(...page.conversions);
+    next = page.next;
+  } while (next !== undefined && conversions.length < wanted);
+  return { conversions, ...(next === undefined ? {} : { next }) };
+}
+
+function nothing(isFiltered: boolean): HTMLElement {
+  if (isFiltered) return emptyPanel('No such conversions', 'None of the conversions that are kept match the filters.');
+  return emptyPanel(
+    'No conversions yet',
+    'Push an image that a rule covers, or ask for one:',
+    element(
+      'code',
+      {},
+      `curl -H 'Content-Type: application/json' -d '{"image":"HOST/REPOSITORY:TAG"}' ${location.origin}/api/v1/conversions`,
+    ),
+  );
+}
+
+/** The new table with the focus on the link that had it in the old one. */
+function keepFocus(place: HTMLElement, table: HTMLTableElement): HTMLTableElement {
+  const { activeElement } = document;
+  const id = activeElement !== null && place.contains(activeElement) ? activeElement.id : '';
+  if (id !== '') requestAnimationFrame(() => document.getElementById(id)?.focus());
+  return table;
+}
+
+function columns(signal: AbortSignal): readonly Column<Conversion>[] {
+  return [
+    {
+      head: 'Image',
+      cell: ({ id, repository, tag }) =>
+        element('a', { href: `#/conversions/${encodeURIComponent(id)}`, id: `c-${id}` }, `${repository}:${tag}`),
+    },
+    { head: 'State', cell: stateCell },
+    {
+      head: 'Size',
+      number: true,
+      cell: ({ result }) => result && `${bytesText(result.source.size)} → ${bytesText(result.tags[0]?.size ?? 0)}`,
+    },
+    { head: 'Ratio', number: true, cell: ({ result }) => result?.tags[0] && percentText(result.tags[0].ratio) },
+    { head: 'Took', number: true, cell: tookText },
+    { head: 'When', cell: ({ finished, started, created }) => timeText(finished ?? started ?? created) },
+    { head: 'Action', cell: (conversion) => actionOf(conversion, signal) },
+  ];
+}
+
+/** The state with the progress or the reason below it. */
+export function stateCell({ state, progress, reason, due }: Conversion): Child {
+  const share = progress === undefined || progress.bytes === 0 ? undefined : progress.read / progress.bytes;
+  return element(
+    'div',
+    {},
+    element('span', { class: `state ${state}` }, state),
+    state === 'running' &&
+      element('progress', { max: 1, value: share, 'aria-label': `progress, ${progress?.stage ?? 'starting'}` }),
+    state === 'running' &&
+      progress !== undefined &&
+      element(
+        'div',
+        { class: 'muted' },
+        `${progress.stage}, ${bytesText(progress.read)} of ${bytesText(progress.bytes)}`,
+      ),
+    reason !== undefined && state !== 'done' && element('div', { class: 'muted' }, reason.message),
+    state === 'waiting' &&
+      reason !== undefined &&
+      due !== undefined &&
+      element('div', { class: 'muted' }, `again at ${timeText(due)}`),
+  );
+}
+
+function tookText({ started, finished, state }: Conversion): string {
+  if (started === undefined) return '';
+  const end = finished === undefined || state === 'running' ? Date.now() : Date.parse(finished);
+  return durationText(end - Date.parse(started));
+}
+
+/** The button that fits the state. */
+export function actionOf({ id, state, repository, tag }: Conversion, signal: AbortSignal): Child {
+  const image = `${repository}:${tag}`;
+  const path = `api/v1/conversions/${encodeURIComponent(id)}`;
+  if (state === 'failed') return button('Try again', `Try ${image} again`, () => ask(`${path}/retry`, signal, 'POST'));
+  if (state === 'waiting' || state === 'running')
+    return button('Cancel', `Cancel ${image}`, () => ask(path, signal, 'DELETE'));
+  return undefined;
+}
+
+function button(text: string, label: string, act: () => Promise<unknown>): HTMLElement {
+  const made = element('button', {
+    type: 'button',
+    'aria-label': label,
+    id: `b-${label}`,
+    click: async () => {
+      made.disabled = true;
+      const news = document.getElementById('news');
+      try {
+        await act();
+        if (news !== null) news.textContent = `${label}: done`;
+      } catch (error) {
+        const message = error instanceof ApiError ? error.message : String(error);
+        if (news !== null) news.textContent = message;
+        made.disabled = false;
+        made.title = message;
+        made.textContent = `${text}: ${message}`;
+      }
+    },
+  });
+  made.textContent = text;
+  return made;
+}

@@ -1,0 +1,97 @@
+/** Makes elements. Text is always text: nothing that a registry or an error says becomes HTML. */
+
+/** What goes into an element. */
+export type Child = Node | string | number | undefined | false;
+
+/** Attributes; a function is an event listener (`click`), true an attribute without a value. */
+export type Attributes = Readonly<Record<string, string | number | boolean | undefined | ((event: Event) => void)>>;
+
+/** Makes an element. */
+export function element<Name extends keyof HTMLElementTagNameMap>(
+  name: Name,
+  attributes: Attributes = {},
+  ...children: readonly Child[]
+): HTMLElementTagNameMap[Name] {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === undefined || value === false) continue;
+    if (typeof value === 'function') made.addEventListener(key, value);
+    else made.setAttribute(key, value === true ? '' : String(value));
+  }
+  made.append(
+    ...children
+      .filter((child) => child !== undefined && child !== false)
+      .map((child) => (child instanceof Node ? child : String(child))),
+  );
+  return made;
+}
+
+/** A column of a table: its head, and what a row shows in it. */
+export interface Column<Row> {
+  readonly head: string;
+  /** Right-aligned figures. */
+  readonly number?: boolean;
+  readonly cell: (row: Row) => Child;
+}
+
+/** Makes a table; on a narrow page each row becomes a block whose cells carry the heads. */
+export function tableOf<Row>(caption: string, columns: readonly Column<Row>[], rows: readonly Row[]): HTMLTableElement {
+  const classOf = ({ number }: Column<Row>): string | undefined => (number === true ? 'number' : undefined);
+  return element(
+    'table',
+    {},
+    element('caption', { class: 'visually-hidden' }, caption),
+    element(
+      'thead',
+      {},
+      element(
+        'tr',
+        {},
+        ...columns.map((column) => element('th', { scope: 'col', class: classOf(column) }, column.head)),
+      ),
+    ),
+    element(
+      'tbody',
+      {},
+      ...rows.map((row) =>
+        element(
+          'tr',
+          {},
+          ...columns.map((column) =>
+            element('td', { class: classOf(column), 'data-label': column.head }, column.cell(row)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Makes a list of figures with their names. */
+export function figures(entries: readonly (readonly [name: string, value: string])[]): HTMLElement {
+  return element(
+    'dl',
+    { class: 'figures' },
+    ...entries.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))),
+  );
+}
+
+/** A page without data: what it would show, and how data comes. */
+export function emptyPanel(title: string, ...lines: readonly Child[]): HTMLElement {
+  return element(
+    'div',
+    { class: 'panel empty' },
+    element('h2', {}, title),
+    ...lines.map((line) => element('p', { class: 'muted' }, line)),
+  );
+}
+
+/** What went wrong, and a way to try again. */
+export function errorPanel(message: string, hint: string | undefined, again: () => void): HTMLElement {
+  return element(
+    'div',
+    { class: 'panel bad', role: 'alert' },
+    element('p', {}, message),
+    hint !== undefined && element('p', { class: 'muted' }, hint),
+    element('button', { type: 'button', click: again }, 'Try again'),
+  );
+}
