@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { buildConsole } from './build-console.ts';
 import { projectRoot } from './project-root.ts';
 
 const root = projectRoot(import.meta.url);
@@ -52,3 +53,5 @@ if (missing.length > 0)
 if (unused.length > 0)
   process.stderr.write(`server/package.json names what the bundle does not import: ${unused.join(', ')}\n`);
 if (missing.length + unused.length > 0) process.exitCode = 1;
+
+await buildConsole(root);

@@ -84,6 +84,13 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   'smol-toml': ['server'],
   'jsonc-parser': ['server'],
   zod: ['server'],
+  // HTTP server of the conversion service.
+  fastify: ['server'],
+  '@fastify/swagger': ['server'],
+  'fastify-type-provider-zod': ['server'],
+  re2js: ['server'],
+  // Graphs of the console.
+  uplot: ['server'],
   // Loaded by `accel serve` and `accel agent`, where it is installed.
   'accel-image-server': ['cli'],
 };

@@ -5,7 +5,12 @@
  */
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import {
+  jsonSchemaTransform,
+  jsonSchemaTransformObject,
+  serializerCompiler,
+  validatorCompiler,
+} from 'fastify-type-provider-zod';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
 import { redact } from '../../base/secrets.ts';
 import { VERSION } from '../../base/version.ts';
@@ -66,6 +71,7 @@ export async function createApp(context: AppContext): Promise<FastifyInstance> {
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
     },
     transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
   });
   await app.register(healthRoutes, context);
   await app.register(hookRoutes, context);

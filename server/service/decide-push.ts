@@ -37,7 +37,13 @@ export async function decidePush(event: PushEvent, context: DecisionContext): Pr
     return nothing('untagged', 'a push without a tag: a child of an index, or nothing that has a name');
   const { rule } = context.rules.match({ repository, tag });
   if (rule === undefined) return nothing('not-covered', 'no rule covers it');
-  const order: ConversionOrder = { repository, tag, rule, from: event.kind };
+  const order: ConversionOrder = {
+    repository,
+    tag,
+    rule,
+    from: event.kind,
+    ...(event.force === true ? { force: true } : {}),
+  };
   try {
     return await look(order, rule, context);
   } catch (error) {

@@ -39,6 +39,8 @@ export interface PushEvent {
   readonly mediaType?: string;
   /** Time of the push by the sender's clock, ISO 8601. For people only: nothing is decided by it. */
   readonly at?: string;
+  /** Converts even what is up to date; of a request by hand. */
+  readonly force?: boolean;
 }
 
 /** Returns the event in canonical form. Throws `usage` or `reference-invalid` for names that cannot be. */

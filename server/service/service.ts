@@ -10,7 +10,7 @@ import type { ConversionOrder, ConversionResult } from './conversion.ts';
 import { startConversionWorkers } from './conversion-worker.ts';
 import { createEventSink, type EventSink, startIntake } from './intake.ts';
 import type { JobPool, Outcome } from './job-pool.ts';
-import type { Sink } from './outbox.ts';
+import { startSender } from './notifications/sender.ts';
 import { openPostgresQueue } from './postgres.ts';
 import { ProgressBus } from './progress-bus.ts';
 import type { Job, Queue } from './queue.ts';
@@ -75,7 +75,7 @@ function startWorkers({ queue, bus, metrics, settings }: ServiceParts, { lifecyc
     queue,
     bus,
     concurrency: config.service.concurrency,
-    settings: () => ({ ...settings(), sinks: NO_SINKS }),
+    settings,
     log,
     onEnd: (job, outcome, seconds) => count(metrics, job, { outcome, seconds }),
   });
@@ -88,9 +88,14 @@ function startWorkers({ queue, bus, metrics, settings }: ServiceParts, { lifecyc
     onDecision: ({ kind }, decision) => metrics.events.inc({ kind, decision }),
   });
   started('events', intake);
+  const sender = startSender({
+    queue,
+    sinks: () => settings().sinks,
+    log,
+    onEnd: (form, outcome) => metrics.notifications.inc({ form, outcome }),
+  });
+  started('notifications', sender);
 }
-
-const NO_SINKS: readonly Sink[] = [];
 
 async function openQueue(role: ServiceRole, { service }: Config, log: (line: string) => void): Promise<Queue> {
   const { store, history } = service;

@@ -27,6 +27,8 @@ export class ServiceMetrics {
   readonly sourceBytes: Counter;
   /** Bytes of the images made of them. */
   readonly resultBytes: Counter;
+  /** Tries to send a notification, by form and outcome. */
+  readonly notifications: Counter;
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
@@ -53,6 +55,11 @@ export class ServiceMetrics {
     this.resultBytes = metrics.counter({
       name: 'service_result_bytes_total',
       help: 'Bytes of the images made of them.',
+    });
+    this.notifications = metrics.counter({
+      name: 'service_notifications_total',
+      help: 'Tries to send a notification, by form and outcome.',
+      labels: ['form', 'outcome'],
     });
   }
 

@@ -46,7 +46,8 @@ export async function receive(delivery: Delivery, sent: HookRequest, context: Ap
     const { pushes, ignored, reply: answer } = HOOKS[kind](sent, hook.settings);
     for (const code of ignored) context.onIgnored(kind, code);
     const { accepted, dropped } = await context.sink.accept(pushes);
-    audit(`accepted ${accepted}, dropped ${dropped}, ignored ${ignored.length}`);
+    // Most deliveries are about layers, and would bury the others.
+    if (pushes.length > 0) audit(`accepted ${accepted}, dropped ${dropped}, ignored ${ignored.length}`);
     if (answer !== undefined) return reply.status(200).send(answer);
     return reply.status(accepted > 0 ? 202 : 200).send({ accepted, dropped, ignored: ignored.length });
   } catch (error) {

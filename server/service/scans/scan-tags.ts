@@ -11,6 +11,7 @@ import { parseRepository } from '../../../oci/reference.ts';
 import type { Target } from '../../../oci/storage.ts';
 import type { EventSink } from '../intake.ts';
 import type { EventKind } from '../push-event.ts';
+import { QueueError } from '../queue.ts';
 import { registryOptions } from '../registries.ts';
 import type { ServiceSettings } from '../service-settings.ts';
 import { repositoriesToScan, type ScanPattern } from './repositories-to-scan.ts';
@@ -89,7 +90,7 @@ async function scanRepository(name: string, options: ScanOptions): Promise<Repos
   } catch (error) {
     signal.throwIfAborted();
     const known = asAccelError(error);
-    if (known.name === 'QueueError' || !isRegistryFailure(known.code)) throw error;
+    if (error instanceof QueueError || !isRegistryFailure(known.code)) throw error;
     outcome.problem = `${name}: ${known.message}`;
   } finally {
     await target.close?.();
