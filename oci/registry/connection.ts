@@ -80,7 +80,7 @@ export class Connection {
     return new Connection(registry, repository, options, transport);
   }
 
-  /** What a token needs beside pull and push to remove content. */
+  /** Scopes that a token needs beside pull and push to remove content. */
   get deleteScopes(): readonly string[] {
     return this.#repository === undefined ? [] : [`repository:${this.#repository}:delete`];
   }

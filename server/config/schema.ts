@@ -159,7 +159,7 @@ const service = z.strictObject({
       z.strictObject({
         name: text(/^[A-Za-z0-9._-]{1,64}$/, 'a name of letters, digits, ., _ and -').describe('Name in the audit log'),
         file: path.describe('File with the token'),
-        scope: z.enum(['read', 'write']).default('read').describe('What it allows; write allows reading too'),
+        scope: z.enum(['read', 'write']).default('read').describe('Scope; write includes reading'),
       }),
     )
     .default([])

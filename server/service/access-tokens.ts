@@ -1,5 +1,5 @@
 /**
- * Who may use the API. Bearer tokens come from files, for reading alone or for writing as well. Where the service listens on loopback,
+ * Who may use the API. Bearer tokens come from files, read-only or for writing as well. Where the service listens on loopback,
  * reading needs no token, and writing none as long as no token for writing is configured; then the Host and Origin of a request must be
  * those of loopback, so that no web page can use the reader's browser to ask.
  */
@@ -7,7 +7,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Config } from '../config/schema.ts';
 import { readSecretFile } from '../config/secret-file.ts';
 
-/** What a token allows; `write` allows reading too. */
+/** Permission of a token; `write` includes reading. */
 export type Scope = 'read' | 'write';
 
 /** A request as far as access depends on it. */

@@ -1,4 +1,4 @@
-/** What the routes of the HTTP server need of the service. */
+/** Declares the parts of the service that the routes of the HTTP server use. */
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { AccelError } from '../../base/error.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -27,7 +27,7 @@ export interface ManualAnswer {
   readonly id?: string;
 }
 
-/** The parts of the service behind the routes. What SIGHUP may change is a function. */
+/** The parts of the service behind the routes. A part that SIGHUP may change is a function. */
 export interface AppContext {
   readonly queue: Queue;
   readonly bus: ProgressBus;
@@ -61,7 +61,7 @@ export interface AuditEntry {
   readonly outcome: string;
 }
 
-/** Who asks, if the scope allows it. Throws `unauthorized`, answered with 401 or 403. */
+/** Finds out who asks, if the scope allows it. Throws `unauthorized`, answered with 401 or 403. */
 export function callerOf(context: AppContext, scope: Scope, request: FastifyRequest, reply: FastifyReply): Caller {
   const { authorization, host, origin } = request.headers;
   const caller = context.tokens().check({ authorization, host, origin }, scope);

@@ -7,7 +7,7 @@ const MAX_PAGES = 40;
 /** Milliseconds for which a summary is kept. */
 const KEPT = 5000;
 
-/** What was converted of a repository. Sizes in bytes. */
+/** Totals of the conversions of a repository. Sizes in bytes. */
 export interface RepositorySummary {
   readonly repository: string;
   /** Tags with at least one conversion. */

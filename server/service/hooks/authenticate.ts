@@ -16,7 +16,7 @@ export interface HookSecrets {
 }
 
 /**
- * How a kind proves that it knows a shared secret. `signature`: HMAC-SHA256 of the body, `X-Hub-Signature-256: sha256=HEX`. `jfrog`:
+ * Form in which a kind proves that it knows a shared secret. `signature`: HMAC-SHA256 of the body, `X-Hub-Signature-256: sha256=HEX`. `jfrog`:
  * `X-JFrog-Event-Auth` with the secret, or with the HMAC-SHA256 of the body where payloads are signed. `token`: the query parameter
  * `token`, for senders that can be given nothing but a URL, or a signature as above.
  */

@@ -19,7 +19,7 @@ export interface HookRequest {
   readonly body: Buffer;
 }
 
-/** What the configuration says about the sender. */
+/** Settings of the sender in the configuration. */
 export interface HookSettings {
   /**
    * `host[:port]` of the registry as rules name it: for senders that do not say it, or know it by another name. Artifactory
@@ -28,7 +28,7 @@ export interface HookSettings {
   readonly registry?: string;
 }
 
-/** Why an event of a notification is no push of a tag. */
+/** Reason why an event of a notification is not the push of a tag. */
 export type IgnoredCode = 'untagged' | 'other-action' | 'not-an-image';
 
 /** The content of a notification. */
@@ -152,6 +152,6 @@ export function malformed(kind: HookKind, place: string, expected: string, found
     where: { hook: kind, field: place },
     expected,
     found: found === undefined ? 'nothing' : shown,
-    hint: 'docs/service.md lists which kind each registry sends.',
+    hint: 'service.hooks of the configuration has a key for each kind.',
   });
 }

@@ -1,4 +1,4 @@
-/** `GET /api/v1/repositories`: what was converted of each repository, and what it weighs. */
+/** `GET /api/v1/repositories`: totals of the conversions of each repository. */
 import type { FastifyPluginAsync } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { type AppContext, callerOf } from '../app-context.ts';

@@ -1,4 +1,4 @@
-/** The documents of the API as schemas: requests are checked by them, answers are held to them, and the OpenAPI document shows them. */
+/** The documents of the API as schemas: they validate requests and answers, and the OpenAPI document shows them. */
 import { z } from 'zod';
 import { MAX_PAGE } from '../queue.ts';
 
@@ -106,7 +106,7 @@ export const CONVERSION_ANSWER = z.object({
 /** Path of one conversion. */
 export const CONVERSION_PATH = z.object({ id: z.string().min(1).max(128) });
 
-/** What was converted of each repository. */
+/** Totals of the conversions of each repository. */
 export const REPOSITORIES = z.object({
   repositories: z.array(
     z

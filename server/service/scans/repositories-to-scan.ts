@@ -1,4 +1,4 @@
-/** Which repositories rules and patterns mean: those that they name, and those of the registries' catalogues that they match. */
+/** Finds the repositories that rules and patterns mean: those that they name, and those of the registries' catalogues that they match. */
 import { asAccelError } from '../../../base/error.ts';
 import { listRepositories } from '../../../oci/registry/name-lists.ts';
 import type { RuleSet } from '../../../triggers/rules/match-rule.ts';

@@ -23,7 +23,7 @@ export interface ScanReport {
   readonly tags: number;
   /** Events that were added. */
   readonly events: number;
-  /** What could not be read, one line each; at most {@link MAX_PROBLEMS}. */
+  /** Failures of reading, one line each; at most {@link MAX_PROBLEMS}. */
   readonly problems: readonly string[];
 }
 
@@ -42,7 +42,7 @@ export interface ScanOptions {
   readonly signal: AbortSignal;
 }
 
-/** What a scan remembers between its runs. */
+/** The memory of a scan between its runs. */
 export interface SeenDigests {
   get(image: string): string | undefined;
   set(image: string, digest: string): unknown;

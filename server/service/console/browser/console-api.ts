@@ -60,7 +60,7 @@ export interface Conversion {
   };
 }
 
-/** What was converted of a repository. */
+/** Totals of the conversions of a repository. */
 export interface Repository {
   readonly repository: string;
   readonly images: number;
@@ -72,7 +72,7 @@ export interface Repository {
   readonly lastFinished?: string;
 }
 
-/** What one agent served and pulled. Bytes. */
+/** Traffic of one agent. Bytes. */
 export interface Agent {
   readonly node: string;
   readonly zone?: string;

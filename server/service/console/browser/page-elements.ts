@@ -1,6 +1,6 @@
 /** Makes elements. Text is always text: nothing that a registry or an error says becomes HTML. */
 
-/** What goes into an element. */
+/** A child of an element. */
 export type Child = Node | string | number | undefined | false;
 
 /** Attributes; a function is an event listener (`click`), true an attribute without a value. */
@@ -75,7 +75,7 @@ export function figures(entries: readonly (readonly [name: string, value: string
   );
 }
 
-/** A page without data: what it would show, and how data comes. */
+/** Makes the panel of a page without data: it says how data comes. */
 export function emptyPanel(title: string, ...lines: readonly Child[]): HTMLElement {
   return element(
     'div',
@@ -85,7 +85,7 @@ export function emptyPanel(title: string, ...lines: readonly Child[]): HTMLEleme
   );
 }
 
-/** What went wrong, and a way to try again. */
+/** Makes a panel with an error and a button to try again. */
 export function errorPanel(message: string, hint: string | undefined, again: () => void): HTMLElement {
   return element(
     'div',
