@@ -127,7 +127,7 @@ export class Connection {
 
   /** The Authorization header of pulls, after one was let in; undefined where the registry asks for none. */
   async authorization(signal?: AbortSignal): Promise<string | undefined> {
-    return this.#auth.header(await this.#detect(signal), [repositoryScope(this.#repository, false)], signal);
+    return this.#auth.header(await this.#detect(signal), this.#ownScopes(false), signal);
   }
 
   /** Closes all sockets. */
@@ -149,8 +149,7 @@ export class Connection {
 
   async #authorized(exchange: Exchange, url: URL): Promise<HttpResponse> {
     const base = await this.#detect(exchange.signal);
-    const own = this.#repository === undefined ? [] : [repositoryScope(this.#repository, exchange.write ?? false)];
-    const scopes = [...own, ...(exchange.scopes ?? [])];
+    const scopes = [...this.#ownScopes(exchange.write ?? false), ...(exchange.scopes ?? [])];
     // An upload's location may lie on another host: our credentials are not for it.
     const home = url.origin === base.origin;
     const sent = home ? await this.#auth.header(base, scopes, exchange.signal) : undefined;
@@ -160,6 +159,11 @@ export class Connection {
     if (challenge === undefined || !(await this.#auth.learn(challenge, scopes, sent))) return first;
     await first.discard();
     return this.#send(exchange, url, await this.#auth.header(base, scopes, exchange.signal));
+  }
+
+  /** Scopes of the connection's repository. */
+  #ownScopes(write: boolean): readonly string[] {
+    return this.#repository === undefined ? [] : [repositoryScope(this.#repository, write)];
   }
 
   async #send(exchange: Exchange, url: URL, authorization: string | undefined): Promise<HttpResponse> {
