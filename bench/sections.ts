@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { findTool } from '../tests/support/tools.ts';
+import { measureAgentCost } from './agent-cost.ts';
 import { measureConversion } from './convert.ts';
 import { measureGrowth } from './growth.ts';
 import { makeImage } from './make-image.ts';
@@ -60,6 +61,11 @@ export const SECTIONS: readonly BenchSection[] = [
       if ((await debian.layout(options)) === undefined) return { skipped: `not on this machine: ${debian.about}` };
       return runScript('prefetch.js', ['docker-registry'], options, ['--rounds', String(options.rounds)]);
     },
+  },
+  {
+    name: 'agent-cost',
+    about: 'MB a CPU second and memory of agents that pull an image together (agent-cost.ts)',
+    run: measureAgentCost,
   },
   {
     name: 'agent',

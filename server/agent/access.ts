@@ -6,6 +6,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { HttpResponse } from '../../http/transport.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import { atMost } from './at-most.ts';
 import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
 
@@ -52,7 +53,7 @@ export class Access {
   readonly #key = randomBytes(32);
   readonly #accepted: LRUCache<string, number>;
   /** Contents that an accepted caller has found in their repository: no other repository's bytes go by that name. */
-  readonly #found = new LRUCache<string, number>({ max: MOST_KEPT });
+  readonly #found = new LRUCache<string, number>(atMost(MOST_KEPT));
   readonly #asking = new SingleFlight<AccessAnswer>();
 
   constructor(
@@ -67,7 +68,7 @@ export class Access {
     this.#metrics = metrics;
     this.#times = times;
     this.#now = now;
-    this.#accepted = new LRUCache({ max: MOST_KEPT });
+    this.#accepted = new LRUCache(atMost(MOST_KEPT));
   }
 
   /** Whether the caller may read. Rejects only with the signal's reason. */

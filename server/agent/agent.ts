@@ -14,6 +14,7 @@ import { CredentialFile } from './device-credentials/credential-file.ts';
 import type { CredentialSource } from './device-credentials/credential-sources.ts';
 import { TokenBucket } from './limits.ts';
 import { PieceLists } from './load-piece-lists.ts';
+import { LoopLag } from './loop-lag.ts';
 import { Manifests } from './manifests.ts';
 import { Mirror } from './mirror.ts';
 import { ExchangeClient } from './peers/exchange-client.ts';
@@ -154,7 +155,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     bucket: new TokenBucket(options.rates.fromOrigin),
     onBytes: (registry, bytes) => metrics.fromOrigin.inc({ registry }, bytes),
   });
-  const client = new ExchangeClient(options.self, options.identity);
+  const lag = new LoopLag();
+  const client = new ExchangeClient(options.self, options.identity, { lag: () => lag.milliseconds });
   const tracker = new Tracker();
   const swarms = new Swarms({ view, client, tracker, health: membership });
   const content = options.contentStore === undefined ? undefined : new ContentStore(options.contentStore);
@@ -178,7 +180,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const streams = new BlobStreams(fetcher);
   const manifests = new Manifests();
   const access = new Access(origin, metrics, { times: options.access });
-  const lists = new PieceLists({ origin, streams, manifests, verifier });
+  const lists = new PieceLists({ streams, manifests, verifier });
   const blobs = new BlobServer({
     strict: options.strict,
     access,
@@ -259,6 +261,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     for (const server of servers) server.closeAllConnections();
     client.close();
     engine?.close();
+    lag.close();
     await origin.close();
     await store.close();
   };

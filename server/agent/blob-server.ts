@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { PIECE_BYTES } from '../../formats/piece-list/piece-list.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Access, AccessQuestion } from './access.ts';
+import { atMost } from './at-most.ts';
 import { type BlobStreams, type StreamRequest, WrongDigest } from './blob-stream.ts';
 import { contentRange, parseRange } from './client-range.ts';
 import { drained } from './drained.ts';
@@ -142,9 +143,10 @@ export class BlobServer {
     try {
       await lists.load(blob, repositoryOf(question), signal);
       const check = this.#o.strict && kind === 'mirror' ? await this.#verified(blob, signal) : undefined;
-      const chunks = streams.read({ blob, range: wanted, direct, signal, check });
+      const position = this.#o.manifests.blob(repositoryOf(question), digest)?.position ?? 0;
+      const chunks = streams.read({ blob, range: wanted, direct, position, signal, check });
       for await (const chunk of whole
-        ? this.#again(chunks, { blob, range: wanted, signal, check }, response)
+        ? this.#again(chunks, { blob, range: wanted, position, signal, check }, response)
         : chunks) {
         await bucket.take(chunk.length, signal);
         if (inOne !== undefined) {
@@ -243,7 +245,7 @@ function repositoryOf({ host, repository }: AccessQuestion): string {
 
 /** Ranged reads of late: who reads more than a few pieces of a blob wants the swarm's help. */
 class LazyReads {
-  readonly #pieces = new LRUCache<string, Set<number>>({ max: MOST_LAZY, ttl: LAZY_FOR });
+  readonly #pieces = new LRUCache<string, Set<number>>({ ...atMost(MOST_LAZY), ttl: LAZY_FOR });
 
   /** Notes a read; whether the blob's reads go beyond a few pieces. */
   isMany(digest: string, range: ByteRange): boolean {

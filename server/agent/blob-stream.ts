@@ -6,18 +6,16 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { PIECE_BYTES, pieceCount } from '../../formats/piece-list/piece-list.ts';
 import { Slots } from './limits.ts';
+import { ReadAhead } from './piece-lanes.ts';
 import type { PieceFetcher } from './pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, type Piece, piecesOf } from './pieces/piece.ts';
 import { hashPiece } from './pieces/piece-file.ts';
 import { DIRECT, STREAM } from './urgency.ts';
 
-/** Pieces ahead of a client: at its start, and at most. */
-const FIRST_WINDOW = 4;
+/** Pieces ahead of a client, fetched or asked for: at its start, and at most; one more with each that it takes. */
+const FIRST_WINDOW = 8;
 const LAST_WINDOW = 32;
-/** Milliseconds: a piece that comes sooner widens the window, one that takes longer narrows it, so that a slow origin is not asked for everything at once. */
-const QUICK = 2_000;
-const SLOW = 8_000;
 /** Pieces in flight on a node for all its clients. */
 const IN_FLIGHT = 64;
 /** Milliseconds without anything coming for a blob after which a client is not kept waiting. */
@@ -32,6 +30,8 @@ export interface StreamRequest {
   readonly range: ByteRange;
   /** Few bytes that somebody waits for: owners are asked directly, nothing is read ahead. */
   readonly direct?: boolean;
+  /** The layer's position in its image: lower ones come first. */
+  readonly position?: number;
   /** Hashes that the pieces must have ({@link BlobStreams.verify}). */
   readonly check?: readonly string[] | undefined;
   readonly signal: AbortSignal;
@@ -47,6 +47,7 @@ export class BlobStreams {
   readonly #fetcher: PieceFetcher;
   readonly #patience: number;
   readonly #inFlight = new Slots(IN_FLIGHT);
+  readonly #ahead = new ReadAhead();
   readonly #verified = new LRUCache<string, readonly string[]>({
     maxSize: HASHES_KEPT,
     sizeCalculation: (hashes) => Math.max(1, hashes.length),
@@ -75,26 +76,26 @@ export class BlobStreams {
    * The bytes of a range, a chunk a piece. Throws {@link WrongDigest} instead of the last chunk when the whole blob was wanted
    * and its digest is wrong, an OriginFailure where a piece cannot be had, and the signal's reason.
    */
-  async *read({ blob, range, direct = false, check, signal }: StreamRequest): AsyncGenerator<Buffer> {
+  async *read({ blob, range, direct = false, position = 0, check, signal }: StreamRequest): AsyncGenerator<Buffer> {
     const { first, end } = piecesOf(range);
     const whole = range.start === 0 && range.end === blob.size;
     const hash = whole ? createHash('sha256') : undefined;
-    const window = new Window();
     const stop = new AbortController();
     const limits = AbortSignal.any([signal, stop.signal]);
-    const ahead: Promise<Piece>[] = [];
+    const ahead: Coming[] = [];
     let next = first;
-    const fill = () => {
-      while (next < end && ahead.length < (direct ? end - first : window.size)) {
-        ahead.push(this.#fetch(blob, next, { direct, signal: limits, window }));
+    const fill = (window: number) => {
+      while (next < end && ahead.length < (direct ? end - first : window)) {
+        ahead.push(this.#fetch(blob, next, { direct, position, signal: limits }));
         next += 1;
       }
     };
     try {
       for (let index = first; index < end; index++) {
-        fill();
-        const { bytes, sha256 } = await this.#inTurn(ahead.shift()!, blob.digest);
-        fill();
+        const window = Math.min(LAST_WINDOW, FIRST_WINDOW + index - first);
+        fill(window);
+        const { bytes, sha256 } = await this.#inTurn(ahead.shift()!, blob);
+        fill(window);
         if (check !== undefined && check[index] !== sha256) {
           await this.#fetcher.quarantine(blob.digest);
           throw new WrongDigest(`piece ${index} has changed since the blob was checked`);
@@ -112,18 +113,21 @@ export class BlobStreams {
   }
 
   /** The piece that the client waits for now, unless nothing comes for too long. */
-  async #inTurn(piece: Promise<Piece>, digest: string): Promise<Piece> {
+  async #inTurn(coming: Coming, blob: OriginBlob): Promise<Piece> {
+    // While it waits for its turn, those that come before it must get on.
+    const progress = () =>
+      coming.isAsked() ? this.#fetcher.progress(blob.digest) : -1 - this.#ahead.progress(blob.url.host);
     let timer: NodeJS.Timeout | undefined;
-    let seen = this.#fetcher.progress(digest);
+    let seen = progress();
     const still = new Promise<never>((_, reject) => {
       timer = setInterval(() => {
-        const now = this.#fetcher.progress(digest);
+        const now = progress();
         if (now === seen) reject(new OriginFailure(0, `nothing came for ${this.#patience} ms`));
         seen = now;
       }, this.#patience);
     });
     try {
-      return await Promise.race([piece, still]);
+      return await Promise.race([coming.piece, still]);
     } finally {
       clearInterval(timer);
     }
@@ -138,33 +142,31 @@ export class BlobStreams {
   #fetch(
     blob: OriginBlob,
     index: number,
-    { direct, signal, window }: { readonly direct: boolean; readonly signal: AbortSignal; readonly window: Window },
-  ): Promise<Piece> {
+    { direct, position, signal }: { readonly direct: boolean; readonly position: number; readonly signal: AbortSignal },
+  ): Coming {
     const urgency = direct ? DIRECT : STREAM;
-    const fetched = this.#inFlight
-      .run(
-        async () => {
-          const started = performance.now();
-          const piece = await this.#fetcher.get(blob, index, { direct, urgency, signal });
-          window.took(performance.now() - started);
-          return piece;
+    let asked = false;
+    const get = () =>
+      this.#inFlight.run(
+        () => {
+          asked = true;
+          return this.#fetcher.get(blob, index, { direct, urgency, signal });
         },
         { urgency, signal },
-      )
-      // A queue without a bound refuses nobody.
-      .then((piece) => piece!);
+      );
+    const running = direct ? get() : this.#ahead.run({ host: blob.url.host, position }, get, signal);
+    // A queue without a bound refuses nobody.
+    const piece = running.then((got) => got!);
+    const coming = { piece, isAsked: () => asked };
     // Whoever reads hears of it in turn; a reader that has gone hears of nothing.
-    fetched.catch(() => undefined);
-    return fetched;
+    piece.catch(() => undefined);
+    return coming;
   }
 }
 
-/** The distance to read ahead, which adapts to the origin. */
-class Window {
-  size = FIRST_WINDOW;
-
-  took(milliseconds: number): void {
-    if (milliseconds < QUICK) this.size = Math.min(LAST_WINDOW, this.size + 1);
-    else if (milliseconds > SLOW) this.size = Math.max(FIRST_WINDOW, Math.floor(this.size / 2));
-  }
+/** A piece on its way to a client. */
+interface Coming {
+  readonly piece: Promise<Piece>;
+  /** Whether its turn has come. */
+  isAsked(): boolean;
 }

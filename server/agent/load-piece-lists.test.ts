@@ -1,6 +1,6 @@
 /** Agents check the pieces of a layer by the list of hashes that its manifest names. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -57,6 +57,18 @@ describe('an agent whose manifest names a piece list', () => {
       expect(`sha256:${createHash('sha256').update(bytes).digest('hex')}`).toBe(layer!.digest);
     }
     expect(registry.blobBytes()).toBe(BYTES + pieceListBytes(BYTES));
+  });
+
+  it('does without a list that the registry has removed', async () => {
+    const [layer] = (await start(true)).layers;
+    for (const name of await readdir(join(folder, 'blobs/sha256'))) {
+      const path = join(folder, 'blobs/sha256', name);
+      if ((await stat(path)).size === pieceListBytes(BYTES)) await rm(path);
+    }
+    for (const { bytes, ended } of await Promise.all(cluster.nodes.map((_, node) => pull(node, layer!.digest)))) {
+      expect(ended).toBe(true);
+      expect(`sha256:${createHash('sha256').update(bytes).digest('hex')}`).toBe(layer!.digest);
+    }
   });
 
   it.each([

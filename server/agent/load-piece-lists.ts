@@ -1,10 +1,11 @@
 /** Gets the converter's list of piece hashes of a layer, where the layer's manifest names one: through the same peers as a blob. */
 import { LRUCache } from 'lru-cache';
-import { MAX_PIECE_LIST_BYTES, parsePieceList } from '../../formats/piece-list/piece-list.ts';
+import { MAX_PIECE_LIST_BYTES, parsePieceList, pieceListBytes } from '../../formats/piece-list/piece-list.ts';
+import { atMost } from './at-most.ts';
 import { type BlobStreams, WrongDigest } from './blob-stream.ts';
 import type { Manifests } from './manifests.ts';
 import { isPieceDigest } from './peers/wire.ts';
-import type { Origin, OriginBlob } from './pieces/origin.ts';
+import type { OriginBlob } from './pieces/origin.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
 import { repositoryIn } from './pieces/upstreams.ts';
 import type { PieceVerifier } from './pieces/verify.ts';
@@ -17,7 +18,6 @@ const MOST_ABSENT = 10_000;
 
 /** Parts and settings of {@link PieceLists}. */
 export interface PieceListsOptions {
-  readonly origin: Origin;
   readonly streams: BlobStreams;
   readonly manifests: Manifests;
   readonly verifier: PieceVerifier;
@@ -27,7 +27,7 @@ export interface PieceListsOptions {
 export class PieceLists {
   readonly #o: PieceListsOptions;
   readonly #loading = new SingleFlight<void>();
-  readonly #absent = new LRUCache<string, true>({ max: MOST_ABSENT, ttl: ABSENT_FOR });
+  readonly #absent = new LRUCache<string, true>({ ...atMost(MOST_ABSENT), ttl: ABSENT_FOR });
 
   constructor(options: PieceListsOptions) {
     this.#o = options;
@@ -49,12 +49,8 @@ export class PieceLists {
     const url = new URL(blob.url);
     // The list is in the repository of its layer.
     url.pathname = url.pathname.replace(/[^/]*$/, digest);
-    const target = { url, authorization: blob.authorization };
-    const got = await this.#o.origin.request('HEAD', target, {}, signal);
-    await got.discard();
-    const size = Number(got.header('content-length') ?? Number.NaN);
-    if (got.status !== 200 || !(size > 0 && size <= MAX_PIECE_LIST_BYTES)) return;
-    const list = { ...target, digest, size };
+    const list = { url, authorization: blob.authorization, digest, size: pieceListBytes(blob.size) };
+    if (list.size > MAX_PIECE_LIST_BYTES) return;
     const bytes = await this.#bytes(list, signal).catch((error: unknown) => {
       // After a wrong digest the registry alone is asked: without the list, wrong pieces would show only at the blob's end.
       if (!(error instanceof WrongDigest)) throw error;
@@ -67,8 +63,9 @@ export class PieceLists {
 
   async #bytes(blob: OriginBlob, signal: AbortSignal): Promise<Buffer> {
     const chunks: Buffer[] = [];
-    for await (const chunk of this.#o.streams.read({ blob, range: { start: 0, end: blob.size }, signal }))
-      chunks.push(chunk);
+    const range = { start: 0, end: blob.size };
+    // The layer waits for it: before all layers.
+    for await (const chunk of this.#o.streams.read({ blob, range, position: -1, signal })) chunks.push(chunk);
     return Buffer.concat(chunks);
   }
 }

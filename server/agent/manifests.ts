@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { isRecord } from '../../base/is-record.ts';
 import { PIECE_LIST_ANNOTATION } from '../../formats/piece-list/piece-list.ts';
+import { atMost } from './at-most.ts';
 
 /** Largest manifest that is kept, in bytes; registries refuse larger ones. */
 export const MAX_MANIFEST = 4 * 1024 * 1024;
@@ -22,6 +23,8 @@ export interface BlobFacts {
   readonly size: number;
   /** Digest of the converter's list of piece hashes. */
   readonly pieceList: string | undefined;
+  /** Its position among the layers of its image; -1 for the config, which runtimes want first. */
+  readonly position: number;
 }
 
 /** See the head of the file. */
@@ -31,9 +34,9 @@ export class Manifests {
     sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
   });
   /** By repository and digest: what a manifest says of a blob counts in its own repository alone. */
-  readonly #blobs = new LRUCache<string, BlobFacts>({ max: MOST_BLOBS });
+  readonly #blobs = new LRUCache<string, BlobFacts>(atMost(MOST_BLOBS));
   /** By digest: to know whether all pieces are here. */
-  readonly #sizes = new LRUCache<string, number>({ max: MOST_BLOBS });
+  readonly #sizes = new LRUCache<string, number>(atMost(MOST_BLOBS));
 
   /** The manifest with this digest. */
   get(digest: string): KeptManifest | undefined {
@@ -53,7 +56,7 @@ export class Manifests {
   /** Notes the size of a blob by the registry's answer, unless a manifest has given it. */
   noteSize(repository: string, digest: string, size: number): void {
     const key = `${repository}@${digest}`;
-    if (!this.#blobs.has(key)) this.#blobs.set(key, { size, pieceList: undefined });
+    if (!this.#blobs.has(key)) this.#blobs.set(key, { size, pieceList: undefined, position: 0 });
     this.#sizes.set(digest, size);
   }
 
@@ -79,13 +82,17 @@ export class Manifests {
     }
     if (!isRecord(document)) return;
     const layers = Array.isArray(document.layers) ? document.layers : [];
-    for (const descriptor of [document.config, ...layers] as unknown[]) {
+    for (const [index, descriptor] of ([document.config, ...layers] as unknown[]).entries()) {
       if (!isRecord(descriptor)) continue;
       const { digest, size, annotations } = descriptor;
       if (typeof digest !== 'string' || typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) continue;
       const list = isRecord(annotations) ? annotations[PIECE_LIST_ANNOTATION] : undefined;
       this.#sizes.set(digest, size);
-      this.#blobs.set(`${repository}@${digest}`, { size, pieceList: typeof list === 'string' ? list : undefined });
+      this.#blobs.set(`${repository}@${digest}`, {
+        size,
+        pieceList: typeof list === 'string' ? list : undefined,
+        position: index - 1,
+      });
     }
   }
 }

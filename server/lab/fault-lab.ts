@@ -19,7 +19,7 @@ import {
   startRegistry,
   type Tools,
 } from './machines.ts';
-import { createNetwork, machineOf, REGISTRY_MACHINE, registryBytesSent } from './network.ts';
+import { createNetwork, machineOf, REGISTRY_MACHINE, registryBytesSent, shapeRegistry } from './network.ts';
 import type { Processes } from './processes.ts';
 
 /** The lab's surroundings and size. */
@@ -91,7 +91,8 @@ export class FaultLab {
   static async start(options: FaultLabOptions): Promise<FaultLab> {
     const { processes, tools, folder, nodes, uplink } = options;
     const lab = new FaultLab(options);
-    await createNetwork(nodes, uplink);
+    await createNetwork(nodes);
+    await shapeRegistry(uplink);
     await lab.setOrigin('none');
     await startRegistry(processes, tools, folder, UPSTREAM_PORT);
     const origin = join(import.meta.dirname, 'faulty-origin.js');

@@ -8,6 +8,8 @@ import type { Tools } from './machines.ts';
 /** The programs, or which of them are missing and how to get them. `containerd`: a folder; undefined for the best that is there. */
 export function findTools(chosen: {
   readonly containerd: string | undefined;
+  /** Folder for a processor profile of each agent. */
+  readonly profile?: string | undefined;
 }): (Tools & { readonly isV2: boolean }) | string {
   const missing = ['ip', 'tc', 'nsenter', 'curl', 'skopeo', 'docker-registry'].filter(
     (name) => spawnSync('which', [name]).status !== 0,
@@ -20,6 +22,7 @@ export function findTools(chosen: {
   if (version.status !== 0) missing.push('containerd');
   if (missing.length > 0)
     return `The lab needs programs that are not here: ${missing.join(', ')}. On Debian: apt-get install iproute2 util-linux curl skopeo docker-registry containerd`;
-  const agent = [process.execPath, join(import.meta.dirname, 'run-agent.js')];
+  const profile = chosen.profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', chosen.profile];
+  const agent = [process.execPath, ...profile, join(import.meta.dirname, 'run-agent.js')];
   return { registry: 'docker-registry', containerd, ctr, agent, isV2: / v?2\./.test(version.stdout) };
 }

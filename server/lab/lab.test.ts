@@ -40,7 +40,7 @@ describeWith({ tools: TOOLS, root: true }, 'the lab', () => {
   });
 
   it('no pull fails when an agent is killed in the middle', { timeout: 120_000 }, async () => {
-    const { failed } = await lab(...small, '--containerd', '/usr/bin', '--kill', '2');
+    const { failed } = await lab(...small, '--containerd', '/usr/bin', '--kill-agent', '2');
     expect(failed).toBe(0);
   });
 

@@ -23,13 +23,8 @@ const CLIENT_PORT = 65_001;
 /** Milliseconds for something to start. */
 const START = 30_000;
 
-/** Starts the registry on a folder that holds its content. */
-export async function startRegistry(
-  processes: Processes,
-  tools: Tools,
-  folder: string,
-  port = REGISTRY_PORT,
-): Promise<void> {
+/** Starts the registry on a folder that holds its content. Returns its process. */
+export async function startRegistry(processes: Processes, tools: Tools, folder: string, port = REGISTRY_PORT) {
   const config = join(folder, 'registry.yml');
   const lines = [
     'version: 0.1',
@@ -38,12 +33,15 @@ export async function startRegistry(
     `http: {addr: "0.0.0.0:${port}"}`,
   ];
   await writeFile(config, `${lines.join('\n')}\n`);
-  processes.start(REGISTRY_MACHINE, [tools.registry, 'serve', config], { log: join(folder, 'registry.log') });
+  const child = processes.start(REGISTRY_MACHINE, [tools.registry, 'serve', config], {
+    log: join(folder, 'registry.log'),
+  });
   await until('the registry answers', () =>
     processes
       .run(REGISTRY_MACHINE, ['curl', '-sf', `http://127.0.0.1:${port}/v2/`], { log: join(folder, 'probe.log') })
       .then((code) => code === 0),
   );
+  return child;
 }
 
 /** Writes the configurations of `count` nodes; `direct` leaves the agents out. */

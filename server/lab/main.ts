@@ -2,6 +2,7 @@
  * `npm run lab`: pulls one image on many nodes at once, through agents or directly, over links of known speed, with a real
  * registry and real containerds. Needs root, for network namespaces. Prints a table, and with --json one line of JSON at the end.
  */
+import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +20,18 @@ import {
   startRegistry,
   type Tools,
 } from './machines.ts';
-import { createNetwork, machineOf, REGISTRY_MACHINE, registryBytesSent, removeNetwork, setLink } from './network.ts';
+import {
+  createNetwork,
+  machineOf,
+  mountMemory,
+  REGISTRY_MACHINE,
+  registryBytesSent,
+  removeNetwork,
+  setLink,
+  shapeRegistry,
+  unmountMemory,
+} from './network.ts';
+import { observe, sumMetrics } from './observe.ts';
 import { Processes } from './processes.ts';
 
 const HELP = `npm run lab -- [options]      needs root and Linux
@@ -31,17 +43,25 @@ sends and how long the slowest node waits.
   --uplink RATE    what the registry's link carries, in tc's words (default 50mbit)
   --image MIBxN    MiB of the image, in N layers (default 64x4)
   --direct         without agents, for comparison
-  --kill N         kill the agent of node N after half of the time that one copy takes
+  --kill N         node N dies after half of the time that one copy takes: its agent and its containerd; its pull counts as none
+  --kill-agent N   only the agent of node N dies at that moment: its containerd goes on to the registry
   --freeze N       stop the agent of node N (SIGSTOP) at the same moment: it accepts, and never answers
   --partition N    cut node N off the network for five seconds, at the same moment
   --warm           node 1 has the image before the others pull
+  --cold           the nodes have pulled nothing before; otherwise another image of 16 MiB, before the link is limited
   --containerd DIR folder of containerd and ctr (default: 2.x where it was built, else the one on PATH)
+  --details        print how the registry's link was used, processor seconds, memory, and sums of the agents' metrics
+  --profile DIR    write a processor profile of each agent into a folder
   --json           print the result as one line of JSON at the end
+  --disk           keep the nodes' content on the disk under /tmp, not in memory
   --keep           keep the folder with all logs
 `;
 
 /** Milliseconds for which a node is cut off. */
 const PARTITION = 5_000;
+/** MiB of the image that nodes have pulled before, and milliseconds for them to become idle. */
+const FIRST_MEBIBYTES = 16;
+const SETTLE = 3_000;
 
 /** Options of a run. */
 interface LabOptions {
@@ -51,9 +71,11 @@ interface LabOptions {
   readonly layers: number;
   readonly direct: boolean;
   readonly kill: number | undefined;
+  readonly killAgent: number | undefined;
   readonly freeze: number | undefined;
   readonly partition: number | undefined;
   readonly warm: boolean;
+  readonly cold: boolean;
 }
 
 /** Measurements of a run. */
@@ -76,11 +98,16 @@ const { values } = parseArgs({
     image: { type: 'string', default: '64x4' },
     direct: { type: 'boolean', default: false },
     kill: { type: 'string' },
+    'kill-agent': { type: 'string' },
     freeze: { type: 'string' },
     partition: { type: 'string' },
     warm: { type: 'boolean', default: false },
+    cold: { type: 'boolean', default: false },
     containerd: { type: 'string' },
     json: { type: 'boolean', default: false },
+    details: { type: 'boolean', default: false },
+    profile: { type: 'string' },
+    disk: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -96,10 +123,12 @@ async function main(): Promise<number> {
     mebibytes,
     layers,
     direct: values.direct,
-    kill: values.kill === undefined ? undefined : Number(values.kill),
-    freeze: values.freeze === undefined ? undefined : Number(values.freeze),
-    partition: values.partition === undefined ? undefined : Number(values.partition),
+    kill: numberOf(values.kill),
+    killAgent: numberOf(values['kill-agent']),
+    freeze: numberOf(values.freeze),
+    partition: numberOf(values.partition),
     warm: values.warm,
+    cold: values.cold,
   };
   const bad =
     !(Number.isInteger(options.nodes) && options.nodes > 0 && options.nodes <= 200) || !(mebibytes > 0 && layers > 0);
@@ -111,21 +140,23 @@ async function main(): Promise<number> {
     console.error('The lab makes network namespaces: run it as root.');
     return 2;
   }
-  const tools = findTools({ containerd: values.containerd });
+  const tools = findTools({ containerd: values.containerd, profile: values.profile });
   if (typeof tools === 'string') {
     console.error(tools);
     return 2;
   }
   const say = (line: string) => (values.json ? console.error(line) : console.log(line));
   const folder = await mkdtemp(join(tmpdir(), 'accel-lab-'));
+  if (!values.disk) await mountMemory(folder);
   const processes = new Processes();
   let ending: Promise<void> | undefined;
   const cleanUp = () => {
     ending ??= (async () => {
       await processes.stop();
       await removeNetwork();
-      if (values.keep) say(`kept ${folder}`);
-      else await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+      if (values.keep) return say(`kept ${folder}`);
+      await unmountMemory(folder);
+      await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
     })();
     return ending;
   };
@@ -148,6 +179,10 @@ async function main(): Promise<number> {
   }
 }
 
+function numberOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text);
+}
+
 interface Surroundings {
   readonly tools: Tools & { readonly isV2: boolean };
   readonly folder: string;
@@ -160,35 +195,58 @@ async function measure(options: LabOptions, { tools, folder, processes, say }: S
   say(
     `${options.nodes} nodes, registry at ${options.uplink}, ${options.mebibytes} MiB in ${options.layers} layers, ${options.direct ? 'directly' : 'through agents'}`,
   );
-  await createNetwork(options.nodes, options.uplink);
+  await createNetwork(options.nodes);
   const image = await makeImage(join(folder, 'layout'), options.mebibytes * 2 ** 20, options.layers);
-  await startRegistry(processes, tools, folder);
-  await push(processes, folder);
+  const registry = await startRegistry(processes, tools, folder);
+  await push(processes, folder, 'layout', 'image');
+  if (!options.cold) {
+    await makeImage(join(folder, 'first'), FIRST_MEBIBYTES * 2 ** 20, options.layers);
+    await push(processes, folder, 'first', 'first');
+  }
   await configureNodes(folder, options.nodes, { direct: options.direct, isV2: tools.isV2 });
-  const agents = new Map<number, Awaited<ReturnType<typeof startAgentOn>>>();
+  const agents = new Map<number, ChildProcess>();
+  const containerds = new Map<number, ChildProcess>();
   await Promise.all(
     numbers.map(async (number) => {
-      await startContainerd(processes, tools, folder, number);
+      containerds.set(number, await startContainerd(processes, tools, folder, number));
       if (!options.direct) agents.set(number, await startAgentOn(processes, tools, folder, number));
     }),
   );
+  if (!options.cold) {
+    const image = `${REGISTRY_HOST}/lab/first:latest`;
+    await Promise.all(numbers.map((number) => pull(processes, tools, folder, { number, image })));
+    // Relays write what they have in memory when they are idle.
+    await sleep(SETTLE);
+  }
+  await shapeRegistry(options.uplink);
   if (options.warm) {
     await pull(processes, tools, folder, { number: 1, image: `${REGISTRY_HOST}/lab/image:latest` });
     agents.get(1)?.kill('SIGKILL');
     await rm(join(folder, 'node-1/cache'), { recursive: true, force: true });
-    if (!options.direct) await startAgentOn(processes, tools, folder, 1);
+    if (!options.direct) agents.set(1, await startAgentOn(processes, tools, folder, 1));
     // Its content store is announced at its start.
     await sleep(2_000);
   }
+  const ids = (children: Iterable<ChildProcess>) => [...children].flatMap(({ pid }) => pid ?? []);
+  const observed = await observe(registry.pid!, {
+    agents: ids(agents.values()),
+    containerds: ids(containerds.values()),
+    registry: ids([registry]),
+  });
   const before = await registryBytesSent();
   const started = performance.now();
   for (const [number, signal] of [
     [options.kill, 'SIGKILL'],
+    [options.killAgent, 'SIGKILL'],
     [options.freeze, 'SIGSTOP'],
   ] as const) {
     if (number === undefined) continue;
     const victim = agents.get(number);
-    setTimeout(() => victim?.kill(signal), oneCopy(options) * 500).unref();
+    const other = number === options.kill ? containerds.get(number) : undefined;
+    setTimeout(() => {
+      victim?.kill(signal);
+      other?.kill(signal);
+    }, oneCopy(options) * 500).unref();
   }
   if (options.partition !== undefined) {
     const machine = machineOf(options.partition);
@@ -200,10 +258,23 @@ async function measure(options: LabOptions, { tools, folder, processes, say }: S
         .catch(() => undefined);
     }, oneCopy(options) * 500).unref();
   }
-  const results = await Promise.all(
-    numbers.map((number) => pullOn(number, image, { tools, folder, processes, started })),
+  const living = numbers.filter((number) => number !== options.kill);
+  const dying = numbers.filter((number) => number === options.kill);
+  const pullsOfTheDead = Promise.all(
+    dying.map((number) => pullOn(number, image, { tools, folder, processes, started })),
   );
+  const results = await Promise.all(
+    living.map((number) => pullOn(number, image, { tools, folder, processes, started })),
+  );
+  await pullsOfTheDead;
   const registryBytes = (await registryBytesSent()) - before;
+  const facts = await observed();
+  if (values.details) {
+    say(JSON.stringify(facts));
+    for (const { last, whole } of results) say(`  ${last.toFixed(2)} s last byte, ${whole.toFixed(2)} s whole`);
+    const sums = await sumMetrics(processes, numbers.map(machineOf), join(folder, 'probe.log'));
+    for (const [name, value] of Object.entries(sums)) say(`  ${name} ${value}`);
+  }
   return {
     slowestSeconds: Math.max(...results.map(({ last }) => last)),
     pullSeconds: Math.max(...results.map(({ whole }) => whole)),
@@ -237,15 +308,15 @@ async function pullOn(number: number, image: LabImage, { tools, folder, processe
 }
 
 /** Pushes the image within the registry's own machine, where its link is no limit. */
-async function push(processes: Processes, folder: string): Promise<void> {
+async function push(processes: Processes, folder: string, layout: string, name: string): Promise<void> {
   const command = [
     'skopeo',
     'copy',
     '--quiet',
     '--dest-tls-verify=false',
     '--insecure-policy',
-    `oci:${join(folder, 'layout')}:latest`,
-    'docker://127.0.0.1:5000/lab/image:latest',
+    `oci:${join(folder, layout)}:latest`,
+    `docker://127.0.0.1:5000/lab/${name}:latest`,
   ];
   const code = await processes.run(REGISTRY_MACHINE, command, { log: join(folder, 'push.log') });
   if (code !== 0) throw new Error(`the image could not be pushed: skopeo ended with ${code}, see ${folder}/push.log`);

@@ -1,5 +1,6 @@
 /** Network namespaces on a bridge, with shaped links: what the lab's machines stand for. Needs root. */
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -34,30 +35,33 @@ export const REGISTRY_MACHINE: Machine = {
   address: REGISTRY_ADDRESS,
 };
 
-/** Makes the namespaces. `uplink` limits what the registry sends, in the words of tc (`50mbit`). */
-export async function createNetwork(nodes: number, uplink: string): Promise<void> {
+/** Makes the namespaces. */
+export async function createNetwork(nodes: number): Promise<void> {
   await removeNetwork();
   await ip('netns', 'add', switchName());
   await ip('-n', switchName(), 'link', 'add', 'br0', 'type', 'bridge');
   await ip('-n', switchName(), 'link', 'set', 'br0', 'up');
   for (const machine of [REGISTRY_MACHINE, ...Array.from({ length: nodes }, (_, index) => machineOf(index + 1))])
     await connect(machine);
-  await run('tc', [
-    '-n',
-    REGISTRY_MACHINE.namespace,
-    'qdisc',
-    'add',
-    'dev',
-    'eth0',
-    'root',
-    'tbf',
-    'rate',
-    uplink,
-    'burst',
-    '256kb',
-    'latency',
-    '400ms',
-  ]);
+}
+
+/** Limits what the registry sends, in the words of tc (`50mbit`). */
+export async function shapeRegistry(uplink: string): Promise<void> {
+  const shape = `tbf rate ${uplink} burst 256kb latency 400ms`;
+  await run('tc', ['-n', REGISTRY_MACHINE.namespace, 'qdisc', 'add', 'dev', 'eth0', 'root', ...shape.split(' ')]);
+}
+
+/** Mounts memory on a folder: the nodes' disks are separate, and one disk under all of them would be what is measured. */
+export async function mountMemory(folder: string): Promise<void> {
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=90%', 'accel-lab', folder]);
+}
+
+/** Unmounts everything under a folder, what containerd has left included, and the folder itself. */
+export async function unmountMemory(folder: string): Promise<void> {
+  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
+  // The innermost first.
+  for (const path of mounts.filter((path) => path === folder || path.startsWith(`${folder}/`)).reverse())
+    await run('umount', ['-l', path]).catch(() => undefined);
 }
 
 /** Cuts a machine off the others, or lets it back. */

@@ -23,10 +23,9 @@ export class Processes {
     child.stdout.pipe(output, { end: false });
     child.stderr.pipe(output, { end: false });
     this.#running.add(child);
-    child.once('exit', () => {
-      this.#running.delete(child);
-      output.end();
-    });
+    child.once('exit', () => this.#running.delete(child));
+    // After the exit there may be output that was not read yet.
+    child.once('close', () => output.end());
     return child;
   }
 
@@ -34,6 +33,15 @@ export class Processes {
   async run(machine: Machine, command: readonly string[], options: { readonly log: string }): Promise<number> {
     const [code] = (await once(this.start(machine, command, options), 'exit')) as [number | null];
     return code ?? 128;
+  }
+
+  /** Runs a process to its end: what it printed. */
+  async output(machine: Machine, command: readonly string[], options: { readonly log: string }): Promise<string> {
+    const child = this.start(machine, command, options);
+    const chunks: Buffer[] = [];
+    child.stdout!.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await once(child, 'close');
+    return Buffer.concat(chunks).toString('utf8');
   }
 
   /** Stops everything that still runs. */

@@ -78,7 +78,7 @@ export async function checkPeers({ config }: Examined): Promise<readonly Check[]
   if (peers.length === 0) {
     return [...checks, skipped('peers', 'there are no other agents', 'Name them in agent.peers, so that nodes share.')];
   }
-  const client = new ExchangeClient(self, identity, PATIENT);
+  const client = new ExchangeClient(self, identity, { deadlines: PATIENT });
   const asked = peers.slice(0, MOST_PEERS);
   const failures: string[] = [];
   const skews: number[] = [];

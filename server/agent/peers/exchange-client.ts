@@ -2,11 +2,12 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
+import { createSecureContext, type TLSSocket } from 'node:tls';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
 import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { OriginBlob } from '../pieces/origin.ts';
 import { PREFETCH, type Urgency } from '../urgency.ts';
+import { DeadlineTimers } from './deadline-timers.ts';
 import type { Peer } from './topology.ts';
 import {
   HEADER,
@@ -72,11 +73,20 @@ export class ExchangeClient {
   readonly #secure: boolean;
   readonly #agent: http.Agent;
   readonly #admitted = new WeakSet<Duplex>();
+  readonly #lag: () => number;
 
-  /** Without an identity requests go in the clear. */
-  constructor(self: Peer, identity: Identity | undefined, deadlines: PeerDeadlines = PEER_DEADLINES) {
+  /** Without an identity requests go in the clear. `lag` is how late this process was lately, in milliseconds. */
+  constructor(
+    self: Peer,
+    identity: Identity | undefined,
+    {
+      deadlines = PEER_DEADLINES,
+      lag = () => 0,
+    }: { readonly deadlines?: PeerDeadlines; readonly lag?: () => number } = {},
+  ) {
     this.#self = self;
     this.#deadlines = deadlines;
+    this.#lag = lag;
     this.#secure = identity !== undefined;
     const common = { keepAlive: true, maxSockets: MOST, maxFreeSockets: KEPT, scheduling: 'lifo' } as const;
     this.#agent =
@@ -85,10 +95,10 @@ export class ExchangeClient {
         : // The name in a certificate is checked against the node's id below; no name of DNS is involved.
           new https.Agent({
             ...common,
-            ...identity,
+            // Made once: parsing the certificates for each connection costs more than the rest of it.
+            secureContext: createSecureContext({ ...identity, minVersion: 'TLSv1.3' }),
             maxCachedSessions: 0,
             checkServerIdentity: () => undefined,
-            minVersion: 'TLSv1.3',
           });
   }
 
@@ -193,7 +203,8 @@ export class ExchangeClient {
 
   /** Sends one request. Resolves to the whole answer, or to the reason why none came; rejects when the signal fires. */
   #send(peer: Peer, question: Question, retried = false): Promise<Answer | string> {
-    const { silence, piece } = this.#deadlines;
+    const { piece } = this.#deadlines;
+    const silence = this.#silence();
     return new Promise((resolve, reject) => {
       question.signal?.throwIfAborted();
       const colon = peer.id.lastIndexOf(':');
@@ -240,7 +251,7 @@ export class ExchangeClient {
         this.#admitted.add(socket);
         if (socket.connecting) {
           timers.connecting(this.#deadlines.connect);
-          socket.once('connect', () => timers.alive());
+          socket.once('connect', () => timers.connected());
         }
         if (this.#secure) socket.once('secureConnect', () => this.#admit(socket as TLSSocket, peer, end));
       });
@@ -250,6 +261,12 @@ export class ExchangeClient {
       });
       request.end(body);
     });
+  }
+
+  /** Gives others more time, up to a bound, while this process is late: a machine that is busy slows its neighbours as well. */
+  #silence(): number {
+    const { silence } = this.#deadlines;
+    return silence + Math.min(MOST_LENIENCE * silence, LENIENCE * this.#lag());
   }
 
   /** Ends the request unless the node's certificate is for its id. */
@@ -316,56 +333,9 @@ function collect(
   });
 }
 
-/** A timer that fires this much later than it should shows that this process was the slow one, in milliseconds. */
-const LATE = 50;
-
-/** One timer that each sign of life starts again. */
-class DeadlineTimers {
-  readonly #silence: number;
-  readonly #expire: (reason: string) => void;
-  #timer: NodeJS.Timeout;
-  #done = false;
-
-  constructor(silence: number, expire: (reason: string) => void) {
-    this.#silence = silence;
-    this.#expire = expire;
-    this.#timer = this.#arm(silence);
-  }
-
-  connecting(milliseconds: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = this.#arm(milliseconds);
-  }
-
-  alive(): void {
-    clearTimeout(this.#timer);
-    if (!this.#done) this.#timer = this.#arm(this.#silence);
-  }
-
-  clear(): void {
-    this.#done = true;
-    clearTimeout(this.#timer);
-  }
-
-  /** A late timer says nothing of the other node: what it sent waits unread in a socket of ours. It is given the time again. */
-  #arm(milliseconds: number): NodeJS.Timeout {
-    const due = performance.now() + milliseconds;
-    return setTimeout(() => {
-      if (performance.now() - due > LATE) this.#timer = this.#arm(milliseconds);
-      else this.#lastLook(milliseconds);
-    }, milliseconds);
-  }
-
-  /** Reads the sockets once more before the node counts as dead. */
-  #lastLook(milliseconds: number): void {
-    const last = this.#timer;
-    setImmediate(() =>
-      setImmediate(() => {
-        if (this.#timer === last && !this.#done) this.#expire(`nothing for ${milliseconds} ms`);
-      }),
-    );
-  }
-}
+/** Milliseconds of silence that are allowed for each that this process was late, and most of them in lengths of the deadline. */
+const LENIENCE = 5;
+const MOST_LENIENCE = 3;
 
 function textOf(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value.join(', ') : value;

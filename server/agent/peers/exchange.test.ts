@@ -246,7 +246,7 @@ describe('the client', () => {
     const silent = http.createServer(() => undefined);
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     const deadlines = { connect: 5000, silence: 200, piece: 5000 };
-    const client = new ExchangeClient({ id: CALLER, zone: '' }, undefined, deadlines);
+    const client = new ExchangeClient({ id: CALLER, zone: '' }, undefined, { deadlines });
     try {
       const peer = { id: `127.0.0.1:${(silent.address() as AddressInfo).port}`, zone: '' };
       expect(await client.piece(peer, question)).toMatchObject({ kind: 'dead' });

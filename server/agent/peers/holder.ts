@@ -9,6 +9,7 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
+import { atMost } from '../at-most.ts';
 import { SingleFlight } from '../pieces/single-flight.ts';
 
 /** Blobs whose check is remembered, and blobs that are announced at most. */
@@ -25,8 +26,8 @@ interface Checked {
 /** See the head of the file. */
 export class ContentStore {
   readonly #directory: string;
-  readonly #checked = new LRUCache<string, Checked>({ max: MOST_BLOBS });
-  readonly #absent = new LRUCache<string, true>({ max: MOST_BLOBS, ttl: ABSENT_FOR });
+  readonly #checked = new LRUCache<string, Checked>(atMost(MOST_BLOBS));
+  readonly #absent = new LRUCache<string, true>({ ...atMost(MOST_BLOBS), ttl: ABSENT_FOR });
   readonly #checking = new SingleFlight<Checked | undefined>();
 
   /** `directory`: the folder `blobs` of the content store; it need not exist. */

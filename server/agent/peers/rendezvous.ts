@@ -32,14 +32,23 @@ export interface Members<P extends Peer = Peer> {
   readonly scores: HashColumns;
 }
 
+/** The blobs of late: each of their pieces asks for the key. */
+const RECENT = new Map<string, BlobKey>();
+const MOST_RECENT = 1000;
+
 /** The hashes of a blob. */
 export function blobKey(digest: string): BlobKey {
-  return {
+  const known = RECENT.get(digest);
+  if (known !== undefined) return known;
+  const key = {
     digest,
     hash: hashText(digest),
     ownerKey: hashParts('o', digest),
     trackerKey: hashParts('t', digest),
   };
+  if (RECENT.size >= MOST_RECENT) RECENT.delete(RECENT.keys().next().value!);
+  RECENT.set(digest, key);
+  return key;
 }
 
 /** A view of the members: sorted, each id once (the first of several wins). */

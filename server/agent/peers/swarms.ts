@@ -1,6 +1,7 @@
 /** The swarms that this node is in: joins them at their trackers, keeps its list of who else wants the blob fresh, and leaves. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../at-most.ts';
 import { unlessAborted } from '../limits.ts';
 import { SingleFlight } from '../pieces/single-flight.ts';
 import type { ExchangeClient } from './exchange-client.ts';
@@ -51,7 +52,7 @@ interface Entry extends JoinedSwarm {
 export class Swarms {
   readonly #options: SwarmsOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #asked = new LRUCache<string, readonly Peer[]>({ max: MOST_ASKED, ttl: HOLDERS_FOR });
+  readonly #asked = new LRUCache<string, readonly Peer[]>({ ...atMost(MOST_ASKED), ttl: HOLDERS_FOR });
   readonly #asking = new SingleFlight<readonly Peer[]>();
 
   constructor(options: SwarmsOptions) {

@@ -4,6 +4,7 @@
  */
 import { createPrivateKey, type KeyObject, sign, verify, X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../at-most.ts';
 
 /** A statement about a piece. */
 export interface Statement {
@@ -45,7 +46,7 @@ export class Attestations {
   readonly #certificate: X509Certificate;
   readonly #authority: X509Certificate;
   readonly #now: () => number;
-  readonly #checked = new LRUCache<string, X509Certificate>({ max: CERTIFICATES_KEPT });
+  readonly #checked = new LRUCache<string, X509Certificate>(atMost(CERTIFICATES_KEPT));
 
   /** Throws the system's error for PEM that cannot be read. `now` in milliseconds since the epoch. */
   constructor(identity: Identity, now: () => number = Date.now) {

@@ -5,6 +5,7 @@
 import { LRUCache } from 'lru-cache';
 import { pieceBytes } from '../../../formats/piece-list/piece-list.ts';
 import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
+import { atMost } from '../at-most.ts';
 import type { TokenBucket } from '../limits.ts';
 import type { ExchangeClient, PieceAnswer } from '../peers/exchange-client.ts';
 import type { ContentStore } from '../peers/holder.ts';
@@ -21,13 +22,13 @@ import {
   ownerSources,
   owners,
   type Peer,
+  type Source,
   sources,
 } from '../peers/topology.ts';
 import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import type { Attestations } from './attestation.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
-import type { Piece, PieceId } from './piece.ts';
-import { pieceKey } from './piece.ts';
+import { type Piece, type PieceId, pieceKey } from './piece.ts';
 import type { PieceEngine } from './piece-engine.ts';
 import { hashPiece } from './piece-file.ts';
 import { learnBlob, notePiece, recordDownload } from './record.ts';
@@ -69,10 +70,8 @@ export interface FetchOptions {
 /** Milliseconds for which a node is not asked that sent bytes of its own making, whatever else it says. */
 const DISTRUST_FOR = 60_000;
 const MOST_DISTRUSTED = 10_000;
-/** Blobs whose progress is watched. */
-const MOST_WATCHED = 1000;
-/** Blobs whose origin alone is trusted after a wrong digest, until a pull succeeds. */
-const MOST_QUARANTINED = 1000;
+/** Blobs whose progress is watched, and blobs whose origin alone is trusted after a wrong digest, until a pull succeeds. */
+const [MOST_WATCHED, MOST_QUARANTINED] = [1000, 1000];
 
 /** Reasons for which the node that sent a piece is distrusted. */
 const WRONG_BYTES: readonly Refusal[] = ['wrong-length', 'not-in-list', 'bad-attestation'];
@@ -83,9 +82,9 @@ export class PieceFetcher {
   readonly #flights = new SingleFlight<Piece>();
   readonly #originFlights = new SingleFlight<Piece>();
   readonly #quarantine = new Set<string>();
-  readonly #distrusted = new LRUCache<string, true>({ max: MOST_DISTRUSTED, ttl: DISTRUST_FOR });
+  readonly #distrusted = new LRUCache<string, true>({ ...atMost(MOST_DISTRUSTED), ttl: DISTRUST_FOR });
   /** Answers and bytes so far, by blob: a client that waits sees whether anything moves. */
-  readonly #progress = new LRUCache<string, number>({ max: MOST_WATCHED });
+  readonly #progress = new LRUCache<string, number>(atMost(MOST_WATCHED));
 
   constructor(options: FetcherOptions) {
     this.#o = options;
@@ -283,17 +282,18 @@ export class PieceFetcher {
   }
 
   async #fromHolders(blob: OriginBlob, index: number, options: FetchOptions): Promise<Piece | undefined> {
-    const { via = [], signal } = options;
     if (this.#quarantine.has(blob.digest)) return undefined;
+    const { via = [], signal } = options;
     const { self } = this.#o.view();
     const known = await this.#o.swarms.holders(blob.digest, signal);
     const candidates = known.filter((peer) => peer.id !== self.id && !via.includes(peer.id) && !this.#suspected(peer));
-    for (const peer of nearestHolders(createMembers(candidates), self.zone, {
-      blob: blobKey(blob.digest),
-      piece: index,
-    })) {
-      const got = await this.#ask({ peer, role: 'tree', insists: false }, { ...options, blob, index }).catch(asAbsent);
+    const nearest = nearestHolders(createMembers(candidates), self.zone, { blob: blobKey(blob.digest), piece: index });
+    const [list, refusals]: [Source[], NodeRefusal[]] = [nearest.map((peer) => ({ peer, role: 'tree' })), []];
+    // A holder that is busy has the piece all the same: it is asked again, and queues the request.
+    for (let attempt = nextAttempt(list, refusals); attempt !== undefined; attempt = nextAttempt(list, refusals)) {
+      const got = await this.#ask(attempt, { ...options, blob, index }).catch(asAbsent);
       if (isPiece(got)) return got;
+      refusals.push(got);
     }
     return undefined;
   }

@@ -4,6 +4,7 @@
  * signed what, so that a blob with a wrong digest leads to the node that lied.
  */
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../at-most.ts';
 import { blobKey, hasMember, type Members, owners as ownersOf } from '../peers/topology.ts';
 import type { Attestations, Attested } from './attestation.ts';
 import { type Piece, type PieceId, pieceKey } from './piece.ts';
@@ -53,10 +54,10 @@ export class PieceVerifier {
     maxSize: HASHES_KEPT,
     sizeCalculation: (hashes) => Math.max(1, hashes.length),
   });
-  readonly #refuted = new LRUCache<string, true>({ max: MOST_REFUTED });
-  readonly #signed = new LRUCache<string, { readonly sha256: string; readonly signer: string | undefined }>({
-    max: STATEMENTS_KEPT,
-  });
+  readonly #refuted = new LRUCache<string, true>(atMost(MOST_REFUTED));
+  readonly #signed = new LRUCache<string, { readonly sha256: string; readonly signer: string | undefined }>(
+    atMost(STATEMENTS_KEPT),
+  );
   readonly #banned = new Set<string>();
 
   constructor({ attestations, members }: VerifierOptions) {

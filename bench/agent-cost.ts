@@ -1,0 +1,217 @@
+/**
+ * Measures what one agent costs: a few agents on loopback, each a process of its own with certificates, pull an image together. Each of
+ * them fetches its share from a registry, takes the rest from the others and gives them as much, checks every piece and every
+ * blob, and sends all to its client; the registry and the clients are in this process and do not count.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import http from 'node:http';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fetchServerNode, serverNode } from '../scripts/server-node.ts';
+import { createAuthority, issueNodeCertificate } from '../server/agent/certificates.ts';
+import { type DemoRegistry, startDemoRegistry } from '../server/demo/demo-registry.ts';
+import { type MadeImage, writeImageLayout } from '../server/demo/image-layout.ts';
+import type { BenchOptions, Outcome } from './options.ts';
+import { figure, markdownTable, median } from './report.ts';
+
+/** Agents that pull together, layers of the image, and MiB of a layer at full size and of the one that warms the agents up. */
+const AGENTS = 4;
+const LAYERS = 4;
+const LAYER_MEBIBYTES = 128;
+const FIRST_MEBIBYTES = 8;
+/** The limits that the agent sets itself: MB a processor second, MB of resident memory. */
+const LEAST_RATE = 200;
+const MOST_RESIDENT = 512;
+/** Clock ticks of the kernel in a second, as /proc counts processor time on Linux. */
+const TICKS = 100;
+const START_MS = 60_000;
+
+interface Round {
+  /** Image bytes that each agent gave its client, in MB, for each second of its processor time. */
+  readonly rate: number;
+  /** Largest resident memory of an agent, in MB. */
+  readonly resident: number;
+  readonly originRatio: number;
+}
+
+/** Measures agents that pull an image together. Linux alone: processor time is read from /proc. */
+export async function measureAgentCost({ directory, scale, rounds, log }: BenchOptions): Promise<Outcome> {
+  if (process.platform !== 'linux') return { skipped: 'processor time is read from /proc' };
+  await fetchServerNode();
+  const measured: Round[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    measured.push(await measureRound(directory, scale));
+    log(`agent-cost: round ${round}, ${figure(measured.at(-1)!.rate, 0)} MB a CPU second`);
+  }
+  const rates = measured.map(({ rate }) => rate);
+  const resident = Math.max(...measured.map((round) => round.resident));
+  const cells = [
+    `${AGENTS}`,
+    `${figure(median(rates), 0)} (${figure(Math.min(...rates), 0)}–${figure(Math.max(...rates), 0)})`,
+    figure(resident, 0),
+    figure(median(measured.map(({ originRatio }) => originRatio)), 3),
+  ];
+  const table = markdownTable(
+    ['agents', 'MB of image a CPU second of one agent', 'peak RSS MB', 'from the registry, × the image'],
+    [cells],
+  );
+  const about = `${AGENTS} agents with certificates on loopback pull ${LAYERS} layers of ${figure(LAYER_MEBIBYTES * scale, 0)} MiB at the same time. Each sends the others about what it gets from them, and checks each piece and each blob.`;
+  return {
+    text: `## What an agent costs\n\n${about}\n\n${table}`,
+    verdicts: [
+      {
+        text: `${figure(median(rates), 0)} MB a CPU second, at least ${LEAST_RATE}`,
+        held: median(rates) >= LEAST_RATE,
+      },
+      { text: `${figure(resident, 0)} MB resident, at most ${MOST_RESIDENT}`, held: resident <= MOST_RESIDENT },
+    ],
+  };
+}
+
+async function measureRound(directory: string, scale: number): Promise<Round> {
+  const folder = await mkdtemp(join(directory, 'agent-'));
+  const children: ChildProcess[] = [];
+  const registries: DemoRegistry[] = [];
+  try {
+    const images = [];
+    for (const mebibytes of [FIRST_MEBIBYTES, LAYER_MEBIBYTES * scale]) {
+      const layout = join(folder, `image-${images.length}`);
+      await mkdir(layout);
+      const layers = Array.from({ length: LAYERS }, () => randomBytes(Math.ceil(mebibytes * 2 ** 20)));
+      const image = await writeImageLayout(layout, layers);
+      const registry = await startDemoRegistry({ layout });
+      registries.push(registry);
+      images.push({ image, registry });
+    }
+    const urls = await startAgents(
+      folder,
+      registries.map(({ host }) => host),
+      children,
+    );
+    const [first, measured] = images;
+    await Promise.all(urls.map((url) => pull(url, first!)));
+    const ids = children.map(({ pid }) => pid!);
+    const before = await Promise.all(ids.map(ticksOf));
+    await Promise.all(urls.map((url) => pull(url, measured!)));
+    const after = await Promise.all(ids.map(ticksOf));
+    const seconds = after.reduce((sum, ticks, at) => sum + ticks - before[at]!, 0) / TICKS;
+    const bytes = measured!.image.layers.reduce((sum, { size }) => sum + size, 0);
+    return {
+      rate: (AGENTS * bytes) / 1e6 / seconds,
+      resident: Math.max(...(await Promise.all(ids.map(residentPeak)))),
+      originRatio: measured!.registry.blobBytes() / bytes,
+    };
+  } finally {
+    await Promise.all(children.map(stop));
+    await Promise.all(registries.map((registry) => registry.close()));
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Starts the agents: where their clients reach them. */
+async function startAgents(folder: string, hosts: readonly string[], children: ChildProcess[]): Promise<string[]> {
+  const ports = await freePorts(3 * AGENTS);
+  const validity = { from: new Date(Date.now() - 60_000), to: new Date(Date.now() + 86_400_000) };
+  const authority = await createAuthority('agents of a benchmark', validity);
+  const members = ports.slice(0, AGENTS).map((port) => `127.0.0.1:${port}`);
+  for (const [at, id] of members.entries()) {
+    const own = join(folder, `agent-${at}`);
+    await mkdir(own);
+    const { cert, key } = await issueNodeCertificate(authority, id, validity);
+    const files = { 'ca.pem': authority.cert, 'cert.pem': cert, 'key.pem': key };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(own, name), text, { mode: 0o600 });
+    const settings = {
+      registries: hosts.map((host) => ({ host, plain: true })),
+      telemetry: { listen: `127.0.0.1:${ports[2 * AGENTS + at]}` },
+      agent: {
+        listen: `127.0.0.1:${ports[AGENTS + at]}`,
+        peerListen: id,
+        advertise: id,
+        peers: {
+          static: members,
+          certificates: { caFile: join(own, 'ca.pem'), certFile: join(own, 'cert.pem'), keyFile: join(own, 'key.pem') },
+        },
+        cache: { path: join(own, 'cache'), keepFree: 0.01 },
+        contentStore: join(own, 'content'),
+        throttleLimitMB: 0,
+        ratelimit: '0',
+      },
+    };
+    // JSON is YAML.
+    await writeFile(join(own, 'accel.yaml'), JSON.stringify(settings));
+    const script = join(import.meta.dirname, '../server/lab/run-agent.js');
+    children.push(spawn(serverNode(), [script, join(own, 'accel.yaml')], { stdio: ['ignore', 'ignore', 'inherit'] }));
+  }
+  const ready = ports.slice(2 * AGENTS).map((port) => `http://127.0.0.1:${port}/readyz`);
+  await Promise.all(ready.map(untilReady));
+  return ports.slice(AGENTS, 2 * AGENTS).map((port) => `http://127.0.0.1:${port}`);
+}
+
+async function untilReady(url: string): Promise<void> {
+  const end = performance.now() + START_MS;
+  while ((await get(url).catch(() => 0)) === 0) {
+    if (performance.now() > end) throw new Error(`an agent does not get ready: ${url}`);
+    await sleep(100);
+  }
+}
+
+async function pull(url: string, { image, registry }: { image: MadeImage; registry: DemoRegistry }): Promise<void> {
+  const base = `${url}/v2/team/app`;
+  await get(`${base}/manifests/latest?ns=${registry.host}`);
+  await Promise.all(
+    image.layers.map(async ({ digest, size }) => {
+      const bytes = await get(`${base}/blobs/${digest}?ns=${registry.host}`);
+      if (bytes !== size) throw new Error(`${bytes} of ${size} bytes came`);
+    }),
+  );
+}
+
+/** Reads an answer and throws it away: its bytes. Rejects for any status but 200. */
+function get(url: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const request = http.get(url, (response) => {
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        if (response.statusCode === 200) resolve(bytes);
+        else reject(new Error(`${url} answers ${response.statusCode}`));
+      });
+    });
+    request.on('error', reject);
+  });
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+}
+
+async function ticksOf(id: number): Promise<number> {
+  const text = await readFile(`/proc/${id}/stat`, 'utf8');
+  // The name, in parentheses, may contain spaces.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+async function residentPeak(id: number): Promise<number> {
+  const text = await readFile(`/proc/${id}/status`, 'utf8');
+  return (Number(/^VmHWM:\s+(\d+)/m.exec(text)?.[1]) * 1024) / 1e6;
+}
+
+/** Ports of loopback that are free now. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
