@@ -2,14 +2,15 @@
  * Bundles accel-image-server into server/dist: its own files and what it imports of the rooms of accel-image, so that the two
  * packages cannot drift apart. Packages stay outside and are named in server/package.json, which this checks.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 import { buildConsole } from './build-console.ts';
 import { projectRoot } from './project-root.ts';
 
 const root = projectRoot(import.meta.url);
+const OUTPUT = 'server/dist';
 const { dependencies } = JSON.parse(readFileSync(join(root, 'server/package.json'), 'utf8')) as {
   dependencies: Record<string, string>;
 };
@@ -24,8 +25,11 @@ const { metafile } = await build({
     'sqlite-thread': 'server/service/sqlite-thread.ts',
     worker: 'converter/layer/workers/worker.ts',
   },
-  outdir: 'server/dist',
+  outdir: OUTPUT,
   bundle: true,
+  // A role loads its own code and packages alone: the embedded queue no PostgreSQL, the agent no converter.
+  splitting: true,
+  chunkNames: 'chunk-[hash]',
   platform: 'node',
   format: 'esm',
   target: 'node24',
@@ -34,6 +38,12 @@ const { metafile } = await build({
   metafile: true,
   logLevel: 'warning',
 });
+
+// Parts of an earlier build would be packed with this one.
+const made = new Set(Object.keys(metafile.outputs).map((path) => basename(path)));
+for (const name of readdirSync(join(root, OUTPUT))) {
+  if (name.startsWith('chunk-') && !made.has(name)) rmSync(join(root, OUTPUT, name));
+}
 
 const imported = new Set(
   Object.values(metafile.outputs)

@@ -301,6 +301,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'the service', () => {
     const tags = Array.from({ length: 8 }, (_, index) => `v${index}`);
     for (const [index, tag] of tags.entries()) await push(`${name}/app:${tag}`, 100 + index);
     const accepted = new Set<string>();
+    const looked = new Set<string>();
     let logs = '';
     for (let kill = 0; kill < kills; kill++) {
       const service = await start(config);
@@ -314,10 +315,13 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'the service', () => {
       await service.end('SIGKILL');
       logs += service.log;
       // A tag is there whole or not at all.
-      for (const made of (await tagsOf(`${name}/app`)).filter((one) => one.endsWith('_accelerated')))
-        expect(
-          (await verify(`${registry.host}/${name}/app:${made}`, { registry: { plain: true }, quick: true })).identical,
-        ).toBe(true);
+      for (const made of (await tagsOf(`${name}/app`)).filter(
+        (one) => one.endsWith('_accelerated') && !looked.has(one),
+      )) {
+        looked.add(made);
+        const image = `${registry.host}/${name}/app:${made}`;
+        expect((await verify(image, { registry: { plain: true }, quick: true })).identical).toBe(true);
+      }
     }
     expect(accepted.size).toBeGreaterThan(0);
     const service = await start(config);

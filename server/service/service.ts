@@ -11,7 +11,6 @@ import { startConversionWorkers } from './conversion-worker.ts';
 import { createEventSink, type EventSink, startIntake } from './intake.ts';
 import type { JobPool, Outcome } from './job-pool.ts';
 import { startSender } from './notifications/sender.ts';
-import { openPostgresQueue } from './postgres.ts';
 import { ProgressBus } from './progress-bus.ts';
 import type { Job, Queue } from './queue.ts';
 import { type ServiceSettings, serviceSettings } from './service-settings.ts';
@@ -99,7 +98,11 @@ function startWorkers({ queue, bus, metrics, settings }: ServiceParts, { lifecyc
 
 async function openQueue(role: ServiceRole, { service }: Config, log: (line: string) => void): Promise<Queue> {
   const { store, history } = service;
-  if (/^postgres(ql)?:\/\//.test(store)) return openPostgresQueue({ url: store, history, log });
+  // Its packages take 25 MB of memory, which the embedded queue need not spend.
+  if (/^postgres(ql)?:\/\//.test(store)) {
+    const { openPostgresQueue } = await import('./postgres.ts');
+    return openPostgresQueue({ url: store, history, log });
+  }
   if (role !== 'both') {
     throw new AccelError('usage', `the role ${role} needs a queue that several processes can use`, {
       where: { key: 'service.store' },
