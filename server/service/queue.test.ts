@@ -9,6 +9,7 @@ import { POSTGRES_TOOLS, startPostgres, type TestPostgres } from '../../tests/su
 import { describeWith, type TempDirectory, tempDirectory } from '../../tests/support/tools.ts';
 import { openPostgresQueue } from './postgres.ts';
 import { type Failure, type Lease, MAX_DATA, type NewJob, type Queue, type Topic } from './queue.ts';
+import { MAX_LOST } from './retries.ts';
 import { openSqliteQueue } from './sqlite.ts';
 
 interface Settings {
@@ -121,7 +122,8 @@ function suite(backend: Backend): void {
 
   it('of a lane one job runs at a time, also where many are taken at once', async () => {
     const queue = await start();
-    await queue.add([job('a', { lane: 'l' }), job('b', { lane: 'l' }), job('c', { lane: 'm' })]);
+    for (const [key, lane] of ['al', 'bl', 'cm'].map((pair) => pair.split('')))
+      await queue.add([job(key!, { lane: lane! })]);
     const first = await queue.take('convert', 10);
     expect(keys(first)).toEqual(['a', 'c']);
     await queue.finish(first.find((lease) => lease.job.key === 'a')!, { kind: 'done' });
@@ -330,6 +332,22 @@ describe('embedded', () => {
     await queue.close();
   });
 
+  it('a job whose process ends again and again is parked', async () => {
+    await fresh();
+    const queue = await openSqliteQueue({ path });
+    const [{ id } = { id: '' }] = await queue.add([job('a')]);
+    await queue.take('convert', 1);
+    await queue.close();
+    const raw = new DatabaseSync(path);
+    raw.exec(`UPDATE job SET lost = ${MAX_LOST - 1}`);
+    raw.close();
+    const again = await openSqliteQueue({ path });
+    expect(await again.get(id)).toMatchObject({ state: 'failed', failure: { code: 'worker-lost', temporary: false } });
+    expect(await again.retry(id)).toBe(true);
+    expect(keys(await again.take('convert', 1))).toEqual(['a']);
+    await again.close();
+  });
+
   it('a clock that was set back keeps no job waiting', async () => {
     await fresh();
     const queue = await openSqliteQueue({ path });
@@ -392,6 +410,19 @@ describeWith({ tools: POSTGRES_TOOLS }, 'PostgreSQL', () => {
     expect(new Set(taken).size).toBe(120);
     expect(taken).toHaveLength(120);
     for (const queue of queues) await queue.close();
+  });
+
+  it('a job whose process ends again and again is parked', async () => {
+    await fresh();
+    const queue = await open({ leaseTime: 500 });
+    const [{ id } = { id: '' }] = await queue.add([job('a')]);
+    await queue.take('convert', 1);
+    await server.sql(url!, `UPDATE accel.job SET lost = ${MAX_LOST - 1}`);
+    while ((await queue.get(id))?.state !== 'failed') await delay(50);
+    expect(await queue.get(id)).toMatchObject({ failure: { code: 'worker-lost', temporary: false } });
+    expect(await queue.retry(id)).toBe(true);
+    expect(keys(await takeSoon(queue, 'convert'))).toEqual(['a']);
+    await queue.close();
   });
 
   it('while the database is gone everything is refused; then it goes on', async () => {

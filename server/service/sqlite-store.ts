@@ -52,7 +52,10 @@ interface OpenLease {
   progress?: Json;
 }
 
-/** The store. Methods other than the constructor are called between BEGIN and COMMIT. */
+/**
+ * The store. Statements name their index: without statistics SQLite takes the one by state for a key, and reads all that waits.
+ * Methods other than the constructor are called between BEGIN and COMMIT.
+ */
 export class SqliteStore {
   readonly #db: DatabaseSync;
   readonly #options: SqliteStoreOptions;
@@ -98,22 +101,6 @@ export class SqliteStore {
   rollback(): void {
     this.#after = [];
     if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-  }
-
-  /** Runs `body` so that its failure undoes what it did, and nothing else of the transaction. */
-  alone<T>(body: () => T): T {
-    const pending = this.#after.length;
-    this.#db.exec('SAVEPOINT alone');
-    try {
-      const result = body();
-      this.#db.exec('RELEASE alone');
-      return result;
-    } catch (error) {
-      this.#after.length = pending;
-      // A full disk may have ended the whole transaction already.
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK TO alone; RELEASE alone');
-      throw error;
-    }
   }
 
   /** Closes the file. */
@@ -233,7 +220,7 @@ export class SqliteStore {
       running: of('running'),
       failed: of('failed'),
       oldest: byTopic((topic) => {
-        const sql = "SELECT due FROM job WHERE topic = ? AND state = 'waiting' ORDER BY due LIMIT 1";
+        const sql = "SELECT due FROM job INDEXED BY job_due WHERE topic = ? AND state = 'waiting' ORDER BY due LIMIT 1";
         const due = this.#get(sql, topic)?.due;
         return due === undefined ? 0 : Math.max(0, now - Number(due));
       }),
@@ -244,10 +231,18 @@ export class SqliteStore {
     const { topic, key, lane = key, repository, data, delay = 0, failed = 'revive', parked } = job;
     const open = this.#openWithKey(topic, key);
     if (open !== undefined) return { id: open, outcome: 'coalesced' };
-    const old = this.#get("SELECT id FROM job WHERE topic = ? AND key = ? AND state = 'failed'", topic, key);
+    const old = this.#get(
+      "SELECT id FROM job INDEXED BY job_failed WHERE topic = ? AND key = ? AND state = 'failed'",
+      topic,
+      key,
+    );
     if (old !== undefined) {
       if (failed === 'keep' && parked === undefined) return { id: String(old.id), outcome: 'kept-failed' };
-      this.#run("UPDATE job SET state = 'superseded' WHERE topic = ? AND key = ? AND state = 'failed'", topic, key);
+      this.#run(
+        "UPDATE job INDEXED BY job_failed SET state = 'superseded' WHERE topic = ? AND key = ? AND state = 'failed'",
+        topic,
+        key,
+      );
     }
     const id = randomUUID();
     const now = Date.now();
@@ -262,16 +257,24 @@ export class SqliteStore {
 
   /** The id of a job that a new one with this key is one with. */
   #openWithKey(topic: Topic, key: string): string | undefined {
-    const waiting = this.#get("SELECT id FROM job WHERE topic = ? AND key = ? AND state = 'waiting'", topic, key);
+    const waiting = this.#get(
+      "SELECT id FROM job INDEXED BY job_waiting WHERE topic = ? AND key = ? AND state = 'waiting'",
+      topic,
+      key,
+    );
     if (waiting !== undefined) return String(waiting.id);
     if (COALESCING[topic] === 'waiting') return undefined;
-    const running = this.#get("SELECT id FROM job WHERE topic = ? AND state = 'running' AND key = ?", topic, key);
+    const running = this.#get(
+      "SELECT id FROM job INDEXED BY job_running WHERE topic = ? AND state = 'running' AND key = ?",
+      topic,
+      key,
+    );
     return running === undefined ? undefined : String(running.id);
   }
 
   #nextDue(topic: Topic): Record<string, SqlValue> | undefined {
-    const free = `NOT EXISTS (SELECT 1 FROM job r WHERE r.topic = j.topic AND r.lane = j.lane AND r.state = 'running')`;
-    const select = `SELECT seq FROM job j WHERE topic = ? AND state = 'waiting' AND %s AND ${free} ORDER BY due, seq LIMIT 1`;
+    const free = `NOT EXISTS (SELECT 1 FROM job r INDEXED BY job_running WHERE r.topic = j.topic AND r.lane = j.lane AND r.state = 'running')`;
+    const select = `SELECT seq FROM job j INDEXED BY job_due WHERE topic = ? AND state = 'waiting' AND %s AND ${free} ORDER BY due, seq LIMIT 1`;
     const now = Date.now();
     return (
       this.#get(select.replace('%s', 'due <= ?'), topic, now) ??
@@ -310,7 +313,7 @@ export class SqliteStore {
   /** A running job waits again, unless a later one with the same key waits already. */
   #putBack(id: string, { due, failure }: { readonly due: number; readonly failure?: Failure }): void {
     const row = this.#get('SELECT topic, key FROM job WHERE id = ?', id)!;
-    const sql = "SELECT 1 AS found FROM job WHERE topic = ? AND key = ? AND state = 'waiting'";
+    const sql = "SELECT 1 AS found FROM job INDEXED BY job_waiting WHERE topic = ? AND key = ? AND state = 'waiting'";
     if (this.#get(sql, row.topic!, row.key!) !== undefined) {
       this.#run('DELETE FROM job WHERE id = ?', id);
       return;

@@ -66,27 +66,19 @@ function serve(store: SqliteStore, calls: SqliteRequest): void {
         store.begin();
         isOpen = true;
       }
-      replies.push(isFull && call.name === 'add' ? refused(call.call, spaceError()) : answer(store, call));
+      if (isFull && call.name === 'add') replies.push(refused(call.call, spaceError()));
+      else replies.push({ call: call.call, value: perform(store, call) });
     }
     if (isOpen) store.commit();
   } catch (error) {
     store.rollback();
+    // One call that cannot be made must not fail the others; a disk that is full fails all.
+    if (calls.length > 1 && kindOf(error) !== SQLITE_FULL) for (const call of calls) serve(store, [call]);
     // Reads are refused too: they saw what is not on disk.
-    for (const { call } of calls) port.postMessage(refused(call, error));
+    else for (const { call } of calls) port.postMessage(refused(call, error));
     return;
   }
   for (const reply of replies) port.postMessage(reply);
-}
-
-function answer(store: SqliteStore, call: SqliteRequest[number]): SqliteReply {
-  if (READS.has(call.name)) return { call: call.call, value: perform(store, call) };
-  try {
-    return { call: call.call, value: store.alone(() => perform(store, call)) };
-  } catch (error) {
-    // A failure of the disk concerns the whole transaction.
-    if (kindOf(error) !== undefined) throw error;
-    return refused(call.call, error);
-  }
 }
 
 function perform(store: SqliteStore, call: SqliteCall): unknown {
