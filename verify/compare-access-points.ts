@@ -7,6 +7,8 @@ import { withPlace } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
 import type { AccessPoint, GzipIndex } from '../formats/gzip/points.ts';
 import { GzipIndexReader } from '../formats/gzip/reader.ts';
+import { Inflater } from '../formats/kernels/inflate.ts';
+import type { InflateMachine } from '../formats/kernels/inflate-machine.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { RangeFetcher, ReadOptions } from '../oci/storage.ts';
 import { type DifferenceLog, damageText } from './verify-report.ts';
@@ -93,7 +95,15 @@ export async function compareAccessPoints(
   log.image(name, 'uncompress_file_size', String(probe.size), String(index.uncompressedSize));
   if (probe.crowded) log.image(name, 'access points', `at most ${MAX_CROWD} within ${PROBED} bytes`, 'more');
   const limiter = new Limiter(PARALLEL);
-  const found = await Promise.all(index.points.map((point) => limiter.run(() => restart(index, point, source))));
+  // A machine is 1.5 MiB of WebAssembly memory that V8 collects late: PARALLEL of them serve all points.
+  const machines: InflateMachine[] = [];
+  const restartAt = async (point: AccessPoint): Promise<string> => {
+    const machine = machines.pop() ?? new Inflater();
+    const result = await restart(index, { point, machine }, source);
+    machines.push(machine);
+    return result;
+  };
+  const found = await Promise.all(index.points.map((point) => limiter.run(() => restartAt(point))));
   index.points.forEach((point, i) => {
     const expected = probe.digestAt(point.outputOffset);
     if (expected !== undefined) log.image(name, `access point ${i}`, `sha256:${expected}`, found[i]!);
@@ -102,13 +112,13 @@ export async function compareAccessPoints(
 
 async function restart(
   index: GzipIndex,
-  point: AccessPoint,
+  { point, machine }: { readonly point: AccessPoint; readonly machine: InflateMachine },
   { fetcher, descriptor, signal }: ProbedLayer,
 ): Promise<string> {
   signal?.throwIfAborted();
   // The artificial second point only limits how much the reader fetches at once.
   const fence = { ...point, outputOffset: point.outputOffset + PROBED, inputOffset: point.inputOffset + FETCHED };
-  const reader = new GzipIndexReader({ ...index, points: [point, fence] });
+  const reader = new GzipIndexReader({ ...index, points: [point, fence] }, () => machine);
   try {
     const bytes = await reader.readAt(point.outputOffset, PROBED, (from, to) =>
       fetcher.fetchRange(descriptor, from, to - from, { signal }),

@@ -19,6 +19,12 @@ import { type AcceleratedImage, openImage } from '../reader/accelerated-image.ts
 import { verifyImage } from './verify-image.ts';
 import { type Difference, DifferenceLog, type VerifyProgress, type VerifyReport } from './verify-report.ts';
 
+/**
+ * Bytes of decompressed blocks in memory. A verification reads in the order of the device and comes back to no block; one that
+ * stays for long outlives V8's short collections and waits for a long one.
+ */
+const CACHE_BYTES = 8 << 20;
+
 /** An image by name: its target, and its tag or digest there. */
 export interface NamedImage {
   readonly target: Target;
@@ -70,7 +76,11 @@ export async function verifyReference(request: VerifyRequest): Promise<VerifyRes
   const chosen = await chooseImages(named, accelerated.target, request);
   for (const { digest, platform } of chosen) {
     try {
-      const image = await openImage(accelerated.target, digest, { signal, listedAs: platform });
+      const image = await openImage(accelerated.target, digest, {
+        signal,
+        listedAs: platform,
+        cacheBytes: CACHE_BYTES,
+      });
       const descriptor = await sourceOf({ image, platform }, source, accelerated.target, signal);
       images.push(
         await verifyImage(

@@ -19,9 +19,9 @@ const NO_XATTRS: Xattrs = new Map();
 
 type Column = Float64Array | Uint32Array | Uint16Array;
 
-/** A column of numbers that grows page by page; what was never set is 0. */
+/** A column of numbers in pages that exist where a number other than 0 was set: owners and attributes are mostly 0. */
 class NumberColumn {
-  readonly #pages: Column[] = [];
+  readonly #pages: (Column | undefined)[] = [];
   readonly #type: new (
     rows: number,
   ) => Column;
@@ -36,8 +36,14 @@ class NumberColumn {
 
   set(row: number, value: number): void {
     const number = row >>> PAGE_BITS;
-    while (this.#pages.length <= number) this.#pages.push(new this.#type(PAGE_ROWS));
-    this.#pages[number]![row & PAGE_MASK] = value;
+    while (this.#pages.length <= number) this.#pages.push(undefined);
+    const page = this.#pages[number];
+    if (page !== undefined) page[row & PAGE_MASK] = value;
+    else if (value !== 0) {
+      const made = new this.#type(PAGE_ROWS);
+      made[row & PAGE_MASK] = value;
+      this.#pages[number] = made;
+    }
   }
 }
 

@@ -27,3 +27,10 @@ export async function digestOfFile(path: string, { pieces }: { readonly pieces: 
   const digest = digester.digest();
   return hasher === undefined ? { digest } : { digest, pieceList: encodePieceList(hasher.finish()) };
 }
+
+/** The piece list of a file, encoded: {@link digestOfFile} without the hash of the whole. */
+export async function pieceListOfFile(path: string): Promise<Uint8Array> {
+  const hasher = new PieceHasher();
+  for await (const part of readFile(path, { transient: true })) hasher.update(part);
+  return encodePieceList(hasher.finish());
+}

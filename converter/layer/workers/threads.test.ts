@@ -1,9 +1,13 @@
 import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { gzipSync, inflateSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../../../base/error.ts';
+import { pieceListOfBytes } from '../../../formats/piece-list/piece-hasher.ts';
 import { makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
 import { compressBatch } from '../../../formats/zfile/testing/test-compressors.ts';
+import { tempDirectory } from '../../../tests/support/tools.ts';
 import type { GunzipResult } from './gunzip-thread.ts';
 import { Threads } from './threads.ts';
 
@@ -48,6 +52,26 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
       const expected = await compressBatch(here, content);
       expect(Buffer.from(results[i]!.bytes).equals(Buffer.from(expected.bytes))).toBe(true);
       expect([...results[i]!.lengths]).toEqual([...expected.lengths]);
+    }
+  });
+
+  it('hashes a file, and its pieces where that is asked for, in one thread or in two', async () => {
+    use(count);
+    const directory = await tempDirectory('accel-threads-');
+    try {
+      // Shorter and longer than what one thread hashes alone.
+      for (const size of [3_000_000, 52_000_000]) {
+        const content = Buffer.alloc(size, noise(1_000_003));
+        const path = join(directory.path, `blob-${size}`);
+        await writeFile(path, content);
+        const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
+        expect(await threads.digestFile(path, { size, pieces: false })).toMatchObject({ digest });
+        const both = await threads.digestFile(path, { size, pieces: true });
+        expect(both.digest).toBe(digest);
+        expect(Buffer.from(pieceListOfBytes(content)).equals(both.pieceList!)).toBe(true);
+      }
+    } finally {
+      await directory.remove();
     }
   });
 

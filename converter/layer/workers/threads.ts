@@ -1,5 +1,5 @@
 /**
- * The threads of one conversion, or of several that share them: some compress, one hashes finished files, two read each gzip
+ * The threads of one conversion, or of several that share them: some compress, two hash finished files, two read each gzip
  * stream. A thread starts when it is first needed and is kept for the next layer; one that fails is replaced. The output does
  * not depend on their number.
  */
@@ -16,7 +16,7 @@ import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-th
 import { JobThread } from './job-thread.ts';
 import type { WorkerRole } from './worker-messages.ts';
 
-/** Bytes that are hashed in about the time that a thread needs to start. */
+/** Bytes that are hashed once in about the time that a thread needs to start. */
 const HASHED_AT_ONCE = 100_000_000;
 
 /** Threads make few objects: room for more young ones (V8 takes 48 MiB) is filled with garbage before it is used again. */
@@ -37,6 +37,7 @@ export class Threads {
   /** Without threads: the memory of all batches. */
   readonly #batches = new BatchPool();
   #hashing: JobThread | undefined;
+  #hashingPieces: JobThread | undefined;
   readonly #idle: GunzipThread[] = [];
   readonly #workers = new Set<Worker>();
   #closed = false;
@@ -59,10 +60,24 @@ export class Threads {
     return this.#count === 0 ? makeBlockCompressor(format, this.#batches) : this.#compress.compressor(format);
   }
 
-  /** Hashes a finished file of `size` bytes, and with `pieces` each piece of it. */
+  /**
+   * Hashes a finished file of `size` bytes, and with `pieces` each piece of it. A short file is hashed by an idle thread, else
+   * by separate ones, so that the blocks of the next layer do not wait: one for the whole and, as that hashes every byte a
+   * second time, one for the pieces.
+   */
   async digestFile(path: string, { size, pieces }: DigestFileOptions): Promise<FileDigest> {
     if (this.#count === 0) return digestOfFile(path, { pieces });
-    return this.#threadToHash(size).run({ type: 'digest', path, pieces });
+    const isShort = (pieces ? 2 : 1) * size <= HASHED_AT_ONCE;
+    const idle = isShort && this.#hashing?.isAlive !== true ? this.#compress.idle : undefined;
+    if (idle !== undefined) return idle.run({ type: 'digest', path, pieces });
+    this.#hashing = this.#alive(this.#hashing);
+    if (isShort || !pieces) return this.#hashing.run({ type: 'digest', path, pieces });
+    this.#hashingPieces = this.#alive(this.#hashingPieces);
+    const [whole, { pieceList }] = await Promise.all([
+      this.#hashing.run({ type: 'digest', path, pieces: false }),
+      this.#hashingPieces.run({ type: 'pieces', path }),
+    ]);
+    return { digest: whole.digest, pieceList };
   }
 
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
@@ -95,12 +110,8 @@ export class Threads {
     }
   }
 
-  /** An idle thread for a short file; else a separate one, so that the blocks of the next layer do not wait for the hash. */
-  #threadToHash(size: number): JobThread {
-    const idle = size <= HASHED_AT_ONCE && this.#hashing?.isAlive !== true ? this.#compress.idle : undefined;
-    if (idle !== undefined) return idle;
-    if (this.#hashing?.isAlive !== true) this.#hashing = this.#jobThread();
-    return this.#hashing;
+  #alive(thread: JobThread | undefined): JobThread {
+    return thread?.isAlive === true ? thread : this.#jobThread();
   }
 
   #jobThread(): JobThread {

@@ -41,10 +41,11 @@ export interface OutputPlace {
   readonly length: number;
 }
 
-/** A job: a batch to compress in place, or a finished file to hash. */
+/** A job: a batch to compress in place, a finished file to hash, or one whose pieces alone are hashed. */
 export type Job =
   | ({ readonly type: 'compress'; readonly length: number; readonly format: BlockFormat } & BatchRef)
-  | { readonly type: 'digest'; readonly path: string; readonly pieces: boolean };
+  | { readonly type: 'digest'; readonly path: string; readonly pieces: boolean }
+  | { readonly type: 'pieces'; readonly path: string };
 
 /** A job with its number. */
 export type JobRequest = { readonly id: number } & Job;
@@ -52,10 +53,11 @@ export type JobRequest = { readonly id: number } & Job;
 /** The answer to the {@link JobRequest} of the same number. */
 export type JobReply = { readonly id: number } & JobResult;
 
-/** Result of a job: the bytes of output of a batch, the hashes of a file, a failure. */
+/** Result of a job: the bytes of output of a batch, the hashes of a file, its piece list, a failure. */
 export type JobResult =
   | { readonly type: 'compress'; readonly size: number }
   | ({ readonly type: 'digest' } & FileDigest)
+  | { readonly type: 'pieces'; readonly pieceList: Uint8Array }
   | { readonly type: 'error'; readonly error: PlainError };
 
 /** Message to a gunzip worker: a new stream, a slot with its next bytes, its end. */

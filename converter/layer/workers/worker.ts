@@ -6,7 +6,7 @@ import { MemberChecks } from '../../../formats/gzip/member-checks.ts';
 import { GzipStream } from '../../../formats/gzip/stream.ts';
 import { Inflater, pieceAt } from '../../../formats/kernels/inflate.ts';
 import { BatchCompressor } from '../../../formats/zfile/compressor.ts';
-import { digestOfFile } from './digest-file.ts';
+import { digestOfFile, pieceListOfFile } from './digest-file.ts';
 import { OUTPUT_PIECES, OUTPUT_READERS } from './gunzip-thread.ts';
 import { Holds, SlotRing } from './shared-slots.ts';
 import {
@@ -32,6 +32,7 @@ function serveJobs(): void {
   const compressor = new BatchCompressor();
   const run = async (job: JobRequest): Promise<JobResult> => {
     if (job.type === 'digest') return { type: 'digest', ...(await digestOfFile(job.path, job)) };
+    if (job.type === 'pieces') return { type: 'pieces', pieceList: await pieceListOfFile(job.path) };
     return { type: 'compress', size: await compressor.compress(job, job.length, job.format) };
   };
   port.on('message', async (request: JobRequest) => {
