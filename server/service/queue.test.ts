@@ -125,9 +125,15 @@ function suite(backend: Backend): void {
     for (const [key, lane] of ['al', 'bl', 'cm'].map((pair) => pair.split('')))
       await queue.add([job(key!, { lane: lane! })]);
     const first = await queue.take('convert', 10);
-    expect(keys(first)).toEqual(['a', 'c']);
-    await queue.finish(first.find((lease) => lease.job.key === 'a')!, { kind: 'done' });
-    expect(keys(await takeSoon(queue, 'convert', 10))).toEqual(['b']);
+    // Of the jobs of a lane that one fetch finds, pg-boss takes the one with the lowest id.
+    expect([
+      ['a', 'c'],
+      ['b', 'c'],
+    ]).toContainEqual(keys(first));
+    const one = first.find((lease) => lease.job.key !== 'c')!;
+    expect(await queue.take('convert', 10)).toEqual([]);
+    await queue.finish(one, { kind: 'done' });
+    expect(keys(await takeSoon(queue, 'convert', 10))).toEqual([one.job.key === 'a' ? 'b' : 'a']);
   });
 
   it('what may pass is tried again when its time has come, with the reason of the last failure', async () => {
