@@ -11,6 +11,7 @@ import {
   SOCKETS_VARIABLE,
   type WorkerMessage,
 } from './handover/handover.ts';
+import { SIGN_EVERY } from './handover/signs-of-life.ts';
 import { loadRole, run } from './main.ts';
 
 /** Milliseconds after which a worker ends whose error is known. */
@@ -25,6 +26,18 @@ const say = (message: WorkerMessage): Promise<void> =>
     if (process.connected) process.send!(message, undefined, {}, () => resolve());
     else resolve();
   });
+
+/** Says that this process turns; not again while a holder that is stopped does not read. */
+function showLife(): void {
+  let unread = false;
+  setInterval(() => {
+    if (unread) return;
+    unread = true;
+    void say({ kind: 'alive' }).then(() => {
+      unread = false;
+    });
+  }, SIGN_EVERY).unref();
+}
 
 const started = new Promise<Restarts>((resolve) => {
   process.on('message', (message: HolderMessage) => {
@@ -52,6 +65,7 @@ process.on('disconnect', () => {
 try {
   await loadRole(role);
   await say({ kind: 'loaded' });
+  showLife();
   const restarts = await started;
   await run(
     { role, config, check: false },

@@ -142,7 +142,8 @@ function errorList(body: string): string | undefined {
   );
   if (!Array.isArray(value.errors)) return single as string | undefined;
   const errors = value.errors.filter(isRecord);
-  if (errors.length === 0) return single as string | undefined;
+  // A list that says nothing is as good as no body.
+  if (errors.length === 0) return (single as string | undefined) ?? '';
   return errors
     .map(({ code, message, detail }) => {
       const extra = detail === undefined || detail === null ? '' : ` (${wordOf(detail, '')})`;

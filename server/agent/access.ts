@@ -3,6 +3,7 @@
  * the last minutes. On a miss the origin is asked, with the caller's own credential and nothing else.
  */
 import { createHmac, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { HttpResponse } from '../../http/transport.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
@@ -21,6 +22,8 @@ export interface AccessTimes {
 /** Defaults of the configuration. */
 export const ACCESS_TIMES: AccessTimes = { ttl: 300_000, grace: 3_600_000 };
 
+/** Milliseconds before each further try where the origin fails: a runtime that hears of it leaves the agent for the whole pull. */
+const RETRY_WAITS = [200, 1000];
 /** Callers remembered. */
 const MOST_KEPT = 100_000;
 
@@ -116,7 +119,18 @@ export class Access {
   }
 
   async #ask(key: string, question: AccessQuestion): Promise<AccessAnswer> {
+    for (const wait of RETRY_WAITS) {
+      const answer = await this.#askOnce(key, question);
+      if (answer.allowed || answer.isSilent || !isFailing(answer.status)) return answer;
+      const { signal } = question;
+      await sleep(wait, undefined, signal === undefined ? {} : { signal });
+    }
+    return this.#askOnce(key, question);
+  }
+
+  async #askOnce(key: string, question: AccessQuestion): Promise<AccessAnswer & { readonly isSilent?: boolean }> {
     const { target, signal } = question;
+    let isSilent = false;
     // A signed URL is often signed for GET alone.
     const signed = target.url.search !== '';
     let status: number;
@@ -135,7 +149,9 @@ export class Access {
       size = sizeIn(response);
     } catch (error) {
       if (!(error instanceof OriginFailure)) throw error;
-      status = error.status === 0 ? 502 : error.status;
+      // No answer has cost its whole time already.
+      isSilent = error.status === 0;
+      status = isSilent ? 502 : error.status;
     }
     // An empty content has no first byte.
     if ((status >= 200 && status < 300) || (signed && status === 416)) {
@@ -143,13 +159,13 @@ export class Access {
       this.#metrics.access.inc({ outcome: 'accepted' });
       return { allowed: true, size };
     }
-    if ((status >= 500 || status === 429) && this.#isKnown(key, question, this.#times.grace)) {
+    if (isFailing(status) && this.#isKnown(key, question, this.#times.grace)) {
       this.#metrics.access.inc({ outcome: 'grace' });
       return { allowed: true, size: undefined };
     }
     if (status === 401 || status === 403) this.#accepted.delete(key);
     this.#metrics.access.inc({ outcome: status === 401 || status === 403 ? 'refused' : 'failed' });
-    return { allowed: false, status, challenge };
+    return { allowed: false, status, challenge, isSilent };
   }
 
   #keyOf({ target, host, repository }: AccessQuestion): string {
@@ -159,6 +175,11 @@ export class Access {
       .update(`${host.toLowerCase()}\n${repository}\n${secret}`)
       .digest('base64url');
   }
+}
+
+/** Whether a status says that the origin cannot answer now, not what it answers. */
+function isFailing(status: number): boolean {
+  return status >= 500 || status === 429;
 }
 
 /** The content that a question is about, whoever asks: the same path in the same host. */

@@ -95,6 +95,8 @@ export interface AgentOptions {
   readonly dragonfly?: Listen;
   /** Milliseconds to wait for the first view of the members before clients are served. */
   readonly firstView?: number;
+  /** Milliseconds without anything coming for a blob after which its client is not kept waiting. */
+  readonly patience?: number;
   readonly metrics: AgentMetrics;
   /** Metrics and health that are answered on the port of the clients. */
   readonly exposed?: ExposedState | undefined;
@@ -177,7 +179,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     foreground,
     engine,
   });
-  const streams = new BlobStreams(fetcher);
+  const streams = new BlobStreams(fetcher, options.patience);
   const manifests = new Manifests();
   const access = new Access(origin, metrics, { times: options.access });
   const lists = new PieceLists({ streams, manifests, verifier });
@@ -234,6 +236,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     cacheDamaged: () => store.statistics.damaged,
     piecesInFlight: () => fetcher.inFlight,
     originWaiting: () => origin.waiting,
+    clientPieces: () => streams.held,
     uploads: () => exchange.slots.held,
     uploadsWaiting: () => exchange.slots.waiting,
     members: () => membership.view.members.peers.length,

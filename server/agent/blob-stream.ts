@@ -18,6 +18,11 @@ const FIRST_WINDOW = 8;
 const LAST_WINDOW = 32;
 /** Pieces in flight on a node for all its clients. */
 const IN_FLIGHT = 64;
+/**
+ * Pieces that transfers to clients hold at once, being fetched, come, or being written: so many slow clients cannot fill the
+ * memory. A transfer has its share of them, and always one.
+ */
+const MOST_HELD = 64;
 /** Milliseconds without anything coming for a blob after which a client is not kept waiting. */
 const PATIENCE = 30_000;
 /** Hashes of verified blobs kept, of all blobs together. */
@@ -48,6 +53,8 @@ export class BlobStreams {
   readonly #patience: number;
   readonly #inFlight = new Slots(IN_FLIGHT);
   readonly #ahead = new ReadAhead();
+  #held = 0;
+  #reading = 0;
   readonly #verified = new LRUCache<string, readonly string[]>({
     maxSize: HASHES_KEPT,
     sizeCalculation: (hashes) => Math.max(1, hashes.length),
@@ -56,6 +63,11 @@ export class BlobStreams {
   constructor(fetcher: PieceFetcher, patience = PATIENCE) {
     this.#fetcher = fetcher;
     this.#patience = patience;
+  }
+
+  /** Pieces that transfers hold. */
+  get held(): number {
+    return this.#held;
   }
 
   /**
@@ -84,12 +96,18 @@ export class BlobStreams {
     const limits = AbortSignal.any([signal, stop.signal]);
     const ahead: Coming[] = [];
     let next = first;
+    /** Of this transfer: the pieces ahead, and the one that the client has not taken yet. */
+    let own = 0;
     const fill = (window: number) => {
-      while (next < end && ahead.length < (direct ? end - first : window)) {
+      const most = direct ? end - first : window;
+      while (next < end && ahead.length < most && this.#mayHold(own)) {
+        this.#held += 1;
+        own += 1;
         ahead.push(this.#fetch(blob, next, { direct, position, signal: limits }));
         next += 1;
       }
     };
+    this.#reading += 1;
     try {
       for (let index = first; index < end; index++) {
         const window = Math.min(LAST_WINDOW, FIRST_WINDOW + index - first);
@@ -106,10 +124,19 @@ export class BlobStreams {
         }
         const at = index * PIECE_BYTES;
         yield bytes.subarray(Math.max(0, range.start - at), Math.min(bytes.length, range.end - at));
+        this.#held -= 1;
+        own -= 1;
       }
     } finally {
       stop.abort();
+      this.#held -= own;
+      this.#reading -= 1;
     }
+  }
+
+  /** Whether a transfer that holds `own` pieces may have another one. */
+  #mayHold(own: number): boolean {
+    return own === 0 || (this.#held < MOST_HELD && own < MOST_HELD / this.#reading);
   }
 
   /** The piece that the client waits for now, unless nothing comes for too long. */

@@ -1,8 +1,8 @@
 /** The contract between a holder, which keeps the sockets of a role, and the worker process that serves on them. */
 import type { AccelErrorCode, AccelErrorDetails } from '../../base/error.ts';
 
-/** Reasons for which a worker took the place of another. */
-export type RestartReason = 'reload' | 'crash';
+/** Reasons for which a worker took the place of another; `hung`: the other was stopped, or turned no more, and was killed. */
+export type RestartReason = 'reload' | 'crash' | 'hung';
 
 /** Workers that were replaced since the holder started, by reason. */
 export type Restarts = Readonly<Record<RestartReason, number>>;
@@ -22,6 +22,8 @@ export type HolderMessage =
 export type WorkerMessage =
   /** All modules are loaded; waits for `start`. */
   | { readonly kind: 'loaded' }
+  /** It turns: said all the time, from when the modules are loaded. */
+  | { readonly kind: 'alive' }
   | { readonly kind: 'serving' }
   | { readonly kind: 'frozen' }
   | {

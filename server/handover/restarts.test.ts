@@ -1,6 +1,6 @@
 /**
  * A device goes on reading while the agent is restarted again and again: by SIGHUP as an upgrade does, by an exception, by
- * SIGKILL. ACCEL_RESTARTS sets how many times, and asks that no read waits for more than a second.
+ * SIGKILL; and a pull goes on when it is stopped by SIGSTOP. ACCEL_RESTARTS sets how many times, and asks that no read waits for more than a second.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -48,13 +48,15 @@ let folder: string;
 let blob: Buffer;
 let registry: DemoRegistry;
 let path: string;
+let digest: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'accel-restarts-'));
   blob = randomBytes(BLOB_BYTES);
   const image = await writeImageLayout(folder, [blob]);
   registry = await startDemoRegistry({ layout: folder });
-  path = `/dadip2p/http://${registry.host}/v2/demo/blobs/${image.layers[0]!.digest}`;
+  digest = image.layers[0]!.digest;
+  path = `/dadip2p/http://${registry.host}/v2/demo/blobs/${digest}`;
   // Bundled as the package is: a worker starts in a fraction of the time that many small files take.
   await build({
     absWorkingDir: ROOT,
@@ -91,7 +93,7 @@ class HeldAgent {
     createInterface({ input: child.stderr! }).on('line', (line) => this.lines.push(line));
   }
 
-  static async start(times: object = {}): Promise<HeldAgent> {
+  static async start(times: object = {}, agentSettings: object = {}): Promise<HeldAgent> {
     const [clients = 0, peers = 0, metrics = 0] = await freePorts(3);
     const ports = { clients, peers, metrics };
     const config = join(folder, `accel-${clients}.yaml`);
@@ -103,6 +105,7 @@ class HeldAgent {
         peerListen: `127.0.0.1:${peers}`,
         cache: { path: join(folder, `cache-${clients}`), memory: '16Mi', keepFree: 0 },
         contentStore: join(folder, 'none'),
+        ...agentSettings,
       },
     };
     await writeFile(config, JSON.stringify(settings));
@@ -214,4 +217,48 @@ describe('an agent whose sockets are kept', () => {
     },
     60_000 + RESTARTS * 3_000,
   );
+
+  it('a pull and a device go on when the worker is stopped by SIGSTOP', { timeout: 60_000 }, async () => {
+    const agent = await HeldAgent.start({ standbyAfter: 0, silence: 2_000 }, { throttleLimitMB: 3 });
+    await agent.until('the next worker waits', () =>
+      agent.lines.some((line) => line.includes('is ready to take over')),
+    );
+    const { clients: port } = agent.ports;
+    const got: Buffer[] = [];
+    let parts = 0;
+    let struck = false;
+    // As container runtimes do: what is missing is asked for at the same place.
+    for (let size = 0; size < BLOB_BYTES; size = got.reduce((sum, { length }) => sum + length, 0)) {
+      parts += 1;
+      const headers = size === 0 ? {} : { range: `bytes=${size}-` };
+      try {
+        const { body, status } = await fetch(`http://127.0.0.1:${port}/v2/demo/blobs/${digest}`, { headers });
+        expect(status).toBe(size === 0 ? 200 : 206);
+        for await (const chunk of body!) {
+          if (!struck) setTimeout(() => process.kill(agent.workers[0]!, 'SIGSTOP'), 100);
+          struck = true;
+          got.push(Buffer.from(chunk));
+        }
+      } catch {
+        expect(parts).toBeLessThan(5);
+      }
+    }
+    expect(Buffer.concat(got).equals(blob)).toBe(true);
+    expect(parts).toBe(2);
+    expect(agent.workers).toHaveLength(2);
+    const said = `worker ${agent.workers[0]} ended (killed: it is stopped)`;
+    expect(agent.lines.filter((line) => line.includes(said))).toHaveLength(1);
+    expect(await agent.metrics()).toContain('accel_agent_worker_restarts_total{reason="hung"} 1\n');
+    // A read that comes when nobody answers waits for the next worker, and succeeds.
+    await agent.until(
+      'a third worker waits',
+      () => agent.lines.filter((line) => line.includes('is ready to take')).length > 1,
+    );
+    process.kill(agent.workers[1]!, 'SIGSTOP');
+    const reader = new DeviceReader({ port, path, keep: false });
+    const { bytes } = await reader.read(READ_BYTES, READ_BYTES);
+    reader.close();
+    expect(bytes.equals(blob.subarray(READ_BYTES, 2 * READ_BYTES))).toBe(true);
+    await agent.stop();
+  });
 });

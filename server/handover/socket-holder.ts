@@ -36,6 +36,8 @@ export interface HolderTimes {
   readonly standbyAfter: number;
   /** A worker that ends sooner counts as one that failed. */
   readonly settled: number;
+  /** Without a sign of life of a worker that the kernel says is stopped, after which it is killed. */
+  readonly silence: number;
   /** Before the second worker in a row that failed; doubled for each further one. */
   readonly firstBackOff: number;
   readonly longestBackOff: number;
@@ -47,11 +49,14 @@ const TIMES: HolderTimes = {
   start: 30_000,
   standbyAfter: 500,
   settled: 3_000,
+  silence: 4_000,
   firstBackOff: 100,
   longestBackOff: 10_000,
   patience: 5_000,
 };
 
+/** A worker that turns no more has failed although it lived longer than one that ends: how many times as long. */
+const HUNG_SETTLED = 20;
 /** Milliseconds beyond a worker's own time for draining, after which it is killed. */
 const RESERVE = 2_000;
 
@@ -59,12 +64,13 @@ const RESERVE = 2_000;
 export class Holder {
   readonly #o: HolderOptions;
   readonly #times: HolderTimes;
-  readonly #restarts: Record<RestartReason, number> = { reload: 0, crash: 0 };
+  readonly #restarts: Record<RestartReason, number> = { reload: 0, crash: 0, hung: 0 };
   readonly #ending = new AbortController();
   #current: WorkerProcess | undefined;
   #standby: WorkerProcess | undefined;
   #standbyTimer: NodeJS.Timeout | undefined;
   #failures = 0;
+  #lost: RestartReason = 'crash';
   /** Replacements run one after another. */
   #replacing: Promise<void> = Promise.resolve();
   /** Workers that finish what they have begun. */
@@ -132,7 +138,8 @@ export class Holder {
     clearTimeout(this.#standbyTimer);
     const { patience, settled } = this.#times;
     const lived = performance.now() - (lost.servingSince ?? 0);
-    this.#failures = lived < settled ? this.#failures + 1 : 0;
+    this.#failures = lived < (lost.wasHung ? settled * HUNG_SETTLED : settled) ? this.#failures + 1 : 0;
+    this.#lost = lost.wasHung ? 'hung' : 'crash';
     this.#o.log(`worker ${lost.pid} ended (${how}) after ${Math.round(lived / 1000)} s; starting another`);
     let stopRefusing: (() => Promise<void>) | undefined;
     const timer = setTimeout(() => {
@@ -156,7 +163,8 @@ export class Holder {
       await sleep(wait, undefined, { signal: this.#ending.signal }).catch(() => undefined);
     }
     if (this.#ending.signal.aborted) return true;
-    this.#restarts.crash += 1;
+    this.#restarts[this.#lost] += 1;
+    this.#lost = 'crash';
     const worker = this.#takeStandby() ?? this.#spawn();
     if (await this.#bringUp(worker)) {
       this.#adopt(worker);
@@ -196,7 +204,7 @@ export class Holder {
 
   #spawn(): WorkerProcess {
     const { command, sockets, environment } = this.#o;
-    return new WorkerProcess({ command, sockets, environment });
+    return new WorkerProcess({ command, sockets, environment, silence: this.#times.silence });
   }
 
   /** Puts a worker with the present files and configuration in the place of the current one. */

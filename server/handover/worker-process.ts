@@ -4,6 +4,7 @@ import { EventEmitter, once } from 'node:events';
 import { AccelError } from '../../base/error.ts';
 import { formatSockets, type HolderMessage, type Restarts, SOCKETS_VARIABLE, type WorkerMessage } from './handover.ts';
 import type { HeldSocket } from './listening-sockets.ts';
+import { readThread, SIGN_EVERY, SignsOfLife } from './signs-of-life.ts';
 
 /** The command that starts a worker, and the sockets that it gets. */
 export interface WorkerCommand {
@@ -11,6 +12,8 @@ export interface WorkerCommand {
   readonly command: readonly string[];
   readonly sockets: readonly HeldSocket[];
   readonly environment: NodeJS.ProcessEnv;
+  /** Milliseconds without a sign of life after which a process that is stopped is killed. */
+  readonly silence: number;
 }
 
 /** Descriptors of a child: nothing to read, the output of this process, the channel, and then the sockets. */
@@ -26,12 +29,17 @@ export class WorkerProcess {
   #frozen: (() => void) | undefined;
   #failure: AccelError | undefined;
   #gone = false;
+  readonly #silence: number;
+  #signs: SignsOfLife | undefined;
+  #watching: NodeJS.Timeout | undefined;
+  #hung: string | undefined;
   /** Resolves when the process has ended, with its signal or exit code. */
   readonly ended: Promise<string>;
   /** When it began to serve, of performance.now(). */
   servingSince: number | undefined;
 
-  constructor({ command, sockets, environment }: WorkerCommand) {
+  constructor({ command, sockets, environment, silence }: WorkerCommand) {
+    this.#silence = silence;
     const [program = process.execPath, ...args] = command;
     const numbers = new Map(sockets.map(({ name }, index) => [name, FIRST_SOCKET + index]));
     this.#child = spawn(program, args, {
@@ -47,8 +55,9 @@ export class WorkerProcess {
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {
         this.#gone = true;
+        clearInterval(this.#watching);
         this.#frozen?.();
-        resolve(how);
+        resolve(this.#hung === undefined ? how : `killed: ${this.#hung}`);
       };
       this.#child.once('error', ({ message }) => end(message));
       this.#child.once('exit', (code, signal) => end(signal ?? `exit code ${code}`));
@@ -65,6 +74,11 @@ export class WorkerProcess {
   /** Whether the process has ended. */
   get isGone(): boolean {
     return this.#gone;
+  }
+
+  /** Whether it was killed because it turned no more. */
+  get wasHung(): boolean {
+    return this.#hung !== undefined;
   }
 
   /** The error by which the worker gave up; undefined where it gave none. */
@@ -113,7 +127,23 @@ export class WorkerProcess {
   #hear(message: WorkerMessage, said: EventEmitter): void {
     if (message.kind === 'failed') this.#failure = new AccelError(message.code, message.message, message.details);
     else if (message.kind === 'frozen') this.#frozen?.();
+    else if (message.kind === 'alive') this.#watch();
     else said.emit(message.kind);
+  }
+
+  /** Notes a sign of life; from the first one on its absence is noticed. */
+  #watch(): void {
+    const { pid } = this;
+    if (pid === undefined || this.#gone) return;
+    this.#signs ??= new SignsOfLife(this.#silence, performance.now());
+    const signs = this.#signs;
+    signs.sign(performance.now());
+    this.#watching ??= setInterval(() => {
+      this.#hung = signs.look(performance.now(), () => readThread(pid));
+      if (this.#hung === undefined) return;
+      clearInterval(this.#watching);
+      this.#child.kill('SIGKILL');
+    }, SIGN_EVERY).unref();
   }
 
   #send(message: HolderMessage): void {

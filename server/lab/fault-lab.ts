@@ -19,7 +19,7 @@ import {
   startRegistry,
   type Tools,
 } from './machines.ts';
-import { createNetwork, machineOf, REGISTRY_MACHINE, registryBytesSent, shapeRegistry } from './network.ts';
+import { createNetwork, inside, machineOf, REGISTRY_MACHINE, registryBytesSent, shapeRegistry } from './network.ts';
 import type { Processes } from './processes.ts';
 
 /** The lab's surroundings and size. */
@@ -47,6 +47,8 @@ export interface PullResult {
   readonly failed: number;
   /** Bytes that the registry's interface sent, by the size of the image. */
   readonly copies: number;
+  /** How many times an agent counted another one as dead. */
+  readonly dead: number;
 }
 
 /** An agent's configuration, as far as faults change it. */
@@ -54,6 +56,7 @@ export interface AgentSettings {
   readonly agent: {
     zone?: string;
     verify?: string;
+    keepSockets?: boolean;
     readonly advertise: string;
     readonly peers: {
       static: string[];
@@ -140,6 +143,7 @@ export class FaultLab {
   ): Promise<PullResult> {
     for (const number of this.numbers) await this.#setDirect(number, direct);
     const before = await registryBytesSent();
+    const deadBefore = await this.#dead();
     const started = performance.now();
     const struck = sleep(this.#oneCopy() / 2).then(strike);
     const results = await Promise.all(
@@ -154,6 +158,7 @@ export class FaultLab {
       seconds: Math.max(...counted.map(({ seconds }) => seconds)),
       failed: counted.filter(({ code }) => code !== 0).length,
       copies: ((await registryBytesSent()) - before) / image.bytes,
+      dead: Math.max(0, (await this.#dead()) - deadBefore),
     };
   }
 
@@ -161,6 +166,14 @@ export class FaultLab {
   signal(number: number, signal: NodeJS.Signals, { node = false }: { readonly node?: boolean } = {}): void {
     this.#dirty.add(number);
     for (const group of node ? [this.#agents, this.#containerds] : [this.#agents]) group.get(number)?.kill(signal);
+  }
+
+  /** Sends a signal to the process that serves for a node's agent, which has a holder. */
+  async signalWorker(number: number, signal: NodeJS.Signals): Promise<void> {
+    const log = await readFile(join(nodeFolder(this.#o.folder, number), 'agent.log'), 'utf8');
+    const last = [...log.matchAll(/worker (\d+) serves/g)].at(-1);
+    if (last === undefined) throw new Error(`no worker serves on node ${number}`);
+    process.kill(Number(last[1]), signal);
   }
 
   /** Ends a node's agent, and starts it again with changed settings. */
@@ -261,6 +274,18 @@ export class FaultLab {
     const { uplink, mebibytes } = this.#o;
     const scale = { k: 1e3, m: 1e6, g: 1e9 }[uplink.at(-4) as 'k' | 'm' | 'g'];
     return ((mebibytes * 2 ** 20 * 8) / (Number.parseInt(uplink, 10) * scale)) * 1000;
+  }
+
+  /** How often agents have counted others as dead, by those that answer. */
+  async #dead(): Promise<number> {
+    const counts = await Promise.all(
+      this.numbers.map(async (number) => {
+        const [file, args] = inside(machineOf(number), ['curl', '-s', '-m', '2', 'http://127.0.0.1:65003/metrics']);
+        const { stdout } = await execute(file, args, { maxBuffer: 2 ** 24 }).catch(() => ({ stdout: '' }));
+        return Number(/^accel_agent_peer_failures_total\{.*reason="dead".*\} (\d+)/m.exec(stdout)?.[1] ?? 0);
+      }),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 
   #config(number: number): string {

@@ -23,6 +23,8 @@ export interface Fault {
   readonly prepare?: (lab: FaultLab, image: PushedImage) => Promise<unknown>;
   /** In the middle of the pulls. */
   readonly strike?: (lab: FaultLab) => unknown;
+  /** The same image is pulled once more by those whose pull failed. */
+  readonly again?: boolean;
   /** Quick enough for each run of the tests. */
   readonly cheap?: boolean;
 }
@@ -50,7 +52,16 @@ export const FAULTS: readonly Fault[] = [
   { name: 'nothing', cheap: true },
   { name: 'a node is killed', gone: [2], strike: (lab) => lab.signal(2, 'SIGKILL', { node: true }) },
   { name: 'an agent is killed', strike: (lab) => lab.signal(2, 'SIGKILL'), cheap: true },
-  { name: 'an agent is stopped (SIGSTOP)', strike: (lab) => lab.signal(2, 'SIGSTOP') },
+  {
+    name: 'the serving process of an agent is killed',
+    prepare: (lab) => lab.reconfigure(2, withHolder),
+    strike: (lab) => lab.signalWorker(2, 'SIGKILL'),
+  },
+  {
+    name: 'the serving process of an agent is stopped (SIGSTOP)',
+    prepare: (lab) => lab.reconfigure(2, withHolder),
+    strike: (lab) => lab.signalWorker(2, 'SIGSTOP'),
+  },
   { name: 'a node is cut off for 5 s', strike: () => cutOff(2) },
   {
     name: 'one of two zones is down',
@@ -77,7 +88,7 @@ export const FAULTS: readonly Fault[] = [
     cheap: manner === 'garbage',
     prepare: (lab: FaultLab, { layers }: PushedImage) => lab.corrupt(4, manner, layers),
   })),
-  { name: 'a node signs wrong pieces', gone: [4], prepare: poisoned },
+  { name: 'a node signs wrong pieces', gone: [4], prepare: poisoned, again: true },
   {
     name: 'a node signs wrong pieces, `verify: strict`',
     gone: [4],
@@ -100,6 +111,10 @@ async function cutOff(number: number): Promise<void> {
   await setLink(machineOf(number), 'down');
   await sleep(PARTITION);
   await setLink(machineOf(number), 'up');
+}
+
+function withHolder({ agent }: AgentSettings): void {
+  agent.keepSockets = true;
 }
 
 function inZones({ agent }: AgentSettings): void {

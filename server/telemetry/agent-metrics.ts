@@ -14,6 +14,7 @@ export interface AgentGauges {
   readonly cacheDamaged: () => number;
   readonly piecesInFlight: () => number;
   readonly originWaiting: () => number;
+  readonly clientPieces: () => number;
   readonly uploads: () => number;
   readonly uploadsWaiting: () => number;
   readonly members: () => number;
@@ -126,6 +127,7 @@ export class AgentMetrics {
       cacheUnwritten: ['agent_cache_unwritten_pieces', 'Pieces that could not be written since the start.'],
       cacheDamaged: ['agent_cache_damaged_pieces', 'Pieces found damaged on disk since the start.'],
       piecesInFlight: ['agent_pieces_in_flight', 'Pieces under way to this node.'],
+      clientPieces: ['agent_client_pieces', 'Pieces that transfers to clients hold in memory.'],
       originWaiting: ['agent_origin_queue', 'Requests to registries that wait for their turn.'],
       uploads: ['agent_uploads', 'Pieces on their way to other agents.'],
       uploadsWaiting: ['agent_upload_queue', 'Pieces that wait for an upload slot.'],

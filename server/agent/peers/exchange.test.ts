@@ -15,7 +15,7 @@ import type { PieceFetcher } from '../pieces/fetch-piece.ts';
 import { OriginFailure } from '../pieces/origin-failure.ts';
 import { hashPiece } from '../pieces/piece-file.ts';
 import { ExchangeClient } from './exchange-client.ts';
-import { createExchangeServer } from './exchange-server.ts';
+import { createExchangeServer, type ExchangeOptions } from './exchange-server.ts';
 import { createMembers } from './topology.ts';
 import { Tracker } from './tracker.ts';
 
@@ -29,6 +29,7 @@ const bytes = randomBytes(1000);
 let authority: PemPair;
 let server: http.Server;
 let id: string;
+let options: ExchangeOptions;
 /** Pieces that the fetcher of this node gives, by their index. */
 let asOwner: (index: number) => Promise<unknown>;
 
@@ -45,7 +46,7 @@ beforeAll(async () => {
     getAsOwner: (_: unknown, index: number) => asOwner(index),
     isCredible: () => true,
   } as unknown as PieceFetcher;
-  ({ server } = createExchangeServer({
+  options = {
     identity: await identityOf('127.0.0.1'),
     view: () => ({ self, members: createMembers([self]), version: 'v' }),
     health: { isSuspect: () => false, suspect: () => undefined, clear: () => undefined, differs: () => undefined },
@@ -57,7 +58,8 @@ beforeAll(async () => {
     prefetch: async (_, __, response) => void response.writeHead(404).end(),
     ping: async () => undefined,
     signal: new AbortController().signal,
-  }));
+  };
+  ({ server } = createExchangeServer(options));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   id = `127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
@@ -141,6 +143,52 @@ describe('a caller of bad faith', () => {
     give(found);
     await settled;
     expect(statuses.filter((status) => status === 200)).toHaveLength(128);
+  });
+
+  it('that asks for much and reads nothing has a quarter of the uploads, and the others are served', async () => {
+    // More than the kernel takes of what nobody reads.
+    const large = Buffer.alloc(12 * 2 ** 20);
+    const { server: plain, slots } = createExchangeServer({ ...options, identity: undefined });
+    asOwner = async (index) => ({ bytes: index === 0 ? large : bytes, sha256: '', attestation: undefined });
+    await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
+    const { port } = plain.address() as AddressInfo;
+    const headers = { ...owner, 'x-accel-size': String(PIECE_BYTES + 1000) };
+    const waiting = Array.from({ length: 40 }, () => {
+      const request = http.get({ port, path: piece(), headers: { ...headers, 'x-accel-node': CALLER }, agent: false });
+      return request.on('response', (response) => response.pause()).on('error', () => undefined);
+    });
+    try {
+      await expect.poll(() => slots.held, { timeout: 30_000 }).toBe(16);
+      const other = await fetch(`http://127.0.0.1:${port}${piece(1)}`, {
+        headers: { ...headers, 'x-accel-node': '10.0.0.8:65002' },
+      });
+      expect([other.status, (await other.arrayBuffer()).byteLength]).toEqual([200, bytes.length]);
+      expect(slots.held).toBe(16);
+    } finally {
+      for (const request of waiting) request.destroy();
+      plain.closeAllConnections();
+      await new Promise((resolve) => plain.close(resolve));
+    }
+  });
+
+  it('that opens more connections than an address may have gets no further ones', async () => {
+    const { server: plain } = createExchangeServer({ ...options, identity: undefined });
+    await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
+    let ended = 0;
+    const sockets = Array.from({ length: 1034 }, () =>
+      connect((plain.address() as AddressInfo).port, '127.0.0.1')
+        .on('error', () => undefined)
+        .on('close', () => {
+          ended += 1;
+        }),
+    );
+    try {
+      await expect.poll(() => ended, { timeout: 30_000 }).toBe(10);
+      expect(await new Promise((resolve) => plain.getConnections((_, count) => resolve(count)))).toBe(1024);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => plain.close(resolve));
+    }
   });
 
   it('that begins no handshake is cut off', async () => {
