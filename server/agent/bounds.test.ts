@@ -176,7 +176,7 @@ describe('memory for slow clients', () => {
     const clients = Array.from({ length: count }, (_, number) => read(made, number));
     for (const client of clients) await client.next();
     await sleep(10);
-    expect(asked.count).toBe(made.held);
+    expect(asked.count).toBeLessThanOrEqual(made.held);
     expect(made.held).toBeLessThanOrEqual(64 + count);
     expect(made.held).toBeGreaterThanOrEqual(count);
     for (const client of clients) await client.return(undefined);
