@@ -105,7 +105,7 @@ it('a client for whose blob nothing comes any more is not left waiting: its conn
 
 describe('bytes a second between agents', () => {
   const rate = 4 * 2 ** 20;
-  /** Seconds of a pull through node 1 of what the content store of node 0 has, where one of the two is limited. */
+  /** Seconds of a pull through node 0 of what the content store of node 1 has, where one of the two is limited. */
   async function pullFrom(limited: number) {
     const gauges: AgentGauges[] = [];
     const nodes = await start(
@@ -113,7 +113,7 @@ describe('bytes a second between agents', () => {
         options.metrics.observe = (given) => void gauges.push(given);
         return {
           ...options,
-          contentStore: node === 0 ? join(folder, 'blobs') : undefined,
+          contentStore: node === 1 ? join(folder, 'blobs') : undefined,
           rates: node === limited ? { ...options.rates, toPeers: rate } : options.rates,
         };
       },
@@ -122,7 +122,7 @@ describe('bytes a second between agents', () => {
     );
     // Layer, config and manifest, each at both trackers.
     await expect.poll(() => gauges.reduce((sum, { tracked }) => sum + tracked(), 0), { timeout: 20_000 }).toBe(6);
-    const getter = nodes[1]!;
+    const getter = nodes[0]!;
     const started = performance.now();
     const got = await fetch(`${getter.url}/v2/team/app/blobs/${layer().digest}`);
     expect(digestOf(await got.arrayBuffer())).toBe(layer().digest);
@@ -134,8 +134,8 @@ describe('bytes a second between agents', () => {
     (await metrics.fromPeers.get()).values.reduce((sum, { value }) => sum + value, 0);
 
   it.each([
-    ['what it gives', 0],
-    ['what it gets', 1],
+    ['what it gives', 1],
+    ['what it gets', 0],
   ])('an agent keeps to its limit in %s', async (_, limited) => {
     // A tenth of a second's worth goes at once, and the last piece is paid for by whoever comes next. A busy machine takes longer.
     const { moved, seconds } = await pullFrom(limited);
