@@ -1,4 +1,4 @@
-/** What an agent bounds: its end, its beginning, a client's wait, bytes a second between agents, memory for slow clients. */
+/** Tests the bounds of an agent: its end, its beginning, the wait of a client, bytes a second between agents, memory for slow clients. */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import http from 'node:http';

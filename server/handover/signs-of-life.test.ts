@@ -81,7 +81,7 @@ describe.runIf(process.platform === 'linux')('what the kernel says', () => {
     await gone;
   });
 
-  it('tells a stopped process, and one that runs again', async () => {
+  it('distinguishes a stopped process from one that runs again', async () => {
     const pid = start('setInterval(() => undefined, 1000)');
     await sleep(50);
     process.kill(pid, 'SIGSTOP');

@@ -49,7 +49,7 @@ export class SignsOfLife {
     this.#forget();
   }
 
-  /** What is wrong with the process; undefined while it may be well. `read` looks at it, undefined where that is not possible. */
+  /** Names what is wrong with the process; undefined while it may be well. `read` looks at it, undefined where that is not possible. */
   look(now: number, read: () => ThreadState | undefined): string | undefined {
     const late = now - this.#looked > SIGN_EVERY + LATE;
     this.#looked = now;

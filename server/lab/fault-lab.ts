@@ -47,7 +47,7 @@ export interface PullResult {
   readonly failed: number;
   /** Bytes that the registry's interface sent, by the size of the image. */
   readonly copies: number;
-  /** How many times an agent counted another one as dead. */
+  /** Counts how many times an agent took another one for dead. */
   readonly dead: number;
 }
 
@@ -276,7 +276,7 @@ export class FaultLab {
     return ((mebibytes * 2 ** 20 * 8) / (Number.parseInt(uplink, 10) * scale)) * 1000;
   }
 
-  /** How often agents have counted others as dead, by those that answer. */
+  /** Counts how often agents have taken others for dead, by those that answer. */
   async #dead(): Promise<number> {
     const counts = await Promise.all(
       this.numbers.map(async (number) => {
