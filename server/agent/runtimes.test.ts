@@ -188,7 +188,32 @@ describeWith({ tools: ['containerd', 'ctr'], root: true }, 'containerd with a mi
     };
   }
 
-  it('1.6 pulls', async () => {
+  /** Reads all layers as a device does, through both agents. */
+  async function readLazily(): Promise<void> {
+    for (const { digest, size } of image.layers) {
+      const whole = await readFile(join(folder, 'layout/blobs', digest.replace(':', '/')));
+      for (let at = 0; at < size; at += MIB / 4) {
+        const headers = { range: `bytes=${at}-${Math.min(size, at + MIB / 4) - 1}` };
+        const { url } = cluster.nodes[(at / MIB) % 2 < 1 ? 0 : 1]!;
+        const got = await fetch(`${url}/dadip2p/http://${registry.host}/v2/team/app/blobs/${digest}`, { headers });
+        expect(got.status).toBe(206);
+        expect(Buffer.from(await got.arrayBuffer()).equals(whole.subarray(at, at + MIB / 4))).toBe(true);
+      }
+    }
+  }
+
+  it('1.6 pulls, and lazy reads after it cost the registry nothing', async () => {
+    const pull = await startContainerd('/usr/bin', ['version = 2']);
+    await pull();
+    await expectPulled();
+    const before = registry.blobBytes();
+    await readLazily();
+    expect(registry.blobBytes()).toBe(before);
+  });
+
+  it('1.6 pulls what was read lazily before, and the registry sends only the config', async () => {
+    await readLazily();
+    expect(registry.blobBytes()).toBe(layerBytes());
     const pull = await startContainerd('/usr/bin', ['version = 2']);
     await pull();
     await expectPulled();
