@@ -132,14 +132,20 @@ export class FaultLab {
     return { ...image, reference: `${REGISTRY_HOST}/${name}:latest`, layout };
   }
 
-  /** Pulls on all nodes at once; those of `uncounted` may fail. `strike` happens a moment after the start. */
+  /** Pulls on all nodes at once but the `idle` ones; those of `uncounted` may fail. `strike` happens a moment after the start. */
   async pullAll(
     image: PushedImage,
     {
       direct = false,
       uncounted = [],
+      idle = [],
       strike = () => undefined,
-    }: { readonly direct?: boolean; readonly uncounted?: readonly number[]; readonly strike?: () => unknown } = {},
+    }: {
+      readonly direct?: boolean;
+      readonly uncounted?: readonly number[];
+      readonly idle?: readonly number[];
+      readonly strike?: () => unknown;
+    } = {},
   ): Promise<PullResult> {
     for (const number of this.numbers) await this.#setDirect(number, direct);
     const before = await registryBytesSent();
@@ -147,10 +153,12 @@ export class FaultLab {
     const started = performance.now();
     const struck = sleep(this.#oneCopy() / 2).then(strike);
     const results = await Promise.all(
-      this.numbers.map(async (number) => {
-        const code = await this.#pull(number, image);
-        return { number, code, seconds: (performance.now() - started) / 1000 };
-      }),
+      this.numbers
+        .filter((number) => !idle.includes(number))
+        .map(async (number) => {
+          const code = await this.#pull(number, image);
+          return { number, code, seconds: (performance.now() - started) / 1000 };
+        }),
     );
     await struck;
     const counted = results.filter(({ number }) => !uncounted.includes(number));

@@ -19,6 +19,8 @@ export interface Fault {
   readonly forgedLists?: boolean;
   /** Nodes that are down. */
   readonly gone?: readonly number[];
+  /** Nodes of bad faith, which do not pull: one that pulls finds its own pieces wrong, and drops them. */
+  readonly idle?: readonly number[];
   /** Before the pulls. */
   readonly prepare?: (lab: FaultLab, image: PushedImage) => Promise<unknown>;
   /** In the middle of the pulls. */
@@ -84,14 +86,14 @@ export const FAULTS: readonly Fault[] = [
   })),
   ...entries(LIARS).map(([manner, name]) => ({
     name,
-    gone: [4],
+    idle: [4],
     cheap: manner === 'garbage',
     prepare: (lab: FaultLab, { layers }: PushedImage) => lab.corrupt(4, manner, layers),
   })),
-  { name: 'a node signs wrong pieces', gone: [4], prepare: poisoned, again: true },
+  { name: 'a node signs wrong pieces', idle: [4], prepare: poisoned, again: true },
   {
     name: 'a node signs wrong pieces, `verify: strict`',
-    gone: [4],
+    idle: [4],
     prepare: async (lab, image) => {
       await each(lab, (number) =>
         lab.reconfigure(number, ({ agent }) => void Object.assign(agent, { verify: 'strict' })),

@@ -108,13 +108,13 @@ async function underFault(
   fault: Fault,
   direct: boolean,
 ): Promise<{ readonly first: PullResult; readonly again: PullResult | undefined }> {
-  const { origin, gone = [], strike, prepare, forgedLists = false } = fault;
+  const { origin, gone = [], idle = [], strike, prepare, forgedLists = false } = fault;
   const image = await lab.push({ forgedLists });
   if (!direct) await prepare?.(lab, image);
   if (origin !== undefined) await lab.setOrigin(origin);
   try {
-    const first = await lab.pullAll(image, { direct, uncounted: gone, strike: () => strike?.(lab) });
-    const again = fault.again === true && !direct ? await lab.pullAll(image, { uncounted: gone }) : undefined;
+    const first = await lab.pullAll(image, { direct, uncounted: gone, idle, strike: () => strike?.(lab) });
+    const again = fault.again === true && !direct ? await lab.pullAll(image, { uncounted: gone, idle }) : undefined;
     return { first, again };
   } finally {
     await lab.restore();
