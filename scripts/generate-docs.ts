@@ -4,12 +4,14 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { ACTION_DOCS_PATH, withActionTables } from './action-docs.ts';
+import { API_DOCS_PATH, renderApiDocs } from './api-docs.ts';
 import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
 import { CONFIG_DOCS_PATH, renderConfigDocs, renderValuesSchema, VALUES_SCHEMA_PATH } from './config-docs.ts';
 
 const pages: readonly (readonly [path: string, text: string])[] = [
   [CLI_DOCS_PATH, await renderCliDocs()],
   [ACTION_DOCS_PATH, withActionTables(readFileSync(ACTION_DOCS_PATH, 'utf8'), readFileSync('action.yml', 'utf8'))],
+  [API_DOCS_PATH, await renderApiDocs()],
   [CONFIG_DOCS_PATH, renderConfigDocs()],
   [VALUES_SCHEMA_PATH, renderValuesSchema()],
 ];

@@ -164,6 +164,21 @@ const service = z.strictObject({
     )
     .default([])
     .describe('Bearer tokens of the API and the console'),
+  agents: z
+    .strictObject({
+      urls: z
+        .array(z.url({ protocol: /^https?$/, error: 'is not an http or https URL' }))
+        .optional()
+        .describe('Where each agent has its metrics, such as http://10.0.0.1:65003'),
+      dns: text(/^[A-Za-z0-9._-]+(:\d{1,5})?$/, 'a name, NAME[:PORT]')
+        .optional()
+        .describe('Name that resolves to all agents; port 65003 unless given'),
+    })
+    .refine(({ urls, dns }) => urls === undefined || dns === undefined, {
+      error: 'has urls and dns: keep one',
+    })
+    .default({})
+    .describe("Agents that the console's cluster page shows"),
 });
 
 const share = z.number().min(0).max(0.9);

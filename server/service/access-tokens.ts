@@ -75,7 +75,8 @@ export class AccessTokens {
   }
 }
 
-function isLocalRequest({ host, origin }: AccessRequest): boolean {
+/** True for a request that no web page of another host has made: its Host is of loopback, and its Origin is that or none. */
+export function isLocalRequest({ host, origin }: Pick<AccessRequest, 'host' | 'origin'>): boolean {
   if (host === undefined || !isLoopbackHost(host.replace(/:\d+$/, ''))) return false;
   return origin === undefined || origin === `http://${host}`;
 }

@@ -3,7 +3,9 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { AccelError } from '../../base/error.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { AccessTokens, Caller, Scope } from './access-tokens.ts';
+import type { AgentList } from './agents/gather-agents.ts';
 import type { DecisionCode } from './decision.ts';
+import { Forbidden } from './error-answers.ts';
 import type { ConfiguredHook } from './hooks/configured-hooks.ts';
 import type { HookKind, IgnoredCode } from './hooks/hook.ts';
 import type { EventSink } from './intake.ts';
@@ -45,7 +47,11 @@ export interface AppContext {
   readonly audit: (entry: AuditEntry) => void;
   /** Fires when the process ends: streams close. */
   readonly draining: AbortSignal;
-  /** Routes of other parts: the console, the agents. */
+  /** What the agents of the cluster say of themselves. */
+  readonly agents: () => Promise<AgentList>;
+  /** Milliseconds in which a request has to arrive; 10 seconds unless given. */
+  readonly requestTimeout?: number;
+  /** Routes of other parts: the console. */
   readonly more?: readonly FastifyPluginAsync<AppContext>[];
 }
 
@@ -77,9 +83,4 @@ export function callerOf(context: AppContext, scope: Scope, request: FastifyRequ
       ? 'without a token, requests come from a page of this address or from none'
       : `the token does not have the scope ${scope}`,
   );
-}
-
-/** A request that is known and not allowed: HTTP 403. */
-export class Forbidden extends Error {
-  readonly statusCode = 403;
 }

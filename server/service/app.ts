@@ -3,23 +3,11 @@
  * request arrives within {@link REQUEST_TIMEOUT}, {@link MAX_CONNECTIONS} connections are open at a time. Every error is one document,
  * `{error: {code, message, …}}`.
  */
-import swagger from '@fastify/swagger';
-import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import {
-  jsonSchemaTransform,
-  jsonSchemaTransformObject,
-  serializerCompiler,
-  validatorCompiler,
-} from 'fastify-type-provider-zod';
-import { AccelError, type AccelErrorCode } from '../../base/error.ts';
-import { redact } from '../../base/secrets.ts';
-import { VERSION } from '../../base/version.ts';
+import fastify, { type FastifyInstance } from 'fastify';
 import type { AppContext } from './app-context.ts';
-import { QueueError, type QueueRefusal } from './queue.ts';
-import { conversionRoutes } from './routes/conversion-routes.ts';
-import { healthRoutes } from './routes/health-routes.ts';
-import { hookRoutes } from './routes/hook-routes.ts';
-import { repositoryRoutes } from './routes/repository-routes.ts';
+import { answerBrokenRequest, sendError, sendMissing } from './error-answers.ts';
+import { collectMethods } from './routes/allowed-methods.ts';
+import { registerApi } from './routes/api-routes.ts';
 
 /** Most bytes of a body; the largest notification that a registry documents has some kilobytes. */
 const MAX_BODY = 1024 * 1024;
@@ -33,93 +21,37 @@ const KEEP_ALIVE = 60_000;
 
 /** Builds the server, which does not listen yet. */
 export async function createApp(context: AppContext): Promise<FastifyInstance> {
+  const { requestTimeout = REQUEST_TIMEOUT } = context;
   const app = fastify({
     bodyLimit: MAX_BODY,
-    requestTimeout: REQUEST_TIMEOUT,
+    requestTimeout,
     keepAliveTimeout: KEEP_ALIVE,
     forceCloseConnections: true,
-    http: { headersTimeout: REQUEST_TIMEOUT, connectionsCheckingInterval: CHECKING_INTERVAL, maxHeaderSize: 16 * 1024 },
+    http: { headersTimeout: requestTimeout, connectionsCheckingInterval: CHECKING_INTERVAL, maxHeaderSize: 16 * 1024 },
     // Notifications and documents are plain JSON: no prototype may come in with one.
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     routerOptions: { maxParamLength: 256 },
+    frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
+    clientErrorHandler: answerBrokenRequest,
   });
   app.server.maxConnections = MAX_CONNECTIONS;
-  app.setValidatorCompiler(validatorCompiler);
-  app.setSerializerCompiler(serializerCompiler);
+  const methodsOf = collectMethods(app);
   app.setErrorHandler(sendError);
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?', 1)[0];
-    return sendError(
-      new AccelError('not-found', 'there is nothing at this address', { found: `${request.method} ${path}` }),
-      request,
-      reply,
-    );
-  });
+  app.setNotFoundHandler((request, reply) =>
+    sendMissing(request, reply, methodsOf(request.url.split('?', 1)[0] ?? '')),
+  );
   app.addHook('onSend', async (_, reply) => {
     reply.header('X-Content-Type-Options', 'nosniff').header('Referrer-Policy', 'no-referrer');
     if (!reply.hasHeader('Cache-Control')) reply.header('Cache-Control', 'no-store');
   });
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'accel conversion service',
-        version: VERSION,
-        description: 'Converts the images that are pushed.',
-      },
-      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
-    },
-    transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
-  });
-  await app.register(healthRoutes, context);
-  await app.register(hookRoutes, context);
-  await app.register(conversionRoutes, context);
-  await app.register(repositoryRoutes, context);
+  await registerApi(app, context);
   for (const routes of context.more ?? []) await app.register(routes, context);
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  let document: Promise<object> | undefined;
+  app.get('/openapi.json', async () => {
+    document ??= import('./openapi.ts').then(({ describeApi }) => describeApi());
+    return document;
+  });
   await app.ready();
   return app;
-}
-
-const STATUS: Readonly<Partial<Record<AccelErrorCode, number>>> = {
-  usage: 400,
-  'reference-invalid': 400,
-  'not-found': 404,
-  unauthorized: 401,
-  aborted: 503,
-  'timed-out': 504,
-  'registry-unreachable': 502,
-  'registry-error': 502,
-};
-
-const REFUSAL_STATUS: Readonly<Record<QueueRefusal, number>> = { full: 507, busy: 503, unavailable: 503, invalid: 400 };
-
-function sendError(error: unknown, _: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (error instanceof QueueError) {
-    const status = REFUSAL_STATUS[error.refusal];
-    if (status !== 400) reply.header('Retry-After', '10');
-    return reply.status(status).send(documentOf(error, `queue-${error.refusal}`));
-  }
-  if (error instanceof AccelError) return reply.status(STATUS[error.code] ?? 500).send(documentOf(error));
-  // Fastify's own: a body that is too long, not JSON or not of the schema.
-  const { statusCode = 500, message } = error as FastifyError;
-  const body =
-    statusCode < 500 ? { code: 'usage', message: redact(message) } : { code: 'internal', message: 'internal error' };
-  return reply.status(statusCode).send({ error: body });
-}
-
-function documentOf(error: AccelError, code: string = error.code): object {
-  const { message, where, expected, found, hint } = error;
-  return {
-    error: {
-      code,
-      message,
-      ...(Object.keys(where).length === 0 ? {} : { where }),
-      ...(expected === undefined ? {} : { expected }),
-      ...(found === undefined ? {} : { found }),
-      ...(hint === undefined ? {} : { hint }),
-    },
-  };
 }

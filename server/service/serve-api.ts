@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { AccelError } from '../../base/error.ts';
 import { hostAndPort } from '../config/schema.ts';
 import type { RoleContext } from '../role.ts';
+import { gatherAgents } from './agents/gather-agents.ts';
 import { createApp } from './app.ts';
 import { consoleRoutes } from './console/console-routes.ts';
 import { requestConversion } from './request-conversion.ts';
@@ -24,6 +25,7 @@ export async function serveApi(parts: ServiceParts, { lifecycle, metrics, log }:
     onIgnored: (kind, code) => parts.metrics.events.inc({ kind, decision: code }),
     audit: (entry) => log(`audit ${JSON.stringify(entry)}`),
     draining: lifecycle.draining,
+    agents: gatherAgents(() => settings().config.service.agents),
     more: [consoleRoutes],
   });
   try {

@@ -2,15 +2,18 @@
  * `/api/v1/conversions`: ask for one, list them, look at one, cancel it, try it again, follow it. `POST` also takes a webhook of Harbor
  * with its `Authorization`, as goharbor/acceleration-service does, so that a user of that changes one URL.
  */
-import type { FastifyPluginAsync } from 'fastify';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { AccelError } from '../../../base/error.ts';
 import { type AppContext, callerOf } from '../app-context.ts';
 import { conversionOf } from '../conversion.ts';
+import { ConversionFailed } from '../error-answers.ts';
+import type { EventSink } from '../intake.ts';
+import { repositoryOf } from '../push-event.ts';
 import type { Job } from '../queue.ts';
-import { followConversion } from './event-stream.ts';
-import { receive } from './hook-routes.ts';
+import { followConversion, hasEnded } from './event-stream.ts';
+import { hookRequestOf, receive } from './hook-routes.ts';
 import {
   CONVERSION,
   CONVERSION_ANSWER,
@@ -18,8 +21,13 @@ import {
   CONVERSION_PATH,
   CONVERSION_QUERY,
   CONVERSION_REQUEST,
-  ERROR,
+  CONVERSION_WAIT,
+  type ERROR,
+  errors,
+  HARBOR_WEBHOOK,
+  RECEIPT,
 } from './schemas.ts';
+import { waitForEnd } from './wait-for-end.ts';
 
 const ROOT = '/api/v1/conversions';
 const security = [{ token: [] }];
@@ -32,33 +40,46 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
   const app = plugin.withTypeProvider<ZodTypeProvider>();
   const { queue } = context;
 
+  // The bytes as they came, beside what they say: a webhook's signature is over them.
+  const bodies = new WeakMap<FastifyRequest, Buffer>();
+  const parseJson = plugin.getDefaultJsonParser('error', 'error');
+  plugin.removeAllContentTypeParsers();
+  plugin.addContentTypeParser<Buffer>(
+    ['application/json', 'application/cloudevents+json'],
+    { parseAs: 'buffer' },
+    (request, body, done) => {
+      bodies.set(request, body);
+      if (body.length === 0) done(null, undefined);
+      else parseJson(request, body.toString('utf8'), done);
+    },
+  );
+
   app.post(
     ROOT,
     {
       schema: {
         summary: 'Convert an image now',
-        description: 'Also takes a webhook of Harbor, with the Authorization of service.hooks.harbor.',
+        description:
+          'Also takes a webhook of Harbor, with the Authorization of service.hooks.harbor, as goharbor/acceleration-service does.',
         tags,
         security,
-        body: z.union([CONVERSION_REQUEST, z.looseObject({ type: z.string(), event_data: z.looseObject({}) })]),
+        querystring: CONVERSION_WAIT,
+        body: z.union([CONVERSION_REQUEST, HARBOR_WEBHOOK]),
         response: {
-          200: CONVERSION_ANSWER,
-          202: z.union([CONVERSION_ANSWER, z.looseObject({ accepted: z.int() })]),
-          '4xx': ERROR,
-          '5xx': ERROR,
+          200: z.union([CONVERSION_ANSWER, RECEIPT]),
+          202: z.union([CONVERSION_ANSWER, RECEIPT]),
+          ...errors(400, 401, 403, 413, 415, 500, 502, 503, 504, 507),
         },
       },
     },
     async (request, reply) => {
       const { body } = request;
-      const harbor = context.hooks().get('harbor');
-      if ('event_data' in body && harbor !== undefined) {
-        const sent = {
-          headers: request.headers,
-          query: new URLSearchParams(),
-          body: Buffer.from(JSON.stringify(body)),
-        };
-        return receive({ kind: 'harbor', hook: harbor, request, reply }, sent, context) as never;
+      const hook = 'image' in body ? undefined : context.hooks().get('harbor');
+      const sync = request.query.sync === 'true' || request.query.sync === '1';
+      if (hook !== undefined) {
+        const sent = hookRequestOf(request, bodies.get(request) ?? Buffer.alloc(0));
+        const accept = sync ? convertAndWait(context, request) : undefined;
+        return receive({ kind: 'harbor', hook, request, reply }, sent, context, accept) as never;
       }
       const caller = callerOf(context, 'write', request, reply);
       const wanted = CONVERSION_REQUEST.safeParse(body);
@@ -67,17 +88,18 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
           expected: 'service.hooks.harbor in the configuration, or {"image": "HOST/REPOSITORY:TAG"}',
         });
       }
-      const answer = await context.convert(
-        wanted.data,
-        AbortSignal.any([context.draining, AbortSignal.timeout(LOOK_TIMEOUT)]),
-      );
+      const { image } = wanted.data;
+      const answer = await context.convert(wanted.data, lookSignal(context));
       context.audit({
         caller: caller.name,
         from: request.ip,
         action: 'convert',
-        subject: wanted.data.image,
+        subject: image,
         outcome: answer.decision,
       });
+      if (sync && answer.id !== undefined && (await ended(context, [answer.id], request))) {
+        return reply.status(200).send(answer);
+      }
       return reply.status(answer.id !== undefined || answer.decision === 'accepted' ? 202 : 200).send(answer);
     },
   );
@@ -90,7 +112,7 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
         tags,
         security,
         querystring: CONVERSION_QUERY,
-        response: { 200: CONVERSION_PAGE, '4xx': ERROR, '5xx': ERROR },
+        response: { 200: CONVERSION_PAGE, ...errors(400, 401, 403, 503) },
       },
     },
     async (request, reply) => {
@@ -112,7 +134,13 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
 
   app.get(
     `${ROOT}/:id`,
-    { schema: { ...one, summary: 'Look at a conversion', response: { 200: CONVERSION, '4xx': ERROR, '5xx': ERROR } } },
+    {
+      schema: {
+        ...one,
+        summary: 'Look at a conversion',
+        response: { 200: CONVERSION, ...errors(400, 401, 403, 404, 503) },
+      },
+    },
     async (request, reply) => {
       callerOf(context, 'read', request, reply);
       return shown(await find(context, request.params.id));
@@ -125,7 +153,7 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
       schema: {
         ...one,
         summary: 'Cancel a conversion',
-        response: { 202: CONVERSION, 409: ERROR, '4xx': ERROR, '5xx': ERROR },
+        response: { 202: CONVERSION, ...errors(400, 401, 403, 404, 409, 413, 415, 503, 507) },
       },
     },
     async (request, reply) => {
@@ -151,7 +179,7 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
       schema: {
         ...one,
         summary: 'Try a failed conversion again',
-        response: { 202: CONVERSION, 409: ERROR, '4xx': ERROR, '5xx': ERROR },
+        response: { 202: CONVERSION, ...errors(400, 401, 403, 404, 409, 413, 415, 503, 507) },
       },
     },
     async (request, reply) => {
@@ -174,13 +202,15 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
   app.get(
     `${ROOT}/:id/events`,
     {
+      // A HEAD would wait for the end of a body that never comes.
+      exposeHeadRoute: false,
       schema: {
         ...one,
         summary: 'Follow a conversion',
         description:
           'Server-sent events: `conversion` with the whole document whenever it changes, until it has ended.',
         produces: ['text/event-stream'],
-        response: { 200: z.string().describe('text/event-stream'), '4xx': ERROR, '5xx': ERROR },
+        response: { 200: z.string(), ...errors(400, 401, 403, 404, 503) },
       },
     },
     async (request, reply) => {
@@ -190,6 +220,47 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
     },
   );
 };
+
+function lookSignal({ draining }: AppContext): AbortSignal {
+  return AbortSignal.any([draining, AbortSignal.timeout(LOOK_TIMEOUT)]);
+}
+
+/** Accepts pushes as the sink does, looks at each at once, and resolves when what they call for has ended. */
+function convertAndWait(context: AppContext, request: FastifyRequest): EventSink['accept'] {
+  return async (pushes) => {
+    const counts = await context.sink.accept(pushes);
+    const ids: string[] = [];
+    for (const push of counts.accepted === 0 ? [] : pushes) {
+      const image = `${repositoryOf(push)}:${push.tag}`;
+      const { id } = await context.convert({ image, force: false }, lookSignal(context)).catch((error: unknown) => {
+        // Of several pushes one may have no rule.
+        if (error instanceof AccelError && error.code === 'usage') return { id: undefined };
+        throw error;
+      });
+      if (id !== undefined) ids.push(id);
+    }
+    await ended(context, ids, request);
+    return counts;
+  };
+}
+
+/** Waits for conversions: true when all are done, false when they go on without the caller. Throws ConversionFailed. */
+async function ended(context: AppContext, ids: readonly string[], request: FastifyRequest): Promise<boolean> {
+  const gone = new AbortController();
+  const leave = (): void => gone.abort();
+  request.raw.socket.once('close', leave);
+  try {
+    const jobs = await waitForEnd(context.queue, ids, AbortSignal.any([context.draining, gone.signal]));
+    const failed = jobs.find(({ state }) => state === 'failed');
+    if (failed !== undefined) {
+      const { code = 'internal', message = 'the conversion failed' } = failed.failure ?? {};
+      throw new ConversionFailed(`${message} (${code}); ${ROOT}/${failed.id} has the details`);
+    }
+    return jobs.every(({ state }) => hasEnded(state));
+  } finally {
+    request.raw.socket.off('close', leave);
+  }
+}
 
 async function find({ queue }: AppContext, id: string): Promise<Job> {
   const job = await queue.get(id);

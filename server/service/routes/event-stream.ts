@@ -18,6 +18,11 @@ const MAX_BUFFERED = 1024 * 1024;
 
 const ENDED: readonly string[] = ['done', 'failed', 'cancelled', 'superseded'];
 
+/** True for a state that does not change by itself any more. */
+export function hasEnded(state: string): boolean {
+  return ENDED.includes(state);
+}
+
 /** Answers with the stream, which ends with the conversion, the client or the process. Throws QueueError for too many streams. */
 export async function followConversion(
   job: Job,
@@ -61,10 +66,13 @@ export async function followConversion(
         raw.write(': waiting\n\n');
         lastSign = Date.now();
       }
-      if (ENDED.includes(current.state)) break;
+      if (hasEnded(current.state)) break;
       await new Promise<void>((resolve) => {
-        wake = resolve;
-        setTimeout(resolve, LOOK_INTERVAL).unref();
+        const timer = setTimeout(resolve, LOOK_INTERVAL).unref();
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
       });
       current = (await stored(queue, job.id)) ?? current;
     }

@@ -3,7 +3,7 @@ import type { FastifyPluginAsync } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { type AppContext, callerOf } from '../app-context.ts';
 import { summarizeRepositories } from '../repositories.ts';
-import { ERROR, REPOSITORIES } from './schemas.ts';
+import { errors, REPOSITORIES } from './schemas.ts';
 
 /** Registers the route. */
 export const repositoryRoutes: FastifyPluginAsync<AppContext> = async (plugin, context) => {
@@ -16,7 +16,7 @@ export const repositoryRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
         summary: 'List repositories',
         tags: ['repositories'],
         security: [{ token: [] }],
-        response: { 200: REPOSITORIES, '4xx': ERROR, '5xx': ERROR },
+        response: { 200: REPOSITORIES, ...errors(401, 403, 503) },
       },
     },
     async (request, reply) => {

@@ -80,11 +80,18 @@ export const CONVERSION_PAGE = z.object({
   next: z.string().optional().describe('Value of `after` for the next page'),
 });
 
+/** Ids of conversions. */
+const ID = z.string().regex(/^[A-Za-z0-9-]{1,64}$/);
+
 /** Query of a list of conversions. */
 export const CONVERSION_QUERY = z.strictObject({
   state: STATE.optional(),
-  repository: z.string().max(1024).optional().describe('HOST/REPOSITORY'),
-  after: z.string().max(128).optional().describe('Id of the last conversion of the page before'),
+  repository: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,1024}$/)
+    .optional()
+    .describe('HOST/REPOSITORY'),
+  after: ID.optional().describe('Id of the last conversion of the page before'),
   limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(50),
 });
 
@@ -93,6 +100,29 @@ export const CONVERSION_REQUEST = z.strictObject({
   image: z.string().min(1).max(2048).describe('HOST/REPOSITORY:TAG; a rule has to cover it'),
   force: z.boolean().default(false).describe('Converts even what is up to date'),
 });
+
+/** A webhook of Harbor in one of its two forms; its receiver reads it. */
+export const HARBOR_WEBHOOK = z.union([
+  z.looseObject({ type: z.string(), event_data: z.looseObject({}) }),
+  z.looseObject({ specversion: z.string(), type: z.string(), data: z.looseObject({}) }),
+]);
+
+/** Query of a request for a conversion. */
+export const CONVERSION_WAIT = z.object({
+  sync: z
+    .enum(['true', 'false', '1', '0'])
+    .optional()
+    .describe('Answers when the conversion has ended, or after ten minutes'),
+});
+
+/** The answer to a webhook. */
+export const RECEIPT = z
+  .object({
+    accepted: z.int().describe('Pushes that are on disk'),
+    dropped: z.int().describe('Pushes that no rule covers'),
+    ignored: z.int().describe('Events that are no push of a tag'),
+  })
+  .meta({ id: 'Receipt' });
 
 /** The answer to it. */
 export const CONVERSION_ANSWER = z.object({
@@ -104,7 +134,7 @@ export const CONVERSION_ANSWER = z.object({
 });
 
 /** Path of one conversion. */
-export const CONVERSION_PATH = z.object({ id: z.string().min(1).max(128) });
+export const CONVERSION_PATH = z.object({ id: ID });
 
 /** Totals of the conversions of each repository. */
 export const REPOSITORIES = z.object({
@@ -125,6 +155,34 @@ export const REPOSITORIES = z.object({
   complete: z.boolean().describe('False where there are more conversions than were looked at'),
 });
 
+const count = z.int();
+
+/** The agents of the cluster. */
+export const AGENTS = z.object({
+  agents: z.array(
+    z
+      .object({
+        node: z.string().describe('Identity of the agent, or the address that was asked'),
+        reachable: z.boolean(),
+        problem: z.string().optional().describe('Why there is no answer, or why it cannot serve well now'),
+        zone: z.string().optional(),
+        version: z.string().optional(),
+        started: time.optional(),
+        members: count.optional().describe('Agents that it knows'),
+        bytes: z
+          .object({ toClients: count, toPeers: count, fromPeers: count, fromOrigin: count })
+          .optional()
+          .describe('Since it started'),
+        cache: z.object({ allocated: count, used: count, memory: count, pieces: count }).optional(),
+      })
+      .meta({ id: 'Agent' }),
+  ),
+  images: z
+    .array(z.object({ image: z.string(), nodes: count, fromPeers: count, fromOrigin: count, toClients: count }))
+    .describe('Bytes of all agents together, by repository; at most 500'),
+  problem: z.string().optional().describe('Why the agents are not known'),
+});
+
 /** Any error. */
 export const ERROR = z
   .object({
@@ -137,3 +195,8 @@ export const ERROR = z
     }),
   })
   .meta({ id: 'Error' });
+
+/** The documents of the statuses that a route may answer with beside success. */
+export function errors<const Status extends number>(...statuses: readonly Status[]): Record<Status, typeof ERROR> {
+  return Object.fromEntries(statuses.map((status) => [status, ERROR])) as Record<Status, typeof ERROR>;
+}

@@ -1,0 +1,110 @@
+/** The answers to requests that fail. All are one document, `{error: {code, message, …}}`, also where HTTP itself is broken. */
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { AccelError, type AccelErrorCode } from '../../base/error.ts';
+import { redact } from '../../base/secrets.ts';
+import { QueueError, type QueueRefusal } from './queue.ts';
+
+const STATUS: Readonly<Partial<Record<AccelErrorCode, number>>> = {
+  usage: 400,
+  'reference-invalid': 400,
+  'not-found': 404,
+  unauthorized: 401,
+  aborted: 503,
+  'timed-out': 504,
+  'registry-unreachable': 502,
+  'registry-error': 502,
+};
+const REFUSAL_STATUS: Readonly<Record<QueueRefusal, number>> = { full: 507, busy: 503, unavailable: 503, invalid: 400 };
+/** Seconds after which a sender may ask again. */
+const RETRY_AFTER = 10;
+/** Characters of a path that an error shows. */
+const SHOWN_PATH = 200;
+
+/** Codes of the failures that Fastify itself finds. */
+const CODES: Readonly<Record<number, string>> = {
+  403: 'forbidden',
+  404: 'not-found',
+  405: 'method-not-allowed',
+  408: 'timed-out',
+  413: 'too-large',
+  414: 'too-large',
+  415: 'media-type',
+  431: 'too-large',
+};
+
+/** A request that is known and not allowed: HTTP 403. */
+export class Forbidden extends Error {
+  readonly statusCode = 403;
+}
+
+/** A conversion that its caller waited for has failed: HTTP 500, as goharbor/acceleration-service answers it. */
+export class ConversionFailed extends Error {}
+
+/** Answers a request that failed. */
+export function sendError(error: unknown, _: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (error instanceof QueueError) {
+    const status = REFUSAL_STATUS[error.refusal];
+    if (status !== 400) reply.header('Retry-After', String(RETRY_AFTER));
+    return send(reply, status, documentOf(error, `queue-${error.refusal}`));
+  }
+  if (error instanceof AccelError) return send(reply, STATUS[error.code] ?? 500, documentOf(error));
+  if (error instanceof ConversionFailed) {
+    return send(reply, 500, plainDocument('conversion-failed', redact(error.message)));
+  }
+  const { statusCode = 500, message } = error as FastifyError;
+  // What nobody foresaw may quote anything.
+  if (statusCode >= 500) return send(reply, 500, plainDocument('internal', 'internal error'));
+  return send(reply, statusCode, plainDocument(CODES[statusCode] ?? 'usage', redact(message)));
+}
+
+/** Answers a path or a method that is not there. */
+export function sendMissing(request: FastifyRequest, reply: FastifyReply, allowed: readonly string[]): FastifyReply {
+  const found = `${request.method} ${request.url.split('?', 1)[0]}`.slice(0, SHOWN_PATH);
+  if (allowed.length === 0) {
+    return sendError(new AccelError('not-found', 'there is nothing at this address', { found }), request, reply);
+  }
+  reply.header('Allow', allowed.join(', '));
+  return send(reply, 405, plainDocument('method-not-allowed', `this address takes ${allowed.join(', ')}`));
+}
+
+/** Answers bytes that are no request, headers that are too long, and requests that take too long; the connection ends. */
+export function answerBrokenRequest(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400;
+  const text = STATUS_CODES[status]!;
+  const body = JSON.stringify(plainDocument(CODES[status] ?? 'usage', text));
+  const head = [
+    `HTTP/1.1 ${status} ${text}`,
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${body.length}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+}
+
+function send(reply: FastifyReply, status: number, document: object): FastifyReply {
+  return reply.status(status).type('application/json; charset=utf-8').send(document);
+}
+
+function plainDocument(code: string, message: string): object {
+  return { error: { code, message } };
+}
+
+function documentOf(error: AccelError, code: string = error.code): object {
+  const { message, where, expected, found, hint } = error;
+  return {
+    error: {
+      code,
+      message,
+      ...(Object.keys(where).length === 0 ? {} : { where }),
+      ...(expected === undefined ? {} : { expected }),
+      ...(found === undefined ? {} : { found }),
+      ...(hint === undefined ? {} : { hint }),
+    },
+  };
+}
