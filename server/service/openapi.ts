@@ -45,6 +45,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   '400': 'The request is not of the form that is described here, or names an image that no rule covers',
   '401': 'No token, or one that is not known',
   '403': 'The token does not allow it, or without tokens a page of another host asks',
+  '404': 'There is no such thing, or not any more',
   '409': 'The state of the conversion does not allow it',
   '413': 'The body has more than 1 MiB',
   '500': 'The conversion that was waited for has failed, or an error of the service',

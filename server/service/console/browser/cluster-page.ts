@@ -1,13 +1,9 @@
 /** The agents of the cluster: what came from the registry, what from peers, node by node. */
-import { type Agent, ask } from './console-api.ts';
+import { type AgentImage, type AgentList, ask } from './console-api.ts';
 import { keepLoading, type Page } from './live-page.ts';
 import { element, emptyPanel, figures, tableOf } from './page-elements.ts';
 import { bytesText, percentText } from './page-format.ts';
 import { TrafficGraph } from './traffic-graph.ts';
-
-interface AgentList {
-  readonly agents: readonly Agent[];
-}
 
 /** Shows the agents. */
 export const clusterPage: Page = async (main, signal) => {
@@ -17,7 +13,11 @@ export const clusterPage: Page = async (main, signal) => {
   await keepLoading(
     place,
     async () => {
-      const { agents } = await ask<AgentList>('api/v1/agents', signal);
+      const { agents, images: served, problem: unknown } = await ask<AgentList>('api/v1/agents', signal);
+      if (unknown !== undefined) {
+        place.replaceChildren(emptyPanel('The agents are not known', unknown));
+        return;
+      }
       if (agents.length === 0) {
         place.replaceChildren(
           emptyPanel(
@@ -57,8 +57,8 @@ export const clusterPage: Page = async (main, signal) => {
               cell: ({ reachable, problem }) =>
                 element(
                   'span',
-                  { class: `state ${reachable ? 'done' : 'failed'}` },
-                  reachable ? 'answers' : (problem ?? 'no answer'),
+                  { class: `state ${reachable && problem === undefined ? 'done' : 'failed'}` },
+                  problem ?? (reachable ? 'answers' : 'no answer'),
                 ),
             },
             { head: 'From peers', number: true, cell: ({ bytes }) => bytes && bytesText(bytes.fromPeers) },
@@ -68,7 +68,7 @@ export const clusterPage: Page = async (main, signal) => {
           ],
           agents,
         ),
-        ...images(agents),
+        ...images(served),
       );
       graph.resize();
     },
@@ -76,23 +76,9 @@ export const clusterPage: Page = async (main, signal) => {
   );
 };
 
-function images(agents: readonly Agent[]): readonly HTMLElement[] {
-  const byImage = new Map<string, { image: string; nodes: number; fromPeers: number; fromOrigin: number }>();
-  for (const { images: served = [] } of agents) {
-    for (const { image, fromPeers, fromOrigin } of served) {
-      const row = byImage.get(image) ?? { image, nodes: 0, fromPeers: 0, fromOrigin: 0 };
-      byImage.set(image, {
-        image,
-        nodes: row.nodes + 1,
-        fromPeers: row.fromPeers + fromPeers,
-        fromOrigin: row.fromOrigin + fromOrigin,
-      });
-    }
-  }
-  if (byImage.size === 0) return [];
-  const rows = [...byImage.values()]
-    .sort((a, b) => b.fromPeers + b.fromOrigin - a.fromPeers - a.fromOrigin)
-    .slice(0, 100);
+function images(served: readonly AgentImage[]): readonly HTMLElement[] {
+  if (served.length === 0) return [];
+  const rows = served.slice(0, 100);
   return [
     element('h2', {}, 'Images'),
     tableOf(

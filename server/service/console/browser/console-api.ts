@@ -72,25 +72,37 @@ export interface Repository {
   readonly lastFinished?: string;
 }
 
-/** Traffic of one agent. Bytes. */
+/** What one agent served and pulled. Bytes. */
 export interface Agent {
   readonly node: string;
   readonly zone?: string;
   readonly reachable: boolean;
+  /** Why there is no answer, or why the agent cannot serve well now. */
   readonly problem?: string;
-  readonly peers?: number;
+  readonly members?: number;
   readonly bytes?: {
     readonly fromPeers: number;
     readonly fromOrigin: number;
     readonly toPeers: number;
     readonly toClients: number;
   };
-  readonly images?: readonly {
-    readonly image: string;
-    readonly fromPeers: number;
-    readonly fromOrigin: number;
-    readonly toClients: number;
-  }[];
+}
+
+/** What all agents served of a repository. Bytes. */
+export interface AgentImage {
+  readonly image: string;
+  readonly nodes: number;
+  readonly fromPeers: number;
+  readonly fromOrigin: number;
+  readonly toClients: number;
+}
+
+/** The agents of the cluster. */
+export interface AgentList {
+  readonly agents: readonly Agent[];
+  readonly images: readonly AgentImage[];
+  /** Why the agents are not known. */
+  readonly problem?: string;
 }
 
 /** An answer that is an error. `status` 0: there was no answer. */
