@@ -47,7 +47,7 @@ export interface AppContext {
   readonly audit: (entry: AuditEntry) => void;
   /** Fires when the process ends: streams close. */
   readonly draining: AbortSignal;
-  /** What the agents of the cluster say of themselves. */
+  /** Asks the agents of the cluster. */
   readonly agents: () => Promise<AgentList>;
   /** Milliseconds in which a request has to arrive; 10 seconds unless given. */
   readonly requestTimeout?: number;

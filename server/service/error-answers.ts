@@ -54,7 +54,7 @@ export function sendError(error: unknown, _: FastifyRequest, reply: FastifyReply
     return send(reply, 500, plainDocument('conversion-failed', redact(error.message)));
   }
   const { statusCode = 500, message } = error as FastifyError;
-  // What nobody foresaw may quote anything.
+  // The text of an unforeseen error may quote anything.
   if (statusCode >= 500) return send(reply, 500, plainDocument('internal', 'internal error'));
   return send(reply, statusCode, plainDocument(CODES[statusCode] ?? 'usage', redact(message)));
 }

@@ -2,7 +2,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { Registry } from 'prom-client';
 import { CONFIG_SCHEMA } from '../../server/config/schema.ts';
 import { createApp } from '../../server/service/app.ts';
 import type { AppContext, AuditEntry } from '../../server/service/app-context.ts';
@@ -12,6 +11,7 @@ import type { NewJob, Queue } from '../../server/service/queue.ts';
 import { requestConversion } from '../../server/service/request-conversion.ts';
 import { type ServiceSettings, serviceSettings } from '../../server/service/service-settings.ts';
 import { openSqliteQueue } from '../../server/service/sqlite.ts';
+import { createMetrics } from '../../server/telemetry/metrics.ts';
 import { tempDirectory } from './tools.ts';
 
 /** A server that listens. */
@@ -57,7 +57,7 @@ export async function startServiceApp({ files = {}, config = {}, parts }: Servic
     sink: createEventSink({ queue, context: () => settings }),
     hooks: () => settings.hooks,
     tokens: () => settings.tokens,
-    metrics: { registry: new Registry() } as AppContext['metrics'],
+    metrics: createMetrics('service'),
     unready: () => [queue.unready()].filter((reason) => reason !== undefined),
     convert: (request, signal) => requestConversion(request, { queue, settings }, signal),
     onIgnored: () => undefined,

@@ -19,7 +19,7 @@ const REPORT = z.object({
   images: z.array(z.object({ registry: text, repository: text, ...counts })).max(MAX_IMAGES),
 });
 
-/** What one agent says of itself. */
+/** The report of one agent. */
 export type AgentReport = z.output<typeof REPORT>;
 
 /** Reads the document; undefined for one that is not of this form. */

@@ -23,7 +23,7 @@ const MAX_IMAGES = 500;
 /** Port of the agents' documents unless a name has another one. */
 const PORT = 65_003;
 
-/** One agent: its report, or why there is none. */
+/** One agent: its report, or why it is missing. */
 export interface AgentState extends Partial<Omit<AgentReport, 'images' | 'unready'>> {
   /** Identity of the agent, or the address that was asked. */
   readonly node: string;
@@ -32,7 +32,7 @@ export interface AgentState extends Partial<Omit<AgentReport, 'images' | 'unread
   readonly problem?: string;
 }
 
-/** What all agents served of a repository. Bytes. */
+/** Bytes of a repository, of all agents together. */
 export interface ImageState {
   /** `registry/repository`. */
   readonly image: string;

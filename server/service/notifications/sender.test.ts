@@ -94,7 +94,7 @@ const send = (sinks: readonly ConfiguredSink[]): void => {
 const failed = () => queue.list({ topic: 'notify', state: 'failed', limit: 10 });
 
 describe('a finished conversion', () => {
-  it('is told once to each receiver, in its form', async () => {
+  it('is reported once to each receiver, in its form', async () => {
     const sinks = await sinksOf('webhook', 'cloudevents', 'github-dispatch', 'slack');
     const jobs = notificationsFor('c-1', ORDER, RESULT, sinks);
     await queue.add(jobs);
@@ -135,7 +135,7 @@ describe('a finished conversion', () => {
     expect(log.join('\n')).not.toMatch(/sink-secret|path-secret/);
   });
 
-  it('is told for tags that were made and that the expression matches, and for no others', async () => {
+  it('is reported for tags that were made and that the expression matches, and for no others', async () => {
     const sinks = await sinksOf('webhook');
     expect(notificationsFor('c', ORDER, { ...RESULT, tags: [tag('1_accelerated', 'full', true)] }, sinks)).toEqual([]);
     expect(notificationsFor('c', ORDER, { ...RESULT, tags: [tag('1_other', 'full')] }, sinks)).toEqual([]);

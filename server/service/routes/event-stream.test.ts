@@ -40,7 +40,7 @@ async function follow(signal?: AbortSignal): Promise<{ status: number; next: () 
   return { status: answer.status, next };
 }
 
-it('tells the state, each progress, and the end, and ends', async () => {
+it('sends the state, each progress, and the end, and ends', async () => {
   const { next } = await follow();
   expect(await next()).toMatchObject({ id, state: 'waiting' });
   const [lease] = await app.queue.take('convert', 1);

@@ -72,7 +72,7 @@ export interface Repository {
   readonly lastFinished?: string;
 }
 
-/** What one agent served and pulled. Bytes. */
+/** Traffic of one agent. Bytes. */
 export interface Agent {
   readonly node: string;
   readonly zone?: string;
@@ -88,7 +88,7 @@ export interface Agent {
   };
 }
 
-/** What all agents served of a repository. Bytes. */
+/** Bytes of a repository, of all agents together. */
 export interface AgentImage {
   readonly image: string;
   readonly nodes: number;
