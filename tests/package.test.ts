@@ -143,13 +143,30 @@ describe('the package of the server', () => {
         encoding: 'utf8',
       }),
     ) as { files: { path: string }[] }[];
-    expect(pack!.files.map(({ path }) => path).sort()).toEqual([
+    const paths = pack!.files.map(({ path }) => path);
+    // What the entry points share is in chunks named after their content.
+    expect(paths.filter((path) => !/^dist\/chunk-[0-9A-Z]+\.js$/.test(path)).sort()).toEqual([
       'LICENSE',
       'README.md',
+      'dist/console/console-app.css',
+      'dist/console/console-app.js',
+      'dist/console/icon.svg',
+      'dist/console/index.html',
+      'dist/conversion-child.js',
       'dist/main.js',
+      'dist/role-worker.js',
+      'dist/sqlite-thread.js',
+      'dist/worker.js',
       'package.json',
       'values.schema.json',
     ]);
+  });
+
+  it('has the versions of the packages that it shares with accel-image', () => {
+    const { dependencies } = manifest as { dependencies: Record<string, string> };
+    const shared = names.filter((name) => dependencies[name] !== undefined);
+    expect(shared).toEqual(['@hpcc-js/wasm-zstd', 'fflate', 'fzstd', 'tar-stream', 'undici']);
+    for (const name of shared) expect([name, server.dependencies[name]]).toEqual([name, dependencies[name]]);
   });
 });
 
