@@ -144,7 +144,7 @@ describe('the package of the server', () => {
       }),
     ) as { files: { path: string }[] }[];
     const paths = pack!.files.map(({ path }) => path);
-    // What the entry points share is in chunks named after their content.
+    // The entry points share chunks that are named after their content.
     expect(paths.filter((path) => !/^dist\/chunk-[0-9A-Z]+\.js$/.test(path)).sort()).toEqual([
       'LICENSE',
       'README.md',
