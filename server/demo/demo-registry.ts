@@ -1,4 +1,7 @@
-/** A small read-only registry over an OCI image layout, on loopback: for demonstrations and tests, not for use. It counts what it sends. */
+/**
+ * A small registry over an OCI image layout, on loopback: for demonstrations and tests, not for use. It counts what it sends, and takes
+ * pushes where it is told to.
+ */
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
@@ -6,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { isRecord } from '../../base/is-record.ts';
 import { contentRange, parseRange } from '../agent/client-range.ts';
+import { type NotificationEndpoint, PushedImages } from './pushed-images.ts';
 
 /** Options of the registry. */
 export interface DemoRegistryOptions {
@@ -15,6 +19,8 @@ export interface DemoRegistryOptions {
   readonly login?: string;
   /** Most bytes a second over all connections. */
   readonly bytesPerSecond?: number;
+  /** Takes pushes; only what was pushed has a tag then. */
+  readonly writable?: boolean;
 }
 
 /** A running registry. */
@@ -29,6 +35,8 @@ export interface DemoRegistry {
   fail(status: number | undefined): void;
   /** Lets in this credential alone from now on. */
   setLogin(login: string): void;
+  /** Sends notifications of pushes there from now on. */
+  notify(endpoint: NotificationEndpoint): void;
   close(): Promise<void>;
 }
 
@@ -37,6 +45,7 @@ export async function startDemoRegistry(options: DemoRegistryOptions): Promise<D
   const index: unknown = JSON.parse(await readFile(join(options.layout, 'index.json'), 'utf8'));
   const manifests = isRecord(index) && Array.isArray(index.manifests) ? index.manifests.filter(isRecord) : [];
   const requests = new Map<string, number>();
+  const pushed = options.writable === true ? new PushedImages(options.layout) : undefined;
   let sent = 0;
   let failing: number | undefined;
   let login = options.login;
@@ -57,14 +66,17 @@ export async function startDemoRegistry(options: DemoRegistryOptions): Promise<D
       return plain(response, 401);
     }
     if (url.pathname === '/v2/') return plain(response, 200);
+    if (await pushed?.answer({ request, response, url })) return;
     if (match === null) return plain(response, 404);
-    const [, , section, reference = ''] = match;
+    if (request.method !== 'GET' && request.method !== 'HEAD') return plain(response, 405);
+    const [, repository = '', section, reference = ''] = match;
     const named = manifests.find(
       ({ digest, annotations }) =>
         digest === reference ||
         (isRecord(annotations) && annotations['org.opencontainers.image.ref.name'] === reference),
     );
-    const digest = section === 'manifests' && named !== undefined ? String(named.digest) : reference;
+    const known = pushed === undefined ? named && String(named.digest) : pushed.find(repository, reference);
+    const digest = section === 'manifests' ? (known ?? (pushed === undefined ? reference : '')) : reference;
     if (!/^sha256:[0-9a-f]{64}$/.test(digest)) return plain(response, 404);
     const path = join(options.layout, 'blobs', digest.replace(':', '/'));
     const facts = await stat(path).catch(() => undefined);
@@ -105,6 +117,9 @@ export async function startDemoRegistry(options: DemoRegistryOptions): Promise<D
     },
     setLogin: (next) => {
       login = next;
+    },
+    notify: (endpoint) => {
+      if (pushed !== undefined) pushed.endpoint = endpoint;
     },
     close: () =>
       new Promise((resolve) => {
