@@ -1,6 +1,6 @@
 /**
  * A small registry over an OCI image layout, on loopback: for demonstrations and tests, not for use. It counts what it sends, and takes
- * pushes where it is told to.
+ * pushes where an option asks for it.
  */
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';

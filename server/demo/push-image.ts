@@ -1,6 +1,6 @@
 /**
  * Pushes an image without any tool: `node push-image.js HOST/REPOSITORY:TAG [LAYOUT]`. Without a layout it makes an image of four layers,
- * 32 MB, of which half compresses. Speaks plain HTTP, and is for the demo registry.
+ * 16 MB, of which half compresses. Speaks plain HTTP, and is for the demo registry.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -59,7 +59,7 @@ export async function pushLayout(reference: string, layout: string): Promise<voi
 }
 
 /** Makes an image and pushes it. Throws for a registry that does not take it. */
-export async function pushMadeImage(reference: string, layerBytes = 8 * MIB): Promise<void> {
+export async function pushMadeImage(reference: string, layerBytes = 4 * MIB): Promise<void> {
   const target = targetOf(reference);
   const tars = Array.from({ length: LAYERS }, (_, index) => layerTar(index, layerBytes));
   const layers = [];

@@ -174,7 +174,7 @@ drain: 10s
 }
 
 function explain(host: string, url: string): void {
-  console.log(`Look at ${url} and push more. Without any tool, a new image of 32 MB each time:`);
+  console.log(`Look at ${url} and push more. Without any tool, a new image of 16 MB each time:`);
   console.log(`   node dist/server/demo/push-image.js ${host}/team/big:1`);
   console.log('With a tool (each speaks HTTP to 127.0.0.1 then):');
   console.log(
@@ -182,7 +182,7 @@ function explain(host: string, url: string): void {
   );
   console.log(`   crane copy docker.io/library/alpine ${host}/library/alpine:1`);
   console.log(`   docker tag alpine ${host}/library/alpine:1 && docker push ${host}/library/alpine:1`);
-  console.log('What the registry has then:');
+  console.log('List what the registry has then:');
   console.log(`   curl http://${host}/v2/team/app/tags/list\n`);
   console.log('Ctrl-C ends the demo and removes what it made. Next: docs/service.md.\n');
 }

@@ -1,4 +1,5 @@
 /** A conversion as the API, the console and notifications show it: the view of a job of the topic `convert`. */
+import { isRecord } from '../../base/is-record.ts';
 import type { RuleOptions } from '../../triggers/rules/match-rule.ts';
 import type { EventKind } from './push-event.ts';
 import type { Failure, Job, JobState, Json } from './queue.ts';
@@ -86,7 +87,7 @@ export interface ConversionRecord {
   readonly started?: string;
   readonly finished?: string;
   readonly due?: string;
-  /** Of the last attempt that failed. */
+  /** Of the last attempt that failed, or why the conversion was superseded. */
   readonly reason?: Failure;
   readonly progress?: ConversionProgress;
   readonly result?: ConversionResult;
@@ -95,6 +96,7 @@ export interface ConversionRecord {
 /** The conversion that a job of the topic `convert` is. */
 export function conversionOf(job: Job): ConversionRecord {
   const { repository, tag, digest, rule, from } = job.data as unknown as ConversionOrder;
+  const failure = job.state === 'superseded' ? (supersededBy(job) ?? job.failure) : job.failure;
   return {
     id: job.id,
     repository,
@@ -109,10 +111,16 @@ export function conversionOf(job: Job): ConversionRecord {
     ...(job.started === undefined ? {} : { started: new Date(job.started).toISOString() }),
     ...(job.finished === undefined ? {} : { finished: new Date(job.finished).toISOString() }),
     ...(job.due === undefined ? {} : { due: new Date(job.due).toISOString() }),
-    ...(job.failure === undefined ? {} : { reason: job.failure }),
+    ...(failure === undefined ? {} : { reason: failure }),
     ...(job.progress === undefined ? {} : { progress: job.progress as unknown as ConversionProgress }),
-    ...(job.result === undefined ? {} : { result: job.result as unknown as ConversionResult }),
+    ...(job.state !== 'done' || job.result === undefined ? {} : { result: job.result as unknown as ConversionResult }),
   };
+}
+
+/** Why a conversion was no longer wanted; the store keeps it where the result of others is. */
+function supersededBy({ result }: Job): Failure | undefined {
+  const message = isRecord(result) ? result.superseded : undefined;
+  return typeof message === 'string' ? { code: 'superseded', message, temporary: false } : undefined;
 }
 
 /** The order as data of a job. */
