@@ -117,6 +117,14 @@ interface Service {
   readonly log: () => string;
 }
 
+/** The function of the built package that the command line calls too (server/main.ts). */
+interface ServerBundle {
+  run(
+    request: { readonly role: string; readonly config: string; readonly check: boolean },
+    surroundings: { readonly stderr: { write(text: string): unknown }; readonly signals: EventEmitter },
+  ): Promise<void>;
+}
+
 /** Starts what `accel serve -c FILE` starts, in this process, and lets the registry notify it. */
 async function startService(registry: DemoRegistry, receiver: Receiver): Promise<Service> {
   const authorization = `Bearer ${randomBytes(16).toString('hex')}`;
@@ -124,9 +132,8 @@ async function startService(registry: DemoRegistry, receiver: Receiver): Promise
   await writeFile(join(folder, 'receiver-secret'), receiver.secret, { mode: 0o600 });
   const config = join(folder, 'accel.yaml');
   await writeFile(config, configuration(registry.host, receiver.url));
-  const { run } = (await import(
-    new URL('../../../server/dist/main.js', import.meta.url).href
-  )) as typeof import('../main.ts');
+  const bundle = new URL('../../../server/dist/main.js', import.meta.url);
+  const { run } = (await import(bundle.href)) as ServerBundle;
   let text = '';
   let found: (url: string) => void = () => undefined;
   const address = new Promise<string>((resolve) => {
