@@ -191,20 +191,35 @@ function get(url: string): Promise<number> {
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');
-  child.kill('SIGKILL');
+  // The worker ends with it, and writes no more into the folder.
+  child.kill('SIGTERM');
   await gone;
 }
 
+/** Clock ticks of an agent: of the process that holds its sockets and of its workers. */
 async function ticksOf(id: number): Promise<number> {
-  const text = await readFile(`/proc/${id}/stat`, 'utf8');
-  // The name, in parentheses, may contain spaces.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
+  const ticks = (await processesOf(id)).map(async (one) => {
+    const text = await readFile(`/proc/${one}/stat`, 'utf8');
+    // The name, in parentheses, may contain spaces.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return Number(fields[11]) + Number(fields[12]);
+  });
+  return (await Promise.all(ticks)).reduce((sum, part) => sum + part, 0);
 }
 
+/** Peak of the resident memory of the process of an agent that had most, in MB: the worker that serves. */
 async function residentPeak(id: number): Promise<number> {
-  const text = await readFile(`/proc/${id}/status`, 'utf8');
-  return (Number(/^VmHWM:\s+(\d+)/m.exec(text)?.[1]) * 1024) / 1e6;
+  const peaks = (await processesOf(id)).map(async (one) => {
+    const text = await readFile(`/proc/${one}/status`, 'utf8');
+    return (Number(/^VmHWM:\s+(\d+)/m.exec(text)?.[1]) * 1024) / 1e6;
+  });
+  return Math.max(...(await Promise.all(peaks)));
+}
+
+/** A process and its children. */
+async function processesOf(id: number): Promise<number[]> {
+  const children = await readFile(`/proc/${id}/task/${id}/children`, 'utf8');
+  return [id, ...children.split(' ').filter(Boolean).map(Number)];
 }
 
 /** Ports of loopback that are free now. */

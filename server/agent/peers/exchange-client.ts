@@ -1,13 +1,11 @@
 /** Asks other agents for pieces and swarms. Every wait has a deadline; a node that misses one is reported as dead. */
-import http from 'node:http';
-import https from 'node:https';
-import type { Duplex } from 'node:stream';
-import { createSecureContext, type TLSSocket } from 'node:tls';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
-import { type Identity, isFor } from '../pieces/attestation.ts';
+import type { Identity } from '../pieces/attestation.ts';
 import type { OriginBlob } from '../pieces/origin.ts';
 import { PREFETCH, type Urgency } from '../urgency.ts';
+import type { Answer } from './answer-reader.ts';
 import { DeadlineTimers } from './deadline-timers.ts';
+import { checkHeaders, type EndExchange, PeerConnections } from './peer-connections.ts';
 import type { Peer } from './topology.ts';
 import {
   HEADER,
@@ -61,18 +59,11 @@ export type PieceAnswer =
   /** No answer in time, or no connection. */
   | { readonly kind: 'dead'; readonly reason: string };
 
-/** Connections to one node that are kept, and most at once. */
-const KEPT = 4;
-/** More than one node asks of another at once: a request that waits for a connection would look like a silent node. */
-const MOST = 256;
-
 /** See the head of the file. */
 export class ExchangeClient {
   readonly #self: Peer;
   readonly #deadlines: PeerDeadlines;
-  readonly #secure: boolean;
-  readonly #agent: http.Agent;
-  readonly #admitted = new WeakSet<Duplex>();
+  readonly #connections: PeerConnections;
   readonly #lag: () => number;
 
   /** Without an identity requests go in the clear. `lag` is how late this process was lately, in milliseconds. */
@@ -87,19 +78,7 @@ export class ExchangeClient {
     this.#self = self;
     this.#deadlines = deadlines;
     this.#lag = lag;
-    this.#secure = identity !== undefined;
-    const common = { keepAlive: true, maxSockets: MOST, maxFreeSockets: KEPT, scheduling: 'lifo' } as const;
-    this.#agent =
-      identity === undefined
-        ? new http.Agent(common)
-        : // The name in a certificate is checked against the node's id below; no name of DNS is involved.
-          new https.Agent({
-            ...common,
-            // Made once: parsing the certificates for each connection costs more than the rest of it.
-            secureContext: createSecureContext({ ...identity, minVersion: 'TLSv1.3' }),
-            maxCachedSessions: 0,
-            checkServerIdentity: () => undefined,
-          });
+    this.#connections = new PeerConnections(identity);
   }
 
   /** Asks a node for a piece. Rejects only when the signal fires. */
@@ -130,11 +109,11 @@ export class ExchangeClient {
     const { status, headers: got, body } = answer;
     if (status === 200) {
       if (Number(got[HEADER.pieceSize]) !== body.length) return { kind: 'dead', reason: 'a short answer' };
-      return { kind: 'piece', bytes: body, attestation: textOf(got[HEADER.attest]) };
+      return { kind: 'piece', bytes: body, attestation: got[HEADER.attest] };
     }
     if (status === 502) {
       const failed = Number(got[HEADER.originStatus] ?? 0);
-      return { kind: 'origin', status: failed, challenge: textOf(got[HEADER.originChallenge]) };
+      return { kind: 'origin', status: failed, challenge: got[HEADER.originChallenge] };
     }
     const busyFor = status === 503 ? Number(got[HEADER.retryAfter] ?? Number.NaN) : Number.NaN;
     return { kind: 'next', status, busyFor: busyFor >= 0 ? busyFor : undefined };
@@ -198,68 +177,45 @@ export class ExchangeClient {
 
   /** Ends all connections. */
   close(): void {
-    this.#agent.destroy();
+    this.#connections.close();
   }
 
   /** Sends one request. Resolves to the whole answer, or to the reason why none came; rejects when the signal fires. */
   #send(peer: Peer, question: Question, retried = false): Promise<Answer | string> {
-    const { piece } = this.#deadlines;
-    const silence = this.#silence();
+    const { piece, connect } = this.#deadlines;
     return new Promise((resolve, reject) => {
-      question.signal?.throwIfAborted();
-      const colon = peer.id.lastIndexOf(':');
-      const target = { host: peer.id.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(peer.id.slice(colon + 1)) };
-      const { method, path, headers, body } = question;
-      const request = (this.#secure ? https : http).request({ ...target, method, path, headers, agent: this.#agent });
+      const { signal } = question;
+      signal?.throwIfAborted();
+      checkHeaders(question.headers);
       let done = false;
-      const timers = new DeadlineTimers(silence, (reason) => end(reason));
-      const total = setTimeout(() => end('the answer takes too long'), piece).unref();
-      let answered = false;
-      const release = () => {
-        timers.clear();
-        clearTimeout(total);
-        question.signal?.removeEventListener('abort', abort);
-      };
-      const end = (result: Answer | string) => {
+      let stop: EndExchange | undefined;
+      const end = (result: Answer | string | Promise<Answer | string>) => {
         if (done) return;
         done = true;
-        release();
-        if (typeof result === 'string') request.destroy();
+        timers.clear();
+        clearTimeout(total);
+        signal?.removeEventListener('abort', abort);
+        // Ends the connection too, where the answer is not whole.
+        stop?.();
         resolve(result);
       };
       const abort = () => {
-        if (done) return;
         // The caller has left; that says nothing of the node.
-        reject(question.signal?.reason);
+        reject(signal?.reason);
         end('aborted');
       };
-      question.signal?.addEventListener('abort', abort, { once: true });
-      request.on('error', (error) => {
-        // The node closed an idle connection just as it was used again.
-        if (request.reusedSocket && !answered && !retried && !done) {
-          done = true;
-          release();
-          resolve(this.#send(peer, question, true));
-          return;
-        }
-        end(error.message);
+      const timers = new DeadlineTimers(this.#silence(), end);
+      const total = setTimeout(() => end('the answer takes too long'), piece).unref();
+      signal?.addEventListener('abort', abort, { once: true });
+      stop = this.#connections.send(peer.id, {
+        ...question,
+        connecting: () => timers.connecting(connect),
+        connected: () => timers.connected(),
+        alive: () => timers.alive(),
+        answered: end,
+        failed: (reason, idle) => end(idle && !retried ? this.#send(peer, question, true) : reason),
       });
-      request.on('information', () => timers.alive());
-      request.on('socket', (socket) => {
-        // A connection that was used before was let in then.
-        if (this.#admitted.has(socket)) return;
-        this.#admitted.add(socket);
-        if (socket.connecting) {
-          timers.connecting(this.#deadlines.connect);
-          socket.once('connect', () => timers.connected());
-        }
-        if (this.#secure) socket.once('secureConnect', () => this.#admit(socket as TLSSocket, peer, end));
-      });
-      request.on('response', (response) => {
-        answered = true;
-        collect(response, question.limit, timers, end);
-      });
-      request.end(body);
+      if (stop === undefined) end(BUSY);
     });
   }
 
@@ -267,12 +223,6 @@ export class ExchangeClient {
   #silence(): number {
     const { silence } = this.#deadlines;
     return silence + Math.min(MOST_LENIENCE * silence, LENIENCE * this.#lag());
-  }
-
-  /** Ends the request unless the node's certificate is for its id. */
-  #admit(socket: TLSSocket, peer: Peer, end: (reason: string) => void): void {
-    const certificate = socket.getPeerX509Certificate();
-    if (certificate === undefined || !isFor(certificate, peer.id)) end('its certificate is for another node');
   }
 }
 
@@ -296,47 +246,9 @@ interface Question {
   readonly signal: AbortSignal | undefined;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly headers: http.IncomingHttpHeaders;
-  readonly body: Buffer;
-}
-
-/** Reads a body of announced length into memory of that size. */
-function collect(
-  response: http.IncomingMessage,
-  limit: number,
-  timers: DeadlineTimers,
-  end: (result: Answer | string) => void,
-): void {
-  const { statusCode: status = 0, headers } = response;
-  const announced = Number(headers['content-length'] ?? Number.NaN);
-  if (!(announced >= 0 && announced <= limit)) {
-    response.destroy();
-    end(status === 200 ? `an answer of ${announced} bytes` : { status, headers, body: Buffer.alloc(0) });
-    return;
-  }
-  // Without a pool: a piece lives long, and would keep its neighbours alive.
-  const body = Buffer.allocUnsafeSlow(announced);
-  let filled = 0;
-  response.on('data', (chunk: Buffer) => {
-    timers.alive();
-    if (filled + chunk.length > announced) return end('more bytes than announced');
-    body.set(chunk, filled);
-    filled += chunk.length;
-  });
-  response.on('error', (error) => end(error.message));
-  response.on('close', () => end('the connection broke'));
-  response.on('end', () => {
-    if (filled !== announced) return end('fewer bytes than announced');
-    end({ status, headers, body });
-  });
-}
+/** More requests to one node than it would take. */
+const BUSY: Answer = { status: 503, headers: {}, body: Buffer.alloc(0) };
 
 /** Milliseconds of silence that are allowed for each that this process was late, and most of them in lengths of the deadline. */
 const LENIENCE = 5;
 const MOST_LENIENCE = 3;
-
-function textOf(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.join(', ') : value;
-}
