@@ -295,6 +295,8 @@ class ExchangeHandler {
             [HEADER.pieceSize]: bytes.length,
             ...(attestation === undefined ? {} : { [HEADER.attest]: attestation }),
           });
+          // By itself: written together with the body, both would be copied into one more buffer before they are encrypted.
+          response.flushHeaders();
           await ended(response, bytes);
           return true;
         },
