@@ -15,15 +15,37 @@ const WAIT =
   'data:text/javascript,import{openSync}from"node:fs";' +
   'setTimeout(()=>{process.stderr.write("busy");openSync(process.env.ACCEL_TEST_PIPE)},1000);setInterval(()=>0,1000)';
 
-async function started(directory: string, loop: boolean): Promise<{ child: ChildProcess; ended: Promise<unknown> }> {
+const REF = '127.0.0.1:9/app:1';
+/** Commands that run for long, each with what it needs to ask a registry that is not there. */
+const COMMANDS = [
+  ['convert', REF],
+  ['verify', REF],
+  ['cp', REF, '/etc', 'copy'],
+  ['prefetch', 'record', REF],
+  ['prefetch', 'show', REF],
+  ['export', 'raw', REF, 'app.img'],
+  ['export', 'nbd', REF],
+] as const;
+
+interface Started {
+  readonly child: ChildProcess;
+  /** The exit code, or the signal that ended the process. */
+  readonly ended: Promise<unknown>;
+}
+
+async function started(
+  directory: string,
+  loop: boolean,
+  command: readonly string[] = ['inspect', REF],
+): Promise<Started> {
   await requireBuild();
   const pipe = join(directory, 'pipe');
   execFileSync('mkfifo', [pipe]);
-  const child = spawn(
-    process.execPath,
-    ['--import', loop ? LOOP : WAIT, ACCEL, 'inspect', '127.0.0.1:9/app:1', '--plain'],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ACCEL_TEST_PIPE: pipe } },
-  );
+  const child = spawn(process.execPath, ['--import', loop ? LOOP : WAIT, ACCEL, ...command, '--plain'], {
+    cwd: directory,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ACCEL_TEST_PIPE: pipe },
+  });
   const ended = new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
   let stderr = '';
   child.stderr?.on('data', (text) => {
@@ -74,5 +96,15 @@ test.each([
     await new Promise((resolve) => setTimeout(resolve, 300));
     child.kill('SIGTERM');
     expect(await ended).toBe('SIGTERM');
+  });
+});
+
+test.each(COMMANDS)('%s %s: the second signal ends it at once while a loop runs', async (...command) => {
+  await withTempDirectory(async (directory) => {
+    const { child, ended } = await started(directory, true, command);
+    child.kill('SIGINT');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    child.kill('SIGINT');
+    expect(await ended).toBe('SIGINT');
   });
 });
