@@ -17,7 +17,7 @@ const WAIT =
 
 const REF = '127.0.0.1:9/app:1';
 /** Commands that run for long, each with what it needs to ask a registry that is not there. */
-const COMMANDS = [
+const COMMANDS: readonly (readonly string[])[] = [
   ['convert', REF],
   ['verify', REF],
   ['cp', REF, '/etc', 'copy'],
@@ -25,7 +25,7 @@ const COMMANDS = [
   ['prefetch', 'show', REF],
   ['export', 'raw', REF, 'app.img'],
   ['export', 'nbd', REF],
-] as const;
+];
 
 interface Started {
   readonly child: ChildProcess;
@@ -99,12 +99,15 @@ test.each([
   });
 });
 
-test.each(COMMANDS)('%s %s: the second signal ends it at once while a loop runs', async (...command) => {
-  await withTempDirectory(async (directory) => {
-    const { child, ended } = await started(directory, true, command);
-    child.kill('SIGINT');
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    child.kill('SIGINT');
-    expect(await ended).toBe('SIGINT');
-  });
-});
+test.each(COMMANDS.map((command) => [command.join(' '), command] as const))(
+  '%s: the second signal ends it at once while a loop runs',
+  async (_, command) => {
+    await withTempDirectory(async (directory) => {
+      const { child, ended } = await started(directory, true, command);
+      child.kill('SIGINT');
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      child.kill('SIGINT');
+      expect(await ended).toBe('SIGINT');
+    });
+  },
+);
