@@ -1,4 +1,4 @@
-/** How many steps the rules take through the tree for the paths of a layer, counted on the tree of a conversion. */
+/** Counts the steps that the rules take through the tree for the paths of a layer, on the tree of a conversion. */
 import { expect, test } from 'vitest';
 import { Ext4Image } from '../ext4/ext4-image.ts';
 import { Ext4LayerTree } from '../ext4/layer-tree.ts';
