@@ -139,7 +139,9 @@ export async function run(request: RunRequest, surroundings: Surroundings): Prom
   const log = (line: string): void => void stderr.write(`accel: ${line}\n`);
   const config = await loadConfig(request.config);
   if (request.check) {
-    await (await import('./service/load-rules.ts')).loadRules(config);
+    const { loadRules, loadWatches } = await import('./service/load-rules.ts');
+    await loadRules(config);
+    loadWatches(config);
     log(`${request.config} is valid`);
     return;
   }

@@ -59,6 +59,19 @@ export interface RecordOptions {
   readonly onWarning?: (message: string) => void;
 }
 
+/** Settings of {@link LayerCache.dropMissing}. */
+export interface DropOptions {
+  readonly dryRun: boolean;
+  /** Waits before each blob that is looked for. */
+  readonly pace: () => Promise<void>;
+}
+
+/** Entries of the record, and those whose blobs are gone. */
+export interface DroppedEntries {
+  readonly entries: number;
+  readonly missing: number;
+}
+
 /** Everything that a layer's blob depends on. */
 export interface LayerKey {
   readonly chainId: string;
@@ -148,11 +161,32 @@ export class LayerCache {
       if (merged === undefined || (await this.#write(merged, stored))) return;
       await delay(Math.random() * PAUSE * Math.min(round, 8), undefined, { signal: this.#signal });
     }
-    throw new AccelError('registry-error', 'other processes keep changing the record of layers', {
-      where: { target: this.#target.name, reference: CACHE_TAG },
-      expected: `a pause within ${MAX_ROUNDS} tries`,
-      found: 'another record each time',
-    });
+    throw tooManyRounds(this.#target);
+  }
+
+  /** Drops the entries whose blobs are gone from the target; with `dryRun` it only counts them. Throws as {@link save}. */
+  async dropMissing({ dryRun, pace }: DropOptions): Promise<DroppedEntries> {
+    let stored = await this.#read();
+    const { size } = stored.entries;
+    const missing = new Map<string, CacheEntry>();
+    for (const [name, entry] of stored.entries) {
+      if ('notIndexable' in entry) continue;
+      await pace();
+      const descriptor = { mediaType: OCI.layer, digest: entry.digest, size: entry.size };
+      if (!(await this.#target.exists(descriptor, { signal: this.#signal }))) missing.set(name, entry);
+    }
+    const result = { entries: size, missing: missing.size };
+    if (dryRun || missing.size === 0) return result;
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      stored = await readRecord(this.#target, this.#signal, stored);
+      // Another run may have made the layer again meanwhile.
+      const left = [...stored.entries].filter(
+        ([name, entry]) => !missing.has(name) || canonical(entry) !== canonical(missing.get(name)),
+      );
+      if (left.length === stored.entries.size || (await this.#write(Object.fromEntries(left), stored))) return result;
+      await delay(Math.random() * PAUSE * Math.min(round, 8), undefined, { signal: this.#signal });
+    }
+    throw tooManyRounds(this.#target);
   }
 
   /** The stored entries and those of this run; undefined if the record has them already. */
@@ -199,6 +233,14 @@ export class LayerCache {
     await this.#target.push(descriptor, bytesSource(bytes), { signal: this.#signal });
     return descriptor;
   }
+}
+
+function tooManyRounds(target: Target): AccelError {
+  return new AccelError('registry-error', 'other processes keep changing the record of layers', {
+    where: { target: target.name, reference: CACHE_TAG },
+    expected: `a pause within ${MAX_ROUNDS} tries`,
+    found: 'another record each time',
+  });
 }
 
 /** Hashes everything that determines the bytes: any change makes another layer. */

@@ -129,6 +129,13 @@ const notification = z.strictObject({
     .describe('Form of the notification'),
 });
 
+const intervalOrOff = z.union([z.literal(0), duration]);
+
+const watch = z.strictObject({
+  repositories: patterns.describe('Globs of HOST/REPOSITORY; only repositories that a rule covers are looked at'),
+  interval: duration.default('5m').describe('Time between two looks at their tags'),
+});
+
 const service = z.strictObject({
   listen: address.default('127.0.0.1:8686').describe('Address of API, hooks and console'),
   store: z
@@ -179,6 +186,30 @@ const service = z.strictObject({
     })
     .default({})
     .describe("Agents that the console's cluster page shows"),
+  reconcile: z
+    .strictObject({
+      interval: intervalOrOff
+        .default('6h')
+        .describe('Time between two looks at all tags that the rules cover; 0: never, not even at the start'),
+      rate: z.number().min(0.01).max(1000).default(5).describe('Images that are looked at a second'),
+    })
+    .prefault({})
+    .describe('Finds images that no event reported'),
+  watch: z.array(watch).max(100).default([]).describe('Repositories of registries that send no events'),
+  prune: z
+    .strictObject({
+      enabled: z.boolean().default(false).describe('Looks for accelerated tags whose base is gone or has moved'),
+      dryRun: z.boolean().default(true).describe('Only logs what would be removed'),
+      interval: duration.default('24h').describe('Time between two looks'),
+      olderThan: duration.optional().describe('Keeps tags of images that were built more recently'),
+      keepLast: z
+        .int()
+        .min(0)
+        .optional()
+        .describe('Keeps this many of the tags that could go, of the images built last, in each repository'),
+    })
+    .prefault({})
+    .describe('Removes accelerated tags that nobody needs'),
 });
 
 const share = z.number().min(0).max(0.9);
@@ -313,8 +344,9 @@ export const CONFIG_SCHEMA = z.strictObject({
 /** A checked configuration, with all defaults. */
 export type Config = z.output<typeof CONFIG_SCHEMA>;
 
-/** Milliseconds of a duration that the schema accepted. */
-export function milliseconds(value: string): number {
+/** Milliseconds of a duration that the schema accepted, where 0 may be off. */
+export function milliseconds(value: string | 0): number {
+  if (value === 0) return 0;
   const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
   const [, amount, unit] = /^([\d.]+)([a-z]+)$/.exec(value)!;
   return Number(amount) * units[unit!]!;

@@ -1,8 +1,9 @@
 /** The rules of a configuration, compiled. */
 import { readFile } from 'node:fs/promises';
 import { AccelError } from '../../base/error.ts';
-import { compileRules, type RuleSet, type RuleSource } from '../../triggers/rules/match-rule.ts';
-import { bytesOf, type Config } from '../config/schema.ts';
+import { canonicalPattern, compileRules, type RuleSet, type RuleSource } from '../../triggers/rules/match-rule.ts';
+import { compilePattern, type Pattern } from '../../triggers/rules/pattern.ts';
+import { bytesOf, type Config, milliseconds } from '../config/schema.ts';
 
 /** Bytes of the longest file of prefetch paths. */
 const MAX_PREFETCH = 256 * 1024;
@@ -10,6 +11,21 @@ const MAX_PREFETCH = 256 * 1024;
 /** Compiles the rules. Throws `usage` for one that cannot be used, `io-error` for a file of paths that cannot be read. */
 export async function loadRules(config: Config): Promise<RuleSet> {
   return compileRules(await Promise.all(config.rules.map(sourceOf)));
+}
+
+/** An entry of `service.watch`, compiled. */
+export interface WatchSource {
+  readonly patterns: readonly Pattern[];
+  /** Milliseconds. */
+  readonly interval: number;
+}
+
+/** Compiles `service.watch`. Throws `usage` for a pattern that cannot be used. */
+export function loadWatches({ service }: Config): WatchSource[] {
+  return service.watch.map(({ repositories, interval }) => ({
+    patterns: repositories.map((text) => compilePattern(canonicalPattern(text))),
+    interval: milliseconds(interval),
+  }));
 }
 
 async function sourceOf(rule: Config['rules'][number], index: number): Promise<RuleSource> {

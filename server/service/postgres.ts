@@ -362,7 +362,7 @@ function inOrder(jobs: readonly NewJob[]): NewJob[] {
 }
 
 function byTopic(figure: (topic: Topic) => number): Record<Topic, number> {
-  return { event: figure('event'), convert: figure('convert'), notify: figure('notify') };
+  return { event: figure('event'), convert: figure('convert'), notify: figure('notify'), task: figure('task') };
 }
 
 /** Notices running jobs whose beats do not change. */

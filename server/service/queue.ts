@@ -7,20 +7,21 @@
  */
 import { AccelError } from '../../base/error.ts';
 
-/** Kinds of jobs: an event to decide about, an image to convert, a notification to send. */
-export type Topic = 'event' | 'convert' | 'notify';
+/** Kinds of jobs: an event to decide about, an image to convert, a notification to send, a task that comes again and again. */
+export type Topic = 'event' | 'convert' | 'notify' | 'task';
 
 /** All topics. */
-export const TOPICS: readonly Topic[] = ['event', 'convert', 'notify'];
+export const TOPICS: readonly Topic[] = ['event', 'convert', 'notify', 'task'];
 
 /**
  * With which jobs of the same key a new job is one. A waiting event stands for all that come until it is looked at, but not for those
- * that come later; a conversion or a notification also while it runs.
+ * that come later; a conversion, a notification or a task also while it runs.
  */
 export const COALESCING: Readonly<Record<Topic, 'waiting' | 'waiting-or-running'>> = {
   event: 'waiting',
   convert: 'waiting-or-running',
   notify: 'waiting-or-running',
+  task: 'waiting-or-running',
 };
 
 /** Plain JSON. */

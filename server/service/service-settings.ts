@@ -5,7 +5,7 @@ import { AccessTokens, isLoopbackHost } from './access-tokens.ts';
 import type { ConversionLimits } from './conversion-process.ts';
 import { type ConfiguredHook, loadHooks } from './hooks/configured-hooks.ts';
 import type { HookKind } from './hooks/hook.ts';
-import { loadRules } from './load-rules.ts';
+import { loadRules, loadWatches, type WatchSource } from './load-rules.ts';
 import { type ConfiguredSink, loadSinks } from './notifications/sinks.ts';
 import type { RegistryAccess } from './registries.ts';
 
@@ -13,6 +13,7 @@ import type { RegistryAccess } from './registries.ts';
 export interface ServiceSettings {
   readonly config: Config;
   readonly rules: RuleSet;
+  readonly watches: readonly WatchSource[];
   readonly registries: readonly RegistryAccess[];
   readonly limits: ConversionLimits;
   readonly workDirectory?: string | undefined;
@@ -28,6 +29,7 @@ export async function serviceSettings(config: Config): Promise<ServiceSettings> 
   return {
     config,
     rules: await loadRules(config),
+    watches: loadWatches(config),
     registries,
     limits: { memory: bytesOf(service.memory), timeout: milliseconds(service.timeout) },
     workDirectory: service.workDirectory,

@@ -6,6 +6,7 @@ import { AccelError } from '../../base/error.ts';
 import { type Config, milliseconds } from '../config/schema.ts';
 import type { RoleContext } from '../role.ts';
 import { ServiceMetrics } from '../telemetry/service-metrics.ts';
+import { TaskMetrics } from '../telemetry/task-metrics.ts';
 import type { ConversionOrder, ConversionResult } from './conversion.ts';
 import { startConversionWorkers } from './conversion-worker.ts';
 import { createEventSink, type EventSink, startIntake } from './intake.ts';
@@ -13,6 +14,8 @@ import type { JobPool, Outcome } from './job-pool.ts';
 import { startSender } from './notifications/sender.ts';
 import { ProgressBus } from './progress-bus.ts';
 import type { Job, Queue } from './queue.ts';
+import { startSchedule } from './scans/schedule.ts';
+import { serviceTasks } from './scans/tasks.ts';
 import { type ServiceSettings, serviceSettings } from './service-settings.ts';
 import { openSqliteQueue } from './sqlite.ts';
 
@@ -65,10 +68,11 @@ export async function startService(role: ServiceRole, context: RoleContext): Pro
   }
 }
 
-function startWorkers({ queue, bus, metrics, settings }: ServiceParts, { lifecycle, log }: RoleContext): void {
+function startWorkers(parts: ServiceParts, { lifecycle, log, metrics: all }: RoleContext): void {
+  const { queue, bus, metrics, settings } = parts;
   const { config } = settings();
   const deadline = Math.max(0, milliseconds(config.drain) - RESERVE);
-  const started = (name: string, pool: JobPool): void =>
+  const started = (name: string, pool: Pick<JobPool, 'drain'>): void =>
     lifecycle.started(name, (stopped) => pool.drain(AbortSignal.any([stopped, AbortSignal.timeout(deadline)])));
   const workers = startConversionWorkers({
     queue,
@@ -94,6 +98,11 @@ function startWorkers({ queue, bus, metrics, settings }: ServiceParts, { lifecyc
     onEnd: (form, outcome) => metrics.notifications.inc({ form, outcome }),
   });
   started('notifications', sender);
+  const tasks = serviceTasks({ queue, sink: parts.events, settings, log });
+  const figures = new TaskMetrics(all);
+  const schedule = startSchedule({ queue, tasks, log, onRun: (run) => figures.record(run) });
+  lifecycle.onReload(() => schedule.replan());
+  started('tasks', schedule);
 }
 
 async function openQueue(role: ServiceRole, { service }: Config, log: (line: string) => void): Promise<Queue> {

@@ -4,7 +4,7 @@ import type { Failure, Job, JobState, Json, Topic } from './queue.ts';
 
 /** A figure for each topic. */
 export function byTopic(figure: (topic: Topic) => number): Record<Topic, number> {
-  return { event: figure('event'), convert: figure('convert'), notify: figure('notify') };
+  return { event: figure('event'), convert: figure('convert'), notify: figure('notify'), task: figure('task') };
 }
 
 /** A row of the table `job` as a job. */

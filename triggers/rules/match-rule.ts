@@ -73,6 +73,10 @@ export interface RuleMatch {
 export interface RuleSet {
   /** Finds the rule of an image. */
   match(subject: RuleSubject): RuleMatch;
+  /** All rules that cover some tags of a repository, in the order of the file. */
+  covering(repository: string): readonly MatchedRule[];
+  /** Globs of all rules' repositories, canonical. */
+  readonly repositories: readonly Pattern[];
   /** Hosts that patterns name without a wildcard, canonical. */
   readonly hosts: ReadonlySet<string>;
 }
@@ -110,7 +114,13 @@ export function compileRules(sources: readonly RuleSource[]): RuleSet {
       excludeTags: compile('tags.exclude', source.excludeTags),
     };
   });
-  return { hosts, match: (subject) => match(rules, subject) };
+  return {
+    hosts,
+    repositories: rules.flatMap((rule) => rule.repositories),
+    match: (subject) => match(rules, subject),
+    covering: (repository) =>
+      rules.filter((rule) => verdictOf(rule, { repository }).outcome === 'covers').map(matchedOf),
+  };
 }
 
 function match(rules: readonly CompiledRule[], subject: RuleSubject): RuleMatch {
@@ -119,10 +129,13 @@ function match(rules: readonly CompiledRule[], subject: RuleSubject): RuleMatch 
     const verdict = { rule: rule.number, ...verdictOf(rule, subject) };
     verdicts.push(verdict);
     if (verdict.outcome !== 'covers') continue;
-    const { number, identity, options } = rule;
-    return { rule: { number, identity, options }, verdicts };
+    return { rule: matchedOf(rule), verdicts };
   }
   return { verdicts };
+}
+
+function matchedOf({ number, identity, options }: CompiledRule): MatchedRule {
+  return { number, identity, options };
 }
 
 function verdictOf(rule: CompiledRule, { repository, tag }: RuleSubject): Omit<RuleVerdict, 'rule'> {
@@ -154,7 +167,8 @@ function optionsOf(source: RuleSource): RuleOptions {
   };
 }
 
-function canonicalPattern(pattern: string): string {
+/** A pattern with the name that references give to Docker Hub. */
+export function canonicalPattern(pattern: string): string {
   const [host = '', ...rest] = pattern.split('/');
   return HUB_NAMES.includes(host) ? ['docker.io', ...rest].join('/') : pattern;
 }

@@ -58,3 +58,19 @@ export async function repositoriesToScan(
 function isWild(text: string): boolean {
   return /[*?[{]/.test(text);
 }
+
+const REGISTRY_FAILURES: readonly string[] = [
+  'not-found',
+  'unauthorized',
+  'registry-unreachable',
+  'registry-error',
+  'timed-out',
+  'limit-exceeded',
+  'manifest-invalid',
+  'image-unsupported',
+];
+
+/** Whether a code is that of a failure of one registry or repository, which does not end a scan of the others. */
+export function isRegistryFailure(code: string): boolean {
+  return REGISTRY_FAILURES.includes(code);
+}

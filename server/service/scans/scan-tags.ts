@@ -2,7 +2,6 @@
  * Looks for images that nobody reported: lists the tags that rules cover and adds an event for each whose digest is not the one that was
  * looked at last. The events are decided like all others.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { asAccelError } from '../../../base/error.ts';
 import { TAG_SUFFIXES } from '../../../formats/overlaybd/tag-suffixes.ts';
 import { openTarget } from '../../../oci/open.ts';
@@ -14,7 +13,8 @@ import type { EventKind } from '../push-event.ts';
 import { QueueError } from '../queue.ts';
 import { registryOptions } from '../registries.ts';
 import type { ServiceSettings } from '../service-settings.ts';
-import { repositoriesToScan, type ScanPattern } from './repositories-to-scan.ts';
+import { isRegistryFailure, repositoriesToScan, type ScanPattern } from './repositories-to-scan.ts';
+import type { SeenDigests } from './seen-digests.ts';
 
 /** Result of a scan. */
 export interface ScanReport {
@@ -29,23 +29,15 @@ export interface ScanReport {
 
 /** A scan. */
 export interface ScanOptions {
-  readonly kind: Extract<EventKind, 'reconcile' | 'watch'>;
+  readonly kind: Extract<EventKind, 'reconcile' | 'watch' | 'api'>;
   readonly patterns: readonly ScanPattern[];
   readonly settings: Pick<ServiceSettings, 'rules' | 'registries'>;
-  /** Tags that are looked at a second, so that the registry stays usable. */
-  readonly rate: number;
+  /** Waits before each tag, so that the registry stays usable. */
+  readonly pace: () => Promise<void>;
   readonly sink: EventSink;
   /** Digests that were looked at, by image; shared by the scans of a process. */
   readonly seen?: SeenDigests;
-  /** Reports each image that it would add, and adds none. */
-  readonly dryRun?: (image: string) => void;
   readonly signal: AbortSignal;
-}
-
-/** The memory of a scan between its runs. */
-export interface SeenDigests {
-  get(image: string): string | undefined;
-  set(image: string, digest: string): unknown;
 }
 
 /** Lines about what could not be read. */
@@ -72,7 +64,7 @@ interface RepositoryOutcome {
 }
 
 async function scanRepository(name: string, options: ScanOptions): Promise<RepositoryOutcome> {
-  const { settings, signal, rate } = options;
+  const { settings, signal, pace } = options;
   const outcome: RepositoryOutcome = { tags: 0, events: 0 };
   const target = await openTarget(parseRepository(name), await registryOptions(settings.registries, name));
   try {
@@ -80,12 +72,14 @@ async function scanRepository(name: string, options: ScanOptions): Promise<Repos
     for (const tag of tags) {
       if (isOwnName(tag) || settings.rules.match({ repository: name, tag }).rule === undefined) continue;
       outcome.tags += 1;
-      const started = performance.now();
-      if (await isNews(target, `${name}:${tag}`, tag, options)) {
+      await pace();
+      const news = await newsOf(target, `${name}:${tag}`, tag, options);
+      if (news !== undefined) {
         await add(name, tag, options);
+        // Only now: an event that the store refused is found again.
+        if (news !== '') options.seen?.set(`${name}:${tag}`, news);
         outcome.events += 1;
       }
-      await delay(Math.max(0, 1000 / rate - (performance.now() - started)), undefined, { signal });
     }
   } catch (error) {
     signal.throwIfAborted();
@@ -103,40 +97,22 @@ function isOwnName(tag: string): boolean {
   return TAG_SUFFIXES.some((suffix) => tag.endsWith(suffix));
 }
 
-/** Asks the registry what the tag names; a tag that is gone meanwhile is no news. */
-async function isNews(target: Target, image: string, tag: string, { seen, signal }: ScanOptions): Promise<boolean> {
-  if (seen === undefined) return true;
+/**
+ * The digest of a tag that has changed since it was seen; undefined for one that has not, or is gone meanwhile. Without a memory every
+ * tag is news, and the registry is not asked: `''`.
+ */
+async function newsOf(target: Target, image: string, tag: string, { seen, signal }: ScanOptions): Promise<string | undefined> {
+  if (seen === undefined) return '';
   try {
     const { digest } = await target.resolve(tag, { signal });
-    if (seen.get(image) === digest) return false;
-    seen.set(image, digest);
-    return true;
+    return seen.get(image) === digest ? undefined : digest;
   } catch (error) {
-    if (asAccelError(error).code === 'not-found') return false;
+    if (asAccelError(error).code === 'not-found') return undefined;
     throw error;
   }
 }
 
-async function add(name: string, tag: string, { kind, sink, dryRun }: ScanOptions): Promise<void> {
-  if (dryRun !== undefined) {
-    dryRun(`${name}:${tag}`);
-    return;
-  }
+async function add(name: string, tag: string, { kind, sink }: ScanOptions): Promise<void> {
   const slash = name.indexOf('/');
   await sink.accept([{ kind, registry: name.slice(0, slash), repository: name.slice(slash + 1), tag }]);
-}
-
-const REGISTRY_FAILURES: readonly string[] = [
-  'not-found',
-  'unauthorized',
-  'registry-unreachable',
-  'registry-error',
-  'timed-out',
-  'limit-exceeded',
-  'manifest-invalid',
-  'image-unsupported',
-];
-
-function isRegistryFailure(code: string): boolean {
-  return REGISTRY_FAILURES.includes(code);
 }
