@@ -1,6 +1,7 @@
 /** The package of what runs all the time, accel-image-server: found, checked and loaded only by the commands that need it. */
 import { AccelError, type AccelErrorCode, type AccelErrorDetails } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
+import type { PruneReport } from '../converter/prune/prune-repository.ts';
 import type { SignalSource } from './interrupt.ts';
 import type { Output } from './terminal.ts';
 
@@ -81,6 +82,48 @@ export interface ImageCheck {
   readonly verdicts: readonly { readonly rule: number; readonly outcome: string; readonly pattern?: string }[];
 }
 
+/** Images that existed before the service, as a command asks for them. */
+export interface BackfillRequest {
+  /** Path of the configuration file. */
+  readonly config: string;
+  readonly patterns: readonly string[];
+  readonly dryRun: boolean;
+  readonly onImage: (image: BackfillImage) => void;
+  readonly signal: AbortSignal;
+}
+
+/** An image of a backfill: `added`, or the code of the decision that a dry run made. */
+export interface BackfillImage {
+  readonly image: string;
+  readonly rule?: number;
+  readonly outcome: string;
+  readonly reason?: string;
+}
+
+/** The outcome of a backfill. `due`: images that were added, or would be converted. */
+export interface BackfillReport {
+  readonly repositories: number;
+  readonly images: number;
+  readonly due: number;
+  readonly problems: readonly string[];
+}
+
+/** A run of prune, as a command asks for it. */
+export interface PruneRequest {
+  /** Path of the configuration file. */
+  readonly config: string;
+  readonly dryRun: boolean;
+  readonly onReport: (report: PruneReport) => void;
+  readonly signal: AbortSignal;
+}
+
+/** The outcome of a run of prune. */
+export interface PruneRunReport {
+  readonly tags: number;
+  readonly removed: number;
+  readonly problems: readonly string[];
+}
+
 /** The exports of the package. */
 interface ServerPackage {
   readonly version: string;
@@ -92,6 +135,8 @@ interface ServerPackage {
   changeNode(request: NodeCommand): Promise<NodeReport>;
   examineNode(request: DoctorRequest): Promise<Diagnosis>;
   checkImage(request: CheckRequest): Promise<ImageCheck>;
+  backfill(request: BackfillRequest): Promise<BackfillReport>;
+  prune(request: PruneRequest): Promise<PruneRunReport>;
 }
 
 /** Access to the package, for the commands. */
@@ -108,6 +153,10 @@ export interface ServerAccess {
   examineNode(command: string, request: DoctorRequest): Promise<Diagnosis>;
   /** Finds the rule of the conversion service that covers an image. */
   checkImage(command: string, request: CheckRequest): Promise<ImageCheck>;
+  /** Finds images that existed before the service, and lets it convert them. */
+  backfill(command: string, request: BackfillRequest): Promise<BackfillReport>;
+  /** Removes accelerated tags that nobody needs. */
+  prune(command: string, request: PruneRequest): Promise<PruneRunReport>;
 }
 
 /** Where the package is looked for, and what runs it. */
@@ -184,6 +233,8 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
     changeNode: (command, request) => call(command, (server) => server.changeNode(request)),
     examineNode: (command, request) => call(command, (server) => server.examineNode(request)),
     checkImage: (command, request) => call(command, (server) => server.checkImage(request)),
+    backfill: (command, request) => call(command, (server) => server.backfill(request)),
+    prune: (command, request) => call(command, (server) => server.prune(request)),
   };
 }
 

@@ -12,6 +12,9 @@ import type { Handover } from './handover/handover.ts';
 import { Lifecycle, type SignalSource } from './lifecycle.ts';
 import type { RoleStarter } from './role.ts';
 import type { ImageCheck } from './service/check-image.ts';
+import type { BackfillReport, BackfillRequest } from './service/scans/backfill.ts';
+import type { PruneRequest } from './service/scans/prune-command.ts';
+import type { PruneRunReport } from './service/scans/prune-tags.ts';
 import { serveTelemetry } from './telemetry/exposition.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 
@@ -131,6 +134,22 @@ export interface CheckRequest {
 /** Finds the rule that covers an image. Fails with `usage` for a configuration or an image that cannot be. */
 export async function checkImage({ config, image }: CheckRequest): Promise<ImageCheck> {
   return (await import('./service/check-image.ts')).checkImage(await loadConfig(config), image);
+}
+
+/** A backfill that a command asks for; its configuration is a path. */
+export type BackfillCommand = BackfillRequest & { readonly config: string };
+
+/** Finds images that existed before the service, and lets it convert them. Fails with `usage` for a configuration or pattern that cannot be. */
+export async function backfill({ config, ...request }: BackfillCommand): Promise<BackfillReport> {
+  return (await import('./service/scans/backfill.ts')).backfill(await loadConfig(config), request);
+}
+
+/** A run of prune that a command asks for; its configuration is a path. */
+export type PruneCommand = PruneRequest & { readonly config: string };
+
+/** Removes accelerated tags that nobody needs. Fails with `usage` for a configuration that cannot be. */
+export async function prune({ config, ...request }: PruneCommand): Promise<PruneRunReport> {
+  return (await import('./service/scans/prune-command.ts')).pruneByHand(await loadConfig(config), request);
 }
 
 /** Runs a role until a signal ends it. Fails with `usage` for a configuration or a role that cannot be run. */

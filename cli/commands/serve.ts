@@ -6,6 +6,7 @@ import { JSON_FORMAT_VERSION, jsonText } from '../progress/json.ts';
 import { addServerFlags, checkServer, runServer, type ServerFlags } from '../server-flags.ts';
 import type { ImageCheck } from '../server-package.ts';
 import { printable } from '../text.ts';
+import { backfillCommand, servePruneCommand } from './serve-scans.ts';
 
 interface ServeFlags extends ServerFlags {
   readonly role: string;
@@ -34,6 +35,8 @@ export function serveCommand(context: CommandContext): Command {
         .default('all'),
     )
     .addCommand(checkCommand(context))
+    .addCommand(backfillCommand(context))
+    .addCommand(servePruneCommand(context))
     .addHelpText('after', EXAMPLES)
     .action((flags: ServeFlags) =>
       runServer(context, { command: 'accel serve', role: flags.role === 'all' ? 'service' : flags.role, flags }),

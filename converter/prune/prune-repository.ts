@@ -8,8 +8,8 @@ import { unlessMissing } from '../../oci/document.ts';
 import { canListTags, canRemoveManifests } from '../../oci/powers.ts';
 import type { ManifestRemover, TagLister, Target } from '../../oci/storage.ts';
 import { type DroppedEntries, LayerCache } from '../publish/layer-record.ts';
-import { type BaseFacts, basesOf, planPrune, type PrunePlan, type Removal, type TagFacts } from './plan-prune.ts';
-import { readTag, readTags, type RepositoryTags } from './read-tags.ts';
+import { type BaseFacts, basesOf, type PrunePlan, planPrune, type Removal, type TagFacts } from './plan-prune.ts';
+import { type RepositoryTags, readTag, readTags } from './read-tags.ts';
 
 /** Finds the state of a base, given the tags of the repository; called again before anything is removed. */
 export type FindBase = (tag: string, own: RepositoryTags) => Promise<BaseFacts>;
@@ -93,8 +93,7 @@ async function readAgain(
     await pace();
     const known = byTag.get(tag);
     const digest = known === undefined ? undefined : await digestOfTag(target, tag, signal);
-    const facts =
-      known !== undefined && digest === known.digest ? known : await readTag(target, tag, { signal, ages });
+    const facts = known !== undefined && digest === known.digest ? known : await readTag(target, tag, { signal, ages });
     if (facts === undefined) broken.push(tag);
     else tags.push(facts);
   }
@@ -123,5 +122,7 @@ export function anyBase(states: readonly BaseFacts[]): BaseFacts {
   const worst = states.find(({ state }) => state === 'unknown') ?? states.find(({ state }) => state === 'pending');
   if (worst !== undefined || states.length === 0) return worst ?? { state: 'unknown' };
   const present = states.filter((one) => one.state === 'present');
-  return present.length === 0 ? { state: 'gone' } : { state: 'present', digests: present.flatMap((one) => one.digests) };
+  return present.length === 0
+    ? { state: 'gone' }
+    : { state: 'present', digests: present.flatMap((one) => one.digests) };
 }

@@ -1,8 +1,9 @@
 /** The API of a service that runs on this machine: for commands that need its queue, whose file one process has at a time. */
+
+import { bytesSource } from '../../../base/byte-source.ts';
 import { AccelError } from '../../../base/error.ts';
 import { isRecord } from '../../../base/is-record.ts';
 import { VERSION } from '../../../base/version.ts';
-import { bytesSource } from '../../../base/byte-source.ts';
 import { Transport } from '../../../http/transport.ts';
 import { type Config, hostAndPort } from '../../config/schema.ts';
 import { readSecretFile } from '../../config/secret-file.ts';

@@ -1,7 +1,7 @@
 /** Looks for bases in the repositories that they may be in. */
 import type { BaseFacts } from '../../../converter/prune/plan-prune.ts';
 import { anyBase, type FindBase, ownBase } from '../../../converter/prune/prune-repository.ts';
-import { readTag, type RepositoryTags } from '../../../converter/prune/read-tags.ts';
+import { type RepositoryTags, readTag } from '../../../converter/prune/read-tags.ts';
 import { openTarget } from '../../../oci/open.ts';
 import { canListTags } from '../../../oci/powers.ts';
 import { parseRepository } from '../../../oci/reference.ts';

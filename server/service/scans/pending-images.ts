@@ -1,5 +1,5 @@
 /** Images that are about to be converted, or looked at: prune leaves what was made of them alone. */
-import { type ConversionOrder } from '../conversion.ts';
+import type { ConversionOrder } from '../conversion.ts';
 import type { PushEvent } from '../push-event.ts';
 import { type Job, MAX_PAGE, type Queue, type Topic } from '../queue.ts';
 

@@ -86,8 +86,9 @@ async function pruneOne(place: PruneTarget, { settings, dryRun, pending, signal 
 }
 
 function describe({ message, expected, found }: ReturnType<typeof asAccelError>): string {
-  return [message, ...(expected === undefined ? [] : [`expected ${expected}`]), ...(found === undefined ? [] : [`found ${found}`])].join(
-    '; ',
-  );
+  return [
+    message,
+    ...(expected === undefined ? [] : [`expected ${expected}`]),
+    ...(found === undefined ? [] : [`found ${found}`]),
+  ].join('; ');
 }
-

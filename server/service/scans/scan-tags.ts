@@ -101,7 +101,12 @@ function isOwnName(tag: string): boolean {
  * The digest of a tag that has changed since it was seen; undefined for one that has not, or is gone meanwhile. Without a memory every
  * tag is news, and the registry is not asked: `''`.
  */
-async function newsOf(target: Target, image: string, tag: string, { seen, signal }: ScanOptions): Promise<string | undefined> {
+async function newsOf(
+  target: Target,
+  image: string,
+  tag: string,
+  { seen, signal }: ScanOptions,
+): Promise<string | undefined> {
   if (seen === undefined) return '';
   try {
     const { digest } = await target.resolve(tag, { signal });

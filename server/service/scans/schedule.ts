@@ -130,7 +130,9 @@ async function runTask(job: Job, { tasks, log, onRun }: ScheduleOptions, stop: A
   });
   const seconds = (performance.now() - started) / 1000;
   for (const problem of report.problems) log(`${task.name}: ${problem}`);
-  log(`${task.name}: ${report.tags} tags, ${report.changes} changes, ${report.problems.length} problems in ${seconds.toFixed(1)} s`);
+  log(
+    `${task.name}: ${report.tags} tags, ${report.changes} changes, ${report.problems.length} problems in ${seconds.toFixed(1)} s`,
+  );
   onRun?.({ name: task.name, ended: Date.now(), seconds, report, complete });
   return again(task, Date.now(), task.interval);
 }

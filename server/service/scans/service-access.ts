@@ -28,7 +28,10 @@ export async function openAccess(config: Config, signal: AbortSignal): Promise<S
   const { store } = config.service;
   if (/^postgres(ql)?:\/\//.test(store)) {
     const queue = await openPostgresQueue({ url: store, connections: 4, log: () => undefined });
-    return byQueue(async (work) => work(queue), () => queue.close());
+    return byQueue(
+      async (work) => work(queue),
+      () => queue.close(),
+    );
   }
   const client = await ApiClient.connect(config, signal);
   if (client !== undefined) return byApi(client, signal);

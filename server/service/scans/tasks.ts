@@ -1,13 +1,13 @@
 /** The tasks that the settings ask for: reconcile, a watch for each entry, prune. */
 import { createHash } from 'node:crypto';
-import { milliseconds } from '../../config/schema.ts';
 import type { Pattern } from '../../../triggers/rules/pattern.ts';
+import { milliseconds } from '../../config/schema.ts';
 import type { EventSink } from '../intake.ts';
 import type { Queue } from '../queue.ts';
 import type { ServiceSettings } from '../service-settings.ts';
+import { describePruning } from './describe-pruning.ts';
 import { createPace } from './pace.ts';
 import { pendingImages } from './pending-images.ts';
-import { describePruning } from './describe-pruning.ts';
 import { pruneTags } from './prune-tags.ts';
 import { scanTags } from './scan-tags.ts';
 import type { ScheduledTask, TaskReport } from './schedule.ts';

@@ -1,0 +1,142 @@
+/** `accel serve backfill` and `accel serve prune`: by hand, what the service does on its schedule. */
+import { Command } from 'commander';
+import { AccelError } from '../../base/error.ts';
+import type { PruneReport } from '../../converter/prune/prune-repository.ts';
+import type { CommandContext } from '../context.ts';
+import { JSON_FORMAT_VERSION, jsonText } from '../progress/json.ts';
+import { checkServer, type ServerFlags } from '../server-flags.ts';
+import type { BackfillImage } from '../server-package.ts';
+import { printable } from '../text.ts';
+import { serverOf } from './agent-node.ts';
+
+const CONFIG = ['-c, --config <file>', 'configuration, YAML (docs/configuration.md); required'] as const;
+const JSON_FLAG = ['--json', 'print one JSON document on standard output'] as const;
+
+/** Flags; those of `accel serve` are read before and after the word of the command. */
+interface ScanFlags extends ServerFlags {
+  readonly json?: boolean;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+}
+
+/** Declares `accel serve backfill`. */
+export function backfillCommand(context: CommandContext): Command {
+  const command = new Command('backfill')
+    .summary('convert images that existed before')
+    .description(
+      'Adds the images of the repositories that a pattern means, as far as rules cover them, to the queue of the service. ' +
+        'With the embedded queue, a service that runs on this machine is asked through its API.',
+    )
+    .argument('<pattern...>', 'globs of HOST/REPOSITORY, such as registry.example.com/team/*')
+    .option(...CONFIG)
+    .option('--dry-run', 'list what would be converted and by which rule, and add nothing')
+    .option(...JSON_FLAG);
+  return checkServer(command, context)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ accel serve backfill -c accel.yaml --dry-run 'registry.example.com/team/*'
+`,
+    )
+    .action(async (patterns: readonly string[], _: ScanFlags, self: Command) => {
+      const { config, json = false, dryRun = false } = flagsOf(context, self, 'accel serve backfill');
+      const images: BackfillImage[] = [];
+      const report = await serverOf(context).backfill('accel serve backfill', {
+        config,
+        patterns,
+        dryRun,
+        onImage: (image) => {
+          if (json) images.push(image);
+          else context.stdout.write(`${printable(imageText(image))}\n`);
+        },
+        signal: context.signal,
+      });
+      if (json) context.stdout.write(jsonText({ formatVersion: JSON_FORMAT_VERSION, dryRun, ...report, images }));
+      else {
+        const action = dryRun ? 'to convert' : 'added';
+        context.stderr.write(
+          `${report.due} of ${report.images} images ${action}, ${report.repositories} repositories\n`,
+        );
+      }
+      failOn(context, report.problems, 'not all repositories could be read');
+    });
+}
+
+function imageText({ image, rule, outcome, reason }: BackfillImage): string {
+  const by = rule === undefined ? '' : `, rule ${rule}`;
+  return `${image}: ${outcome}${by}${reason === undefined ? '' : `: ${reason}`}`;
+}
+
+/** Declares `accel serve prune`. */
+export function servePruneCommand(context: CommandContext): Command {
+  const command = new Command('prune')
+    .summary('remove accelerated tags that nobody needs')
+    .description(
+      'Lists the accelerated tags whose base is gone or has moved, in the repositories that rules cover, and the reason. ' +
+        'Removes them only with --yes. Tags that accel did not make are never removed.',
+    )
+    .option(...CONFIG)
+    .option('--dry-run', 'remove nothing; the default')
+    .option('--yes', 'remove them')
+    .option(...JSON_FLAG);
+  return checkServer(command, context)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ accel serve prune -c accel.yaml
+  $ accel serve prune -c accel.yaml --yes
+`,
+    )
+    .action(async (_: ScanFlags, self: Command) => {
+      const { config, json = false, yes = false, dryRun = false } = flagsOf(context, self, 'accel serve prune');
+      if (yes && dryRun) throw new AccelError('usage', '--yes removes and --dry-run does not: choose one');
+      const repositories: PruneReport[] = [];
+      const report = await serverOf(context).prune('accel serve prune', {
+        config,
+        dryRun: !yes,
+        onReport: (one) => {
+          if (json) repositories.push(one);
+          else context.stdout.write(pruningText(one, !yes));
+        },
+        signal: context.signal,
+      });
+      if (json) {
+        context.stdout.write(jsonText({ formatVersion: JSON_FORMAT_VERSION, dryRun: !yes, ...report, repositories }));
+      } else context.stderr.write(`${report.tags} tags, ${report.removed} manifests removed\n`);
+      failOn(context, report.problems, 'not everything could be looked at or removed');
+    });
+}
+
+function pruningText({ repository, plan, removed, record }: PruneReport, dryRun: boolean): string {
+  const shown = dryRun ? plan.removals : removed;
+  const lines = shown.flatMap(({ digest, tags }) =>
+    tags.map(
+      ({ tag, reason }) => `${repository}:${tag}: ${dryRun ? 'would be removed' : 'removed'}, ${reason} (${digest})`,
+    ),
+  );
+  // Everything else of ours, so that nobody wonders; other people's tags are not of interest.
+  for (const { tag, reason, by } of plan.kept.filter((one) => one.reason !== 'not-ours'))
+    lines.push(`${repository}:${tag}: kept, ${reason}${by === undefined ? '' : ` (${by})`}`);
+  if (record.missing > 0) {
+    const action = dryRun ? 'would be dropped' : 'dropped';
+    lines.push(`${repository}: ${record.missing} of ${record.entries} entries of the record of layers ${action}`);
+  }
+  return lines.map((line) => `${printable(line)}\n`).join('');
+}
+
+function flagsOf(context: CommandContext, self: Command, command: string): ScanFlags & { readonly config: string } {
+  const flags = self.optsWithGlobals<ScanFlags>();
+  context.setReporting({ json: flags.json === true, verbose: false });
+  if (flags.config === undefined) throw new AccelError('usage', `${command} needs a configuration file: -c FILE`);
+  return { ...flags, config: flags.config };
+}
+
+function failOn(context: CommandContext, problems: readonly string[], message: string): void {
+  if (problems.length === 0) return;
+  for (const problem of problems) context.stderr.write(`${printable(problem)}\n`);
+  throw new AccelError('registry-error', message, {
+    found: problems.length === 1 ? 'one problem, listed above' : `${problems.length} problems, listed above`,
+  });
+}
