@@ -58,7 +58,7 @@ export async function pruneRepository(options: PruneOptions): Promise<PruneRepor
   const removed: Removal[] = [];
   if (!dryRun && plan.removals.length > 0) {
     await assertRemovable(target, signal);
-    // What was read last may be old by now: the tags that moved meanwhile are read again, and only what both plans say is removed.
+    // Tags that moved since the first look are read again, and only what both plans say is removed.
     const { removals } = await makePlan(await readAgain(target, own, options));
     for (const removal of plan.removals) {
       await pace();

@@ -39,7 +39,7 @@ export interface BackfillReport {
   readonly images: number;
   /** Images that were added, or would be converted. */
   readonly due: number;
-  /** What could not be read, one line each. */
+  /** Repositories that could not be read, one line each. */
   readonly problems: readonly string[];
 }
 

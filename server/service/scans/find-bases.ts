@@ -19,7 +19,7 @@ export interface BaseFinderOptions {
   readonly signal: AbortSignal;
 }
 
-/** What was read for one plan: the next plan reads again. */
+/** Answers of registries for one plan: the next plan asks again. */
 interface PlanCache {
   readonly pending: Promise<PendingImages>;
   readonly tags: Map<string, Promise<ReadonlySet<string>>>;

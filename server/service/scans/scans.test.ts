@@ -335,7 +335,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'scans', () => {
     expect(planned.reports[0]!.plan.kept).toContainEqual(
       expect.objectContaining({ tag: 'shared_accelerated', reason: 'shared-digest', by: 'prod' }),
     );
-    // What is about to be converted again is left alone.
+    // An image that is about to be converted again is left alone.
     const { reports } = await prune(settings, true, (image) => image.endsWith(':moved'));
     expect(reports[0]!.plan.removals.flatMap(({ tags }) => tags).some(({ tag }) => tag.startsWith('moved'))).toBe(
       false,

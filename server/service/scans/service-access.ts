@@ -11,7 +11,7 @@ import { openSqliteQueue } from '../sqlite.ts';
 import { ApiClient } from './api-client.ts';
 import { type PendingImages, pendingImages } from './pending-images.ts';
 
-/** What commands do with the queue. */
+/** Operations of commands on the queue. */
 export interface ServiceAccess {
   /** Adds events, and reports each image when it is on disk. */
   add(events: readonly PushEvent[], onAdded: (image: string) => void): Promise<void>;

@@ -13,7 +13,7 @@ import { scanTags } from './scan-tags.ts';
 import type { ScheduledTask, TaskReport } from './schedule.ts';
 import { SeenDigests } from './seen-digests.ts';
 
-/** What tasks work with. */
+/** Parts of the service that tasks use. */
 export interface TaskContext {
   readonly queue: Queue;
   readonly sink: EventSink;
@@ -21,7 +21,7 @@ export interface TaskContext {
   readonly log: (line: string) => void;
 }
 
-/** Returns a function that lists the tasks of the settings in force. What a watch has seen outlives a change of the settings. */
+/** Returns a function that lists the tasks of the settings in force. The memory of a watch outlives a change of the settings. */
 export function serviceTasks(context: TaskContext): () => ScheduledTask[] {
   const seen = new SeenDigests();
   return () => {
