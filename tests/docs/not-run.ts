@@ -23,12 +23,12 @@ export const NOT_RUN: readonly Exception[] = [
     why: 'a client of a server that is running: tests/e2e/nbd.test.ts does the same with free ports and its own folders',
   },
   {
-    line: /^(sudo npm install -g accel-image accel-image-server|(sudo )?accel (agent|serve) |sudo ctr |curl .*127\.0\.0\.1:65003)/,
-    why: 'two nodes with containerd and Node 24; server/agent/*.test.ts and the lab run agents',
+    line: /^(sudo npm install -g accel-image accel-image-server|(sudo )?accel (agent|serve|prefetch warm) |sudo (ctr|systemctl) |curl .*127\.0\.0\.1:(65003|8686))/,
+    why: 'nodes with containerd and Node 24, and services that run; tests below server/ and the lab run them',
   },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
   {
-    line: /^((sudo )?npm run (--silent )?(fuzz|build|build:wasm|build:action|docs|sbom|lab|simulate)\b|npx vitest|ACCEL_\w+=.*|node dist\/)/,
+    line: /^((sudo )?npm run (--silent )?(fuzz|build|build:wasm|build:action|docs|sbom|lab|lab:faults|soak|simulate)\b|npx vitest|ACCEL_\w+=.*|node dist\/)/,
     why: 'work in a clone of the repository, started by hand',
   },
 ];
