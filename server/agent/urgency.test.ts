@@ -143,8 +143,25 @@ describe('Foreground', () => {
       paused: 1,
     });
     ends[1]!();
-    await Promise.all([prefetch, clients[1]]);
+    await clients[1];
+    await settle();
+    // The client may come back at once.
+    expect({ passed, active: foreground.active }).toEqual({ passed: false, active: 0 });
+    await prefetch;
     expect({ active: foreground.active, paused: foreground.paused }).toEqual({ active: 0, paused: 0 });
+  });
+
+  it('a running prefetch hears of a client that begins to wait, unless that waits for it', async () => {
+    const foreground = new Foreground();
+    const left: string[] = [];
+    const waiters = new Set<Urgency>([PREFETCH]);
+    const wanted = foreground.whenHeld(mostUrgent(waiters), () => left.push('wanted'));
+    const other = foreground.whenHeld(PREFETCH, () => left.push('other'));
+    const stream = foreground.whenHeld(STREAM, () => left.push('stream'));
+    await foreground.during(DIRECT, async () => void waiters.add(DIRECT));
+    for (const end of [wanted, other, stream]) end();
+    await foreground.during(DIRECT, async () => undefined);
+    expect(left).toEqual(['other']);
   });
 
   it('what pauses goes on when a client comes to wait for it, and hears when its caller gives up', async () => {

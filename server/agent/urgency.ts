@@ -80,13 +80,24 @@ export class UrgencyQueue<T> {
   }
 }
 
+/** Milliseconds without work for clients before prefetches go on: a client that reads on comes back sooner. */
+const GRACE = 50;
+
 /**
- * The work that clients wait for, on this node and for other nodes. Prefetches pause while there is any, in the middle of a
- * piece too.
+ * The work that clients wait for, on this node and for other nodes. Prefetches pause while there is any, and for a moment
+ * after it.
  */
 export class Foreground {
+  readonly #grace: number;
   #active = 0;
+  #ended: NodeJS.Timeout | undefined;
   readonly #paused = new Set<() => void>();
+  readonly #running = new Set<() => void>();
+
+  /** `grace`: milliseconds without work for clients before prefetches go on. */
+  constructor(grace = GRACE) {
+    this.#grace = grace;
+  }
 
   /** Pieces that clients wait for. */
   get active(): number {
@@ -102,20 +113,23 @@ export class Foreground {
   async during<T>(urgency: Urgency, work: () => Promise<T>): Promise<T> {
     if (urgency.level === PREFETCH.level) return work();
     this.#active += 1;
-    // A client may now wait for work that pauses.
+    clearTimeout(this.#ended);
+    this.#ended = undefined;
+    // A client may now wait for work that pauses or is about to.
     const running = work();
+    for (const begin of [...this.#running]) begin();
     this.#wake();
     try {
       return await running;
     } finally {
       this.#active -= 1;
-      this.#wake();
+      if (this.#active === 0) this.#end();
     }
   }
 
   /** Resolves when work of this urgency may go on: at once, unless it is a prefetch. Rejects with the signal's reason. */
   async pass(urgency: Urgency, signal?: AbortSignal): Promise<void> {
-    while (urgency.level === PREFETCH.level && this.#active > 0) {
+    while (this.holds(urgency)) {
       signal?.throwIfAborted();
       await new Promise<void>((resolve) => {
         const go = () => {
@@ -127,6 +141,28 @@ export class Foreground {
         signal?.addEventListener('abort', go, { once: true });
       });
     }
+  }
+
+  /** Calls `leave` when a client begins to wait for other work than this, of this urgency; call what it returns at the end. */
+  whenHeld(urgency: Urgency, leave: () => void): () => void {
+    const begin = () => {
+      if (this.holds(urgency)) leave();
+    };
+    this.#running.add(begin);
+    return () => this.#running.delete(begin);
+  }
+
+  /** Whether work of this urgency has to wait for clients. */
+  holds(urgency: Urgency): boolean {
+    return urgency.level === PREFETCH.level && (this.#active > 0 || this.#ended !== undefined);
+  }
+
+  #end(): void {
+    this.#ended = setTimeout(() => {
+      this.#ended = undefined;
+      this.#wake();
+    }, this.#grace);
+    this.#ended.unref();
   }
 
   #wake(): void {

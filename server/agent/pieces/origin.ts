@@ -47,6 +47,8 @@ export const ORIGIN_DEADLINES: OriginDeadlines = { firstByte: 10_000, stall: 5_0
 const MOST_AT_ONCE = 16;
 /** Milliseconds before each further try of a piece. */
 const RETRY_WAITS = [200, 1000];
+/** A prefetch with as many bytes to come is not cut for a client. */
+const NEARLY_DONE = 256 * 1024;
 /** A try that brought as many bytes is not counted: the next one asks for the rest. */
 const PROGRESS = 64 * 1024;
 /** Pieces that wait for their turn; peers of bad faith could ask for any number. */
@@ -131,20 +133,36 @@ export class Origin {
   }
 
   /**
-   * The bytes of one piece. Where the origin does not know ranges, all pieces come at once: the others go to `onOther`. Throws
-   * {@link OriginFailure}.
+   * The bytes of one piece. Where the origin does not know ranges, all pieces come at once: the others go to `onOther`. A
+   * prefetch waits, and gives way in the middle, while clients wait. Throws {@link OriginFailure}.
    */
   async piece(blob: OriginBlob, index: number, sinks: PieceSinks): Promise<Buffer> {
-    const { signal } = sinks;
-    const got = { bytes: Buffer.alloc(0), filled: 0 };
+    const { signal, urgency = STREAM } = sinks;
+    const got = { bytes: Buffer.alloc(0), filled: 0, paid: 0, gaveWay: false };
+    for (;;) {
+      // Waits here rather than with a slot, which a client may want.
+      await this.#options.foreground?.pass(urgency, signal);
+      got.gaveWay = false;
+      try {
+        return await this.#inSlot(blob, index, { ...sinks, got });
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!got.gaveWay) throw error;
+      }
+    }
+  }
+
+  async #inSlot(blob: OriginBlob, index: number, sinks: AttemptSinks): Promise<Buffer> {
+    const { signal, got, urgency = STREAM } = sinks;
     const piece = await this.#slots.run(
       async () => {
         for (let attempt = 1; ; attempt++) {
           const before = got.filled;
           try {
-            return await this.#attempt(blob, index, { ...sinks, got });
+            return await this.#attempt(blob, index, sinks);
           } catch (error) {
             signal?.throwIfAborted();
+            if (got.gaveWay) throw error;
             const passes = error instanceof OriginFailure && isTransient(error.status);
             if (!passes || error.status !== 0) got.filled = 0;
             if (got.filled - before >= PROGRESS) attempt = 0;
@@ -154,7 +172,7 @@ export class Origin {
           }
         }
       },
-      { signal, urgency: sinks.urgency ?? STREAM },
+      { signal, urgency },
     );
     if (piece === undefined) throw new OriginFailure(503, 'too many requests to registries wait');
     return piece;
@@ -181,8 +199,18 @@ export class Origin {
     const length = pieceBytes(blob.size, index);
     const from = index * PIECE_BYTES + got.filled;
     const to = index * PIECE_BYTES + length - 1;
-    await this.#options.bucket.take(length - got.filled, signal, sinks.urgency);
+    const { urgency = STREAM } = sinks;
+    await this.#options.bucket.take(length - got.filled - got.paid, signal, urgency);
+    got.paid = length - got.filled;
     const ending = new AbortController();
+    const giveWay = () => {
+      if (length - got.filled <= NEARLY_DONE) return;
+      got.gaveWay = true;
+      ending.abort(new Error('a client waits'));
+    };
+    const { foreground } = this.#options;
+    if (foreground?.holds(urgency) === true) giveWay();
+    const ended = foreground?.whenHeld(urgency, giveWay);
     const end = () => ending.abort(signal?.reason ?? new Error('the piece takes too long'));
     const timer = setTimeout(end, this.#deadlines.piece);
     signal?.addEventListener('abort', end, { once: true });
@@ -198,7 +226,7 @@ export class Origin {
         const range = response.header('content-range');
         if (range !== expected)
           throw new OriginFailure(502, `the origin answers ${range ?? 'no range'} for ${expected}`);
-        return await this.#read(blob, response.body, { length, sinks, signal: ending.signal });
+        return await this.#read(blob, response.body, { length, sinks });
       }
       if (response.status === 200) {
         const other = this.#whole.get(blob.digest);
@@ -208,6 +236,8 @@ export class Origin {
           if (bytes === undefined) throw new OriginFailure(0, 'the piece has passed');
           return bytes;
         }
+        // A piece of it may be what a client wants.
+        ended?.();
         whole = await this.#readWhole(blob, response, { onOther, paid: length - got.filled });
         // It goes on for others when the one who began it leaves.
         clearTimeout(timer);
@@ -218,6 +248,7 @@ export class Origin {
         challenge: response.header('www-authenticate'),
       });
     } finally {
+      ended?.();
       clearTimeout(timer);
       signal?.removeEventListener('abort', end);
       if (whole === undefined) await response?.discard().catch(() => undefined);
@@ -228,20 +259,17 @@ export class Origin {
   async #read(
     blob: OriginBlob,
     body: AsyncIterable<Uint8Array>,
-    { length, sinks, signal }: { readonly length: number; readonly sinks: AttemptSinks; readonly signal: AbortSignal },
+    { length, sinks }: { readonly length: number; readonly sinks: AttemptSinks },
   ): Promise<Buffer> {
-    const { urgency = STREAM, got } = sinks;
+    const { got } = sinks;
     if (got.filled === 0) got.bytes = Buffer.allocUnsafeSlow(length);
     for await (const chunk of withStallLimit(body, this.#deadlines.stall)) {
       if (got.filled + chunk.length > length) throw new OriginFailure(502, 'the origin sends more than was asked for');
       got.bytes.set(chunk, got.filled);
       got.filled += chunk.length;
+      got.paid -= chunk.length;
       this.#options.onBytes?.(blob.url.host, chunk.length);
       sinks.onBytes?.();
-      // Unread bytes stay at the origin, and leave the link to the clients.
-      await this.#options.foreground?.pass(urgency, signal).catch((cause: unknown) => {
-        throw new OriginFailure(0, 'the piece takes too long', { cause });
-      });
     }
     if (got.filled < length) throw new OriginFailure(0, `the origin ended after ${got.filled} of ${length} bytes`);
     return got.bytes;
@@ -300,6 +328,10 @@ interface AttemptSinks extends PieceSinks {
 interface PartialPiece {
   bytes: Buffer;
   filled: number;
+  /** Bytes that the bucket has given and that have not come. */
+  paid: number;
+  /** Whether it stopped for a client, and is to go on later. */
+  gaveWay: boolean;
 }
 
 /** Whether the same request may go better in a moment. */

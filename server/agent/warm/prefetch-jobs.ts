@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Access } from '../access.ts';
-import type { TokenBucket } from '../limits.ts';
+import { Slots, type TokenBucket } from '../limits.ts';
 import type { Swarms } from '../peers/swarms.ts';
 import type { PieceFetcher } from '../pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
@@ -30,10 +30,11 @@ export interface PrefetchOptions {
   readonly bucket: TokenBucket;
 }
 
-/** Prefetches at once, those that ended and can still be asked about, and pieces under way. */
+/** Prefetches at once, and those that ended and can still be asked about. */
 const MOST_RUNNING = 16;
 const MOST_KEPT = 100;
-const AT_ONCE = 2;
+/** Pieces under way for all prefetches: what a client waits behind on a slow link when it begins to read. */
+const AT_ONCE = 1;
 /** Milliseconds for which a prefetch may run. */
 const LONGEST = 6 * 3_600_000;
 /** Pieces that wait for the disk at which a prefetch waits too, and milliseconds between two looks. */
@@ -88,6 +89,7 @@ export class PrefetchJobs {
   readonly #jobs = new Map<string, Job>();
   /** Blobs of running prefetches, with the credential to ask for them. */
   readonly #pulling = new Map<string, OriginBlob>();
+  readonly #slots = new Slots(AT_ONCE);
 
   constructor(options: PrefetchOptions) {
     this.#o = options;
@@ -143,24 +145,22 @@ export class PrefetchJobs {
       const blobs = await this.#allowed(job.request, authorization, signal);
       const pieces = piecesOfRequest(job.request);
       let failures = 0;
-      const work = async () => {
-        for (const { blob, index, bytes } of pieces) {
-          if (job.state !== 'running' || failures >= MOST_FAILURES) return;
-          try {
-            await this.#piece(blobs.get(blob.digest)!, index, { bytes, few: isFew(blob.pieces), signal });
-            job.done += 1;
-            job.bytes += bytes;
-            failures = 0;
-          } catch (error) {
-            signal.throwIfAborted();
-            job.failed += 1;
-            job.fail(error);
-            // The credential holds no longer, or the blob is gone: the rest would fail alike.
-            failures += error instanceof OriginFailure && [401, 403, 404].includes(error.status) ? MOST_FAILURES : 1;
-          }
+      for (const { blob, index, bytes } of pieces) {
+        if (job.state !== 'running' || failures >= MOST_FAILURES) break;
+        const few = isFew(blob.pieces);
+        try {
+          await this.#slots.run(() => this.#piece(blobs.get(blob.digest)!, index, { bytes, few, signal }), { signal });
+          job.done += 1;
+          job.bytes += bytes;
+          failures = 0;
+        } catch (error) {
+          signal.throwIfAborted();
+          job.failed += 1;
+          job.fail(error);
+          // The credential holds no longer, or the blob is gone: the rest would fail alike.
+          failures += error instanceof OriginFailure && [401, 403, 404].includes(error.status) ? MOST_FAILURES : 1;
         }
-      };
-      await Promise.all(Array.from({ length: AT_ONCE }, work));
+      }
       if (job.state === 'running') job.state = job.done === job.total.pieces ? 'done' : 'failed';
     } catch (error) {
       if (job.state === 'running') job.state = 'failed';
