@@ -4,13 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { asAccelError } from '../base/error.ts';
-import {
-  type HolderMessage,
-  parseSockets,
-  type Restarts,
-  SOCKETS_VARIABLE,
-  type WorkerMessage,
-} from './handover/handover.ts';
+import { type HolderMessage, parseSockets, SOCKETS_VARIABLE, type WorkerMessage } from './handover/handover.ts';
 import { SIGN_EVERY } from './handover/signs-of-life.ts';
 import { loadRole, run } from './main.ts';
 
@@ -39,11 +33,13 @@ function showLife(): void {
   }, SIGN_EVERY).unref();
 }
 
-const started = new Promise<Restarts>((resolve) => {
+type Start = Extract<HolderMessage, { readonly kind: 'start' }>;
+
+const started = new Promise<Start>((resolve) => {
   process.on('message', (message: HolderMessage) => {
     switch (message.kind) {
       case 'start':
-        return resolve(message.restarts);
+        return resolve(message);
       case 'freeze':
         return void Promise.allSettled(freezers.map(({ freeze }) => freeze())).then(() => say({ kind: 'frozen' }));
       case 'thaw':
@@ -66,7 +62,7 @@ try {
   await loadRole(role);
   await say({ kind: 'loaded' });
   showLife();
-  const restarts = await started;
+  const { restarts, kept } = await started;
   await run(
     { role, config, check: false },
     {
@@ -75,6 +71,8 @@ try {
       handover: {
         sockets: parseSockets(process.env[SOCKETS_VARIABLE] ?? ''),
         restarts,
+        kept,
+        keep: (text) => void say({ kind: 'keep', text }),
         onFreeze: (freeze, thaw) => void freezers.push({ freeze, thaw }),
       },
       onServing: () => void say({ kind: 'serving' }),

@@ -2,12 +2,10 @@
  * Whose bytes are whose: cached content goes to a caller alone whose credential the origin accepted for that repository within
  * the last minutes. On a miss the origin is asked, with the caller's own credential and nothing else.
  */
-import { createHmac, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LRUCache } from 'lru-cache';
 import type { HttpResponse } from '../../http/transport.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
-import { atMost } from './at-most.ts';
+import { AcceptedCallers, type KeptMemory } from './accepted-callers.ts';
 import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
 
@@ -24,8 +22,6 @@ export const ACCESS_TIMES: AccessTimes = { ttl: 300_000, grace: 3_600_000 };
 
 /** Milliseconds before each further try where the origin fails: a runtime that hears of it leaves the agent for the whole pull. */
 const RETRY_WAITS = [200, 1000];
-/** Callers remembered. */
-const MOST_KEPT = 100_000;
 
 /** A caller's wish to read something. */
 export interface AccessQuestion {
@@ -40,7 +36,7 @@ export interface AccessQuestion {
 /** The origin's word. */
 export type AccessAnswer =
   | {
-      readonly allowed: true /** Content-Length of the origin's answer, where it was asked just now. */;
+      readonly allowed: true /** Bytes of the content, where the origin has said so. */;
       readonly size: number | undefined;
     }
   /** The origin's status and WWW-Authenticate header; 502 where it did not answer. */
@@ -51,12 +47,7 @@ export class Access {
   readonly #origin: Origin;
   readonly #times: AccessTimes;
   readonly #metrics: AgentMetrics;
-  readonly #now: () => number;
-  /** Credentials are kept as an HMAC with this key, which dies with the process. */
-  readonly #key = randomBytes(32);
-  readonly #accepted: LRUCache<string, number>;
-  /** Contents that an accepted caller has found in their repository: no other repository's bytes go by that name. */
-  readonly #found = new LRUCache<string, number>(atMost(MOST_KEPT));
+  readonly #callers: AcceptedCallers;
   readonly #asking = new SingleFlight<AccessAnswer>();
 
   constructor(
@@ -64,71 +55,73 @@ export class Access {
     metrics: AgentMetrics,
     {
       times = ACCESS_TIMES,
-      now = () => performance.now(),
-    }: { readonly times?: AccessTimes; readonly now?: () => number } = {},
+      now = machineTime,
+      memory,
+    }: {
+      readonly times?: AccessTimes;
+      /** Milliseconds of a clock that processes of this machine share. */
+      readonly now?: () => number;
+      /** For the process that comes after this one. */
+      readonly memory?: KeptMemory | undefined;
+    } = {},
   ) {
     this.#origin = origin;
     this.#metrics = metrics;
     this.#times = times;
-    this.#now = now;
-    this.#accepted = new LRUCache(atMost(MOST_KEPT));
+    this.#callers = new AcceptedCallers({ now, memory });
   }
 
   /** Whether the caller may read. Rejects only with the signal's reason. */
   async check(question: AccessQuestion): Promise<AccessAnswer> {
-    const key = this.#keyOf(question);
-    if (this.#isKnown(key, question, this.#times.ttl)) {
+    const known = this.#known(question, this.#times.ttl);
+    if (known !== undefined) {
       this.#metrics.access.inc({ outcome: 'remembered' });
-      return { allowed: true, size: undefined };
+      return { allowed: true, size: known.size };
     }
     return this.ask(question);
   }
 
   /** The origin's word of now. Rejects only with the signal's reason. */
   ask(question: AccessQuestion): Promise<AccessAnswer> {
-    const key = this.#keyOf(question);
+    const key = this.#callers.keyOf(question);
     return this.#asking.run(
       `${key} ${question.target.url.href}`,
-      (signal) => this.#ask(key, { ...question, signal }),
+      (signal) => this.#ask({ ...question, signal }),
       question.signal,
     );
   }
 
   /** The origin has just accepted this caller, in an answer that came by another way. */
   accepted(question: AccessQuestion): void {
-    this.#note(this.#keyOf(question), question);
+    this.#callers.note(question);
   }
 
   /** The origin has just refused this caller. */
   refused(question: AccessQuestion): void {
-    this.#accepted.delete(this.#keyOf(question));
+    this.#callers.forget(question);
   }
 
-  #note(key: string, question: AccessQuestion): void {
-    this.#accepted.set(key, this.#now());
-    this.#found.set(contentOf(question), this.#now());
+  /** Gives the process that comes after this one what is known now. */
+  flush(): void {
+    this.#callers.flush();
   }
 
-  /** Whether the caller was accepted, and the content found, within so many milliseconds. */
-  #isKnown(key: string, question: AccessQuestion, milliseconds: number): boolean {
-    const now = this.#now();
-    const accepted = this.#accepted.get(key);
-    const found = this.#found.get(contentOf(question));
-    if (accepted === undefined || found === undefined || now - accepted >= milliseconds) return false;
-    return now - found < Math.max(this.#times.ttl, this.#times.grace);
+  /** The content, where the caller was accepted within so many milliseconds. */
+  #known(question: AccessQuestion, callers: number): { readonly size: number | undefined } | undefined {
+    return this.#callers.known(question, { callers, contents: Math.max(this.#times.ttl, this.#times.grace) });
   }
 
-  async #ask(key: string, question: AccessQuestion): Promise<AccessAnswer> {
+  async #ask(question: AccessQuestion): Promise<AccessAnswer> {
     for (const wait of RETRY_WAITS) {
-      const answer = await this.#askOnce(key, question);
+      const answer = await this.#askOnce(question);
       if (answer.allowed || answer.isSilent || !isFailing(answer.status)) return answer;
       const { signal } = question;
       await sleep(wait, undefined, signal === undefined ? {} : { signal });
     }
-    return this.#askOnce(key, question);
+    return this.#askOnce(question);
   }
 
-  async #askOnce(key: string, question: AccessQuestion): Promise<AccessAnswer & { readonly isSilent?: boolean }> {
+  async #askOnce(question: AccessQuestion): Promise<AccessAnswer & { readonly isSilent?: boolean }> {
     const { target, signal } = question;
     let isSilent = false;
     // A signed URL is often signed for GET alone.
@@ -155,25 +148,18 @@ export class Access {
     }
     // An empty content has no first byte.
     if ((status >= 200 && status < 300) || (signed && status === 416)) {
-      this.#note(key, question);
+      this.#callers.note(question, size);
       this.#metrics.access.inc({ outcome: 'accepted' });
       return { allowed: true, size };
     }
-    if (isFailing(status) && this.#isKnown(key, question, this.#times.grace)) {
+    const known = isFailing(status) ? this.#known(question, this.#times.grace) : undefined;
+    if (known !== undefined) {
       this.#metrics.access.inc({ outcome: 'grace' });
-      return { allowed: true, size: undefined };
+      return { allowed: true, size: known.size };
     }
-    if (status === 401 || status === 403) this.#accepted.delete(key);
+    if (status === 401 || status === 403) this.#callers.forget(question);
     this.#metrics.access.inc({ outcome: status === 401 || status === 403 ? 'refused' : 'failed' });
     return { allowed: false, status, challenge, isSilent };
-  }
-
-  #keyOf({ target, host, repository }: AccessQuestion): string {
-    // A signed URL is a credential of its own; without a query only the header counts.
-    const secret = `${target.authorization ?? ''}\n${target.url.search}`;
-    return createHmac('sha256', this.#key)
-      .update(`${host.toLowerCase()}\n${repository}\n${secret}`)
-      .digest('base64url');
   }
 }
 
@@ -182,9 +168,9 @@ function isFailing(status: number): boolean {
   return status >= 500 || status === 429;
 }
 
-/** The content that a question is about, whoever asks: the same path in the same host. */
-function contentOf({ target, host }: AccessQuestion): string {
-  return `${host.toLowerCase()} ${target.url.pathname}`;
+/** Milliseconds since the machine started. */
+function machineTime(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n);
 }
 
 /** Bytes of the whole, from the answer to HEAD, or to GET for the first byte. */

@@ -61,6 +61,7 @@ export async function agentOptions(
     },
     contentStore: agent.contentStore,
     blockPrefix: agent.blockPrefix,
+    memory: handover,
     access: { ttl: milliseconds(agent.authTtl), grace: milliseconds(agent.authGrace) },
     strict: agent.verify === 'strict',
     staleTags: agent.tags === 'stale-if-error',

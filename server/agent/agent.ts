@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { answerTelemetry, type ExposedState, isForTelemetry } from '../telemetry/exposition.ts';
+import type { KeptMemory } from './accepted-callers.ts';
 import { Access, type AccessTimes } from './access.ts';
 import { BlobServer } from './blob-server.ts';
 import { BlobStreams } from './blob-stream.ts';
@@ -12,6 +13,7 @@ import { BlockProxy } from './block-proxy.ts';
 import { CredentialEndpoint } from './device-credentials/credential-endpoint.ts';
 import { CredentialFile } from './device-credentials/credential-file.ts';
 import type { CredentialSource } from './device-credentials/credential-sources.ts';
+import { FirstBytes } from './first-bytes.ts';
 import { TokenBucket } from './limits.ts';
 import { PieceLists } from './load-piece-lists.ts';
 import { LoopLag } from './loop-lag.ts';
@@ -67,6 +69,8 @@ export interface AgentOptions {
   readonly contentStore: string | undefined;
   readonly blockPrefix: string;
   readonly access: AccessTimes;
+  /** Kept for the process that takes the place of this one. */
+  readonly memory?: KeptMemory | undefined;
   readonly staleTags: boolean;
   /** No byte of a blob goes to a runtime before the blob's digest was right. */
   readonly strict: boolean;
@@ -114,7 +118,7 @@ export interface Agent {
   readonly cache: { readonly allocated: number; readonly used: number };
   /** Reports what this node served and pulled. */
   report(): Promise<AgentReport>;
-  /** Leaves the cache on disk to another agent, or takes it back; resolves when nothing is being written any more. */
+  /** Leaves the cache on disk and the memory to another agent, or takes the cache back; resolves when nothing is being written any more. */
   setFrozen(frozen: boolean): Promise<void>;
   /** Stops taking requests, lets those that run finish for at most `drain` milliseconds, and lets go of everything. */
   close(drain?: number): Promise<void>;
@@ -181,7 +185,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
   const streams = new BlobStreams(fetcher, options.patience);
   const manifests = new Manifests();
-  const access = new Access(origin, metrics, { times: options.access });
+  const access = new Access(origin, metrics, { times: options.access, memory: options.memory });
   const lists = new PieceLists({ streams, manifests, verifier });
   const blobs = new BlobServer({
     strict: options.strict,
@@ -190,6 +194,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     streams,
     swarms,
     lists,
+    firstBytes: new FirstBytes({ origin, fetcher, foreground, metrics }),
     metrics,
     bucket: new TokenBucket(options.rates.toClients),
     concurrency: options.concurrency,
@@ -292,7 +297,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         members: membership.view.members.peers.length,
         store: store.statistics,
       });
-    const setFrozen = (frozen: boolean) => store.setFrozen(frozen);
+    const setFrozen = (frozen: boolean) => {
+      if (frozen) access.flush();
+      return store.setFrozen(frozen);
+    };
     const addresses = { clients: served, peers };
     return {
       addresses,

@@ -8,6 +8,7 @@ import { atMost } from './at-most.ts';
 import { type BlobStreams, type StreamRequest, WrongDigest } from './blob-stream.ts';
 import { contentRange, parseRange } from './client-range.ts';
 import { drained } from './drained.ts';
+import type { FirstBytes } from './first-bytes.ts';
 import { Slots, type TokenBucket } from './limits.ts';
 import type { PieceLists } from './load-piece-lists.ts';
 import type { Manifests } from './manifests.ts';
@@ -25,6 +26,7 @@ export interface BlobServerOptions {
   readonly streams: BlobStreams;
   readonly swarms: Swarms;
   readonly lists: PieceLists;
+  readonly firstBytes: FirstBytes;
   readonly metrics: AgentMetrics;
   /** Bytes a second to clients. */
   readonly bucket: TokenBucket;
@@ -118,12 +120,30 @@ export class BlobServer {
       'content-length': length,
       ...(range === undefined ? {} : { 'content-range': contentRange(wanted, size) }),
     };
-    const served = await this.#slots.run(() => this.#stream(asked, { size, wanted, status, head }).then(() => true), {
+    const reply = { size, wanted, status, head };
+    if (asked.kind === 'block' && length === 1 && wanted.start === 0 && (await this.#sendFirst(asked, reply))) return;
+    const served = await this.#slots.run(() => this.#stream(asked, reply).then(() => true), {
       urgency: isDirect(wanted, range) ? DIRECT : STREAM,
       signal: asked.signal,
     });
     if (served === undefined)
       sendRegistryError(response, 503, 'too many blobs are read at once', { 'retry-after': '1' });
+  }
+
+  /** Answers a device's question for the size; false where it is to be answered as any read. */
+  async #sendFirst(
+    { question, digest, response, signal }: BlobRequest,
+    { size, status, head }: Reply,
+  ): Promise<boolean> {
+    const { firstBytes, metrics } = this.#o;
+    const started = performance.now();
+    const byte = await firstBytes.get(repositoryOf(question), { ...question.target, digest, size }, signal);
+    if (byte === undefined) return false;
+    response.writeHead(status, head).end(byte);
+    metrics.toClients.inc({ registry: question.host }, 1);
+    metrics.firstByte.observe({ kind: 'block' }, (performance.now() - started) / 1000);
+    metrics.activity.note('client', { digest, offset: 0, bytes: 1, started });
+    return true;
   }
 
   async #stream(asked: BlobRequest, { size, wanted, status, head }: Reply): Promise<void> {

@@ -79,7 +79,6 @@ export class DeviceClient {
       });
       socket.on('error', reject);
     });
-    this.#touch(url, 0);
     const { status, range } = await this.#get(url, 0, 1);
     const total = /^bytes 0-0\/(\d+)$/.exec(range)?.[1];
     if (status !== 206 || total === undefined) throw new Error(`${url}: HTTP ${status} ${range} for its size`);
@@ -98,7 +97,7 @@ export class DeviceClient {
     }
   }
 
-  /** Notes the piece that a read lies in; the question for the size is a read of the first. */
+  /** Notes the piece that a read lies in. The question for the size is none: an agent need not have the piece for it. */
   #touch(url: string, start: number): void {
     const seen = this.#pieces.get(url) ?? new Set<number>();
     this.#pieces.set(url, seen);

@@ -10,7 +10,7 @@ export type Restarts = Readonly<Record<RestartReason, number>>;
 /** A request of the holder to a worker. */
 export type HolderMessage =
   /** Serve. */
-  | { readonly kind: 'start'; readonly restarts: Restarts }
+  | { readonly kind: 'start'; readonly restarts: Restarts; readonly kept?: string | undefined }
   /** Another worker is about to take over: leave what both share, such as the cache on disk, alone. */
   | { readonly kind: 'freeze' }
   /** The other worker failed: carry on as before. */
@@ -26,6 +26,8 @@ export type WorkerMessage =
   | { readonly kind: 'alive' }
   | { readonly kind: 'serving' }
   | { readonly kind: 'frozen' }
+  /** Keep this text, in memory alone, for the worker that comes next. */
+  | { readonly kind: 'keep'; readonly text: string }
   | {
       readonly kind: 'failed';
       readonly code: AccelErrorCode;
@@ -38,9 +40,16 @@ export interface Handover {
   /** Descriptors of listening sockets by name; a role opens those that are missing. */
   readonly sockets: ReadonlyMap<string, number>;
   readonly restarts: Restarts;
+  /** The text that the worker before gave to keep; undefined for the first. */
+  readonly kept: string | undefined;
+  /** Has the holder keep a text for the next worker, in the place of the one before; one of more than {@link MOST_KEPT} is not kept. */
+  keep(text: string): void;
   /** Registers functions that leave what two workers share alone, and take it up again. */
   onFreeze(freeze: () => Promise<void>, thaw: () => void): void;
 }
+
+/** Characters of a text that a holder keeps for the next worker. */
+export const MOST_KEPT = 4 * 1024 * 1024;
 
 /** The environment variable that names a worker's sockets: `clients:4,peers:5`. */
 export const SOCKETS_VARIABLE = 'ACCEL_SOCKETS';

@@ -93,12 +93,12 @@ class HeldAgent {
     createInterface({ input: child.stderr! }).on('line', (line) => this.lines.push(line));
   }
 
-  static async start(times: object = {}, agentSettings: object = {}): Promise<HeldAgent> {
+  static async start(times: object = {}, agentSettings: object = {}, host = registry.host): Promise<HeldAgent> {
     const [clients = 0, peers = 0, metrics = 0] = await freePorts(3);
     const ports = { clients, peers, metrics };
     const config = join(folder, `accel-${clients}.yaml`);
     const settings = {
-      registries: [{ host: registry.host, plain: true }],
+      registries: [{ host, plain: true }],
       telemetry: { listen: `127.0.0.1:${metrics}` },
       agent: {
         listen: `127.0.0.1:${clients}`,
@@ -260,5 +260,37 @@ describe('an agent whose sockets are kept', () => {
     reader.close();
     expect(bytes.equals(blob.subarray(READ_BYTES, 2 * READ_BYTES))).toBe(true);
     await agent.stop();
+  });
+
+  it('remembers over a crash who may read, and what, while the registry is down', async () => {
+    const login = (user: string) => ({ authorization: `Basic ${Buffer.from(user).toString('base64')}` });
+    const own = await startDemoRegistry({ layout: folder, login: 'ann:secret' });
+    // authTtl is over at once: what counts is the time of grace.
+    const agent = await HeldAgent.start({ settled: 0 }, { authTtl: '1ms', authGrace: '1h' }, own.host);
+    await agent.until('a worker serves', () => agent.workers.length === 1);
+    const url = `http://127.0.0.1:${agent.ports.clients}/dadip2p/http://${own.host}/v2/demo/blobs/${digest}`;
+    const read = async (user: string, range = 'bytes=5-1004') => {
+      const response = await fetch(url, { headers: { ...login(user), range } });
+      return { status: response.status, bytes: Buffer.from(await response.arrayBuffer()) };
+    };
+    expect((await read('ann:secret')).status).toBe(206);
+    expect((await read('eve:guess')).status).toBe(401);
+    await agent.until('the piece is on disk', async () =>
+      /^accel_agent_cache_used_bytes [1-9]/m.test(await agent.metrics()),
+    );
+    // The copy is a second old at most.
+    await sleep(1_200);
+    own.fail(503);
+    process.kill(agent.workers[0]!, 'SIGKILL');
+    await agent.until('the next worker serves', () => agent.workers.length === 2);
+    const { status, bytes } = await read('ann:secret');
+    expect(status).toBe(206);
+    expect(bytes.equals(blob.subarray(5, 1005))).toBe(true);
+    // The size too, which a device asks for first.
+    expect(await read('ann:secret', 'bytes=0-0')).toEqual({ status: 206, bytes: blob.subarray(0, 1) });
+    expect((await read('eve:guess')).status).toBeGreaterThanOrEqual(500);
+    expect(await agent.metrics()).toContain('accel_agent_access_total{outcome="grace"} 2');
+    await agent.stop();
+    await own.close();
   });
 });

@@ -71,6 +71,9 @@ export class Holder {
   #standbyTimer: NodeJS.Timeout | undefined;
   #failures = 0;
   #lost: RestartReason = 'crash';
+  /** The text for the next worker, and the worker whose word counts. */
+  #kept: string | undefined;
+  #keeper: WorkerProcess | undefined;
   /** Replacements run one after another. */
   #replacing: Promise<void> = Promise.resolve();
   /** Workers that finish what they have begun. */
@@ -179,7 +182,11 @@ export class Holder {
   /** Lets a worker load and serve; whether it does, before the holder is to end. */
   async #bringUp(worker: WorkerProcess): Promise<boolean> {
     const { start } = this.#times;
-    const up = async () => (await worker.loaded(start)) && (await worker.serve({ ...this.#restarts }, start));
+    const up = async () => {
+      if (!(await worker.loaded(start))) return false;
+      this.#keeper = worker;
+      return worker.serve({ restarts: { ...this.#restarts }, kept: this.#kept }, start);
+    };
     return (await Promise.race([up(), aborted(this.#ending.signal)])) === true;
   }
 
@@ -204,7 +211,17 @@ export class Holder {
 
   #spawn(): WorkerProcess {
     const { command, sockets, environment } = this.#o;
-    return new WorkerProcess({ command, sockets, environment, silence: this.#times.silence });
+    const worker: WorkerProcess = new WorkerProcess({
+      command,
+      sockets,
+      environment,
+      silence: this.#times.silence,
+      // One that leaves knows less than the one in its place.
+      onKeep: (text) => {
+        if (worker === this.#keeper) this.#kept = text;
+      },
+    });
+    return worker;
   }
 
   /** Puts a worker with the present files and configuration in the place of the current one. */
@@ -223,6 +240,7 @@ export class Holder {
       if (!(await this.#bringUp(next))) throw next.failure ?? new Error('the new worker did not serve');
     } catch (error) {
       await next?.kill();
+      this.#keeper = old;
       old.thaw();
       this.#prepareStandby();
       this.#o.log(`SIGHUP: all stays as it was: ${asAccelError(error).message}`);

@@ -2,7 +2,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { AccelError } from '../../base/error.ts';
-import { formatSockets, type HolderMessage, type Restarts, SOCKETS_VARIABLE, type WorkerMessage } from './handover.ts';
+import {
+  formatSockets,
+  type HolderMessage,
+  MOST_KEPT,
+  type Restarts,
+  SOCKETS_VARIABLE,
+  type WorkerMessage,
+} from './handover.ts';
 import type { HeldSocket } from './listening-sockets.ts';
 import { readThread, SIGN_EVERY, SignsOfLife } from './signs-of-life.ts';
 
@@ -14,6 +21,8 @@ export interface WorkerCommand {
   readonly environment: NodeJS.ProcessEnv;
   /** Milliseconds without a sign of life after which a process that is stopped is killed. */
   readonly silence: number;
+  /** Hears of a text that the worker gives to keep for the next one. */
+  readonly onKeep?: (text: string) => void;
 }
 
 /** Descriptors of a child: nothing to read, the output of this process, the channel, and then the sockets. */
@@ -26,6 +35,7 @@ export class WorkerProcess {
   readonly #child: ChildProcess;
   readonly #loaded: Promise<unknown>;
   readonly #serving: Promise<unknown>;
+  readonly #onKeep: WorkerCommand['onKeep'];
   #frozen: (() => void) | undefined;
   #failure: AccelError | undefined;
   #gone = false;
@@ -38,8 +48,9 @@ export class WorkerProcess {
   /** When it began to serve, of performance.now(). */
   servingSince: number | undefined;
 
-  constructor({ command, sockets, environment, silence }: WorkerCommand) {
+  constructor({ command, sockets, environment, silence, onKeep }: WorkerCommand) {
     this.#silence = silence;
+    this.#onKeep = onKeep;
     const [program = process.execPath, ...args] = command;
     const numbers = new Map(sockets.map(({ name }, index) => [name, FIRST_SOCKET + index]));
     this.#child = spawn(program, args, {
@@ -91,9 +102,12 @@ export class WorkerProcess {
     return this.#before(this.#loaded, milliseconds);
   }
 
-  /** Lets the worker serve; false when the process ends before it does, or after `milliseconds`. */
-  async serve(restarts: Restarts, milliseconds: number): Promise<boolean> {
-    this.#send({ kind: 'start', restarts });
+  /** Lets the worker serve, with what the one before gave to keep; false when it ends before it does, or after `milliseconds`. */
+  async serve(
+    { restarts, kept }: { readonly restarts: Restarts; readonly kept: string | undefined },
+    milliseconds: number,
+  ): Promise<boolean> {
+    this.#send({ kind: 'start', restarts, kept });
     const serves = await this.#before(this.#serving, milliseconds);
     if (serves) this.servingSince = performance.now();
     return serves;
@@ -128,7 +142,9 @@ export class WorkerProcess {
     if (message.kind === 'failed') this.#failure = new AccelError(message.code, message.message, message.details);
     else if (message.kind === 'frozen') this.#frozen?.();
     else if (message.kind === 'alive') this.#watch();
-    else said.emit(message.kind);
+    else if (message.kind === 'keep') {
+      if (message.text.length <= MOST_KEPT) this.#onKeep?.(message.text);
+    } else said.emit(message.kind);
   }
 
   /** Notes a sign of life; from the first one on its absence is noticed. */
