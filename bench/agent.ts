@@ -287,7 +287,7 @@ async function main(): Promise<void> {
   const parts = [await limitTable(), await prefetchTable(), await lazyTable()];
   const section = [
     '## The agent: limits, prefetches, lazily loaded images',
-    `One process on loopback has the registry and all agents; one run. Limits are for ${MOVED / 2 ** 20} MiB, read by clients in a second process, as shares of the limit: 1 is exact. What goes to clients or comes from other agents was cached there before.`,
+    `One process on loopback has the registry and all agents; one run. Limits are for ${MOVED / 2 ** 20} MiB, read by clients in a second process, as shares of the limit: 1 is exact. An agent has the pieces before it is asked for them, except where the registry is limited.`,
     parts[0],
     'A prefetch gives way to reads: one of its pieces is on its way at a time, stops when a read begins, and goes on from there 50 ms after the last.',
     parts[1],

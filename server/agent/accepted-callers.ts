@@ -112,7 +112,7 @@ export class AcceptedCallers {
     this.#timer.unref();
   }
 
-  /** Takes in a copy; its key, or undefined where there is none that can be read. */
+  /** Takes in a copy; its key, or undefined where it cannot be read. */
   #restore(text: string | undefined): Buffer | undefined {
     const copy = parseCopy(text);
     if (copy === undefined) return undefined;

@@ -97,7 +97,7 @@ export class DeviceClient {
     }
   }
 
-  /** Notes the piece that a read lies in. The question for the size is none: an agent need not have the piece for it. */
+  /** Notes the piece that a read lies in. The question for the size does not count: an agent can answer it without the piece. */
   #touch(url: string, start: number): void {
     const seen = this.#pieces.get(url) ?? new Set<number>();
     this.#pieces.set(url, seen);
