@@ -148,6 +148,11 @@ it('dragonfly: dfdaemon gives every piece, the agents none to each other, and ca
   expect(registry.blobBytes()).toBeLessThan(size + 3 * 1024);
   expect(await total('fromPeers')).toBe(0);
   expect(await total('fromEngine')).toBeGreaterThanOrEqual(3 * size);
+  const { bytes, images } = await nodes[0]!.agent.report();
+  expect(bytes.fromEngine).toBeGreaterThanOrEqual(size);
+  expect(images.map(({ fromEngine }) => fromEngine)).toEqual([bytes.fromEngine]);
+  // What came from dfdaemon and what went to the client.
+  expect(metrics[0]!.activity.figures('http').total).toBeGreaterThanOrEqual(2 * size);
   expect(daemon.requests.every(({ authorization }) => authorization === LOGIN)).toBe(true);
   // dfdaemon would give its copy to anybody; the agent asks the registry about the caller.
   expect(await pull(nodes[0]!, 'Basic bm9ib2R5OndoYXQ=')).toBe('401');

@@ -18,7 +18,7 @@ export interface AgentReport {
   readonly unready: string | null;
   readonly members: number;
   /** Bytes since the start. */
-  readonly bytes: Readonly<Record<'toClients' | 'toPeers' | 'fromPeers' | 'fromOrigin', number>>;
+  readonly bytes: Readonly<Record<'toClients' | 'toPeers' | 'fromPeers' | 'fromOrigin' | 'fromEngine', number>>;
   /** Bytes and pieces of the cache. */
   readonly cache: Readonly<Record<'allocated' | 'used' | 'memory' | 'pieces', number>>;
   /** Repositories of late, at most 500, the last used first. */
@@ -53,6 +53,7 @@ export async function reportAgent(from: ReportSources): Promise<AgentReport> {
       toPeers: await sum(metrics.toPeers),
       fromPeers: await sum(metrics.fromPeers),
       fromOrigin: await sum(metrics.fromOrigin),
+      fromEngine: await sum(metrics.fromEngine),
     },
     cache: { allocated: store.allocated, used: store.used, memory: store.memory, pieces: store.pieces },
     images: metrics.activity.images.list(),

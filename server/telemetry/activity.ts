@@ -10,7 +10,15 @@ import type { Metrics } from './metrics.ts';
 import { RateWindow } from './rate-window.ts';
 
 /** Operations that are recorded. */
-export type Operation = 'client' | 'stat' | 'to-peer' | 'from-peer' | 'from-origin' | 'disk-read' | 'disk-write';
+export type Operation =
+  | 'client'
+  | 'stat'
+  | 'to-peer'
+  | 'from-peer'
+  | 'from-origin'
+  | 'from-engine'
+  | 'disk-read'
+  | 'disk-write';
 
 /** One operation. */
 export interface Occurrence {
@@ -32,6 +40,8 @@ const COUNTED: Readonly<
   'to-peer': { type: 'pread', audit: 'rpc:pread', way: 'toPeers' },
   'from-peer': { type: 'peer', way: 'fromPeers' },
   'from-origin': { type: 'download', audit: 'download', way: 'fromOrigin' },
+  // Over HTTP from a program of this node: among DADI's types there is none of its own.
+  'from-engine': { type: 'http', audit: 'http:pread', way: 'fromEngine' },
   'disk-read': { type: 'disk', audit: 'fileread' },
   'disk-write': { type: 'disk', audit: 'filewrite' },
 };

@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache';
 
 /** Ways of bytes. */
-export type Way = 'toClients' | 'toPeers' | 'fromPeers' | 'fromOrigin';
+export type Way = 'toClients' | 'toPeers' | 'fromPeers' | 'fromOrigin' | 'fromEngine';
 
 /** Bytes of one repository since the start, and when it was last used. */
 export interface ImageTotal {
@@ -12,6 +12,7 @@ export interface ImageTotal {
   readonly toPeers: number;
   readonly fromPeers: number;
   readonly fromOrigin: number;
+  readonly fromEngine: number;
   /** Blobs of the repository that were read or passed on, as far as they are remembered. */
   readonly blobs: number;
   /** RFC 3339. */
@@ -72,6 +73,7 @@ export class ImageTotals {
         toPeers: 0,
         fromPeers: 0,
         fromOrigin: 0,
+        fromEngine: 0,
       };
       this.#images.set(key, entry);
     }

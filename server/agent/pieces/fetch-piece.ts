@@ -31,7 +31,7 @@ import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
 import { type Piece, type PieceId, pieceKey } from './piece.ts';
 import type { PieceEngine } from './piece-engine.ts';
 import { hashPiece } from './piece-file.ts';
-import { learnBlob, notePiece, recordDownload } from './record.ts';
+import { learnBlob, notePiece, recordDownload, recordEngine } from './record.ts';
 import { asAbsent, asFailure, isFinal, isPiece, shared } from './shared-flight.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { PieceStore } from './store.ts';
@@ -310,7 +310,7 @@ export class PieceFetcher {
       this.#originFlights,
       pieceKey(id),
       async (own, urgency) => {
-        const given = await this.#fromEngine(blob, index, own);
+        const given = await this.#fromEngine(blob, id, own);
         if (given !== undefined) return this.#takeFromOrigin(blob, id, given, direct);
         const bytes = await recordDownload(this.#o.metrics.activity, id, () =>
           this.#o.origin.piece(blob, index, {
@@ -328,23 +328,23 @@ export class PieceFetcher {
   }
 
   /** Asks the engine for a piece; undefined where the registry is to be asked. */
-  async #fromEngine(blob: OriginBlob, index: number, signal: AbortSignal): Promise<Buffer | undefined> {
+  async #fromEngine(blob: OriginBlob, id: PieceId, signal: AbortSignal): Promise<Buffer | undefined> {
     const { engine, verifier, metrics, bucket } = this.#o;
     if (engine === undefined || this.#quarantine.has(blob.digest)) return undefined;
-    const answer = await engine.piece(blob, index, signal);
+    const started = performance.now();
+    const answer = await engine.piece(blob, id.index, signal);
     this.moved(blob.digest);
     if (answer.kind === 'none') {
       metrics.engineFailures.inc({ reason: answer.reason });
       return undefined;
     }
-    const { bytes } = answer;
-    if (!verifier.fitsList({ digest: blob.digest, index }, bytes)) {
+    if (!verifier.fitsList(id, answer.bytes)) {
       metrics.refusedPieces.inc({ reason: 'not-in-list' });
       return undefined;
     }
-    metrics.fromEngine.inc(bytes.length);
-    await bucket.take(bytes.length, signal);
-    return bytes;
+    recordEngine(metrics, id, { bytes: answer.bytes.length, started });
+    await bucket.take(answer.bytes.length, signal);
+    return answer.bytes;
   }
 
   /** A piece that came with another one. */

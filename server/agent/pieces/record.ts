@@ -1,6 +1,7 @@
 /** Records what happens to pieces with the agent's activity: for metrics, the audit log and the totals by image. */
 import { PIECE_BYTES } from '../../../formats/piece-list/piece-list.ts';
 import type { Activity, Operation } from '../../telemetry/activity.ts';
+import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import type { PieceId } from './piece.ts';
 import { repositoryIn } from './upstreams.ts';
 
@@ -39,4 +40,14 @@ export async function recordDownload(
     notePiece(activity, 'from-origin', id, { bytes: undefined, started });
     throw error;
   }
+}
+
+/** Records a piece that the engine gave. */
+export function recordEngine(
+  metrics: AgentMetrics,
+  id: PieceId,
+  use: { readonly bytes: number; readonly started: number },
+): void {
+  metrics.fromEngine.inc(use.bytes);
+  notePiece(metrics.activity, 'from-engine', id, use);
 }
