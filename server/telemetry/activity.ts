@@ -40,7 +40,7 @@ const COUNTED: Readonly<
   'to-peer': { type: 'pread', audit: 'rpc:pread', way: 'toPeers' },
   'from-peer': { type: 'peer', way: 'fromPeers' },
   'from-origin': { type: 'download', audit: 'download', way: 'fromOrigin' },
-  // Over HTTP from a program of this node: among DADI's types there is none of its own.
+  // DADI's types have no name of its own for it: it comes by HTTP from a program of this node.
   'from-engine': { type: 'http', audit: 'http:pread', way: 'fromEngine' },
   'disk-read': { type: 'disk', audit: 'fileread' },
   'disk-write': { type: 'disk', audit: 'filewrite' },
