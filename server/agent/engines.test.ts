@@ -151,7 +151,7 @@ it('dragonfly: dfdaemon gives every piece, the agents none to each other, and ca
   const { bytes, images } = await nodes[0]!.agent.report();
   expect(bytes.fromEngine).toBeGreaterThanOrEqual(size);
   expect(images.map(({ fromEngine }) => fromEngine)).toEqual([bytes.fromEngine]);
-  // What came from dfdaemon and what went to the client.
+  // It counts what dfdaemon gives and what the client reads.
   expect(metrics[0]!.activity.figures('http').total).toBeGreaterThanOrEqual(2 * size);
   expect(daemon.requests.every(({ authorization }) => authorization === LOGIN)).toBe(true);
   // dfdaemon would give its copy to anybody; the agent asks the registry about the caller.
