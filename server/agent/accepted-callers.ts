@@ -1,13 +1,13 @@
 /**
- * Callers whom a registry let read, and contents that they found: what {@link Access} remembers. The holder of the process keeps
+ * Callers whom a registry let read, and contents that they found: what `access.ts` remembers. The holder of the process keeps
  * a copy in its memory for the next process, since a mounted device has no other way to its bytes while the registry is down. The
  * copy has digests, times and sizes: credentials are in it as an HMAC, with a key that no disk ever sees.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { isRecord } from '../../base/is-record.ts';
-import type { AccessQuestion } from './access.ts';
 import { atMost } from './at-most.ts';
+import type { OriginTarget } from './pieces/origin.ts';
 
 /** Callers and contents remembered, and of each those that the next process gets. */
 const MOST_KEPT = 100_000;
@@ -18,6 +18,15 @@ const COPY_AFTER = 1_000;
 const DIGEST_LENGTH = 22;
 /** The format of the copy; a process that knows another one begins with nothing. */
 const VERSION = 1;
+
+/** Somebody who wants to read something. */
+export interface Caller {
+  /** The content, and the caller's credential. */
+  readonly target: OriginTarget;
+  readonly host: string;
+  /** The repository, or the path of a signed URL. */
+  readonly repository: string;
+}
 
 /** A memory that outlives the process. */
 export interface KeptMemory {
@@ -58,14 +67,14 @@ export class AcceptedCallers {
   }
 
   /** The name of a caller with their credential for a repository. */
-  keyOf({ target, host, repository }: AccessQuestion): string {
+  keyOf({ target, host, repository }: Caller): string {
     // A signed URL is a credential of its own; without a query only the header counts.
     const secret = `${target.authorization ?? ''}\n${target.url.search}`;
     return this.#digest(`${host.toLowerCase()}\n${repository}\n${secret}`);
   }
 
   /** The registry has accepted this caller now. `size`: bytes of the content, where it said so. */
-  note(question: AccessQuestion, size?: number): void {
+  note(question: Caller, size?: number): void {
     const content = this.#contentOf(question);
     const at = this.#now();
     this.#accepted.set(this.keyOf(question), at);
@@ -74,14 +83,14 @@ export class AcceptedCallers {
   }
 
   /** The registry has refused this caller now. */
-  forget(question: AccessQuestion): void {
+  forget(question: Caller): void {
     // At once: a process that ends now must not leave the next one a caller who was refused.
     if (this.#accepted.delete(this.keyOf(question))) this.flush();
   }
 
   /** The content as it is known to a caller who was accepted within `callers` milliseconds, when it was found within `contents`. */
   known(
-    question: AccessQuestion,
+    question: Caller,
     { callers, contents }: { readonly callers: number; readonly contents: number },
   ): { readonly size: number | undefined } | undefined {
     const now = this.#now();
@@ -123,7 +132,7 @@ export class AcceptedCallers {
   }
 
   /** The content that a question is about, whoever asks: the same path in the same host. */
-  #contentOf({ target, host }: AccessQuestion): string {
+  #contentOf({ target, host }: Caller): string {
     return this.#digest(`${host.toLowerCase()} ${target.url.pathname}`);
   }
 

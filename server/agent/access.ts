@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HttpResponse } from '../../http/transport.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
-import { AcceptedCallers, type KeptMemory } from './accepted-callers.ts';
+import { AcceptedCallers, type Caller, type KeptMemory } from './accepted-callers.ts';
 import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
 
@@ -23,13 +23,8 @@ export const ACCESS_TIMES: AccessTimes = { ttl: 300_000, grace: 3_600_000 };
 /** Milliseconds before each further try where the origin fails: a runtime that hears of it leaves the agent for the whole pull. */
 const RETRY_WAITS = [200, 1000];
 
-/** A caller's wish to read something. */
-export interface AccessQuestion {
-  /** Asked of the origin with HEAD. */
-  readonly target: OriginTarget;
-  readonly host: string;
-  /** The repository, or the path of a signed URL. */
-  readonly repository: string;
+/** A caller's wish to read something, of which the origin is asked with HEAD. */
+export interface AccessQuestion extends Caller {
   readonly signal?: AbortSignal | undefined;
 }
 
