@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { HttpResponse } from '../../http/transport.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { AcceptedCallers, type Caller, type KeptMemory } from './accepted-callers.ts';
-import { type Origin, OriginFailure, type OriginTarget } from './pieces/origin.ts';
+import { type Origin, OriginFailure } from './pieces/origin.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
 
 /** The time for which an answer of the origin counts, in milliseconds. */
