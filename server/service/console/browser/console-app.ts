@@ -62,6 +62,11 @@ signOut.addEventListener('click', () => {
   token.clear();
   void open(true);
 });
+// Its address would open a page.
+document.querySelector('.skip')?.addEventListener('click', (event) => {
+  event.preventDefault();
+  main.focus();
+});
 addEventListener('hashchange', () => void open(true));
 showTheme(localStorage.getItem(THEME_KEY) ?? 'system');
 void open(false);

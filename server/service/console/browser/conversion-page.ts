@@ -2,7 +2,7 @@
 import { ApiError, type Conversion, follow, type Layer, type Reason } from './console-api.ts';
 import { actionOf, stateCell } from './conversions-page.ts';
 import { type Page, SignInNeeded } from './live-page.ts';
-import { element, errorPanel, figures, tableOf } from './page-elements.ts';
+import { element, errorPanel, figures, redraw, tableOf } from './page-elements.ts';
 import { bytesText, percentText, shortDigest, timeText } from './page-format.ts';
 
 /** Makes the page of a conversion. */
@@ -22,7 +22,7 @@ export function conversionPage(id: string): Page {
 
 function show(main: HTMLElement, conversion: Conversion, signal: AbortSignal): void {
   const { repository, tag, digest, state, rule, from, attempts, created, reason, progress, result } = conversion;
-  main.replaceChildren(
+  const shown: HTMLElement[] = [
     element('p', {}, element('a', { href: '#/' }, '← all conversions')),
     element('h1', {}, `${repository}:${tag}`),
     element('div', { class: 'panel' }, stateCell(conversion), element('p', {}, actionOf(conversion, signal))),
@@ -33,13 +33,17 @@ function show(main: HTMLElement, conversion: Conversion, signal: AbortSignal): v
       ['Attempts', String(attempts)],
       ['Accepted', timeText(created)],
     ]),
-  );
-  if (reason !== undefined && state !== 'done') main.append(reasonPanel(reason));
+  ];
+  if (reason !== undefined && state !== 'done') shown.push(reasonPanel(reason));
   if (state === 'running' && progress !== undefined && progress.layers.length > 0) {
-    main.append(element('h2', {}, 'Layers'), layerTable(progress.layers));
+    shown.push(element('h2', {}, 'Layers'), layerTable(progress.layers));
   }
-  if (result === undefined) return;
-  main.append(
+  if (result !== undefined) shown.push(...resultParts(result));
+  redraw(main, ...shown);
+}
+
+function resultParts(result: NonNullable<Conversion['result']>): HTMLElement[] {
+  return [
     element('h2', {}, 'Accelerated tags'),
     tableOf(
       'Accelerated tags',
@@ -55,7 +59,7 @@ function show(main: HTMLElement, conversion: Conversion, signal: AbortSignal): v
     ),
     element('p', { class: 'muted' }, `Platforms: ${result.platforms.join(', ')}. Verified: ${result.verified}.`),
     ...result.warnings.map((warning) => element('p', { class: 'panel' }, warning)),
-  );
+  ];
 }
 
 function layerTable(layers: readonly Layer[]): HTMLElement {

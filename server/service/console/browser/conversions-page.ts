@@ -1,7 +1,7 @@
 /** Conversions as they run, and their history. */
 import { ApiError, ask, type Conversion } from './console-api.ts';
 import { keepLoading, type Page } from './live-page.ts';
-import { type Child, type Column, element, emptyPanel, tableOf } from './page-elements.ts';
+import { type Child, type Column, element, emptyPanel, redraw, tableOf } from './page-elements.ts';
 import { bytesText, durationText, percentText, timeText } from './page-format.ts';
 
 const STATES = ['', 'running', 'waiting', 'failed', 'done', 'cancelled', 'superseded'];
@@ -47,17 +47,22 @@ export const conversionsPage: Page = async (main, signal) => {
     ),
     place,
   );
+  const more = (again: () => void): void => {
+    wanted += PAGE_SIZE;
+    again();
+  };
   await keepLoading(
     place,
-    async () => {
+    async (again) => {
       const { conversions, next } = await load(filters, wanted, signal);
-      const more = next !== undefined && wanted < MAX_ROWS;
-      place.replaceChildren(
+      const isMore = next !== undefined && wanted < MAX_ROWS;
+      redraw(
+        place,
         conversions.length === 0
           ? nothing(filters.size > 0)
-          : keepFocus(place, tableOf('Conversions, newest first', columns(signal), conversions)),
-        ...(more
-          ? [element('p', {}, element('button', { type: 'button', click: () => (wanted += PAGE_SIZE) }, 'Show more'))]
+          : tableOf('Conversions, newest first', columns(signal), conversions),
+        ...(isMore
+          ? [element('p', {}, element('button', { type: 'button', id: 'more', click: () => more(again) }, 'Show more'))]
           : []),
       );
     },
@@ -92,14 +97,6 @@ function nothing(isFiltered: boolean): HTMLElement {
       `curl -H 'Content-Type: application/json' -d '{"image":"HOST/REPOSITORY:TAG"}' ${location.origin}/api/v1/conversions`,
     ),
   );
-}
-
-/** The new table with the focus on the link that had it in the old one. */
-function keepFocus(place: HTMLElement, table: HTMLTableElement): HTMLTableElement {
-  const { activeElement } = document;
-  const id = activeElement !== null && place.contains(activeElement) ? activeElement.id : '';
-  if (id !== '') requestAnimationFrame(() => document.getElementById(id)?.focus());
-  return table;
 }
 
 function columns(signal: AbortSignal): readonly Column<Conversion>[] {
@@ -138,7 +135,7 @@ export function stateCell({ state, progress, reason, due }: Conversion): Child {
         { class: 'muted' },
         `${progress.stage}, ${bytesText(progress.read)} of ${bytesText(progress.bytes)}`,
       ),
-    reason !== undefined && state !== 'done' && element('div', { class: 'muted' }, reason.message),
+    reason !== undefined && state !== 'done' && element('div', { class: 'muted reason' }, reason.message),
     state === 'waiting' &&
       reason !== undefined &&
       due !== undefined &&
@@ -156,7 +153,7 @@ function tookText({ started, finished, state }: Conversion): string {
 export function actionOf({ id, state, repository, tag }: Conversion, signal: AbortSignal): Child {
   const image = `${repository}:${tag}`;
   const path = `api/v1/conversions/${encodeURIComponent(id)}`;
-  if (state === 'failed') return button('Try again', `Try ${image} again`, () => ask(`${path}/retry`, signal, 'POST'));
+  if (state === 'failed') return button('Try again', `Try again: ${image}`, () => ask(`${path}/retry`, signal, 'POST'));
   if (state === 'waiting' || state === 'running')
     return button('Cancel', `Cancel ${image}`, () => ask(path, signal, 'DELETE'));
   return undefined;

@@ -11,8 +11,15 @@ const INTERVAL = 2000;
 /** Thrown to the application where a token is needed. */
 export class SignInNeeded extends Error {}
 
-/** Repeats `load` while the page is open and visible; an error replaces `place` until a later try succeeds. */
-export async function keepLoading(place: HTMLElement, load: () => Promise<void>, signal: AbortSignal): Promise<void> {
+/**
+ * Repeats `load` while the page is open and visible: at an interval, or at once when `again` is called. An error replaces `place` until
+ * a later try succeeds.
+ */
+export async function keepLoading(
+  place: HTMLElement,
+  load: (again: () => void) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   place.replaceChildren(element('p', { class: 'muted', role: 'status' }, 'Loading …'));
   while (!signal.aborted) {
     let wake: () => void = () => undefined;
@@ -20,7 +27,7 @@ export async function keepLoading(place: HTMLElement, load: () => Promise<void>,
       wake = resolve;
     });
     try {
-      await load();
+      await load(wake);
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError && error.status === 401) throw new SignInNeeded();

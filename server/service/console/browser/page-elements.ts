@@ -26,6 +26,14 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** Replaces what an element shows. The focus stays on the element of the same id. */
+export function redraw(place: HTMLElement, ...children: readonly (Node | string)[]): void {
+  const { activeElement } = document;
+  const id = activeElement !== null && place.contains(activeElement) ? activeElement.id : '';
+  place.replaceChildren(...children);
+  if (id !== '' && id !== place.id) document.getElementById(id)?.focus({ preventScroll: true });
+}
+
 /** A column of a table: its head, and what a row shows in it. */
 export interface Column<Row> {
   readonly head: string;
