@@ -68,6 +68,7 @@ export async function startConsoleService({ token }: { readonly token?: string }
     queue,
     bus,
     tokens: () => tokens,
+    agents: async () => ({ agents: [], images: [] }),
     sink: { accept: async () => ({ accepted: 0, dropped: 0 }) },
     hooks: () => new Map(),
     metrics: createMetrics('console'),
