@@ -122,7 +122,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'the service', () => {
     const text = [
       `registries: [{ host: "${registry.host}", plain: true }]`,
       `rules: ${rules}`,
-      `service: { store: "${store}", concurrency: 2 }`,
+      `service: { store: "${store}", concurrency: 2, reconcile: { interval: 0 } }`,
       'telemetry: { listen: "127.0.0.1:0" }',
       'drain: 10s',
     ];
