@@ -13,11 +13,13 @@ import { readAction } from './support/runner.ts';
 const root = new URL('..', import.meta.url).pathname;
 const FRONT_ENDS: readonly string[] = ['cli', 'action'];
 /** The programs of the server read an argument list of their own. */
-const SERVER_PROGRAM = /^server\/(?:\w+\/)?main\.ts$/;
+const SERVER_PROGRAM = /^server\/(?:\w+\/)?(?:\w+-)?main\.ts$/;
 
 /** Flags of other programs that happen to be spelled as one of ours, with the text around them. */
 const OF_OTHER_PROGRAMS = [
   /skopeo copy --format/,
+  /^curl /,
+  /-c statement_timeout=/,
   /\bdocker (?:load|save|pull) -/,
   /python3? -[a-zA-Z]/,
   /strace[^.]* -\w|[Ww]ith(?:out)? -y\b/,
@@ -46,7 +48,7 @@ const flags = new Set(flagsOf(program));
 function mentionedFlags({ path, text }: SourceFile): string[] {
   return sourceTexts(text).flatMap(({ text: part, line }) => {
     // A literal that is a flag alone, such as an argument for mknod, belongs to a call of another program.
-    if (/^-\w$/.test(part) || OF_OTHER_PROGRAMS.some((pattern) => pattern.test(part))) return [];
+    if (/^--?\w[\w-]*$/.test(part) || OF_OTHER_PROGRAMS.some((pattern) => pattern.test(part))) return [];
     return [...part.matchAll(/(?<![\w-])(--[a-z][\w-]*|-[a-zA-Z])(?![\w-])/g)]
       .filter(([, flag]) => flags.has(flag!))
       .map(([, flag]) => `${path}:${line} ${flag}`);

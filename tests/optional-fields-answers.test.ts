@@ -95,13 +95,14 @@ describe('every field', () => {
     const body = { errors: [{ code: 'DENIED', message: 'no', detail: { Type: 'repository', Name: 'app' } }] };
     await sweep(body, (variant) => {
       const said = describeFailure({ status: 403, body: Buffer.from(encodeJson(variant)).toString() });
-      expect(said).toMatch(/^HTTP 403: ./);
+      // An empty list says as little as no body.
+      expect(said).toMatch(/^HTTP 403(: .| without a body$)/);
       expect(said).not.toContain('[object');
     });
     const token = { details: 'incorrect username or password', error: 'invalid_grant', message: 'no' };
     await sweep(token, (variant) => {
       expect(describeFailure({ status: 401, body: Buffer.from(encodeJson(variant)).toString() })).toMatch(
-        /^HTTP 401: ./,
+        /^HTTP 401(: .| without a body$)/,
       );
     });
   });

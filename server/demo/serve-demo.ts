@@ -125,7 +125,7 @@ interface ServerBundle {
   ): Promise<void>;
 }
 
-/** Starts what `accel serve -c FILE` starts, in this process, and lets the registry notify it. */
+/** Starts what `accel serve` starts, in this process, and lets the registry notify it. */
 async function startService(registry: DemoRegistry, receiver: Receiver): Promise<Service> {
   const authorization = `Bearer ${randomBytes(16).toString('hex')}`;
   await writeFile(join(folder, 'registry-authorization'), authorization, { mode: 0o600 });

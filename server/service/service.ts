@@ -117,7 +117,7 @@ async function openQueue(role: ServiceRole, { service }: Config, log: (line: str
       where: { key: 'service.store' },
       expected: 'postgres://…',
       found: store,
-      hint: 'With the embedded queue one process does everything: accel serve without --role.',
+      hint: 'With the embedded queue one process does everything: accel serve without a role.',
     });
   }
   return openSqliteQueue({ path: store, history });

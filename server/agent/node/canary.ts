@@ -11,7 +11,7 @@ import { findProgram } from './setup-context.ts';
 
 /** Namespace of containerd that ctr's pull goes to, and which is removed again. */
 const NAMESPACE = 'accel-doctor';
-const NAME_IT = 'Name an image of a configured registry that the node may pull: --canary IMAGE.';
+const NAME_IT = 'Name an image for the canary: of a configured registry, and one that the node may pull.';
 
 /** A runtime that can pull, and what its pull proves. */
 interface Puller {

@@ -7,7 +7,7 @@ import { checkContainerd, checkFiles, checkOverlaybd, checkVersions } from './ch
 import { type Check, type Examined, failed } from './node-check.ts';
 import { RootedFiles } from './rooted-files.ts';
 
-/** All results. The form of `accel agent doctor --json` (docs/schemas/agent-doctor.json). */
+/** All results. The document of `accel agent doctor` (docs/schemas/agent-doctor.json). */
 export interface Diagnosis {
   readonly formatVersion: 1;
   /** No check failed. */
