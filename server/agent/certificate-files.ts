@@ -1,6 +1,8 @@
 /** Writes the files of `accel agent certificates`: an authority that is made once, and a folder for each node. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AccelError } from '../../base/error.ts';
+import { makeFolder } from '../../disk/make-folder.ts';
 import { isAbsent } from '../../disk/write-atomically.ts';
 import { createAuthority, issueNodeCertificate, type PemPair } from './certificates.ts';
 import { parseMember } from './peers/member-sources.ts';
@@ -30,7 +32,7 @@ export async function writeCertificateFiles({
     await writeFile(path, text, { mode });
     written.push(path);
   };
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const now = Date.now();
   const authority =
     (await readAuthority(folder)) ?? (await createAuthority('accel agents', validity(now, AUTHORITY_DAYS)));
@@ -40,7 +42,7 @@ export async function writeCertificateFiles({
   }
   for (const id of ids) {
     const own = join(folder, id.replace(/[[\]]/g, '').replaceAll(':', '-'));
-    await mkdir(own, { recursive: true, mode: 0o700 });
+    await makeFolder(own, 0o700);
     const { cert, key } = await issueNodeCertificate(authority, id, validity(now, days));
     await put(join(own, 'ca.pem'), authority.cert, 0o644);
     await put(join(own, 'cert.pem'), cert, 0o644);
@@ -53,13 +55,26 @@ function validity(now: number, days: number) {
   return { from: new Date(now - EARLIER), to: new Date(now + days * DAY) };
 }
 
+/**
+ * The authority of a folder; undefined where there is none. Throws `usage` for half of one: another authority would take its place, and
+ * nodes that have certificates of the old one would not know those of the new one.
+ */
 async function readAuthority(folder: string): Promise<PemPair | undefined> {
+  const [cert, key] = await Promise.all(['ca.pem', 'ca-key.pem'].map((name) => readPem(join(folder, name))));
+  if (cert !== undefined && key !== undefined) return { cert, key };
+  if (cert === undefined && key === undefined) return undefined;
+  const missing = cert === undefined ? 'ca.pem' : 'ca-key.pem';
+  throw new AccelError('usage', 'the folder has half of an authority', {
+    where: { folder },
+    expected: 'ca.pem and ca-key.pem, or neither',
+    found: `no ${missing}`,
+    hint: `Put ${missing} back for this call, or name an empty folder for a new authority and give all nodes new certificates.`,
+  });
+}
+
+async function readPem(path: string): Promise<string | undefined> {
   try {
-    const [cert, key] = await Promise.all([
-      readFile(join(folder, 'ca.pem'), 'utf8'),
-      readFile(join(folder, 'ca-key.pem'), 'utf8'),
-    ]);
-    return { cert, key };
+    return await readFile(path, 'utf8');
   } catch (error) {
     if (isAbsent(error)) return undefined;
     throw error;
