@@ -56,7 +56,7 @@ function validity(now: number, days: number) {
 }
 
 /**
- * The authority of a folder; undefined where there is none. Throws `usage` for half of one: another authority would take its place, and
+ * The authority of a folder; undefined without one. Throws `usage` for half of one: another authority would take its place, and
  * nodes that have certificates of the old one would not know those of the new one.
  */
 async function readAuthority(folder: string): Promise<PemPair | undefined> {
