@@ -88,13 +88,13 @@ describe('a problem has its line, its column and what is right', () => {
       'service: { ? [a] : b }\n',
       1,
       1,
-      'unknown key "[ a ]" in "service"; known here: listen, store, concurrency, hooks, notifications',
+      'unknown key "[ a ]" in "service"; known here: listen, store, concurrency, decisions, timeout, memory, workDirectory, history, hooks, notifications, tokens, agents, reconcile, watch, prune',
     ],
     [
       'service: { __proto__: { listen: x } }\n',
       1,
       12,
-      'unknown key "__proto__" in "service"; known here: listen, store, concurrency, hooks, notifications',
+      'unknown key "__proto__" in "service"; known here: listen, store, concurrency, decisions, timeout, memory, workDirectory, history, hooks, notifications, tokens, agents, reconcile, watch, prune',
     ],
   ])('%j', (text, line, column, message) => {
     const error = failureOf(text);
