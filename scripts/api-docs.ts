@@ -18,7 +18,7 @@ On loopback, reading needs no token, and writing none while no token with the sc
 such a request must be those of loopback. Every error is one document:
 
 \`\`\`json
-{"error": {"code": "not-found", "message": "there is no such conversion, or not any more", "found": "17"}}
+{ "error": { "code": "not-found", "message": "there is no such conversion, or not any more", "found": "17" } }
 \`\`\`
 
 A body has at most 1 MiB, and a request arrives within 10 seconds. After 503 and 507 the header \`Retry-After\` says when to ask again.
