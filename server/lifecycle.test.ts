@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
+import { parseConfig } from './config/load.ts';
 import { Lifecycle } from './lifecycle.ts';
 
 function setUp(drain = 60_000) {
@@ -99,6 +100,18 @@ describe('SIGHUP', () => {
     await lifecycle[Symbol.asyncDispose]();
     expect(log).toEqual(['SIGHUP: the configuration stays as it was: line 3', 'SIGHUP: configuration read again']);
   });
+});
+
+it('a reload that fails has the place of the error in its line', async () => {
+  const { signals, lifecycle, log } = setUp();
+  lifecycle.onReload(() => void parseConfig('drian: 5s\nagent: 1\n', 'accel.yaml'));
+  signals.emit('SIGHUP', 'SIGHUP');
+  await lifecycle[Symbol.asyncDispose]();
+  expect(log).toEqual([
+    'SIGHUP: the configuration stays as it was: invalid configuration, 2 problems: line 1, column 1: unknown key "drian"; ' +
+      'did you mean "drain"?; line 2, column 8: "agent" must be a section of keys, found a whole number ' +
+      '(file accel.yaml, line 1). docs/configuration.md lists every key.',
+  ]);
 });
 
 it('is ready when every part is, and not while it ends', () => {

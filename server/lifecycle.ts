@@ -4,6 +4,7 @@
  * the configuration again.
  */
 import { AccelError, asAccelError } from '../base/error.ts';
+import { errorLine } from '../base/error-line.ts';
 
 /** The part of `process` that delivers signals. */
 export interface SignalSource {
@@ -111,7 +112,7 @@ export class Lifecycle implements AsyncDisposable {
       const { name, stop } = part;
       // A part that does not stop must not keep the others from it.
       const ended = (async () => stop(this.stopped))().catch((error: unknown) => {
-        this.#options.log(`stopping ${name} failed: ${asAccelError(error).message}`);
+        this.#options.log(`stopping ${name} failed: ${errorLine(error)}`);
         failure ??= asAccelError(error);
       });
       if ((await Promise.race([ended, gone])) === 'stopped') {
@@ -144,7 +145,7 @@ export class Lifecycle implements AsyncDisposable {
         for (const reload of this.#reloads) await reload();
         this.#options.log('SIGHUP: configuration read again');
       } catch (error) {
-        this.#options.log(`SIGHUP: the configuration stays as it was: ${asAccelError(error).message}`);
+        this.#options.log(`SIGHUP: the configuration stays as it was: ${errorLine(error)}`);
       }
     });
   };

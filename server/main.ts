@@ -26,7 +26,7 @@ export interface RunRequest {
   readonly role: string;
   /** Path of the configuration file. */
   readonly config: string;
-  /** Only checks the configuration. */
+  /** Only checks the configuration, and that an agent could start here. */
   readonly check: boolean;
 }
 
@@ -73,6 +73,11 @@ function heldAddresses(role: string, { agent, telemetry }: Config) {
     ...(telemetry.standaloneExporterPort ? { metrics: telemetry.listen } : {}),
   };
   return Object.fromEntries(Object.entries(addresses).map(([name, address]) => [name, hostAndPort(address)]));
+}
+
+/** Checks that the agent could start on this machine: warnings. */
+async function checkAgent(config: Config): Promise<readonly string[]> {
+  return (await import('./agent/check-start.ts')).checkAgentStart(config);
 }
 
 /** Certificates to make. */
@@ -161,6 +166,8 @@ export async function run(request: RunRequest, surroundings: Surroundings): Prom
     const { loadRules, loadWatches } = await import('./service/load-rules.ts');
     await loadRules(config);
     loadWatches(config);
+    const warnings = request.role === 'agent' ? await checkAgent(config) : [];
+    for (const warning of warnings) log(`warning: ${warning}`);
     log(`${request.config} is valid`);
     return;
   }

@@ -32,7 +32,10 @@ export function agentCommand(context: CommandContext): Command {
 function runCommand(context: CommandContext): Command {
   const command = new Command('run')
     .summary('run the agent of this node')
-    .description('Runs until SIGTERM, which lets transfers in progress finish; SIGHUP reads the configuration again.');
+    .description(
+      'Runs until SIGTERM, which lets transfers in progress finish; SIGHUP reads the configuration again. With --check ' +
+        'also certificates, folders and ports are looked at: whatever would keep the agent from starting on this machine.',
+    );
   return addServerFlags(command, context)
     .addHelpText('after', EXAMPLES)
     .action((flags: ServerFlags) => runServer(context, { command: 'accel agent', role: 'agent', flags }));

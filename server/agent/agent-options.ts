@@ -1,11 +1,11 @@
 /** Works out an agent's options from the configuration. */
-import { readFile } from 'node:fs/promises';
 import { AccelError } from '../../base/error.ts';
 import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schema.ts';
 import type { Handover } from '../handover/handover.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { AgentOptions } from './agent.ts';
 import { fileCredentials, firstOf } from './device-credentials/credential-sources.ts';
+import { readIdentity } from './peer-identity.ts';
 import { dnsMembers, fileMembers, parseMember, staticMembers } from './peers/member-sources.ts';
 import type { MemberSource } from './peers/peers.ts';
 import type { Identity } from './pieces/attestation.ts';
@@ -22,8 +22,8 @@ export interface AgentServices {
 }
 
 /**
- * Works out an agent's options. Throws `usage` for values that do not fit together, `io-error` for certificates that cannot be
- * read.
+ * Works out an agent's options. Throws `usage` for values that do not fit together, and for files of certificates that cannot be
+ * read or hold something else.
  */
 export async function agentOptions(
   { registries, agent }: Config,
@@ -110,15 +110,7 @@ function memberSource(peers: Config['agent']['peers'], port: number): MemberSour
 }
 
 async function identityOf(peers: Config['agent']['peers'], alone: boolean): Promise<Identity | undefined> {
-  if (peers.certificates !== undefined) {
-    const { caFile, certFile, keyFile } = peers.certificates;
-    const [ca, cert, key] = await Promise.all([
-      readFile(caFile, 'utf8'),
-      readFile(certFile, 'utf8'),
-      readFile(keyFile, 'utf8'),
-    ]);
-    return { ca, cert, key };
-  }
+  if (peers.certificates !== undefined) return readIdentity(peers.certificates);
   // A node without others has nobody to speak to.
   if (peers.plaintext || alone) return undefined;
   throw new AccelError('usage', 'agents speak to each other with certificates, and none are configured', {

@@ -1,5 +1,6 @@
 /** The role `agent` of the server: starts an agent from the configuration, and ends it with the process. */
 import { join } from 'node:path';
+import { AccelError } from '../../base/error.ts';
 import { bytesOf, type Config, milliseconds } from '../config/schema.ts';
 import type { RoleContext } from '../role.ts';
 import type { Activity } from '../telemetry/activity.ts';
@@ -8,6 +9,7 @@ import { AuditLog, type AuditTarget } from '../telemetry/audit-log.ts';
 import { formatDadiMetrics } from '../telemetry/dadi-exposition.ts';
 import { type Agent, startAgent } from './agent.ts';
 import { agentOptions } from './agent-options.ts';
+import { assertStartable } from './check-start.ts';
 
 /** Milliseconds before the end of the time for draining at which transfers are cut. */
 const RESERVE = 1_000;
@@ -23,6 +25,7 @@ export async function startAgentRole(context: RoleContext): Promise<void> {
     ...(await agentOptions(config, { metrics: agentMetrics, log, handover })),
     exposed: context.exposed,
   };
+  await assertStartable(config, options);
   for (const [reason, count] of Object.entries(handover?.restarts ?? {})) agentMetrics.restarts.inc({ reason }, count);
   const agent = await startAgent(options);
   const { activity } = agentMetrics;
@@ -45,9 +48,18 @@ export async function startAgentRole(context: RoleContext): Promise<void> {
     agent.close(stopped.aborted ? 0 : Math.max(0, milliseconds(config.drain) - RESERVE)),
   );
   watchReadiness(agent, lifecycle);
+  if (handover === undefined) lifecycle.onReload(() => refuseReload(context));
   const { clients, peers } = agent.addresses;
   log(`mirror and block proxy at http://${clients.host}:${clients.port}, other agents at ${peers.host}:${peers.port}`);
   if (options.upstreams.length === 0) log('no registries are configured: nothing can be pulled through this agent');
+}
+
+/** A single process cannot take in another configuration; it says so, or what is wrong with the file. */
+async function refuseReload({ readConfig }: RoleContext): Promise<never> {
+  await readConfig();
+  throw new AccelError('usage', 'an agent with agent.keepSockets: false reads its configuration at its start alone', {
+    hint: 'Restart it.',
+  });
 }
 
 /** Writes operations to the audit log, where the configuration asks for it. */

@@ -36,3 +36,14 @@ export function schemaAt(root: JsonSchema, at: readonly PropertyKey[]): JsonSche
   for (const key of at) schema = typeof key === 'number' ? schema?.items : schema?.properties?.[String(key)];
   return schema;
 }
+
+/** The sections that have a key of this name, by their path, at most three. */
+export function sectionsOf(root: JsonSchema, key: string, path = ''): readonly string[] {
+  const found = Object.entries(root.properties ?? {}).flatMap(([name, schema]): readonly string[] => {
+    const below = `${path === '' ? '' : `${path}.`}${name}`;
+    const part = schema.items ?? schema;
+    const here = part.properties !== undefined && Object.hasOwn(part.properties, key) ? [below] : [];
+    return [...here, ...sectionsOf(part, key, below)];
+  });
+  return found.slice(0, 3);
+}

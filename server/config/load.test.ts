@@ -69,19 +69,49 @@ describe('a problem has its line, its column and what is right', () => {
       'rules:\n  - {repositories: [a], mode: ful}\n',
       2,
       31,
-      '"rules[0].mode" must be one of full, index-only; did you mean "full"?',
+      '"rules[0].mode" must be one of full, index-only, found "ful"; did you mean "full"?',
     ],
     ['rules:\n  - mode: full\n', 2, 5, '"rules[0].repositories" is required'],
-    ['rules:\n  - repositories: [a, 7]\n', 2, 23, '"rules[0].repositories[1]" must be of type string'],
-    ['service:\n  concurrency: 0\n', 2, 16, '"service.concurrency" must be at least 1'],
-    ['service:\n  concurrency: 1.5\n', 2, 16, '"service.concurrency" must be a whole number'],
-    ['service:\n  listen: 127.0.0.1\n', 2, 11, '"service.listen" is not an address, HOST:PORT'],
+    ['rules:\n  - repositories: [a, 7]\n', 2, 23, '"rules[0].repositories[1]" must be a text, found a whole number'],
+    ['service:\n  concurrency: 0\n', 2, 16, '"service.concurrency" must be at least 1, found 0'],
+    ['service:\n  concurrency: 1.5\n', 2, 16, '"service.concurrency" must be a whole number, found a number'],
+    ['service:\n  listen: 127.0.0.1\n', 2, 11, '"service.listen" is not an address, HOST:PORT, found "127.0.0.1"'],
     ['service:\n  listen: 127.0.0.1:65536\n', 2, 11, '"service.listen" has a port above 65535'],
-    ['drain: soon\n', 1, 8, '"drain" is not a duration such as 30s, 5m or 24h'],
-    ['registries: [{host: "https://a"}]\n', 1, 21, '"registries[0].host" is not a registry host, HOST[:PORT]'],
-    ['- a\n', 1, 1, 'the file must be of type object'],
-    ['service: 5\n', 1, 10, '"service" must be of type object'],
-    ['drain: 1s\ndrain: 2s\n', 2, 1, 'Map keys must be unique'],
+    ['drain: soon\n', 1, 8, '"drain" is not a duration such as 30s, 5m or 24h, found "soon"'],
+    [
+      'registries: [{host: "https://a"}]\n',
+      1,
+      21,
+      '"registries[0].host" is not a registry host, HOST[:PORT], found "https://a"',
+    ],
+    ['- a\n', 1, 1, 'the file must be a section of keys, found a list'],
+    ['service: 5\n', 1, 10, '"service" must be a section of keys, found a whole number'],
+    ['agent:\n', 1, 7, '"agent" must be a section of keys, found nothing; {} is all defaults'],
+    ['registries: {host: a}\n', 1, 13, '"registries" must be a list, found a section of keys'],
+    ['agent: {keepSockets: maybe}\n', 1, 22, '"agent.keepSockets" must be true or false, found a text'],
+    ['agent: {cache: {capacity: []}}\n', 1, 27, '"agent.cache.capacity" must be a number or a text, found a list'],
+    [
+      'agent: {cache: {capacity: much}}\n',
+      1,
+      27,
+      '"agent.cache.capacity" is not a size such as 4Gi or 4294967296, found "much"',
+    ],
+    ['agent: {cache: {capacity: -1}}\n', 1, 27, '"agent.cache.capacity" must be at least 0, found -1'],
+    [
+      'service: {reconcile: {interval: 5}}\n',
+      1,
+      33,
+      '"service.reconcile.interval" must be 0 or a text, found a whole number',
+    ],
+    ['advertise: 10.0.0.1:65002\n', 1, 1, 'unknown key "advertise"; it is a key of "agent"'],
+    [
+      'service: {notifications: [{url: "ftp://user:secret@a"}]}\n',
+      1,
+      33,
+      '"service.notifications[0].url" is not an http or https URL',
+    ],
+    ['service: {tokens: my-secret}\n', 1, 19, '"service.tokens" must be a list, found a text'],
+    ['drain: 1s\ndrain: 2s\n', 2, 1, 'the same key is there a second time'],
     ['drain: 1s\n---\ndrain: 2s\n', 2, 1, 'the file has several YAML documents, expected one'],
     ['drain: !!binary aGVsbG8=\n', 1, 8, 'Unresolved tag: tag:yaml.org,2002:binary'],
     [
@@ -107,8 +137,8 @@ describe('a problem has its line, its column and what is right', () => {
     const error = failureOf('drain: soon\nservice: { concurrency: 0 }\nagents: {}\n');
     expect(error.message.split('\n')).toEqual([
       'invalid configuration, 3 problems:',
-      'line 1, column 8: "drain" is not a duration such as 30s, 5m or 24h',
-      'line 2, column 25: "service.concurrency" must be at least 1',
+      'line 1, column 8: "drain" is not a duration such as 30s, 5m or 24h, found "soon"',
+      'line 2, column 25: "service.concurrency" must be at least 1, found 0',
       'line 3, column 1: unknown key "agents"; did you mean "agent"?',
     ]);
   });
@@ -170,7 +200,20 @@ describe('loadConfig', () => {
       expect((await loadConfig(path)).rules).toHaveLength(1);
       await writeFile(path, `#${'x'.repeat(1024 * 1024)}`);
       await expect(loadConfig(path)).rejects.toMatchObject({ code: 'usage', where: { file: path } });
-      await expect(loadConfig(join(folder, 'none'))).rejects.toMatchObject({ code: 'ENOENT' });
+      const none = join(folder, 'none');
+      await expect(loadConfig(none)).rejects.toMatchObject({
+        code: 'usage',
+        where: { file: none },
+        expected: 'a YAML file',
+        found: 'no such file',
+        hint: expect.stringContaining('docs/agent.md'),
+      });
+      await expect(loadConfig(folder)).rejects.toMatchObject({
+        code: 'usage',
+        where: { file: folder },
+        found: 'a folder',
+        hint: expect.stringContaining('accel.yaml'),
+      });
     }));
 });
 

@@ -1,9 +1,9 @@
 /** Reads and checks the configuration file: every problem with its line, and an unknown key with the nearest right one. */
 import { open } from 'node:fs/promises';
-import { type Document, isMap, isNode, isPair, isScalar, LineCounter, parseDocument } from 'yaml';
+import { type Document, isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { AccelError } from '../../base/error.ts';
-import { configSchema, schemaAt } from './json-schema.ts';
+import { configSchema, schemaAt, sectionsOf } from './json-schema.ts';
 import { nearest } from './nearest.ts';
 import { CONFIG_SCHEMA, type Config } from './schema.ts';
 
@@ -11,6 +11,15 @@ import { CONFIG_SCHEMA, type Config } from './schema.ts';
 const MAX_BYTES = 1024 * 1024;
 /** Problems that are listed; the rest is counted. */
 const MAX_LISTED = 20;
+/** Characters of a value that are shown. */
+const MAX_SHOWN = 60;
+
+/** Problems of YAML in other words than the parser's. */
+const YAML_WORDS: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: 'the file has several YAML documents, expected one',
+  DUPLICATE_KEY: 'the same key is there a second time',
+  TAB_AS_INDENT: 'a line begins with a tab, expected spaces',
+};
 
 /** One problem of a file. */
 interface Problem {
@@ -19,7 +28,7 @@ interface Problem {
   readonly text: string;
 }
 
-/** The configuration in a file. Fails with `usage` that lists the problems, or `io-error` where it cannot be read. */
+/** The configuration in a file. Fails with `usage` that lists the problems, or says why the file cannot be read. */
 export async function loadConfig(path: string): Promise<Config> {
   return parseConfig(await read(path), path);
 }
@@ -44,7 +53,7 @@ export function parseConfig(text: string, path: string): Config {
       path,
       broken.map(({ code, message, pos }) => ({
         ...place(pos[0]),
-        text: code === 'MULTIPLE_DOCS' ? 'the file has several YAML documents, expected one' : message,
+        text: YAML_WORDS[code] ?? message,
       })),
     );
   }
@@ -59,8 +68,9 @@ export function parseConfig(text: string, path: string): Config {
 }
 
 async function read(path: string): Promise<string> {
-  await using file = await open(path);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_BYTES + 1), 0, MAX_BYTES + 1, 0);
+  const { buffer, bytesRead } = await readStart(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
   if (bytesRead > MAX_BYTES) {
     throw new AccelError('usage', 'the configuration file is too large', {
       where: { file: path },
@@ -68,6 +78,30 @@ async function read(path: string): Promise<string> {
     });
   }
   return buffer.toString('utf8', 0, bytesRead);
+}
+
+async function readStart(path: string) {
+  await using file = await open(path);
+  return await file.read(Buffer.alloc(MAX_BYTES + 1), 0, MAX_BYTES + 1, 0);
+}
+
+/** The error for a file that is missing, is a folder, or may not be read. */
+function unreadable(path: string, cause: unknown): AccelError {
+  const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
+  const known: Readonly<Record<string, readonly [found: string, hint: string]>> = {
+    ENOENT: ['no such file', 'Check the path; docs/agent.md and docs/service.md have a first configuration to copy.'],
+    ENOTDIR: ['no such file', 'Check the path: a part of it is a file, and no folder.'],
+    EISDIR: ['a folder', 'Name the file in it, such as accel.yaml.'],
+    EACCES: ['a file that this user may not read', 'Let this user read it, or run the command as another one.'],
+  };
+  const [found, hint] = known[code] ?? [code, 'Check the file and its disk.'];
+  return new AccelError('usage', 'the configuration cannot be read', {
+    where: { file: path },
+    expected: 'a YAML file',
+    found,
+    hint,
+    cause,
+  });
 }
 
 function readValue(document: Document, path: string): unknown {
@@ -87,7 +121,13 @@ function problemsOf(issue: z.core.$ZodIssue, document: Document): { offset: numb
     const known = Object.keys(schemaAt(configSchema(), issue.path)?.properties ?? {});
     return issue.keys.map((key) => {
       const meant = nearest(key, known);
-      const advice = meant === undefined ? `known here: ${known.join(', ')}` : `did you mean "${meant}"?`;
+      const sections = meant === undefined ? sectionsOf(configSchema(), key) : [];
+      const advice =
+        meant !== undefined
+          ? `did you mean "${meant}"?`
+          : sections.length > 0
+            ? `it is a key of ${sections.map((section) => `"${section}"`).join(' and ')}`
+            : `known here: ${known.join(', ')}`;
       return {
         offset: offsetOf(document, [...issue.path, key], 'key'),
         text: `unknown key "${key}"${within(issue.path)}; ${advice}`,
@@ -102,22 +142,81 @@ function problemsOf(issue: z.core.$ZodIssue, document: Document): { offset: numb
 
 /** The message of an issue as the rest of a sentence. */
 function messageOf(issue: z.core.$ZodIssue, document: Document): string {
+  const value = document.getIn(issue.path);
   switch (issue.code) {
-    case 'invalid_type':
-      return `must be ${issue.expected === 'int' ? 'a whole number' : `of type ${issue.expected}`}`;
+    case 'invalid_type': {
+      const advice = issue.expected === 'object' && value === null ? '; {} is all defaults' : '';
+      return `must be ${typeWords(issue.expected)}, found ${kindOf(value)}${advice}`;
+    }
+    case 'invalid_union':
+      return unionMessage(issue, document);
     case 'invalid_value': {
-      const found = document.getIn(issue.path);
       const words = issue.values.map(String);
-      const meant = typeof found === 'string' ? nearest(found, words) : undefined;
-      return `must be one of ${words.join(', ')}${meant === undefined ? '' : `; did you mean "${meant}"?`}`;
+      const meant = typeof value === 'string' ? nearest(value, words) : undefined;
+      const advice = meant === undefined ? '' : `; did you mean "${meant}"?`;
+      return `must be one of ${words.join(', ')}, found ${shown(value)}${advice}`;
     }
     case 'too_small':
-      return issue.origin === 'number' || issue.origin === 'int' ? `must be at least ${issue.minimum}` : issue.message;
+      return isNumber(issue.origin) ? `must be at least ${issue.minimum}, found ${shown(value)}` : issue.message;
     case 'too_big':
-      return issue.origin === 'number' || issue.origin === 'int' ? `must be at most ${issue.maximum}` : issue.message;
+      return isNumber(issue.origin) ? `must be at most ${issue.maximum}, found ${shown(value)}` : issue.message;
+    case 'invalid_format':
+      // A URL may hold a password.
+      return issue.format === 'regex' ? `${issue.message}, found ${shown(value)}` : issue.message;
     default:
       return issue.message;
   }
+}
+
+/** The message of the form whose type the value has; of all forms where it has none of their types. */
+function unionMessage({ errors, path }: z.core.$ZodIssueInvalidUnion, document: Document): string {
+  const issues = errors.flat().map((issue) => ({ ...issue, path: [...path, ...issue.path] }));
+  const closest = issues.find(({ code }) => code !== 'invalid_type' && code !== 'invalid_value') ?? issues[0];
+  if (closest !== undefined && closest.code !== 'invalid_type' && closest.code !== 'invalid_value') {
+    return messageOf(closest, document);
+  }
+  const forms = issues.map((issue) =>
+    issue.code === 'invalid_type'
+      ? typeWords(issue.expected)
+      : issue.code === 'invalid_value'
+        ? issue.values.map(String).join(', ')
+        : '',
+  );
+  return `must be ${[...new Set(forms)].join(' or ')}, found ${kindOf(document.getIn(path))}`;
+}
+
+function isNumber(origin: string): boolean {
+  return origin === 'number' || origin === 'int';
+}
+
+/** A type of the schema as people call it. */
+function typeWords(type: string): string {
+  const words: Readonly<Record<string, string>> = {
+    array: 'a list',
+    boolean: 'true or false',
+    int: 'a whole number',
+    number: 'a number',
+    object: 'a section of keys',
+    record: 'a section of keys',
+    string: 'a text',
+  };
+  return words[type] ?? type;
+}
+
+/** The kind of a value: not the value, which may be a secret in the wrong place. */
+function kindOf(value: unknown): string {
+  if (value === undefined || value === null) return 'nothing';
+  if (isMap(value)) return 'a section of keys';
+  if (isSeq(value)) return 'a list';
+  if (typeof value === 'boolean') return String(value);
+  if (typeof value === 'string') return 'a text';
+  return Number.isInteger(value) || typeof value === 'bigint' ? 'a whole number' : 'a number';
+}
+
+/** A value that is no secret. */
+function shown(value: unknown): string {
+  if (typeof value === 'number') return String(value);
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, MAX_SHOWN)) : kindOf(value);
 }
 
 /** Where a key, a value, or what is nearest above it, begins in the text. */

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { AccelError } from '../../base/error.ts';
 import { describeWith } from '../../tests/support/tools.ts';
 import { type HeldSocket, holdSockets } from './listening-sockets.ts';
 import { Holder, type HolderTimes } from './socket-holder.ts';
@@ -154,11 +155,12 @@ describe('a holder', () => {
   });
 
   it('keeps the worker when a reload must not happen', async () => {
-    void hold({}, () => Promise.reject(new Error('another port')));
+    const problem = new AccelError('usage', 'invalid configuration', { where: { file: 'accel.yaml', line: 3 } });
+    void hold({}, () => Promise.reject(problem));
     await until('a worker serves', () => logged(/serves/));
     const first = await ask();
     signals.emit('SIGHUP', 'SIGHUP');
-    await until('it is logged', () => logged(/all stays as it was: another port/));
+    await until('it is logged', () => logged(/all stays as it was: invalid configuration \(file accel.yaml, line 3\)/));
     expect(await ask()).toBe(first);
   });
 

@@ -4,7 +4,8 @@
  * socket meanwhile, so that no client is refused.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AccelError, asAccelError } from '../../base/error.ts';
+import { AccelError } from '../../base/error.ts';
+import { errorLine } from '../../base/error-line.ts';
 import type { SignalSource } from '../lifecycle.ts';
 import type { RestartReason } from './handover.ts';
 import type { HeldSocket } from './listening-sockets.ts';
@@ -175,7 +176,9 @@ export class Holder {
     }
     await worker.kill();
     if (this.#ending.signal.aborted) return true;
-    this.#o.log(`worker ${worker.pid} did not start to serve: ${worker.failure?.message ?? 'no reason is known'}`);
+    this.#o.log(
+      `worker ${worker.pid} did not start to serve: ${worker.failure === undefined ? 'no reason is known' : errorLine(worker.failure)}`,
+    );
     return false;
   }
 
@@ -243,7 +246,7 @@ export class Holder {
       this.#keeper = old;
       old.thaw();
       this.#prepareStandby();
-      this.#o.log(`SIGHUP: all stays as it was: ${asAccelError(error).message}`);
+      this.#o.log(`SIGHUP: all stays as it was: ${errorLine(error)}`);
       return;
     }
     this.#failures = 0;

@@ -5,6 +5,7 @@
 import { createPrivateKey, type KeyObject, sign, verify, X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../at-most.ts';
+import { certificatesIn } from '../pem-file.ts';
 
 /** A statement about a piece. */
 export interface Statement {
@@ -44,7 +45,8 @@ const NODE_URI = 'URI:accel-agent:';
 export class Attestations {
   readonly #key: KeyObject;
   readonly #certificate: X509Certificate;
-  readonly #authority: X509Certificate;
+  /** Several while one takes the place of another. */
+  readonly #authorities: readonly X509Certificate[];
   readonly #now: () => number;
   readonly #checked = new LRUCache<string, X509Certificate>(atMost(CERTIFICATES_KEPT));
 
@@ -52,7 +54,7 @@ export class Attestations {
   constructor(identity: Identity, now: () => number = Date.now) {
     this.#key = createPrivateKey(identity.key);
     this.#certificate = new X509Certificate(identity.cert);
-    this.#authority = new X509Certificate(identity.ca);
+    this.#authorities = certificatesIn(identity.ca);
     this.#now = now;
   }
 
@@ -89,13 +91,18 @@ export class Attestations {
         // A stranger's bytes: no certificate, no statement.
         return undefined;
       }
-      if (!certificate.checkIssued(this.#authority) || !certificate.verify(this.#authority.publicKey)) return undefined;
+      if (!isIssuedBy(certificate, this.#authorities)) return undefined;
       this.#checked.set(encoded, certificate);
     }
     const now = this.#now();
     const valid = Date.parse(certificate.validFrom) <= now && now <= Date.parse(certificate.validTo);
     return valid ? certificate : undefined;
   }
+}
+
+/** Whether one of the authorities has signed a certificate. */
+export function isIssuedBy(certificate: X509Certificate, authorities: readonly X509Certificate[]): boolean {
+  return authorities.some((one) => certificate.checkIssued(one) && certificate.verify(one.publicKey));
 }
 
 /** Whether a certificate speaks for a node: it names the node, or, where it names none, the node's address. */
