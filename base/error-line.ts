@@ -1,7 +1,7 @@
 /** Errors in the log of a process that goes on: all that the command line prints of one, on one line. */
 import { asAccelError } from './error.ts';
 
-/** What happened, where, what was expected and found, and what to do. */
+/** Writes an error on one line: the message, the place, what was expected and found, and the advice. */
 export function errorLine(error: unknown): string {
   const { message, where, expected, found, hint } = asAccelError(error);
   const facts = Object.entries(where).map(([key, value]) => `${key} ${value}`);

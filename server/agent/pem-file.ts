@@ -79,7 +79,7 @@ function reasonOf(error: unknown): string {
   return words[code] ?? code;
 }
 
-/** What a file holds in place of what was expected; never its text. */
+/** Names the content of a file in place of what was expected; never its text. */
 function contentOf(text: string): string {
   if (text.trim() === '') return 'an empty file';
   const label = /-----BEGIN ([A-Z0-9 ]{1,40})-----/.exec(text)?.[1];
