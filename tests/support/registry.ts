@@ -1,4 +1,4 @@
-/** A real registry for tests: Debian's docker-registry on 127.0.0.1, with a store that is gone afterwards. */
+/** A real registry for tests: docker-registry 2.8 of Debian, or distribution 3, on 127.0.0.1, with a store that is gone afterwards. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -9,8 +9,15 @@ import path from 'node:path';
 import { freePort } from './loopback.ts';
 import { requireTool, run } from './tools.ts';
 
+/** A registry's program: Debian's docker-registry 2.8, or distribution 3, which .ci/run builds. */
+export type RegistryProgram = 'docker-registry' | 'distribution-3';
+
 /** Settings of the registry; all are optional. */
 export interface RegistryOptions {
+  /** `docker-registry` unless given. */
+  readonly program?: RegistryProgram;
+  /** Sends notifications to a URL, with a header `Authorization`. */
+  readonly notify?: { readonly url: string; readonly authorization: string };
   /** Lines of an htpasswd file with bcrypt hashes (see {@link htpasswdLine}): asks for Basic credentials. */
   readonly htpasswd?: string;
   /** Serve HTTPS with these PEM files. */
@@ -34,13 +41,15 @@ export interface TestRegistry {
   readonly root: string;
   /** Kills the process and starts it again on the same port and store. */
   restart(): Promise<void>;
+  /** Kills the process; {@link restart} starts it again. */
+  down(): Promise<void>;
   /** Ends it and removes its store. */
   stop(): Promise<void>;
 }
 
-/** Starts a registry on a free port and waits until it answers. Throws where docker-registry is not installed. */
+/** Starts a registry on a free port and waits until it answers. Throws where its program is missing. */
 export async function startRegistry(options: RegistryOptions = {}): Promise<TestRegistry> {
-  const program = requireTool('docker-registry');
+  const program = requireTool(options.program ?? 'docker-registry');
   const directory = await mkdtemp(path.join(tmpdir(), 'accel-registry-'));
   const root = path.join(directory, 'store');
   await mkdir(root);
@@ -60,6 +69,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
       await stopProcess(child);
       child = await startProcess(program, config, url);
     },
+    down: () => stopProcess(child),
     async stop() {
       await stopProcess(child);
       await rm(directory, { recursive: true, force: true });
@@ -109,6 +119,12 @@ function configuration(directory: string, root: string, host: string, options: R
   const lines = ['version: 0.1', 'log:', '  level: error', '  accesslog:', '    disabled: true', 'storage:'];
   lines.push('  filesystem:', `    rootdirectory: ${root}`, '  delete:', '    enabled: true');
   lines.push('http:', `  addr: ${host}`, '  secret: accel-test');
+  const { notify } = options;
+  if (notify !== undefined) {
+    lines.push('notifications:', '  endpoints:', '    - name: accel', `      url: ${notify.url}`);
+    lines.push(`      headers: { Authorization: ["${notify.authorization}"] }`);
+    lines.push('      timeout: 5s', '      threshold: 5', '      backoff: 1s');
+  }
   if (options.tls) lines.push('  tls:', `    certificate: ${options.tls.cert}`, `    key: ${options.tls.key}`);
   const { token } = options;
   if (options.htpasswd !== undefined) {
@@ -131,12 +147,12 @@ async function startProcess(program: string, config: string, url: string): Promi
   process.once('exit', kill);
   child.once('exit', () => process.removeListener('exit', kill));
   for (let tries = 0; tries < 200; tries += 1) {
-    if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}: ${said}`);
+    if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}: ${said}`);
     if (await answers(url)) return child;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   child.kill('SIGKILL');
-  throw new Error(`docker-registry did not answer at ${url} within 10 seconds: ${said}`);
+  throw new Error(`${program} did not answer at ${url} within 10 seconds: ${said}`);
 }
 
 async function stopProcess(child: ChildProcess): Promise<void> {

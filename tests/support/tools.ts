@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, test } from 'vitest';
 
@@ -42,8 +42,17 @@ const PACKAGES: Readonly<Record<string, string>> = {
 /** Debian keeps e2fsck and its like, and the programs of PostgreSQL, where an ordinary user's PATH does not look. */
 const SYSTEM_DIRECTORIES = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/lib/postgresql/15/bin'];
 
+const CACHE = process.env.ACCEL_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'accel');
+
+/** Tools that Debian does not have, where .ci/run builds them. */
+const BUILT: Readonly<Record<string, string>> = {
+  'distribution-3': join(CACHE, 'tools/distribution-3.1.2/registry'),
+};
+
 /** The path of a tool, or undefined when this machine does not have it. */
 export function findTool(name: string): string | undefined {
+  const built = BUILT[name];
+  if (built !== undefined) return isExecutable(built) ? built : undefined;
   for (const directory of [...(process.env.PATH ?? '').split(delimiter), ...SYSTEM_DIRECTORIES]) {
     const path = join(directory, name);
     if (isExecutable(path)) return path;
@@ -64,7 +73,8 @@ function isExecutable(path: string): boolean {
 export function requireTool(name: string): string {
   const path = findTool(name);
   if (path !== undefined) return path;
-  throw new Error(`${name} is missing on this machine: apt-get install ${PACKAGES[name] ?? name}`);
+  const advice = name in BUILT ? '.ci/run builds it' : `apt-get install ${PACKAGES[name] ?? name}`;
+  throw new Error(`${name} is missing on this machine: ${advice}`);
 }
 
 /** True when this process may mount and make device nodes. */
