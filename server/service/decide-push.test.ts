@@ -1,4 +1,5 @@
 /** Decisions about pushes to a real registry, from what it has at that time. */
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -11,6 +12,7 @@ import { describeWith, run, type TempDirectory, tempDirectory } from '../../test
 import { compileRules, type RuleSource } from '../../triggers/rules/match-rule.ts';
 import { conversionJob, type DecisionContext, decidePush } from './decide-push.ts';
 import { checkEvent, eventKey, type PushEvent } from './push-event.ts';
+import { failureOf } from './retries.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -145,6 +147,26 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
     await closed.stop();
     expect(decision).toMatchObject({ code: 'impossible', jobs: [{ parked: { code: 'unauthorized' } }] });
   });
+});
+
+it('a file of credentials that is half written parks nothing: it is looked at again', async () => {
+  const folder = await tempDirectory();
+  const credentialsFile = join(folder.path, 'config.json');
+  const registries = [{ host: '127.0.0.1:1', plain: true, credentialsFile }];
+  const rules = compileRules([{ repositories: ['127.0.0.1:1/*'], mode: 'full', platforms: [], verify: 'off' }]);
+  const pushed = { kind: 'api', registry: '127.0.0.1:1', repository: 'app', tag: '1' } as const;
+  for (const text of ['', '{"auths": {"secret', '[]']) {
+    await writeFile(credentialsFile, text);
+    const failed = await decidePush(pushed, { registries, rules }).catch(failureOf);
+    expect(failed).toMatchObject({ code: 'io-error', where: { path: credentialsFile }, temporary: true });
+    expect(JSON.stringify(failed)).not.toContain('secret');
+  }
+  // Docker's own file, which the process's environment names.
+  vi.stubEnv('DOCKER_CONFIG', folder.path);
+  const own = await decidePush(pushed, { registries: [{ host: '127.0.0.1:1', plain: true }], rules }).catch(failureOf);
+  vi.unstubAllEnvs();
+  await folder.remove();
+  expect(own).toMatchObject({ code: 'usage', temporary: true });
 });
 
 it('events of Docker Hub have one name', () => {

@@ -26,6 +26,8 @@ const TEMPORARY: ReadonlySet<AccelErrorCode> = new Set<AccelErrorCode>([
   'io-error',
   // A layer may be swept while it is read, or not be replicated yet.
   'not-found',
+  // The service's own surroundings, such as a file of credentials that is being written; rules are checked before they are used.
+  'usage',
 ]);
 
 /** An error as the record of a failure. */

@@ -1,4 +1,4 @@
-/** The service whole, as a process: real registry, real stores, killed again and again. */
+/** The service whole, as a process: real registry, real stores. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -296,72 +296,12 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'the service', () => {
     await expect(start(config, 'worker')).rejects.toThrow('needs a queue that several processes can use');
   });
 
-  /** Kills the service at random moments while events come; then everything accepted must have been converted. */
-  const killed = async (name: string, config: string, kills: number): Promise<void> => {
-    const tags = Array.from({ length: 8 }, (_, index) => `v${index}`);
-    for (const [index, tag] of tags.entries()) await push(`${name}/app:${tag}`, 100 + index);
-    const accepted = new Set<string>();
-    const looked = new Set<string>();
-    let logs = '';
-    for (let kill = 0; kill < kills; kill++) {
-      const service = await start(config);
-      const tag = tags[kill % tags.length]!;
-      const asked = service.ask(event(`${name}/app`, tag)).then(({ value }) => {
-        if (value !== undefined) accepted.add(tag);
-      });
-      // Sometimes before the answer, sometimes within a conversion.
-      await Promise.race([asked, delay(Math.random() * 60)]);
-      await delay(Math.random() * 500);
-      await service.end('SIGKILL');
-      logs += service.log;
-      // A tag is there whole or not at all.
-      for (const made of (await tagsOf(`${name}/app`)).filter(
-        (one) => one.endsWith('_accelerated') && !looked.has(one),
-      )) {
-        looked.add(made);
-        const image = `${registry.host}/${name}/app:${made}`;
-        expect((await verify(image, { registry: { plain: true }, quick: true })).identical).toBe(true);
-      }
-    }
-    expect(accepted.size).toBeGreaterThan(0);
-    const service = await start(config);
-    for (const tag of accepted) {
-      await until(
-        async () => {
-          const found = await tagsOf(`${name}/app`);
-          return found.includes(`${tag}_accelerated`) && found.includes(`${tag}_containerd_accelerated`)
-            ? true
-            : undefined;
-        },
-        () => `${tag}\n${logs}${service.log}`,
-      );
-      await assertConverted(`${name}/app`, tag);
-    }
-    await until(
-      async () => ((await service.jobs('running')).length === 0 ? true : undefined),
-      () => service.log,
-    );
-    expect(await service.jobs('failed')).toEqual([]);
-    await service.end('SIGTERM');
-  };
-
-  it('twenty SIGKILLs lose nothing', async () => {
-    await killed('killed', await configure(join(folder.path, 'killed.db'), rules()), 20);
-  });
-
   describeWith({ tools: POSTGRES_TOOLS }, 'on PostgreSQL', () => {
     let server: TestPostgres;
     beforeAll(async () => {
       server = await startPostgres();
     });
     afterAll(() => server?.stop());
-
-    it('twenty SIGKILLs lose nothing while two other workers live', async () => {
-      const config = await configure(await server.database('killed'), rules());
-      const others = [await start(config, 'worker'), await start(config, 'worker')];
-      await killed('killed-postgres', config, 20);
-      for (const other of others) await other.end('SIGTERM');
-    });
 
     it('an API and workers apart', async () => {
       const config = await configure(await server.database('apart'), rules());
