@@ -74,10 +74,16 @@ export class ServiceProcess {
   log = '';
   readonly #ready: Promise<void>;
 
-  private constructor(files: ServiceFiles, role: string) {
+  private constructor(files: ServiceFiles, role: string, clock: number) {
     this.files = files;
     const program = fileURLToPath(new URL('./run-service.ts', import.meta.url));
-    this.child = spawn(process.execPath, [program, role, files.path], { stdio: ['ignore', 'pipe', 'pipe'] });
+    // In every thread and process of it.
+    const shift = `const real = Date.now; Date.now = () => real() + ${clock}`;
+    const env = clock === 0 ? {} : { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(shift)}` };
+    this.child = spawn(process.execPath, [program, role, files.path], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.log += text;
     });
@@ -92,9 +98,12 @@ export class ServiceProcess {
     this.#ready.catch(() => undefined);
   }
 
-  /** Starts a role (`service`, `api` or `worker`); resolves when it serves. Throws with the log where it ends before. */
-  static async start(files: ServiceFiles, role = 'service'): Promise<ServiceProcess> {
-    const started = new ServiceProcess(files, role);
+  /**
+   * Starts a role (`service`, `api` or `worker`), with a clock that is `clock` milliseconds ahead; resolves when it serves. Throws with the
+   * log where it ends before.
+   */
+  static async start(files: ServiceFiles, role = 'service', clock = 0): Promise<ServiceProcess> {
+    const started = new ServiceProcess(files, role, clock);
     await started.#ready;
     return started;
   }
