@@ -1,15 +1,16 @@
 /** The agent, put together: this file is the only one that knows all of its parts. */
 import { once } from 'node:events';
-import http from 'node:http';
+import type http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
-import { answerTelemetry, type ExposedState, isForTelemetry } from '../telemetry/exposition.ts';
+import type { ExposedState } from '../telemetry/exposition.ts';
 import type { KeptMemory } from './accepted-callers.ts';
 import { Access, type AccessTimes } from './access.ts';
 import { BlobServer } from './blob-server.ts';
 import { BlobStreams } from './blob-stream.ts';
 import { BlockProxy } from './block-proxy.ts';
+import { createClientServer } from './client-server.ts';
 import { CredentialEndpoint } from './device-credentials/credential-endpoint.ts';
 import { CredentialFile } from './device-credentials/credential-file.ts';
 import type { CredentialSource } from './device-credentials/credential-sources.ts';
@@ -37,7 +38,6 @@ import { notePiece } from './pieces/record.ts';
 import { PieceStore, type StoreOptions } from './pieces/store.ts';
 import { type Upstream, Upstreams } from './pieces/upstreams.ts';
 import { PieceVerifier } from './pieces/verify.ts';
-import { sendRegistryError } from './registry-error.ts';
 import { type AgentReport, reportAgent } from './served-report.ts';
 import { Foreground } from './urgency.ts';
 import { LocalApi } from './warm/local-api.ts';
@@ -229,7 +229,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
   const draining = new AbortController();
   const { exposed } = options;
-  const clients = clientServer({ mirror, block, api, endpoint, metrics, exposed, stop: stop.signal });
+  const clients = createClientServer({ mirror, block, api, endpoint, metrics, exposed, stop: stop.signal });
   const announcer = new HolderAnnouncer({ content, store, swarms, manifests });
   metrics.observe({
     cacheUsed: () => store.statistics.used,
@@ -317,52 +317,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await close();
     throw error;
   }
-}
-
-function clientServer({
-  mirror,
-  block,
-  api,
-  endpoint,
-  metrics,
-  exposed,
-  stop,
-}: {
-  readonly mirror: Mirror;
-  readonly block: BlockProxy;
-  readonly api: LocalApi;
-  readonly endpoint: CredentialEndpoint | undefined;
-  readonly metrics: AgentMetrics;
-  readonly exposed: ExposedState | undefined;
-  readonly stop: AbortSignal;
-}): http.Server {
-  const server = http.createServer(
-    { keepAliveTimeout: 60_000, headersTimeout: 10_000, requestTimeout: 20_000, connectionsCheckingInterval: 1_000 },
-    (request, response) => {
-      const gone = new AbortController();
-      response.on('close', () => gone.abort(new Error('the client has gone')));
-      response.on('error', () => undefined);
-      if (exposed !== undefined && isForTelemetry(request, exposed.metrics)) {
-        answerTelemetry(request, response, exposed);
-        return;
-      }
-      const url = request.url ?? '';
-      const local = endpoint?.matches(url) === true ? endpoint : api.matches(url) ? api : undefined;
-      const kind = local !== undefined ? 'api' : block.matches(url) ? 'block' : 'mirror';
-      response.on('finish', () => metrics.requests.inc({ kind, status: String(response.statusCode) }));
-      const signal = AbortSignal.any([stop, gone.signal]);
-      const answered =
-        local !== undefined
-          ? local.handle(request, response)
-          : (kind === 'block' ? block : mirror).handle(request, response, signal);
-      answered.catch(() => {
-        if (response.headersSent) response.destroy();
-        else sendRegistryError(response, 500, 'the agent failed');
-      });
-    },
-  );
-  server.on('clientError', (_, socket) => socket.destroy());
-  return server;
 }
 
 /** Keeps no connection from then on: one that is kept would be cut later, perhaps under a request. */

@@ -153,19 +153,60 @@ describe('a node that belongs to someone else', () => {
   });
 });
 
+/** The answer to raw bytes, until the connection ends. */
+function raw(url: string, text: string): Promise<string> {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
+  let got = '';
+  socket.on('data', (bytes) => (got += bytes.toString('latin1')));
+  socket.on('error', () => undefined);
+  return new Promise((resolve) => socket.once('close', () => resolve(got)));
+}
+
 describe('a client that means ill', () => {
+  it.each([
+    ['headers that are too large', `GET /v2/ HTTP/1.1\r\nhost: a\r\nauthorization: ${'x'.repeat(20_000)}\r\n\r\n`, 431],
+    ['no HTTP', 'hello\r\n\r\n', 400],
+    ['two lengths', 'GET /v2/ HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab', 400],
+    [
+      'a length and chunks',
+      'POST /v2/ HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+      400,
+    ],
+    ['a space in a name', 'GET /v2/ HTTP/1.1\r\nhost : a\r\n\r\n', 400],
+  ])('gets an error in the registry\u2019s form: %s', async (_, text, status) => {
+    const [head = '', body = ''] = (await raw(await start(), text)).split('\r\n\r\n', 2);
+    expect(head.split('\r\n')[0]).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(JSON.parse(body)).toMatchObject({ errors: [{ message: expect.any(String) }] });
+  });
+
+  it('gets no second answer into the middle of one', async () => {
+    const path = `/v2/team/app/blobs/${layer().digest}`;
+    const get = `GET ${path} HTTP/1.1\r\nhost: a\r\nauthorization: ${ALICE.authorization}\r\n\r\n`;
+    expect(await raw(await start(), `${get}no HTTP\r\n\r\n`)).not.toContain('NAME_INVALID');
+  });
+
+  it('with an If-Range of something else gets the whole', async () => {
+    const url = await start();
+    const get = (tag: string) =>
+      fetch(`${url}/v2/team/app/blobs/${layer().digest}`, {
+        headers: { ...ALICE, range: 'bytes=1-2', 'if-range': tag },
+      });
+    const whole = await get('"other"');
+    expect([whole.status, (await whole.arrayBuffer()).byteLength]).toEqual([200, layer().size]);
+    const part = await get(whole.headers.get('etag')!);
+    expect([part.status, (await part.arrayBuffer()).byteLength]).toEqual([206, 2]);
+  });
+
   it('with headers without end, or with none, is cut off, and the others are served', async () => {
     const url = await start();
-    const { port } = new URL(url);
-    const open = (text: string) => {
-      const socket = connect(Number(port), '127.0.0.1', () => socket.write(text));
-      socket.on('error', () => undefined);
-      socket.resume();
-      return new Promise<void>((resolve) => socket.once('close', () => resolve()));
-    };
-    const ended = [open('GET /v2/ HTTP/1.1\r\n'), open(''), open(`GET / HTTP/1.1\r\nx: ${'x'.repeat(100_000)}`)];
+    const ended = [
+      raw(url, 'GET /v2/ HTTP/1.1\r\n'),
+      raw(url, ''),
+      raw(url, `GET / HTTP/1.1\r\nx: ${'x'.repeat(100_000)}`),
+    ];
     expect(await pull(url)).toBe(layer().digest);
-    await Promise.all(ended);
+    const [slow, , large] = await Promise.all(ended);
+    expect([slow, large]).toEqual([expect.stringContaining(' 408 '), expect.stringContaining(' 431 ')]);
   });
 
   it('that takes no byte is cut off when its time is up', async () => {

@@ -6,7 +6,7 @@ import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Access, AccessQuestion } from './access.ts';
 import { atMost } from './at-most.ts';
 import { type BlobStreams, type StreamRequest, WrongDigest } from './blob-stream.ts';
-import { contentRange, parseRange } from './client-range.ts';
+import { contentRange, entityTag, isCurrent, parseRange } from './client-range.ts';
 import { drained } from './drained.ts';
 import type { FirstBytes } from './first-bytes.ts';
 import { Slots, type TokenBucket } from './limits.ts';
@@ -100,6 +100,7 @@ export class BlobServer {
     const size = manifests.blob(repository, digest)?.size ?? (await this.#sizeOf(asked));
     const headers = {
       'accept-ranges': 'bytes',
+      etag: entityTag(digest),
       'docker-content-digest': digest,
       'content-type': 'application/octet-stream',
     };
@@ -107,7 +108,7 @@ export class BlobServer {
       response.writeHead(200, { ...headers, 'content-length': size }).end();
       return;
     }
-    const range = parseRange(request.headers.range, size);
+    const range = isCurrent(request.headers['if-range'], digest) ? parseRange(request.headers.range, size) : undefined;
     if (range === 'unsatisfiable')
       return sendRegistryError(response, 416, 'the range is outside of the blob', {
         'content-range': `bytes */${size}`,

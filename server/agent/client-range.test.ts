@@ -1,6 +1,6 @@
 /** The Range header of clients. */
 import { expect, it } from 'vitest';
-import { contentRange, parseRange } from './client-range.ts';
+import { contentRange, isCurrent, parseRange } from './client-range.ts';
 
 it.each([
   [undefined, undefined],
@@ -20,6 +20,17 @@ it.each([
   ['bytes=a-b', undefined],
 ])('%s', (header, expected) => {
   expect(parseRange(header, 1000)).toEqual(expected);
+});
+
+it.each([
+  [undefined, true],
+  ['"sha256:aa"', true],
+  ['"sha256:bb"', false],
+  ['W/"sha256:aa"', false],
+  ['sha256:aa', false],
+  ['Sat, 28 Nov 2026 14:00:00 GMT', false],
+])('If-Range: %s', (header, expected) => {
+  expect(isCurrent(header, 'sha256:aa')).toBe(expected);
 });
 
 it('an empty content has no range', () => {

@@ -24,3 +24,16 @@ export function parseRange(header: string | undefined, size: number): ByteRange 
 export function contentRange({ start, end }: ByteRange, size: number): string {
   return `bytes ${start}-${end - 1}/${size}`;
 }
+
+/** The ETag header of a blob: its digest, as registries have it. */
+export function entityTag(digest: string): string {
+  return `"${digest}"`;
+}
+
+/**
+ * Whether a range may be answered (RFC 9110 §13.1.5): no If-Range, or the tag of this blob. A date, a weak tag and any other one
+ * ask for the whole.
+ */
+export function isCurrent(ifRange: string | readonly string[] | undefined, digest: string): boolean {
+  return ifRange === undefined || ifRange === entityTag(digest);
+}

@@ -180,7 +180,10 @@ export class Mirror {
   async #pass({ method, request, response, question }: ManifestContext, signal: AbortSignal): Promise<void> {
     const { target } = question;
     const headers = accepted(request);
-    if (request.headers.range !== undefined) headers.range = request.headers.range;
+    for (const name of ['range', 'if-range'] as const) {
+      const value = request.headers[name];
+      if (typeof value === 'string') headers[name] = value;
+    }
     await send(await this.#o.origin.request(method as 'GET' | 'HEAD', target, headers, signal), response, signal);
   }
 }

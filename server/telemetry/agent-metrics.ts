@@ -93,6 +93,11 @@ export class AgentMetrics {
     });
   }
 
+  /** Connections that were ended or refused to make room for others, by port: `clients`, `peers`, `metrics`. */
+  get endedConnections(): Counter {
+    return this.#metrics.endedConnections;
+  }
+
   /** Bytes that clients got beyond those that registries sent, by registry: negative on a node that fetches for others. */
   #observeSaved(): void {
     const gauge = this.#metrics.gauge({

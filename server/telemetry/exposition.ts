@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AccelError } from '../../base/error.ts';
+import { boundConnections } from './bound-connections.ts';
 import type { Metrics } from './metrics.ts';
 
 const PLAIN = 'text/plain; charset=utf-8';
@@ -44,7 +45,8 @@ export async function serveTelemetry(options: ExpositionOptions): Promise<Exposi
     { maxHeaderSize: 8192, requestTimeout: DEADLINE, headersTimeout: DEADLINE },
     (request, response) => answerTelemetry(request, response, options),
   );
-  server.maxConnections = MAX_CONNECTIONS;
+  const { endedConnections } = options.metrics;
+  boundConnections(server, { most: MAX_CONNECTIONS, onEnded: () => endedConnections.inc({ port: 'metrics' }) });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
       reject(

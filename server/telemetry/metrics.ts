@@ -20,6 +20,8 @@ export interface Metrics {
   readonly registry: Registry;
   counter(options: MetricOptions): Counter;
   gauge(options: MetricOptions): Gauge;
+  /** Connections that were ended or refused to make room for others, by port. */
+  readonly endedConnections: Counter;
   /** A histogram; seconds unless `buckets` says otherwise. */
   histogram(options: MetricOptions & { readonly buckets?: readonly number[] }): Histogram;
   /** Prints text in the format of Prometheus before the metrics of the registry, with each answer. */
@@ -46,6 +48,13 @@ export function createMetrics(role: string): Metrics {
   const documents = new Map<string, () => unknown>();
   const metrics: Metrics = {
     registry,
+    endedConnections: new Counter(
+      common({
+        name: 'ended_connections_total',
+        help: 'Connections that were ended or refused to make room for others.',
+        labels: ['port'],
+      }),
+    ),
     documents,
     prepend: (print) => void prepended.push(print),
     document: (path, read) => void documents.set(path, read),

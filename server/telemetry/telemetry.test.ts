@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { request } from 'node:http';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VERSION } from '../../base/version.ts';
 import { describeWith, run } from '../../tests/support/tools.ts';
@@ -94,6 +95,28 @@ describe('the endpoint', () => {
     expect(answer.status).toBe(status);
     if (method === 'HEAD') expect(answer.bytes).toBe(0);
   });
+});
+
+it('connections that ask nothing lock nobody out, and the oldest of them end', async () => {
+  const metrics = createMetrics('test');
+  const endpoint = await serveTelemetry({ host: '127.0.0.1', port: 0, metrics, unready: () => [] });
+  const ended: number[] = [];
+  const idle = Array.from({ length: 70 }, (_, number) => {
+    const socket = connect(Number(new URL(endpoint.url).port), '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.once('close', () => void ended.push(number));
+    return once(socket, 'connect');
+  });
+  await Promise.all(idle);
+  for (let turn = 0; turn < 3; turn++) {
+    expect((await fetch(`${endpoint.url}/healthz`, { headers: { connection: 'close' } })).status).toBe(200);
+  }
+  expect(ended.length).toBeGreaterThanOrEqual(7);
+  expect(ended.every((number) => number < 20)).toBe(true);
+  expect(await metrics.registry.getSingleMetricAsString('accel_ended_connections_total')).toMatch(
+    /\{port="metrics"\} [1-9]/,
+  );
+  await endpoint.close();
 });
 
 it('an address that is taken is an error with the address', async () => {

@@ -1,11 +1,11 @@
 /** Answers other agents: pieces and swarms. Requests are bounded, and slow callers are cut off. */
 import http from 'node:http';
 import https from 'node:https';
-import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { VERSION } from '../../../base/version.ts';
 import { pieceCount } from '../../../formats/piece-list/piece-list.ts';
 import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
+import { boundConnections } from '../../telemetry/bound-connections.ts';
 import { Slots, type TokenBucket } from '../limits.ts';
 import { type Identity, isFor } from '../pieces/attestation.ts';
 import type { FetchOptions, PieceFetcher } from '../pieces/fetch-piece.ts';
@@ -42,8 +42,9 @@ const MOST_WAITING = 1024;
 const MOST_OF_ONE = 128;
 /** Of those, pieces that are sent at once: one that reads slowly leaves room for the others. */
 const UPLOADS_TO_ONE = 16;
-/** Connections from one address; several agents may share one. */
-const MOST_CONNECTIONS = 1024;
+/** Connections, and those from one address; several agents may share one. */
+const MOST_CONNECTIONS = 16_384;
+const MOST_OF_ADDRESS = 1024;
 /** Milliseconds for the handshake of a connection. */
 const HANDSHAKE = 5_000;
 /** Largest join request, in bytes. */
@@ -117,24 +118,13 @@ export function createExchangeServer(options: ExchangeOptions): ExchangeServer {
           listener,
         );
   server.on('clientError', (_, socket) => socket.destroy());
-  boundConnections(server);
-  return { server, slots };
-}
-
-/** Refuses connections beyond what one address may have. */
-function boundConnections(server: http.Server): void {
-  const open = new Map<string, number>();
-  server.on('connection', (socket: Socket) => {
-    const { remoteAddress = '' } = socket;
-    const count = open.get(remoteAddress) ?? 0;
-    if (count >= MOST_CONNECTIONS) return void socket.destroy();
-    open.set(remoteAddress, count + 1);
-    socket.once('close', () => {
-      const left = open.get(remoteAddress)! - 1;
-      if (left === 0) open.delete(remoteAddress);
-      else open.set(remoteAddress, left);
-    });
+  const { endedConnections } = options.metrics;
+  boundConnections(server, {
+    most: MOST_CONNECTIONS,
+    mostOfOne: MOST_OF_ADDRESS,
+    onEnded: () => endedConnections.inc({ port: 'peers' }),
   });
+  return { server, slots };
 }
 
 class ExchangeHandler {
