@@ -71,7 +71,7 @@ function answerUnreadable(server: http.Server): void {
     response.once('close', () => answering.set(socket, (answering.get(socket) ?? 1) - 1));
   });
   server.on('clientError', ({ code }: NodeJS.ErrnoException, stream) => {
-    // What comes after the request that could not be read is no request either.
+    // Bytes after a request that could not be read are no request either.
     if (ended.has(stream)) return;
     ended.add(stream);
     const [status, message] =
