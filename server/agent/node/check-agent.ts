@@ -1,31 +1,16 @@
-/** Checks of the agent itself: whether it runs, its peers, clocks, certificates, disk and registries. */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, readFile, statfs } from 'node:fs/promises';
+/** Checks of the agent itself and of the registries: whether they answer, clocks, and credentials. */
+import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { posix } from 'node:path';
 import { isRecord } from '../../../base/is-record.ts';
-import { bytesOf, hostAndPort } from '../../config/schema.ts';
-import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
-import { createMetrics } from '../../telemetry/metrics.ts';
-import type { AgentOptions } from '../agent.ts';
-import { agentOptions } from '../agent-options.ts';
-import { ExchangeClient } from '../peers/exchange-client.ts';
-import { isFor } from '../pieces/attestation.ts';
-import { type Check, type Examined, failed, ok, skipped, warning } from './node-check.ts';
+import { hostAndPort } from '../../config/schema.ts';
+import { checkSkew } from './check-clock.ts';
+import { type Check, type Examined, failed, ok } from './node-check.ts';
 import { probe, reasonOf } from './probe.ts';
 import { setupTarget } from './setup.ts';
 import { serverOf } from './setup-containerd.ts';
 
-/** Peers that are asked, and how many at a time. */
-const MOST_PEERS = 64;
-const AT_ONCE = 8;
-/** Slower than in the agent: a slow answer is an answer here. */
-const PATIENT = { connect: 2_000, silence: 5_000, piece: 10_000 };
-/** Milliseconds: tokens and certificates fail with minutes, logs mislead with seconds. */
-const SKEW = { warning: 5_000, failed: 60_000 };
-const DAY = 86_400_000;
-const RENEW_DAYS = 14;
+/** Milliseconds for a connection on this node. */
+const CONNECT = 2_000;
 const RUN = 'Start it: systemctl start accel-agent, or accel agent run. Its log says why it ended.';
 
 /** Whether the agent answers clients and is ready. */
@@ -54,104 +39,6 @@ export async function checkAgent({ config }: Examined): Promise<readonly Check[]
   return checks;
 }
 
-/** Whether this node reaches its peers and they reach it, and their clocks. */
-export async function checkPeers({ config }: Examined): Promise<readonly Check[]> {
-  let options: AgentOptions;
-  try {
-    options = await agentOptions(config, { metrics: new AgentMetrics(createMetrics('doctor')), log: () => undefined });
-  } catch (error) {
-    return [
-      failed('peers', reasonOf(error), 'Mend the configuration: accel agent run with its check lists what is wrong.'),
-    ];
-  }
-  const { self, members, identity } = options;
-  const checks = identity === undefined ? [] : [certificateCheck(identity, self.id)];
-  let peers: readonly { readonly id: string; readonly zone: string }[];
-  try {
-    peers = (await members.read(AbortSignal.timeout(PATIENT.piece))).filter(({ id }) => id !== self.id);
-  } catch (error) {
-    return [
-      ...checks,
-      failed('peers', `${members.name}: ${reasonOf(error)}`, 'Mend agent.peers, or the source of the list.'),
-    ];
-  }
-  if (peers.length === 0) {
-    return [...checks, skipped('peers', 'there are no other agents', 'Name them in agent.peers, so that nodes share.')];
-  }
-  const client = new ExchangeClient(self, identity, { deadlines: PATIENT });
-  const asked = peers.slice(0, MOST_PEERS);
-  const failures: string[] = [];
-  const skews: number[] = [];
-  const waiting = asked.values();
-  const work = async () => {
-    for (const peer of waiting) {
-      const start = Date.now();
-      const got = await client.reach(peer);
-      if (typeof got === 'string') failures.push(`${peer.id} cannot be reached: ${got}`);
-      else {
-        skews.push(got.time - (start + Date.now()) / 2);
-        if (got.failure !== undefined) failures.push(`${peer.id} cannot reach this node: ${got.failure}`);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  client.close();
-  const rest = peers.length > asked.length ? `; ${peers.length - asked.length} more were not asked` : '';
-  const { port } = hostAndPort(config.agent.peerListen);
-  const fix = `Open TCP port ${port} between the nodes in both directions; agent.advertise (${self.id}) has to be this node's address.`;
-  if (failures.length > 0) {
-    const shown = failures.slice(0, 5).join('; ');
-    const found = `${failures.length} of ${asked.length}: ${shown}${rest}`;
-    // One node that is down is no fault of this one.
-    checks.push(failures.length === asked.length ? failed('peers', found, fix) : warning('peers', found, fix));
-  } else checks.push(ok('peers', `${asked.length} reached, and each reached this node${rest}`));
-  return [...checks, ...skewCheck('clock against peers', skews)];
-}
-
-function certificateCheck({ ca, cert, key }: NonNullable<AgentOptions['identity']>, id: string): Check {
-  const name = 'certificate';
-  const renew = 'Make a new one with accel agent certificates, copy it here, and restart the agent.';
-  try {
-    const own = new X509Certificate(cert);
-    const authority = new X509Certificate(ca);
-    const left = Math.floor((Date.parse(own.validTo) - Date.now()) / DAY);
-    if (!isFor(own, id)) return failed(name, `it is not for ${id}, the address in agent.advertise`, renew);
-    if (!own.checkPrivateKey(createPrivateKey(key))) return failed(name, 'its key is another one', renew);
-    if (!own.checkIssued(authority) || !own.verify(authority.publicKey)) {
-      return failed(name, 'it is not from the authority in caFile', renew);
-    }
-    if (Date.parse(own.validFrom) > Date.now()) return failed(name, `it begins at ${own.validFrom}`, 'Set the clock.');
-    if (left < 0) return failed(name, `it ended at ${own.validTo}`, renew);
-    if (left < RENEW_DAYS) return warning(name, `it ends in ${left} days, at ${own.validTo}`, renew);
-    return ok(name, `it ends in ${left} days`);
-  } catch (error) {
-    return failed(name, reasonOf(error), renew);
-  }
-}
-
-/** Whether the cache has room and may be written. */
-export async function checkDisk({ config, files }: Examined): Promise<readonly Check[]> {
-  const { path, keepFree, capacity } = config.agent.cache;
-  let folder = await files.locate(path);
-  while (!(await files.exists(folder))) folder = posix.dirname(folder);
-  const host = files.host(folder);
-  try {
-    await access(host, constants.W_OK);
-    const { blocks, bavail, bsize } = await statfs(host);
-    const [free, reserved] = [bavail * bsize, blocks * bsize * keepFree];
-    const text = `${gigabytes(free)} of ${gigabytes(blocks * bsize)} are free at ${path}`;
-    const fix =
-      'Free space, or move agent.cache.path; without room pieces stay in memory and the registry is asked more often.';
-    if (free < reserved)
-      return [failed('disk', `${text}; ${gigabytes(reserved)} stay free (agent.cache.keepFree)`, fix)];
-    // Of a cache that exists, what it holds already counts as taken.
-    const isTight = folder !== (await files.locate(path)) && free - reserved < bytesOf(capacity);
-    return [isTight ? warning('disk', `${text}, less than agent.cache.capacity`, fix) : ok('disk', text)];
-  } catch (error) {
-    return [failed('disk', `${path}: ${reasonOf(error)}`, 'Let the agent write there, or change agent.cache.path.')];
-  }
-}
-
 /** Whether each registry answers, its clock, and the credentials that are configured for it. */
 export async function checkRegistries({ config }: Examined): Promise<readonly Check[]> {
   const { registries } = setupTarget(config);
@@ -168,7 +55,7 @@ export async function checkRegistries({ config }: Examined): Promise<readonly Ch
           isRegistry
             ? ok(name, `it answers ${status}`)
             : failed(name, `/v2/ answers ${status}`, 'Is this the host of a registry?'),
-          ...skewCheck(`clock against ${registry.host}`, skew === undefined ? [] : [skew]),
+          ...checkSkew(`clock against ${registry.host}`, skew === undefined ? [] : [skew]),
           ...(await credentials(config.registries[index]?.credentialsFile, registry.host)),
         ];
       } catch (error) {
@@ -195,22 +82,13 @@ async function credentials(file: string | undefined, host: string): Promise<read
   }
 }
 
-function skewCheck(name: string, skews: readonly number[]): readonly Check[] {
-  if (skews.length === 0) return [];
-  const worst = Math.max(...skews.map((skew) => Math.abs(skew)));
-  const found = `${(worst / 1000).toFixed(1)} s apart`;
-  const fix = 'Set the clocks by NTP: tokens and certificates hold for limited times.';
-  if (worst > SKEW.failed) return [failed(name, found, fix)];
-  return [worst > SKEW.warning ? warning(name, found, fix) : ok(name, found)];
-}
-
 async function answer(url: string) {
   return probe(url).catch(reasonOf);
 }
 
 function cannotConnect(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: PATIENT.connect });
+    const socket = connect({ host, port, timeout: CONNECT });
     const end = (reason: string | undefined) => {
       socket.destroy();
       resolve(reason);
@@ -226,8 +104,4 @@ export function localUrl(listen: string): string {
   const { host, port } = hostAndPort(listen);
   const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   return `http://${local.includes(':') ? `[${local}]` : local}:${port}`;
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(1)} GB`;
 }

@@ -1,17 +1,24 @@
 /** Doctor on nodes with one thing wrong at a time: the check that says so. */
 
-import { chmod, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { buildLayout } from '../../../fixtures/image-builder.ts';
+import { TarBuilder } from '../../../fixtures/tar-builder.ts';
 import { type Cluster, startCluster } from '../../demo/cluster.ts';
+import { startDemoRegistry } from '../../demo/demo-registry.ts';
+import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { serveTelemetry } from '../../telemetry/exposition.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { createAuthority, issueNodeCertificate } from '../certificates.ts';
+import { checkDisk } from './check-disk.ts';
 import { examineNode } from './doctor.ts';
 import type { Check } from './node-check.ts';
 import { sumOf } from './probe.ts';
+import { RootedFiles } from './rooted-files.ts';
 import { setupNode } from './setup.ts';
 import { configOf, NodeRoot } from './testing/node-root.ts';
 
@@ -168,7 +175,61 @@ describe('one thing wrong', () => {
     const certificates = { caFile: file('ca.pem'), certFile: file('cert.pem'), keyFile: file('key.pem') };
     const checks = await diagnose(settings({ peers: { static: [cluster.nodes[0]!.id], certificates } }));
     expect(checks.find(({ name }) => name === 'certificate')?.found).toContain(found);
-    expect(bad(checks)).toEqual([`${status} certificate`]);
+    // The cluster of this test speaks in the clear.
+    expect(bad(checks)).toEqual([`${status} certificate`, 'failed certificate of the running agent']);
+  });
+
+  it.each([
+    ['was removed', (folder: string) => rm(folder, { recursive: true }), '/cache does not exist'],
+    [
+      'was removed and made again',
+      (folder: string) => rm(folder, { recursive: true }).then(() => mkdir(folder)),
+      '/cache is empty',
+    ],
+    ['is a file', (folder: string) => rm(folder, { recursive: true }).then(() => writeFile(folder, '')), '/cache is'],
+  ])('the folder of the cache %s while the agent runs', async (_, damage, found) => {
+    node = await NodeRoot.make(CONTAINERD);
+    const layout = join(node.path, 'layout');
+    await mkdir(layout);
+    await buildLayout(layout, 'latest', [
+      { tar: new TarBuilder({ mtime: '1' }).file('a', randomBytes(9_000)).build() },
+    ]);
+    const images = await startDemoRegistry({ layout });
+    const metrics = createMetrics('agent');
+    const alone = await startCluster({
+      size: 1,
+      plain: true,
+      upstreams: [{ host: images.host, plain: true, http: {} }],
+      change: (options) => ({
+        ...options,
+        metrics: new AgentMetrics(metrics),
+        store: { ...options.store, directory: join(node.path, 'cache') },
+      }),
+    });
+    const [{ agent, url, id }] = alone.nodes as [Cluster['nodes'][0]];
+    metrics.document('/api/v1/agent', () => agent.report());
+    const exposed = await serveTelemetry({ host: '127.0.0.1', port: 0, metrics, unready: () => [] });
+    const config = {
+      ...settings({ listen: new URL(url).host, peerListen: id, advertise: id, cache: { path: '/cache', keepFree: 0 } }),
+      telemetry: { listen: new URL(exposed.url).host },
+    };
+    const { layers } = (await (await fetch(`${url}/v2/a/manifests/latest`)).json()) as { layers: { digest: string }[] };
+    await (await fetch(`${url}/v2/a/blobs/${layers[0]!.digest}`)).arrayBuffer();
+    await expect.poll(async () => (await agent.report()).cache.used).toBeGreaterThan(9_000);
+    const disk = async () =>
+      (await checkDisk({ config: configOf(config), files: await RootedFiles.open(node.path), canary: undefined }))[0];
+    expect(await disk()).toMatchObject({ status: 'ok' });
+    await damage(join(node.path, 'cache'));
+    expect(await disk()).toMatchObject({
+      status: 'failed',
+      found: expect.stringContaining(found),
+      fix: expect.any(String),
+    });
+    await exposed.close();
+    await alone.close();
+    // Without an agent that runs, a folder that is missing is made by the next one.
+    if (found.includes('not exist')) expect(await disk()).toMatchObject({ status: 'ok' });
+    await images.close();
   });
 
   it('overlaybd without its snapshotter, with credentials that others can read', async () => {

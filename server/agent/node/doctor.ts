@@ -2,7 +2,9 @@
 import { asAccelError } from '../../../base/error.ts';
 import type { Config } from '../../config/schema.ts';
 import { checkCanary } from './canary.ts';
-import { checkAgent, checkDisk, checkPeers, checkRegistries } from './check-agent.ts';
+import { checkAgent, checkRegistries } from './check-agent.ts';
+import { checkDisk } from './check-disk.ts';
+import { checkPeers } from './check-peers.ts';
 import { checkContainerd, checkFiles, checkOverlaybd, checkVersions } from './check-runtimes.ts';
 import { type Check, type Examined, failed } from './node-check.ts';
 import { RootedFiles } from './rooted-files.ts';
@@ -25,9 +27,9 @@ export async function examineNode(
   for (const [name, check] of Object.entries(CHECKS)) {
     // A check that fails by itself must not hide the others.
     const found = await check(examined).catch((error: unknown) => {
-      const { message, where } = asAccelError(error);
+      const { message, where, hint = 'Mend what it names, then look again.' } = asAccelError(error);
       const place = Object.values(where).join(' ');
-      return [failed(name, place === '' ? message : `${message}: ${place}`, 'Mend what it names, then look again.')];
+      return [failed(name, place === '' ? message : `${message}: ${place}`, hint)];
     });
     checks.push(...found);
   }
