@@ -33,6 +33,7 @@ export interface NodeCommand {
   readonly root: string;
   readonly config?: string;
   readonly restart: boolean;
+  readonly force?: boolean;
 }
 
 /** Reports what was done to a node. */

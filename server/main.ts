@@ -103,13 +103,18 @@ export interface NodeCommand {
   readonly config?: string;
   /** Restarts the daemons that need it. */
   readonly restart: boolean;
+  /** Lets cleanup go on where the journal of setup is damaged. */
+  readonly force?: boolean;
 }
 
 /** Lets a node's runtimes pull through its agent, or puts their files back. Fails with `usage` for a configuration or a root. */
-export async function changeNode({ command, root, config, restart }: NodeCommand): Promise<NodeReport> {
-  const { setupNode, cleanupNode } = await import('./agent/node/setup.ts');
-  if (command === 'cleanup') return cleanupNode({ root, restart });
+export async function changeNode({ command, root, config, restart, force }: NodeCommand): Promise<NodeReport> {
+  if (command === 'cleanup') {
+    const { cleanupNode } = await import('./agent/node/cleanup.ts');
+    return cleanupNode({ root, restart, force: force === true });
+  }
   if (config === undefined) throw new AccelError('usage', 'setup needs a configuration file');
+  const { setupNode } = await import('./agent/node/setup.ts');
   return setupNode(await loadConfig(config), { root, restart });
 }
 

@@ -10,6 +10,7 @@ interface NodeFlags {
   readonly config?: string;
   readonly root: string;
   readonly restart?: boolean;
+  readonly force?: boolean;
 }
 
 /** Declares `accel agent setup`. */
@@ -52,10 +53,16 @@ export function cleanupCommand(context: CommandContext): Command {
     .summary('put the configurations of the runtimes back')
     .description(
       'Restores every file that setup changed, byte for byte. From a file that was changed since, it takes out only what setup ' +
-        'added, and says so. Needs no configuration.',
+        "added, and says so. Takes the agent's entries out of overlaybd's credentials. Without the journal in " +
+        '/var/lib/accel/setup it takes out what carries the marks of setup, and names what it cannot be sure of. Needs no ' +
+        'configuration.',
     )
     .option('--root <folder>', 'root folder of the node', '/')
-    .option('--restart', 'restart or reload the daemons that need it');
+    .option('--restart', 'restart or reload the daemons that need it')
+    .option(
+      '--force',
+      'go on where the journal is damaged: restore what it still says, and keep the rest of it beside',
+    );
   return checkServer(command, context)
     .addHelpText(
       'after',
@@ -63,10 +70,16 @@ export function cleanupCommand(context: CommandContext): Command {
 Examples:
   $ accel agent cleanup
   $ accel agent cleanup --root /host --restart
+  $ accel agent cleanup --force
 `,
     )
     .action((flags: NodeFlags) =>
-      change(context, { command: 'cleanup', root: flags.root, restart: flags.restart === true }),
+      change(context, {
+        command: 'cleanup',
+        root: flags.root,
+        restart: flags.restart === true,
+        force: flags.force === true,
+      }),
     );
 }
 
@@ -125,7 +138,8 @@ async function change(context: CommandContext, request: NodeCommand): Promise<vo
   const report = await serverOf(context).changeNode(`accel agent ${request.command}`, request);
   context.stdout.write(renderNodeReport(report));
   if (report.problems.length === 0) return;
-  throw new AccelError('io-error', 'the node is not set up in full', {
+  const done = request.command === 'setup' ? 'set up' : 'cleaned up';
+  throw new AccelError('io-error', `the node is not ${done} in full`, {
     where: { root: request.root },
     found:
       report.problems.length === 1 ? 'one problem, listed above' : `${report.problems.length} problems, listed above`,

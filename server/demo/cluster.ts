@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type Agent, type AgentOptions, startAgent } from '../agent/agent.ts';
 import { createAuthority, issueNodeCertificate } from '../agent/certificates.ts';
 import { staticMembers } from '../agent/peers/member-sources.ts';
+import type { Identity } from '../agent/pieces/attestation.ts';
 import type { Upstream } from '../agent/pieces/upstreams.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -16,6 +17,8 @@ export interface ClusterOptions {
   readonly upstreams: readonly Upstream[];
   /** Speak in the clear between agents. */
   readonly plain?: boolean;
+  /** Certificate of the node with this number; one of a common authority unless given. */
+  readonly identity?: (node: number, id: string) => Promise<Identity | undefined>;
   /** Zone of the node with this number. */
   readonly zone?: (node: number) => string;
   /** Changes an agent's options. */
@@ -41,6 +44,7 @@ export async function startCluster({
   size,
   upstreams,
   plain = false,
+  identity: identityOf,
   zone = () => '',
   change = (options) => options,
 }: ClusterOptions): Promise<Cluster> {
@@ -58,7 +62,8 @@ export async function startCluster({
   };
   try {
     for (const [node, id] of ids.entries()) {
-      const identity = authority && { ca: authority.cert, ...(await issueNodeCertificate(authority, id, validity)) };
+      const common = authority && { ca: authority.cert, ...(await issueNodeCertificate(authority, id, validity)) };
+      const identity = identityOf === undefined ? common : await identityOf(node, id);
       const options = change(
         {
           self: { id, zone: zone(node) },

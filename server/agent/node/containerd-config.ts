@@ -71,6 +71,11 @@ export class ContainerdConfig {
     return new ContainerdConfig(found, await containerdVersion(files));
   }
 
+  /** The files that were read. */
+  get paths(): readonly string[] {
+    return this.#files.map(({ path }) => path);
+  }
+
   /** Whether there is a configuration file. */
   get exists(): boolean {
     return this.#files.length > 0;

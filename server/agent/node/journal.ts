@@ -2,98 +2,90 @@
  * The record of what setup changed on a node, kept below the root: for each file its first bytes, mode and owner, written to disk
  * before the file is touched. From it cleanup restores a node after a crash at any moment.
  */
-import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
+import { advise, option } from '../../../base/advice.ts';
 import { AccelError } from '../../../base/error.ts';
-import { isRecord } from '../../../base/is-record.ts';
-import type { MadeJsonChange } from './json-text.ts';
-import type { FileState, Ownership, RootedFiles } from './rooted-files.ts';
+import { type FileRecord, type FolderRecord, objectIn, recordIn, sha256 } from './journal-record.ts';
+import type { FileState, RootedFiles } from './rooted-files.ts';
 
 /** Folder of the journal on the node. */
 export const JOURNAL_FOLDER = '/var/lib/accel/setup';
 const VERSION = 1;
 const ABOUT = 'journal.json';
 
-/** A file as it was. */
-export interface Original extends Ownership {
-  /** Base64. */
-  readonly bytes: string;
-  /** Seconds. */
-  readonly mtime: number;
-}
-
-/** Ways to edit a file, each with its own way to take the edit out again. */
-export type EditKind = 'toml' | 'json';
-
-/** A file that setup changed, or was about to change. */
-export interface FileRecord {
-  readonly type: 'file';
-  /** Where it is, all links followed. */
-  readonly path: string;
-  readonly kind: EditKind;
-  /** Absent where there was no file. */
-  readonly original?: Original;
-  /** SHA-256 of every text that setup gave it. */
-  readonly written: readonly string[];
-  /** Unit of the daemon that reads it only at its start or on a signal. */
-  readonly service?: string;
-  /** Changes of JSON values. */
-  readonly made?: readonly MadeJsonChange[];
-}
-
-/** A folder that setup made, or was about to make. */
-export interface FolderRecord {
-  readonly type: 'folder';
-  readonly path: string;
-}
-
-/** Hexadecimal SHA-256 of bytes. */
-export function sha256(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
-/** A file's state as a journal keeps it. */
-export function originalOf({ bytes, mode, uid, gid, mtime }: FileState): Original {
-  return { bytes: bytes.toString('base64'), mode, uid, gid, mtime };
-}
-
 /** See the head of the file. */
 export class Journal {
   readonly #files: RootedFiles;
   readonly #folder: string;
   readonly #records = new Map<string, FileRecord | FolderRecord>();
+  readonly #damage: string[];
   #made: readonly string[];
   #exists: boolean;
 
-  private constructor(files: RootedFiles, folder: string, found: { exists: boolean; made: readonly string[] }) {
+  private constructor(
+    files: RootedFiles,
+    folder: string,
+    found: { exists: boolean; made: readonly string[]; damage: string[] },
+  ) {
     this.#files = files;
     this.#folder = folder;
     this.#exists = found.exists;
     this.#made = found.made;
+    this.#damage = found.damage;
   }
 
-  /** Reads the journal of a node; one that does not exist is made with the first record. */
-  static async open(files: RootedFiles, { readOnly = false } = {}): Promise<Journal> {
+  /**
+   * Reads the journal of a node; one that does not exist is made with the first record. Fails with `io-error` for a damaged one,
+   * unless `force` takes what can be read of it.
+   */
+  static async open(files: RootedFiles, { readOnly = false, force = false } = {}): Promise<Journal> {
     const folder = await files.locate(JOURNAL_FOLDER);
     if (!readOnly) await removeLeftovers(files, folder);
-    const about = await files.read(posix.join(folder, ABOUT));
-    const made = about === undefined ? [] : (parse(about, ABOUT) as { made?: string[]; version?: number });
-    if (!Array.isArray(made) && made.version !== VERSION) {
-      throw new AccelError('io-error', 'the journal of setup is from another version', {
-        where: { folder: JOURNAL_FOLDER },
-        expected: VERSION,
-        found: made.version ?? 'none',
-        hint: 'Run the cleanup of that version first.',
-      });
+    const damage: string[] = [];
+    const read = async <T>(name: string, parse: (state: FileState) => T): Promise<T | undefined> => {
+      try {
+        const state = await files.read(posix.join(folder, name));
+        return state === undefined ? undefined : parse(state);
+      } catch (cause) {
+        if (!force) throw damaged(posix.join(JOURNAL_FOLDER, name), cause);
+        damage.push(name);
+        return undefined;
+      }
+    };
+    const about = await read(ABOUT, aboutIn);
+    const journal = new Journal(files, folder, { exists: about !== undefined, made: about?.made ?? [], damage });
+    if (!(await files.isFolder(folder))) {
+      if (!(await files.exists(folder))) return journal;
+      const cause = new Error('it is no folder');
+      if (!force) throw damaged(JOURNAL_FOLDER, cause);
+      damage.push(cause.message);
     }
-    const exists = about !== undefined;
-    const journal = new Journal(files, folder, { exists, made: Array.isArray(made) ? made : (made.made ?? []) });
     for (const name of await files.list(folder)) {
       if (!/^[0-9a-f]{64}\.json$/.test(name)) continue;
-      const state = await files.read(posix.join(folder, name));
-      if (state !== undefined) journal.#add(parse(state, name) as unknown as FileRecord | FolderRecord);
+      const record = await read(name, (state) => recordIn(state, name));
+      if (record !== undefined) journal.#add(record);
     }
     return journal;
+  }
+
+  /** Whether there is a journal, whole or not. */
+  get exists(): boolean {
+    return this.#exists || this.#records.size > 0 || this.#damage.length > 0;
+  }
+
+  /** Whether parts of it cannot be read. */
+  get isDamaged(): boolean {
+    return this.#damage.length > 0;
+  }
+
+  /** Puts what is left of a damaged journal aside, where neither setup nor cleanup looks: its folder from then on. */
+  async setAside(): Promise<string> {
+    let aside = `${this.#folder}.damaged`;
+    for (let number = 2; await this.#files.exists(aside); number++) aside = `${this.#folder}.damaged-${number}`;
+    await this.#files.move(this.#folder, aside);
+    this.#exists = false;
+    this.#damage.length = 0;
+    return aside;
   }
 
   /** Files that were changed, or were about to be. */
@@ -194,18 +186,21 @@ async function removeLeftovers(files: RootedFiles, folder: string): Promise<void
   }
 }
 
-function parse({ bytes }: FileState, name: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    if (isRecord(value)) return value;
-  } catch (cause) {
-    throw new AccelError('io-error', 'the journal of setup is damaged', {
-      where: { file: posix.join(JOURNAL_FOLDER, name) },
-      cause,
-    });
-  }
-  throw new AccelError('io-error', 'the journal of setup is damaged', {
-    where: { file: posix.join(JOURNAL_FOLDER, name) },
+/** What the journal says of itself. Throws an Error that says what is wrong. */
+function aboutIn(state: FileState): { readonly made: readonly string[] } {
+  const { version, made } = objectIn(state);
+  if (version !== VERSION) throw new Error(`it is of version ${String(version)}, and this accel knows ${VERSION}`);
+  const isWhole = Array.isArray(made) && made.every((path) => typeof path === 'string');
+  if (!isWhole) throw new Error('it does not say which folders were made');
+  return { made };
+}
+
+function damaged(file: string, cause: unknown): AccelError {
+  return new AccelError('io-error', 'the journal of setup is damaged', {
+    where: { file },
+    found: cause instanceof Error ? cause.message : String(cause),
+    hint: advise`Nothing was changed. accel agent cleanup with ${option('force')} restores the files whose records are whole, takes what setup added out of the others, and keeps the damaged records; see "A damaged journal" in docs/agent.md.`,
+    cause,
   });
 }
 

@@ -2,7 +2,15 @@
  * Changes values of a JSON file in place: order, comments, numbers, indentation and line ends of the rest stay as they are. Each
  * change is recorded, so that it can be taken back from a text that was edited since.
  */
-import { applyEdits, findNodeAtLocation, type JSONPath, modify, type ParseError, parseTree } from 'jsonc-parser';
+import {
+  applyEdits,
+  findNodeAtLocation,
+  getNodeValue,
+  type JSONPath,
+  modify,
+  type ParseError,
+  parseTree,
+} from 'jsonc-parser';
 import { AccelError } from '../../../base/error.ts';
 
 /** A value to set, or a text to put first in a list of texts. */
@@ -79,6 +87,17 @@ export function revertJson(text: string, made: readonly MadeJsonChange[], name: 
     const rest = findNodeAtLocation(rootOf(without, name), above);
     return rest?.children?.length === 0 ? set(without, above, undefined) : without;
   }, text);
+}
+
+/** The value at a path; undefined where there is none. Fails with `io-error` for a text that is no JSON object. */
+export function jsonValue(text: string, path: readonly string[], name: string): unknown {
+  const node = findNodeAtLocation(rootOf(text, name), [...path]);
+  return node && getNodeValue(node);
+}
+
+/** Takes a key out; the rest of the text stays as it is. Fails with `io-error` for a text that is no JSON object. */
+export function withoutJsonKey(text: string, path: readonly string[], name: string): string {
+  return findNodeAtLocation(rootOf(text, name), [...path]) === undefined ? text : set(text, [...path], undefined);
 }
 
 function rootOf(text: string, name: string) {

@@ -2,10 +2,12 @@
 import { createServer } from 'node:net';
 import { posix } from 'node:path';
 import { AccelError } from '../../../base/error.ts';
-import { type EditKind, type FileRecord, Journal, originalOf, sha256 } from './journal.ts';
+import { Journal } from './journal.ts';
+import { type EditKind, type FileRecord, originalOf, sha256 } from './journal-record.ts';
 import { type MadeJsonChange, revertJson } from './json-text.ts';
 import { withoutOwnBlocks } from './own-block.ts';
-import { type FileState, type Ownership, RootedFiles } from './rooted-files.ts';
+import { problemText } from './problem-text.ts';
+import { type BeforeChange, type FileState, type Ownership, RootedFiles } from './rooted-files.ts';
 
 /** An edit of one file. */
 export interface FileEdit {
@@ -27,9 +29,18 @@ export interface NodeChange {
   readonly service?: string;
 }
 
+/** Where to work. */
+export interface NodePlace {
+  readonly root: string;
+  /** Called before each change of the file system. */
+  readonly before?: BeforeChange;
+  /** Goes on with what can be read of a damaged journal. */
+  readonly force?: boolean;
+}
+
 /** Works on a root while nobody else does. Fails with `usage` while another setup or cleanup does. */
 export async function withNode<T>(
-  { root, before }: { readonly root: string; readonly before?: (change: string) => void },
+  { root, before, force = false }: NodePlace,
   work: (changes: NodeChanges, files: RootedFiles) => Promise<T>,
 ): Promise<T> {
   const files = await RootedFiles.open(root, before);
@@ -47,7 +58,7 @@ export async function withNode<T>(
     lock.listen(`\0accel-agent-setup:${sha256(files.root)}`, resolve);
   });
   try {
-    return await work(new NodeChanges(files, await Journal.open(files)), files);
+    return await work(new NodeChanges(files, await Journal.open(files, { force })), files);
   } finally {
     await new Promise((resolve) => lock.close(resolve));
   }
@@ -62,6 +73,12 @@ export async function readNode<T>(
     throw new AccelError('internal', 'a look at a node changes it', { where: { change } });
   });
   return work(new NodeChanges(files, await Journal.open(files, { readOnly: true }), { planOnly: true }), files);
+}
+
+/** What was restored, and the reasons why other files were not. */
+export interface Restored {
+  readonly changes: NodeChange[];
+  readonly problems: string[];
 }
 
 interface Base {
@@ -122,32 +139,60 @@ export class NodeChanges {
     return change;
   }
 
+  /** Whether a journal says what was there before setup: in full, in part, or not at all. */
+  get journal(): 'whole' | 'damaged' | 'missing' {
+    if (!this.#journal.exists) return 'missing';
+    return this.#journal.isDamaged ? 'damaged' : 'whole';
+  }
+
+  /** The files that the journal knows, each where all links lead. */
+  get recorded(): ReadonlySet<string> {
+    return new Set(this.#journal.fileRecords.map(({ path }) => path));
+  }
+
   /** Restores what an earlier setup changed and this one does not want. */
-  async restoreUnwanted(): Promise<readonly NodeChange[]> {
+  async restoreUnwanted(): Promise<Restored> {
     return this.#restore((record) => !this.#wanted.has(record.path));
   }
 
-  /** Restores all files, removes folders that were made and are empty, and ends the journal. */
-  async restoreAll(): Promise<readonly NodeChange[]> {
-    const changes = [...(await this.#restore(() => true))];
+  /**
+   * Restores all files, removes folders that were made and are empty, and ends the journal; one that has records left, of files
+   * that could not be restored, stays.
+   */
+  async restoreAll(): Promise<Restored> {
+    const { changes, problems } = await this.#restore(() => true);
+    if (problems.length > 0) return { changes, problems };
     for (const record of this.#journal.folderRecords) {
       if ((await this.#files.removeFolder(record.path)) === 'not empty') {
         changes.push({ path: record.path, action: 'kept', note: 'setup made this folder; it is not empty' });
       }
       await this.#journal.forget(record);
     }
-    await this.#journal.end();
-    return changes;
+    return { changes, problems };
   }
 
-  async #restore(isWanted: (record: FileRecord) => boolean): Promise<readonly NodeChange[]> {
+  /** Ends the journal once all is restored: removes it, or puts a damaged one aside and returns where it is. */
+  async endJournal(): Promise<string | undefined> {
+    if (this.#journal.isDamaged) return this.#journal.setAside();
+    await this.#journal.end();
+    return undefined;
+  }
+
+  async #restore(isWanted: (record: FileRecord) => boolean): Promise<Restored> {
     const changes: NodeChange[] = [];
+    const problems: string[] = [];
     for (const record of this.#journal.fileRecords.filter(isWanted)) {
-      const change = await this.#restoreFile(record);
-      if (change !== undefined) changes.push({ ...change, ...serviceOf(record) });
+      try {
+        const change = await this.#restoreFile(record);
+        if (change !== undefined) changes.push({ ...change, ...serviceOf(record) });
+      } catch (error) {
+        // The other files are restored all the same, and the record of this one stays.
+        problems.push(`${record.path} is not restored: ${problemText(error)}`);
+        continue;
+      }
       await this.#journal.forget(record);
     }
-    return changes;
+    return { changes, problems };
   }
 
   async #restoreFile(record: FileRecord): Promise<NodeChange | undefined> {
@@ -201,7 +246,7 @@ export class NodeChanges {
     ) {
       return { ...found, text: original?.toString('utf8'), isOriginal: true };
     }
-    const rest = record === undefined ? (kind === 'toml' ? withoutOwnBlocks(text) : text) : without(text, record);
+    const rest = record === undefined ? (kind === 'toml' ? withoutOwnBlocks(text, path) : text) : without(text, record);
     const isOurs = rest !== text && rest.trim() === '' && record?.original === undefined;
     return { ...found, text: isOurs ? undefined : rest, isOriginal: false };
   }
@@ -217,7 +262,7 @@ export class NodeChanges {
 }
 
 function without(text: string, { kind, made = [], path }: FileRecord): string {
-  return kind === 'toml' ? withoutOwnBlocks(text) : revertJson(text, made, path);
+  return kind === 'toml' ? withoutOwnBlocks(text, path) : revertJson(text, made, path);
 }
 
 function originalWithout(state: FileState | undefined, text: string | undefined) {

@@ -104,6 +104,11 @@ export class RootedFiles {
     return (await unlessMissing(lstat(this.host(await this.locate(path))))) !== undefined;
   }
 
+  /** Whether a folder is at a path, all links followed. */
+  async isFolder(path: string): Promise<boolean> {
+    return (await unlessMissing(lstat(this.host(await this.locate(path)))))?.isDirectory() === true;
+  }
+
   /** Replaces a file whole, by a rename; its folder exists. `mtime` in seconds sets the time of its last change. */
   async write(located: string, bytes: Uint8Array, like: Ownership & { readonly mtime?: number }): Promise<void> {
     const temporary = this.host(temporaryOf(located));

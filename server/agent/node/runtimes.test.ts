@@ -17,8 +17,9 @@ import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { type Exposition, serveTelemetry } from '../../telemetry/exposition.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { checkCanary } from './canary.ts';
+import { cleanupNode } from './cleanup.ts';
 import { RootedFiles } from './rooted-files.ts';
-import { cleanupNode, setupNode } from './setup.ts';
+import { setupNode } from './setup.ts';
 import { configOf, NodeRoot } from './testing/node-root.ts';
 
 const TOOLS = join(

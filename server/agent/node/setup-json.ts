@@ -4,7 +4,8 @@ import type { SetupContext, SetupTarget } from './setup-context.ts';
 
 /** overlaybd's configuration. */
 export const OVERLAYBD_JSON = '/etc/overlaybd/overlaybd.json';
-const DAEMON_JSON = '/etc/docker/daemon.json';
+/** Docker's configuration. */
+export const DAEMON_JSON = '/etc/docker/daemon.json';
 
 /**
  * The values of overlaybd.json that setup sets, each edited in place and taken back by cleanup. Everything that setup wants there

@@ -11,6 +11,9 @@ const FOLDER = '/etc/containers/registries.conf.d';
 /** Files are read in the order of their names, and the last one that names a registry decides. */
 const OWN = 'zzz-accel-agent.conf';
 
+/** The file that setup makes. */
+export const OWN_REGISTRIES_CONF = posix.join(FOLDER, OWN);
+
 /** A `[[registry]]`, with the file that it comes from. */
 interface Entry {
   readonly table: Readonly<Record<string, unknown>>;
@@ -48,7 +51,7 @@ export async function setupRegistriesConf(context: SetupContext): Promise<void> 
   if (own.length === 0) return;
   const text = ownBlock(stringify({ registry: own }).trimEnd().split('\n'));
   const service = (await context.hasProgram('crio')) ? { service: 'crio' } : {};
-  await context.apply({ path: posix.join(FOLDER, OWN), kind: 'toml', ...service, apply: () => ({ text }) });
+  await context.apply({ path: OWN_REGISTRIES_CONF, kind: 'toml', ...service, apply: () => ({ text }) });
 }
 
 /** Version 1 of the form, which cannot be mixed with version 2. */

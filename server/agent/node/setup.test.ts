@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse } from 'smol-toml';
 import { afterEach, describe, expect, it } from 'vitest';
-import { cleanupNode, type NodeReport, setupNode } from './setup.ts';
+import { cleanupNode } from './cleanup.ts';
+import { type NodeReport, setupNode } from './setup.ts';
 import { configOf, type NodeFiles, NodeRoot } from './testing/node-root.ts';
 
 const CONFIG = configOf({ registries: [{ host: 'registry.example.com' }, { host: 'docker.io' }], agent: {} });

@@ -1,9 +1,10 @@
-/** `accel agent setup` and `cleanup`: a node's runtimes pull through its agent, and are as they were before. */
+/** `accel agent setup`: a node's runtimes pull through its agent. */
 
-import { AccelError, asAccelError } from '../../../base/error.ts';
+import { AccelError } from '../../../base/error.ts';
 import { type Config, hostAndPort } from '../../config/schema.ts';
 import { CREDENTIALS_PATH } from '../device-credentials/credential-endpoint.ts';
 import { type NodeChange, readNode, withNode } from './node-changes.ts';
+import { problemText } from './problem-text.ts';
 import { restartDaemons, restartsFor } from './restarts.ts';
 import type { BeforeChange, RootedFiles } from './rooted-files.ts';
 import { setupContainerd } from './setup-containerd.ts';
@@ -60,9 +61,13 @@ export async function setupNode(config: Config, request: NodeRequest): Promise<N
   return withNode(request, async (node, files) => {
     const context = await runParts(new SetupContext(files, node, target));
     // A part that failed did not say all that it wants.
-    if (context.problems.length === 0) context.changes.push(...(await node.restoreUnwanted()));
+    if (context.problems.length === 0) {
+      const unwanted = await node.restoreUnwanted();
+      context.changes.push(...unwanted.changes);
+      context.problems.push(...unwanted.problems);
+    }
     const { changes, notes, problems } = context;
-    const restarts = await handle(changes, files, request);
+    const restarts = await handleRestarts(changes, files, request);
     return { changes, notes: [...new Set(notes)], problems: [...new Set(problems)], restarts };
   });
 }
@@ -83,31 +88,14 @@ async function runParts(context: SetupContext): Promise<SetupContext> {
   return context;
 }
 
-/** Puts every file back that setup changed. Needs no configuration. */
-export async function cleanupNode(request: NodeRequest): Promise<NodeReport> {
-  return withNode(request, async (node, files) => {
-    const changes = await node.restoreAll();
-    return { changes, notes: [], problems: [], restarts: await handle(changes, files, request) };
-  });
-}
-
-async function handle(
+/** Finds the daemons that changed files belong to, restarts them where that is asked for, and returns what is left to do. */
+export async function handleRestarts(
   changes: readonly NodeChange[],
   files: RootedFiles,
   { restart }: NodeRequest,
 ): Promise<readonly Restart[]> {
   const restarts = await restartsFor(changes, files);
   return restart ? restartDaemons(restarts, files.root) : restarts;
-}
-
-function problemText(error: unknown): string {
-  const { message, where, expected, found, hint } = asAccelError(error);
-  const place = Object.entries(where).map(([key, value]) => `${key} ${value}`);
-  const facts = [
-    ...(expected === undefined ? [] : [`expected ${expected}`]),
-    ...(found === undefined ? [] : [`found ${found}`]),
-  ];
-  return [[message, ...place, ...facts].join(', '), ...(hint === undefined ? [] : [hint])].join('. ');
 }
 
 /** Docker Hub as references have it. */

@@ -144,7 +144,7 @@ function inTable(
   if (old >= 0) {
     const line = lines[old]!.text;
     const indent = /^\s*/.exec(line)![0];
-    const block = ownBlock([`${indent}${assignment}`], [line.replace(/\r?\n$/, '')]);
+    const block = ownBlock([`${indent}${assignment}`], [line.replace(/\n$/, '')]);
     return whole(0, old) + block + whole(old + 1, lines.length);
   }
   const indent = `${/^\s*/.exec(header.text)![0]}  `;

@@ -1,5 +1,6 @@
 /** A child process that sets a node up, or cleans it up, and kills itself before the change of the given number. */
-import { cleanupNode, setupNode } from '../setup.ts';
+import { cleanupNode } from '../cleanup.ts';
+import { setupNode } from '../setup.ts';
 import { configOf } from './node-root.ts';
 
 const [, , command, root = '', killAt, config = '{}'] = process.argv;
