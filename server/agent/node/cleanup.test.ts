@@ -13,7 +13,8 @@ const CONFIG = configOf({ registries: [{ host: 'registry.example.com' }, { host:
 const CONTAINERD = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = ""  # ours\n';
 const HOSTS = '# the company\'s mirror\n[host."https://mirror.example.com"]\n  capabilities = ["pull"]\n';
 const DAEMON = '{\n\t"log-level": "warn"\n}\n';
-const OVERLAYBD = '{\n    // the device\n    "ioEngine": 0,\n    "cacheConfig": {\n        "cacheSizeGB": 4.0\n    }\n}\n';
+const OVERLAYBD =
+  '{\n    // the device\n    "ioEngine": 0,\n    "cacheConfig": {\n        "cacheSizeGB": 4.0\n    }\n}\n';
 const CONFIG_TOML = '/etc/containerd/config.toml';
 const hosts = (host: string) => `/etc/containerd/certs.d/${host}/hosts.toml`;
 const JOURNAL = '/var/lib/accel/setup';
