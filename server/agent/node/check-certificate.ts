@@ -12,7 +12,7 @@ const RENEW_DAYS = 14;
 const PATIENCE = 5_000;
 const RENEW = 'Make a new one with accel agent certificates, copy it here, then systemctl reload accel-agent.';
 
-/** What a look at the certificates of a connection finds wrong. */
+/** A fault of the certificates of a connection. */
 export type CertificateFault =
   /** The other side speaks in the clear. */
   | 'no TLS'

@@ -13,7 +13,7 @@ const NAME = 'disk';
 const BLOB = /^sha256-[0-9a-f]{64}$/;
 const RESTART = 'systemctl restart accel-agent: it makes the folder again and counts what is there.';
 
-/** What the running agent says of its cache. */
+/** The cache as the running agent reports it. */
 interface Believed {
   /** Bytes on disk. */
   readonly used: number;

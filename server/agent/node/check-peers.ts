@@ -1,4 +1,4 @@
-/** Checks of the other agents: whether each is reached and reaches this node, what stands between them, and their clocks. */
+/** Checks of the other agents: whether each is reached and reaches this node, their certificates, and their clocks. */
 import { hostAndPort } from '../../config/schema.ts';
 import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
@@ -28,7 +28,7 @@ const PATIENT = { connect: 2_000, silence: 5_000, piece: 10_000 };
 /** A peer that does not work with this node. */
 interface Failure {
   readonly reason: string;
-  /** What is wrong with certificates; absent where something else is. */
+  /** A fault of certificates; absent for other reasons. */
   readonly fault?: CertificateFault | 'running';
 }
 

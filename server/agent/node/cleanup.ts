@@ -4,7 +4,7 @@ import { withNode } from './node-changes.ts';
 import { findMarks, takeOutMarks } from './node-marks.ts';
 import { handleRestarts, type NodeReport, type NodeRequest } from './setup.ts';
 
-/** What cleanup may do beside what setup may. */
+/** A request to clean up. */
 export interface CleanupRequest extends NodeRequest {
   /** Goes on where the journal is damaged: with what it still says, and by marks. */
   readonly force?: boolean;

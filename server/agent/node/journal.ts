@@ -186,7 +186,7 @@ async function removeLeftovers(files: RootedFiles, folder: string): Promise<void
   }
 }
 
-/** What the journal says of itself. Throws an Error that says what is wrong. */
+/** The head of a journal. Throws an Error that says what is wrong. */
 function aboutIn(state: FileState): { readonly made: readonly string[] } {
   const { version, made } = objectIn(state);
   if (version !== VERSION) throw new Error(`it is of version ${String(version)}, and this accel knows ${VERSION}`);

@@ -89,7 +89,7 @@ export function revertJson(text: string, made: readonly MadeJsonChange[], name: 
   }, text);
 }
 
-/** The value at a path; undefined where there is none. Fails with `io-error` for a text that is no JSON object. */
+/** The value at a path; undefined where the key is missing. Fails with `io-error` for a text that is no JSON object. */
 export function jsonValue(text: string, path: readonly string[], name: string): unknown {
   const node = findNodeAtLocation(rootOf(text, name), [...path]);
   return node && getNodeValue(node);

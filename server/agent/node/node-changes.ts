@@ -75,7 +75,7 @@ export async function readNode<T>(
   return work(new NodeChanges(files, await Journal.open(files, { readOnly: true }), { planOnly: true }), files);
 }
 
-/** What was restored, and the reasons why other files were not. */
+/** The files that were restored, and the reasons why others were not. */
 export interface Restored {
   readonly changes: NodeChange[];
   readonly problems: string[];

@@ -22,7 +22,7 @@ const CERTS = [DEFAULT_CERTS, '/etc/docker/certs.d'];
 const LOOKS_OURS =
   /^http:\/\/(?:127\.0\.0\.1|localhost|\[::1\]):(?:65001(?:\/|$)|\d+\/(?:dadip2p|api\/v1\/credentials)$)/;
 
-/** What marks say before anything is restored. */
+/** The marks on a node before anything is restored. */
 export interface Marks {
   /** TOML files that setup may have edited, each where all links lead. */
   readonly files: ReadonlyMap<string, { readonly service?: string; readonly isHost: boolean }>;

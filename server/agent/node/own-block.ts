@@ -28,8 +28,8 @@ export function ownBlocksIn(text: string, file: string): string {
 }
 
 /**
- * Takes all blocks out of a text, and puts back what they replaced. Fails with `io-error` where a block has no end: what is ours
- * and what is not cannot be told apart.
+ * Takes all blocks out of a text, and puts back what they replaced. Fails with `io-error` where a block has no end: then
+ * nothing shows where ours ends.
  */
 export function withoutOwnBlocks(text: string, file: string): string {
   return split(text, file).rest.join('');

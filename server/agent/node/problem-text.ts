@@ -1,7 +1,7 @@
 /** An error as one sentence of a report. */
 import { asAccelError } from '../../../base/error.ts';
 
-/** What happened, where, what was expected and found, and what to do. */
+/** Says what happened, where, what was expected and found, and what to do. */
 export function problemText(error: unknown): string {
   const { message, where, expected, found, hint } = asAccelError(error);
   const place = Object.entries(where).map(([key, value]) => `${key} ${value}`);
