@@ -80,7 +80,7 @@ export function outcomeOf(lease: Lease, order: ConversionOrder, end: ConversionE
     case 'done':
       return {
         ending: { kind: 'done', result: end.result as unknown as Json },
-        followUp: [...notificationsFor(lease.job.id, order, end.result, sinks), ...(end.moved ? [again] : [])],
+        followUp: [...notificationsFor(lease.job, order, end.result, sinks), ...(end.moved ? [again] : [])],
       };
     case 'superseded':
       return { ending: { kind: 'superseded', reason: end.reason }, followUp: end.gone ? [] : [again] };

@@ -1,9 +1,9 @@
 /**
  * The outbox of notifications: a finished conversion adds one job of the topic `notify` for each sink whose expression one of its tags
- * matches, in the transaction that ends it. Nothing is sent for a conversion that found everything up to date.
+ * matches, in the transaction that ends it. Nothing is sent for a conversion that found everything up to date at its first attempt.
  */
 import type { ConversionOrder, ConversionResult } from './conversion.ts';
-import type { Json, NewJob } from './queue.ts';
+import type { Job, Json, NewJob } from './queue.ts';
 
 /** Who hears of finished conversions; from `service.notifications` of the configuration. */
 export interface Sink {
@@ -25,14 +25,15 @@ export interface NotificationOrder {
   readonly result: ConversionResult;
 }
 
-/** The notifications that a finished conversion calls for, at most one a sink. */
+/** The notifications that a finished conversion calls for, at most one a sink. `job` is its job, with the attempt that has ended. */
 export function notificationsFor(
-  id: string,
+  { id, attempts }: Pick<Job, 'id' | 'attempts'>,
   order: ConversionOrder,
   result: ConversionResult,
   sinks: readonly Sink[],
 ): NewJob[] {
-  const made = result.tags.filter(({ upToDate }) => !upToDate);
+  // An earlier attempt may have made the tags, and been killed before its end was stored.
+  const made = result.tags.filter(({ upToDate }) => !upToDate || attempts > 1);
   return sinks
     .filter(({ matches }) => made.some(({ tag }) => matches(tag)))
     .map((sink) => {

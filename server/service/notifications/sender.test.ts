@@ -96,7 +96,7 @@ const failed = () => queue.list({ topic: 'notify', state: 'failed', limit: 10 })
 describe('a finished conversion', () => {
   it('is reported once to each receiver, in its form', async () => {
     const sinks = await sinksOf('webhook', 'cloudevents', 'github-dispatch', 'slack');
-    const jobs = notificationsFor('c-1', ORDER, RESULT, sinks);
+    const jobs = notificationsFor({ id: 'c-1', attempts: 1 }, ORDER, RESULT, sinks);
     await queue.add(jobs);
     await queue.add(jobs);
     send(sinks);
@@ -137,15 +137,27 @@ describe('a finished conversion', () => {
 
   it('is reported for tags that were made and that the expression matches, and for no others', async () => {
     const sinks = await sinksOf('webhook');
-    expect(notificationsFor('c', ORDER, { ...RESULT, tags: [tag('1_accelerated', 'full', true)] }, sinks)).toEqual([]);
-    expect(notificationsFor('c', ORDER, { ...RESULT, tags: [tag('1_other', 'full')] }, sinks)).toEqual([]);
+    expect(
+      notificationsFor(
+        { id: 'c', attempts: 1 },
+        ORDER,
+        { ...RESULT, tags: [tag('1_accelerated', 'full', true)] },
+        sinks,
+      ),
+    ).toEqual([]);
+    expect(
+      notificationsFor({ id: 'c', attempts: 1 }, ORDER, { ...RESULT, tags: [tag('1_other', 'full')] }, sinks),
+    ).toEqual([]);
+    // The attempt before made them, and was killed before it could say so.
+    const again = { ...RESULT, tags: [tag('1_accelerated', 'full', true)] };
+    expect(notificationsFor({ id: 'c', attempts: 2 }, ORDER, again, sinks)).toHaveLength(sinks.length);
   });
 });
 
 it('is sent again after 5xx, with the same delivery', async () => {
   answers = [503];
   const sinks = await sinksOf('webhook');
-  await queue.add(notificationsFor('c-2', ORDER, RESULT, sinks));
+  await queue.add(notificationsFor({ id: 'c-2', attempts: 1 }, ORDER, RESULT, sinks));
   send(sinks);
   while (heard.length < 2) await delay(50);
   expect(heard.map(({ headers }) => headers['x-accel-delivery'])).toEqual(['c-2', 'c-2']);
@@ -155,7 +167,7 @@ it('is sent again after 5xx, with the same delivery', async () => {
 it('is parked after 4xx, with the reason and without the secret of the URL', async () => {
   answers = [410];
   const sinks = await sinksOf('slack');
-  await queue.add(notificationsFor('c-3', ORDER, RESULT, sinks));
+  await queue.add(notificationsFor({ id: 'c-3', attempts: 1 }, ORDER, RESULT, sinks));
   send(sinks);
   let parked = await failed();
   while (parked.length === 0) {
@@ -170,7 +182,7 @@ it('is parked after 4xx, with the reason and without the secret of the URL', asy
 it('survives the SIGKILL of the process that sends it', async () => {
   answers = [503, 503, 503, 503, 503, 503];
   const sinks = await sinksOf('webhook');
-  await queue.add(notificationsFor('c-4', ORDER, RESULT, sinks));
+  await queue.add(notificationsFor({ id: 'c-4', attempts: 1 }, ORDER, RESULT, sinks));
   await queue.close();
   const program = join(folder.path, 'program.mjs');
   const at = (name: string): string => JSON.stringify(new URL(name, import.meta.url).href);
