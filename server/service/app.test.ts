@@ -407,6 +407,21 @@ describe('the API', () => {
         one === 'HEAD, GET, POST' ? expect.stringContaining('POST') : one,
       ),
     );
+    // Whatever the method: those that HTTP has, has since lately, and that nobody has.
+    for (const method of ['PUT', 'OPTIONS', 'TRACE', 'PROPFIND', 'QUERY', 'FOO', 'get']) {
+      const send = (path: string) => raw(app, `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+      expect([method, await send('/api/v1/conversions?limit=1')]).toEqual([
+        method,
+        expect.stringMatching(
+          /^HTTP\/1.1 405 Method Not Allowed\r\n[\s\S]*allow: POST, GET, HEAD\r\n[\s\S]*"code":"method-not-allowed"/i,
+        ),
+      ]);
+      expect([method, await send('/none')]).toEqual([
+        method,
+        expect.stringMatching(/^HTTP\/1.1 404 [\s\S]*"not-found"/),
+      ]);
+    }
+    expect(await raw(app, 'CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n')).toMatch(/^HTTP\/1.1 405 [\s\S]*"error"/);
     expect(await raw(app, 'nonsense\r\n\r\n')).toMatch(/^HTTP\/1.1 400 [\s\S]*"error":\{"code":"usage"/);
     expect(await raw(app, `GET / HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`)).toMatch(/^HTTP\/1.1 431 /);
     expect(await raw(app, 'GET /%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).toMatch(

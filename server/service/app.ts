@@ -3,9 +3,9 @@
  * request arrives within {@link REQUEST_TIMEOUT}, {@link MAX_CONNECTIONS} connections are open at a time. Every error is one document,
  * `{error: {code, message, …}}`.
  */
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AppContext } from './app-context.ts';
-import { answerBrokenRequest, sendError, sendMissing } from './error-answers.ts';
+import { answerBrokenRequest, answerConnect, pathOf, sendError, sendMissing } from './error-answers.ts';
 import { collectMethods } from './routes/allowed-methods.ts';
 import { registerApi } from './routes/api-routes.ts';
 
@@ -22,6 +22,7 @@ const KEEP_ALIVE = 60_000;
 /** Builds the server, which does not listen yet. */
 export async function createApp(context: AppContext): Promise<FastifyInstance> {
   const { requestTimeout = REQUEST_TIMEOUT } = context;
+  let methodsOf: ReturnType<typeof collectMethods> = () => [];
   const app = fastify({
     bodyLimit: MAX_BODY,
     requestTimeout,
@@ -33,14 +34,17 @@ export async function createApp(context: AppContext): Promise<FastifyInstance> {
     onConstructorPoisoning: 'error',
     routerOptions: { maxParamLength: 256 },
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
-    clientErrorHandler: answerBrokenRequest,
+    clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket, methodsOf),
   });
   app.server.maxConnections = MAX_CONNECTIONS;
-  const methodsOf = collectMethods(app);
+  app.server.on('connect', (_, socket) => answerConnect(socket));
+  methodsOf = collectMethods(app);
   app.setErrorHandler(sendError);
-  app.setNotFoundHandler((request, reply) =>
-    sendMissing(request, reply, methodsOf(request.url.split('?', 1)[0] ?? '')),
-  );
+  const answerMissing = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+    sendMissing(request, reply, methodsOf(pathOf(request.url)));
+  app.setNotFoundHandler(answerMissing);
+  // Before anything of the body is looked at: QUERY needs a content type, whatever the address.
+  app.addHook('onRequest', async (request, reply) => (request.is404 ? answerMissing(request, reply) : undefined));
   app.addHook('onSend', async (_, reply) => {
     reply.header('X-Content-Type-Options', 'nosniff').header('Referrer-Policy', 'no-referrer');
     if (!reply.hasHeader('Cache-Control')) reply.header('Cache-Control', 'no-store');

@@ -1,6 +1,7 @@
 /** The answers to requests that fail. All are one document, `{error: {code, message, …}}`, also where HTTP itself is broken. */
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
 import { redact } from '../../base/secrets.ts';
@@ -61,27 +62,74 @@ export function sendError(error: unknown, _: FastifyRequest, reply: FastifyReply
 
 /** Answers a path or a method that is not there. */
 export function sendMissing(request: FastifyRequest, reply: FastifyReply, allowed: readonly string[]): FastifyReply {
-  const found = `${request.method} ${request.url.split('?', 1)[0]}`.slice(0, SHOWN_PATH);
-  if (allowed.length === 0) {
-    return sendError(new AccelError('not-found', 'there is nothing at this address', { found }), request, reply);
-  }
-  reply.header('Allow', allowed.join(', '));
-  return send(reply, 405, plainDocument('method-not-allowed', `this address takes ${allowed.join(', ')}`));
+  const { status, document } = missing(request.method, request.url, allowed);
+  if (status === 405) reply.header('Allow', allowed.join(', '));
+  return send(reply, status, document);
 }
 
-/** Answers bytes that are no request, headers that are too long, and requests that take too long; the connection ends. */
-export function answerBrokenRequest(error: Error & { readonly code?: string }, socket: Socket): void {
+function missing(method: string, url: string, allowed: readonly string[]) {
+  if (allowed.length > 0) {
+    return { status: 405, document: plainDocument('method-not-allowed', `this address takes ${allowed.join(', ')}`) };
+  }
+  const found = `${method} ${pathOf(url)}`.slice(0, SHOWN_PATH);
+  return {
+    status: 404,
+    document: documentOf(new AccelError('not-found', 'there is nothing at this address', { found })),
+  };
+}
+
+/** The path of a request's target. */
+export function pathOf(url: string): string {
+  return url.split('?', 1)[0] ?? '';
+}
+
+/** An error of Node's HTTP parser, with the bytes that it could not read: a Buffer, which Fastify declares as something else. */
+interface ParserError extends Error {
+  readonly code?: string;
+  readonly rawPacket?: unknown;
+}
+
+/** The request line of a method that HTTP's parser does not know; RFC 9112, section 3. */
+const REQUEST_LINE = /^([\w!#$%&'*+.^`|~-]+) (\S+) HTTP\/1\.[01]\r?\n/;
+
+/**
+ * Answers bytes that are no request, methods that nobody knows, headers that are too long, and requests that take too long; the connection
+ * ends. `methodsOf` names the methods of a path.
+ */
+export function answerBrokenRequest(
+  error: ParserError,
+  socket: Socket,
+  methodsOf: (path: string) => readonly string[],
+): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
   }
-  const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400;
-  const text = STATUS_CODES[status]!;
-  const body = JSON.stringify(plainDocument(CODES[status] ?? 'usage', text));
+  const { code, rawPacket } = error;
+  const line = code === 'HPE_INVALID_METHOD' && Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1') : undefined;
+  const [, method, url] = REQUEST_LINE.exec(line ?? '') ?? [];
+  if (method !== undefined && url !== undefined) {
+    const allowed = methodsOf(pathOf(url));
+    const { status, document } = missing(method, url, allowed);
+    answerRaw(socket, status, document, status === 405 ? [`Allow: ${allowed.join(', ')}`] : []);
+    return;
+  }
+  const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[code ?? ''] ?? 400;
+  answerRaw(socket, status, plainDocument(CODES[status] ?? 'usage', STATUS_CODES[status]!));
+}
+
+/** Answers CONNECT, which has no path: this is no proxy. */
+export function answerConnect(socket: Duplex): void {
+  answerRaw(socket, 405, plainDocument('method-not-allowed', 'this server is no proxy'), ['Allow: ']);
+}
+
+function answerRaw(socket: Duplex, status: number, document: object, more: readonly string[] = []): void {
+  const body = JSON.stringify(document);
   const head = [
-    `HTTP/1.1 ${status} ${text}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'Content-Type: application/json; charset=utf-8',
-    `Content-Length: ${body.length}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    ...more,
     'Connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());

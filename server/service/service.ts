@@ -100,7 +100,8 @@ function startWorkers(parts: ServiceParts, { lifecycle, log, metrics: all }: Rol
   started('notifications', sender);
   const tasks = serviceTasks({ queue, sink: parts.events, settings, log });
   const figures = new TaskMetrics(all);
-  const schedule = startSchedule({ queue, tasks, log, onRun: (run) => figures.record(run) });
+  const isShared = isPostgres(config.service.store);
+  const schedule = startSchedule({ queue, tasks, log, isShared, onRun: (run) => figures.record(run) });
   lifecycle.onReload(() => schedule.replan());
   started('tasks', schedule);
 }
@@ -108,7 +109,7 @@ function startWorkers(parts: ServiceParts, { lifecycle, log, metrics: all }: Rol
 async function openQueue(role: ServiceRole, { service }: Config, log: (line: string) => void): Promise<Queue> {
   const { store, history } = service;
   // Its packages take 25 MB of memory, which the embedded queue need not spend.
-  if (/^postgres(ql)?:\/\//.test(store)) {
+  if (isPostgres(store)) {
     const { openPostgresQueue } = await import('./postgres.ts');
     return openPostgresQueue({ url: store, history, log });
   }
@@ -121,6 +122,10 @@ async function openQueue(role: ServiceRole, { service }: Config, log: (line: str
     });
   }
   return openSqliteQueue({ path: store, history });
+}
+
+function isPostgres(store: string): boolean {
+  return /^postgres(ql)?:\/\//.test(store);
 }
 
 function watchReadiness(queue: Queue, lifecycle: RoleContext['lifecycle']): void {

@@ -46,8 +46,12 @@ export interface ScheduleOptions {
   readonly tasks: () => readonly ScheduledTask[];
   readonly log: (line: string) => void;
   readonly onRun?: (run: TaskRun) => void;
+  /** Other processes have the queue too: a run of theirs that has just ended counts as the one of this start. */
+  readonly isShared?: boolean;
 }
 
+/** Milliseconds after its end for which a run counts for processes that start: those of one roll-out start within that time. */
+const JUST_ENDED = 60_000;
 /** Longest time in milliseconds after which a task notices other settings. */
 const STEP = 60_000;
 /** Tasks that run at a time in one process: a long reconcile does not hold up a watch. Of each task one runs in all processes. */
@@ -63,11 +67,11 @@ export interface Schedule {
 
 /** Starts the schedule: every task runs once now, and then at its interval. */
 export function startSchedule(options: ScheduleOptions): Schedule {
-  const { queue, log } = options;
+  const { queue, log, isShared = false } = options;
   const plan = async (change?: 'at-start' | 'now'): Promise<void> => {
     try {
       const tasks = options.tasks();
-      if (change !== undefined) await wake(queue, tasks, change);
+      if (change !== undefined) await wake(queue, tasks, { change, isShared });
       // One that waits or runs already is one with it: this only adds what is missing.
       await queue.add(tasks.map((task) => jobOf(task, {}, change === undefined ? STEP : 0)));
     } catch (error) {
@@ -102,11 +106,17 @@ interface TaskData {
 }
 
 /** Replaces the jobs that wait: `at-start` by ones that run now, `now` by ones that look at once whether it is time. */
-async function wake(queue: Queue, tasks: readonly ScheduledTask[], change: 'at-start' | 'now'): Promise<void> {
+async function wake(
+  queue: Queue,
+  tasks: readonly ScheduledTask[],
+  { change, isShared }: { readonly change: 'at-start' | 'now'; readonly isShared: boolean },
+): Promise<void> {
   for (const job of await queue.list({ topic: 'task', state: 'waiting', limit: 500 })) {
     const task = tasks.find(({ key }) => key === job.key);
+    const data = job.data as TaskData;
+    const hasJustRun = isShared && data.last !== undefined && Math.abs(Date.now() - data.last) < JUST_ENDED;
     await queue.cancel(job.id);
-    if (task !== undefined) await queue.add([jobOf(task, change === 'now' ? (job.data as TaskData) : {}, 0)]);
+    if (task !== undefined) await queue.add([jobOf(task, change === 'now' || hasJustRun ? data : {}, 0)]);
   }
 }
 
