@@ -41,6 +41,7 @@ export type AccelErrorCode =
   // the rest
   | 'verification-failed'
   | 'notify-failed'
+  | 'cluster-error'
   | 'io-error'
   | 'internal';
 

@@ -46,6 +46,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   'turbo-invalid': 1,
   'prefetch-invalid': 1,
   'notify-failed': 1,
+  'cluster-error': 1,
   'io-error': 1,
   internal: 1,
 };

@@ -14,6 +14,8 @@ export interface HttpOptions {
   readonly certDir?: string | readonly string[];
   /** Client certificate as `CERT:KEY`, two PEM files. */
   readonly clientCert?: string | readonly string[];
+  /** Certificates as PEM text, in place of all files and of the system's authorities: for a server with an authority of its own. */
+  readonly pem?: PemTexts;
   /** Bytes a second that a blob must move on average over a minute; 0: no limit. {@link DEFAULT_MIN_RATE}. */
   readonly minRate?: number;
   /** Milliseconds that one request may wait where a server asks for it (HTTP 429, 503). {@link DEFAULT_MAX_WAIT}. */
@@ -26,6 +28,13 @@ export interface HttpOptions {
   readonly env?: Environment;
   /** Surroundings that tests replace. */
   readonly runtime?: Partial<HttpRuntime>;
+}
+
+/** PEM texts: whom to trust (omitted: the system's authorities), and a client certificate with its key. */
+export interface PemTexts {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 /** Environment variables. */

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { readSmallFile } from '../disk/small-file.ts';
-import type { Environment, HttpOptions } from './http-options.ts';
+import type { Environment, HttpOptions, PemTexts } from './http-options.ts';
 import { MAX_CERTIFICATE_FILE, systemAuthorities } from './trust-store.ts';
 
 /** Settings for node:tls: certificates, and whether a server must prove itself. */
@@ -14,13 +14,15 @@ export interface TlsSettings {
 }
 
 /** Options for the authorities to trust and for client certificates. */
-export type TlsOptions = Pick<HttpOptions, 'insecure' | 'rootCa' | 'certDir' | 'clientCert' | 'warn'>;
+export type TlsOptions = Pick<HttpOptions, 'insecure' | 'rootCa' | 'certDir' | 'clientCert' | 'pem' | 'warn'>;
 
 /**
  * Reads the certificates that the options name. Throws `usage` with the name of a file that cannot be read, or that is not a
  * regular file. The returned function reads and parses the system's store on its first call, so plain HTTP never pays for it.
  */
 export async function loadTls(options: TlsOptions, env: Environment): Promise<() => Promise<TlsSettings>> {
+  const { pem } = options;
+  if (pem !== undefined) return async () => ofTexts(pem, options, env);
   const authorities = [...list(options.rootCa)];
   const clients = list(options.clientCert).map((text) => splitClientCert(text));
   for (const directory of list(options.certDir)) {
@@ -45,6 +47,18 @@ export async function loadTls(options: TlsOptions, env: Environment): Promise<()
   return () => {
     settings ??= read();
     return settings;
+  };
+}
+
+/** Settings from texts alone. */
+async function ofTexts({ ca, cert, key }: PemTexts, options: TlsOptions, env: Environment): Promise<TlsSettings> {
+  const trusted = ca ?? (await systemAuthorities(env, (message) => options.warn?.(message)));
+  return {
+    rejectUnauthorized: options.insecure !== true,
+    secureContext: createSecureContext({
+      ca: typeof trusted === 'string' ? trusted : [...trusted],
+      ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Requests to the mirror, and the registry and repository that they mean. */
 import { expect, it } from 'vitest';
-import { mappedHosts, originalHosts, parseMirrorRequest } from './mirror-request.ts';
+import { mappedHosts, originalHosts } from '../config/p2p-names.ts';
+import { parseMirrorRequest } from './mirror-request.ts';
 import { Upstreams } from './pieces/upstreams.ts';
 
 const HEX = 'a'.repeat(64);

@@ -1,4 +1,5 @@
 /** Works out what a client of the mirror asks for, and of which registry (OCI distribution specification, "Endpoints"). */
+import { originalHosts } from '../config/p2p-names.ts';
 import { baseUrl, type Upstream, type Upstreams } from './pieces/upstreams.ts';
 
 /** A request for something below `/v2/`. */
@@ -49,29 +50,6 @@ export function parseMirrorRequest(
   parameters.delete('ns');
   if (kind === 'other') url.search = parameters.toString();
   return { kind, upstream, repository, reference, url };
-}
-
-/**
- * The registries whose host may have been rewritten to `X.distributed.REST`: `X.REST`, and `X-vpc.REST`, because some rewrite
- * leaves `-vpc` out. Empty for other names.
- */
-export function originalHosts(host: string | undefined): readonly string[] {
-  const match = /^([^.:]+)\.distributed\.([^:]+)(?::\d+)?$/i.exec(host ?? '');
-  if (match === null) return [];
-  const [, name = '', rest = ''] = match;
-  return name.toLowerCase().endsWith('-vpc') ? [`${name}.${rest}`] : [`${name}.${rest}`, `${name}-vpc.${rest}`];
-}
-
-/**
- * The names by which images of a registry are pulled through the agent: `X.distributed.REST:PORT`, and for `X-vpc.REST` also
- * the form without `-vpc`. Empty for a registry with a port, and for one that is no domain name.
- */
-export function mappedHosts(host: string, port: number): readonly string[] {
-  const match = /^([^.:]+)\.([^:]*[a-z][^:]*)$/i.exec(host);
-  if (match === null) return [];
-  const [, name = '', rest = ''] = match;
-  const short = name.replace(/-vpc$/i, '');
-  return [...new Set([name, short])].map((first) => `${first}.distributed.${rest}:${port}`);
 }
 
 /** The registry that `ns` or the name of the agent stands for; undefined where neither is such a name. */

@@ -3,13 +3,11 @@
  * from it. Names are a contract with the files that people have; a key is added, never renamed.
  */
 import { z } from 'zod';
+import { cluster } from './cluster-schema.ts';
+import { ADDRESS, address, duration, HOST, path, patterns, portOf, size, text } from './fields.ts';
 
 // Without flags: JSON Schema has none.
-const HOST = /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$/;
 const HOOK_REGISTRY = /^[A-Za-z0-9{]([A-Za-z0-9.{}-]*[A-Za-z0-9}])?(:\d{1,5})?$/;
-const ADDRESS = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/;
-const DURATION = /^\d+(\.\d+)?(ms|s|m|h|d)$/;
-const BYTES = /^\d+(\.\d+)?([KMGT]i?)?$/;
 const BYTE_UNITS: Readonly<Record<string, number>> = {
   K: 1e3,
   M: 1e6,
@@ -20,21 +18,6 @@ const BYTE_UNITS: Readonly<Record<string, number>> = {
   Gi: 2 ** 30,
   Ti: 2 ** 40,
 };
-
-/** Text that matches a pattern, with what it must look like for the error. */
-function text(pattern: RegExp, form: string) {
-  return z.string().regex(pattern, `is not ${form}`);
-}
-
-const path = z.string().min(1, 'is empty');
-const address = text(ADDRESS, 'an address, HOST:PORT').refine(
-  (value) => portOf(value) <= 65_535,
-  'has a port above 65535',
-);
-const duration = text(DURATION, 'a duration such as 30s, 5m or 24h');
-const patterns = z.array(z.string().min(1, 'is empty')).min(1, 'needs at least one pattern');
-
-const size = z.union([z.int().min(0), text(BYTES, 'a size such as 4Gi or 4294967296')]);
 
 const registry = z.strictObject({
   host: text(HOST, 'a registry host, HOST[:PORT]').describe('Host and port, as in a reference'),
@@ -324,6 +307,9 @@ export const CONFIG_SCHEMA = z.strictObject({
     .describe('Images to convert, and their options; the first rule that matches decides'),
   service: service.prefault({}).describe('The conversion service, `accel serve`'),
   agent: agent.prefault({}).describe('The agent of a node, `accel agent`'),
+  cluster: cluster
+    .prefault({})
+    .describe('The roles of a Kubernetes cluster, `accel serve` with the role admission or controller'),
   telemetry: z
     .strictObject({
       listen: address.default('127.0.0.1:65003').describe('Address of /metrics, /healthz, /readyz and /api/v1/agent'),
@@ -363,8 +349,4 @@ export function bytesOf(value: number | string): number {
 export function hostAndPort(value: string): { readonly host: string; readonly port: number } {
   const [, host = ''] = ADDRESS.exec(value)!;
   return { host: host.replace(/^\[|\]$/g, ''), port: portOf(value) };
-}
-
-function portOf(value: string): number {
-  return Number(ADDRESS.exec(value)?.[2] ?? 0);
 }

@@ -1,6 +1,6 @@
 /** Sends containerd's pulls to the agent first: `config_path`, and a hosts.toml for each registry and each of its P2P names. */
 import { posix } from 'node:path';
-import { mappedHosts } from '../mirror-request.ts';
+import { mappedHosts } from '../../config/p2p-names.ts';
 import { type ConfigPlace, ContainerdConfig, DEFAULT_CERTS } from './containerd-config.ts';
 import { type CertificateFiles, hostsIn, movedHosts, withAgentFirst } from './hosts-toml.ts';
 import { ownBlock } from './own-block.ts';
