@@ -48,6 +48,7 @@ const MODULES: Readonly<Record<string, () => Promise<RoleStarter>>> = {
   service: async () => serviceRole('both'),
   api: async () => serviceRole('api'),
   worker: async () => serviceRole('worker'),
+  admission: async () => (await import('./cluster/admission-role.ts')).startAdmissionRole,
 };
 const ROLES: Readonly<Record<string, RoleStarter>> = Object.fromEntries(
   Object.entries(MODULES).map(([role, load]) => [role, async (context) => (await load())(context)]),

@@ -105,7 +105,7 @@ const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {
   agent: ['telemetry', 'config', 'handover', 'role.ts'],
   handover: ['lifecycle.ts'],
   service: ['telemetry', 'config', 'role.ts'],
-  cluster: ['telemetry', 'config'],
+  cluster: ['telemetry', 'config', 'role.ts'],
   simulator: ['agent'],
   demo: ['agent', 'telemetry', 'config'],
   lab: ['agent', 'demo', 'main.ts'],

@@ -124,7 +124,7 @@ export class KubeClient {
     return (await this.#call('PATCH', resource, key, { ...options, query, body: patch.content, type })) as T;
   }
 
-  /** Deletes an object: false where there is none. With `uid` only that very object. */
+  /** Deletes an object; false where it does not exist. With `uid` only that very object. */
   async remove(
     resource: Resource,
     key: ObjectKey,
@@ -145,13 +145,12 @@ export class KubeClient {
     take: (object: KubeObject) => void,
     options: CallOptions = {},
   ): Promise<string> {
-    let next: string | undefined;
-    do {
-      const page = await this.#page(resource, selection, next, options);
+    let page = await this.#page(resource, selection, undefined, options);
+    for (;;) {
       for (const object of page.items) take(object);
-      next = page.next;
-      if (next === undefined) return page.resourceVersion;
-    } while (true);
+      if (page.next === undefined) return page.resourceVersion;
+      page = await this.#page(resource, selection, page.next, options);
+    }
   }
 
   /** The events of a watch from a version on, until the server ends it. */

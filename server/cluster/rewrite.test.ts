@@ -4,7 +4,7 @@ import { parseConfig } from '../config/load.ts';
 import { NOT_REWRITTEN, REWRITTEN } from './rewrite/notes.ts';
 import type { Pod } from './rewrite/pod.ts';
 import { copyName, coversImage } from './rewrite/pull-secrets.ts';
-import { rewriteSettings } from './rewrite/settings.ts';
+import { rewriteSettings } from './rewrite/rewrite-settings.ts';
 import {
   type Answers,
   questionsOf,
@@ -46,7 +46,7 @@ interface Case {
   readonly cluster?: string;
 }
 
-/** What is expected: images in order, reasons in order of the images that stay, and the rest of the pod. */
+/** The expected pod: images in order, reasons in order of the images that stay, selector and secrets. */
 interface Expected {
   readonly images?: readonly string[];
   readonly reasons?: readonly string[];
@@ -608,12 +608,12 @@ const CASES: readonly (readonly [name: string, given: Case, expected: Expected])
   ],
   // secrets
   [
-    'the copy goes behind the secret',
+    'the copy follows the secret',
     { label: 'p2p', images: [`${vpcApp}:1`], spec: pull('shop'), secrets: { shop: SECRET } },
     { images: [`${VPC_P2P}/team/app:1`], secrets: ['shop', 'acr-credential-shop-p2p'] },
   ],
   [
-    'the copy goes behind its own secret',
+    'the copy follows its own secret',
     {
       label: 'p2p',
       images: [`${vpcApp}:1`],

@@ -1,5 +1,5 @@
 /**
- * Rewrites the images of a pod: pure. {@link questionsOf} says what has to be looked up, {@link rewritePod} takes the answers and gives a
+ * Rewrites the images of a pod: pure. {@link questionsOf} lists things to look up, {@link rewritePod} takes the answers and gives a
  * JSON patch (RFC 6902) with the reason for each image that stays. Applied to its own result it changes nothing.
  */
 import { acceleratedName, type ImageName, parseImageName, tagOf, withHost } from './rewrite/image-name.ts';
@@ -7,7 +7,7 @@ import { type NodeConflict, nodeConflict } from './rewrite/node-fit.ts';
 import { mergeNotes, type PatchOperation, patchAnnotations } from './rewrite/notes.ts';
 import { type ImagePlace, imagesOf, newEphemeralImages, type Pod } from './rewrite/pod.ts';
 import { copyName, coversImage } from './rewrite/pull-secrets.ts';
-import type { RewriteSettings } from './rewrite/settings.ts';
+import type { RewriteSettings } from './rewrite/rewrite-settings.ts';
 
 /** Why an image stays as it is; the labels of a counter. */
 export type Reason =
@@ -20,6 +20,7 @@ export type Reason =
   // on-demand
   | 'no-accelerated-image'
   | 'outdated-accelerated-image'
+  | 'unproven-accelerated-image'
   | 'missing-image'
   | 'registry-unreachable'
   | 'registry-denied'
@@ -44,7 +45,7 @@ export interface RewriteRequest {
   readonly before?: Pod;
 }
 
-/** The accelerated image of an image, or why there is none. */
+/** The accelerated image of an image, or why it has no such image. */
 export type AcceleratedAnswer = { readonly tag?: string; readonly digest: string } | Reason;
 
 /** A pull secret: the keys of its `auths`, and whether its copy exists; or why that is not known. */
@@ -53,7 +54,7 @@ export type SecretAnswer =
   | 'secret-missing'
   | 'secret-unknown';
 
-/** What is known beside the pod. */
+/** The answers to the {@link Questions} about a pod, and why a mode is off. */
 export interface Answers {
   /** By the image as it is written in the pod. */
   readonly accelerated: ReadonlyMap<string, AcceleratedAnswer>;
@@ -63,7 +64,7 @@ export interface Answers {
   readonly off: { readonly onDemand?: Reason | undefined; readonly p2p?: Reason | undefined };
 }
 
-/** What has to be looked up. */
+/** Lists things to look up. */
 export interface Questions {
   /** Images whose accelerated counterpart is wanted. */
   readonly images: readonly ImageName[];
@@ -87,7 +88,7 @@ export interface Modes {
 const NOTHING: Rewriting = { patch: [], rewritten: [], kept: [] };
 const MIRROR = 'kubernetes.io/config.mirror';
 
-/** The modes by the labels: the pod's wins over its namespace's. `unknown-mode` for a value that is none. */
+/** The modes by the labels: the pod's wins over its namespace's. `unknown-mode` for any other value. */
 export function modesOf(request: RewriteRequest, settings: RewriteSettings): Modes | 'unknown-mode' | undefined {
   const { pod, namespace, namespaceLabels } = request;
   const value = pod.metadata.labels?.[settings.modeLabel] ?? namespaceLabels[settings.modeLabel];
@@ -98,7 +99,7 @@ export function modesOf(request: RewriteRequest, settings: RewriteSettings): Mod
   return words.size === 0 ? modes : 'unknown-mode';
 }
 
-/** Lists what has to be looked up for a pod. Nothing for images that stay in any case. */
+/** Lists things to look up for a pod; nothing for images that stay in any case. */
 export function questionsOf(request: RewriteRequest, settings: RewriteSettings): Questions {
   const modes = modesOf(request, settings);
   if (modes === undefined || modes === 'unknown-mode') return { images: [], secrets: [] };
@@ -143,7 +144,7 @@ export function rewritePod(request: RewriteRequest, answers: Answers, settings: 
   return { patch, rewritten, kept };
 }
 
-/** A new name, or the reasons why there is none. */
+/** A new name, or the reasons why the image keeps its own. */
 type Choice = Renamed | readonly Reason[];
 
 interface Renamed {
@@ -249,7 +250,7 @@ function selectorPatch({ spec }: Pod, { nodeLabel }: RewriteSettings): PatchOper
   return [{ op: 'add', path: `/spec/nodeSelector/${escapePointer(nodeLabel)}`, value: 'true' }];
 }
 
-/** Adds the copy of each secret behind it. */
+/** Adds the copy of each secret after it. */
 function secretPatch({ spec }: Pod, needed: ReadonlySet<string>): PatchOperation[] {
   const names = (spec.imagePullSecrets ?? []).map(({ name }) => name);
   const patch: PatchOperation[] = [];

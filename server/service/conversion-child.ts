@@ -9,11 +9,11 @@ import { type Endpoints, withEndpoints } from '../../converter/endpoints.ts';
 import type { ConvertRequest, ConvertResult, TagResult } from '../../converter/options.ts';
 import { resolveDocument } from '../../oci/document.ts';
 import { verifyReference } from '../../verify/verify-reference.ts';
+import { registryOptions } from '../config/registry-access.ts';
 import type { ConversionOrder, ConversionResult } from './conversion.ts';
 import type { ConversionDocument, ConversionEnd, ConversionMessage } from './conversion-messages.ts';
 import { ProgressTracker } from './conversion-progress.ts';
 import { conversionRequest } from './conversion-request.ts';
-import { registryOptions } from './registries.ts';
 import { failureOf } from './retries.ts';
 
 const ALIVE_EVERY = 1_000;

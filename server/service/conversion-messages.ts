@@ -1,7 +1,8 @@
 /** Messages between the service and the process of a conversion: one document on its standard input, messages over IPC back. */
+
+import type { RegistryAccess } from '../config/registry-access.ts';
 import type { ConversionOrder, ConversionProgress, ConversionResult } from './conversion.ts';
 import type { Failure } from './queue.ts';
-import type { RegistryAccess } from './registries.ts';
 
 /** The document on standard input. Has paths of secrets and no secret. */
 export interface ConversionDocument {

@@ -1,4 +1,6 @@
 /** Runs the jobs of the topic `convert`: a process each, and what becomes of its end. */
+
+import type { RegistryAccess } from '../config/registry-access.ts';
 import type { ConversionOrder, ConversionResult } from './conversion.ts';
 import type { ConversionEnd } from './conversion-messages.ts';
 import { type ConversionLimits, runConversion } from './conversion-process.ts';
@@ -7,7 +9,6 @@ import { notificationsFor, type Sink } from './outbox.ts';
 import type { ProgressBus } from './progress-bus.ts';
 import { eventJob } from './push-event.ts';
 import type { Failure, Job, Json, Lease, Queue } from './queue.ts';
-import type { RegistryAccess } from './registries.ts';
 import { MAX_ATTEMPTS, MAX_CRASHES, retryDelay } from './retries.ts';
 
 /** Settings of the workers. */

@@ -8,12 +8,12 @@ import { openPlanSession } from '../../converter/open-session.ts';
 import { prepare } from '../../converter/plan/preparation.ts';
 import { decideImage, type EventDecision } from '../../triggers/decide.ts';
 import type { MatchedRule, RuleSet } from '../../triggers/rules/match-rule.ts';
+import { type RegistryAccess, registryOptions } from '../config/registry-access.ts';
 import { type ConversionOrder, orderData } from './conversion.ts';
 import { conversionRequest } from './conversion-request.ts';
 import type { Decision, DecisionCode } from './decision.ts';
 import { type PushEvent, repositoryOf } from './push-event.ts';
 import type { Failure, NewJob } from './queue.ts';
-import { type RegistryAccess, registryOptions } from './registries.ts';
 import { failureOf } from './retries.ts';
 
 /** The things on which decisions depend beside the registry. */

@@ -1,5 +1,6 @@
 /** The part of the configuration that SIGHUP may change while the service runs: registries, rules, limits. */
 import type { RuleSet } from '../../triggers/rules/match-rule.ts';
+import type { RegistryAccess } from '../config/registry-access.ts';
 import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schema.ts';
 import { AccessTokens, isLoopbackHost } from './access-tokens.ts';
 import type { ConversionLimits } from './conversion-process.ts';
@@ -7,7 +8,6 @@ import { type ConfiguredHook, loadHooks } from './hooks/configured-hooks.ts';
 import type { HookKind } from './hooks/hook.ts';
 import { loadRules, loadWatches, type WatchSource } from './load-rules.ts';
 import { type ConfiguredSink, loadSinks } from './notifications/sinks.ts';
-import type { RegistryAccess } from './registries.ts';
 
 /** Settings in force. */
 export interface ServiceSettings {

@@ -56,11 +56,6 @@ export function isKubeError(error: unknown, ...reasons: readonly KubeReason[]): 
   return error instanceof KubeError && (reasons.length === 0 || reasons.includes(error.reason));
 }
 
-/** Whether the same request may succeed later. */
-export function mayPass(error: unknown): boolean {
-  return error instanceof KubeError && (error.status === 0 || error.status === 429 || error.status >= 500);
-}
-
 function hintOf(reason: KubeReason): string | undefined {
   if (reason === 'Forbidden') return 'Grant this permission to the service account (RBAC).';
   if (reason === 'Unauthorized') return 'Check the token of the service account or the kubeconfig.';

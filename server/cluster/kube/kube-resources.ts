@@ -57,7 +57,7 @@ export interface KubeObject {
   readonly metadata: ObjectMeta;
 }
 
-/** Which objects of a resource are meant. */
+/** Selects objects of a resource. */
 export interface Selection {
   /** All namespaces unless given. */
   readonly namespace?: string | undefined;

@@ -39,7 +39,7 @@ const WORKED = 10_000;
 const LEAST_LIFE = 1_000;
 
 /** A projection of objects, by `NAMESPACE/NAME` or `NAME`. */
-export class KubeWatch<T> {
+export class KubeWatch<T> implements AsyncDisposable {
   readonly #client: KubeClient;
   readonly #options: WatchOptions<T>;
   readonly #objects = new Map<string, T>();
@@ -91,6 +91,11 @@ export class KubeWatch<T> {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#done;
+  }
+
+  /** Ends it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   async #run(): Promise<void> {
@@ -179,7 +184,10 @@ export class KubeWatch<T> {
   #set(object: KubeObject): void {
     const key = keyOf(object);
     const now = this.#options.project(object);
-    if (now === undefined) return this.#remove(key);
+    if (now === undefined) {
+      this.#remove(key);
+      return;
+    }
     const before = this.#objects.get(key);
     this.#objects.set(key, now);
     this.#options.onChange?.(key, now, before);

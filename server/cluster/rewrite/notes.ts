@@ -1,7 +1,7 @@
 /** The annotations that say what happened to the images of a pod: which changed, which did not and why, and the agents' names. */
 import { isRecord } from '../../../base/is-record.ts';
 import type { ImagePlace, Pod } from './pod.ts';
-import type { RewriteSettings } from './settings.ts';
+import type { RewriteSettings } from './rewrite-settings.ts';
 
 /** Annotation with a JSON object: new name by the image that it replaced. */
 export const REWRITTEN = 'accel.dev/rewritten';

@@ -6,7 +6,7 @@ import { openTarget } from '../../../oci/open.ts';
 import { canListTags } from '../../../oci/powers.ts';
 import { parseRepository } from '../../../oci/reference.ts';
 import type { Target } from '../../../oci/storage.ts';
-import { type RegistryAccess, registryOptions } from '../registries.ts';
+import { type RegistryAccess, registryOptions } from '../../config/registry-access.ts';
 import type { PendingImages } from './pending-images.ts';
 import type { PruneTarget } from './prune-sources.ts';
 

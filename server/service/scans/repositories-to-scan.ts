@@ -2,7 +2,7 @@
 import { asAccelError } from '../../../base/error.ts';
 import { listRepositories } from '../../../oci/registry/name-lists.ts';
 import type { RuleSet } from '../../../triggers/rules/match-rule.ts';
-import { type RegistryAccess, registryOptions } from '../registries.ts';
+import { type RegistryAccess, registryOptions } from '../../config/registry-access.ts';
 
 /** Repositories, and the registries whose catalogue could not be read. */
 export interface RepositoriesToScan {

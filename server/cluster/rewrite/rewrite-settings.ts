@@ -1,4 +1,4 @@
-/** What the rewriting of pods needs of the configuration. */
+/** Takes the settings of the rewriting out of the configuration. */
 import { VERSION } from '../../../base/version.ts';
 import { parseRepository } from '../../../oci/reference.ts';
 import { mappedHost, mappedHosts } from '../../config/p2p-names.ts';

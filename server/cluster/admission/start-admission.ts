@@ -1,0 +1,169 @@
+/** Puts the webhook together: the API of Kubernetes, registries, gates, and the server. */
+import { AccelError } from '../../../base/error.ts';
+import { type Config, hostAndPort, milliseconds } from '../../config/schema.ts';
+import type { RoleContext } from '../../role.ts';
+import { AdmissionMetrics } from '../../telemetry/admission-metrics.ts';
+import { Admission } from '../admission.ts';
+import { kubeAccess } from '../kube/kube-access.ts';
+import { KubeClient } from '../kube.ts';
+import { hostMatches, registryKey } from '../rewrite/pull-secrets.ts';
+import { type RewriteSettings, rewriteSettings } from '../rewrite/rewrite-settings.ts';
+import type { Reason } from '../rewrite.ts';
+import { AcceleratedImages } from './accelerated-images.ts';
+import { AgentShare } from './agent-share.ts';
+import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
+import { fileCertificates } from './file-certificates.ts';
+import { ConversionFinder } from './find-conversion.ts';
+import { LabelEvents } from './label-events.ts';
+import { NamespaceLabels } from './namespace-labels.ts';
+import { watchPullFailures } from './pull-failures.ts';
+import { PullSecretAnswers } from './pull-secret-answers.ts';
+import { RegistryPools } from './registry-pools.ts';
+import { type CertificateSource, serveAdmission } from './serve-admission.ts';
+
+/** A running webhook. */
+export interface RunningAdmission {
+  readonly port: number;
+  /** Waits until the Events so far are written. */
+  flushed(): Promise<void>;
+}
+
+const GAUGE: Readonly<Record<BreakerState, number>> = { closed: 0, trial: 1, open: 2 };
+/** Milliseconds between two looks at whether the labels of namespaces are known. */
+const LOOK_EVERY = 1_000;
+
+/**
+ * Starts the webhook and registers with the lifecycle what ends it. `certificates`: another source than the files of the configuration.
+ * Throws `usage` for a configuration that cannot work.
+ */
+export async function startAdmission(
+  context: RoleContext,
+  certificates?: CertificateSource,
+): Promise<RunningAdmission> {
+  const { config, lifecycle, log } = context;
+  const { cluster } = config;
+  const source = certificates ?? (await configuredCertificates(config, log));
+  lifecycle.started('certificates', () => source.close());
+  const access = await kubeAccess(cluster.kubeconfig);
+  const client = await KubeClient.open(access);
+  lifecycle.started('connections to Kubernetes', () => client.close());
+  const namespace = cluster.namespace ?? access.namespace;
+  const settings = rewriteSettings(config, namespace);
+  const metrics = new AdmissionMetrics(context.metrics);
+  const onRestart = (resource: string) => (reason: string) => metrics.watchRestarts.inc({ resource, reason });
+  const gates = startGates(context, { client, settings, metrics, namespace });
+  const namespaces = new NamespaceLabels(client, settings.modeLabel, { log, onRestart: onRestart('namespaces') });
+  lifecycle.started('namespaces', () => namespaces.close());
+  const pools = new RegistryPools(config.registries);
+  lifecycle.started('connections to registries', () => pools.close());
+  const images = new AcceleratedImages({
+    pools,
+    finder: new ConversionFinder(settings.suffixes),
+    staleness: milliseconds(cluster.onDemand.staleness),
+    onLookup: (outcome, seconds) => {
+      metrics.lookups.inc({ outcome });
+      metrics.lookupSeconds.observe(seconds);
+    },
+  });
+  lifecycle.started('lookups', () => images.close());
+  const events = new LabelEvents(client, { log, onOutcome: (outcome) => metrics.events.inc({ outcome }) });
+  lifecycle.started('events', () => events.flushed());
+  const hosts = [...settings.hosts.keys()];
+  const admission = new Admission({
+    settings: () => settings,
+    images,
+    secrets: new PullSecretAnswers(client, (keys) => keys.some((key) => hosts.some((host) => isFor(key, host)))),
+    namespaceLabels: (name, signal) => namespaces.find(name, signal),
+    off: gates.off,
+    events,
+    metrics,
+    log,
+    deadline: milliseconds(cluster.admission.deadline),
+  });
+  metrics.observe(() => ({ ...images.figures, inFlight: admission.running, ...gates.figures() }));
+  const server = await serveAdmission(admission, source, hostAndPort(cluster.admission.listen));
+  lifecycle.started('webhook', () => server.close());
+  watchReadiness(namespaces, lifecycle);
+  if (config.registries.length === 0) log('no registries are configured: no image is rewritten');
+  log(`webhook at https://${cluster.admission.listen.replace(/:\d+$/, '')}:${server.port}`);
+  return { port: server.port, flushed: () => events.flushed() };
+}
+
+interface GateParts {
+  readonly client: KubeClient;
+  readonly settings: RewriteSettings;
+  readonly metrics: AdmissionMetrics;
+  readonly namespace: string | undefined;
+}
+
+/** The breakers, which kubelets' Events open, and the share of nodes with a ready agent. */
+function startGates({ config, lifecycle, log }: RoleContext, { client, settings, metrics, namespace }: GateParts) {
+  const { breaker, p2p } = config.cluster;
+  const breakerOf = (mode: string) =>
+    new CircuitBreaker({
+      failures: breaker.failures,
+      window: milliseconds(breaker.window),
+      cooldown: milliseconds(breaker.cooldown),
+      onChange: (state) =>
+        log(`rewriting for ${mode}: ${state === 'open' ? 'stopped, its images cannot be pulled' : state}`),
+    });
+  const breakers = { 'on-demand': breakerOf('on-demand'), p2p: breakerOf('p2p') };
+  const failures = watchPullFailures(
+    client,
+    settings,
+    ({ mode, pod }) => {
+      metrics.pullFailures.inc({ mode });
+      breakers[mode].failed(pod);
+    },
+    { log, onRestart: (reason) => metrics.watchRestarts.inc({ resource: 'events', reason }) },
+  );
+  lifecycle.started('failures of pulls', () => failures.close());
+  const { service } = p2p.agents;
+  const share =
+    service === undefined
+      ? undefined
+      : new AgentShare(client, {
+          namespace: p2p.agents.namespace ?? namespace ?? 'default',
+          service,
+          nodeSelector: p2p.agents.nodeSelector,
+          share: p2p.agents.share,
+          log,
+          onRestart: (resource, reason) => metrics.watchRestarts.inc({ resource, reason }),
+        });
+  if (share !== undefined) lifecycle.started('share of agents', () => share.close());
+  const isOpen = (mode: keyof typeof breakers): Reason | undefined =>
+    breakers[mode].state === 'open' ? 'circuit-open' : undefined;
+  return {
+    off: () => ({
+      onDemand: isOpen('on-demand'),
+      p2p: share?.isEnough === false ? ('agents-not-ready' as const) : isOpen('p2p'),
+    }),
+    figures: () => ({
+      breakers: Object.fromEntries(Object.entries(breakers).map(([mode, { state }]) => [mode, GAUGE[state]])),
+      agents: share?.figures,
+    }),
+  };
+}
+
+async function configuredCertificates(config: Config, log: (line: string) => void): Promise<CertificateSource> {
+  const { certFile, keyFile } = config.cluster.admission;
+  if (certFile === undefined || keyFile === undefined) {
+    throw new AccelError('usage', 'the webhook has no certificate', {
+      expected: 'cluster.admission.certFile and cluster.admission.keyFile',
+    });
+  }
+  return fileCertificates({ certFile, keyFile }, log);
+}
+
+/** Whether an entry of a pull secret may be for a registry; globs of hosts count. */
+function isFor(key: string, host: string): boolean {
+  return hostMatches(registryKey(key).host, host);
+}
+
+function watchReadiness(namespaces: NamespaceLabels, lifecycle: RoleContext['lifecycle']): void {
+  const { problem } = namespaces;
+  // While the API is away the labels that are known still count: only before the first list nothing is known.
+  lifecycle.setReady('namespaces', problem?.includes('not read yet') === true ? problem : undefined);
+  if (lifecycle.draining.aborted) return;
+  setTimeout(() => watchReadiness(namespaces, lifecycle), LOOK_EVERY).unref();
+}
