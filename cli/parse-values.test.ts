@@ -3,6 +3,7 @@ import {
   collect,
   collectPaths,
   parseAddress,
+  parseAgentUrl,
   parseBlockSize,
   parseChunkSize,
   parseInteger,
@@ -24,6 +25,19 @@ describe('--vsize', () => {
   ])('%s', (text, bytes) => expect(parseVsize(text)).toBe(bytes));
   it.each(['0', '-1', '0.1', '16384.125', '17T', '64K', '64X', 'G', '', 'NaN', '1e3', '0x40'])('refuses %j', (text) =>
     expect(() => parseVsize(text)).toThrow('--vsize'),
+  );
+});
+
+describe('--agent', () => {
+  it.each([
+    ['127.0.0.1:65001', 'http://127.0.0.1:65001'],
+    ['localhost:65001', 'http://localhost:65001'],
+    ['http://127.0.0.1:65001/', 'http://127.0.0.1:65001'],
+    ['https://[::1]:65001', 'https://[::1]:65001'],
+  ])('%s', (text, url) => expect(parseAgentUrl(text)).toBe(url));
+  it.each(['foo', '', 'http://foo', 'foo:bar', 'ftp://a:1', 'http://a:1/path', 'http://u:p@a:1', '127.0.0.1:70000'])(
+    'refuses %j',
+    (text) => expect(() => parseAgentUrl(text)).toThrow('--agent does not take this value'),
   );
 });
 

@@ -108,6 +108,20 @@ export function parseAddress(text: string): { readonly host: string; readonly po
   throw refused('--listen', text, 'HOST:PORT, such as 127.0.0.1:10809');
 }
 
+/** `--agent`: the URL of an agent, or its `HOST:PORT`; without path, query and user. */
+export function parseAgentUrl(text: string): string {
+  const whole = /^https?:\/\//i.test(text) ? text : `http://${text}`;
+  const url = URL.canParse(whole) ? new URL(whole) : undefined;
+  const isAddress = /:\d{1,5}\/?$/.test(text) && url?.pathname === '/' && url.username === '' && url.search === '';
+  if (isAddress) return url.origin;
+  const shown = text.replace(/\/\/[^/]*@/, '//***@');
+  throw refused(
+    '--agent',
+    shown,
+    'the address of an agent, agent.listen of its configuration, such as 127.0.0.1:65001',
+  );
+}
+
 /** Collects the values of a flag that may be given more than once, or with commas. */
 export function collect(text: string, previous: readonly string[] = []): string[] {
   return [...previous, ...text.split(',').filter((part) => part !== '')];

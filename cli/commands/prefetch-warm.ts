@@ -7,7 +7,7 @@ import type { WarmPlan } from '../../prefetch/warm-plan.ts';
 import { AgentClient, type FleetWarmProgress } from '../agent-client.ts';
 import type { CommandContext } from '../context.ts';
 import { formatBytes, formatCount } from '../format.ts';
-import { parseDuration } from '../parse-values.ts';
+import { parseAgentUrl, parseDuration } from '../parse-values.ts';
 import { JSON_FORMAT_VERSION, jsonText } from '../progress/json.ts';
 import { addReadingFlags, type ReadingFlags } from '../reading.ts';
 import { registryChoice } from '../registry-flags.ts';
@@ -45,7 +45,7 @@ export function prefetchWarmCommand(context: CommandContext): Command {
     .argument('<ref>', 'image, accelerated or not, HOST/NAME:TAG')
     .option('--all', 'all of the image, also where it carries a list')
     .option('--all-nodes', 'on all nodes that the agent knows')
-    .option('--agent <url>', 'agent of this node', 'http://127.0.0.1:65001')
+    .option('--agent <url>', 'agent of this node', parseAgentUrl, 'http://127.0.0.1:65001')
     .option('--no-wait', 'return as soon as the prefetch has started')
     .option('--timeout <duration>', 'end the prefetch after so long, such as 10m', parseDuration('--timeout'))
     .option('--json', 'print one JSON document on standard output');

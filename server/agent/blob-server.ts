@@ -15,7 +15,7 @@ import type { Manifests } from './manifests.ts';
 import type { Swarms } from './peers/swarms.ts';
 import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, piecesOf } from './pieces/piece.ts';
-import { learnBlob } from './pieces/record.ts';
+import { confirmBlob } from './pieces/record.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 import { DIRECT, STREAM } from './urgency.ts';
 
@@ -95,7 +95,7 @@ export class BlobServer {
       );
     }
     const repository = repositoryOf(question);
-    learnBlob(this.#o.metrics.activity, { digest, url: question.target.url });
+    confirmBlob(this.#o.metrics.activity, { digest, url: question.target.url });
     if (answer.size !== undefined) manifests.noteSize(repository, digest, answer.size);
     const size = manifests.blob(repository, digest)?.size ?? (await this.#sizeOf(asked));
     const headers = {

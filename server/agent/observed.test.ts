@@ -219,6 +219,26 @@ describe('GET /api/v1/agent', () => {
     });
   });
 
+  it('lists no name that the registry has confirmed to nobody', async () => {
+    const { digest } = image.layers[0]!;
+    const other = `sha256:${'0'.repeat(64)}`;
+    const block = (path: string) => fetch(`http://127.0.0.1:${ports.clients}/dadip2p/http://${registry.host}${path}`);
+    for (const path of [`/v2/junk/device/blobs/${other}`, `/junk/blobs/${digest}`, `/v2/junk/blobs/${digest}/more`]) {
+      expect((await block(path)).status).toBeGreaterThanOrEqual(400);
+    }
+    const got = await fetch(`http://127.0.0.1:${ports.peers}/p2p/v1/blobs/${digest}/pieces/0`, {
+      headers: {
+        'x-accel-node': '10.0.0.9:1',
+        'x-accel-role': 'owner',
+        'x-accel-size': String(BLOB_BYTES),
+        'x-accel-origin': `http://${registry.host}/v2/junk/peer/blobs/${digest}`,
+      },
+    });
+    expect([got.status, (await got.arrayBuffer()).byteLength]).toEqual([200, 2_097_152]);
+    const { images } = JSON.parse(String(await read('/api/v1/agent', ports.metrics))) as AgentReport;
+    expect(images.map(({ repository, toPeers }) => [repository, toPeers])).toEqual([['team/app', 2_097_152]]);
+  });
+
   it('is on the port of the clients where metrics have none of their own', async () => {
     const [clients = 0, peers = 0, metrics = 0] = await freePorts(3);
     const shared = await start(

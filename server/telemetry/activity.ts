@@ -79,9 +79,14 @@ export class Activity {
     this.#dropped.inc(lines);
   }
 
-  /** Learns where a blob is, for the names in the audit log and the totals by image. */
+  /** Learns where a blob is said to be, for the names in the audit log. */
   learn(digest: string, name: BlobName): void {
     this.images.learn(digest, name);
+  }
+
+  /** Learns where a blob is by the word of its registry to somebody who may read it. */
+  confirm(digest: string, name: BlobName): void {
+    this.images.confirm(digest, name);
   }
 
   /** The registry of a blob, as far as it is known. */

@@ -31,6 +31,10 @@ export interface BlobName {
 const MOST_IMAGES = 500;
 const MOST_BLOBS = 10_000;
 
+interface KnownName extends BlobName {
+  readonly isConfirmed: boolean;
+}
+
 interface Entry extends Record<Way, number> {
   readonly registry: string;
   readonly repository: string;
@@ -41,14 +45,23 @@ interface Entry extends Record<Way, number> {
 /** See the head of the file. */
 export class ImageTotals {
   readonly #images = new LRUCache<string, Entry>({ max: MOST_IMAGES });
-  readonly #names = new LRUCache<string, BlobName>({
+  readonly #names = new LRUCache<string, KnownName>({
     max: MOST_BLOBS,
     dispose: (name, digest) => this.#images.peek(keyOf(name))?.blobs.delete(digest),
   });
 
-  /** Learns where a blob is. */
+  /** Learns where a blob is said to be: the name counts until a registry has confirmed one, and no image is listed by it. */
   learn(digest: string, name: BlobName): void {
-    if (this.#names.get(digest)?.path !== name.path) this.#names.set(digest, name);
+    const known = this.#names.get(digest);
+    if (known?.isConfirmed !== true && known?.path !== name.path)
+      this.#names.set(digest, { ...name, isConfirmed: false });
+  }
+
+  /** Learns where a blob is: its registry has just said so to somebody who may read it. */
+  confirm(digest: string, name: BlobName): void {
+    const known = this.#names.get(digest);
+    if (known?.isConfirmed !== true || known.path !== name.path)
+      this.#names.set(digest, { ...name, isConfirmed: true });
   }
 
   /** Where a blob is, as far as that is known. */
@@ -56,10 +69,10 @@ export class ImageTotals {
     return this.#names.get(digest);
   }
 
-  /** Counts bytes of a blob; those of one whose place is not known count for no image. */
+  /** Counts bytes of a blob; those of one whose place no registry has confirmed count for no image. */
   add(digest: string, way: Way, bytes: number): void {
     const name = this.#names.get(digest);
-    if (name === undefined) return;
+    if (name?.isConfirmed !== true) return;
     const key = keyOf(name);
     let entry = this.#images.get(key);
     if (entry === undefined) {

@@ -127,6 +127,14 @@ export function createExchangeServer(options: ExchangeOptions): ExchangeServer {
   return { server, slots };
 }
 
+/** A piece that is sent. */
+interface Sending {
+  readonly id: PieceId;
+  readonly piece: Piece;
+  readonly urgency: Urgency;
+  readonly signal: AbortSignal;
+}
+
 class ExchangeHandler {
   readonly #o: ExchangeOptions;
   readonly #slots: Slots;
@@ -231,11 +239,13 @@ class ExchangeHandler {
     try {
       const prefetch = request.headers[HEADER.urgency] === String(PREFETCH.level);
       const urgency = prefetch ? PREFETCH : role === 'owner' ? DIRECT : STREAM;
-      const wish = { via, urgency, signal: this.#o.signal };
+      // One of this request: the waits of all requests together are too many for one signal.
+      const signal = AbortSignal.any([this.#o.signal]);
+      const wish = { via, urgency, signal };
       const piece = role === 'owner' ? await this.#asOwner(id, request, wish) : await this.#asTree(id, wish);
       if (piece === 'not-owner') return reply(response, 421);
       if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
-      await slots.run(() => this.#send({ id, piece, urgency }, response), { urgency, signal: this.#o.signal });
+      await slots.run(() => this.#send({ id, piece, urgency, signal }, response), { urgency, signal });
     } catch (error) {
       if (!(error instanceof OriginFailure) || response.headersSent) throw error;
       failed(response, error);
@@ -264,10 +274,7 @@ class ExchangeHandler {
     return this.#o.fetcher.get(blob, id.index, wish);
   }
 
-  async #send(
-    { id, piece, urgency }: { readonly id: PieceId; readonly piece: Piece; readonly urgency: Urgency },
-    response: http.ServerResponse,
-  ): Promise<void> {
+  async #send({ id, piece, urgency, signal }: Sending, response: http.ServerResponse): Promise<void> {
     const { bytes, sha256, attestation } = piece;
     const { activity, toPeers } = this.#o.metrics;
     const started = performance.now();
@@ -277,7 +284,7 @@ class ExchangeHandler {
         async () => {
           // The one who asked may have left while the piece waited.
           if (response.destroyed) return false;
-          await this.#o.bucket.take(bytes.length, this.#o.signal, urgency);
+          await this.#o.bucket.take(bytes.length, signal, urgency);
           response.writeHead(200, {
             'content-type': 'application/octet-stream',
             'content-length': bytes.length,
@@ -290,7 +297,7 @@ class ExchangeHandler {
           await ended(response, bytes);
           return true;
         },
-        { urgency, signal: this.#o.signal },
+        { urgency, signal },
       );
       if (sent === undefined) return busy(response);
       if (!sent) return;

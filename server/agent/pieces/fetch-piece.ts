@@ -312,7 +312,7 @@ export class PieceFetcher {
       async (own, urgency) => {
         const given = await this.#fromEngine(blob, id, own);
         if (given !== undefined) return this.#takeFromOrigin(blob, id, given, direct);
-        const bytes = await recordDownload(this.#o.metrics.activity, id, () =>
+        const bytes = await recordDownload(this.#o.metrics.activity, { ...id, url: blob.url }, () =>
           this.#o.origin.piece(blob, index, {
             signal: own,
             urgency,

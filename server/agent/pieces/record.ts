@@ -5,14 +5,30 @@ import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import type { PieceId } from './piece.ts';
 import { repositoryIn } from './upstreams.ts';
 
-/** Lets the activity know where a blob is: its path without query and credentials, for the audit log. */
-export function learnBlob(activity: Activity, { digest, url }: { readonly digest: string; readonly url: URL }): void {
+/** A blob, and where it is. */
+interface PlacedBlob {
+  readonly digest: string;
+  readonly url: URL;
+}
+
+/** Lets the activity know where a blob is said to be: its path without query and credentials, for the audit log. */
+export function learnBlob(activity: Activity, blob: PlacedBlob): void {
+  activity.learn(blob.digest, nameOf(blob));
+}
+
+/** The same where the registry has just let somebody read it there: it counts for an image from now on. */
+export function confirmBlob(activity: Activity, blob: PlacedBlob): void {
+  activity.confirm(blob.digest, nameOf(blob));
+}
+
+/** The repository of a blob; of a store's path, the folder above its digest. */
+function nameOf({ url }: PlacedBlob) {
   const { host, protocol, pathname } = url;
-  activity.learn(digest, {
-    registry: host,
-    repository: repositoryIn(url) ?? pathname,
-    path: `${protocol}//${host}${pathname}`,
-  });
+  const folder = pathname.replace(
+    /\/(?:sha256\/[0-9a-f]{2}\/[0-9a-f]{64}(?:\/data)?|sha256(?::|%3a)[0-9a-f]{64})$/i,
+    '',
+  );
+  return { registry: host, repository: repositoryIn(url) ?? folder, path: `${protocol}//${host}${pathname}` };
 }
 
 /** Records an operation on a piece: its bytes, or that it failed. */
@@ -25,15 +41,17 @@ export function notePiece(
   activity.note(operation, { digest, offset: index * PIECE_BYTES, ...use });
 }
 
-/** Records a download, and one that fails. */
+/** Records a download of a piece from where its blob is, and one that fails. */
 export async function recordDownload(
   activity: Activity,
-  id: PieceId,
+  { index, ...blob }: PlacedBlob & Pick<PieceId, 'index'>,
   download: () => Promise<Buffer>,
 ): Promise<Buffer> {
   const started = performance.now();
+  const id = { digest: blob.digest, index };
   try {
     const bytes = await download();
+    confirmBlob(activity, blob);
     notePiece(activity, 'from-origin', id, { bytes: bytes.length, started });
     return bytes;
   } catch (error) {
