@@ -1,4 +1,4 @@
-/** Who makes room where too many connections are open. */
+/** Tests who makes room where too many connections are open. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';

@@ -1,4 +1,4 @@
-/** Which bytes count for which image. */
+/** Tests which bytes count for which image. */
 import { expect, it } from 'vitest';
 import { ImageTotals } from './image-totals.ts';
 
