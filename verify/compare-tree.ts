@@ -5,8 +5,8 @@ import type { RawInode } from '../formats/ext4/inode.ts';
 import { ROOT_INODE } from '../formats/ext4/layout.ts';
 import type { Ext4Reader } from '../formats/ext4/reader.ts';
 import { ContentTasks, MetFiles } from './met-files.ts';
+import { NumberMap } from './source-tree/columns.ts';
 import type { SourceAttributes, SourceNode } from './source-tree/node.ts';
-import { NumberMap } from './source-tree/node-table.ts';
 import { type DifferenceLog, damageText } from './verify-report.ts';
 
 /** Totals of the comparison, and the files whose content is still to be compared. */
@@ -141,7 +141,8 @@ class TreeComparison implements ComparedTree {
     if (byInode >= 0 && files.node(byInode) !== node.id)
       this.#log.tree(path, 'hard link', 'another file', `the file of ${files.path(byInode)}`);
     const row = files.add({ below, name, node, inode: number });
-    if (byNode < 0) this.#rowOfNode.set(node.id, row + 1);
+    // A walk meets what has one name in the source once.
+    if (byNode < 0 && node.links > 1) this.#rowOfNode.set(node.id, row + 1);
     if (byInode < 0) this.#rowOfInode.set(number, row + 1);
     const { type, size, content } = node.attributes;
     if (type === 'file' && content !== undefined && size === inode.size && isNew)

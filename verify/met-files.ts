@@ -1,6 +1,7 @@
 /** The files that a comparison of trees met, a million of them in some 30 bytes each. */
 import { NumberList, orderOf } from '../formats/bytes/radix-sort.ts';
 import type { SourceNode } from './source-tree/node.ts';
+import { TextPool } from './source-tree/text-pool.ts';
 
 /** Positions on a device past this one are of no file: damage, or no block. */
 const LAST_BLOCK = 0xffff_ffff;
@@ -17,23 +18,28 @@ export interface MetFile {
 
 /** Paths by row, in the order in which they were met. */
 export class MetFiles {
-  readonly #below: string[] = [];
-  readonly #names: string[] = [];
+  readonly #texts = new TextPool();
+  readonly #names = new NumberList();
+  /** The directories that hold them, and for each path the number of its directory. */
+  readonly #directories: string[] = [];
+  readonly #below = new NumberList();
   readonly #nodes = new NumberList();
   readonly #inodes = new NumberList();
 
   /** Adds a path and answers its row. */
   add({ below, name, node, inode }: MetFile): number {
-    this.#below.push(below);
-    this.#names.push(name);
+    // A walk comes back to a directory after those below it: then it is in the list once more.
+    if (this.#directories.at(-1) !== below) this.#directories.push(below);
+    this.#below.push(this.#directories.length - 1);
+    this.#names.push(this.#texts.add(name));
     this.#nodes.push(node.id);
     this.#inodes.push(inode);
-    return this.#names.length - 1;
+    return this.#names.count - 1;
   }
 
   /** The path of a row. */
   path(row: number): string {
-    return this.#below[row]! + this.#names[row]!;
+    return this.#directories[this.#below.at(row)]! + this.#texts.text(this.#names.at(row));
   }
 
   /** Number of the source's inode. */

@@ -144,7 +144,7 @@ export class OpenLayer {
         return { tar: next.value, entries: applier.entries };
       }
       other?.update(next.value);
-      parser.push(next.value);
+      for (const _ of parser.steps(next.value)) if (pacer.due) await pacer.pause();
       for (const engine of engines) if (engine.saturated) await engine.drain();
       if (pacer.due) await pacer.pause();
       signal?.throwIfAborted();

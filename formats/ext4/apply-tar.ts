@@ -4,7 +4,7 @@
  */
 import { AccelError, withPlace } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
-import { LayerRules } from '../layer/rules.ts';
+import { LayerRules, Unfinished } from '../layer/rules.ts';
 import type { SparseRun, TarEntry, TarHandler } from '../tar/entry.ts';
 import type { Ext4Image } from './ext4-image.ts';
 import { Ext4LayerTree } from './layer-tree.ts';
@@ -53,15 +53,17 @@ export class TarApplier implements TarHandler {
     return this.#entries;
   }
 
-  entry(entry: TarEntry): void {
+  entry(entry: TarEntry): Generator<undefined, void> | undefined {
     this.#entries++;
     this.#runs = [];
     this.#runLeft = 0;
     try {
-      const inode = this.#rules.apply(entry);
+      const inode = this.#rules.begin(entry);
+      if (inode instanceof Unfinished) return this.#finish(inode, entry);
       if (inode !== undefined && entry.type === 'file') this.#beginFile(inode, entry);
+      return undefined;
     } catch (error) {
-      throw withPlace(error, { path: printable(entry.name), tarOffset: entry.headerOffset });
+      throw placed(error, entry);
     }
   }
 
@@ -89,6 +91,15 @@ export class TarApplier implements TarHandler {
 
   entryEnd(): void {
     if (this.#runLeft !== 0) throw new AccelError('internal', 'a file ended before its data', { found: this.#runLeft });
+  }
+
+  *#finish({ steps }: Unfinished<number>, entry: TarEntry): Generator<undefined, void> {
+    try {
+      const inode = yield* steps;
+      if (inode !== undefined && entry.type === 'file') this.#beginFile(inode, entry);
+    } catch (error) {
+      throw placed(error, entry);
+    }
   }
 
   #beginFile(inode: number, entry: TarEntry): void {
@@ -130,4 +141,8 @@ export class TarApplier implements TarHandler {
     this.#runLeft = run.length;
     this.#sink.beginRun(run.device, run.tar, run.length, run.endsFile);
   }
+}
+
+function placed(error: unknown, { name, headerOffset }: TarEntry): AccelError {
+  return withPlace(error, { path: printable(name), tarOffset: headerOffset });
 }

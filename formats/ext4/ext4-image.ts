@@ -48,6 +48,9 @@ const BUILT_IN_FILES = 2;
 /** Layer number of what the empty file system holds. */
 export const EMPTY_LAYER = -1;
 
+/** Names that are removed in a step. */
+const NAMES_PER_STEP = 256;
+
 /** The content that a new inode starts with, by type. */
 export interface InodeContent {
   /** Text of a symlink, Latin-1, 1 … 4095 bytes. */
@@ -212,7 +215,13 @@ export class Ext4Image {
 
   /** Removes a name and, of a directory, everything below it. */
   remove(entry: EntryRef): void {
+    for (const _ of this.removeSteps(entry));
+  }
+
+  /** As {@link remove}, with an undefined wherever the caller may let others work: no step takes long. */
+  *removeSteps(entry: EntryRef): Generator<undefined, void> {
     const { names } = this.#state;
+    let dropped = 0;
     // An explicit stack: the depth of a tree is the image's choice, not ours. A directory waits on it for its content.
     const stack: number[] = [];
     const drop = (ref: EntryRef): void => {
@@ -224,6 +233,7 @@ export class Ext4Image {
     for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
       const child = this.isDirectory(top) ? names.first(top) : 0;
       if (child !== 0) {
+        if (++dropped % NAMES_PER_STEP === 0) yield;
         drop(child);
         continue;
       }

@@ -1,6 +1,6 @@
 /** The state of an image as a tree to which the rules of a layer are applied (formats/layer). */
 import { AccelError } from '../../base/error.ts';
-import type { LayerTree, NewNode, NodeAttributes, NodeKind, Xattrs } from '../layer/tree.ts';
+import type { LayerTree, NewNode, NodeAttributes, NodeKind, Steps, Xattrs } from '../layer/tree.ts';
 import type { Ext4Image } from './ext4-image.ts';
 import { DEVICE_LIMITS } from './inode.ts';
 import { BLOCK_SIZE } from './layout.ts';
@@ -49,12 +49,13 @@ export class Ext4LayerTree implements LayerTree<number> {
     return this.#image.names.first(directory) === 0;
   }
 
-  lowerNames(directory: number): string[] {
+  *lowerNames(directory: number): Generator<string> {
     const { names, layer } = this.#image;
-    const lower: string[] = [];
-    for (let entry = names.first(directory); entry !== 0; entry = names.next(entry))
-      if (names.layer(entry) !== layer) lower.push(names.text(entry));
-    return lower;
+    for (let entry = names.first(directory); entry !== 0; ) {
+      const next = names.next(entry);
+      if (names.layer(entry) !== layer) yield names.text(entry);
+      entry = next;
+    }
   }
 
   target(symlink: number): string {
@@ -78,6 +79,10 @@ export class Ext4LayerTree implements LayerTree<number> {
 
   remove(directory: number, name: string): void {
     this.#image.remove(this.#image.names.find(directory, name));
+  }
+
+  removeTree(directory: number, name: string): Steps {
+    return this.#image.removeSteps(this.#image.names.find(directory, name));
   }
 
   setAttributes(node: number, attributes: NodeAttributes): void {

@@ -38,6 +38,9 @@ class DeepTree implements LayerTree<number> {
   create = () => FULL;
   link = () => undefined;
   remove = () => undefined;
+  *removeTree(): Generator<undefined, void> {
+    yield;
+  }
   setAttributes = () => undefined;
   setXattrs = () => undefined;
 }

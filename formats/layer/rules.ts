@@ -9,7 +9,16 @@ import { MAX_SECONDS, MIN_SECONDS } from '../ext4/inode.ts';
 import type { TarTime } from '../tar/entry.ts';
 import { cleanPath } from './path.ts';
 import { PathResolver } from './resolve.ts';
-import type { EntryHeader, LayerTree, NodeAttributes, NodeKind, RuleReport, Xattrs } from './tree.ts';
+import {
+  type EntryHeader,
+  finish,
+  type LayerTree,
+  type NodeAttributes,
+  type NodeKind,
+  type RuleReport,
+  type Steps,
+  type Xattrs,
+} from './tree.ts';
 import { isAufsDirectory, isReservedName, type NamedDirectory, parseWhiteout, Whiteouts } from './whiteout.ts';
 import { leftOut, sameXattrs, xattrsAfter, xattrsAfterChown } from './xattrs.ts';
 
@@ -19,6 +28,16 @@ const NO_XATTRS: Xattrs = new Map();
 /** Directories that may be passed on the way up from the targets of hard links that replace a directory: in a layer, and per link. */
 const CLIMBS = 1_000_000;
 const CLIMBS_PER_LINK = 4096;
+
+/** An entry that is not applied yet, because it removes what may be a large part of the tree. */
+export class Unfinished<N> {
+  /** Ends with what {@link LayerRules.apply} answers. */
+  readonly steps: Steps<N | undefined>;
+
+  constructor(steps: Steps<N | undefined>) {
+    this.steps = steps;
+  }
+}
 
 /** Applies one layer to a tree; make a new one for each layer. */
 export class LayerRules<N> {
@@ -44,6 +63,12 @@ export class LayerRules<N> {
    * AccelError `tar-invalid`, `layer-unsupported` or `limit-exceeded` for entries that no tree can hold.
    */
   apply(entry: EntryHeader): N | undefined {
+    const begun = this.begin(entry);
+    return begun instanceof Unfinished ? finish(begun.steps) : begun;
+  }
+
+  /** As {@link apply}, but leaves steps that may take long to the caller, who does them before the next entry. */
+  begin(entry: EntryHeader): N | undefined | Unfinished<N> {
     const components = cleanPath(entry.name, 'path');
     const name = components.pop();
     if (name === undefined) {
@@ -63,13 +88,10 @@ export class LayerRules<N> {
     const whiteout = parseWhiteout(name);
     if (whiteout.kind === 'ignored') return undefined;
     if (whiteout.kind !== 'none') {
-      this.#whiteOut(components, whiteout.kind === 'opaque' ? undefined : whiteout.name, entry);
-      return undefined;
+      return this.#whiteOut(components, whiteout.kind === 'opaque' ? undefined : whiteout.name, entry);
     }
     const parent = this.#paths.create(components, (link) => this.#reportLowerSymlink(link, entry));
-    if (entry.type !== 'link') return this.#place(parent, name, entry);
-    this.#link(parent, name, entry);
-    return undefined;
+    return entry.type === 'link' ? this.#link(parent, name, entry) : this.#place(parent, name, entry);
   }
 
   #applyRoot(entry: EntryHeader): void {
@@ -83,7 +105,7 @@ export class LayerRules<N> {
   }
 
   /** Removes `name` from below the directory, or everything from below in it. */
-  #whiteOut(components: readonly string[], name: string | undefined, entry: EntryHeader): void {
+  #whiteOut(components: readonly string[], name: string | undefined, entry: EntryHeader): Unfinished<N> | undefined {
     const lower = this.#paths.findLower(components, (link) => this.#reportLowerSymlink(link, entry));
     if (lower.directory === undefined) {
       if (lower.file !== undefined) {
@@ -97,14 +119,15 @@ export class LayerRules<N> {
           printable(entry.name),
         );
       }
-      return;
+      return undefined;
     }
     this.#paths.forgetAll();
-    if (name === undefined) this.#whiteouts.empty(lower.directory);
-    else this.#whiteouts.remove(lower.directory, name);
+    const { directory } = lower;
+    const steps = name === undefined ? this.#whiteouts.empty(directory) : this.#whiteouts.remove(directory, name);
+    return new Unfinished<N>(then(steps, () => undefined));
   }
 
-  #place(parent: N, name: string, entry: EntryHeader): N | undefined {
+  #place(parent: N, name: string, entry: EntryHeader): N | undefined | Unfinished<N> {
     const existing = this.#tree.child(parent, name);
     if (existing !== undefined) {
       if (entry.type === 'directory' && this.#tree.kind(existing) === 'directory') {
@@ -113,8 +136,12 @@ export class LayerRules<N> {
         if (!own) this.#named.set(existing, said);
         return undefined;
       }
-      this.#remove(parent, name, existing);
+      return this.#replace({ parent, name, node: existing }, () => this.#make(parent, name, entry));
     }
+    return this.#make(parent, name, entry);
+  }
+
+  #make(parent: N, name: string, entry: EntryHeader): N {
     const kind = entry.type as NodeKind;
     const attributes = this.#attributes(entry, kind);
     const xattrs = xattrsAfter(NO_XATTRS, this.#keptXattrs(entry, kind), attributes.mode);
@@ -142,24 +169,32 @@ export class LayerRules<N> {
   }
 
   /** Gives the target one more name, and the attributes of the link's own header. */
-  #link(parent: N, name: string, entry: EntryHeader): void {
+  #link(parent: N, name: string, entry: EntryHeader): N | undefined | Unfinished<N> {
     const { directory, target, isOwn } = this.#linkTarget(entry);
+    const complete = (): undefined => {
+      this.#renew(target, entry);
+      this.#reportLowerTarget(entry, isOwn);
+    };
     const existing = this.#tree.child(parent, name);
     if (existing === target) {
       // The name exists already; it is this layer's now, so that its whiteouts spare it.
       this.#tree.markOwn(parent, name);
-    } else {
-      if (existing !== undefined) {
-        if (this.#contains(existing, directory)) {
-          throw new AccelError('tar-invalid', 'a hard link would replace a directory that holds its target', {
-            found: printable(entry.linkName),
-          });
-        }
-        this.#remove(parent, name, existing);
-      }
-      this.#tree.link(parent, name, target);
+      return complete();
     }
-    this.#renew(target, entry);
+    const link = (): undefined => {
+      this.#tree.link(parent, name, target);
+      return complete();
+    };
+    if (existing === undefined) return link();
+    if (this.#contains(existing, directory)) {
+      throw new AccelError('tar-invalid', 'a hard link would replace a directory that holds its target', {
+        found: printable(entry.linkName),
+      });
+    }
+    return this.#replace({ parent, name, node: existing }, link);
+  }
+
+  #reportLowerTarget(entry: EntryHeader, isOwn: boolean): void {
     if (isOwn || this.#linkedBelow) return;
     this.#linkedBelow = true;
     this.#report.differs(
@@ -198,9 +233,13 @@ export class LayerRules<N> {
     if (!sameXattrs(after, current)) this.#tree.setXattrs(node, after);
   }
 
-  #remove(parent: N, name: string, node: N): void {
+  /** Removes a name and makes another thing in its place: in steps when it is that of a directory with content. */
+  #replace({ parent, name, node }: Named<N>, make: () => N | undefined): N | undefined | Unfinished<N> {
     this.#paths.forget(parent, name, node);
+    if (this.#tree.kind(node) === 'directory' && !this.#tree.isEmpty(node))
+      return new Unfinished(then(this.#tree.removeTree(parent, name), make));
     this.#tree.remove(parent, name);
+    return make();
   }
 
   /** True when `directory` is `ancestor` or lies below it. */
@@ -255,6 +294,18 @@ export class LayerRules<N> {
       printable(entry.name),
     );
   }
+}
+
+/** An inode under a name. */
+interface Named<N> {
+  readonly parent: N;
+  readonly name: string;
+  readonly node: N;
+}
+
+function* then<N>(steps: Steps, make: () => N | undefined): Steps<N | undefined> {
+  yield* steps;
+  return make();
 }
 
 function tooDeep(): AccelError {

@@ -27,6 +27,17 @@ export interface NewNode {
   readonly deviceMinor: number;
 }
 
+/**
+ * Work that takes long, in steps that each take milliseconds: between them the event loop may turn. Nothing else changes the
+ * tree until the last one.
+ */
+export type Steps<T = void> = Generator<undefined, T>;
+
+/** Does all steps at once. */
+export function finish<T>(steps: Steps<T>): T {
+  for (let step = steps.next(); ; step = steps.next()) if (step.done === true) return step.value;
+}
+
 /** The fields of a tar entry that decide about the tree; content is the caller's. */
 export type EntryHeader = Pick<
   TarEntry,
@@ -49,8 +60,8 @@ export interface LayerTree<N> {
   /** Makes an existing name one of the layer being applied. */
   markOwn(directory: N, name: string): void;
   isEmpty(directory: N): boolean;
-  /** The names that lower layers made, as a copy. */
-  lowerNames(directory: N): string[];
+  /** The names that lower layers made; the one that was answered last may be removed meanwhile. */
+  lowerNames(directory: N): Iterable<string>;
   /** Text of a symlink. */
   target(symlink: N): string;
   xattrs(node: N): Xattrs;
@@ -58,8 +69,10 @@ export interface LayerTree<N> {
   create(directory: N, name: string, node: NewNode): N;
   /** Gives an inode that is not a directory one more name, which is free. */
   link(directory: N, name: string, node: N): void;
-  /** Removes a name, and with a directory everything below it. */
+  /** Removes a name, which is not that of a directory with content. */
   remove(directory: N, name: string): void;
+  /** Removes a directory with everything below it. */
+  removeTree(directory: N, name: string): Steps;
   setAttributes(node: N, attributes: NodeAttributes): void;
   /** Replaces all extended attributes. */
   setXattrs(node: N, xattrs: Xattrs): void;

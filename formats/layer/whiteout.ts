@@ -1,7 +1,7 @@
 /** Whiteouts (OCI image-spec, layer.md): what a layer removes from the layers below, and never from itself. */
 import { AccelError } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
-import { IMPLICIT_DIRECTORY, type LayerTree, type Xattrs } from './tree.ts';
+import { IMPLICIT_DIRECTORY, type LayerTree, type Steps, type Xattrs } from './tree.ts';
 import { xattrsAfter } from './xattrs.ts';
 
 const PREFIX = '.wh.';
@@ -9,6 +9,8 @@ const OPAQUE = '.wh..wh..opq';
 /** Names that AUFS kept for itself; old images carry them, they mean nothing. */
 const AUFS_PREFIX = '.wh..wh.';
 const NO_XATTRS: Xattrs = new Map();
+/** Names that are removed in a step. */
+const NAMES_PER_STEP = 256;
 
 /** The meaning of a file name in a layer. */
 export type Whiteout =
@@ -62,22 +64,24 @@ export class Whiteouts<N> {
   }
 
   /** Removes `name` from below `directory`; what this layer put there, also deeper inside, stays. */
-  remove(directory: N, name: string): void {
+  *remove(directory: N, name: string): Steps {
     const node = this.#tree.child(directory, name);
     if (node === undefined || this.#tree.isOwn(directory, name)) return;
-    if (this.#tree.kind(node) === 'directory') this.empty(node);
+    if (this.#tree.kind(node) === 'directory') yield* this.empty(node);
     this.#removeOrReset(directory, name, node);
   }
 
   /** Empties a directory of what lies below: an opaque directory. */
-  empty(top: N): void {
+  *empty(top: N): Steps {
     if (this.#emptied.has(top)) return;
     // Directories from below, parents before children; emptied in reverse, so that what is left in one is ours.
     const directories: { readonly parent: N; readonly name: string; readonly node: N }[] = [];
     const pending: N[] = [top];
+    let names = 0;
     for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
       this.#emptied.add(at);
       for (const name of this.#tree.lowerNames(at)) {
+        if (++names % NAMES_PER_STEP === 0) yield;
         const node = this.#tree.child(at, name)!;
         if (this.#tree.kind(node) !== 'directory') this.#tree.remove(at, name);
         else {
@@ -86,7 +90,10 @@ export class Whiteouts<N> {
         }
       }
     }
-    for (const { parent, name, node } of directories.reverse()) this.#removeOrReset(parent, name, node);
+    for (const { parent, name, node } of directories.reverse()) {
+      if (++names % NAMES_PER_STEP === 0) yield;
+      this.#removeOrReset(parent, name, node);
+    }
   }
 
   /**

@@ -56,8 +56,11 @@ export interface TarEntry {
 
 /** Receives an archive as the parser walks it. Errors that these throw pass through the parser unchanged. */
 export interface TarHandler {
-  /** The next entry, before its data. */
-  entry(entry: TarEntry): void;
+  /**
+   * The next entry, before its data. Work on it that takes long is answered as steps, which end before anything else of the
+   * archive is passed on.
+   */
+  entry(entry: TarEntry): Generator<undefined, void> | undefined;
   /** The next bytes of the entry's packed data: a view into the caller's chunk, valid during the call only. */
   data(bytes: Uint8Array): void;
   /**

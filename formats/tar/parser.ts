@@ -62,6 +62,8 @@ export class TarParser {
   #name: string | undefined;
   #offset = 0;
   #broken = false;
+  /** The rest of an entry that its handler works on in steps. */
+  #work: Generator<undefined, void> | undefined;
 
   constructor(handler: TarHandler, limits: Partial<TarLimits> = {}) {
     this.#handler = handler;
@@ -76,6 +78,14 @@ export class TarParser {
 
   /** Takes the next bytes of the tar. The chunk may be reused as soon as this returns. */
   push(chunk: Uint8Array): void {
+    for (const _ of this.steps(chunk));
+  }
+
+  /**
+   * As {@link push}, with an undefined wherever a handler's work on an entry may pause for others'. The chunk may be reused
+   * after the last step.
+   */
+  *steps(chunk: Uint8Array): Generator<undefined, void> {
     if (this.#broken) throw new AccelError('internal', 'a tar parser was used after an error');
     // Set while work is under way, so that an exception from anywhere leaves it set.
     this.#broken = true;
@@ -84,7 +94,12 @@ export class TarParser {
     let at = 0;
     // Bytes within the bound are parsed first: a header that announces too much has a path for the error.
     const within = end > this.#limits.archiveBytes ? bytes.length - (end - this.#limits.archiveBytes) : bytes.length;
-    while (at < within) at += this.#step(chunk, bytes, at);
+    while (at < within) {
+      at += this.#step(chunk, bytes, at);
+      if (this.#work === undefined) continue;
+      yield* this.#work;
+      this.#work = undefined;
+    }
     this.#assertSize(end);
     this.#broken = false;
   }
@@ -270,15 +285,25 @@ export class TarParser {
     entry.sparse = this.#sparse?.runs.runs;
     this.#sparse = undefined;
     this.#padding = paddingOf(draft.storedSize);
-    this.#handler.entry(entry);
+    const work = this.#handler.entry(entry);
+    if (work === undefined) this.#beginData(draft);
+    else this.#work = this.#finishEntry(work, draft);
+  }
+
+  *#finishEntry(work: Generator<undefined, void>, draft: Draft): Generator<undefined, void> {
+    yield* work;
+    this.#beginData(draft);
+  }
+
+  #beginData({ entry, skippedSize }: Draft): void {
     if (entry.packedSize > 0) {
       this.#remaining = entry.packedSize;
       this.#phase = 'data';
       return;
     }
-    if (draft.skippedSize > 0) {
+    if (skippedSize > 0) {
       this.#handler.entryEnd();
-      this.#skip(draft.skippedSize, paddingOf(draft.skippedSize));
+      this.#skip(skippedSize, paddingOf(skippedSize));
       return;
     }
     this.#endEntry();

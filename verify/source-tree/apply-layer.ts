@@ -1,6 +1,8 @@
 /** Applies one layer, read from its tar in one go: entries as they come; content is hashed as it passes and not kept. */
 import { AccelError } from '../../base/error.ts';
+import { Pacer } from '../../base/pacer.ts';
 import { printable } from '../../formats/bytes/printable.ts';
+import type { Steps } from '../../formats/layer/tree.ts';
 import type { SparseRun, TarEntry, TarHandler } from '../../formats/tar/entry.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 import type { TarLimits } from '../../formats/tar/tar-limits.ts';
@@ -15,6 +17,7 @@ export interface ApplyLayerOptions {
   readonly maxEntries: number;
   /** Makes the error for more. */
   readonly tooMany: () => AccelError;
+  readonly signal?: AbortSignal | undefined;
   /** Bounds of the archive, where they are other than the parser's own. */
   readonly limits?: Partial<TarLimits>;
 }
@@ -33,7 +36,8 @@ export async function applyLayer(
 ): Promise<number> {
   const handler = new EntryHandler(layer, options);
   const parser = new TarParser(handler, options.limits);
-  for await (const chunk of tar) parser.push(chunk);
+  const pacer = new Pacer(options.signal);
+  for await (const chunk of tar) for (const _ of parser.steps(chunk)) if (pacer.due) await pacer.pause();
   parser.end();
   return handler.entries;
 }
@@ -55,12 +59,23 @@ class EntryHandler implements TarHandler {
     this.#options = options;
   }
 
-  entry(entry: TarEntry): void {
+  entry(entry: TarEntry): Generator<undefined, void> | undefined {
     if (this.entries >= this.#options.maxEntries) throw this.#options.tooMany();
     this.entries++;
     checkXattrs(entry);
     this.#entry = entry;
-    this.#node = this.#layer.apply(entry);
+    const applied = this.#layer.apply(entry);
+    if (typeof applied === 'object') return this.#finish(applied, entry);
+    this.#begin(applied, entry);
+    return undefined;
+  }
+
+  *#finish(steps: Steps<number | undefined>, entry: TarEntry): Generator<undefined, void> {
+    this.#begin(yield* steps, entry);
+  }
+
+  #begin(node: number | undefined, entry: TarEntry): void {
+    this.#node = node;
     this.#hasher = undefined;
     if (this.#node === undefined || entry.type !== 'file' || !this.#options.hashContent) return;
     this.#hasher = contentHasher(entry.sparse === undefined ? 'sha256' : 'sha256-of-blocks');

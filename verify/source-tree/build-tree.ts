@@ -95,6 +95,7 @@ export async function readSourceTree(
       };
       const entries = await applyLayer(tar.bytes, builder.nextLayer(report), {
         hashContent: options.hashContent ?? true,
+        signal: options.signal,
         ...entryBound(options.maxEntries ?? MAX_ENTRIES, facts),
         limits: options.maxLayerSize === undefined ? {} : { archiveBytes: options.maxLayerSize },
       });

@@ -2,9 +2,9 @@
  * Flattens layers into one tree in memory, by the same rules as a conversion (formats/layer) but with nothing else in
  * common: no file system, no blocks. The rules themselves are judged by the models and foreign tools of the tests.
  */
-import { withPlace } from '../../base/error.ts';
+import { type AccelError, withPlace } from '../../base/error.ts';
 import { printable } from '../../formats/bytes/printable.ts';
-import { LayerRules } from '../../formats/layer/rules.ts';
+import { LayerRules, Unfinished } from '../../formats/layer/rules.ts';
 import {
   type EntryHeader,
   IMPLICIT_DIRECTORY,
@@ -13,22 +13,25 @@ import {
   type NodeAttributes,
   type NodeKind,
   type RuleReport,
+  type Steps,
   type Xattrs,
 } from '../../formats/layer/tree.ts';
 import type { ContentHash } from './content-hash.ts';
 import type { SourceAttributes, SourceNode } from './node.ts';
-import { NameTable, NodeTable } from './node-table.ts';
+import { NodeTable } from './node-table.ts';
+import { SourceNames } from './source-names.ts';
 
-/** Length from which on V8 makes a part of a string a view that keeps the whole. */
-const VIEW_LENGTH = 13;
+/** An entry, and where in its tar it begins. */
+export type PlacedHeader = EntryHeader & { readonly headerOffset: number };
 
 /** Applies the entries of one layer. */
 export interface LayerBuilder {
   /**
-   * Applies the next entry and answers the inode that it made, if it did. Throws `tar-invalid` for paths that lead out of the
+   * Applies the next entry and answers the inode that it made, if it did: at once, or as the end of steps that the caller does
+   * before the next entry. Throws `tar-invalid` for paths that lead out of the
    * image or through files, and what else the rules refuse.
    */
-  apply(header: EntryHeader & { readonly headerOffset: number }): number | undefined;
+  apply(header: PlacedHeader): number | undefined | Steps<number | undefined>;
   /** Sets size and hash of a file. */
   setContent(file: number, size: number, content: ContentHash | undefined): void;
 }
@@ -45,9 +48,10 @@ export class SourceTreeBuilder {
     return {
       apply(header) {
         try {
-          return rules.apply(header);
+          const begun = rules.begin(header);
+          return begun instanceof Unfinished ? placedSteps(begun, header) : begun;
         } catch (error) {
-          throw withPlace(error, { path: printable(header.name), tarOffset: header.headerOffset });
+          throw placed(error, header);
         }
       },
       setContent(file, size, content) {
@@ -63,7 +67,7 @@ export class SourceTreeBuilder {
     const pending: number[] = [root];
     nodes.setLinks(root, 2);
     for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-      for (const [, node] of names.of(at)) {
+      for (const node of names.nodes(at)) {
         if (nodes.kind(node) !== 'directory') {
           nodes.setLinks(node, nodes.links(node) + 1);
           continue;
@@ -104,7 +108,7 @@ class NodeView implements SourceNode {
   }
 
   get names(): string[] {
-    return [...this.#tree.names.of(this.id)].map(([name]) => name);
+    return [...this.#tree.names.of(this.id)];
   }
 
   get links(): number {
@@ -124,7 +128,7 @@ class NodeView implements SourceNode {
 /** The tree in memory, as the rules see it. */
 class SourceTree implements LayerTree<number> {
   readonly nodes = new NodeTable();
-  readonly names = new NameTable();
+  readonly names = new SourceNames();
   readonly root: number;
   /** Number of the layer being applied, from 1 on. */
   layer = 0;
@@ -158,8 +162,8 @@ class SourceTree implements LayerTree<number> {
     return this.names.count(directory) === 0;
   }
 
-  lowerNames(directory: number): string[] {
-    return [...this.names.of(directory)].map(([name]) => name).filter((name) => !this.isOwn(directory, name));
+  *lowerNames(directory: number): Generator<string> {
+    for (const name of this.names.of(directory)) if (!this.isOwn(directory, name)) yield name;
   }
 
   target(symlink: number): string {
@@ -180,11 +184,17 @@ class SourceTree implements LayerTree<number> {
   }
 
   link(directory: number, name: string, node: number): void {
-    this.names.add(directory, ownText(name), node, this.layer);
+    this.names.add(directory, name, node, this.layer);
   }
 
   remove(directory: number, name: string): void {
     this.names.remove(directory, name);
+  }
+
+  /** What was below it is reached no more, and its records stay. */
+  *removeTree(directory: number, name: string): Steps {
+    this.names.remove(directory, name);
+    yield;
   }
 
   setAttributes(node: number, attributes: NodeAttributes): void {
@@ -196,7 +206,14 @@ class SourceTree implements LayerTree<number> {
   }
 }
 
-/** A text that keeps no other alive: part of a path would keep the path. */
-function ownText(text: string): string {
-  return text.length < VIEW_LENGTH ? text : Buffer.from(text, 'latin1').toString('latin1');
+function* placedSteps({ steps }: Unfinished<number>, header: PlacedHeader): Steps<number | undefined> {
+  try {
+    return yield* steps;
+  } catch (error) {
+    throw placed(error, header);
+  }
+}
+
+function placed(error: unknown, { name, headerOffset }: PlacedHeader): AccelError {
+  return withPlace(error, { path: printable(name), tarOffset: headerOffset });
 }

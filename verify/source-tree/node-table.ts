@@ -1,8 +1,9 @@
 /**
- * The inodes of a source tree and the names that lead to them, column by column in pages of typed arrays: a million files
- * take about 100 bytes each beside their names. Numbers of inodes and names are never used again.
+ * The inodes of a source tree, column by column in pages of typed arrays: a million files take about 60 bytes each. Numbers
+ * are never used again.
  */
 import type { NodeAttributes, NodeKind, Xattrs } from '../../formats/layer/tree.ts';
+import { NumberColumn } from './columns.ts';
 import type { ContentHash, HashRule } from './content-hash.ts';
 
 const KINDS: readonly NodeKind[] = ['file', 'directory', 'symlink', 'character', 'block', 'fifo'];
@@ -10,63 +11,13 @@ const RULES: readonly HashRule[] = ['sha256', 'sha256-of-blocks'];
 const MODE_BITS = 0o7777;
 const KIND_SHIFT = 12;
 
-const PAGE_BITS = 12;
-const PAGE_ROWS = 1 << PAGE_BITS;
-const PAGE_MASK = PAGE_ROWS - 1;
 /** Bytes of a SHA-256. */
 const HASH = 32;
+/** Hashes of a page: 1 MiB. */
+const PAGE_BITS = 15;
+const PAGE_ROWS = 1 << PAGE_BITS;
+const PAGE_MASK = PAGE_ROWS - 1;
 const NO_XATTRS: Xattrs = new Map();
-
-type Column = Float64Array | Uint32Array | Uint16Array;
-
-/** A column of numbers in pages that exist where a number other than 0 was set: owners and attributes are mostly 0. */
-class NumberColumn {
-  readonly #pages: (Column | undefined)[] = [];
-  readonly #type: new (
-    rows: number,
-  ) => Column;
-
-  constructor(type: new (rows: number) => Column) {
-    this.#type = type;
-  }
-
-  get(row: number): number {
-    return this.#pages[row >>> PAGE_BITS]?.[row & PAGE_MASK] ?? 0;
-  }
-
-  set(row: number, value: number): void {
-    const number = row >>> PAGE_BITS;
-    while (this.#pages.length <= number) this.#pages.push(undefined);
-    const page = this.#pages[number];
-    if (page !== undefined) page[row & PAGE_MASK] = value;
-    else if (value !== 0) {
-      const made = new this.#type(PAGE_ROWS);
-      made[row & PAGE_MASK] = value;
-      this.#pages[number] = made;
-    }
-  }
-}
-
-/** A map from numbers (of inodes of a device, of nodes) to numbers other than 0, in pages that exist where one was set. */
-export class NumberMap {
-  readonly #pages = new Map<number, Uint32Array>();
-
-  /** The number of a key, 0 if it has none. */
-  get(key: number): number {
-    return this.#pages.get(Math.floor(key / PAGE_ROWS))?.[key % PAGE_ROWS] ?? 0;
-  }
-
-  /** Sets the number of a key. */
-  set(key: number, value: number): void {
-    const number = Math.floor(key / PAGE_ROWS);
-    let page = this.#pages.get(number);
-    if (page === undefined) {
-      page = new Uint32Array(PAGE_ROWS);
-      this.#pages.set(number, page);
-    }
-    page[key % PAGE_ROWS] = value;
-  }
-}
 
 /** The inodes, numbered from 1; what is not a directory may have several names. */
 export class NodeTable {
@@ -204,53 +155,4 @@ export class NodeTable {
 
 function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-}
-
-/** The names of all directories: each is a row of an inode and of the layer that made it. */
-export class NameTable {
-  #rows = 0;
-  readonly #node = new NumberColumn(Uint32Array);
-  readonly #layer = new NumberColumn(Uint16Array);
-  /** Rows by name; of directories that have a name in them. */
-  readonly #directories = new Map<number, Map<string, number>>();
-
-  /** The inode under a name, 0 where the directory has no such name. */
-  find(directory: number, name: string): number {
-    const row = this.#directories.get(directory)?.get(name);
-    return row === undefined ? 0 : this.#node.get(row);
-  }
-
-  add(directory: number, name: string, node: number, layer: number): void {
-    const row = this.#rows++;
-    this.#node.set(row, node);
-    this.#layer.set(row, layer);
-    const names = this.#directories.get(directory);
-    if (names === undefined) this.#directories.set(directory, new Map([[name, row]]));
-    else names.set(name, row);
-  }
-
-  remove(directory: number, name: string): void {
-    const names = this.#directories.get(directory);
-    names?.delete(name);
-    if (names?.size === 0) this.#directories.delete(directory);
-  }
-
-  /** Names in a directory. */
-  count(directory: number): number {
-    return this.#directories.get(directory)?.size ?? 0;
-  }
-
-  /** Number of the layer that made a name, which exists. */
-  layer(directory: number, name: string): number {
-    return this.#layer.get(this.#directories.get(directory)!.get(name)!);
-  }
-
-  setLayer(directory: number, name: string, layer: number): void {
-    this.#layer.set(this.#directories.get(directory)!.get(name)!, layer);
-  }
-
-  /** The names of a directory with their inodes, in the order in which they were added. */
-  *of(directory: number): Generator<readonly [string, number]> {
-    for (const [name, row] of this.#directories.get(directory) ?? []) yield [name, this.#node.get(row)];
-  }
 }
