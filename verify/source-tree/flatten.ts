@@ -191,7 +191,7 @@ class SourceTree implements LayerTree<number> {
     this.names.remove(directory, name);
   }
 
-  /** What was below it is reached no more, and its records stay. */
+  /** Takes the name away: nothing leads to what was below it, whose records stay. */
   *removeTree(directory: number, name: string): Steps {
     this.names.remove(directory, name);
     yield;

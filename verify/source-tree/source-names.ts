@@ -11,7 +11,7 @@ import { TextPool } from './text-pool.ts';
 const DIRECTORY_PAGE_BITS = 8;
 const FIRST_BUCKETS = 1 << 10;
 
-/** See the module's comment. Row 0 is none; rows are never used again. */
+/** See the module's comment. Rows count from 1 and are never used again. */
 export class SourceNames {
   #rows = 0;
   #live = 0;
