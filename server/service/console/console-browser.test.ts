@@ -186,42 +186,47 @@ describeWith({ tools: ['chromium'] }, 'the console in a browser', () => {
     await tabTo(/^Try again$/);
   });
 
-  it.each(['light', 'dark'] as const)('%s: fits 380 pixels, and axe-core finds nothing on any page', async (theme) => {
-    service = await startConsoleService();
-    const { running, failed, done } = await service.fill();
-    await page.emulateMedia({ colorScheme: theme });
-    const pages = [
-      '#/',
-      '#/repositories',
-      '#/cluster',
-      ...[running.id, failed, done].map((id) => `#/conversions/${id}`),
-    ];
-    for (const path of pages) {
-      await page.setViewportSize({ width: 1280, height: 900 });
-      await open(path);
-      await page.getByRole('heading', { level: 1 }).waitFor();
-      await page.getByText('Loading …').waitFor({ state: 'detached' });
-      expect([path, await accessibility()]).toEqual([path, []]);
-      await page.setViewportSize({ width: 380, height: 800 });
-      expect([path, await overflow()]).toEqual([path, 0]);
-      expect([path, await accessibility()]).toEqual([path, []]);
-      if (process.env.ACCEL_CONSOLE_PICTURES === undefined) continue;
-      for (const width of [380, 800, 1280]) {
-        await page.setViewportSize({ width, height: width === 380 ? 800 : 760 });
-        const name = path
-          .replace(/^#\/?/, '')
-          .replace(running.id, 'running')
-          .replace(failed, 'failed')
-          .replace(done, 'done');
-        await page.screenshot({
-          path: `${process.env.ACCEL_CONSOLE_PICTURES}/${name.replaceAll('/', '-') || 'list'}-${theme}-${width}.png`,
-        });
+  it.each(['light', 'dark'] as const)(
+    '%s: fits 800 and 380 pixels, and axe-core finds nothing on any page',
+    async (theme) => {
+      service = await startConsoleService();
+      const { running, failed, done } = await service.fill();
+      await page.emulateMedia({ colorScheme: theme });
+      const pages = [
+        '#/',
+        '#/repositories',
+        '#/cluster',
+        ...[running.id, failed, done].map((id) => `#/conversions/${id}`),
+      ];
+      for (const path of pages) {
+        await page.setViewportSize({ width: 1280, height: 900 });
+        await open(path);
+        await page.getByRole('heading', { level: 1 }).waitFor();
+        await page.getByText('Loading …').waitFor({ state: 'detached' });
+        expect([path, await accessibility()]).toEqual([path, []]);
+        for (const width of [800, 380]) {
+          await page.setViewportSize({ width, height: 800 });
+          expect([path, width, await overflow()]).toEqual([path, width, 0]);
+        }
+        expect([path, await accessibility()]).toEqual([path, []]);
+        if (process.env.ACCEL_CONSOLE_PICTURES === undefined) continue;
+        for (const width of [380, 800, 1280]) {
+          await page.setViewportSize({ width, height: width === 380 ? 800 : 760 });
+          const name = path
+            .replace(/^#\/?/, '')
+            .replace(running.id, 'running')
+            .replace(failed, 'failed')
+            .replace(done, 'done');
+          await page.screenshot({
+            path: `${process.env.ACCEL_CONSOLE_PICTURES}/${name.replaceAll('/', '-') || 'list'}-${theme}-${width}.png`,
+          });
+        }
       }
-    }
-    await service.stop();
-    service = await startConsoleService({ token: WRITE_TOKEN });
-    await open();
-    await page.getByLabel('Token').waitFor();
-    expect(await accessibility()).toEqual([]);
-  });
+      await service.stop();
+      service = await startConsoleService({ token: WRITE_TOKEN });
+      await open();
+      await page.getByLabel('Token').waitFor();
+      expect(await accessibility()).toEqual([]);
+    },
+  );
 });

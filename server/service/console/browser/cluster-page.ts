@@ -1,7 +1,7 @@
 /** The agents of the cluster: what came from the registry, what from peers, node by node. */
 import { type AgentImage, type AgentList, ask } from './console-api.ts';
 import { keepLoading, type Page } from './live-page.ts';
-import { element, emptyPanel, figures, tableOf } from './page-elements.ts';
+import { breakable, element, emptyPanel, figures, tableOf } from './page-elements.ts';
 import { bytesText, percentText } from './page-format.ts';
 import { TrafficGraph } from './traffic-graph.ts';
 
@@ -50,7 +50,7 @@ export const clusterPage: Page = async (main, signal) => {
         tableOf(
           'Agents',
           [
-            { head: 'Node', cell: ({ node }) => node },
+            { head: 'Node', kind: 'name', cell: ({ node }) => node },
             { head: 'Zone', cell: ({ zone }) => zone },
             {
               head: 'State',
@@ -61,10 +61,10 @@ export const clusterPage: Page = async (main, signal) => {
                   problem ?? (reachable ? 'answers' : 'no answer'),
                 ),
             },
-            { head: 'From peers', number: true, cell: ({ bytes }) => bytes && bytesText(bytes.fromPeers) },
-            { head: 'From registries', number: true, cell: ({ bytes }) => bytes && bytesText(bytes.fromOrigin) },
-            { head: 'To peers', number: true, cell: ({ bytes }) => bytes && bytesText(bytes.toPeers) },
-            { head: 'To runtimes', number: true, cell: ({ bytes }) => bytes && bytesText(bytes.toClients) },
+            { head: 'From peers', kind: 'number', cell: ({ bytes }) => bytes && bytesText(bytes.fromPeers) },
+            { head: 'From registries', kind: 'number', cell: ({ bytes }) => bytes && bytesText(bytes.fromOrigin) },
+            { head: 'To peers', kind: 'number', cell: ({ bytes }) => bytes && bytesText(bytes.toPeers) },
+            { head: 'To runtimes', kind: 'number', cell: ({ bytes }) => bytes && bytesText(bytes.toClients) },
           ],
           agents,
         ),
@@ -84,10 +84,10 @@ function images(served: readonly AgentImage[]): readonly HTMLElement[] {
     tableOf(
       'Images',
       [
-        { head: 'Image', cell: ({ image }) => image },
-        { head: 'Nodes', number: true, cell: ({ nodes }) => nodes },
-        { head: 'From peers', number: true, cell: ({ fromPeers }) => bytesText(fromPeers) },
-        { head: 'From registries', number: true, cell: ({ fromOrigin }) => bytesText(fromOrigin) },
+        { head: 'Image', kind: 'name', cell: ({ image }) => element('span', {}, ...breakable(image)) },
+        { head: 'Nodes', kind: 'number', cell: ({ nodes }) => nodes },
+        { head: 'From peers', kind: 'number', cell: ({ fromPeers }) => bytesText(fromPeers) },
+        { head: 'From registries', kind: 'number', cell: ({ fromOrigin }) => bytesText(fromOrigin) },
       ],
       rows,
     ),

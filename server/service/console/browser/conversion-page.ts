@@ -1,8 +1,8 @@
 /** One conversion, followed layer by layer. */
 import { ApiError, type Conversion, follow, type Layer, type Reason } from './console-api.ts';
-import { actionOf, stateCell } from './conversions-page.ts';
+import { actionOf, stateOf, tookText } from './conversions-page.ts';
 import { type Page, SignInNeeded } from './live-page.ts';
-import { element, errorPanel, figures, redraw, tableOf } from './page-elements.ts';
+import { breakable, element, errorPanel, figures, redraw, tableOf } from './page-elements.ts';
 import { bytesText, percentText, shortDigest, timeText } from './page-format.ts';
 
 /** Makes the page of a conversion. */
@@ -22,16 +22,18 @@ export function conversionPage(id: string): Page {
 
 function show(main: HTMLElement, conversion: Conversion, signal: AbortSignal): void {
   const { repository, tag, digest, state, rule, from, attempts, created, reason, progress, result } = conversion;
+  const action = actionOf(conversion, signal);
   const shown: HTMLElement[] = [
     element('p', {}, element('a', { href: '#/' }, '← all conversions')),
-    element('h1', {}, `${repository}:${tag}`),
-    element('div', { class: 'panel' }, stateCell(conversion), element('p', {}, actionOf(conversion, signal))),
+    element('h1', {}, ...breakable(`${repository}:${tag}`)),
+    element('div', { class: 'panel' }, stateOf(conversion), action !== undefined && element('p', {}, action)),
     figures([
       ['Digest', digest === undefined ? '–' : shortDigest(digest)],
       ['Rule', String(rule)],
       ['Asked for by', from],
       ['Attempts', String(attempts)],
       ['Accepted', timeText(created)],
+      ['Took', tookText(conversion) || '–'],
     ]),
   ];
   if (reason !== undefined && state !== 'done') shown.push(reasonPanel(reason));
@@ -48,12 +50,16 @@ function resultParts(result: NonNullable<Conversion['result']>): HTMLElement[] {
     tableOf(
       'Accelerated tags',
       [
-        { head: 'Tag', cell: (made) => element('code', {}, `${result.target}:${made.tag}`) },
+        {
+          head: 'Tag',
+          kind: 'name',
+          cell: (made) => element('code', {}, ...breakable(`${result.target}:${made.tag}`)),
+        },
         { head: 'Kind', cell: (made) => made.kind },
         { head: 'Digest', cell: (made) => element('code', { title: made.digest }, shortDigest(made.digest)) },
-        { head: 'Size', number: true, cell: (made) => bytesText(made.size) },
-        { head: 'Ratio', number: true, cell: (made) => percentText(made.ratio) },
-        { head: 'Made', cell: (made) => (made.upToDate ? 'was up to date' : 'by this conversion') },
+        { head: 'Size', kind: 'number', cell: (made) => bytesText(made.size) },
+        { head: 'Ratio', kind: 'number', cell: (made) => percentText(made.ratio) },
+        { head: 'Made', kind: 'short', cell: (made) => (made.upToDate ? 'was up to date' : 'by this conversion') },
       ],
       result.tags,
     ),
@@ -66,10 +72,10 @@ function layerTable(layers: readonly Layer[]): HTMLElement {
   return tableOf(
     'Layers',
     [
-      { head: 'Platform', cell: (layer) => layer.platform },
-      { head: 'Layer', number: true, cell: (layer) => `${layer.index + 1} of ${layer.count}` },
+      { head: 'Platform', kind: 'short', cell: (layer) => layer.platform },
+      { head: 'Layer', kind: 'number', cell: (layer) => `${layer.index + 1} of ${layer.count}` },
       { head: 'Digest', cell: (layer) => element('code', { title: layer.digest }, shortDigest(layer.digest)) },
-      { head: 'Size', number: true, cell: (layer) => bytesText(layer.size) },
+      { head: 'Size', kind: 'number', cell: (layer) => bytesText(layer.size) },
       {
         head: 'Progress',
         cell: ({ read, size, state, index }) =>

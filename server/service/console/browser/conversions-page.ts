@@ -1,8 +1,8 @@
 /** Conversions as they run, and their history. */
 import { ApiError, ask, type Conversion } from './console-api.ts';
 import { keepLoading, type Page } from './live-page.ts';
-import { type Child, type Column, element, emptyPanel, redraw, tableOf } from './page-elements.ts';
-import { bytesText, durationText, percentText, timeText } from './page-format.ts';
+import { breakable, type Child, type Column, element, emptyPanel, moment, redraw, tableOf } from './page-elements.ts';
+import { bytesText, durationText, percentText } from './page-format.ts';
 
 const STATES = ['', 'running', 'waiting', 'failed', 'done', 'cancelled', 'superseded'];
 const PAGE_SIZE = 50;
@@ -103,24 +103,50 @@ function columns(signal: AbortSignal): readonly Column<Conversion>[] {
   return [
     {
       head: 'Image',
+      kind: 'name',
       cell: ({ id, repository, tag }) =>
-        element('a', { href: `#/conversions/${encodeURIComponent(id)}`, id: `c-${id}` }, `${repository}:${tag}`),
+        element(
+          'a',
+          { href: `#/conversions/${encodeURIComponent(id)}`, id: `c-${id}` },
+          ...breakable(`${repository}:${tag}`),
+        ),
     },
     { head: 'State', cell: stateCell },
     {
       head: 'Size',
-      number: true,
-      cell: ({ result }) => result && `${bytesText(result.source.size)} → ${bytesText(result.tags[0]?.size ?? 0)}`,
+      kind: 'number',
+      cell: ({ result }) => result && sizeCell(result),
     },
-    { head: 'Ratio', number: true, cell: ({ result }) => result?.tags[0] && percentText(result.tags[0].ratio) },
-    { head: 'Took', number: true, cell: tookText },
-    { head: 'When', cell: ({ finished, started, created }) => timeText(finished ?? started ?? created) },
-    { head: 'Action', cell: (conversion) => actionOf(conversion, signal) },
+    { head: 'Took', kind: 'number', cell: tookText },
+    { head: 'When', kind: 'short', cell: ({ finished, started, created }) => moment(finished ?? started ?? created) },
+    { head: 'Action', kind: 'short', cell: (conversion) => actionOf(conversion, signal) },
   ];
 }
 
+/** The size before and after, and their ratio. */
+function sizeCell({ source, tags: [first] }: NonNullable<Conversion['result']>): Child {
+  if (first === undefined) return bytesText(source.size);
+  return element(
+    'div',
+    {},
+    `${bytesText(source.size)} → ${bytesText(first.size)}`,
+    element('div', { class: 'muted' }, percentText(first.ratio)),
+  );
+}
+
 /** The state with the progress or the reason below it. */
-export function stateCell({ state, progress, reason, due }: Conversion): Child {
+function stateCell(conversion: Conversion): Child {
+  const { state, reason } = conversion;
+  return element(
+    'div',
+    {},
+    stateOf(conversion),
+    reason !== undefined && state !== 'done' && element('div', { class: 'muted reason' }, reason.message),
+  );
+}
+
+/** The state with the progress, or with the time of the next attempt. */
+export function stateOf({ state, progress, reason, due }: Conversion): Child {
   const share = progress === undefined || progress.bytes === 0 ? undefined : progress.read / progress.bytes;
   return element(
     'div',
@@ -135,16 +161,16 @@ export function stateCell({ state, progress, reason, due }: Conversion): Child {
         { class: 'muted' },
         `${progress.stage}, ${bytesText(progress.read)} of ${bytesText(progress.bytes)}`,
       ),
-    reason !== undefined && state !== 'done' && element('div', { class: 'muted reason' }, reason.message),
     state === 'waiting' &&
       reason !== undefined &&
       due !== undefined &&
-      element('div', { class: 'muted' }, `again at ${timeText(due)}`),
+      element('div', { class: 'muted' }, 'again at ', moment(due)),
   );
 }
 
-function tookText({ started, finished, state }: Conversion): string {
-  if (started === undefined) return '';
+/** The time from start to end, or to now; empty for what waits. */
+export function tookText({ started, finished, state }: Conversion): string {
+  if (started === undefined || state === 'waiting') return '';
   const end = finished === undefined || state === 'running' ? Date.now() : Date.parse(finished);
   return durationText(end - Date.parse(started));
 }

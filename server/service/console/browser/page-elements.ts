@@ -1,4 +1,5 @@
 /** Makes elements. Text is always text: nothing that a registry or an error says becomes HTML. */
+import { shortTimeText, timeText } from './page-format.ts';
 
 /** A child of an element. */
 export type Child = Node | string | number | undefined | false;
@@ -37,14 +38,13 @@ export function redraw(place: HTMLElement, ...children: readonly (Node | string)
 /** A column of a table: its head, and what a row shows in it. */
 export interface Column<Row> {
   readonly head: string;
-  /** Right-aligned figures. */
-  readonly number?: boolean;
+  /** `number`: right-aligned figures; `name`: a long name, which may break; `short`: one line. */
+  readonly kind?: 'number' | 'name' | 'short';
   readonly cell: (row: Row) => Child;
 }
 
 /** Makes a table; on a narrow page each row becomes a block whose cells carry the heads. */
 export function tableOf<Row>(caption: string, columns: readonly Column<Row>[], rows: readonly Row[]): HTMLTableElement {
-  const classOf = ({ number }: Column<Row>): string | undefined => (number === true ? 'number' : undefined);
   return element(
     'table',
     {},
@@ -52,11 +52,7 @@ export function tableOf<Row>(caption: string, columns: readonly Column<Row>[], r
     element(
       'thead',
       {},
-      element(
-        'tr',
-        {},
-        ...columns.map((column) => element('th', { scope: 'col', class: classOf(column) }, column.head)),
-      ),
+      element('tr', {}, ...columns.map((column) => element('th', { scope: 'col', class: column.kind }, column.head))),
     ),
     element(
       'tbody',
@@ -66,12 +62,23 @@ export function tableOf<Row>(caption: string, columns: readonly Column<Row>[], r
           'tr',
           {},
           ...columns.map((column) =>
-            element('td', { class: classOf(column), 'data-label': column.head }, column.cell(row)),
+            element('td', { class: column.kind, 'data-label': column.head }, column.cell(row)),
           ),
         ),
       ),
     ),
   );
+}
+
+/** A name that breaks after its slashes and before the tag rather than within a word. */
+export function breakable(name: string): readonly Child[] {
+  const parts = name.split(/(?<=\/)|(?=:[^/]*$)/);
+  return parts.flatMap((part, index) => (index === 0 ? [part] : [document.createElement('wbr'), part]));
+}
+
+/** A moment in few characters, with the whole of it in its title. */
+export function moment(time: string): HTMLElement {
+  return element('time', { datetime: time, title: timeText(time) }, shortTimeText(time));
 }
 
 /** Makes a list of figures with their names. */

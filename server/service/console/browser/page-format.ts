@@ -33,6 +33,14 @@ export function timeText(time: string): string {
   return new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 }
 
+/** The same for a table: the time of a moment of today, otherwise day and month with hours and minutes, and the year of another one. */
+export function shortTimeText(time: string, now = new Date()): string {
+  const date = new Date(time);
+  if (date.toDateString() === now.toDateString()) return date.toLocaleTimeString(undefined, { timeStyle: 'medium' });
+  if (date.getFullYear() !== now.getFullYear()) return date.toLocaleDateString(undefined, { dateStyle: 'medium' });
+  return date.toLocaleString(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+}
+
 /** The first digits of a digest. */
 export function shortDigest(digest: string): string {
   return digest.replace(/^(sha\d+:)?([0-9a-f]{12}).*$/, '$2');

@@ -1,8 +1,8 @@
 /** Repositories: how much of each is converted, and what that weighs. */
 import { ask, type Repository } from './console-api.ts';
 import { keepLoading, type Page } from './live-page.ts';
-import { element, emptyPanel, figures, tableOf } from './page-elements.ts';
-import { bytesText, percentText, timeText } from './page-format.ts';
+import { breakable, element, emptyPanel, figures, moment, tableOf } from './page-elements.ts';
+import { bytesText, percentText } from './page-format.ts';
 
 interface RepositoryList {
   readonly repositories: readonly Repository[];
@@ -30,19 +30,20 @@ export const repositoriesPage: Page = async (main, signal) => {
           [
             {
               head: 'Repository',
+              kind: 'name',
               cell: ({ repository }) =>
-                element('a', { href: `#/?repository=${encodeURIComponent(repository)}` }, repository),
+                element('a', { href: `#/?repository=${encodeURIComponent(repository)}` }, ...breakable(repository)),
             },
             { head: 'Coverage', cell: coverage },
-            { head: 'Failed', number: true, cell: ({ failed }) => failed },
-            { head: 'Images', number: true, cell: ({ sourceBytes }) => bytesText(sourceBytes) },
-            { head: 'Accelerated', number: true, cell: ({ acceleratedBytes }) => bytesText(acceleratedBytes) },
+            { head: 'Failed', kind: 'number', cell: ({ failed }) => failed },
+            { head: 'Size', kind: 'number', cell: ({ sourceBytes }) => sizeText(sourceBytes) },
+            { head: 'Accelerated', kind: 'number', cell: ({ acceleratedBytes }) => sizeText(acceleratedBytes) },
             {
               head: 'Ratio',
-              number: true,
+              kind: 'number',
               cell: ({ sourceBytes, acceleratedBytes }) => ratio(acceleratedBytes, sourceBytes),
             },
-            { head: 'Last', cell: ({ lastFinished }) => lastFinished && timeText(lastFinished) },
+            { head: 'Last', kind: 'short', cell: ({ lastFinished }) => lastFinished && moment(lastFinished) },
           ],
           repositories,
         ),
@@ -79,4 +80,9 @@ function totals(repositories: readonly Repository[]): HTMLElement {
 
 function ratio(accelerated: number, source: number): string {
   return source === 0 ? '–' : percentText(accelerated / source);
+}
+
+/** Nothing is converted yet where it is 0. */
+function sizeText(bytes: number): string {
+  return bytes === 0 ? '–' : bytesText(bytes);
 }
