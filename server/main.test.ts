@@ -55,7 +55,10 @@ describe('run', () => {
     withConfig(CONFIG, async (config) => {
       const around = surroundings();
       await run({ role: 'service', config, check: true }, around);
-      expect(around.text).toEqual([`accel: ${config} is valid\n`]);
+      expect(around.text).toEqual([
+        'accel: warning: no rules are configured: nothing is converted\n',
+        `accel: ${config} is valid\n`,
+      ]);
       expect(around.signals.eventNames()).toEqual([]);
     }));
 

@@ -65,6 +65,12 @@ export async function loadRole(role: string): Promise<void> {
   if (Object.hasOwn(MODULES, role)) await MODULES[role]!();
 }
 
+/** Checks what else would keep a part of the service from starting: warnings. Other roles do not have the service's files. */
+async function checkService(role: string, config: Config): Promise<readonly string[]> {
+  const part = role === 'service' ? 'both' : role === 'api' || role === 'worker' ? role : undefined;
+  return part === undefined ? [] : (await import('./service/check-service.ts')).checkService(part, config);
+}
+
 /** The sockets of a role that outlive its processes, by name; undefined where it opens its own. */
 function heldAddresses(role: string, { agent, telemetry }: Config) {
   if (role !== 'agent' || !agent.keepSockets) return undefined;
@@ -172,7 +178,7 @@ export async function run(request: RunRequest, surroundings: Surroundings): Prom
     const { loadRules, loadWatches } = await import('./service/load-rules.ts');
     await loadRules(config);
     loadWatches(config);
-    const warnings = request.role === 'agent' ? await checkAgent(config) : [];
+    const warnings = await (request.role === 'agent' ? checkAgent(config) : checkService(request.role, config));
     for (const warning of warnings) log(`warning: ${warning}`);
     log(`${request.config} is valid`);
     return;

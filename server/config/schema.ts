@@ -8,6 +8,7 @@ import { ADDRESS, address, duration, HOST, path, patterns, portOf, size, text } 
 
 // Without flags: JSON Schema has none.
 const HOOK_REGISTRY = /^[A-Za-z0-9{]([A-Za-z0-9.{}-]*[A-Za-z0-9}])?(:\d{1,5})?$/;
+const STORE = /^(postgres(ql)?:\/\/.|[^:/]+$|[^:/]*\/|\.{1,2}\/)/;
 const BYTE_UNITS: Readonly<Record<string, number>> = {
   K: 1e3,
   M: 1e6,
@@ -121,9 +122,7 @@ const watch = z.strictObject({
 
 const service = z.strictObject({
   listen: address.default('127.0.0.1:8686').describe('Address of API, hooks and console'),
-  store: z
-    .string()
-    .min(1, 'is empty')
+  store: text(STORE, 'a path or a postgres:// URL')
     .default('/var/lib/accel/queue.db')
     .describe('File of the embedded queue, or a postgres:// URL'),
   concurrency: z.int().min(1).max(256).default(1).describe('Conversions at a time'),

@@ -53,7 +53,7 @@ export async function startDemoRegistry(options: DemoRegistryOptions): Promise<D
   const pace = async (bytes: number) => {
     if (options.bytesPerSecond === undefined) return;
     free = Math.max(free, performance.now()) + (bytes / options.bytesPerSecond) * 1000;
-    await new Promise((resolve) => setTimeout(resolve, free - performance.now()));
+    await new Promise((resolve) => setTimeout(resolve, Math.max(1, free - performance.now())));
   };
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '', 'http://registry');
@@ -98,8 +98,11 @@ export async function startDemoRegistry(options: DemoRegistryOptions): Promise<D
       if (section === 'blobs') sent += (chunk as Buffer).length;
       if (!response.write(chunk))
         await new Promise<void>((resolve) => {
-          response.once('drain', resolve);
-          response.once('close', resolve);
+          const go = (): void => {
+            response.off('drain', go).off('close', go);
+            resolve();
+          };
+          response.on('drain', go).on('close', go);
         });
     }
     response.end();

@@ -4,6 +4,7 @@
  * those of loopback, so that no web page can use the reader's browser to ask.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { AccelError } from '../../base/error.ts';
 import type { Config } from '../config/schema.ts';
 import { readSecretFile } from '../config/secret-file.ts';
 
@@ -45,7 +46,15 @@ export class AccessTokens {
   /** Reads the files of the tokens. Throws `usage` for one that cannot be used. */
   static async load(tokens: Config['service']['tokens'], loopback: boolean): Promise<AccessTokens> {
     const read = tokens.map(async ({ name, file, scope }, index): Promise<Token> => {
-      return { name, scope, digest: digestOf(await readSecretFile(file, `service.tokens[${index}].file`)) };
+      const key = `service.tokens[${index}].file`;
+      const token = await readSecretFile(file, key);
+      if (/\s/.test(token)) {
+        throw new AccelError('usage', 'a token has white space in it', {
+          where: { key, file },
+          expected: 'the token alone, in one line, without the word Bearer',
+        });
+      }
+      return { name, scope, digest: digestOf(token) };
     });
     return new AccessTokens(await Promise.all(read), loopback);
   }

@@ -4,6 +4,7 @@ import type { RegistryAccess } from '../config/registry-access.ts';
 import type { ConversionOrder, ConversionResult } from './conversion.ts';
 import type { ConversionEnd } from './conversion-messages.ts';
 import { type ConversionLimits, runConversion } from './conversion-process.ts';
+import { failureText } from './failure-text.ts';
 import { JobPool, type Outcome } from './job-pool.ts';
 import { notificationsFor, type Sink } from './outbox.ts';
 import type { ProgressBus } from './progress-bus.ts';
@@ -116,9 +117,9 @@ function describe({ data }: Job, { ending }: Outcome): string {
       return `converted ${image} to ${tags.map((one) => one.tag).join(', ')} in ${seconds.total.toFixed(1)} s`;
     }
     case 'retry':
-      return `converting ${image} failed, again in ${Math.round(ending.delay / 1000)} s: ${ending.failure.message}`;
+      return `converting ${image} failed, again in ${Math.round(ending.delay / 1000)} s: ${failureText(ending.failure)}`;
     case 'failed':
-      return `converting ${image} failed for good: ${ending.failure.message}`;
+      return `converting ${image} failed for good: ${failureText(ending.failure)}`;
     case 'superseded':
       return `did not convert ${image}: ${ending.reason}`;
     case 'released':

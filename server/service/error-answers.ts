@@ -35,6 +35,13 @@ const CODES: Readonly<Record<number, string>> = {
   431: 'too-large',
 };
 
+/** The answer to a body of another type. */
+const MEDIA_TYPE = {
+  code: 'media-type',
+  message: 'this address takes JSON',
+  expected: 'the header Content-Type: application/json',
+};
+
 /** A request that is known and not allowed: HTTP 403. */
 export class Forbidden extends Error {
   readonly statusCode = 403;
@@ -57,6 +64,7 @@ export function sendError(error: unknown, _: FastifyRequest, reply: FastifyReply
   const { statusCode = 500, message } = error as FastifyError;
   // The text of an unforeseen error may quote anything.
   if (statusCode >= 500) return send(reply, 500, plainDocument('internal', 'internal error'));
+  if (statusCode === 415) return send(reply, 415, { error: { ...MEDIA_TYPE } });
   return send(reply, statusCode, plainDocument(CODES[statusCode] ?? 'usage', redact(message)));
 }
 

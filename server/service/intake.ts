@@ -5,6 +5,7 @@
 
 import { type DecisionContext, decidePush, isKnownHost } from './decide-push.ts';
 import type { Decision, DecisionCode } from './decision.ts';
+import { failureText } from './failure-text.ts';
 import { JobPool, type Outcome } from './job-pool.ts';
 import { checkEvent, eventJob, type PushEvent, repositoryOf } from './push-event.ts';
 import type { Queue } from './queue.ts';
@@ -85,10 +86,10 @@ export function startIntake({ queue, concurrency, context, log, onDecision }: In
         log(`${image}: ${decision.code}, ${decision.reason}`);
         onDecision?.(event, decision.code);
       } else if (outcome.ending.kind === 'failed') {
-        log(`${image}: given up: ${outcome.ending.failure.message}`);
+        log(`${image}: given up: ${failureText(outcome.ending.failure)}`);
         onDecision?.(event, 'failed');
       } else if (outcome.ending.kind === 'retry') {
-        log(`${image}: ${outcome.ending.failure.message}; again in ${Math.round(outcome.ending.delay / 1000)} s`);
+        log(`${image}: ${failureText(outcome.ending.failure)}; again in ${Math.round(outcome.ending.delay / 1000)} s`);
       }
     },
   });

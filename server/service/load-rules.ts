@@ -1,7 +1,16 @@
 /** The rules of a configuration, compiled. */
 import { readFile } from 'node:fs/promises';
 import { AccelError } from '../../base/error.ts';
-import { canonicalPattern, compileRules, type RuleSet, type RuleSource } from '../../triggers/rules/match-rule.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { parseRepository } from '../../oci/reference.ts';
+import { parsePrefetchLines } from '../../prefetch/lines.ts';
+import {
+  canonicalPattern,
+  compileRules,
+  patternHost,
+  type RuleSet,
+  type RuleSource,
+} from '../../triggers/rules/match-rule.ts';
 import { compilePattern, type Pattern } from '../../triggers/rules/pattern.ts';
 import { bytesOf, type Config, milliseconds } from '../config/schema.ts';
 
@@ -22,23 +31,33 @@ export interface WatchSource {
 
 /** Compiles `service.watch`. Throws `usage` for a pattern that cannot be used. */
 export function loadWatches({ service }: Config): WatchSource[] {
-  return service.watch.map(({ repositories, interval }) => ({
-    patterns: repositories.map((text) => compilePattern(canonicalPattern(text))),
+  return service.watch.map(({ repositories, interval }, index) => ({
+    patterns: repositories.map((text) =>
+      naming({ watch: index + 1 }, 'repositories', () => {
+        const pattern = canonicalPattern(text);
+        patternHost(pattern);
+        return compilePattern(pattern);
+      }),
+    ),
     interval: milliseconds(interval),
   }));
 }
 
-async function sourceOf(rule: Config['rules'][number], index: number): Promise<RuleSource> {
+type Rule = Config['rules'][number];
+
+async function sourceOf(rule: Rule, index: number): Promise<RuleSource> {
   const { repositories, excludeRepositories, tags, prefetchFile, prefetch, blockSize, targetRepository } = rule;
   const where = { rule: index + 1 };
   if (prefetch !== undefined && prefetchFile !== undefined) {
     throw new AccelError('usage', 'a rule has one prefetch list', { where, expected: 'prefetch or prefetchFile' });
   }
+  checkOptions(rule, where);
   const lines = prefetchFile === undefined ? prefetch : await readLines(prefetchFile, where);
   const size = blockSize === undefined ? undefined : bytesOf(String(blockSize).replace(/K$/, 'Ki'));
   if (size !== undefined && !Number.isInteger(Math.log2(size))) {
     throw new AccelError('usage', 'the size of a block is a power of two', { where, found: size });
   }
+  if (lines !== undefined) naming(where, 'prefetch', () => parsePrefetchLines(lines));
   return {
     repositories,
     ...(excludeRepositories === undefined ? {} : { excludeRepositories }),
@@ -52,6 +71,42 @@ async function sourceOf(rule: Config['rules'][number], index: number): Promise<R
     ...(rule.algorithm === undefined ? {} : { algorithm: rule.algorithm }),
     ...(size === undefined ? {} : { blockSize: size }),
   };
+}
+
+/** What the converter would refuse for each image is refused here, once. */
+function checkOptions(
+  { platforms = [], repositories, targetRepository }: Rule,
+  where: { readonly rule: number },
+): void {
+  for (const platform of platforms) naming(where, 'platforms', () => parsePlatform(platform));
+  if (targetRepository !== undefined) {
+    const { kind } = naming(where, 'targetRepository', () => parseRepository(targetRepository));
+    if (kind !== 'registry' || !/^([^/]*[.:][^/]*|localhost)\//.test(targetRepository)) {
+      throw new AccelError('usage', 'converted images go to a registry', {
+        where: { ...where, key: 'targetRepository' },
+        expected: 'HOST/REPOSITORY, such as registry.example.com/accelerated/app',
+        found: targetRepository,
+      });
+    }
+  }
+  const tagged = repositories.find((pattern) => /:[^/]*$/.test(pattern) && pattern.includes('/'));
+  if (tagged === undefined) return;
+  throw new AccelError('usage', 'a pattern of repositories has a tag', {
+    where: { ...where, key: 'repositories' },
+    expected: 'HOST/REPOSITORY without a tag',
+    found: tagged,
+    hint: 'Patterns of tags are in tags.include and tags.exclude.',
+  });
+}
+
+/** Does something with a value of a rule or of a watch; its error names that and the key. */
+function naming<T>(where: Readonly<Record<string, number>>, key: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof AccelError)) throw error;
+    throw new AccelError('usage', error.message, { ...error.details, where: { ...where, key, ...error.where } });
+  }
 }
 
 async function readLines(path: string, where: { readonly rule: number }): Promise<string[]> {

@@ -22,6 +22,7 @@ import {
   TOPICS,
   type Topic,
 } from './queue.ts';
+import { assertDatabaseAddress } from './store-address.ts';
 import { WorkSignals } from './work-signals.ts';
 
 /** Settings of the queue. */
@@ -63,16 +64,7 @@ const QUEUE_OPTIONS = {
 
 /** Connects, and makes the tables where they do not exist. Throws `io-error` where that fails. */
 export async function openPostgresQueue(options: PostgresOptions): Promise<Queue> {
-  // Before anything else: the text of the URL is in no error.
-  if (!URL.canParse(options.url)) {
-    throw new AccelError('usage', 'this is not the address of a database', {
-      where: { key: 'service.store' },
-      expected: 'postgres://USER:PASSWORD@HOST/DATABASE',
-      found: 'text that is not a URL',
-      hint: 'Characters such as @ and / in a password are written as %40 and %2F.',
-    });
-  }
-  hidePassword(options.url);
+  hidePassword(assertDatabaseAddress(options.url));
   const boss = new PgBoss({
     connectionString: options.url,
     schema: BOSS_SCHEMA,
@@ -107,8 +99,7 @@ export async function openPostgresQueue(options: PostgresOptions): Promise<Queue
   }
 }
 
-function hidePassword(url: string): void {
-  const { password } = new URL(url);
+function hidePassword({ password }: URL): void {
   if (password !== '') hideSecret(decodeURIComponent(password));
 }
 

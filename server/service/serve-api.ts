@@ -1,5 +1,6 @@
 /** Starts the HTTP server of the service: hooks, API and console. */
-import type { AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { AccelError } from '../../base/error.ts';
 import { hostAndPort } from '../config/schema.ts';
 import type { RoleContext } from '../role.ts';
@@ -31,13 +32,28 @@ export async function serveApi(parts: ServiceParts, { lifecycle, metrics, log }:
   try {
     await app.listen(hostAndPort(listen));
   } catch (cause) {
-    throw new AccelError('io-error', 'cannot listen for hooks, API and console', {
-      where: { key: 'service.listen', address: listen },
-      found: (cause as Error).message,
-      cause,
-    });
+    throw cannotListen(listen, cause);
   }
   lifecycle.started('API', () => app.close());
   const { address, family, port } = app.server.address() as AddressInfo;
   log(`API and console at http://${family === 'IPv6' ? `[${address}]` : address}:${port}/`);
+}
+
+/** Fails with `io-error` where the address cannot be had: before the workers begin what they would have to give up. */
+export async function checkAddress(listen: string): Promise<void> {
+  const server = createServer();
+  try {
+    await once(server.listen(hostAndPort(listen)), 'listening');
+  } catch (cause) {
+    throw cannotListen(listen, cause);
+  }
+  await new Promise((resolve) => server.close(resolve));
+}
+
+function cannotListen(listen: string, cause: unknown): AccelError {
+  return new AccelError('io-error', 'cannot listen for hooks, API and console', {
+    where: { key: 'service.listen', address: listen },
+    found: (cause as Error).message,
+    cause,
+  });
 }

@@ -3,6 +3,7 @@ import type { RuleSet } from '../../triggers/rules/match-rule.ts';
 import type { RegistryAccess } from '../config/registry-access.ts';
 import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schema.ts';
 import { AccessTokens, isLoopbackHost } from './access-tokens.ts';
+import { checkRegistryFiles } from './check-files.ts';
 import type { ConversionLimits } from './conversion-process.ts';
 import { type ConfiguredHook, loadHooks } from './hooks/configured-hooks.ts';
 import type { HookKind } from './hooks/hook.ts';
@@ -25,6 +26,7 @@ export interface ServiceSettings {
 /** Works the settings out, and reads the files that they name. Throws `usage` for what cannot be used. */
 export async function serviceSettings(config: Config): Promise<ServiceSettings> {
   const { service, registries } = config;
+  await checkRegistryFiles(registries);
   const loopback = isLoopbackHost(hostAndPort(service.listen).host);
   return {
     config,

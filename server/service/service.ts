@@ -2,11 +2,11 @@
  * Puts the conversion service together: the queue, the door for events, those who look at them, those who convert. The API, hooks and
  * console get {@link ServiceParts}.
  */
-import { AccelError } from '../../base/error.ts';
 import { type Config, milliseconds } from '../config/schema.ts';
 import type { RoleContext } from '../role.ts';
 import { ServiceMetrics } from '../telemetry/service-metrics.ts';
 import { TaskMetrics } from '../telemetry/task-metrics.ts';
+import { checkWorkDirectory } from './check-files.ts';
 import type { ConversionOrder, ConversionResult } from './conversion.ts';
 import { startConversionWorkers } from './conversion-worker.ts';
 import { createEventSink, type EventSink, startIntake } from './intake.ts';
@@ -18,6 +18,7 @@ import { startSchedule } from './scans/schedule.ts';
 import { serviceTasks } from './scans/tasks.ts';
 import { type ServiceSettings, serviceSettings } from './service-settings.ts';
 import { openSqliteQueue } from './sqlite.ts';
+import { isDatabase, needsDatabase } from './store-address.ts';
 
 /** Parts of the service that a process runs: `api` takes events in, `worker` looks at them and converts. */
 export type ServiceRole = 'both' | 'api' | 'worker';
@@ -43,6 +44,7 @@ export async function startService(role: ServiceRole, context: RoleContext): Pro
   const { lifecycle, log } = context;
   let settings = await serviceSettings(context.config);
   const { config } = settings;
+  if (role !== 'api') await checkWorkDirectory(config.service);
   const queue = await openQueue(role, config, log);
   lifecycle.started('queue', () => queue.close());
   const metrics = new ServiceMetrics(context.metrics);
@@ -100,7 +102,7 @@ function startWorkers(parts: ServiceParts, { lifecycle, log, metrics: all }: Rol
   started('notifications', sender);
   const tasks = serviceTasks({ queue, sink: parts.events, settings, log });
   const figures = new TaskMetrics(all);
-  const isShared = isPostgres(config.service.store);
+  const isShared = isDatabase(config.service.store);
   const schedule = startSchedule({ queue, tasks, log, isShared, onRun: (run) => figures.record(run) });
   lifecycle.onReload(() => schedule.replan());
   started('tasks', schedule);
@@ -109,23 +111,14 @@ function startWorkers(parts: ServiceParts, { lifecycle, log, metrics: all }: Rol
 async function openQueue(role: ServiceRole, { service }: Config, log: (line: string) => void): Promise<Queue> {
   const { store, history } = service;
   // Its packages take 25 MB of memory, which the embedded queue need not spend.
-  if (isPostgres(store)) {
+  if (isDatabase(store)) {
     const { openPostgresQueue } = await import('./postgres.ts');
     return openPostgresQueue({ url: store, history, log });
   }
   if (role !== 'both') {
-    throw new AccelError('usage', `the role ${role} needs a queue that several processes can use`, {
-      where: { key: 'service.store' },
-      expected: 'postgres://…',
-      found: store,
-      hint: 'With the embedded queue one process does everything: accel serve without a role.',
-    });
+    throw needsDatabase(role, store);
   }
   return openSqliteQueue({ path: store, history });
-}
-
-function isPostgres(store: string): boolean {
-  return /^postgres(ql)?:\/\//.test(store);
 }
 
 function watchReadiness(queue: Queue, lifecycle: RoleContext['lifecycle']): void {

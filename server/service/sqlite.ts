@@ -2,10 +2,10 @@
  * The embedded queue: a file of SQLite, written by a thread (sqlite-thread.ts), so that a flush of the disk does not keep the event loop.
  * One process has the file at a time.
  */
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { AccelError } from '../../base/error.ts';
+import { makeFolder } from '../../disk/make-folder.ts';
 import { checkFilter, checkJobs } from './check-jobs.ts';
 import { type Added, type Job, type Lease, type Queue, QueueError, type QueueFigures, type Topic } from './queue.ts';
 import type { SqliteCall, SqliteOpened, SqliteReply, SqliteRequest, SqliteThreadOptions } from './sqlite-messages.ts';
@@ -39,7 +39,15 @@ const PROBE_EVERY = 2_000;
  */
 export async function openSqliteQueue(options: SqliteOptions): Promise<Queue> {
   const { path, history = 10_000, leaseTime = 30_000, keepFree = 16 * 2 ** 20, maxPages, patience = 5_000 } = options;
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path)).catch((cause: Error) => {
+    throw new AccelError('io-error', 'the folder of the queue cannot be made', {
+      where: { key: 'service.store', file: path },
+      expected: 'a folder in which this process may write',
+      found: cause.message,
+      hint: 'Make the folder and give it to the user of accel serve, or name another one in service.store.',
+      cause,
+    });
+  });
   const data: SqliteThreadOptions = {
     path,
     history,
@@ -61,7 +69,7 @@ export async function openSqliteQueue(options: SqliteOptions): Promise<Queue> {
       found: opened.message,
       ...(opened.locked
         ? { hint: 'End the other accel serve; several processes need service.store: postgres://…' }
-        : {}),
+        : { hint: `The user of accel serve has to be able to write ${dirname(path)} and all that is in it.` }),
     });
   }
   return new SqliteQueue(worker, leaseTime);

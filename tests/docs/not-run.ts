@@ -23,7 +23,7 @@ export const NOT_RUN: readonly Exception[] = [
     why: 'a client of a server that is running: tests/e2e/nbd.test.ts does the same with free ports and its own folders',
   },
   {
-    line: /^(sudo npm install -g accel-image accel-image-server|(sudo )?accel (agent|serve|prefetch warm) |sudo (ctr|systemctl|useradd|install|cp packaging\/systemd\/\S+) |curl .*127\.0\.0\.1:(65003|8686))/,
+    line: /^(sudo npm install -g accel-image accel-image-server|(sudo )?accel (agent|serve|prefetch warm) |sudo (ctr|systemctl|useradd|install|chown|cp) |sudo -u postgres |\(umask 077 |pg_(dump|restore) |curl .*127\.0\.0\.1:(65003|8686))/,
     why: 'nodes with containerd and Node 24, and services that run; tests below server/ and the lab run them',
   },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },

@@ -100,7 +100,7 @@ export function compileRules(sources: readonly RuleSource[]): RuleSet {
       patterns.map((text) => withRule(number, key, () => compilePattern(text)));
     const repositories = source.repositories.map(canonicalPattern);
     for (const pattern of repositories) {
-      const host = withRule(number, 'repositories', () => hostOf(pattern));
+      const host = withRule(number, 'repositories', () => patternHost(pattern));
       if (!/[*?[{]/.test(host)) hosts.add(host);
     }
     const options = optionsOf(source);
@@ -173,8 +173,8 @@ export function canonicalPattern(pattern: string): string {
   return HUB_NAMES.includes(host) ? ['docker.io', ...rest].join('/') : pattern;
 }
 
-/** The host of a pattern. Throws `usage` where the first part cannot be one. */
-function hostOf(pattern: string): string {
+/** The host of a canonical pattern of repositories. Throws `usage` where the first part cannot be one. */
+export function patternHost(pattern: string): string {
   const slash = pattern.indexOf('/');
   const host = slash < 0 ? pattern : pattern.slice(0, slash);
   if (host.startsWith('**') || (slash > 0 && (/[.:*?[{]/.test(host) || host === 'localhost'))) return host;

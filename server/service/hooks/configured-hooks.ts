@@ -11,8 +11,11 @@ export interface ConfiguredHook {
   readonly secrets: HookSecrets;
 }
 
+/** Kinds whose payload never names the registry. */
+const NEEDS_REGISTRY: ReadonlySet<HookKind> = new Set(['artifactory', 'zot']);
+
 /**
- * Reads the secrets of all receivers. Throws `usage` for a file that cannot be used, and for a receiver without a secret where the
+ * Reads the secrets of all receivers. Throws `usage` for a file that cannot be used, for one without a registry that needs it, and for a receiver without a secret where the
  * service listens on more than loopback.
  */
 export async function loadHooks(
@@ -34,6 +37,20 @@ export async function loadHooks(
         expected: 'authorizationFile, basicFile or secretFile',
         found: 'none',
         hint: 'Without a secret, service.listen has to be an address of loopback.',
+      });
+    }
+    if (hook.registry === undefined && NEEDS_REGISTRY.has(kind)) {
+      throw new AccelError('usage', `a notification of ${kind} does not say of which registry it is`, {
+        where: { key },
+        expected: 'registry: HOST, as the rules name it',
+        found: 'no registry',
+      });
+    }
+    if (secrets.basic !== undefined && !secrets.basic.includes(':')) {
+      throw new AccelError('usage', 'a file of a secret cannot be used', {
+        where: { key: `${key}.basicFile`, file: hook.basicFile! },
+        expected: 'USER:PASSWORD',
+        found: 'no colon',
       });
     }
     loaded.set(kind, { settings: hook.registry === undefined ? {} : { registry: hook.registry }, secrets });

@@ -1,9 +1,11 @@
 /** `accel serve backfill`: finds the images that existed before the service did, and lets it convert them. */
+
 import { asAccelError } from '../../../base/error.ts';
-import { canonicalPattern } from '../../../triggers/rules/match-rule.ts';
+import { canonicalPattern, patternHost } from '../../../triggers/rules/match-rule.ts';
 import { compilePattern } from '../../../triggers/rules/pattern.ts';
 import type { Config } from '../../config/schema.ts';
 import { decidePush } from '../decide-push.ts';
+import { failureText } from '../failure-text.ts';
 import { loadRules } from '../load-rules.ts';
 import { type PushEvent, repositoryOf } from '../push-event.ts';
 import { createPace } from './pace.ts';
@@ -50,7 +52,11 @@ export async function backfill(config: Config, request: BackfillRequest): Promis
   const events: PushEvent[] = [];
   const { repositories, problems } = await scanTags({
     kind: 'api',
-    patterns: patterns.map((text) => compilePattern(canonicalPattern(text))),
+    patterns: patterns.map((text) => {
+      const pattern = canonicalPattern(text);
+      patternHost(pattern);
+      return compilePattern(pattern);
+    }),
     settings,
     // The lists of tags are all that is asked for here.
     pace: async () => signal.throwIfAborted(),
@@ -97,6 +103,6 @@ async function decide(
     return { outcome: code, reason };
   } catch (error) {
     signal.throwIfAborted();
-    return { outcome: 'failed', reason: asAccelError(error).message };
+    return { outcome: 'failed', reason: failureText(asAccelError(error)) };
   }
 }

@@ -1,9 +1,10 @@
 /** Finds the repositories that rules and patterns mean: those that they name, and those of the registries' catalogues that they match. */
+
 import { asAccelError } from '../../../base/error.ts';
 import { listRepositories } from '../../../oci/registry/name-lists.ts';
 import type { RuleSet } from '../../../triggers/rules/match-rule.ts';
 import { type RegistryAccess, registryOptions } from '../../config/registry-access.ts';
-
+import { failureText } from '../failure-text.ts';
 /** Repositories, and the registries whose catalogue could not be read. */
 export interface RepositoriesToScan {
   /** `host[:port]/repository`, sorted. */
@@ -48,7 +49,7 @@ export async function repositoriesToScan(
       }
     } catch (error) {
       signal.throwIfAborted();
-      problems.push(`${host}: ${asAccelError(error).message}`);
+      problems.push(`${host}: ${failureText(asAccelError(error))}`);
     }
   }
   const repositories = [...found].filter((repository) => rules.match({ repository }).rule !== undefined).sort();

@@ -2,6 +2,7 @@
  * Looks for images that nobody reported: lists the tags that rules cover and adds an event for each whose digest is not the one that was
  * looked at last. The events are decided like all others.
  */
+
 import { asAccelError } from '../../../base/error.ts';
 import { TAG_SUFFIXES } from '../../../formats/overlaybd/tag-suffixes.ts';
 import { openTarget } from '../../../oci/open.ts';
@@ -9,6 +10,7 @@ import { canListTags } from '../../../oci/powers.ts';
 import { parseRepository } from '../../../oci/reference.ts';
 import type { Target } from '../../../oci/storage.ts';
 import { registryOptions } from '../../config/registry-access.ts';
+import { failureText } from '../failure-text.ts';
 import type { EventSink } from '../intake.ts';
 import type { EventKind } from '../push-event.ts';
 import { QueueError } from '../queue.ts';
@@ -85,7 +87,7 @@ async function scanRepository(name: string, options: ScanOptions): Promise<Repos
     signal.throwIfAborted();
     const known = asAccelError(error);
     if (error instanceof QueueError || !isRegistryFailure(known.code)) throw error;
-    outcome.problem = `${name}: ${known.message}`;
+    outcome.problem = `${name}: ${failureText(known)}`;
   } finally {
     await target.close?.();
   }

@@ -8,6 +8,7 @@ import { openPostgresQueue } from '../postgres.ts';
 import { checkEvent, eventJob, type PushEvent, repositoryOf } from '../push-event.ts';
 import { MAX_PAGE, type Queue } from '../queue.ts';
 import { openSqliteQueue } from '../sqlite.ts';
+import { isDatabase } from '../store-address.ts';
 import { ApiClient } from './api-client.ts';
 import { type PendingImages, pendingImages } from './pending-images.ts';
 
@@ -26,7 +27,7 @@ const BATCH = 500;
 /** Finds the way to the queue. Throws `io-error` where it cannot be opened. */
 export async function openAccess(config: Config, signal: AbortSignal): Promise<ServiceAccess> {
   const { store } = config.service;
-  if (/^postgres(ql)?:\/\//.test(store)) {
+  if (isDatabase(store)) {
     const queue = await openPostgresQueue({ url: store, connections: 4, log: () => undefined });
     return byQueue(
       async (work) => work(queue),
