@@ -134,6 +134,14 @@ describe('hooks', () => {
     expect(app.audits[0]).toMatchObject({ caller: `hook:${kind}`, action: 'notify', from: '127.0.0.1' });
   });
 
+  it('a tag that no registry takes is the fault of the sender, and is quoted shortly', async () => {
+    const app = await start({ config: { rules: RULES, service: { hooks: { quay: {} } } } });
+    const body = JSON.stringify({ docker_url: 'quay.io/team/app', updated_tags: ['a'.repeat(70_000)] });
+    const { status, said } = await ask(app, '/hooks/quay', { body });
+    expect([status, said.length < 1500]).toEqual([400, true]);
+    expect(said).toContain('tag-too-long');
+  });
+
   it('a kind that is not configured is 404, and says which key switches it on', async () => {
     const app = await start();
     for (const kind of KINDS) {

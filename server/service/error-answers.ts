@@ -10,6 +10,7 @@ import { QueueError, type QueueRefusal } from './queue.ts';
 const STATUS: Readonly<Partial<Record<AccelErrorCode, number>>> = {
   usage: 400,
   'reference-invalid': 400,
+  'tag-too-long': 400,
   'not-found': 404,
   unauthorized: 401,
   aborted: 503,
@@ -20,6 +21,8 @@ const STATUS: Readonly<Partial<Record<AccelErrorCode, number>>> = {
 const REFUSAL_STATUS: Readonly<Record<QueueRefusal, number>> = { full: 507, busy: 503, unavailable: 503, invalid: 400 };
 /** Seconds after which a sender may ask again. */
 const RETRY_AFTER = 10;
+/** Characters of a text of the request that an error shows. */
+const SHOWN_TEXT = 500;
 /** Characters of a path that an error shows. */
 const SHOWN_PATH = 200;
 
@@ -157,10 +160,19 @@ function documentOf(error: AccelError, code: string = error.code): object {
     error: {
       code,
       message,
-      ...(Object.keys(where).length === 0 ? {} : { where }),
+      ...(Object.keys(where).length === 0 ? {} : { where: shortened(where) }),
       ...(expected === undefined ? {} : { expected }),
-      ...(found === undefined ? {} : { found }),
+      ...(found === undefined ? {} : { found: shortText(found) }),
       ...(hint === undefined ? {} : { hint }),
     },
   };
+}
+
+/** What a sender wrote may be as long as its request; the answer quotes the beginning. */
+function shortened(where: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(where).map(([name, value]) => [name, shortText(value)]));
+}
+
+function shortText(value: unknown): unknown {
+  return typeof value === 'string' && value.length > SHOWN_TEXT ? `${value.slice(0, SHOWN_TEXT)}…` : value;
 }
