@@ -18,7 +18,7 @@ export async function checkService(role: string, config: Config): Promise<readon
   return warningsOf(config);
 }
 
-/** What is allowed and rarely meant, a line each. */
+/** Lists settings that are allowed and rarely meant, a line each. */
 export function warningsOf({ rules, service }: Config): string[] {
   const warnings: string[] = [];
   if (rules.length === 0) warnings.push('no rules are configured: nothing is converted');

@@ -168,7 +168,7 @@ function documentOf(error: AccelError, code: string = error.code): object {
   };
 }
 
-/** What a sender wrote may be as long as its request; the answer quotes the beginning. */
+/** Quotes the beginning of texts: a sender's may be as long as its request. */
 function shortened(where: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(where).map(([name, value]) => [name, shortText(value)]));
 }

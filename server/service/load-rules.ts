@@ -73,7 +73,7 @@ async function sourceOf(rule: Rule, index: number): Promise<RuleSource> {
   };
 }
 
-/** What the converter would refuse for each image is refused here, once. */
+/** Refuses, once, options that the converter would refuse for each image. */
 function checkOptions(
   { platforms = [], repositories, targetRepository }: Rule,
   where: { readonly rule: number },
