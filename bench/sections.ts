@@ -73,6 +73,11 @@ export const SECTIONS: readonly BenchSection[] = [
     run: (options) => runScript('agent.js', [], options, []),
   },
   {
+    name: 'admission',
+    about: 'how long the webhook makes pods wait (admission-latency.ts)',
+    run: (options) => runScript('admission-latency.js', ['etcd', 'docker-registry', 'skopeo'], options, []),
+  },
+  {
     name: 'shared-base',
     about: 'a second image on the same base (shared-base.ts)',
     run: (options) =>
@@ -97,8 +102,10 @@ async function runScript(
   const missing = tools.filter((tool) => findTool(tool) === undefined);
   if (missing.length > 0) return { skipped: `not installed: ${missing.join(', ')}` };
   const path = join(import.meta.dirname, script);
-  // The agent runs on the server's Node.
-  const runner = script === 'agent.js' ? [join(import.meta.dirname, '../scripts/run-on-server-node.js')] : [];
+  // Roles of the server run on its Node.
+  const runner = ['agent.js', 'admission-latency.js'].includes(script)
+    ? [join(import.meta.dirname, '../scripts/run-on-server-node.js')]
+    : [];
   const child = spawn(process.execPath, [...runner, path, ...args, ...(options.write ? ['--write'] : [])], {
     stdio: 'inherit',
   });

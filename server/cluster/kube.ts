@@ -68,21 +68,30 @@ export class KubeClient {
   readonly #transport: Transport;
   /** Watches are silent for a minute at a time, which a request may not be. */
   readonly #streams: Transport;
+  readonly #deadline: number;
 
-  private constructor(access: KubeAccess, transport: Transport, streams: Transport) {
+  private constructor(
+    access: KubeAccess,
+    { requests, streams }: { readonly requests: Transport; readonly streams: Transport },
+    deadline: number,
+  ) {
     this.#access = access;
-    this.#transport = transport;
+    this.#transport = requests;
     this.#streams = streams;
+    this.#deadline = deadline;
   }
 
-  /** A client; it connects with the first request. */
-  static async open(access: KubeAccess): Promise<KubeClient> {
+  /** A client; it connects with the first request. `deadline`: milliseconds for a request that is no watch. */
+  static async open(access: KubeAccess, deadline = DEADLINE): Promise<KubeClient> {
     const { pem, insecure } = access;
     const common = { pem, insecure, minRate: 0 };
     return new KubeClient(
       access,
-      await Transport.open(common),
-      await Transport.open({ ...common, runtime: { stallTimeout: WATCH_STALL } }),
+      {
+        requests: await Transport.open(common),
+        streams: await Transport.open({ ...common, runtime: { stallTimeout: WATCH_STALL } }),
+      },
+      deadline,
     );
   }
 
@@ -170,7 +179,7 @@ export class KubeClient {
     const where = { path: url.pathname };
     const headers = await this.#headers(selection.metadataOnly === true ? METADATA_EVENTS : 'application/json');
     const { signal } = options;
-    const response = await this.#send(this.#streams, { method: 'GET', url, headers, stream: true, signal });
+    const response = await this.#send(this.#streams, { method: 'GET', url, headers, stream: true, signal }, signal);
     if (response.status !== 200) throw await failureOf(response, where);
     try {
       for await (const line of readLines(response.body, MAX_EVENT)) yield parsed<WatchEvent>(line, where);
@@ -229,7 +238,7 @@ export class KubeClient {
 
   async #document(request: HttpRequest): Promise<unknown> {
     const { signal } = request;
-    const deadline = AbortSignal.timeout(DEADLINE);
+    const deadline = AbortSignal.timeout(this.#deadline);
     const where = { method: request.method, path: request.url.pathname };
     const bounded = { ...request, signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]) };
     const response = await this.#send(this.#transport, bounded, signal);
@@ -241,7 +250,7 @@ export class KubeClient {
     }
   }
 
-  async #send(transport: Transport, request: HttpRequest, caller = request.signal): Promise<HttpResponse> {
+  async #send(transport: Transport, request: HttpRequest, caller: AbortSignal | undefined): Promise<HttpResponse> {
     try {
       return await transport.send(request);
     } catch (error) {

@@ -1,6 +1,6 @@
 /**
  * One leader among several processes, by a Lease. Whoever cannot renew it in time stops leading before somebody else may begin: the
- * others wait for {@link LEASE_TIME} of their own clock since they saw the lease change, the leader gives up a quarter before.
+ * others wait for the lease's time by their own clock since they saw it change, the leader gives up a quarter before.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { asAccelError } from '../../../base/error.ts';
@@ -9,11 +9,10 @@ import { isKubeError } from './kube-error.ts';
 import { type KubeObject, RESOURCES } from './kube-resources.ts';
 
 /** Milliseconds for which a lease counts after it was renewed; another process leads within this time and one try. */
-export const LEASE_TIME = 10_000;
-/** Milliseconds between two tries to get or to renew it. */
-const TRY_EVERY = 2_000;
-/** Milliseconds after the last renewal at which the leader stops. */
-const GIVE_UP = 7_500;
+const LEASE_TIME = 10_000;
+/** Shares of this time: between two tries to get or to renew it, and after the last renewal until the leader stops. */
+const TRY_SHARE = 0.2;
+const GIVE_UP_SHARE = 0.75;
 
 /** An election. */
 export interface ElectionOptions {
@@ -25,6 +24,8 @@ export interface ElectionOptions {
   /** Does the leader's work until the signal fires, and ends soon after. */
   readonly lead: (signal: AbortSignal) => Promise<void>;
   readonly log: (line: string) => void;
+  /** Milliseconds for which the lease counts after it was renewed; ten seconds unless given. */
+  readonly leaseTime?: number;
 }
 
 interface Lease extends KubeObject {
@@ -41,6 +42,7 @@ interface Lease extends KubeObject {
 export class LeaderElection {
   readonly #client: KubeClient;
   readonly #options: ElectionOptions;
+  readonly #leaseTime: number;
   readonly #stop = new AbortController();
   readonly #done: Promise<void>;
   /** The lease as it was seen last, and when its content was new. */
@@ -51,6 +53,7 @@ export class LeaderElection {
   constructor(client: KubeClient, options: ElectionOptions) {
     this.#client = client;
     this.#options = options;
+    this.#leaseTime = options.leaseTime ?? LEASE_TIME;
     this.#done = this.#run();
   }
 
@@ -71,9 +74,10 @@ export class LeaderElection {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     const { identity, log } = this.#options;
+    const [tryEvery, giveUp] = [this.#leaseTime * TRY_SHARE, this.#leaseTime * GIVE_UP_SHARE];
     while (!signal.aborted) {
       try {
-        const held = await this.#hold(AbortSignal.any([signal, AbortSignal.timeout(GIVE_UP - TRY_EVERY)]));
+        const held = await this.#hold(AbortSignal.any([signal, AbortSignal.timeout(giveUp - tryEvery)]));
         if (held) this.#renewed = performance.now();
         if (held && this.#leading === undefined) this.#begin();
         if (!held && this.#leading !== undefined) await this.#resign();
@@ -82,8 +86,8 @@ export class LeaderElection {
         const isOthers = isKubeError(error, 'Conflict', 'AlreadyExists');
         if (!isOthers) log(`${identity} cannot renew the lease: ${asAccelError(error).message}`);
       }
-      if (this.#leading !== undefined && performance.now() - this.#renewed > GIVE_UP) await this.#resign();
-      await delay(TRY_EVERY, undefined, { signal }).catch(() => undefined);
+      if (this.#leading !== undefined && performance.now() - this.#renewed > giveUp) await this.#resign();
+      await delay(tryEvery, undefined, { signal }).catch(() => undefined);
     }
   }
 
@@ -105,7 +109,7 @@ export class LeaderElection {
     const { holderIdentity = '' } = lease.spec ?? {};
     const version = lease.metadata.resourceVersion ?? '';
     if (this.#seen?.version !== version) this.#seen = { version, at: performance.now() };
-    const isFree = holderIdentity === '' || performance.now() - this.#seen.at >= LEASE_TIME;
+    const isFree = holderIdentity === '' || performance.now() - this.#seen.at >= this.#leaseTime;
     if (holderIdentity !== identity && !isFree) return false;
     // The resourceVersion in it lets one of several win.
     const stored = await this.#client.replace(RESOURCES.leases, { ...lease, spec: this.#spec(lease) }, { signal });
@@ -120,7 +124,7 @@ export class LeaderElection {
     const isOwn = holderIdentity === identity;
     return {
       holderIdentity: identity,
-      leaseDurationSeconds: LEASE_TIME / 1000,
+      leaseDurationSeconds: Math.ceil(this.#leaseTime / 1000),
       acquireTime: isOwn ? acquireTime : now,
       renewTime: now,
       leaseTransitions: isOwn || lease === undefined ? leaseTransitions : leaseTransitions + 1,
