@@ -1,5 +1,6 @@
 /** Works out an agent's options from the configuration. */
 import { AccelError } from '../../base/error.ts';
+import { namedHosts } from '../config/p2p-names.ts';
 import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schema.ts';
 import type { Handover } from '../handover/handover.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
@@ -26,7 +27,7 @@ export interface AgentServices {
  * read or hold something else.
  */
 export async function agentOptions(
-  { registries, agent }: Config,
+  { registries, agent, cluster }: Config,
   { handover, ...services }: AgentServices,
 ): Promise<AgentOptions> {
   const { peers, cache } = agent;
@@ -38,6 +39,7 @@ export async function agentOptions(
       expected: "this node's IP and the port of agent.peerListen, such as 10.0.0.1:65002",
     });
   }
+  const p2pNameOf = namedHosts(cluster.p2p.hosts);
   const self = parseMember(`${agent.advertise ?? `127.0.0.1:${listen.port}`} ${agent.zone}`.trim(), 'agent.advertise');
   return {
     self,
@@ -45,6 +47,7 @@ export async function agentOptions(
       host,
       plain,
       http: caFile === undefined ? {} : { rootCa: caFile },
+      p2pName: p2pNameOf(host),
     })),
     members: memberSource(peers, listen.port),
     identity: await identityOf(peers, alone),

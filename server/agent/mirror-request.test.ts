@@ -97,6 +97,22 @@ it('the only registry answers without a name', () => {
   });
 });
 
+it('a name of the configuration leads to its registry', () => {
+  const named = new Upstreams([
+    { host: '10.0.0.1:5000', plain: true, http: {}, p2pName: 'Agents.test:65001' },
+    { host: 'ghcr.io', plain: false, http: {} },
+  ]);
+  for (const [url, host] of [
+    ['/v2/a/manifests/x?ns=agents.test:65001', undefined],
+    ['/v2/a/manifests/x', 'agents.test:65001'],
+  ] as const) {
+    expect(parseMirrorRequest(url, host, named)).toMatchObject({
+      url: new URL('http://10.0.0.1:5000/v2/a/manifests/x'),
+    });
+  }
+  expect(parseMirrorRequest('/v2/a/manifests/x?ns=agents.test:65002', undefined, named)).toBe('unknown-registry');
+});
+
 it.each([
   ['registry.example.com', ['registry.distributed.example.com:65001']],
   ['shop-vpc.cn.example', ['shop-vpc.distributed.cn.example:65001', 'shop.distributed.cn.example:65001']],

@@ -34,3 +34,14 @@ export function mappedHost(host: string, port: number, form: HostForm): string |
   const names = mappedHosts(host, port);
   return form === 'keep-vpc' ? names[0] : names.at(-1);
 }
+
+/** Names by the table of the configuration (`cluster.p2p.hosts`), by the host of the registry, whichever of Docker Hub's names it has. */
+export function namedHosts(table: Readonly<Record<string, string>>): (host: string) => string | undefined {
+  const names = new Map(Object.entries(table).map(([host, name]) => [sameHost(host), name]));
+  return (host) => names.get(sameHost(host));
+}
+
+function sameHost(host: string): string {
+  const lower = host.toLowerCase();
+  return lower === 'registry-1.docker.io' || lower === 'index.docker.io' ? 'docker.io' : lower;
+}

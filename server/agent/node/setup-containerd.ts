@@ -77,7 +77,8 @@ async function setupHost(
   const { agent, port, spegel } = context.target;
   const server = serverOf(registry);
   const target = { agent, spegel, server, ca: registry.caFile };
-  const mapped = mappedHosts(registry.host, port);
+  const { p2pName } = registry;
+  const mapped = [...mappedHosts(registry.host, port), ...(p2pName === undefined ? [] : [p2pName])];
   if (mapped.length === 0) {
     context.notes.push(
       `${registry.host} has no P2P name (X.distributed.REST:${port}): it is no domain name, or has a port`,

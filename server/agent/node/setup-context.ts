@@ -9,6 +9,8 @@ export interface SetupRegistry {
   readonly plain: boolean;
   /** PEM file of authorities that are trusted beside the system's. */
   readonly caFile: string | undefined;
+  /** Another name by which its images are pulled through the agent. */
+  readonly p2pName?: string | undefined;
 }
 
 /** The configuration, as far as runtimes need it. */

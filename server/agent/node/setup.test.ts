@@ -273,6 +273,19 @@ describe.each(Object.entries(STATES))('%s', (_, { files, check }) => {
   });
 });
 
+it('the names that the cluster gives to registries lead to the agent, too', async () => {
+  const node = await made({ '/etc/containerd/config.toml': CONTAINERD_V2 });
+  const config = configOf({
+    registries: [{ host: '10.0.0.1:5000', plain: true }],
+    cluster: { p2p: { hosts: { '10.0.0.1:5000': 'agents.test:65001' } } },
+  });
+  await setupNode(config, { root: node.path, restart: false });
+  expect(parse(await node.read(hosts('agents.test:65001')))).toMatchObject({
+    server: 'http://10.0.0.1:5000',
+    host: { [AGENT]: {} },
+  });
+});
+
 const EVERYTHING: NodeFiles = {
   '/etc/containerd/config.toml': { text: CONTAINERD_V2, mode: 0o640, owner: 1234 },
   [hosts('registry.example.com')]: FOREIGN_HOSTS,

@@ -1,6 +1,7 @@
 /** `accel agent setup`: a node's runtimes pull through its agent. */
 
 import { AccelError } from '../../../base/error.ts';
+import { namedHosts } from '../../config/p2p-names.ts';
 import { type Config, hostAndPort } from '../../config/schema.ts';
 import { CREDENTIALS_PATH } from '../device-credentials/credential-endpoint.ts';
 import { type NodeChange, readNode, withNode } from './node-changes.ts';
@@ -29,11 +30,15 @@ export interface NodeReport extends SetupReport {
 }
 
 /** Takes from the configuration what runtimes need. */
-export function setupTarget({ registries, agent }: Config): SetupTarget {
+export function setupTarget({ registries, agent, cluster }: Config): SetupTarget {
   const { host, port } = hostAndPort(agent.listen);
   const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const url = `http://${local.includes(':') ? `[${local}]` : local}:${port}`;
-  const named = registries.map(({ host: name, plain, caFile }) => ({ host: hubName(name), plain, caFile }));
+  const p2pNameOf = namedHosts(cluster.p2p.hosts);
+  const named = registries.map(({ host: name, plain, caFile }) => ({
+    ...{ host: hubName(name), plain, caFile },
+    p2pName: p2pNameOf(name),
+  }));
   const { serve, file } = agent.credentials;
   const credentials = serve
     ? ({ mode: 'http', path: `${url}${CREDENTIALS_PATH}` } as const)

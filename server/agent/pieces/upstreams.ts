@@ -11,11 +11,14 @@ export interface Upstream {
   readonly plain: boolean;
   /** The way to it: certificates, proxies. Credentials are the client's own. */
   readonly http: HttpOptions;
+  /** Another name by which clients pull its images through the agent, `host[:port]`; beside those of p2p-names.ts. */
+  readonly p2pName?: string | undefined;
 }
 
 /** Finds upstreams by host and refuses the rest. */
 export class Upstreams {
   readonly #byHost: ReadonlyMap<string, Upstream>;
+  readonly #byName: ReadonlyMap<string, Upstream>;
 
   constructor(upstreams: readonly Upstream[]) {
     this.#byHost = new Map(
@@ -25,6 +28,14 @@ export class Upstreams {
         [normalHost(baseUrl(upstream).host), upstream],
       ]),
     );
+    this.#byName = new Map(
+      upstreams.flatMap((one) => (one.p2pName === undefined ? [] : [[normalHost(one.p2pName), one]])),
+    );
+  }
+
+  /** The upstream whose images have this name of an agent in the configuration. */
+  byName(name: string): Upstream | undefined {
+    return this.#byName.get(normalHost(name));
   }
 
   /** All hosts, as configured. */

@@ -1,7 +1,7 @@
 /** Takes the settings of the rewriting out of the configuration. */
 import { VERSION } from '../../../base/version.ts';
 import { parseRepository } from '../../../oci/reference.ts';
-import { mappedHost, mappedHosts } from '../../config/p2p-names.ts';
+import { mappedHost, mappedHosts, namedHosts } from '../../config/p2p-names.ts';
 import type { Config } from '../../config/schema.ts';
 
 /** Settings of the rewriting. */
@@ -29,12 +29,12 @@ export interface RewriteSettings {
 export function rewriteSettings(config: Config, namespace: string | undefined): RewriteSettings {
   const { labels, annotations, excludedNamespaces, onDemand, p2p } = config.cluster;
   const written = config.registries.map(({ host }) => host);
-  const table = new Map(Object.entries(p2p.hosts).map(([from, to]) => [canonicalHost(from), to]));
+  const nameOf = namedHosts(p2p.hosts);
   const hosts = new Map<string, string>();
-  const mapped = new Set<string>(table.values());
+  const mapped = new Set<string>(Object.values(p2p.hosts));
   for (const host of written) {
     const registry = canonicalHost(host);
-    const name = table.get(registry) ?? mappedHost(host, p2p.port, p2p.hostForm);
+    const name = nameOf(host) ?? mappedHost(host, p2p.port, p2p.hostForm);
     if (name !== undefined) hosts.set(registry, name);
     for (const other of mappedHosts(host, p2p.port)) mapped.add(other);
   }
