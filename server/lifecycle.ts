@@ -39,6 +39,7 @@ export class Lifecycle implements AsyncDisposable {
   readonly #parts: Part[] = [];
   readonly #reloads: (() => Promise<void> | void)[] = [];
   readonly #unready = new Map<string, string>();
+  readonly #degraded = new Map<string, readonly string[]>();
   #reloading: Promise<void> = Promise.resolve();
 
   constructor(options: LifecycleOptions) {
@@ -64,6 +65,16 @@ export class Lifecycle implements AsyncDisposable {
   setReady(part: string, reason?: string): void {
     if (reason === undefined) this.#unready.delete(part);
     else this.#unready.set(part, reason);
+  }
+
+  /** Records what does not work in a part that serves all the same. */
+  setDegraded(part: string, reasons: readonly string[]): void {
+    this.#degraded.set(part, reasons);
+  }
+
+  /** Lists what does not work though the process is ready. */
+  degraded(): string[] {
+    return [...this.#degraded.values()].flat();
   }
 
   /** Lists why the process is not ready; empty when it is. */

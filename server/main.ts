@@ -210,18 +210,18 @@ export async function run(request: RunRequest, surroundings: Surroundings): Prom
   await using lifecycle = new Lifecycle({ signals, drain: milliseconds(config.drain), log });
   const metrics = createMetrics(request.role);
   lifecycle.setReady(request.role, 'starting');
-  const unready = () => lifecycle.unready();
+  const state = { metrics, unready: () => lifecycle.unready(), degraded: () => lifecycle.degraded() };
   // The service has no port yet on which they could be.
   const isShared = request.role === 'agent' && !config.telemetry.standaloneExporterPort;
   if (!isShared) {
     const fd = handover?.sockets.get('metrics');
-    const exposition = await serveTelemetry({ ...hostAndPort(config.telemetry.listen), fd, metrics, unready });
+    const exposition = await serveTelemetry({ ...hostAndPort(config.telemetry.listen), fd, ...state });
     lifecycle.started('metrics', () => exposition.close());
     log(`metrics at ${exposition.url}/metrics`);
   }
   try {
     const context = { config, readConfig: () => loadConfig(request.config), metrics, lifecycle, log, handover };
-    await start({ ...context, ...(isShared ? { exposed: { metrics, unready } } : {}) });
+    await start({ ...context, ...(isShared ? { exposed: state } : {}) });
     lifecycle.setReady(request.role);
     surroundings.onServing?.();
   } catch (error) {

@@ -82,10 +82,11 @@ function startAudit({ agent }: Config, activity: Activity, log: (line: string) =
   return audit;
 }
 
-/** Reports the agent as not ready until it knows the members of its network. */
+/** Reports the agent as not ready until it knows the members of its network, and what does not work all the time. */
 function watchReadiness(agent: Agent, lifecycle: RoleContext['lifecycle']): void {
   const reason = agent.unready();
   lifecycle.setReady('peers', reason);
-  if (reason === undefined || lifecycle.draining.aborted) return;
+  lifecycle.setDegraded('agent', agent.degraded());
+  if (lifecycle.draining.aborted) return;
   setTimeout(() => watchReadiness(agent, lifecycle), LOOK_EVERY).unref();
 }

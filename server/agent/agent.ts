@@ -20,11 +20,13 @@ import { PieceLists } from './load-piece-lists.ts';
 import { LoopLag } from './loop-lag.ts';
 import { Manifests } from './manifests.ts';
 import { Mirror } from './mirror.ts';
+import { endOf, expiryOf } from './peer-identity.ts';
 import { ExchangeClient } from './peers/exchange-client.ts';
 import { createExchangeServer } from './peers/exchange-server.ts';
 import { ContentStore } from './peers/holder.ts';
 import { HolderAnnouncer } from './peers/holder-announcer.ts';
 import { Membership, viewOf } from './peers/membership.ts';
+import { PeerWatch } from './peers/peer-watch.ts';
 import type { MemberSource } from './peers/peers.ts';
 import { Swarms } from './peers/swarms.ts';
 import type { Peer } from './peers/topology.ts';
@@ -38,7 +40,8 @@ import { notePiece } from './pieces/record.ts';
 import { PieceStore, type StoreOptions } from './pieces/store.ts';
 import { type Upstream, Upstreams } from './pieces/upstreams.ts';
 import { PieceVerifier } from './pieces/verify.ts';
-import { type AgentReport, reportAgent } from './served-report.ts';
+import { rarely } from './rarely.ts';
+import { type AgentReport, degradedParts, reportAgent } from './served-report.ts';
 import { Foreground } from './urgency.ts';
 import { LocalApi } from './warm/local-api.ts';
 import { answerPrefetch } from './warm/peer-prefetch.ts';
@@ -97,6 +100,8 @@ export interface AgentOptions {
   readonly engine?: EngineName;
   /** Where dfdaemon's proxy is, for the engine `dragonfly`. */
   readonly dragonfly?: Listen;
+  /** Milliseconds between two looks at whether any other agent can be reached. */
+  readonly watchEvery?: number;
   /** Milliseconds to wait for the first view of the members before clients are served. */
   readonly firstView?: number;
   /** Milliseconds without anything coming for a blob after which its client is not kept waiting. */
@@ -114,6 +119,8 @@ export interface Agent {
   readonly metrics: AgentMetrics;
   /** Why it cannot serve well now; undefined when it can. */
   unready(): string | undefined;
+  /** What does not work though it serves, with the part before each reason. */
+  degraded(): readonly string[];
   /** Bytes of the cache on disk. */
   readonly cache: { readonly allocated: number; readonly used: number };
   /** Reports what this node served and pulled. */
@@ -152,6 +159,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const store = await PieceStore.open({
     ...options.store,
     opensAtOnce: true,
+    onProblem: (problem) =>
+      options.log(
+        problem === undefined
+          ? 'the cache is written again'
+          : `the cache cannot be written, and is tried again: ${problem}`,
+      ),
     onDisk: (operation, id, use) => notePiece(metrics.activity, operation, id, use),
   });
   const foreground = new Foreground();
@@ -162,7 +175,17 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     onBytes: (registry, bytes) => metrics.fromOrigin.inc({ registry }, bytes),
   });
   const lag = new LoopLag();
-  const client = new ExchangeClient(options.self, options.identity, { lag: () => lag.milliseconds });
+  const others = () => view().members.peers.filter(({ id }) => id !== options.self.id);
+  const watch: PeerWatch = new PeerWatch({
+    others,
+    ping: (peer) => client.ping(peer),
+    log: options.log,
+    every: options.watchEvery,
+  });
+  const client = new ExchangeClient(options.self, options.identity, {
+    lag: () => lag.milliseconds,
+    onOutcome: (node, problem) => watch.note(node, problem),
+  });
   const tracker = new Tracker();
   const swarms = new Swarms({ view, client, tracker, health: membership });
   const content = options.contentStore === undefined ? undefined : new ContentStore(options.contentStore);
@@ -209,7 +232,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     foreground,
     bucket: new TokenBucket(options.rates.prefetch ?? Number.POSITIVE_INFINITY),
   });
-  const others = () => membership.view.members.peers.filter(({ id }) => id !== options.self.id);
   const api = new LocalApi(new PrefetchFleet({ jobs: prefetches, client, self: options.self, others }));
   const { credentials } = options;
   const endpoint = credentials?.serve === true ? new CredentialEndpoint(credentials.source, upstreams) : undefined;
@@ -225,6 +247,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     pulling: (digest) => blobs.pulling(digest) ?? prefetches.pulling(digest),
     prefetch: (id, request, response) => answerPrefetch(prefetches, id, request, response),
     ping: (peer) => client.ping(peer),
+    onRefused: rarely((address, reason) => options.log(`another agent at ${address} was refused: ${reason}`)),
     signal: stop.signal,
   });
   const draining = new AbortController();
@@ -244,6 +267,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     clientPieces: () => streams.held,
     uploads: () => exchange.slots.held,
     uploadsWaiting: () => exchange.slots.waiting,
+    cacheOff: () => Number(store.problem !== undefined),
+    alone: () => Number(watch.degraded !== undefined),
+    unreached: () => watch.size,
+    certificateEnds: () => (options.identity === undefined ? 0 : endOf(options.identity) / 1000),
     members: () => membership.view.members.peers.length,
     suspects: () => membership.suspects.length,
     swarms: () => swarms.size,
@@ -285,8 +312,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       const { hosts: registries } = upstreams;
       void new CredentialFile({ path, source, every, registries, log: options.log }).run(stop.signal);
     }
+    void watch.run(stop.signal);
     if (engineName === 'builtin') void store.rebuilt.then(() => announcer.run(stop.signal));
     const unready = () => (membership.ready ? undefined : 'the members of the peer network are not known yet');
+    const degraded = () =>
+      degradedParts({
+        peers: watch.degraded,
+        certificate: options.identity && expiryOf(options.identity, Date.now()),
+        cache: store.problem,
+      });
     const started = new Date();
     const report = () =>
       reportAgent({
@@ -294,6 +328,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         metrics,
         started,
         unready: unready(),
+        degraded: degraded(),
+        peers: watch.problems,
         members: membership.view.members.peers.length,
         store: store.statistics,
       });
@@ -306,6 +342,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       addresses,
       metrics,
       unready,
+      degraded,
       report,
       setFrozen,
       close,

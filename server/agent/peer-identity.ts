@@ -50,6 +50,11 @@ export function expiryOf({ cert }: Identity, now: number): string | undefined {
   return Date.parse(validFrom) > now ? `it begins at ${validFrom}` : undefined;
 }
 
+/** When a certificate ends, in milliseconds since 1970. */
+export function endOf({ cert }: Identity): number {
+  return Date.parse(new X509Certificate(cert).validTo);
+}
+
 /** The error for a certificate that does not hold now, as {@link expiryOf} says. */
 export function expired(files: IdentityFiles, found: string): AccelError {
   return unfit(fileOf(files, 'certFile'), 'a certificate that holds now', found);

@@ -2,7 +2,8 @@
 import { VERSION } from '../../base/version.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { ImageTotal } from '../telemetry/image-totals.ts';
-import type { StoreStatistics } from './pieces/store.ts';
+import type { PeerProblem } from './peers/peer-watch.ts';
+import type { StoreStatistics } from './pieces/store-statistics.ts';
 
 /** The document. Fields are added, never renamed. */
 export interface AgentReport {
@@ -16,7 +17,11 @@ export interface AgentReport {
   readonly started: string;
   /** Why it cannot serve well now; null when it can. */
   readonly unready: string | null;
+  /** What does not work though it serves: `peers: …`, `certificate: …`, `cache: …`. */
+  readonly degraded: readonly string[];
   readonly members: number;
+  /** Members that could not be reached when they were last asked, the latest first; at most 20. */
+  readonly peers: readonly PeerProblem[];
   /** Bytes since the start. */
   readonly bytes: Readonly<Record<'toClients' | 'toPeers' | 'fromPeers' | 'fromOrigin' | 'fromEngine', number>>;
   /** Bytes and pieces of the cache. */
@@ -31,13 +36,15 @@ export interface ReportSources {
   readonly metrics: AgentMetrics;
   readonly started: Date;
   readonly unready: string | undefined;
+  readonly degraded: readonly string[];
   readonly members: number;
+  readonly peers: readonly PeerProblem[];
   readonly store: StoreStatistics;
 }
 
 /** Writes the document. */
 export async function reportAgent(from: ReportSources): Promise<AgentReport> {
-  const { self, metrics, started, unready, members, store } = from;
+  const { self, metrics, started, unready, degraded, members, peers, store } = from;
   const sum = async (counter: AgentMetrics['toClients']) =>
     (await counter.get()).values.reduce((total, { value }) => total + value, 0);
   return {
@@ -47,7 +54,9 @@ export async function reportAgent(from: ReportSources): Promise<AgentReport> {
     version: VERSION,
     started: started.toISOString(),
     unready: unready ?? null,
+    degraded,
     members,
+    peers,
     bytes: {
       toClients: await sum(metrics.toClients),
       toPeers: await sum(metrics.toPeers),
@@ -58,4 +67,9 @@ export async function reportAgent(from: ReportSources): Promise<AgentReport> {
     cache: { allocated: store.allocated, used: store.used, memory: store.memory, pieces: store.pieces },
     images: metrics.activity.images.list(),
   };
+}
+
+/** Lists the parts that do not work, each with its reason. */
+export function degradedParts(reasons: Readonly<Record<string, string | undefined>>): readonly string[] {
+  return Object.entries(reasons).flatMap(([part, reason]) => (reason === undefined ? [] : [`${part}: ${reason}`]));
 }

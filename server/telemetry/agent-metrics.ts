@@ -17,6 +17,10 @@ export interface AgentGauges {
   readonly clientPieces: () => number;
   readonly uploads: () => number;
   readonly uploadsWaiting: () => number;
+  readonly cacheOff: () => number;
+  readonly alone: () => number;
+  readonly unreached: () => number;
+  readonly certificateEnds: () => number;
   readonly members: () => number;
   readonly suspects: () => number;
   readonly swarms: () => number;
@@ -52,6 +56,8 @@ export class AgentMetrics {
   readonly refusedPieces: Counter;
   /** Requests of other agents, by status. */
   readonly peerRequests: Counter;
+  /** Connections of other agents that ended before their handshake did. */
+  readonly refusedHandshakes: Counter;
   /** Nodes that signed a wrong piece. */
   readonly banned: Counter;
   /** Blobs whose digest was wrong at the end of a pull. */
@@ -82,6 +88,10 @@ export class AgentMetrics {
     ]);
     this.refusedPieces = counter('agent_refused_pieces_total', 'Pieces that were not what they should be.', ['reason']);
     this.peerRequests = counter('agent_peer_requests_total', 'Requests of other agents.', ['status']);
+    this.refusedHandshakes = counter(
+      'agent_refused_handshakes_total',
+      'Connections of other agents that ended before their handshake did.',
+    );
     this.banned = counter('agent_banned_nodes_total', 'Nodes banned because they signed a wrong piece.');
     this.wrongDigests = counter('agent_wrong_digests_total', 'Blobs that were quarantined for a wrong digest.');
     this.access = counter('agent_access_total', 'Decisions about access to cached content.', ['outcome']);
@@ -136,6 +146,10 @@ export class AgentMetrics {
       originWaiting: ['agent_origin_queue', 'Requests to registries that wait for their turn.'],
       uploads: ['agent_uploads', 'Pieces on their way to other agents.'],
       uploadsWaiting: ['agent_upload_queue', 'Pieces that wait for an upload slot.'],
+      cacheOff: ['agent_cache_off', '1 while the disk of the cache cannot be written.'],
+      alone: ['agent_alone', '1 while no other member can be reached.'],
+      unreached: ['agent_unreached_members', 'Members that could not be reached when they were last asked.'],
+      certificateEnds: ['agent_certificate_end_seconds', 'When the certificate ends, since 1970; 0 without one.'],
       members: ['agent_members', 'Members of the peer network in the current view.'],
       suspects: ['agent_suspects', 'Members that did not answer lately.'],
       swarms: ['agent_swarms', 'Blobs that this node wants.'],

@@ -19,6 +19,8 @@ export interface ExposedState {
   readonly metrics: Metrics;
   /** Why the process cannot serve now; empty when it is ready. Asked at each request. */
   readonly unready: () => readonly string[];
+  /** What does not work though it serves. */
+  readonly degraded?: () => readonly string[];
 }
 
 /** Where it listens and what it serves. */
@@ -107,9 +109,12 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
       break;
     case '/readyz': {
       const reasons = options.unready();
+      const degraded = options.degraded?.() ?? [];
       send(
         response,
-        reasons.length === 0 ? { status: 200, body: 'ok\n' } : { status: 503, body: `${reasons.join('\n')}\n` },
+        reasons.length === 0
+          ? { status: 200, body: `ok\n${degraded.map((reason) => `degraded: ${reason}\n`).join('')}` }
+          : { status: 503, body: `${reasons.join('\n')}\n` },
       );
       break;
     }

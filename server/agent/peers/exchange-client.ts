@@ -59,25 +59,33 @@ export type PieceAnswer =
   /** No answer in time, or no connection. */
   | { readonly kind: 'dead'; readonly reason: string };
 
+/** Settings of {@link ExchangeClient}. */
+export interface ExchangeClientOptions {
+  readonly deadlines?: PeerDeadlines;
+  /** Milliseconds by which this process was late lately. */
+  readonly lag?: () => number;
+  /** Hears of each request that was not aborted: why a node could not be reached, undefined when it answered. */
+  readonly onOutcome?: (node: string, problem: string | undefined) => void;
+}
+
 /** See the head of the file. */
 export class ExchangeClient {
   readonly #self: Peer;
   readonly #deadlines: PeerDeadlines;
   readonly #connections: PeerConnections;
   readonly #lag: () => number;
+  readonly #onOutcome: ExchangeClientOptions['onOutcome'];
 
-  /** Without an identity requests go in the clear. `lag` is how late this process was lately, in milliseconds. */
+  /** Without an identity requests go in the clear. */
   constructor(
     self: Peer,
     identity: Identity | undefined,
-    {
-      deadlines = PEER_DEADLINES,
-      lag = () => 0,
-    }: { readonly deadlines?: PeerDeadlines; readonly lag?: () => number } = {},
+    { deadlines = PEER_DEADLINES, lag = () => 0, onOutcome }: ExchangeClientOptions = {},
   ) {
     this.#self = self;
     this.#deadlines = deadlines;
     this.#lag = lag;
+    this.#onOutcome = onOutcome;
     this.#connections = new PeerConnections(identity);
   }
 
@@ -197,12 +205,14 @@ export class ExchangeClient {
         signal?.removeEventListener('abort', abort);
         // Ends the connection too, where the answer is not whole.
         stop?.();
+        if (result !== ABORTED && !(result instanceof Promise))
+          this.#onOutcome?.(peer.id, typeof result === 'string' ? result : undefined);
         resolve(result);
       };
       const abort = () => {
         // The caller has left; that says nothing of the node.
         reject(signal?.reason);
-        end('aborted');
+        end(ABORTED);
       };
       const timers = new DeadlineTimers(this.#silence(), end);
       const total = setTimeout(() => end('the answer takes too long'), piece).unref();
@@ -245,6 +255,9 @@ interface Question {
   readonly limit: number;
   readonly signal: AbortSignal | undefined;
 }
+
+/** The caller has left. */
+const ABORTED = 'aborted';
 
 /** More requests to one node than it would take. */
 const BUSY: Answer = { status: 503, headers: {}, body: Buffer.alloc(0) };

@@ -73,6 +73,8 @@ export interface ExchangeOptions {
   readonly prefetch: (id: string, request: http.IncomingMessage, response: http.ServerResponse) => Promise<void>;
   /** Connects to a member: why it cannot be reached, undefined when it answers. */
   readonly ping: (peer: Peer) => Promise<string | undefined>;
+  /** Hears of a connection that ended before its handshake did, and why: a certificate of another authority, or none. */
+  readonly onRefused?: (address: string, reason: string) => void;
   /** Ends when the agent stops. */
   readonly signal: AbortSignal;
 }
@@ -118,6 +120,10 @@ export function createExchangeServer(options: ExchangeOptions): ExchangeServer {
           listener,
         );
   server.on('clientError', (_, socket) => socket.destroy());
+  server.on('tlsClientError', (error: Error, { remoteAddress = '', authorizationError }: TLSSocket) => {
+    options.metrics.refusedHandshakes.inc();
+    options.onRefused?.(remoteAddress, String(authorizationError ?? error.message));
+  });
   const { endedConnections } = options.metrics;
   boundConnections(server, {
     most: MOST_CONNECTIONS,

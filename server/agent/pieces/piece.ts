@@ -33,3 +33,9 @@ export function pieceKey({ digest, index }: PieceId): string {
 export function piecesOf({ start, end }: ByteRange): { readonly first: number; readonly end: number } {
   return { first: Math.floor(start / PIECE_BYTES), end: Math.ceil(end / PIECE_BYTES) };
 }
+
+/** The piece of a key that {@link pieceKey} made. */
+export function pieceIdOf(key: string): PieceId {
+  const slash = key.lastIndexOf('/');
+  return { digest: key.slice(0, slash), index: Number(key.slice(slash + 1)) };
+}

@@ -36,6 +36,50 @@ function id(index: number, digest = DIGEST): PieceId {
   return { digest, index };
 }
 
+describe('a disk that goes away', () => {
+  it.each([
+    ['with pieces to write', true],
+    ['with nothing to write', false],
+  ])('comes back by itself, %s, and the store counts what is there then', async (_, writes) => {
+    const heard: (string | undefined)[] = [];
+    const store = await open({ retryAfter: 20, memory: 3000, onProblem: (problem) => void heard.push(problem) });
+    for (const index of [1, 2, 3, 4]) {
+      store.put(id(index), piece(), { owned: true });
+      await expect.poll(() => store.statistics.used).toBeGreaterThan(index * 1000);
+    }
+    await rm(directory, { recursive: true });
+    // No folder can be made there.
+    await writeFile(directory, '');
+    if (writes) store.put(id(5), piece(), { owned: true });
+    else expect(await store.get(id(1))).toBeUndefined();
+    await expect.poll(() => heard.length).toBe(1);
+    expect(store.problem).toMatch(/ENOTDIR|EEXIST|ENOENT|is no folder/);
+    const kept = piece();
+    store.put(id(6), kept, { owned: true });
+    expect((await store.get(id(6)))?.bytes.equals(kept.bytes)).toBe(true);
+    await rm(directory);
+    await expect.poll(() => store.problem).toBeUndefined();
+    expect(heard).toEqual([expect.any(String), undefined]);
+    expect(store.statistics.used).toBe(0);
+    expect(store.has(id(1))).toBe(false);
+    store.put(id(7), piece(), { owned: true });
+    await expect.poll(() => readdir(join(directory, DIGEST.replace(':', '-')))).toEqual(['7']);
+  });
+
+  it('is left alone while another process has it', async () => {
+    const store = await open({ retryAfter: 200 });
+    await rm(directory, { recursive: true });
+    store.put(id(1), piece(), { owned: true });
+    await expect.poll(() => store.problem).toBeDefined();
+    await store.setFrozen(true);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const frozen = await readdir(directory).catch(() => 'absent');
+    await store.setFrozen(false);
+    await expect.poll(() => store.problem, { timeout: 5_000 }).toBeUndefined();
+    expect(frozen).toBe('absent');
+  });
+});
+
 describe('a frozen store', () => {
   it('writes and removes nothing until it thaws', async () => {
     const store = await open();

@@ -2,18 +2,20 @@
  * The pieces that this node has: a ring in memory, and files on disk below a capacity. Every read from disk is checked, and
  * whatever the disk does, pieces go on being served from memory.
  */
-import { mkdir, readFile, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Occurrence } from '../../telemetry/activity.ts';
+import { CacheDisk, type CacheDiskOptions } from './cache-disk.ts';
 import { findPieces } from './cache-folder.ts';
 import type { Piece, PieceId } from './piece.ts';
-import { pieceKey } from './piece.ts';
+import { pieceIdOf, pieceKey } from './piece.ts';
 import { decodePieceFile, encodePieceFile } from './piece-file.ts';
+import type { StoreStatistics } from './store-statistics.ts';
 
 /** The space that a store may use. */
-export interface StoreOptions {
+export interface StoreOptions extends Pick<CacheDiskOptions, 'onProblem' | 'retryAfter'> {
   /** Folder of the files, which belongs to the store. */
   readonly directory: string;
   /** Most bytes on disk. */
@@ -34,22 +36,6 @@ export interface StoreOptions {
   ) => void;
 }
 
-/** Figures of a store. */
-export interface StoreStatistics {
-  /** Bytes that the store may use on disk. */
-  readonly allocated: number;
-  /** Bytes on disk; never above {@link allocated}. */
-  readonly used: number;
-  readonly memory: number;
-  readonly pieces: number;
-  /** Pieces that wait to be written. */
-  readonly queued: number;
-  /** Pieces that were found damaged on disk, and removed. */
-  readonly damaged: number;
-  /** Pieces that could not be written: the disk is full, or failed. */
-  readonly unwritten: number;
-}
-
 interface DiskEntry {
   readonly size: number;
   readonly owned: boolean;
@@ -60,8 +46,6 @@ interface DiskEntry {
 const MOST_QUEUED = 64;
 /** Milliseconds without a new piece after which relayed pieces are written. */
 const IDLE_AFTER = 500;
-/** Milliseconds for which an answer of statfs is believed. */
-const FREE_SPACE_AGE = 1000;
 const OWNED = 'owned';
 const RELAYED = 'relayed';
 
@@ -86,7 +70,7 @@ export class PieceStore {
   #isRebuilt = false;
   /** Another process uses the folder: nothing is written or removed. */
   #frozen = false;
-  #space: { readonly at: number; free: number } | undefined;
+  readonly #file: CacheDisk;
   readonly #timer: NodeJS.Timeout;
 
   private constructor(options: StoreOptions) {
@@ -99,6 +83,7 @@ export class PieceStore {
         if (reason !== 'set' && !this.#onDisk(key)) this.#forget(key);
       },
     });
+    this.#file = new CacheDisk({ ...options, isFrozen: () => this.#frozen, onBack: () => this.#takeStock() });
     this.#timer = setInterval(() => this.#expire(), Math.max(1000, Math.min(60_000, options.ttl / 4)));
     this.#timer.unref();
   }
@@ -126,6 +111,11 @@ export class PieceStore {
       damaged: this.#damaged,
       unwritten: this.#unwritten,
     };
+  }
+
+  /** Why nothing can be written now; undefined when it can. */
+  get problem(): string | undefined {
+    return this.#file.problem;
   }
 
   /** Whether a piece is here, as far as is known without reading it. */
@@ -168,7 +158,7 @@ export class PieceStore {
       this.#options.onDisk?.('disk-read', id, { bytes: undefined, started });
       // Gone, unreadable or damaged: whatever it is, the piece can be had elsewhere.
       this.#damaged += 1;
-      await this.#removeFile(id, key);
+      await Promise.all([this.#removeFile(id, key), this.#file.look()]);
       return undefined;
     }
   }
@@ -232,6 +222,7 @@ export class PieceStore {
   async close(): Promise<void> {
     this.#closing = true;
     clearInterval(this.#timer);
+    this.#file.close();
     await this.#rebuilt;
     await this.#writing;
   }
@@ -273,7 +264,7 @@ export class PieceStore {
     try {
       const parts = encodePieceFile(piece);
       const size = parts.reduce((sum, part) => sum + part.length, 0);
-      if (!(await this.#makeRoom(size, owned))) {
+      if (this.problem !== undefined || !(await this.#makeRoom(size, owned))) {
         this.#unwritten += 1;
         return;
       }
@@ -282,11 +273,12 @@ export class PieceStore {
       await rename(temporary, path);
       this.#disk[owned ? OWNED : RELAYED].set(key, { size, owned, used: Date.now() });
       this.#used += size;
-      if (this.#space !== undefined) this.#space.free -= size;
+      this.#file.took(size);
       this.#remember(id);
       this.#options.onDisk?.('disk-write', id, { bytes: piece.bytes.length, started });
-    } catch {
+    } catch (error) {
       // A full or failing disk: the piece stays in memory, and the figure says so.
+      this.#file.failed(error);
       this.#unwritten += 1;
       this.#options.onDisk?.('disk-write', id, { bytes: undefined, started });
       await rm(temporary, { force: true }).catch(() => undefined);
@@ -295,11 +287,11 @@ export class PieceStore {
 
   /** Evicts until a piece fits below the capacity and leaves the file system its share; false if it cannot. */
   async #makeRoom(needed: number, owned: boolean): Promise<boolean> {
-    while (this.#used + needed > this.#options.capacity || (await this.#free()) < needed) {
+    while (this.#used + needed > this.#options.capacity || (await this.#file.free()) < needed) {
       const oldest = this.#oldest(owned);
       if (oldest === undefined) return false;
-      await this.#removeFile(idOf(oldest), oldest);
-      this.#space = undefined;
+      await this.#removeFile(pieceIdOf(oldest), oldest);
+      this.#file.gave();
     }
     return true;
   }
@@ -310,23 +302,14 @@ export class PieceStore {
     return relayed ?? (owned ? this.#disk[OWNED].keys().next().value : undefined);
   }
 
-  /** Bytes of the file system that may still be used. */
-  async #free(): Promise<number> {
-    const now = performance.now();
-    if (this.#space === undefined || now - this.#space.at > FREE_SPACE_AGE) {
-      const { bavail, blocks, bsize } = await statfs(this.#options.directory);
-      this.#space = { at: now, free: bavail * bsize - blocks * bsize * this.#options.keepFree };
-    }
-    return this.#space.free;
-  }
-
   #expire(): void {
     if (this.#frozen) return;
+    void this.#file.look();
     const before = Date.now() - this.#options.ttl;
     for (const entries of Object.values(this.#disk)) {
       for (const [key, { used }] of entries) {
         if (used > before) break;
-        void this.#removeFile(idOf(key), key);
+        void this.#removeFile(pieceIdOf(key), key);
       }
     }
   }
@@ -345,6 +328,16 @@ export class PieceStore {
     if (!this.#blobs.has(id.digest)) await rmdir(join(path, '..')).catch(() => undefined);
   }
 
+  /** Forgets what was on disk, and takes in what is there now. */
+  async #takeStock(): Promise<void> {
+    for (const entries of Object.values(this.#disk)) {
+      for (const key of entries.keys()) if (!this.#ring.has(key)) this.#forget(key);
+      entries.clear();
+    }
+    this.#used = 0;
+    await this.#rebuild();
+  }
+
   /** Takes in the files of an earlier run. */
   async #rebuild(): Promise<void> {
     const found = await findPieces(this.#options.directory, () => this.#closing);
@@ -358,7 +351,7 @@ export class PieceStore {
     }
     for (const key of [...this.#disk[RELAYED].keys()]) {
       if (this.#used <= this.#options.capacity) break;
-      await this.#removeFile(idOf(key), key);
+      await this.#removeFile(pieceIdOf(key), key);
     }
   }
 
@@ -383,7 +376,7 @@ export class PieceStore {
   }
 
   #forget(key: string): void {
-    const { digest, index } = idOf(key);
+    const { digest, index } = pieceIdOf(key);
     const known = this.#blobs.get(digest);
     known?.delete(index);
     if (known?.size === 0) this.#blobs.delete(digest);
@@ -392,9 +385,4 @@ export class PieceStore {
   #path({ digest, index }: PieceId): string {
     return join(this.#options.directory, digest.replace(':', '-'), String(index));
   }
-}
-
-function idOf(key: string): PieceId {
-  const slash = key.lastIndexOf('/');
-  return { digest: key.slice(0, slash), index: Number(key.slice(slash + 1)) };
 }
