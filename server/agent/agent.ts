@@ -119,7 +119,7 @@ export interface Agent {
   readonly metrics: AgentMetrics;
   /** Why it cannot serve well now; undefined when it can. */
   unready(): string | undefined;
-  /** What does not work though it serves, with the part before each reason. */
+  /** Lists what does not work though it serves, with the part before each reason. */
   degraded(): readonly string[];
   /** Bytes of the cache on disk. */
   readonly cache: { readonly allocated: number; readonly used: number };

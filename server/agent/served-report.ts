@@ -17,7 +17,7 @@ export interface AgentReport {
   readonly started: string;
   /** Why it cannot serve well now; null when it can. */
   readonly unready: string | null;
-  /** What does not work though it serves: `peers: …`, `certificate: …`, `cache: …`. */
+  /** Lists what does not work though it serves: `peers: …`, `certificate: …`, `cache: …`. */
   readonly degraded: readonly string[];
   readonly members: number;
   /** Members that could not be reached when they were last asked, the latest first; at most 20. */

@@ -19,7 +19,7 @@ export interface ExposedState {
   readonly metrics: Metrics;
   /** Why the process cannot serve now; empty when it is ready. Asked at each request. */
   readonly unready: () => readonly string[];
-  /** What does not work though it serves. */
+  /** Lists what does not work though it serves. */
   readonly degraded?: () => readonly string[];
 }
 

@@ -36,7 +36,7 @@ const ROUNDS = 2;
 const MOST_KEPT = 1_000;
 const MOST_LISTED = 20;
 
-/** A reason with what is behind it most often: a node that refuses a certificate ends the connection without a word. */
+/** Adds the usual cause to a reason: a node that refuses a certificate ends the connection without a word. */
 function explained(reason: string): string {
   return /broke|ECONNRESET|hang up/.test(reason) ? `${reason}: it may not accept this agent's certificate` : reason;
 }
