@@ -78,6 +78,16 @@ export const SECTIONS: readonly BenchSection[] = [
     run: (options) => runScript('admission-latency.js', ['etcd', 'docker-registry', 'skopeo'], options, []),
   },
   {
+    name: 'service',
+    about: 'events a second, conversions an hour and memory of the conversion service (service.ts)',
+    run: (options) => runScript('service.js', ['docker-registry', 'initdb', 'postgres', 'psql'], options, []),
+  },
+  {
+    name: 'service-queue',
+    about: 'a queue of a million jobs (service-queue.ts)',
+    run: (options) => runScript('service-queue.js', ['initdb', 'postgres', 'psql'], options, []),
+  },
+  {
     name: 'shared-base',
     about: 'a second image on the same base (shared-base.ts)',
     run: (options) =>
@@ -87,6 +97,8 @@ export const SECTIONS: readonly BenchSection[] = [
       ]),
   },
 ];
+
+const ON_SERVER_NODE: readonly string[] = ['agent.js', 'admission-latency.js', 'service.js', 'service-queue.js'];
 
 async function preparePoints(points: readonly GrowthPoint[], { directory, scale }: Making): Promise<void> {
   for (const { recipe } of points) await makeImage(directory, recipe(scale));
@@ -103,9 +115,7 @@ async function runScript(
   if (missing.length > 0) return { skipped: `not installed: ${missing.join(', ')}` };
   const path = join(import.meta.dirname, script);
   // Roles of the server run on its Node.
-  const runner = ['agent.js', 'admission-latency.js'].includes(script)
-    ? [join(import.meta.dirname, '../scripts/run-on-server-node.js')]
-    : [];
+  const runner = ON_SERVER_NODE.includes(script) ? [join(import.meta.dirname, '../scripts/run-on-server-node.js')] : [];
   const child = spawn(process.execPath, [...runner, path, ...args, ...(options.write ? ['--write'] : [])], {
     stdio: 'inherit',
   });

@@ -27,8 +27,8 @@ export interface TestPostgres {
 /** The tools that {@link startPostgres} needs, for describeWith. */
 export const POSTGRES_TOOLS: readonly string[] = ['initdb', 'postgres', 'psql'];
 
-/** Starts a server. Throws where PostgreSQL is not installed. */
-export async function startPostgres(): Promise<TestPostgres> {
+/** Starts a server; `durable`: its commits are on disk, which tests need not wait for. Throws where PostgreSQL is not installed. */
+export async function startPostgres({ durable = false } = {}): Promise<TestPostgres> {
   const folder = await mkdtemp(join(tmpdir(), 'accel-postgres-'));
   // PostgreSQL refuses to run as root.
   const owner = isRoot() ? { uid: idOf('-u'), gid: idOf('-g') } : {};
@@ -46,9 +46,10 @@ export async function startPostgres(): Promise<TestPostgres> {
   const url = `postgres://accel:not-secret@127.0.0.1:${port}/postgres`;
   let server: ChildProcess | undefined;
   const psql = (sql: string, at = url) =>
-    run('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-c', sql, at], { timeout: 20_000 });
+    run('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-c', sql, at], { timeout: durable ? 280_000 : 20_000 });
   const up = async (): Promise<void> => {
-    const settings = ['listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`, 'fsync=off', 'jit=off'];
+    const settings = ['listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`, 'jit=off'];
+    if (!durable) settings.push('fsync=off');
     server = start('postgres', ['-D', data, '-p', String(port), ...settings.flatMap((one) => ['-c', one])]);
     for (let tries = 0; ; tries++) {
       try {
