@@ -1,5 +1,6 @@
 /** The package of what runs all the time, accel-image-server: found, checked and loaded only by the commands that need it. */
 import { AccelError, type AccelErrorCode, type AccelErrorDetails } from '../base/error.ts';
+import { keepNewSpaceSmall } from '../base/new-space.ts';
 import { VERSION } from '../base/version.ts';
 import type { PruneReport } from '../converter/prune/prune-repository.ts';
 import type { SignalSource } from './interrupt.ts';
@@ -130,7 +131,11 @@ interface ServerPackage {
   readonly version: string;
   run(
     request: ServerRequest,
-    surroundings: { readonly stderr: Output; readonly signals: Pick<SignalSource, 'on' | 'off'> },
+    surroundings: {
+      readonly stderr: Output;
+      readonly signals: Pick<SignalSource, 'on' | 'off'>;
+      readonly onServing?: () => void;
+    },
   ): Promise<void>;
   writeCertificates(request: CertificatesRequest): Promise<readonly string[]>;
   changeNode(request: NodeCommand): Promise<NodeReport>;
@@ -224,9 +229,10 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
   return {
     assertUsable,
     run: async (command, request) => {
+      const onServing = keepNewSpaceSmall();
       const server = await load(command);
       surroundings.releaseSignals();
-      await server.run(request, { stderr, signals }).catch((error: unknown) => {
+      await server.run(request, { stderr, signals, onServing }).catch((error: unknown) => {
         throw ownError(error);
       });
     },

@@ -55,7 +55,8 @@ describe('a conversion that', () => {
     ['verification-failed', 1, 'failed'],
     ['tag-conflict', 1, 'failed'],
     ['timed-out', MAX_CRASHES, 'failed'],
-    ['internal', 1, 'failed'],
+    ['internal', MAX_CRASHES - 1, 'retry'],
+    ['internal', MAX_CRASHES, 'failed'],
   ] as const)('failed with %s in attempt %i: %s', (code, attempts, expected) => {
     expect(ending(attempts, new AccelError(code, 'x'))).toBe(expected);
   });

@@ -30,8 +30,8 @@ export interface WorkerOptions {
   readonly onEnd?: (job: Job, outcome: Outcome, seconds: number) => void;
 }
 
-/** Codes of failures by which the image, or its size, may be what ends the process. */
-const CRASHES: ReadonlySet<string> = new Set(['worker-crashed', 'out-of-memory', 'timed-out']);
+/** Codes of failures by which the image, or its size, may be what ends the process, or a thread of it (`internal`). */
+const CRASHES: ReadonlySet<string> = new Set(['worker-crashed', 'out-of-memory', 'timed-out', 'internal']);
 
 /** Starts the workers; the pool drains them. */
 export function startConversionWorkers(options: WorkerOptions): JobPool {
@@ -93,8 +93,9 @@ export function outcomeOf(lease: Lease, order: ConversionOrder, end: ConversionE
 
 /** Whether another attempt follows a failure, and when. */
 function endingOf(attempts: number, failure: Failure): Outcome['ending'] {
-  const most = CRASHES.has(failure.code) ? MAX_CRASHES : MAX_ATTEMPTS;
-  if (!failure.temporary || attempts >= most) return { kind: 'failed', failure };
+  const isCrash = CRASHES.has(failure.code);
+  if (!(failure.temporary || isCrash) || attempts >= (isCrash ? MAX_CRASHES : MAX_ATTEMPTS))
+    return { kind: 'failed', failure };
   return { kind: 'retry', delay: retryDelay(attempts), failure };
 }
 
