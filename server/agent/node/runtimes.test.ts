@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
@@ -244,17 +244,34 @@ describeWith({ tools: ['containerd', 'ctr', 'unshare', 'mount'], root: true }, '
 describeWith({ tools: ['podman', 'unshare', 'mount'], root: true }, 'podman', () => {
   // containers-image cannot write a port into the path of a mirror: such a registry has to be the agent's only one.
   let alone: Cluster;
+  let exposed: Exposition;
   beforeAll(async () => {
-    alone = await startCluster({ size: 1, upstreams: [{ host: registry.host, plain: true, http: {} }] });
+    const metrics = createMetrics('agent');
+    exposed = await serveTelemetry({ host: '127.0.0.1', port: 0, metrics, unready: () => [] });
+    alone = await startCluster({
+      size: 1,
+      change: (options) => ({ ...options, metrics: new AgentMetrics(metrics) }),
+      upstreams: [{ host: registry.host, plain: true, http: {} }],
+    });
   });
-  afterAll(() => alone.close());
+  afterAll(async () => {
+    await alone.close();
+    await exposed.close();
+  });
 
-  it('pulls through the agent, and directly after cleanup', { timeout: 120_000 }, async () => {
+  /** Files of a node with podman, on which the registry is plain, as its own entry says. */
+  async function podmanNode(): Promise<NodeRoot> {
     const node = await NodeRoot.make({
       '/etc/containers/registries.conf': 'unqualified-search-registries = []\n',
       '/etc/containers/policy.json': '{"default": [{"type": "insecureAcceptAnything"}]}',
+      '/etc/containers/registries.conf.d/50-team.conf': `[[registry]]\nlocation = "${registry.host}"\ninsecure = true\n`,
     });
     nodes.push(node);
+    return node;
+  }
+
+  it('pulls through the agent, and directly after cleanup', { timeout: 120_000 }, async () => {
+    const node = await podmanNode();
     const pull = async (host: string, name: string) => {
       const store = [
         '--root',
@@ -269,10 +286,6 @@ describeWith({ tools: ['podman', 'unshare', 'mount'], root: true }, 'podman', ()
       await rm(join(node.path, name), { recursive: true, force: true });
       await rm(join(node.path, `${name}-run`), { recursive: true, force: true });
     };
-    // The registry is plain, which its own entry says, and is kept.
-    await node.add({
-      '/etc/containers/registries.conf.d/50-team.conf': `[[registry]]\nlocation = "${registry.host}"\ninsecure = true\n`,
-    });
     const before = await node.hash();
     const { problems } = await setupNode(config(alone), { root: node.path, restart: false });
     expect(problems).toEqual([]);
@@ -284,5 +297,33 @@ describeWith({ tools: ['podman', 'unshare', 'mount'], root: true }, 'podman', ()
     const after = await counted(alone);
     await pull(registry.host, 'direct');
     expect(await counted(alone)).toEqual(after);
+  });
+
+  it('the canary pull of doctor shows whether the agent was asked', { timeout: 120_000 }, async () => {
+    const node = await podmanNode();
+    const settings = JSON.stringify({ ...config(alone), telemetry: { listen: new URL(exposed.url).host } });
+    const child = join(import.meta.dirname, 'testing/canary-pull.ts');
+    // Doctor asks podman on the root of the node alone: these mounts make this machine's root one.
+    const script = `mount --bind '${node.path}/etc/containers' /etc/containers && exec "$0" "$@"`;
+    const canary = async (tag: string): Promise<unknown> => {
+      const call = [process.execPath, child, settings, `${registry.host}/team/app:${tag}`];
+      const { stdout } = await run('unshare', ['--mount', 'sh', '-c', script, ...call]);
+      const checks = JSON.parse(stdout.toString('utf8')) as { name: string }[];
+      return checks.find(({ name }) => name === 'canary pull by podman');
+    };
+    const left = async () => (await readdir(tmpdir())).filter((name) => name.startsWith('accel-doctor-'));
+    const before = await left();
+    expect(await canary('latest')).toMatchObject({
+      status: 'failed',
+      found: expect.stringMatching(/but the agent was not asked$/),
+    });
+    await setupNode(config(alone), { root: node.path, restart: false });
+    expect(await canary('latest')).toMatchObject({
+      status: 'ok',
+      found: expect.stringMatching(/[1-9]\d* requests and [5-9]\d{4} bytes/),
+    });
+    expect(await canary('gone')).toMatchObject({ status: 'failed', found: expect.stringMatching(/team\/app:gone: /) });
+    // Neither images nor folders stay behind.
+    expect(await left()).toEqual(before);
   });
 });
