@@ -3,7 +3,7 @@ import { mkdir, open as openFile, readdir, readFile, rename, rm, stat } from 'no
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { withTempDirectory } from '../../tests/support/tools.ts';
+import { describeWith, run, withTempDirectory } from '../../tests/support/tools.ts';
 import { type AuditEntry, AuditLog } from './audit-log.ts';
 
 const ENTRY: AuditEntry = {
@@ -119,6 +119,48 @@ describe('the audit log', () => {
       expect(events.dropped).toBe(3);
     }));
 
+  it.each([
+    [0o022, '640'],
+    [0o077, '600'],
+  ])('with a umask of %s its file has the mode %s, and so have the renamed ones', (umask, mode) =>
+    withTempDirectory(async (folder) => {
+      const before = process.umask(umask);
+      try {
+        const { log } = openLog(join(folder, 'new/audit.log'), { rotateAt: 150 });
+        for (let turn = 0; turn < 2; turn++) {
+          log.note(ENTRY);
+          await log.close();
+        }
+      } finally {
+        process.umask(before);
+      }
+      for (const name of ['audit.log', 'audit.log.1'])
+        expect(((await stat(join(folder, 'new', name))).mode & 0o777).toString(8)).toBe(mode);
+      expect((await stat(join(folder, 'new'))).mode & 0o027).toBe(0);
+    }),
+  );
+
+  it('two processes write whole lines to one file, of which each renames some', () =>
+    withTempDirectory(async (folder) => {
+      const path = join(folder, 'audit.log');
+      const logs = [1, 2].map(() => openLog(path, { rotateAt: 2_000, keep: 100 }));
+      for (let turn = 0; turn < 100; turn++) {
+        for (const { log } of logs) log.note({ ...ENTRY, offset: turn });
+        await Promise.all(logs.map(({ log }) => log.flushed()));
+      }
+      await Promise.all(logs.map(({ log }) => log.close()));
+      const names = await readdir(folder);
+      const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+      const lines = texts.flatMap((text) => text.split('\n').slice(0, -1));
+      expect(lines.filter((line) => !/^\d{4}.*\[latency=21\]$/.test(line))).toEqual([]);
+      expect(lines).toHaveLength(200);
+      for (const text of texts) expect(text.length).toBeLessThan(2_000 + 2 * 150);
+      expect(logs.map(({ events }) => events)).toEqual([
+        { dropped: 0, problems: [] },
+        { dropped: 0, problems: [] },
+      ]);
+    }));
+
   it('drops lines where its output takes nothing, and no caller waits', () =>
     withTempDirectory(async (folder) => {
       const fifo = join(folder, 'audit.log');
@@ -130,5 +172,33 @@ describe('the audit log', () => {
       await log.close(50);
       // Lets the thread go, or the process could not end.
       await (await openFile(fifo, 'r+')).close();
+    }));
+});
+
+describeWith({ tools: ['mount', 'umount'], root: true }, 'the audit log on a full disk', () => {
+  it('drops and counts what does not fit, ends the line that was cut, and goes on once there is room', () =>
+    withTempDirectory(async (folder) => {
+      await run('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', folder]);
+      try {
+        const path = join(folder, 'audit.log');
+        const { log, events } = openLog(path);
+        const noted = 600;
+        for (let line = 0; line < noted; line++) log.note({ ...ENTRY, offset: line });
+        await log.flushed();
+        expect(events.problems).toEqual([expect.stringContaining('ENOSPC')]);
+        const full = await readFile(path, 'utf8');
+        expect(full.endsWith('\n')).toBe(false);
+        expect(events.dropped).toBe(noted - full.split('\n').length + 1);
+        await run('mount', ['-o', 'remount,size=1m', folder]);
+        log.note({ ...ENTRY, offset: 7777 });
+        await log.close();
+        const lines = (await readFile(path, 'utf8')).split('\n');
+        expect(lines.slice(0, -2).join('\n')).toBe(full);
+        expect(lines.at(-2)).toMatch(/^\d{4}\/.*\[offset=7777\].*\[latency=21\]$/);
+        expect(lines.at(-1)).toBe('');
+        expect(events.problems).toHaveLength(1);
+      } finally {
+        await run('umount', [folder]);
+      }
     }));
 });

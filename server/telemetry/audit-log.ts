@@ -42,6 +42,7 @@ const FLUSH_EVERY = 200;
 /** Milliseconds before an output is tried again that takes nothing. */
 const TRY_AGAIN = 100;
 const STDOUT = 1;
+const NEWLINE = 0x0a;
 
 const writeAsync = promisify(write);
 
@@ -56,8 +57,10 @@ export class AuditLog {
   #pendingBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
-  #file: { readonly fd: number; size: number } | undefined;
+  #fd: number | undefined;
   #failed = false;
+  /** Whether the output ends in the middle of a line. */
+  #isTorn = false;
 
   constructor(
     target: AuditTarget,
@@ -98,8 +101,8 @@ export class AuditLog {
       sleep(milliseconds, undefined, { signal: over.signal }).catch(() => undefined),
     ]);
     over.abort();
-    if (this.#file !== undefined) close(this.#file.fd, () => undefined);
-    this.#file = undefined;
+    if (this.#fd !== undefined) close(this.#fd, () => undefined);
+    this.#fd = undefined;
   }
 
   #flush(): void {
@@ -116,62 +119,73 @@ export class AuditLog {
     const lines = this.#pending;
     if (lines.length === 0) return;
     this.#pending = [];
-    const batch = Buffer.from(lines.join(''));
+    // A line that was cut by a full disk ends here.
+    const batch = Buffer.from(`${this.#isTorn ? '\n' : ''}${lines.join('')}`);
+    const written = { bytes: 0 };
     try {
-      await this.#write(batch);
+      await this.#write(batch, written);
+      this.#isTorn = false;
       this.#failed = false;
     } catch (error) {
-      this.#onDropped(lines.length);
+      const whole = batch.subarray(0, written.bytes);
+      if (whole.length > 0) this.#isTorn = whole.at(-1) !== NEWLINE;
+      this.#onDropped(lines.length - lineEnds(whole.subarray(batch[0] === NEWLINE ? 1 : 0)));
       // Said once, until it works again.
       if (!this.#failed) this.#onProblem(error as Error);
       this.#failed = true;
     } finally {
-      this.#pendingBytes -= batch.length;
+      this.#pendingBytes -= lines.reduce((sum, { length }) => sum + length, 0);
     }
   }
 
-  async #write(batch: Buffer): Promise<void> {
+  /** Writes all of it; `written` says how far it came. */
+  async #write(batch: Buffer, written: { bytes: number }): Promise<void> {
     const fd = this.#target.mode === 'stdout' ? STDOUT : await this.#fileFor(batch.length);
-    for (let at = 0; at < batch.length; ) {
+    while (written.bytes < batch.length) {
       try {
-        at += (await writeAsync(fd, batch, at, batch.length - at)).bytesWritten;
+        const { bytes } = written;
+        written.bytes += (await writeAsync(fd, batch, bytes, batch.length - bytes)).bytesWritten;
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
         await sleep(TRY_AGAIN);
       }
     }
-    if (this.#file !== undefined) this.#file.size += batch.length;
   }
 
   /** The file to append to; another one where this batch would make it too large, or where it was taken away. */
   async #fileFor(bytes: number): Promise<number> {
     const target = this.#target as Extract<AuditTarget, { mode: 'file' }>;
     const { path, rotateAt, keep } = target;
-    if (this.#file !== undefined && (await inodeOf(path)) !== (await inodeOf(this.#file.fd))) {
-      // Renamed or removed by someone else, such as logrotate.
+    if (this.#fd !== undefined && (await inodeOf(path)) !== (await inodeOf(this.#fd))) {
+      // Renamed or removed by someone else: logrotate, or the process that takes over from this one.
       await this.#closeFile();
     }
-    const file = this.#file ?? (await this.#openFile(path));
-    if (file.size === 0 || file.size + bytes <= rotateAt) return file.fd;
+    const fd = this.#fd ?? (await this.#openFile(path));
+    // Two processes write here while one takes over from the other: the file knows its size.
+    const { size } = await promisify(fstat)(fd);
+    if (size === 0 || size + bytes <= rotateAt) return fd;
     await this.#closeFile();
     for (let index = keep; index > 0; index--) {
       await promisify(rename)(index === 1 ? path : `${path}.${index - 1}`, `${path}.${index}`).catch(() => undefined);
     }
-    return (await this.#openFile(path)).fd;
+    return this.#openFile(path);
   }
 
-  async #openFile(path: string): Promise<{ readonly fd: number; size: number }> {
+  async #openFile(path: string): Promise<number> {
     await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-    const fd = await promisify(open)(path, 'a', 0o640);
-    this.#file = { fd, size: (await promisify(fstat)(fd)).size };
-    return this.#file;
+    this.#fd = await promisify(open)(path, 'a', 0o640);
+    return this.#fd;
   }
 
   async #closeFile(): Promise<void> {
-    const { fd } = this.#file!;
-    this.#file = undefined;
+    const fd = this.#fd!;
+    this.#fd = undefined;
     await promisify(close)(fd);
   }
+}
+
+function lineEnds(bytes: Uint8Array): number {
+  return bytes.reduce((count, byte) => count + (byte === NEWLINE ? 1 : 0), 0);
 }
 
 /** The inode of a file, by path or descriptor; undefined for a file that does not exist. */
