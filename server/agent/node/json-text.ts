@@ -2,16 +2,9 @@
  * Changes values of a JSON file in place: order, comments, numbers, indentation and line ends of the rest stay as they are. Each
  * change is recorded, so that it can be taken back from a text that was edited since.
  */
-import {
-  applyEdits,
-  findNodeAtLocation,
-  getNodeValue,
-  type JSONPath,
-  modify,
-  type ParseError,
-  parseTree,
-} from 'jsonc-parser';
+import { findNodeAtLocation, getNodeValue, type JSONPath, type ParseError, parseTree } from 'jsonc-parser';
 import { AccelError } from '../../../base/error.ts';
+import { withFirst, withKey, withoutNode } from './json-edit.ts';
 
 /** A value to set, or a text to put first in a list of texts. */
 export type JsonChange =
@@ -56,7 +49,7 @@ export function changeJson(
       made.push({ ...record, made: length + 1 });
     } else {
       changed = isFirst
-        ? set(changed, [...change.path, 0], change.first, true)
+        ? withFirst(changed, node!, change.first)
         : changed.slice(0, node!.offset) + ours + changed.slice(node!.offset + node!.length);
       made.push({ ...record, before });
     }
@@ -111,25 +104,16 @@ function rootOf(text: string, name: string) {
   });
 }
 
-function set(text: string, path: JSONPath, value: unknown, isInsertion = false): string {
-  const eol = text.includes('\r\n') ? '\r\n' : '\n';
-  const indent = /^[{[]?[^\S\n]*\r?\n([ \t]+)/m.exec(text)?.[1] ?? '  ';
-  const isFlat = !text.trim().includes('\n') && /^\s*\{\s*\S/.test(text) && text.trim() !== '{}';
-  const formattingOptions = {
-    insertSpaces: !indent.includes('\t'),
-    tabSize: indent.includes('\t') ? 1 : indent.length,
-    eol,
-    keepLines: true,
-  };
-  return applyEdits(
-    text,
-    modify(
-      text,
-      path,
-      value,
-      isFlat ? { isArrayInsertion: isInsertion } : { isArrayInsertion: isInsertion, formattingOptions },
-    ),
-  );
+/** Sets a key that is missing, with the objects that it is in; undefined takes a key or an element out. */
+function set(text: string, path: JSONPath, value: unknown): string {
+  const root = parseTree(text, [], { allowTrailingComma: true, disallowComments: false })!;
+  if (value === undefined) {
+    const node = findNodeAtLocation(root, path)!;
+    return withoutNode(text, node.parent?.type === 'property' ? node.parent : node);
+  }
+  const depth = path.findIndex((_, at) => findNodeAtLocation(root, path.slice(0, at + 1)) === undefined);
+  const inner = path.slice(depth + 1).reduceRight<unknown>((held, key) => ({ [key]: held }), value);
+  return withKey(text, findNodeAtLocation(root, path.slice(0, depth))!, String(path[depth]), inner);
 }
 
 function notWhat(name: string, path: readonly string[], expected: string): AccelError {

@@ -1,4 +1,4 @@
-/** Which daemons are restarted, in which order, and what a person hears where that fails: systemctl is a script that says so. */
+/** Restarts of daemons: their order, and the report where one fails. systemctl is a script that notes its calls. */
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -108,7 +108,7 @@ it.each([
   expect(left).toMatchObject([{ service: 'containerd', byHand: expect.stringContaining(expected) }]);
 });
 
-it('a node without systemctl is told what to do by hand', async () => {
+it('a node without systemctl gets a list of what to do by hand', async () => {
   process.env.PATH = folder;
   const left = await restartDaemons(all, '/');
   expect(left.map(({ service }) => service)).toEqual(['containerd', 'crio', 'overlaybd-tcmu']);

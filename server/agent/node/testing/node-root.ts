@@ -35,9 +35,9 @@ export class NodeRoot {
     this.path = path;
   }
 
-  /** Writes a node's files. */
-  static async make(files: NodeFiles): Promise<NodeRoot> {
-    const node = new NodeRoot(await mkdtemp(join(tmpdir(), 'accel-node-')));
+  /** Writes a node's files, in a folder of its own below `place`. */
+  static async make(files: NodeFiles, place = tmpdir()): Promise<NodeRoot> {
+    const node = new NodeRoot(await mkdtemp(join(place, 'accel-node-')));
     await node.add(files);
     return node;
   }
