@@ -51,7 +51,7 @@ function section(name: string, schema: JsonSchema): string {
 }
 
 /** Every key below a schema, as the cells of its row; keys that have the same parts as one before them name that one. */
-function keysOf(prefix: string, schema: JsonSchema): string[][] {
+export function keysOf(prefix: string, schema: JsonSchema): string[][] {
   const inner = schema.items ?? schema;
   const alike = new Map<string, string>();
   return Object.entries(inner.properties ?? {}).flatMap(([name, part]) => {
@@ -89,8 +89,9 @@ function sentence(text: string): string {
   return text === '' ? '' : `${text}.`;
 }
 
-function table(rows: readonly string[][]): string[] {
-  const all = [['key', 'type', 'default', 'meaning'], ...rows].map((row) =>
+/** Lines of a Markdown table with the columns `first`, type, default and meaning. */
+export function table(rows: readonly string[][], first = 'key'): string[] {
+  const all = [[first, 'type', 'default', 'meaning'], ...rows].map((row) =>
     row.map((text) => text.replaceAll('|', '\\|')),
   );
   const widths = all[0]!.map((_, column) => Math.max(3, ...all.map((row) => row[column]!.length)));

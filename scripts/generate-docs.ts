@@ -5,6 +5,14 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { ACTION_DOCS_PATH, withActionTables } from './action-docs.ts';
 import { API_DOCS_PATH, renderApiDocs } from './api-docs.ts';
+import {
+  CHART_SCHEMA_PATH,
+  CHART_VALUES_PATH,
+  KUBERNETES_DOCS_PATH,
+  renderChartSchema,
+  renderChartValues,
+  withValuesTable,
+} from './chart-docs.ts';
 import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
 import { CONFIG_DOCS_PATH, renderConfigDocs, renderValuesSchema, VALUES_SCHEMA_PATH } from './config-docs.ts';
 
@@ -14,6 +22,9 @@ const pages: readonly (readonly [path: string, text: string])[] = [
   [API_DOCS_PATH, await renderApiDocs()],
   [CONFIG_DOCS_PATH, renderConfigDocs()],
   [VALUES_SCHEMA_PATH, renderValuesSchema()],
+  [CHART_VALUES_PATH, renderChartValues()],
+  [CHART_SCHEMA_PATH, renderChartSchema()],
+  [KUBERNETES_DOCS_PATH, withValuesTable(readFileSync(KUBERNETES_DOCS_PATH, 'utf8'))],
 ];
 for (const [path, text] of pages) {
   if (!process.argv.includes('--check')) {

@@ -17,7 +17,12 @@ export interface JsonSchema {
 
 /** The schema of the file. */
 export function configSchema(): JsonSchema {
-  return z.toJSONSchema(CONFIG_SCHEMA, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+  return jsonSchemaOf(CONFIG_SCHEMA);
+}
+
+/** A schema as JSON Schema, for what is written in a file. */
+export function jsonSchemaOf(schema: z.ZodType): JsonSchema {
+  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
 }
 
 /** values.schema.json: what a chart checks its values with. The file is the value `config`. */

@@ -26,6 +26,10 @@ export const NOT_RUN: readonly Exception[] = [
     line: /^(sudo npm install -g accel-image accel-image-server|(sudo )?accel (agent|serve|prefetch warm) |sudo (ctr|systemctl|useradd|install|chown|cp) |sudo -u postgres |\(umask 077 |pg_(dump|restore) |curl .*127\.0\.0\.1:(65003|8686))/,
     why: 'nodes with containerd and Node 24, and services that run; tests below server/ and the lab run them',
   },
+  {
+    line: /^(helm|kubectl|buildah) /,
+    why: 'a cluster and a registry of the reader; server/cluster/chart-install.test.ts and tests/e2e/container-image.test.ts do the same',
+  },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
   {
     line: /^((sudo )?npm run (--silent )?(fuzz|build|build:wasm|build:action|docs|sbom|lab|lab:faults|soak|simulate)\b|npx vitest|ACCEL_\w+=.*|node dist\/)/,

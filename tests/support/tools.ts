@@ -44,15 +44,16 @@ const SYSTEM_DIRECTORIES = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/lib/p
 
 const CACHE = process.env.ACCEL_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'accel');
 
-/** Tools that Debian does not have, where .ci/run builds them. */
+/** Tools that Debian does not have, where .ci/run builds them; elsewhere they are looked for like the others. */
 const BUILT: Readonly<Record<string, string>> = {
   'distribution-3': join(CACHE, 'tools/distribution-3.1.2/registry'),
+  helm: join(CACHE, 'tools/helm-3.22.0/helm'),
 };
 
 /** The path of a tool, or undefined when this machine does not have it. */
 export function findTool(name: string): string | undefined {
   const built = BUILT[name];
-  if (built !== undefined) return isExecutable(built) ? built : undefined;
+  if (built !== undefined && isExecutable(built)) return built;
   for (const directory of [...(process.env.PATH ?? '').split(delimiter), ...SYSTEM_DIRECTORIES]) {
     const path = join(directory, name);
     if (isExecutable(path)) return path;

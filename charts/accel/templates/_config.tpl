@@ -1,0 +1,112 @@
+{{/*
+The configuration of the roles as YAML: what the parameters say, and `config` over it. Lists of `config` take the place of
+theirs, but for registries, which are joined.
+*/}}
+{{- define "accel.config" -}}
+{{- $p2p := .Values.p2p -}}
+{{- $v2 := $p2p.v2 -}}
+{{- $named := (include "accel.registries" . | fromYaml).hosts | default list -}}
+{{- $agents := dict -}}
+{{- if .Values.agent.enabled -}}
+{{- $agents = dict "service" (printf "%s-agents" (include "accel.fullname" .)) "namespace" (include "accel.namespace" .) -}}
+{{- end -}}
+{{- with (include "accel.agentNodes" . | fromYaml) }}{{ $_ := set $agents "nodeSelector" . }}{{ end -}}
+{{- $cluster := dict
+      "namespace" (include "accel.namespace" .)
+      "p2p" (dict "port" (int $p2p.port) "agents" $agents) -}}
+{{- $agent := dict
+      "listen" (printf "127.0.0.1:%d" (int $p2p.port))
+      "peerListen" (printf "0.0.0.0:%d" (int $v2.p2pPort))
+      "cache" (dict "path" "/var/lib/accel/cache" "capacity" $v2.cache.capacity "ttl" $p2p.plusMode.cacheTTL)
+      "proxyConcurrencyLimit" (int $v2.proxyConcurrencyLimit)
+      "throttleLimitMB" $v2.throttleLimitMB
+      "ratelimit" $p2p.ratelimit -}}
+{{- if eq $p2p.plusMode.downloadPattern "source" }}{{ $_ := set $agent "engine" "none" }}{{ end -}}
+{{- $registries := concat $named (.Values.config.registries | default list) -}}
+{{- $base := dict "agent" $agent "cluster" $cluster -}}
+{{- $all := mustMergeOverwrite $base (deepCopy .Values.config) -}}
+{{- if $registries }}{{ $_ := set $all "registries" $registries }}{{ end -}}
+{{- toYaml $all -}}
+{{- end -}}
+
+{{/*
+`hosts`: registries of `acrInstances`. `without`: its entries that have no effect. A host is one with a dot; a name is an
+instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
+*/}}
+{{- define "accel.registries" -}}
+{{- $hosts := list -}}
+{{- $without := list -}}
+{{- $given := .Values.acrInstances -}}
+{{- if kindIs "string" $given }}{{ $given = splitList "," $given }}{{ end -}}
+{{- $vpc := ternary "" "-vpc" (eq (include "accel.on" .Values.pullImageInternet) "true") -}}
+{{- range $entry := $given -}}
+{{- $name := trim $entry -}}
+{{- if not $name -}}
+{{- else if contains "." $name -}}
+{{- $hosts = append $hosts (dict "host" $name) -}}
+{{- else if or (hasPrefix "cri-" $name) (not $.Values.region) -}}
+{{- $without = append $without $name -}}
+{{- else -}}
+{{- $hosts = append $hosts (dict "host" (printf "%s-registry%s.%s.cr.aliyuncs.com" $name $vpc $.Values.region)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (dict "hosts" $hosts "without" $without) -}}
+{{- end -}}
+
+{{/* "true" where a registry is named: agents and webhook have nothing to do otherwise. */}}
+{{- define "accel.hasRegistries" -}}
+{{- if (include "accel.config" . | fromYaml).registries -}}true{{- end -}}
+{{- end -}}
+
+{{- define "accel.agentsRun" -}}
+{{- if and .Values.agent.enabled (include "accel.hasRegistries" .) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "accel.webhookRuns" -}}
+{{- if and (eq .Values.admission.kind "webhook") (include "accel.hasRegistries" .) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Labels of the nodes that get an agent. */}}
+{{- define "accel.agentNodes" -}}
+{{- $nodes := deepCopy .Values.agent.nodeSelector -}}
+{{- if include "accel.on" .Values.p2p.plusMode.nodeSelectorEnable -}}
+{{- $_ := set $nodes "k8s.aliyun.com/p2p-plus-node" "true" -}}
+{{- end -}}
+{{- toYaml $nodes -}}
+{{- end -}}
+
+{{/* The configuration of one role, without the sections of the others. Takes a dict of `root` and `role`. */}}
+{{- define "accel.roleConfig" -}}
+{{- $all := include "accel.config" .root | fromYaml -}}
+{{- $config := pick $all "registries" "drain" -}}
+{{- $port := int .root.Values.p2p.v2.exporter.port -}}
+{{- $address := printf "0.0.0.0:%d" $port -}}
+{{- if eq .role "agent" -}}
+{{- $name := printf "%s-agents.%s.svc.%s" (include "accel.fullname" .root) (include "accel.namespace" .root) .root.Values.clusterDomain -}}
+{{- $peers := dict "dns" $name -}}
+{{- if eq .root.Values.agent.certificates.mode "plaintext" -}}
+{{- $_ := set $peers "plaintext" true -}}
+{{- else -}}
+{{- $_ := set $peers "certificates" (dict "caFile" "/etc/accel/tls/ca.pem" "certFile" "/etc/accel/tls/cert.pem" "keyFile" "/etc/accel/tls/key.pem") -}}
+{{- end -}}
+{{- $own := dict "advertise" "NODE_ADDRESS" "zone" "NODE_ZONE" "peers" $peers -}}
+{{- $_ := set $config "agent" (mustMergeOverwrite $own $all.agent) -}}
+{{- if not .root.Values.p2p.v2.exporter.enable }}{{ $address = printf "127.0.0.1:%d" $port }}{{ end -}}
+{{- else if eq .role "service" -}}
+{{- $own := dict "listen" "0.0.0.0:8686" "workDirectory" "/work" -}}
+{{- if .root.Values.agent.enabled -}}
+{{- $_ := set $own "agents" (dict "dns" (printf "%s-agents.%s.svc.%s:%d" (include "accel.fullname" .root) (include "accel.namespace" .root) .root.Values.clusterDomain $port)) -}}
+{{- end -}}
+{{- $_ := set $config "service" (mustMergeOverwrite $own ($all.service | default dict)) -}}
+{{- with $all.rules }}{{ $_ := set $config "rules" . }}{{ end -}}
+{{- else -}}
+{{- $cluster := $all.cluster -}}
+{{- if eq .role "admission" -}}
+{{- $own := dict "admission" (dict "listen" "0.0.0.0:8443" "certFile" "/etc/accel/tls/tls.crt" "keyFile" "/etc/accel/tls/tls.key") -}}
+{{- $cluster = mustMergeOverwrite $own $cluster -}}
+{{- end -}}
+{{- $_ := set $config "cluster" $cluster -}}
+{{- end -}}
+{{- $_ := set $config "telemetry" (mustMergeOverwrite (dict "listen" $address) ($all.telemetry | default dict)) -}}
+{{- toYaml $config -}}
+{{- end -}}

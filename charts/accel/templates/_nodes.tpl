@@ -1,0 +1,47 @@
+{{/* Folders of a node that setup edits and cleanup restores, and the folder of their journal. */}}
+{{- define "accel.nodePaths" -}}
+setup: /var/lib/accel/setup
+{{- with .Values.agent.runtimes }}
+{{- if .containerd }}
+containerd: /etc/containerd
+{{- end }}
+{{- if .containers }}
+containers: /etc/containers
+{{- end }}
+{{- if .docker }}
+docker: /etc/docker
+{{- end }}
+{{- if .overlaybd }}
+overlaybd: /etc/overlaybd
+opt-overlaybd: /opt/overlaybd
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "accel.nodeMounts" -}}
+{{- range $name, $path := include "accel.nodePaths" . | fromYaml }}
+- { name: {{ $name }}, mountPath: /host{{ $path }} }
+{{- end }}
+{{- end -}}
+
+{{- define "accel.nodeVolumes" -}}
+{{- range $name, $path := include "accel.nodePaths" . | fromYaml }}
+- name: {{ $name }}
+  hostPath: { path: {{ $path }}{{ if eq $name "setup" }}, type: DirectoryOrCreate{{ end }} }
+{{- end }}
+{{- end -}}
+
+{{/* Folder of containerd's blobs on a node. */}}
+{{- define "accel.contentStore" -}}
+{{- $agent := .Values.config.agent | default dict -}}
+{{- $agent.contentStore | default "/var/lib/containerd/io.containerd.content.v1.content/blobs" -}}
+{{- end -}}
+
+{{/* Secret with the authority of the agents. */}}
+{{- define "accel.authoritySecret" -}}
+{{- if eq .Values.agent.certificates.mode "secret" -}}
+{{- required "agent.certificates.secret names the Secret with ca.pem and ca-key.pem" .Values.agent.certificates.secret -}}
+{{- else -}}
+{{ include "accel.fullname" . }}-agents-authority
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,41 @@
+{{/* Permissions of the webhook in the whole cluster. */}}
+{{- define "accel.admissionClusterRules" -}}
+# Labels of namespaces.
+- { apiGroups: [""], resources: [namespaces], verbs: [get, list, watch] }
+# Nodes that should have an agent.
+- { apiGroups: [""], resources: [nodes], verbs: [list, watch] }
+# Events of kubelets about images that cannot be pulled, and its own about labels that ask for what cannot be.
+- { apiGroups: [""], resources: [events], verbs: [create, list, watch] }
+{{- end -}}
+
+{{/* Permissions of the webhook in its namespace. */}}
+{{- define "accel.admissionRules" -}}
+# Agents that are ready.
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
+{{- end -}}
+
+{{/* Permissions of the controller in the whole cluster. */}}
+{{- define "accel.controllerClusterRules" -}}
+# Labels of namespaces.
+- { apiGroups: [""], resources: [namespaces], verbs: [get, list, watch] }
+# The label of nodes that can run accelerated images.
+- { apiGroups: [""], resources: [nodes], verbs: [get, list, patch, watch] }
+- { apiGroups: [""], resources: [events], verbs: [create] }
+{{- end -}}
+
+{{/* Permissions of the controller in its namespace. */}}
+{{- define "accel.controllerRules" -}}
+# One of its pods leads.
+- { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, update] }
+# Agents, to ask how their nodes are.
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
+{{- end -}}
+
+{{/* Permissions for secrets in an enabled namespace, by role: the webhook reads those that pods name, the controller copies them. */}}
+{{- define "accel.secretRules" -}}
+{{- if eq . "admission" -}}
+- { apiGroups: [""], resources: [secrets], verbs: [get] }
+{{- else -}}
+- { apiGroups: [""], resources: [secrets], verbs: [create, delete, get, list, patch, update, watch] }
+{{- end -}}
+{{- end -}}

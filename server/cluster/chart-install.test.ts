@@ -1,0 +1,275 @@
+/** The chart on a real API server, as Helm installs it. There are no nodes: where a hook waits for pods, the test is their kubelet. */
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeWith, run } from '../../tests/support/tools.ts';
+import { CHART, helm, type Manifest, RELEASE, render, VALUE_SETS, type Values } from './testing/helm.ts';
+import { describeWithCluster, eventually, startCluster, type TestCluster } from './testing/kube-cluster.ts';
+
+const SEED = { acrInstances: 'test-registry-vpc.cn-hangzhou.cr.aliyuncs.com' };
+
+/** Kinds of other projects, which take any content. */
+const FOREIGN = [
+  ['monitoring.coreos.com', 'servicemonitors', 'ServiceMonitor'],
+  ['monitoring.coreos.com', 'prometheusrules', 'PrometheusRule'],
+  ['cert-manager.io', 'certificates', 'Certificate'],
+  ['cert-manager.io', 'issuers', 'Issuer'],
+].map(([group = '', plural = '', kind = '']) => ({
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: { name: `${plural}.${group}` },
+  spec: {
+    group,
+    scope: 'Namespaced',
+    names: { plural, kind, singular: kind.toLowerCase() },
+    versions: [
+      {
+        name: 'v1',
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+      },
+    ],
+  },
+}));
+
+describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
+  describeWithCluster('of Kubernetes 1.37', {}, () => {
+    let cluster: TestCluster;
+    let folder: string;
+
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'accel-chart-'));
+      cluster = await startCluster();
+      const namespaces = ['accel', 'images', 'team-a', 'team-b', 'other'].map((name) => ({
+        apiVersion: 'v1',
+        kind: 'Namespace',
+        metadata: { name },
+      }));
+      await apply([...namespaces, ...FOREIGN]);
+      await eventually(
+        async () => (await cluster.kubectl(['get', 'servicemonitors,certificates', '-A'])) !== undefined,
+      );
+    });
+    afterAll(async () => {
+      await cluster?.stop();
+      await rm(folder, { recursive: true, force: true });
+    });
+
+    const list = (items: readonly unknown[]) => JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+    const apply = (items: readonly unknown[], args: readonly string[] = []) =>
+      cluster.kubectl(['apply', '-f', '-', ...args], { input: list(items) });
+    const release = (command: string, args: readonly string[], values?: Values) => {
+      const access = ['--kubeconfig', cluster.kubeconfig(), '--namespace', RELEASE];
+      const given = values === undefined ? [] : ['--values', '-'];
+      return helm([command, RELEASE, ...args, ...access, ...given], values && JSON.stringify(values));
+    };
+    const get = async (kind: string, name: string, namespace = RELEASE): Promise<Manifest> =>
+      JSON.parse(await cluster.kubectl(['get', kind, name, '-n', namespace, '-o', 'json'])) as Manifest;
+    /** The objects of the release, as KIND/NAME. */
+    const left = async () => {
+      const kinds = (await cluster.kubectl(['api-resources', '--verbs=list', '-o', 'name'])).trim().split('\n');
+      const selector = ['-l', `app.kubernetes.io/instance=${RELEASE}`, '-A', '-o', 'json'];
+      const { items } = JSON.parse(await cluster.kubectl(['get', kinds.join(','), ...selector])) as {
+        items: Manifest[];
+      };
+      // A claim waits for a controller, which does not run here, to release it.
+      const stays = items.filter(
+        ({ kind, metadata }) => !(kind === 'PersistentVolumeClaim' && 'deletionTimestamp' in metadata),
+      );
+      return stays.map(({ kind, metadata }) => `${kind}/${metadata.name}`);
+    };
+
+    it.each(Object.entries(VALUE_SETS))('%s: the API takes every manifest', async (_, values) => {
+      const manifests = await render(values, [
+        '--api-versions',
+        'admissionregistration.k8s.io/v1/MutatingAdmissionPolicy',
+      ]);
+      const made = await apply(manifests, ['--dry-run=server', '-o', 'name']);
+      expect(made.trim().split('\n')).toHaveLength(manifests.length);
+    });
+
+    it('installs, upgrades and goes back, and keeps its certificates', async () => {
+      await release('install', [CHART], SEED);
+      const first = await get('secret', 'accel-webhook');
+      const authority = await get('secret', 'accel-agents-authority');
+      const bundle = async () =>
+        (await get('mutatingwebhookconfiguration', 'accel-accel')).webhooks[0].clientConfig.caBundle as string;
+      expect(await bundle()).toBe(first.data['ca.crt']);
+      await verifyLeaf(first);
+      const config = async () => (await get('configmap', 'accel-agent')).data['accel.yaml'] as string;
+      expect(await config()).toContain('ratelimit: 512M');
+      const before = (await get('daemonset', 'accel-agent')).spec.template.metadata.annotations['accel.dev/config'];
+      await release('upgrade', [CHART], { ...SEED, p2p: { ratelimit: '256M' }, controller: { enabled: false } });
+      expect(await config()).toContain('ratelimit: 256M');
+      const after = (await get('daemonset', 'accel-agent')).spec.template.metadata.annotations['accel.dev/config'];
+      expect(after).not.toBe(before);
+      expect((await get('secret', 'accel-webhook')).data).toEqual(first.data);
+      expect((await get('secret', 'accel-agents-authority')).data).toEqual(authority.data);
+      expect(await bundle()).toBe(first.data['ca.crt']);
+      await expect(get('deployment', 'accel-controller')).rejects.toThrow('NotFound');
+      await release('rollback', ['1']);
+      expect(await config()).toContain('ratelimit: 512M');
+      await get('deployment', 'accel-controller');
+      expect(await bundle()).toBe(first.data['ca.crt']);
+    });
+
+    it('uninstalling ends the rewriting, waits for every node, and leaves nothing', async () => {
+      const uninstalled = release('uninstall', ['--timeout', '50s']);
+      uninstalled.catch(() => undefined);
+      const job = async (step: string) => {
+        await eventually(async () => (await get('job', `accel-cleanup-${step}`)) !== undefined);
+        return get('job', `accel-cleanup-${step}`);
+      };
+      await runScript(await job('rewriting'), 'rewriting');
+      await expect(get('mutatingwebhookconfiguration', 'accel-accel')).rejects.toThrow('NotFound');
+      await expect(get('daemonset', 'accel-cleanup')).rejects.toThrow('NotFound');
+      await finish('accel-cleanup-rewriting');
+      const wait = await job('wait');
+      // The agents still answer while nodes are put back.
+      await get('daemonset', 'accel-agent');
+      await nodes({ desiredNumberScheduled: 2, numberReady: 1 });
+      await expect(runScript(wait, 'wait', { CLEANUP_SECONDS: '1' })).rejects.toThrow(
+        '1 of 2 nodes are as they were, after 1 s',
+      );
+      const waiting = runScript(wait, 'wait');
+      await nodes({ desiredNumberScheduled: 2, numberReady: 2 });
+      expect(await waiting).toContain('2 of 2 nodes are as they were');
+      await finish('accel-cleanup-wait');
+      await uninstalled;
+      expect(await left()).toEqual([]);
+    });
+
+    it('a release with everything leaves nothing without hooks either', async () => {
+      const all = {
+        ...SEED,
+        ...VALUE_SETS['the service with the embedded queue'],
+        agent: {},
+        monitoring: { serviceMonitor: true, rules: true, dashboards: true },
+        secrets: { namespaces: ['team-a'] },
+      };
+      await release('install', [CHART], all);
+      expect((await left()).length).toBeGreaterThan(30);
+      await release('uninstall', ['--no-hooks']);
+      expect(await left()).toEqual([]);
+    });
+
+    describe('permissions', () => {
+      beforeAll(async () => {
+        const manifests = await render({ ...SEED, service: { enabled: true }, secrets: { namespaces: ['team-a'] } });
+        await apply(manifests.filter(({ kind }) => /^(ServiceAccount|(Cluster)?Role(Binding)?)$/.test(kind)));
+        const nobody = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'nobody', namespace: 'accel' } };
+        await apply([nobody]);
+      });
+      const allowed = async (account: string, namespace: string) => {
+        const as = `system:serviceaccount:accel:${account}`;
+        const text = await cluster.kubectl(['auth', 'can-i', '--list', '--no-headers', '--as', as, '-n', namespace]);
+        return text
+          .trim()
+          .split('\n')
+          .map((line) => line.replace(/\s+/g, ' ').trim());
+      };
+
+      it.each(['agent', 'service', 'admission', 'controller', 'cleanup'])(
+        'accel-%s: those of docs/kubernetes.md',
+        async (role) => {
+          const rows = permissionRows().filter(({ account }) => account === `accel-${role}`);
+          for (const [namespace, scopes] of [
+            ['accel', ['cluster', 'own namespace']],
+            ['team-a', ['cluster', 'enabled namespaces']],
+            ['other', ['cluster']],
+          ] as const) {
+            const everybody = await allowed('nobody', namespace);
+            const own = (await allowed(`accel-${role}`, namespace)).filter((line) => !everybody.includes(line));
+            const documented = rows.flatMap(({ scope, line }) => (scopes.some((one) => one === scope) ? [line] : []));
+            expect(own.sort(), namespace).toEqual(documented.sort());
+          }
+        },
+      );
+    });
+
+    /** Reads the permissions of docs/kubernetes.md, in the form of `kubectl auth can-i --list`. */
+    function permissionRows(): readonly { readonly account: string; readonly scope: string; readonly line: string }[] {
+      const page = readFileSync(join(import.meta.dirname, '../../docs/kubernetes.md'), 'utf8');
+      return page.split('\n').flatMap((line) => {
+        const [account = '', scope = '', resource = '', verbs = ''] = line
+          .split('|')
+          .slice(1)
+          .map((cell) => cell.trim().replaceAll('`', ''));
+        if (!account.startsWith('accel-') || verbs === '') return [];
+        const [, kind = '', name = ''] = /^(\S+)(?: named (\S+))?$/.exec(resource) ?? [];
+        return [{ account, scope, line: `${kind} [] [${name}] [${verbs.replaceAll(', ', ' ')}]` }];
+      });
+    }
+
+    /** Runs the script of a Job as its pod would. */
+    async function runScript(job: Manifest, step: string, env: Record<string, string> = {}): Promise<string> {
+      const { containers } = job.spec.template.spec;
+      const [container] = containers;
+      expect(container.command).toEqual(['node', '/script/uninstall.mjs', step]);
+      const script = join(folder, 'uninstall.mjs');
+      await writeFile(script, (await get('configmap', 'accel-cleanup')).data['uninstall.mjs']);
+      const token = await cluster.kubectl(['create', 'token', 'accel-cleanup', '-n', RELEASE]);
+      await writeFile(join(folder, 'token'), token);
+      const url = new URL(cluster.url);
+      const given = Object.fromEntries(
+        container.env.map(({ name, value }: { name: string; value: string }) => [name, value]),
+      );
+      const result = await run(process.execPath, [script, step], {
+        env: {
+          ...given,
+          KUBERNETES_SERVICE_HOST: url.hostname,
+          KUBERNETES_SERVICE_PORT: url.port,
+          NODE_EXTRA_CA_CERTS: join(cluster.folder, 'certs/apiserver.crt'),
+          TOKEN_FILE: join(folder, 'token'),
+          ...env,
+        },
+      });
+      return result.stdout.toString('utf8');
+    }
+
+    const status = (kind: string, name: string, content: Values) =>
+      cluster.kubectl([
+        'patch',
+        kind,
+        name,
+        '-n',
+        RELEASE,
+        '--subresource=status',
+        '--type=merge',
+        '--patch',
+        JSON.stringify({ status: content }),
+      ]);
+    const nodes = (figures: Values) =>
+      status('daemonset', 'accel-cleanup', {
+        observedGeneration: 1,
+        currentNumberScheduled: 2,
+        numberMisscheduled: 0,
+        ...figures,
+      });
+    const finish = (name: string) => {
+      const now = new Date().toISOString().replace(/\.\d+Z/, 'Z');
+      const condition = (type: string) => ({ type, status: 'True', lastTransitionTime: now, lastProbeTime: now });
+      return status('job', name, {
+        startTime: now,
+        completionTime: now,
+        succeeded: 1,
+        conditions: [condition('SuccessCriteriaMet'), condition('Complete')],
+      });
+    };
+
+    /** The webhook's certificate is of its authority, and for the name of its Service. */
+    async function verifyLeaf({ data }: Manifest): Promise<void> {
+      const paths = await Promise.all(
+        ['ca.crt', 'tls.crt'].map(async (key) => {
+          await writeFile(join(folder, key), Buffer.from(data[key], 'base64'));
+          return join(folder, key);
+        }),
+      );
+      const [ca = '', leaf = ''] = paths;
+      await run('openssl', ['verify', '-CAfile', ca, '-verify_hostname', 'accel-admission.accel.svc', leaf]);
+    }
+  });
+});
