@@ -17,7 +17,7 @@ import { isAbsent } from '../disk/write-atomically.ts';
 import { type ArchiveBlob, type ArchiveContent, readOciArchive } from './archive-content.ts';
 import { ArchiveDraft } from './archive-draft.ts';
 import { stampOf } from './archive-file.ts';
-import { mergeTags } from './archive-merge.ts';
+import { type GivenTag, mergeTags } from './archive-merge.ts';
 import { assertRange } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { assertDigest, splitDigest, verified } from './digest.ts';
@@ -34,6 +34,7 @@ import type {
   ReferrerLink,
   ReferrerStore,
   TagLister,
+  TagMerger,
   Target,
 } from './storage.ts';
 
@@ -54,7 +55,9 @@ export interface OpenedArchive {
 }
 
 /** An archive as a target; open-archive.ts opens it. */
-export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer, ReferrerStore, LayoutContent {
+export class ArchiveTarget
+  implements Target, TagLister, TagMerger, ImageLister, BlobSizer, ReferrerStore, LayoutContent
+{
   readonly name: string;
   readonly #file: string;
   readonly #format: ArchiveFormat;
@@ -67,7 +70,7 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
   readonly #blobs: Map<string, ArchiveBlob>;
   #index: IndexFile;
   /** Tags that were set since the last commit. */
-  readonly #given = new Map<string, Descriptor>();
+  readonly #given = new Map<string, GivenTag>();
   #failed = false;
   #closed = false;
   #draft: Promise<ArchiveDraft> | undefined;
@@ -124,14 +127,26 @@ export class ArchiveTarget implements Target, TagLister, ImageLister, BlobSizer,
   }
 
   async tag(descriptor: Descriptor, tag: string, options?: ReadOptions): Promise<void> {
+    this.#give({ descriptor }, tag, options);
+  }
+
+  async tagMerged(
+    descriptor: Descriptor,
+    { tag, merge }: Parameters<TagMerger['tagMerged']>[1],
+    options?: ReadOptions,
+  ): Promise<void> {
+    this.#give({ descriptor, merge }, tag, options);
+  }
+
+  #give(given: GivenTag, tag: string, options?: ReadOptions): void {
     options?.signal?.throwIfAborted();
     assertImageName(tag);
-    this.#stored(descriptor);
+    this.#stored(given.descriptor);
     this.#assertWritable();
-    const index = retagged(this.#index, descriptor, tag);
+    const index = retagged(this.#index, given.descriptor, tag);
     if (index === undefined) return;
     this.#index = index;
-    this.#given.set(tag, descriptor);
+    this.#given.set(tag, given);
   }
 
   async tags(options?: ReadOptions): Promise<readonly string[]> {

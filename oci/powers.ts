@@ -12,6 +12,7 @@ import type {
   ReadOptions,
   ReferrerStore,
   TagLister,
+  TagMerger,
   TagMover,
 } from './storage.ts';
 
@@ -75,6 +76,11 @@ export function canConfirm(target: object): target is Confirmer {
 /** Whether a target has the optional power {@link TagMover}. */
 export function canMoveTags(target: object): target is TagMover {
   return 'moveTag' in target && typeof target.moveTag === 'function';
+}
+
+/** Whether a target has the optional power {@link TagMerger}. */
+export function canMergeTags(target: object): target is TagMerger {
+  return 'tagMerged' in target && typeof target.tagMerged === 'function';
 }
 
 /** Whether a target has the optional power {@link TagLister}. */

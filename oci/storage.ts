@@ -53,6 +53,26 @@ export interface TagMover {
     options?: ReadOptions,
   ): Promise<boolean>;
 }
+
+/** A manifest that takes the place of two, and the content that is new with it: its own bytes and those it refers to. */
+export interface MergedManifest {
+  readonly descriptor: Descriptor;
+  /** By digest. */
+  readonly content: ReadonlyMap<string, Uint8Array>;
+}
+
+/**
+ * Optional power of a target that becomes visible as a whole, and is merged then with what another process wrote: a tag that
+ * both set gets what `merge` makes of the other's.
+ */
+export interface TagMerger {
+  /** Sets a tag as {@link Target.tag} does. `merge` runs while the target is locked, and may only read from it. */
+  tagMerged(
+    descriptor: Descriptor,
+    named: { readonly tag: string; readonly merge: (other: Descriptor) => Promise<MergedManifest> },
+    options?: ReadOptions,
+  ): Promise<void>;
+}
 /** A place to convert images from and to. `name` is its reference in messages, without tag and secrets. */
 export interface Target extends Storage, Resolver, Tagger {
   readonly name: string;

@@ -17,8 +17,8 @@ import { assertDigest, digestOf } from '../../oci/digest.ts';
 import { loadManifest } from '../../oci/document.ts';
 import { encodeJson, parseObject } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
-import { canMoveTags } from '../../oci/powers.ts';
-import type { Target } from '../../oci/storage.ts';
+import { canMergeTags, canMoveTags } from '../../oci/powers.ts';
+import type { MergedManifest, Target } from '../../oci/storage.ts';
 import type { LayerKind } from '../events.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
 import type { ArtifactOptions } from '../options.ts';
@@ -157,8 +157,7 @@ export class LayerCache {
     let stored = await this.#read();
     for (let round = 1; round <= MAX_ROUNDS; round++) {
       stored = await readRecord(this.#target, this.#signal, stored);
-      const merged = this.#merged(stored);
-      if (merged === undefined || (await this.#write(merged, stored))) return;
+      if (await this.#write(stored, (entries) => this.#merged(entries))) return;
       await delay(Math.random() * PAUSE * Math.min(round, 8), undefined, { signal: this.#signal });
     }
     throw tooManyRounds(this.#target);
@@ -179,18 +178,14 @@ export class LayerCache {
     if (dryRun || missing.size === 0) return result;
     for (let round = 1; round <= MAX_ROUNDS; round++) {
       stored = await readRecord(this.#target, this.#signal, stored);
-      // Another run may have made the layer again meanwhile.
-      const left = [...stored.entries].filter(
-        ([name, entry]) => !missing.has(name) || canonical(entry) !== canonical(missing.get(name)),
-      );
-      if (left.length === stored.entries.size || (await this.#write(Object.fromEntries(left), stored))) return result;
+      if (await this.#write(stored, (entries) => without(entries, missing))) return result;
       await delay(Math.random() * PAUSE * Math.min(round, 8), undefined, { signal: this.#signal });
     }
     throw tooManyRounds(this.#target);
   }
 
   /** The stored entries and those of this run; undefined if the record has them already. */
-  #merged({ entries: stored }: StoredRecord): Record<string, CacheEntry> | undefined {
+  #merged(stored: Entries): Record<string, CacheEntry> | undefined {
     const merged = new Map(stored);
     for (const [name, entry] of this.#used) {
       merged.delete(name);
@@ -201,26 +196,35 @@ export class LayerCache {
     return newest.length === stored.size && newest.every(isKnown) ? undefined : Object.fromEntries(newest);
   }
 
-  /** Writes the record in place of `stored`. False: another process was faster. */
-  async #write(entries: Record<string, CacheEntry>, stored: StoredRecord): Promise<boolean> {
-    const [layer, config] = await awaitAll([
-      this.#put(CACHE_MEDIA_TYPE, encodeJson({ version: 1, layers: entries })),
-      this.#put(EMPTY_CONFIG, encodeJson({})),
-    ]);
-    const manifest = {
-      schemaVersion: 2,
-      mediaType: OCI.manifest,
-      artifactType: CACHE_MEDIA_TYPE,
-      config,
-      layers: [layer],
-    };
-    const named = await this.#put(OCI.manifest, encodeJson(manifest));
-    await assertComplete(this.#target, contentOf(manifest), { signal: this.#signal });
+  /** Writes what `change` makes of the record in place of `stored`. False: another process was faster. */
+  async #write(stored: StoredRecord, change: Change): Promise<boolean> {
+    const entries = change(stored.entries);
+    if (entries === undefined) return true;
+    const { layer, config, manifest, content } = documentsOf(entries);
+    await awaitAll([layer, config].map((document) => this.#put(document)));
+    const named = await this.#put(manifest);
+    await assertComplete(this.#target, contentOf(content), { signal: this.#signal });
     const options = { signal: this.#signal };
     if (canMoveTags(this.#target))
       return this.#target.moveTag(named, { tag: CACHE_TAG, previous: stored.digest }, options);
+    if (canMergeTags(this.#target)) {
+      const merge = (other: Descriptor): Promise<MergedManifest> => this.#merge(other, change);
+      await this.#target.tagMerged(named, { tag: CACHE_TAG, merge }, options);
+      return true;
+    }
     await this.#target.tag(named, CACHE_TAG, options);
     return true;
+  }
+
+  /** The record with what `change` makes of another process's. */
+  async #merge(other: Descriptor, change: Change): Promise<MergedManifest> {
+    const changed = change(await entriesOrNone(() => readEntries(this.#target, other, this.#signal)));
+    if (changed === undefined) return { descriptor: other, content: new Map() };
+    const { layer, config, manifest } = documentsOf(changed);
+    return {
+      descriptor: descriptorOf(manifest),
+      content: new Map([layer, config, manifest].map(({ bytes }) => [digestOf(bytes), bytes])),
+    };
   }
 
   #read(): Promise<StoredRecord> {
@@ -228,11 +232,46 @@ export class LayerCache {
     return this.#record;
   }
 
-  async #put(mediaType: string, bytes: Uint8Array) {
-    const descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
-    await this.#target.push(descriptor, bytesSource(bytes), { signal: this.#signal });
+  async #put(document: Document): Promise<Descriptor> {
+    const descriptor = descriptorOf(document);
+    await this.#target.push(descriptor, bytesSource(document.bytes), { signal: this.#signal });
     return descriptor;
   }
+}
+
+interface Document {
+  readonly mediaType: string;
+  readonly bytes: Uint8Array;
+}
+
+type Entries = ReadonlyMap<string, CacheEntry>;
+/** What becomes of the entries of a record; undefined: they stay. */
+type Change = (entries: Entries) => Record<string, CacheEntry> | undefined;
+
+function descriptorOf({ mediaType, bytes }: Document): Descriptor {
+  return { mediaType, digest: digestOf(bytes), size: bytes.length };
+}
+
+/** The documents of a record, and the content of its manifest. */
+function documentsOf(entries: Record<string, CacheEntry>) {
+  const layer = { mediaType: CACHE_MEDIA_TYPE, bytes: encodeJson({ version: 1, layers: entries }) };
+  const config = { mediaType: EMPTY_CONFIG, bytes: encodeJson({}) };
+  const content = {
+    schemaVersion: 2,
+    mediaType: OCI.manifest,
+    artifactType: CACHE_MEDIA_TYPE,
+    config: descriptorOf(config),
+    layers: [descriptorOf(layer)],
+  };
+  return { layer, config, manifest: { mediaType: OCI.manifest, bytes: encodeJson(content) }, content };
+}
+
+/** The entries without those that are missing, unless another run made the layer again meanwhile. */
+function without(entries: Entries, missing: Entries): Record<string, CacheEntry> | undefined {
+  const left = [...entries].filter(
+    ([name, entry]) => !missing.has(name) || canonical(entry) !== canonical(missing.get(name)),
+  );
+  return left.length === entries.size ? undefined : Object.fromEntries(left);
 }
 
 function tooManyRounds(target: Target): AccelError {
@@ -265,15 +304,21 @@ const NO_RECORD: StoredRecord = { digest: undefined, entries: new Map() };
 
 /** Reads the record, unless it is still `known`. A damaged one has no entries, and keeps its digest: it can be replaced. */
 async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD): Promise<StoredRecord> {
-  let digest: string | undefined;
+  let found: Descriptor | undefined;
+  const entries = await entriesOrNone(async () => {
+    found = await target.resolve(CACHE_TAG, { signal });
+    return found.digest === known.digest ? known.entries : readEntries(target, found, signal);
+  });
+  return { digest: found?.digest, entries };
+}
+
+/** What `read` answers; a record that is damaged or not there has no entries. */
+async function entriesOrNone(read: () => Promise<Entries>): Promise<Entries> {
   try {
-    const descriptor = await target.resolve(CACHE_TAG, { signal });
-    digest = descriptor.digest;
-    if (digest === known.digest) return known;
-    return { digest, entries: await readEntries(target, descriptor, signal) };
+    return await read();
   } catch (error) {
     // Without a record more layers are converted; an unreachable registry fails the next request anyway.
-    if (error instanceof AccelError && UNUSABLE.has(error.code)) return { digest, entries: new Map() };
+    if (error instanceof AccelError && UNUSABLE.has(error.code)) return new Map();
     throw asAccelError(error);
   }
 }

@@ -67,6 +67,13 @@ test(`${PROCESSES} processes at one layout`, async () => {
   });
 }, 120_000);
 
+test(`${PROCESSES} processes at one archive`, async () => {
+  await requireBuild();
+  await withTempDirectory(async (directory) => {
+    expect(await lostEntries(`oci-archive:${join(directory, 'place.tar')}`)).toEqual([]);
+  });
+}, 120_000);
+
 describeWith({ tools: ['docker-registry'] }, 'a registry', () => {
   test(`${PROCESSES} processes at one repository`, async () => {
     await requireBuild();

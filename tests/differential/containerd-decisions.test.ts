@@ -51,6 +51,9 @@ const all = (result: unknown) => ({ accel: result, native: result, overlayfs: re
 
 const usr = (): TarBuilder => tar().file('usr/lib/a', '1').symlink('lib', 'usr/lib');
 
+const lowerDirectory = (): TarBuilder => tar().file('d/a', '').dir('d/s/').file('d/s/b', '');
+const LONG = 'n'.repeat(255);
+
 const DECISIONS: readonly Decision[] = [
   {
     name: 'the header of a hard link counts for its file',
@@ -263,6 +266,107 @@ const DECISIONS: readonly Decision[] = [
     layers: [tar().dir('c/').symlink('s', 'no/../c/new').file('s/x', '')],
     view: paths,
     ...all(['/c', '/c/new', '/c/new/x', '/s']),
+  },
+  {
+    name: 'a directory that its layer whites out and makes again holds what the layer puts there; overlayfs shows what was below',
+    layers: [lowerDirectory(), tar().whiteout('d').dir('d/', { mode: 0o711 }).file('d/z', '')],
+    view: files,
+    accel: ['/d/z'],
+    native: ['/d/z'],
+    overlayfs: ['/d/a', '/d/s/b', '/d/z'],
+  },
+  {
+    name: 'a directory that its layer whites out comes back for a file in it; overlayfs refuses it',
+    layers: [lowerDirectory(), tar().whiteout('d').file('d/z', '')],
+    view: files,
+    accel: ['/d/z'],
+    native: ['/d/z'],
+    overlayfs: REFUSED,
+  },
+  {
+    name: 'a whiteout behind a symlink of a lower layer removes what it leads to; overlayfs hides nothing there',
+    layers: [usr(), tar().whiteout('lib/a')],
+    view: files,
+    accel: ['/lib'],
+    native: ['/lib'],
+    overlayfs: ['/usr/lib/a'],
+  },
+  {
+    name: 'an opaque whiteout leaves all that its layer brings, before and after it',
+    layers: [
+      lowerDirectory(),
+      tar().file('d/before', '').opaque('d').file('d/after', '').dir('d/s/').file('d/s/c', ''),
+    ],
+    view: files,
+    ...all(['/d/after', '/d/before', '/d/s/c']),
+  },
+  {
+    name: 'a name that its layer whites out, as a directory in place of a file',
+    layers: [tar().file('f', ''), tar().whiteout('f').dir('f/').file('f/in', '')],
+    view: files,
+    ...all(['/f/in']),
+  },
+  {
+    name: 'the last of several hard links counts for all names, special files too',
+    layers: [
+      tar()
+        .file('f', 'x', { mode: 0o755 })
+        .link('g', 'f', { mode: 0o711, uid: 1 })
+        .link('h', 'g', LINK)
+        .device('c', 'character', 4095, 1_048_575)
+        .link('c2', 'c', LINK),
+    ],
+    view: (tree) => tree.filter(({ path }) => path !== '/').map(meta),
+    ...all(Array.from({ length: 5 }, () => ['640', 2, 0, 1_600_000_000])),
+  },
+  {
+    name: 'the mode of a hard link has the last word over the mask of its ACL',
+    layers: [
+      tar()
+        .file('f', 'x', { mode: 0o640 })
+        .link('g', 'f', { mode: 0o624, ...access(ACL) }),
+    ],
+    view: at('/f', (e) => [e.mode.toString(8), xattrs(e)]),
+    ...all(['624', ['system.posix_acl_access']]),
+  },
+  {
+    name: 'a name in turns a file, a directory with content and a file, and one that was linked before',
+    layers: [tar().file('x', '1').link('y', 'x').dir('x/').file('x/in', '2').file('x', '3')],
+    view: (tree) => tree.filter(({ type }) => type === 'file').map(({ path, firstLink }) => [path, firstLink]),
+    ...all([
+      ['/x', '/x'],
+      ['/y', '/y'],
+    ]),
+  },
+  {
+    name: 'whiteouts may be entries of any type, with content, and in a layer of their own behind an empty one',
+    layers: [
+      tar().file('a', '').file('b', '').file('c', '').file('d', ''),
+      tar(),
+      tar().dir('.wh.a/').symlink('.wh.b', 'q').file('.wh.c', 'content').file('e', ''),
+    ],
+    view: files,
+    ...all(['/d', '/e']),
+  },
+  {
+    name: 'records of PAX global headers are ignored beside those of the entry',
+    layers: [
+      tar()
+        .pax({ mtime: '1111111111', size: '5', 'SCHILY.xattr.user.g': '1' }, true)
+        .file('f', 'x', { xattrs: { 'user.own': '1' } }),
+    ],
+    view: at('/f', (e) => [meta(e), xattrs(e)]),
+    ...all([['644', 0, 0, 1_700_000_000], ['user.own']]),
+  },
+  {
+    name: 'names of 255 bytes, each within the other, and a symlink of 3000',
+    layers: [
+      tar()
+        .file(`${LONG}/${LONG}/${LONG}`, '')
+        .symlink('l', `${'p/'.repeat(1499)}qq`),
+    ],
+    view: (tree) => tree.map(({ path }) => path.length),
+    ...all([1, 2, 256, 512, 768]),
   },
 ];
 
