@@ -245,7 +245,7 @@ interface Document {
 }
 
 type Entries = ReadonlyMap<string, CacheEntry>;
-/** What becomes of the entries of a record; undefined: they stay. */
+/** Answers the entries that a record is to have instead of some; undefined: it stays as it is. */
 type Change = (entries: Entries) => Record<string, CacheEntry> | undefined;
 
 function descriptorOf({ mediaType, bytes }: Document): Descriptor {
@@ -312,7 +312,7 @@ async function readRecord(target: Target, signal: AbortSignal, known = NO_RECORD
   return { digest: found?.digest, entries };
 }
 
-/** What `read` answers; a record that is damaged or not there has no entries. */
+/** Reads the entries; a record that is damaged or not there has none. */
 async function entriesOrNone(read: () => Promise<Entries>): Promise<Entries> {
   try {
     return await read();
