@@ -4,6 +4,7 @@
  */
 
 import { asAccelError } from '../../../base/error.ts';
+import { LAYER_RECORD } from '../../../formats/overlaybd/annotations.ts';
 import { TAG_SUFFIXES } from '../../../formats/overlaybd/tag-suffixes.ts';
 import { openTarget } from '../../../oci/open.ts';
 import { canListTags } from '../../../oci/powers.ts';
@@ -96,7 +97,7 @@ async function scanRepository(name: string, options: ScanOptions): Promise<Repos
 
 /** A name that a conversion makes: its content decides in the end, but it is not worth a request. */
 function isOwnName(tag: string): boolean {
-  return TAG_SUFFIXES.some((suffix) => tag.endsWith(suffix));
+  return tag === LAYER_RECORD.tag || TAG_SUFFIXES.some((suffix) => tag.endsWith(suffix));
 }
 
 /**

@@ -167,6 +167,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'scans', () => {
     await push('found/app:1', 1);
     await push('found/app:pr-2', 2);
     await copy('found/app', '1', '1_accelerated');
+    await copy('found/app', '1', 'accel-cache');
     const queue = await open();
     const settings = await settingsOf(fast, [{ repositories: [`${proxy.host}/found/*`], tags: { exclude: ['pr-*'] } }]);
     const { runs } = await schedule(
