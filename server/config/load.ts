@@ -213,10 +213,11 @@ function kindOf(value: unknown): string {
   return Number.isInteger(value) || typeof value === 'bigint' ? 'a whole number' : 'a number';
 }
 
-/** A value that is no secret. */
+/** A value that is no secret: of an address with a user, who may have a password, the scheme alone. */
 function shown(value: unknown): string {
   if (typeof value === 'number') return String(value);
-  return typeof value === 'string' ? JSON.stringify(value.slice(0, MAX_SHOWN)) : kindOf(value);
+  if (typeof value !== 'string') return kindOf(value);
+  return JSON.stringify(value.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@.*$/is, '$1…').slice(0, MAX_SHOWN));
 }
 
 /** Where a key, a value, or what is nearest above it, begins in the text. */
