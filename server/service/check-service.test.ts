@@ -128,6 +128,10 @@ describe('checkService', () => {
     expect(() => parseConfig('service: { store: "mysql://user@host/queue" }', 'accel.yaml')).toThrow(
       '"service.store" is not a path or a postgres:// URL',
     );
+    // The scheme is mistyped, the password right.
+    expect(() => parseConfig('service: { store: "postgre://accel:pass-word@host/queue" }', 'accel.yaml')).toThrow(
+      '"service.store" is not a path or a postgres:// URL, found "postgre://…"',
+    );
     for (const store of [
       '/var/lib/accel/queue.db',
       'queue.db',
