@@ -391,6 +391,47 @@ describe('the API', () => {
     expect([health.status, health.said]).toEqual([200, 'Ok']);
   });
 
+  it('answers accelctl of acceleration-service in the forms that it reads', async () => {
+    const app = await start({ config: { rules: RULES, service: { hooks: { harbor: {} } } } });
+    // The headers of Go's client, and those that pkg/client adds.
+    const go = async (method: string, body = '') => {
+      const head = `Host: 127.0.0.1\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: ${body.length}\r\nContent-Type: application/json`;
+      const request = `${method} HTTP/1.1\r\n${head}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n${body}`;
+      const [, status, answer] = /^HTTP\/1.1 (\d+) [\s\S]*?\r\n\r\n([\s\S]*)$/.exec(await raw(app, request)) ?? [];
+      return [Number(status), JSON.parse(answer!)];
+    };
+    const create = (url: string) =>
+      go(
+        'POST /api/v1/conversions?sync=false',
+        JSON.stringify({ type: 'PUSH_ARTIFACT', event_data: { resources: [{ resource_url: url }] } }),
+      );
+    expect(await create('harbor.example.com/team/app:1.4')).toEqual([202, { accepted: 1, dropped: 0, ignored: 0 }]);
+    expect(await events(app)).toMatchObject([
+      { data: { kind: 'harbor', registry: 'harbor.example.com', repository: 'team/app', tag: '1.4' } },
+    ]);
+    expect(await create('no reference')).toEqual([
+      400,
+      expect.objectContaining({ code: 'usage', message: 'a notification that is not of the kind harbor' }),
+    ]);
+    await app.queue.add([conversionJob('1'), conversionJob('2')]);
+    const [lease] = await app.queue.take('convert', 1);
+    const failure = { code: 'layer-unsupported', message: 'it cannot be', temporary: false };
+    await app.queue.finish(lease!, { kind: 'failed', failure });
+    const time = expect.stringMatching(/^20\d\d-.*Z$/);
+    const task = { id: expect.any(String), created: time, source_size: 0, target_size: 0 };
+    const source = (tag: string) => `registry.example.com/team/app:${tag}`;
+    expect(await go('GET /api/v1/conversions')).toEqual([
+      200,
+      [
+        { ...task, source: source('2'), status: 'PROCESSING', reason: '', finished: '0001-01-01T00:00:00Z' },
+        { ...task, source: source('1'), status: 'FAILED', reason: 'it cannot be', finished: time },
+      ],
+    ]);
+    // Everybody else's is as it was.
+    expect((await ask(app, '/api/v1/conversions')).body.conversions).toHaveLength(2);
+    expect(Object.keys((await ask(app, '/api/v1/conversions?limit=0')).body)).toEqual(['error']);
+  });
+
   it('refuses bodies that are not what it describes, and headers that break HTTP', async () => {
     const app = await startWithTokens();
     const post = async (body: string, type = 'application/json') =>

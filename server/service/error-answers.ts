@@ -6,6 +6,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
 import { redact } from '../../base/secrets.ts';
 import { QueueError, type QueueRefusal } from './queue.ts';
+import { isAccelctl } from './routes/accelctl.ts';
 
 const STATUS: Readonly<Partial<Record<AccelErrorCode, number>>> = {
   usage: 400,
@@ -146,15 +147,22 @@ function answerRaw(socket: Duplex, status: number, document: object, more: reado
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
 }
 
-function send(reply: FastifyReply, status: number, document: object): FastifyReply {
-  return reply.status(status).type('application/json; charset=utf-8').send(document);
+/** The document of an error. */
+interface ErrorDocument {
+  readonly error: { readonly code: string; readonly message: string };
 }
 
-function plainDocument(code: string, message: string): object {
+function send(reply: FastifyReply, status: number, document: ErrorDocument): FastifyReply {
+  const { code, message } = document.error;
+  const answer = isAccelctl(reply.request) ? { ...document, code, message } : document;
+  return reply.status(status).type('application/json; charset=utf-8').send(answer);
+}
+
+function plainDocument(code: string, message: string): ErrorDocument {
   return { error: { code, message } };
 }
 
-function documentOf(error: AccelError, code: string = error.code): object {
+function documentOf(error: AccelError, code: string = error.code): ErrorDocument {
   const { message, where, expected, found, hint } = error;
   return {
     error: {

@@ -1,7 +1,5 @@
 /** The tables of the queue on PostgreSQL, beside those of pg-boss. */
 
-/** Schema of the service's own tables. */
-export const SCHEMA_NAME = 'accel';
 /** Schema of pg-boss. */
 export const BOSS_SCHEMA = 'accel_boss';
 

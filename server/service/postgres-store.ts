@@ -4,13 +4,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Db as IDatabase, PgBoss } from 'pg-boss';
+import { jobOfRow } from './job-rows.ts';
 import { JOB_COLUMNS } from './postgres-schema.ts';
 import {
   type Added,
   COALESCING,
   type Ending,
   type Failure,
-  type Job,
   type JobState,
   type Json,
   type Lease,
@@ -85,7 +85,7 @@ export class PostgresStore {
         [boss, token],
       );
       if (row === undefined) await this.#boss.complete(bossQueue(topic), boss, null, { db });
-      else leases.push({ job: jobOf(row), token });
+      else leases.push({ job: jobOfRow(row), token });
     }
     return leases;
   }
@@ -227,29 +227,4 @@ export class PostgresStore {
 /** Runs a statement. */
 export async function query(db: IDatabase, sql: string, values: readonly unknown[] = []): Promise<Row[]> {
   return (await db.executeSql(sql, [...values])).rows as Row[];
-}
-
-/** A row with {@link JOB_COLUMNS} as a job. */
-export function jobOf(row: Row): Job {
-  const optional = <K extends keyof Job>(name: K, value: Job[K] | undefined) =>
-    value === undefined ? {} : { [name]: value };
-  const number = (name: string): number | undefined => (row[name] === null ? undefined : Math.round(Number(row[name])));
-  const json = (name: string): Json | undefined => (row[name] === null ? undefined : JSON.parse(String(row[name])));
-  const state = row.state as JobState;
-  return {
-    id: String(row.id),
-    topic: row.topic as Topic,
-    key: String(row.key),
-    repository: String(row.repository),
-    data: json('data')!,
-    state,
-    attempts: Number(row.attempts),
-    created: number('created')!,
-    ...optional('started', number('started')),
-    ...optional('finished', number('finished')),
-    ...optional('due', state === 'waiting' ? number('due') : undefined),
-    ...optional('failure', json('failure') as unknown as Failure | undefined),
-    ...optional('result', json('result')),
-    ...optional('progress', state === 'running' ? json('progress') : undefined),
-  };
 }

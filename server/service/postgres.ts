@@ -9,8 +9,9 @@ import { AccelError } from '../../base/error.ts';
 import { Limiter } from '../../base/limiter.ts';
 import { hideSecret } from '../../base/secrets.ts';
 import { checkFilter, checkJobs } from './check-jobs.ts';
+import { byTopic, jobOfRow } from './job-rows.ts';
 import { BOSS_SCHEMA, JOB_COLUMNS, POSTGRES_SCHEMA } from './postgres-schema.ts';
-import { bossQueue, jobOf, PostgresStore, query } from './postgres-store.ts';
+import { bossQueue, PostgresStore, query } from './postgres-store.ts';
 import {
   type Added,
   type Job,
@@ -181,7 +182,7 @@ class PostgresQueue implements Queue {
     return this.#guard(async () => {
       if (!UUID.test(id)) return undefined;
       const [row] = await query(this.#db, `SELECT ${JOB_COLUMNS} FROM accel.job WHERE id = $1`, [id]);
-      return row === undefined ? undefined : jobOf(row);
+      return row === undefined ? undefined : jobOfRow(row);
     });
   }
 
@@ -198,7 +199,7 @@ class PostgresQueue implements Queue {
     if (repository !== undefined) add('repository = ?', repository);
     if (after !== undefined) add('seq < (SELECT seq FROM accel.job WHERE id = ?)', UUID.test(after) ? after : null);
     const sql = `SELECT ${JOB_COLUMNS} FROM accel.job WHERE ${where.join(' AND ')} ORDER BY seq DESC LIMIT $2`;
-    return this.#guard(async () => (await query(this.#db, sql, values)).map(jobOf));
+    return this.#guard(async () => (await query(this.#db, sql, values)).map(jobOfRow));
   }
 
   async retry(id: string): Promise<boolean> {
@@ -350,10 +351,6 @@ function codeOf(error: unknown): string {
 /** Two transactions that add the same keys take their locks in one order. */
 function inOrder(jobs: readonly NewJob[]): NewJob[] {
   return jobs.toSorted((a, b) => (a.topic + a.key < b.topic + b.key ? -1 : 1));
-}
-
-function byTopic(figure: (topic: Topic) => number): Record<Topic, number> {
-  return { event: figure('event'), convert: figure('convert'), notify: figure('notify'), task: figure('task') };
 }
 
 /** Notices running jobs whose beats do not change. */

@@ -7,6 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { DatabaseSync, type SqlValue, type StatementSync } from 'node:sqlite';
+import { byTopic, jobOfRow } from './job-rows.ts';
 import {
   type Added,
   COALESCING,
@@ -24,7 +25,6 @@ import {
   type Topic,
 } from './queue.ts';
 import { lostDelay, lostFailure, MAX_LOST } from './retries.ts';
-import { byTopic, jobOfRow } from './sqlite-rows.ts';
 import { SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts';
 
 /** Settings of the store. */

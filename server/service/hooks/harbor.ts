@@ -14,6 +14,7 @@ import {
   Reading,
   recordAt,
   registryOf,
+  splitReference,
   textAt,
   textOf,
 } from './hook.ts';
@@ -43,10 +44,17 @@ function readData(sent: unknown, at: string | undefined, settings: HookSettings,
   const data = recordAt(sent, KIND, 'event_data');
   const { resources } = data;
   if (!Array.isArray(resources)) throw malformed(KIND, 'event_data.resources', 'an array', resources);
-  const repository = recordAt(data.repository, KIND, 'event_data.repository');
-  const name = textAt(repository.repo_full_name, KIND, 'event_data.repository.repo_full_name');
+  // accelctl of acceleration-service sends resource_url and nothing else.
+  const isFull = data.repository !== undefined && data.repository !== null;
+  const name = isFull ? nameOf(data.repository) : undefined;
   for (const resource of resources) {
     if (!isRecord(resource)) throw malformed(KIND, 'event_data.resources[]', 'an object', resource);
+    if (name === undefined) {
+      const url = textAt(resource.resource_url, KIND, 'event_data.resources[].resource_url');
+      const { registry, ...rest } = splitReference(url, KIND, 'event_data.resources[].resource_url');
+      reading.push({ kind: KIND, registry: settings.registry ?? registry, ...rest, ...optional('at', at) });
+      continue;
+    }
     // HOST/PROJECT/REPOSITORY:TAG; the host is the external address of Harbor.
     const [host] = textOf(resource.resource_url)?.split('/') ?? [];
     const tag = textOf(resource.tag);
@@ -61,4 +69,9 @@ function readData(sent: unknown, at: string | undefined, settings: HookSettings,
     });
   }
   return reading;
+}
+
+function nameOf(sent: unknown): string {
+  const repository = recordAt(sent, KIND, 'event_data.repository');
+  return textAt(repository.repo_full_name, KIND, 'event_data.repository.repo_full_name');
 }

@@ -12,6 +12,7 @@ import { ConversionFailed } from '../error-answers.ts';
 import type { EventSink } from '../intake.ts';
 import { repositoryOf } from '../push-event.ts';
 import type { Job } from '../queue.ts';
+import { isAccelctl, TASKS, taskOf } from './accelctl.ts';
 import { followConversion, hasEnded } from './event-stream.ts';
 import { hookRequestOf, receive } from './hook-routes.ts';
 import {
@@ -112,7 +113,7 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
         tags,
         security,
         querystring: CONVERSION_QUERY,
-        response: { 200: CONVERSION_PAGE, ...errors(400, 401, 403, 503) },
+        response: { 200: z.union([CONVERSION_PAGE, TASKS]), ...errors(400, 401, 403, 503) },
       },
     },
     async (request, reply) => {
@@ -125,6 +126,7 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
         ...(state === undefined ? {} : { state }),
         ...(repository === undefined ? {} : { repository }),
       });
+      if (isAccelctl(request)) return jobs.map(taskOf);
       const last = jobs.length === limit ? jobs.at(-1) : undefined;
       return { conversions: jobs.map(shown), ...(last === undefined ? {} : { next: last.id }) };
     },

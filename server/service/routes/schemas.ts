@@ -193,6 +193,8 @@ export const ERROR = z
       found: z.union([z.string(), z.number()]).optional(),
       hint: z.string().optional(),
     }),
+    code: z.string().optional().describe('For accelctl alone, as is message'),
+    message: z.string().optional(),
   })
   .meta({ id: 'Error' });
 
