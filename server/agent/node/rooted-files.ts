@@ -121,6 +121,10 @@ export class RootedFiles {
       await file.chmod(like.mode);
       if (like.mtime !== undefined) await file.utimes(like.mtime, like.mtime);
       await file.sync();
+    } catch (error) {
+      // On a full disk each byte counts.
+      await rm(temporary, { force: true }).catch(() => undefined);
+      throw error;
     } finally {
       await file.close();
     }
