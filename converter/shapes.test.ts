@@ -1,13 +1,17 @@
 /** Shapes of sources: what is refused with which words, and what an index may hold. */
+import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { AccelError } from '../base/error.ts';
+import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf } from '../oci/digest.ts';
+import { loadManifest } from '../oci/document.ts';
 import { encodeJson, parseIndex } from '../oci/manifest.ts';
 import { DOCKER, DOCKER_SCHEMA1, OCI } from '../oci/media-types.ts';
 import { MemoryTarget } from '../oci/memory-target.ts';
 import { BOTH, CountingTarget, convertWithin, request, smallTar } from '../tests/support/converter.ts';
+import { verifyReference } from '../verify/verify-reference.ts';
 import type { ConvertEvent } from './events.ts';
 import { CACHE_TAG } from './publish/layer-record.ts';
 
@@ -137,6 +141,24 @@ describe('a layer of a foreign type whose content is there', () => {
       expect(await layers(foreign)).toEqual(await layers(plain));
     },
   );
+
+  it.each([
+    [FOREIGN, DOCKER.layerGzip],
+    ['application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', OCI.layerGzip],
+  ])('has the type that runtimes know in an index-only layer, which verifies: %s', async (type, known) => {
+    const maker = new Maker();
+    const tar = smallTar(1);
+    const rootfs = { type: 'layers', diff_ids: [digestOf(tar)] };
+    await maker.memory.tag(maker.image([maker.layer(gzipSync(tar), type)], { rootfs }), 'base');
+    const { tags } = await convertWithin(maker.target, request());
+    const [layer] = (await loadManifest(maker.memory, await maker.memory.resolve(tags.at(-1)!.tag))).layers;
+    expect(layer?.annotations?.[LAYER_ANNOTATION.targetMediaType]).toBe(known);
+    for (const { tag } of tags) {
+      const accelerated = { target: maker.memory, tagOrDigest: tag };
+      const { identical } = await verifyReference({ accelerated, platforms: [], quick: false });
+      expect({ tag, identical }).toEqual({ tag, identical: true });
+    }
+  });
 });
 
 describe('an index', () => {

@@ -198,11 +198,11 @@ async function commit({ image, engines }: LayerJob, pacer: Pacer): Promise<void>
 
 function summarize(
   { digest, size, mediaType }: Descriptor,
-  { compression, mismatch }: SniffedLayer,
+  { compression }: SniffedLayer,
   { gzip, size: tarSize }: TarSummary,
 ): SourceSummary {
-  // If the media type is wrong, the artifact gets the type of the content.
-  const trueType = mismatch === undefined ? mediaType : layerMediaType(mediaFamily(mediaType), compression);
+  // The type of the content: a declared one may be wrong, and of non-distributable ones runtimes do not know that they are gzip.
+  const trueType = layerMediaType(mediaFamily(mediaType), compression);
   return { descriptor: { mediaType: trueType, digest, size }, compression, tarSize, gzip };
 }
 
