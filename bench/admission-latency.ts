@@ -244,7 +244,7 @@ try {
   ];
   for (const [text, held] of checks) process.stderr.write(`${held ? 'held' : 'BROKEN'}: ${text}\n`);
   isBroken = checks.some(([, held]) => !held);
-  const about = `The webhook in a process of its own, docker-registry and images that accel converted, on loopback; one run. Reviews are sent when they are due, and the time counts from then. Pods go through kube-apiserver 1.37 with etcd as dry runs, which call the webhook and store nothing. The webhook takes ${figure(resident, 0)} MB at most. Limits: p99 of ${MOST_WARM} ms warm, ${MOST_COLD} ms cold or with a registry that hangs.`;
+  const about = `The webhook in a process of its own, docker-registry and images that accel converted, on loopback; one run. Reviews are sent when they are due, and the time counts from then. Pods go through kube-apiserver 1.37 with etcd as dry runs, which call the webhook and store nothing. API server, etcd, webhook and the client that measures share the cores, which ${RATE} pods a second keep busy. The webhook takes ${figure(resident, 0)} MB at most. Limits: p99 of ${MOST_WARM} ms warm, ${MOST_COLD} ms cold or with a registry that hangs.`;
   const text = `## The webhook: how long pods wait\n\n${about}\n\n${table}\n\n${machine()}`;
   process.stdout.write(`${text}\n`);
   if (values.write) await writeSection('admission', text);
