@@ -480,6 +480,34 @@ const CASES: readonly (readonly [name: string, given: Case, expected: Expected])
     { label: 'on-demand', images: [`${app}:1`, `${vpcApp}:1`], accelerated: { [`${vpcApp}:1`]: 'timed-out' } },
     { images: [`${app}:1_accelerated`, `${vpcApp}:1`], reasons: ['timed-out'], selector: selected },
   ],
+  [
+    'an image that is never pulled stays',
+    { label: 'p2p', images: [], spec: { containers: [{ name: 'a', image: `${app}:1`, imagePullPolicy: 'Never' }] } },
+    { images: [`${app}:1`], reasons: ['never-pulled'] },
+  ],
+  [
+    'an image that is pulled in one of two containers',
+    {
+      label: 'on-demand',
+      images: [],
+      spec: {
+        containers: [
+          { name: 'a', image: `${app}:1`, imagePullPolicy: 'Never' },
+          { name: 'b', image: `${app}:1`, imagePullPolicy: 'Always' },
+        ],
+      },
+    },
+    { images: [`${app}:1`, `${app}:1_accelerated`], reasons: ['never-pulled'], selector: selected },
+  ],
+  [
+    'an image volume that is never pulled stays',
+    {
+      label: 'p2p',
+      images: [`${app}:1`],
+      spec: { volumes: [{ name: 'v', image: { reference: `${app}:data`, pullPolicy: 'Never' } }] },
+    },
+    { images: [`${HUB_P2P}/team/app:1`, `${app}:data`], reasons: ['never-pulled'] },
+  ],
   // selectors and affinity
   [
     'the selector joins others',

@@ -14,6 +14,7 @@ export type Reason =
   | NodeConflict
   | 'unknown-mode'
   | 'not-an-image'
+  | 'never-pulled'
   | 'other-registry'
   | 'already-accelerated'
   | 'already-mapped'
@@ -103,9 +104,9 @@ export function modesOf(request: RewriteRequest, settings: RewriteSettings): Mod
 export function questionsOf(request: RewriteRequest, settings: RewriteSettings): Questions {
   const modes = modesOf(request, settings);
   if (modes === undefined || modes === 'unknown-mode') return { images: [], secrets: [] };
-  const images = placesOf(request).flatMap(({ image }) => {
+  const images = placesOf(request).flatMap(({ image, isPulled }) => {
     const named = candidate(image, settings);
-    return typeof named === 'string' ? [] : [named];
+    return typeof named === 'string' || !isPulled ? [] : [named];
   });
   const isBound = nodeProblem(request, settings) === undefined;
   const hasMapped = modes.p2p && images.some(({ registry }) => settings.hosts.has(registry));
@@ -124,7 +125,9 @@ export function rewritePod(request: RewriteRequest, answers: Answers, settings: 
   const choose = (image: string): Choice =>
     modes === 'unknown-mode' ? [modes] : chooseName(image, { modes, request, answers, settings });
   const chosen = new Map<string, Choice>();
-  for (const { image } of places) if (!done.isResult(image) && !chosen.has(image)) chosen.set(image, choose(image));
+  for (const { image, isPulled } of places) {
+    if (isPulled && !done.isResult(image) && !chosen.has(image)) chosen.set(image, choose(image));
+  }
   const patch: PatchOperation[] = [];
   const rewritten: Rewriting['rewritten'][number][] = [];
   const kept: Rewriting['kept'][number][] = [];
@@ -132,8 +135,11 @@ export function rewritePod(request: RewriteRequest, answers: Answers, settings: 
     if ('to' in choice) rewritten.push({ from: image, to: choice.to, mode: choice.mode });
     else kept.push({ image, reason: choice.join(', '), reasons: choice });
   }
-  for (const { pointer, image } of places) {
-    const choice = chosen.get(image);
+  for (const image of new Set(places.filter(({ isPulled }) => !isPulled).map((place) => place.image))) {
+    kept.push({ image, reason: 'never-pulled', reasons: ['never-pulled'] });
+  }
+  for (const { pointer, image, isPulled } of places) {
+    const choice = isPulled ? chosen.get(image) : undefined;
     if (choice !== undefined && 'to' in choice) patch.push({ op: 'replace', path: pointer, value: choice.to });
   }
   if (request.before !== undefined) return { patch, rewritten, kept };

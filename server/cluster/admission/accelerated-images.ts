@@ -16,6 +16,8 @@ export interface AcceleratedImagesOptions {
   readonly finder: ConversionFinder;
   /** Milliseconds for which an answer counts. */
   readonly staleness: number;
+  /** A monotonic clock, in milliseconds. */
+  readonly now?: () => number;
   /** Called with the outcome of each lookup and its seconds. */
   readonly onLookup?: (outcome: string, seconds: number) => void;
 }
@@ -42,9 +44,11 @@ export class AcceleratedImages {
   /** Until when registries are not asked, by host. */
   readonly #resting = new Map<string, number>();
   readonly #stop = new AbortController();
+  readonly #now: () => number;
 
   constructor(options: AcceleratedImagesOptions) {
     this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** Answers that are remembered, and lookups that go on. */
@@ -56,7 +60,7 @@ export class AcceleratedImages {
   async find(image: ImageName, signal: AbortSignal): Promise<AcceleratedAnswer> {
     const key = `${image.registry}/${image.repository}:${image.tag ?? ''}@${image.digest ?? ''}`;
     const known = this.#known.get(key);
-    const age = known === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.at;
+    const age = known === undefined ? Number.POSITIVE_INFINITY : this.#now() - known.at;
     const { staleness } = this.#options;
     if (known !== undefined && age < staleness) {
       if (age > staleness / 2 && !this.#lookups.has(key) && this.#mayAsk(image)) void this.#ask(key, image);
@@ -79,7 +83,7 @@ export class AcceleratedImages {
     let onAbort = (): void => undefined;
     const late = new Promise<AcceleratedAnswer>((resolve) => {
       onAbort = () => {
-        this.#resting.set(image.registry, performance.now() + REST);
+        this.#resting.set(image.registry, this.#now() + REST);
         resolve('timed-out');
       };
       signal.addEventListener('abort', onAbort, { once: true });
@@ -92,11 +96,11 @@ export class AcceleratedImages {
   }
 
   #mayAsk({ registry }: ImageName): boolean {
-    return performance.now() >= (this.#resting.get(registry) ?? 0);
+    return this.#now() >= (this.#resting.get(registry) ?? 0);
   }
 
   #ask(key: string, image: ImageName): Promise<AcceleratedAnswer> {
-    const started = performance.now();
+    const started = this.#now();
     const lookup = this.#look(image)
       .then((answer) => {
         // The age counts from the question: what was answered later may have been read then.
@@ -110,11 +114,11 @@ export class AcceleratedImages {
           this.#known.set(key, { answer: 'registry-denied', at: started });
           return 'registry-denied';
         }
-        this.#resting.set(image.registry, performance.now() + REST);
+        this.#resting.set(image.registry, this.#now() + REST);
         return 'registry-unreachable';
       })
       .then((answer) => {
-        this.#options.onLookup?.(typeof answer === 'string' ? answer : 'found', (performance.now() - started) / 1000);
+        this.#options.onLookup?.(typeof answer === 'string' ? answer : 'found', (this.#now() - started) / 1000);
         return answer;
       })
       .finally(() => this.#lookups.delete(key));

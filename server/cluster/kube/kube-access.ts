@@ -3,7 +3,7 @@
  * certificates and passwords are read; plugins that print credentials are refused by name.
  */
 import { readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { AccelError } from '../../../base/error.ts';
@@ -55,26 +55,38 @@ const KUBECONFIG = z.object({
   contexts: z.array(z.object({ name: text, context: CONTEXT })).default([]),
 });
 
+/** Surroundings of a process; those of a pod unless given. */
+export interface AccessSurroundings {
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Folder of the service account. */
+  readonly serviceAccount?: string;
+  /** Milliseconds after which a token's file is read again. */
+  readonly tokenAge?: number;
+}
+
 /** Reads the kubeconfig, or without a path the pod's service account. Throws `usage` for what is missing or cannot be used. */
-export async function kubeAccess(kubeconfig: string | undefined, env = process.env): Promise<KubeAccess> {
-  if (kubeconfig !== undefined) return fromKubeconfig(kubeconfig);
+export async function kubeAccess(
+  kubeconfig: string | undefined,
+  { env = process.env, serviceAccount = SERVICE_ACCOUNT, tokenAge = TOKEN_AGE }: AccessSurroundings = {},
+): Promise<KubeAccess> {
+  if (kubeconfig !== undefined) return fromKubeconfig(kubeconfig, tokenAge);
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = '443' } = env;
   if (host === undefined) {
     throw new AccelError('usage', 'no way to the API of Kubernetes', {
       expected: 'cluster.kubeconfig in the configuration, or a pod with a service account',
     });
   }
-  const ca = await reading(`${SERVICE_ACCOUNT}/ca.crt`);
+  const ca = await reading(join(serviceAccount, 'ca.crt'));
   return {
     server: new URL(`https://${host.includes(':') ? `[${host}]` : host}:${port}`),
     pem: { ca },
     insecure: false,
-    authorization: bearerOfFile(`${SERVICE_ACCOUNT}/token`),
-    namespace: (await reading(`${SERVICE_ACCOUNT}/namespace`)).trim(),
+    authorization: bearerOfFile(join(serviceAccount, 'token'), tokenAge),
+    namespace: (await reading(join(serviceAccount, 'namespace'))).trim(),
   };
 }
 
-async function fromKubeconfig(path: string): Promise<KubeAccess> {
+async function fromKubeconfig(path: string, tokenAge: number): Promise<KubeAccess> {
   const where = { path };
   const parsed = KUBECONFIG.safeParse(parseYaml(await reading(path), where));
   if (!parsed.success) {
@@ -100,7 +112,7 @@ async function fromKubeconfig(path: string): Promise<KubeAccess> {
       ...(cert === undefined || key === undefined ? {} : { cert, key }),
     },
     insecure: cluster['insecure-skip-tls-verify'],
-    authorization: authorizationOf(user, folder),
+    authorization: authorizationOf(user, folder, tokenAge),
     namespace: context.namespace,
   };
 }
@@ -119,8 +131,9 @@ function refusePlugins(user: z.output<typeof USER>, where: { readonly path: stri
 function authorizationOf(
   { token, tokenFile, username, password }: z.output<typeof USER>,
   folder: string,
+  tokenAge: number,
 ): KubeAccess['authorization'] {
-  if (tokenFile !== undefined) return bearerOfFile(resolve(folder, tokenFile));
+  if (tokenFile !== undefined) return bearerOfFile(resolve(folder, tokenFile), tokenAge);
   if (token !== undefined) {
     hideSecret(token);
     return async () => `Bearer ${token}`;
@@ -131,12 +144,12 @@ function authorizationOf(
   return async () => basic;
 }
 
-/** A token that kubelet renews in place: read again when the one in memory is a minute old. */
-function bearerOfFile(path: string): KubeAccess['authorization'] {
+/** A token that kubelet renews in place: read again when the one in memory is too old. */
+function bearerOfFile(path: string, tokenAge: number): KubeAccess['authorization'] {
   let known: { readonly value: string; readonly read: number } | undefined;
   return async () => {
     const now = performance.now();
-    if (known !== undefined && now - known.read < TOKEN_AGE) return known.value;
+    if (known !== undefined && now - known.read < tokenAge) return known.value;
     try {
       const token = (await reading(path)).trim();
       hideSecret(token);

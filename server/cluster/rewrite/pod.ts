@@ -5,6 +5,7 @@ import type { ObjectMeta } from '../kube/kube-resources.ts';
 export interface Container {
   readonly name: string;
   readonly image?: string;
+  readonly imagePullPolicy?: string;
 }
 
 /** One requirement of a node's labels or fields. */
@@ -27,7 +28,10 @@ export interface Pod {
     readonly containers?: readonly Container[];
     readonly initContainers?: readonly Container[];
     readonly ephemeralContainers?: readonly Container[];
-    readonly volumes?: readonly { readonly name: string; readonly image?: { readonly reference?: string } }[];
+    readonly volumes?: readonly {
+      readonly name: string;
+      readonly image?: { readonly reference?: string; readonly pullPolicy?: string };
+    }[];
     readonly imagePullSecrets?: readonly { readonly name?: string }[];
     readonly nodeName?: string;
     readonly nodeSelector?: Readonly<Record<string, string>>;
@@ -45,19 +49,24 @@ export interface ImagePlace {
   /** JSON Pointer (RFC 6901). */
   readonly pointer: string;
   readonly image: string;
+  /** Whether kubelet pulls it, if need be; false for the policy Never, which needs the very name that the node has. */
+  readonly isPulled: boolean;
 }
 
 /** The images of a pod that may change: of all kinds of containers and of volumes. */
 export function imagesOf({ spec }: Pod): ImagePlace[] {
   const places: ImagePlace[] = [];
   for (const kind of ['initContainers', 'containers'] as const) {
-    for (const [index, { image }] of (spec[kind] ?? []).entries()) {
-      if (image !== undefined) places.push({ pointer: `/spec/${kind}/${index}/image`, image });
+    for (const [index, { image, imagePullPolicy }] of (spec[kind] ?? []).entries()) {
+      if (image === undefined) continue;
+      places.push({ pointer: `/spec/${kind}/${index}/image`, image, isPulled: imagePullPolicy !== 'Never' });
     }
   }
   for (const [index, volume] of (spec.volumes ?? []).entries()) {
     const reference = volume.image?.reference;
-    if (reference !== undefined) places.push({ pointer: `/spec/volumes/${index}/image/reference`, image: reference });
+    if (reference === undefined) continue;
+    const pointer = `/spec/volumes/${index}/image/reference`;
+    places.push({ pointer, image: reference, isPulled: volume.image?.pullPolicy !== 'Never' });
   }
   return places;
 }
@@ -65,7 +74,8 @@ export function imagesOf({ spec }: Pod): ImagePlace[] {
 /** The images of ephemeral containers that a pod did not have before; those that it had may not change. */
 export function newEphemeralImages({ spec }: Pod, before: Pod | undefined): ImagePlace[] {
   const known = new Set((before?.spec.ephemeralContainers ?? []).map(({ name }) => name));
-  return (spec.ephemeralContainers ?? []).flatMap(({ name, image }, index) =>
-    known.has(name) || image === undefined ? [] : [{ pointer: `/spec/ephemeralContainers/${index}/image`, image }],
-  );
+  return (spec.ephemeralContainers ?? []).flatMap(({ name, image, imagePullPolicy }, index) => {
+    if (known.has(name) || image === undefined) return [];
+    return [{ pointer: `/spec/ephemeralContainers/${index}/image`, image, isPulled: imagePullPolicy !== 'Never' }];
+  });
 }
