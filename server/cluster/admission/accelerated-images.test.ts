@@ -1,4 +1,4 @@
-/** What a real registry holds, asked through a proxy that counts and fails. */
+/** Tries answers on a real registry, asked through a proxy that counts and fails. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { convert } from '../../../converter/convert.ts';
