@@ -15,6 +15,7 @@ import type { Manifests } from './manifests.ts';
 import type { Swarms } from './peers/swarms.ts';
 import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, piecesOf } from './pieces/piece.ts';
+import { PIECE_MEMORY } from './pieces/piece-memory.ts';
 import { confirmBlob } from './pieces/record.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 import { DIRECT, STREAM } from './urgency.ts';
@@ -169,8 +170,10 @@ export class BlobServer {
       for await (const chunk of whole
         ? this.#again(chunks, { blob, range: wanted, position, signal, check }, response)
         : chunks) {
+        const letGo = PIECE_MEMORY.hold(chunk);
         await bucket.take(chunk.length, signal);
         if (inOne !== undefined) {
+          response.once('finish', letGo);
           metrics.toClients.inc({ registry: question.host }, chunk.length);
           sent += chunk.length;
           inOne.push(chunk);
@@ -182,7 +185,7 @@ export class BlobServer {
         }
         metrics.toClients.inc({ registry: question.host }, chunk.length);
         sent += chunk.length;
-        if (!response.write(chunk)) await drained(response);
+        if (!response.write(chunk, letGo)) await drained(response);
         if (response.destroyed) return note(sent);
       }
       if (inOne !== undefined) metrics.firstByte.observe({ kind }, (performance.now() - started) / 1000);

@@ -11,6 +11,7 @@ import type { PieceFetcher } from './pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from './pieces/origin.ts';
 import { type ByteRange, type Piece, piecesOf } from './pieces/piece.ts';
 import { hashPiece } from './pieces/piece-file.ts';
+import { PIECE_MEMORY } from './pieces/piece-memory.ts';
 import { DIRECT, STREAM } from './urgency.ts';
 
 /** Pieces ahead of a client, fetched or asked for: at its start, and at most; one more with each that it takes. */
@@ -85,7 +86,8 @@ export class BlobStreams {
   }
 
   /**
-   * The bytes of a range, a chunk a piece. Throws {@link WrongDigest} instead of the last chunk when the whole blob was wanted
+   * The bytes of a range, a chunk a piece, whose memory is another piece's as soon as the next chunk is asked for, unless it is
+   * held ({@link PIECE_MEMORY}). Throws {@link WrongDigest} instead of the last chunk when the whole blob was wanted
    * and its digest is wrong, an OriginFailure where a piece cannot be had, and the signal's reason.
    */
   async *read({ blob, range, direct = false, position = 0, check, signal }: StreamRequest): AsyncGenerator<Buffer> {
@@ -112,7 +114,8 @@ export class BlobStreams {
       for (let index = first; index < end; index++) {
         const window = Math.min(LAST_WINDOW, FIRST_WINDOW + index - first);
         fill(window);
-        const { bytes, sha256 } = await this.#inTurn(ahead.shift()!, blob);
+        const piece = await this.#inTurn(ahead.shift()!, blob);
+        const { bytes, sha256 } = piece;
         fill(window);
         if (check !== undefined && check[index] !== sha256) {
           await this.#fetcher.quarantine(blob.digest);
@@ -123,12 +126,17 @@ export class BlobStreams {
           if (index === pieceCount(blob.size) - 1) await this.#conclude(blob.digest, `sha256:${hash.digest('hex')}`);
         }
         const at = index * PIECE_BYTES;
-        yield bytes.subarray(Math.max(0, range.start - at), Math.min(bytes.length, range.end - at));
+        try {
+          yield bytes.subarray(Math.max(0, range.start - at), Math.min(bytes.length, range.end - at));
+        } finally {
+          PIECE_MEMORY.letGo(piece);
+        }
         this.#held -= 1;
         own -= 1;
       }
     } finally {
       stop.abort();
+      for (const { piece } of ahead) piece.then((come) => PIECE_MEMORY.letGo(come)).catch(() => undefined);
       this.#held -= own;
       this.#reading -= 1;
     }

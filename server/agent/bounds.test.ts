@@ -104,9 +104,9 @@ it('a client for whose blob nothing comes any more is not left waiting: its conn
 });
 
 describe('bytes a second between agents', () => {
-  const rate = 4 * 2 ** 20;
-  /** Seconds of a pull through node 0 of what the content store of node 1 has, where one of the two is limited. */
-  async function pullFrom(limited: number) {
+  const RATE = 4 * 2 ** 20;
+  /** Nodes of which the second has the image in its content store, known to the first; one of the two is limited. */
+  async function startTwo(limited: number, rate = RATE) {
     const gauges: AgentGauges[] = [];
     const nodes = await start(
       (options, node) => {
@@ -122,13 +122,7 @@ describe('bytes a second between agents', () => {
     );
     // Layer, config and manifest, each at both trackers.
     await expect.poll(() => gauges.reduce((sum, { tracked }) => sum + tracked(), 0), { timeout: 20_000 }).toBe(6);
-    const getter = nodes[0]!;
-    const started = performance.now();
-    const got = await fetch(`${getter.url}/v2/team/app/blobs/${layer().digest}`);
-    expect(digestOf(await got.arrayBuffer())).toBe(layer().digest);
-    const moved = await fromPeers(getter.agent.metrics);
-    expect(moved).toBeGreaterThan(PIECE_BYTES);
-    return { moved, seconds: (performance.now() - started) / 1000 };
+    return nodes[0]!;
   }
   const fromPeers = async (metrics: Cluster['nodes'][number]['agent']['metrics']) =>
     (await metrics.fromPeers.get()).values.reduce((sum, { value }) => sum + value, 0);
@@ -138,8 +132,25 @@ describe('bytes a second between agents', () => {
     ['what it gets', 0],
   ])('an agent keeps to its limit in %s', async (_, limited) => {
     // A tenth of a second's worth goes at once, and the last piece is paid for by whoever comes next. A busy machine takes longer.
-    const { moved, seconds } = await pullFrom(limited);
-    expect(seconds).toBeGreaterThan((moved - PIECE_BYTES) / rate - 0.1);
+    const getter = await startTwo(limited);
+    const started = performance.now();
+    const got = await fetch(`${getter.url}/v2/team/app/blobs/${layer().digest}`);
+    expect(digestOf(await got.arrayBuffer())).toBe(layer().digest);
+    const seconds = (performance.now() - started) / 1000;
+    const moved = await fromPeers(getter.agent.metrics);
+    expect(moved).toBeGreaterThan(PIECE_BYTES);
+    expect(seconds).toBeGreaterThan((moved - PIECE_BYTES) / RATE - 0.1);
+  });
+
+  it('an agent asks for no more than it may get: what has come is on the network already', async () => {
+    const getter = await startTwo(0, 1000);
+    const leave = new AbortController();
+    const pulled = fetch(`${getter.url}/v2/team/app/blobs/${layer().digest}`, { signal: leave.signal });
+    await expect.poll(() => fromPeers(getter.agent.metrics), { timeout: 20_000 }).toBeGreaterThan(0);
+    await sleep(300);
+    expect(await fromPeers(getter.agent.metrics)).toBeLessThanOrEqual(PIECE_BYTES);
+    leave.abort(new Error('left'));
+    await pulled.then((got) => got.arrayBuffer()).catch(() => undefined);
   });
 });
 

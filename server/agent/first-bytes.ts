@@ -7,6 +7,7 @@ import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { atMost } from './at-most.ts';
 import type { PieceFetcher } from './pieces/fetch-piece.ts';
 import { type Origin, type OriginBlob, OriginFailure, withStallLimit } from './pieces/origin.ts';
+import { PIECE_MEMORY } from './pieces/piece-memory.ts';
 import { notePiece } from './pieces/record.ts';
 import { SingleFlight } from './pieces/single-flight.ts';
 import { DIRECT, type Foreground } from './urgency.ts';
@@ -46,7 +47,11 @@ export class FirstBytes {
     if (kept !== undefined) return kept;
     const id = { digest: blob.digest, index: 0 };
     const piece = await fetcher.stored(id, blob.size);
-    if (piece !== undefined) return piece.bytes.subarray(0, 1);
+    if (piece !== undefined) {
+      const byte = Buffer.from(piece.bytes.subarray(0, 1));
+      PIECE_MEMORY.letGo(piece);
+      return byte;
+    }
     if (fetcher.isExpected(id)) return undefined;
     const asked = (own: AbortSignal) => foreground.during(DIRECT, () => this.#ask(blob, own));
     const byte = await this.#asking.run(key, asked, signal);

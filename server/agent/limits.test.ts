@@ -30,6 +30,18 @@ describe('TokenBucket', () => {
     expect(6_400_000 / (clock.time / 1000)).toBeLessThan(1_050_000);
   });
 
+  it('counts nothing that was given back, and saves up no more for it', async () => {
+    const clock = jumping();
+    const bucket = new TokenBucket(1000, clock);
+    await bucket.take(5000);
+    bucket.giveBack(5000);
+    await bucket.take(100);
+    expect(clock.time).toBe(0);
+    for (let index = 0; index < 10; index++) bucket.giveBack(5000);
+    for (let index = 0; index < 10; index++) await bucket.take(100);
+    expect(clock.time).toBeGreaterThan(700);
+  });
+
   it('does not save up for long', async () => {
     const clock = jumping();
     const bucket = new TokenBucket(1000, clock);

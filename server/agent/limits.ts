@@ -47,6 +47,13 @@ export class TokenBucket {
     await turn;
   }
 
+  /** Gives back bytes that were taken and not moved. */
+  giveBack(bytes: number): void {
+    if (this.#rate === Number.POSITIVE_INFINITY) return;
+    this.#fill();
+    this.#tokens = Math.min(this.#rate * BURST_SECONDS, this.#tokens + bytes);
+  }
+
   async #serve(): Promise<void> {
     this.#serving = true;
     while (this.#queue.size > 0) {

@@ -65,7 +65,8 @@ export class PieceLists {
     const chunks: Buffer[] = [];
     const range = { start: 0, end: blob.size };
     // The layer waits for it: before all layers.
-    for await (const chunk of this.#o.streams.read({ blob, range, position: -1, signal })) chunks.push(chunk);
+    for await (const chunk of this.#o.streams.read({ blob, range, position: -1, signal }))
+      chunks.push(Buffer.from(chunk));
     return Buffer.concat(chunks);
   }
 }

@@ -20,6 +20,8 @@ const REGISTRY_PORT = 5000;
 export const REGISTRY_HOST = `${REGISTRY_ADDRESS}:${REGISTRY_PORT}`;
 const PEER_PORT = 65_002;
 const CLIENT_PORT = 65_001;
+/** What an agent does not do unless it is configured; metrics, checks, certificates and two of the limits are on in any case. */
+const ALL_ON = { logAudit: true, logAuditMode: 'file', originLimit: '512M', prefetchLimit: '512M', keepSockets: true };
 /** Milliseconds for something to start. */
 const START = 30_000;
 
@@ -48,7 +50,7 @@ export async function startRegistry(processes: Processes, tools: Tools, folder: 
 export async function configureNodes(
   folder: string,
   count: number,
-  options: { readonly direct: boolean; readonly isV2: boolean },
+  options: { readonly direct: boolean; readonly isV2: boolean; readonly allOn?: boolean },
 ): Promise<void> {
   const members = Array.from({ length: count }, (_, index) => `${machineOf(index + 1).address}:${PEER_PORT}`);
   const validity = { from: new Date(Date.now() - 60_000), to: new Date(Date.now() + 86_400_000) };
@@ -63,7 +65,10 @@ export async function configureNodes(
     await writeFile(join(own, 'ca.pem'), authority.cert);
     await writeFile(join(own, 'cert.pem'), certificate.cert);
     await writeFile(join(own, 'key.pem'), certificate.key, { mode: 0o600 });
-    await writeFile(join(own, 'accel.yaml'), agentYaml(own, members[number - 1]!, members));
+    await writeFile(
+      join(own, 'accel.yaml'),
+      agentYaml(own, members[number - 1]!, { members, allOn: options.allOn === true }),
+    );
   }
 }
 
@@ -151,7 +156,11 @@ function containerdToml(own: string, isV2: boolean): string {
   return `${lines.join('\n')}\n`;
 }
 
-function agentYaml(own: string, self: string, members: readonly string[]): string {
+function agentYaml(
+  own: string,
+  self: string,
+  { members, allOn }: { readonly members: readonly string[]; readonly allOn: boolean },
+): string {
   const settings = {
     registries: [{ host: REGISTRY_HOST, plain: true }],
     agent: {
@@ -166,6 +175,7 @@ function agentYaml(own: string, self: string, members: readonly string[]): strin
       },
       cache: { path: join(own, 'cache'), memory: '64Mi', keepFree: 0.01 },
       contentStore: join(own, 'root/io.containerd.content.v1.content/blobs'),
+      ...(allOn ? { ...ALL_ON, logDir: join(own, 'audit') } : {}),
     },
   };
   // JSON is YAML.

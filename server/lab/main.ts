@@ -53,6 +53,7 @@ sends and how long the slowest node waits.
   --details        print how the registry's link was used, processor seconds, memory, and sums of the agents' metrics
   --profile DIR    write a processor profile of each agent into a folder
   --json           print the result as one line of JSON at the end
+  --all-on         agents with an audit log, all limits and a process that keeps the sockets, beside what is always on
   --disk           keep the nodes' content on the disk under /tmp, not in memory
   --keep           keep the folder with all logs
 `;
@@ -76,6 +77,7 @@ interface LabOptions {
   readonly partition: number | undefined;
   readonly warm: boolean;
   readonly cold: boolean;
+  readonly allOn: boolean;
 }
 
 /** Measurements of a run. */
@@ -103,6 +105,7 @@ const { values } = parseArgs({
     partition: { type: 'string' },
     warm: { type: 'boolean', default: false },
     cold: { type: 'boolean', default: false },
+    'all-on': { type: 'boolean', default: false },
     containerd: { type: 'string' },
     json: { type: 'boolean', default: false },
     details: { type: 'boolean', default: false },
@@ -129,6 +132,7 @@ async function main(): Promise<number> {
     partition: numberOf(values.partition),
     warm: values.warm,
     cold: values.cold,
+    allOn: values['all-on'],
   };
   const bad =
     !(Number.isInteger(options.nodes) && options.nodes > 0 && options.nodes <= 200) || !(mebibytes > 0 && layers > 0);
@@ -203,7 +207,7 @@ async function measure(options: LabOptions, { tools, folder, processes, say }: S
     await makeImage(join(folder, 'first'), FIRST_MEBIBYTES * 2 ** 20, options.layers);
     await push(processes, folder, 'first', 'first');
   }
-  await configureNodes(folder, options.nodes, { direct: options.direct, isV2: tools.isV2 });
+  await configureNodes(folder, options.nodes, { direct: options.direct, isV2: tools.isV2, allOn: options.allOn });
   const agents = new Map<number, ChildProcess>();
   const containerds = new Map<number, ChildProcess>();
   await Promise.all(

@@ -3,11 +3,13 @@
  * straight into memory of the announced size. The general parser of node:http costs more processor time than decrypting.
  */
 
+import { PIECE_MEMORY } from '../pieces/piece-memory.ts';
+
 /** Largest head of an answer, in bytes. */
 const MAX_HEAD = 32 * 1024;
 const END_OF_HEAD = '\r\n\r\n';
 
-/** An answer. Header names are in lower case. */
+/** An answer. Header names are in lower case. The body is of {@link PIECE_MEMORY}, which its reader lets go of. */
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | undefined>>;
@@ -81,8 +83,7 @@ export class AnswerReader {
       return { answer: { status, headers, body: Buffer.alloc(0) }, reusable: false };
     }
     this.#head = head;
-    // Without a pool: a piece lives long, and would keep its neighbours alive.
-    this.#body = Buffer.allocUnsafeSlow(announced);
+    this.#body = PIECE_MEMORY.take(announced);
     return undefined;
   }
 

@@ -8,14 +8,17 @@ import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { boundConnections } from '../../telemetry/bound-connections.ts';
 import { Slots, type TokenBucket } from '../limits.ts';
 import { type Identity, isFor } from '../pieces/attestation.ts';
-import type { FetchOptions, PieceFetcher } from '../pieces/fetch-piece.ts';
+import type { FetchOptions } from '../pieces/fetch-options.ts';
+import type { PieceFetcher } from '../pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
 import type { Piece, PieceId } from '../pieces/piece.ts';
+import { PIECE_MEMORY } from '../pieces/piece-memory.ts';
 import { learnBlob, notePiece } from '../pieces/record.ts';
 import { blobDigest } from '../pieces/upstreams.ts';
 import { readText } from '../read-text.ts';
 import { DIRECT, PREFETCH, STREAM, type Urgency } from '../urgency.ts';
 import type { Health, View } from './peers.ts';
+import { sendBody } from './send-body.ts';
 import type { Peer } from './topology.ts';
 import type { Tracker } from './tracker.ts';
 import {
@@ -242,6 +245,7 @@ class ExchangeHandler {
     const alive = setInterval(() => {
       if (!response.headersSent && !response.destroyed) response.writeProcessing();
     }, ALIVE_EVERY);
+    let held: Piece | undefined;
     try {
       const prefetch = request.headers[HEADER.urgency] === String(PREFETCH.level);
       const urgency = prefetch ? PREFETCH : role === 'owner' ? DIRECT : STREAM;
@@ -250,6 +254,7 @@ class ExchangeHandler {
       const wish = { via, urgency, signal };
       const piece = role === 'owner' ? await this.#asOwner(id, request, wish) : await this.#asTree(id, wish);
       if (piece === 'not-owner') return reply(response, 421);
+      held = piece;
       if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
       await slots.run(() => this.#send({ id, piece, urgency, signal }, response), { urgency, signal });
     } catch (error) {
@@ -257,6 +262,7 @@ class ExchangeHandler {
       failed(response, error);
     } finally {
       clearInterval(alive);
+      if (held !== undefined) PIECE_MEMORY.letGo(held);
     }
   }
 
@@ -300,7 +306,7 @@ class ExchangeHandler {
           });
           // By itself: written together with the body, both would be copied into one more buffer before they are encrypted.
           response.flushHeaders();
-          await ended(response, bytes);
+          await sendBody(response, bytes, SEND_TIMEOUT);
           return true;
         },
         { urgency, signal },
@@ -380,19 +386,6 @@ function busy(response: http.ServerResponse, milliseconds = RETRY_AFTER_MS): voi
 
 function reply(response: http.ServerResponse, status: number): void {
   response.writeHead(status, { 'content-length': 0 }).end();
-}
-
-/** Sends the last bytes of a response; resolves when they have left, or the connection has gone. */
-function ended(response: http.ServerResponse, bytes: Buffer): Promise<void> {
-  return new Promise((resolve) => {
-    if (response.destroyed) return resolve();
-    const timer = setTimeout(() => response.destroy(), SEND_TIMEOUT).unref();
-    response.once('close', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    response.end(bytes);
-  });
 }
 
 function textOf(value: string | string[] | undefined): string {

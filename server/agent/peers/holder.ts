@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { PIECE_BYTES, pieceBytes } from '../../../formats/piece-list/piece-list.ts';
 import { atMost } from '../at-most.ts';
+import { PIECE_MEMORY } from '../pieces/piece-memory.ts';
 import { SingleFlight } from '../pieces/single-flight.ts';
 
 /** Blobs whose check is remembered, and blobs that are announced at most. */
@@ -64,7 +65,7 @@ export class ContentStore {
     const file = await open(this.#path(digest)).catch(() => undefined);
     if (file === undefined) return undefined;
     try {
-      const bytes = Buffer.allocUnsafeSlow(length);
+      const bytes = PIECE_MEMORY.take(length);
       const { bytesRead } = await file.read(bytes, 0, length, index * PIECE_BYTES);
       return bytesRead === length ? { bytes, blobBytes } : undefined;
     } catch {

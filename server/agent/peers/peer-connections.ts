@@ -5,8 +5,9 @@ import tls, { createSecureContext, type SecureContext } from 'node:tls';
 import { type Identity, isFor } from '../pieces/attestation.ts';
 import { type Answer, AnswerReader } from './answer-reader.ts';
 
-/** Idle connections to one node that are kept, and most at once. */
+/** Connections to one node: idle ones that are kept, new ones at once, and all at most. */
 const KEPT = 4;
+const MOST_CONNECTING = 4;
 const MOST = 256;
 /** Milliseconds for which a connection is kept: less than the other side keeps it, which is a minute. */
 const IDLE = 50_000;
@@ -38,11 +39,24 @@ export interface Exchange {
 /** Ends a request, and its connection unless the answer is whole. */
 export type EndExchange = () => void;
 
+/** One node: its connections, and the requests that wait for one. */
+interface Node {
+  readonly open: Set<Connection>;
+  readonly connecting: Set<Connection>;
+  idle: Connection[];
+  readonly waiting: Waiting[];
+}
+
+interface Waiting {
+  readonly exchange: Exchange;
+  /** The connection that it has got. */
+  by?: Connection;
+}
+
 /** See the head of the file. */
 export class PeerConnections {
   readonly #context: SecureContext | undefined;
-  readonly #idle = new Map<string, Connection[]>();
-  readonly #open = new Map<string, Set<Connection>>();
+  readonly #nodes = new Map<string, Node>();
   #closed = false;
 
   /** Without an identity connections are in the clear. */
@@ -54,43 +68,80 @@ export class PeerConnections {
         : createSecureContext({ ...identity, minVersion: 'TLSv1.3', ciphers: CIPHERS });
   }
 
-  /** Sends a request to a node, `address:port`. Undefined, and nothing is sent, when too many are under way. */
+  /**
+   * Sends a request to a node, `address:port`, by the connection that is free first: an idle one, a new one, or one whose answer
+   * comes meanwhile. Undefined, and nothing is sent, when too many are under way.
+   */
   send(id: string, exchange: Exchange): EndExchange | undefined {
-    let idle = this.#idle.get(id)?.pop();
-    while (idle?.isBroken) idle = this.#idle.get(id)?.pop();
-    const open = this.#open.get(id) ?? new Set();
-    if (idle === undefined && open.size >= MOST) return undefined;
-    const connection = idle ?? this.#connect(id, open);
-    connection.use(exchange);
-    return () => connection.end(exchange);
+    const node = this.#nodes.get(id) ?? { open: new Set(), connecting: new Set(), idle: [], waiting: [] };
+    node.idle = node.idle.filter((connection) => !connection.isBroken);
+    const idle = node.idle.pop();
+    if (idle === undefined && node.open.size - node.connecting.size + node.waiting.length >= MOST) return undefined;
+    this.#nodes.set(id, node);
+    if (idle !== undefined) {
+      idle.use(exchange);
+      return () => idle.end(exchange);
+    }
+    const waiting: Waiting = { exchange };
+    node.waiting.push(waiting);
+    exchange.connecting();
+    if ([...node.connecting].some(({ isOpen }) => isOpen)) exchange.connected();
+    this.#connect(id, node);
+    return () => {
+      if (waiting.by !== undefined) return waiting.by.end(exchange);
+      const at = node.waiting.indexOf(waiting);
+      if (at < 0) return;
+      node.waiting.splice(at, 1);
+      const [oldest] = node.connecting;
+      if (oldest === undefined || node.connecting.size <= node.waiting.length) return;
+      node.connecting.delete(oldest);
+      oldest.abandon();
+    };
   }
 
   /** Ends all connections. */
   close(): void {
     this.#closed = true;
-    for (const open of this.#open.values()) for (const connection of [...open]) connection.destroy();
+    for (const { open, waiting } of this.#nodes.values()) {
+      for (const { exchange } of waiting.splice(0)) exchange.failed('the agent stops', false);
+      for (const connection of [...open]) connection.destroy();
+    }
   }
 
-  #connect(id: string, open: Set<Connection>): Connection {
-    const connection = new Connection(id, this.#context, {
-      idle: () => this.#keep(id, connection),
-      gone: () => {
-        open.delete(connection);
-        if (open.size === 0) this.#open.delete(id);
-        const kept = this.#idle.get(id)?.filter((one) => one !== connection) ?? [];
-        if (kept.length > 0) this.#idle.set(id, kept);
-        else this.#idle.delete(id);
-      },
-    });
-    open.add(connection);
-    this.#open.set(id, open);
-    return connection;
+  /** Makes connections for those who wait: few at once, since a handshake costs more than most answers. */
+  #connect(id: string, node: Node): void {
+    while (!this.#closed && node.connecting.size < Math.min(MOST_CONNECTING, node.waiting.length)) {
+      const connection = new Connection(id, this.#context, {
+        opened: () => {
+          for (const { exchange } of node.waiting) exchange.connected();
+        },
+        free: () => {
+          node.connecting.delete(connection);
+          const next = node.waiting.shift();
+          if (next === undefined) return this.#keep(node, connection);
+          next.by = connection;
+          connection.use(next.exchange);
+          this.#connect(id, node);
+        },
+        unable: (reason) => {
+          node.connecting.delete(connection);
+          node.waiting.shift()?.exchange.failed(reason, false);
+          this.#connect(id, node);
+        },
+        gone: () => {
+          node.open.delete(connection);
+          node.idle = node.idle.filter((one) => one !== connection);
+          if (node.open.size === 0 && node.waiting.length === 0) this.#nodes.delete(id);
+        },
+      });
+      node.open.add(connection);
+      node.connecting.add(connection);
+    }
   }
 
-  #keep(id: string, connection: Connection): void {
-    const kept = this.#idle.get(id) ?? [];
-    if (this.#closed || kept.length >= KEPT) connection.destroy();
-    else this.#idle.set(id, [...kept, connection]);
+  #keep(node: Node, connection: Connection): void {
+    if (this.#closed || node.idle.length >= KEPT) connection.destroy();
+    else node.idle.push(connection);
   }
 }
 
@@ -98,8 +149,12 @@ export class PeerConnections {
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
 
 interface Owner {
-  /** The answer is whole, and another request may follow. */
-  idle(): void;
+  /** The system has made the connection; the handshake comes next. */
+  opened(): void;
+  /** A request may be sent: the handshake is done, or an answer is whole. */
+  free(): void;
+  /** The connection could not be made. */
+  unable(reason: string): void;
   gone(): void;
 }
 
@@ -109,7 +164,7 @@ class Connection {
   readonly #socket: net.Socket;
   #exchange: Exchange | undefined;
   #reader: AnswerReader | undefined;
-  #ready = false;
+  #state: 'connecting' | 'ready' | 'failed' = 'connecting';
   #used = false;
   #heard = false;
 
@@ -127,18 +182,21 @@ class Connection {
     if (secureContext === undefined) {
       const socket = net.connect(target);
       this.#socket = socket;
-      socket.once('connect', () => this.#begin());
+      socket.once('connect', () => {
+        owner.opened();
+        this.#begin();
+      });
     } else {
       // The name in a certificate is checked against the node's id below; no name of DNS is involved.
       const socket = tls.connect({ ...target, secureContext, checkServerIdentity: () => undefined });
       this.#socket = socket;
+      socket.once('connect', () => owner.opened());
       socket.once('secureConnect', () => {
         const certificate = socket.getPeerX509Certificate();
         if (certificate === undefined || !isFor(certificate, id)) this.#fail('its certificate is for another node');
         else this.#begin();
       });
     }
-    this.#socket.once('connect', () => this.#exchange?.connected());
     this.#socket.on('timeout', () => this.destroy());
     this.#socket.on('error', (error) => this.#fail(error.message));
     this.#socket.on('end', () => this.#fail('the connection broke'));
@@ -153,16 +211,20 @@ class Connection {
     return this.#socket.destroyed;
   }
 
+  /** Whether the system has made it. */
+  get isOpen(): boolean {
+    return !this.#socket.connecting;
+  }
+
+  /** Sends a request: no other one may be under way. */
   use(exchange: Exchange): void {
     this.#exchange = exchange;
     this.#heard = false;
     this.#reader = new AnswerReader(exchange.limit, exchange.alive);
-    if (!this.#ready) exchange.connecting();
-    else {
-      this.#socket.ref();
-      this.#socket.setTimeout(0);
-      this.#write(exchange);
-    }
+    exchange.connected();
+    this.#socket.ref();
+    this.#socket.setTimeout(0);
+    this.#write(exchange);
   }
 
   /** Ends this exchange if it is still under way. */
@@ -172,13 +234,26 @@ class Connection {
     this.destroy();
   }
 
+  /** Gives up making it: nobody waits for it any more. */
+  abandon(): void {
+    this.#state = 'failed';
+    this.destroy();
+  }
+
   destroy(): void {
     this.#socket.destroy();
   }
 
   #begin(): void {
-    this.#ready = true;
-    if (this.#exchange !== undefined) this.#write(this.#exchange);
+    this.#state = 'ready';
+    this.#rest();
+  }
+
+  /** Takes the next request, or none: the connection then does not keep the process. */
+  #rest(): void {
+    this.#socket.unref();
+    this.#socket.setTimeout(IDLE);
+    this.#owner.free();
   }
 
   #write({ method, path, headers, body }: Exchange): void {
@@ -212,18 +287,18 @@ class Connection {
     this.#exchange = undefined;
     this.#reader = undefined;
     this.#used = true;
-    if (reusable) {
-      this.#socket.unref();
-      this.#socket.setTimeout(IDLE);
-      this.#owner.idle();
-    } else this.destroy();
+    if (reusable) this.#rest();
+    else this.destroy();
     exchange.answered(answer);
   }
 
   #fail(reason: string): void {
     const exchange = this.#exchange;
+    const connecting = this.#state === 'connecting';
+    if (connecting) this.#state = 'failed';
     this.#exchange = undefined;
     this.destroy();
+    if (connecting) this.#owner.unable(reason);
     exchange?.failed(reason, this.#used && !this.#heard);
   }
 }

@@ -7,7 +7,7 @@ import { pieceBytes } from '../../../formats/piece-list/piece-list.ts';
 import type { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { atMost } from '../at-most.ts';
 import type { TokenBucket } from '../limits.ts';
-import type { ExchangeClient, PieceAnswer } from '../peers/exchange-client.ts';
+import type { ExchangeClient } from '../peers/exchange-client.ts';
 import type { ContentStore } from '../peers/holder.ts';
 import type { Health, View } from '../peers/peers.ts';
 import type { Swarms } from '../peers/swarms.ts';
@@ -27,12 +27,14 @@ import {
 } from '../peers/topology.ts';
 import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import type { Attestations } from './attestation.ts';
+import type { FetchOptions } from './fetch-options.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
 import { type Piece, type PieceId, pieceKey } from './piece.ts';
 import type { PieceEngine } from './piece-engine.ts';
 import { hashPiece } from './piece-file.ts';
+import { PIECE_MEMORY } from './piece-memory.ts';
 import { learnBlob, notePiece, recordDownload, recordEngine } from './record.ts';
-import { asAbsent, asFailure, isFinal, isPiece, shared } from './shared-flight.ts';
+import { asAbsent, asFailure, isFinal, isPiece, SHARED_PIECES, shared } from './shared-flight.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { PieceStore } from './store.ts';
 import type { PieceVerifier, Refusal } from './verify.ts';
@@ -56,17 +58,6 @@ export interface FetcherOptions {
   readonly engine: PieceEngine | undefined;
 }
 
-/** Options of a request for a piece. */
-export interface FetchOptions {
-  /** Nodes that the request came by. */
-  readonly via?: readonly string[];
-  readonly signal?: AbortSignal | undefined;
-  /** Ask owners directly: a read of a few bytes does not wait for the tree. */
-  readonly direct?: boolean;
-  /** Prefetches wait behind what clients want. */
-  readonly urgency?: Urgency;
-}
-
 /** Milliseconds for which a node is not asked that sent bytes of its own making, whatever else it says. */
 const DISTRUST_FOR = 60_000;
 const MOST_DISTRUSTED = 10_000;
@@ -79,8 +70,8 @@ const WRONG_BYTES: readonly Refusal[] = ['wrong-length', 'not-in-list', 'bad-att
 /** See the head of the file. */
 export class PieceFetcher {
   readonly #o: FetcherOptions;
-  readonly #flights = new SingleFlight<Piece>();
-  readonly #originFlights = new SingleFlight<Piece>();
+  readonly #flights = new SingleFlight<Piece>(SHARED_PIECES);
+  readonly #originFlights = new SingleFlight<Piece>(SHARED_PIECES);
   readonly #quarantine = new Set<string>();
   readonly #distrusted = new LRUCache<string, true>({ ...atMost(MOST_DISTRUSTED), ttl: DISTRUST_FOR });
   /** Answers and bytes so far, by blob: a client that waits sees whether anything moves. */
@@ -105,7 +96,7 @@ export class PieceFetcher {
     this.#progress.set(digest, this.progress(digest) + 1);
   }
 
-  /** A checked piece for this node itself. Throws {@link OriginFailure}, or the signal's reason. */
+  /** A checked piece for this node itself, to let go of ({@link PIECE_MEMORY}). Throws {@link OriginFailure}, or the signal's reason. */
   async get(blob: OriginBlob, index: number, options: FetchOptions = {}): Promise<Piece> {
     const id = { digest: blob.digest, index };
     const own = await this.stored(id, blob.size);
@@ -121,7 +112,7 @@ export class PieceFetcher {
     );
   }
 
-  /** A piece as its owner: from the store, a better owner, a holder, the origin. Undefined when this node is no owner of it. */
+  /** A piece as its owner, to let go of: from the store, a better owner, a holder, the origin. Undefined when this node is no owner of it. */
   async getAsOwner(
     blob: OriginBlob,
     index: number,
@@ -155,15 +146,18 @@ export class PieceFetcher {
     );
   }
 
-  /** A piece that is on this node already: in its cache, or in the runtime's content store. */
+  /** A piece that is on this node already, to let go of: in its cache, or in the runtime's content store. */
   async stored(id: PieceId, blobBytes?: number): Promise<Piece | undefined> {
     const kept = await this.#o.store.get(id);
     // One that came for a made-up size of the blob is of no use.
-    if (kept !== undefined && (blobBytes === undefined || kept.bytes.length === pieceBytes(blobBytes, id.index)))
-      return kept;
+    if (kept !== undefined) {
+      if (blobBytes === undefined || kept.bytes.length === pieceBytes(blobBytes, id.index)) return kept;
+      PIECE_MEMORY.letGo(kept);
+    }
     const held = await this.#o.content?.piece(id.digest, id.index);
     if (held === undefined || (blobBytes !== undefined && held.blobBytes !== blobBytes)) return undefined;
-    return this.#vouch(held.bytes, { digest: id.digest, size: held.blobBytes, index: id.index }, 'holder');
+    const of = { digest: id.digest, size: held.blobBytes, index: id.index };
+    return PIECE_MEMORY.pass(this.#vouch(held.bytes, of, 'holder'));
   }
 
   /** Whether others will believe a piece that this node gives them. */
@@ -233,20 +227,19 @@ export class PieceFetcher {
     }: { readonly blob: OriginBlob; readonly index: number } & FetchOptions,
   ): Promise<Piece | NodeRefusal> {
     const { client, health, view, verifier, metrics, bucket } = this.#o;
+    const length = pieceBytes(blob.size, index);
+    // Before it is asked for: what has come is on the network already.
+    await bucket.take(length, signal, urgency);
     const { self, version } = view();
     const started = performance.now();
     learnBlob(metrics.activity, blob);
-    const answer: PieceAnswer = await client.piece(peer, {
-      blob,
-      index,
-      role,
-      insists,
-      via: [...via, self.id],
-      view: version,
-      urgency,
-      signal,
+    const question = { blob, index, role, insists, via: [...via, self.id], view: version, urgency, signal };
+    const answer = await client.piece(peer, question).catch((error: unknown) => {
+      bucket.giveBack(length);
+      throw error;
     });
     this.moved(blob.digest);
+    if (answer.kind !== 'piece') bucket.giveBack(length);
     if (answer.kind === 'dead') {
       health.suspect(peer.id);
       metrics.peerFailures.inc({ reason: 'dead' });
@@ -263,9 +256,8 @@ export class PieceFetcher {
       });
     }
     const id = { digest: blob.digest, index };
-    const { bytes, attestation } = answer;
-    const length = pieceBytes(blob.size, index);
-    const piece = verifier.check({ id, length, bytes, attestation, blobBytes: blob.size }, 'peer');
+    const { bytes } = answer;
+    const piece = verifier.check({ ...answer, id, length, blobBytes: blob.size }, 'peer');
     if (typeof piece === 'string') {
       metrics.refusedPieces.inc({ reason: piece });
       // Views differ, and a relay may pass on what it believes; wrong bytes are the node's own.
@@ -274,7 +266,6 @@ export class PieceFetcher {
     }
     metrics.fromPeers.inc({ registry: metrics.activity.registryOf(blob.digest) }, bytes.length);
     notePiece(metrics.activity, 'from-peer', id, { bytes: bytes.length, started });
-    await bucket.take(bytes.length, signal, urgency);
     // One of the blob's pieces turned out to be wrong while this one was on its way.
     if (this.#quarantine.has(blob.digest)) return 'absent';
     this.#o.store.put(id, piece, { owned: this.#owns(id) });

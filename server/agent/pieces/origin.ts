@@ -12,6 +12,7 @@ import { Slots, type TokenBucket, unlessAborted } from '../limits.ts';
 import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import { OriginFailure } from './origin-failure.ts';
 import type { PieceId } from './piece.ts';
+import { PIECE_MEMORY } from './piece-memory.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
 import { WholeRead } from './whole-read.ts';
 
@@ -262,7 +263,7 @@ export class Origin {
     { length, sinks }: { readonly length: number; readonly sinks: AttemptSinks },
   ): Promise<Buffer> {
     const { got } = sinks;
-    if (got.filled === 0) got.bytes = Buffer.allocUnsafeSlow(length);
+    if (got.bytes.length !== length) got.bytes = PIECE_MEMORY.take(length);
     for await (const chunk of withStallLimit(body, this.#deadlines.stall)) {
       if (got.filled + chunk.length > length) throw new OriginFailure(502, 'the origin sends more than was asked for');
       got.bytes.set(chunk, got.filled);

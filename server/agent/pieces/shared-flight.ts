@@ -3,7 +3,17 @@ import type { Refusal as NodeRefusal } from '../peers/topology.ts';
 import type { Urgency } from '../urgency.ts';
 import { OriginFailure } from './origin-failure.ts';
 import type { Piece } from './piece.ts';
-import type { SingleFlight } from './single-flight.ts';
+import { PIECE_MEMORY } from './piece-memory.ts';
+import type { Sharing, SingleFlight } from './single-flight.ts';
+
+/** Each who waits holds the piece's memory; the flight's own hold ends after them. */
+export const SHARED_PIECES: Sharing<Piece> = {
+  share: (piece) => PIECE_MEMORY.share(piece),
+  letGo: (piece) => {
+    PIECE_MEMORY.letGo(piece);
+    PIECE_MEMORY.letGo(piece.bytes);
+  },
+};
 
 /** The failure of an origin; throws any other error. */
 export function asFailure(error: unknown): OriginFailure {

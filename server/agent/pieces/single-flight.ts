@@ -8,9 +8,23 @@ interface Flight<T> {
   readonly waiters: Set<Urgency>;
 }
 
+/** For results that hold something. */
+export interface Sharing<T> {
+  /** The result for one of those who waited. */
+  readonly share: (result: T) => T;
+  /** All who waited have theirs. */
+  readonly letGo: (result: T) => void;
+}
+
 /** Runs work once a key. The work is aborted when the last one who waits for it gives up. */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>();
+  readonly #sharing: Sharing<T> | undefined;
+
+  /** Without `sharing` all who wait get the same result. */
+  constructor(sharing?: Sharing<T>) {
+    this.#sharing = sharing;
+  }
 
   /** Keys with work under way. */
   get size(): number {
@@ -58,20 +72,25 @@ export class SingleFlight<T> {
     joined.waiters.add(mine);
     let leave: (() => void) | undefined;
     try {
-      if (signal === undefined) return await joined.result;
+      if (signal === undefined) return this.#share(await joined.result);
       const left = new Promise<never>((_, reject) => {
         leave = () => reject(signal.reason);
         signal.addEventListener('abort', leave, { once: true });
       });
-      return await Promise.race([joined.result, left]);
+      return this.#share(await Promise.race([joined.result, left]));
     } finally {
       if (leave !== undefined) signal?.removeEventListener('abort', leave);
       joined.waiters.delete(mine);
       if (joined.waiters.size === 0) {
         this.#land(key, joined);
         joined.controller.abort(signal?.reason);
+        if (this.#sharing !== undefined) joined.result.then(this.#sharing.letGo).catch(() => undefined);
       }
     }
+  }
+
+  #share(result: T): T {
+    return this.#sharing === undefined ? result : this.#sharing.share(result);
   }
 
   #land(key: string, flight: Flight<T>): void {

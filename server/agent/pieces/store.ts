@@ -2,7 +2,7 @@
  * The pieces that this node has: a ring in memory, and files on disk below a capacity. Every read from disk is checked, and
  * whatever the disk does, pieces go on being served from memory.
  */
-import { mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
@@ -11,7 +11,8 @@ import { CacheDisk, type CacheDiskOptions } from './cache-disk.ts';
 import { findPieces } from './cache-folder.ts';
 import type { Piece, PieceId } from './piece.ts';
 import { pieceIdOf, pieceKey } from './piece.ts';
-import { decodePieceFile, encodePieceFile } from './piece-file.ts';
+import { encodePieceFile, readPieceFile } from './piece-file.ts';
+import { PIECE_MEMORY } from './piece-memory.ts';
 import type { StoreStatistics } from './store-statistics.ts';
 
 /** The space that a store may use. */
@@ -78,7 +79,8 @@ export class PieceStore {
     this.#ring = new LRUCache({
       maxSize: Math.max(1, options.memory),
       sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
-      dispose: (_, key, reason) => {
+      dispose: (piece, key, reason) => {
+        PIECE_MEMORY.letGo(piece);
         // A piece that takes the place of itself is still here.
         if (reason !== 'set' && !this.#onDisk(key)) this.#forget(key);
       },
@@ -133,26 +135,26 @@ export class PieceStore {
     for (const [digest, { size }] of this.#blobs) yield [digest, size];
   }
 
-  /** A piece, checked; undefined when it is not here or was damaged. */
+  /** A piece, checked, to let go of ({@link PIECE_MEMORY}); undefined when it is not here or was damaged. */
   async get(id: PieceId): Promise<Piece | undefined> {
     const key = pieceKey(id);
     const inMemory = this.#ring.get(key);
     if (inMemory !== undefined) {
       this.#touch(key);
-      return inMemory;
+      return PIECE_MEMORY.share(inMemory);
     }
     const known = this.#onDisk(key);
     if (!known && this.#isRebuilt) return undefined;
     this.#touch(key);
     const started = performance.now();
     try {
-      const piece = decodePieceFile(await readFile(this.#path(id)));
+      const piece = await readPieceFile(this.#path(id));
       // Removed while it was read: it may have been removed because it is wrong.
       if ((known || this.#isRebuilt) && !this.#onDisk(key)) return undefined;
       this.#remember(id);
-      this.#ring.set(key, piece);
+      this.#keep(key, piece);
       this.#options.onDisk?.('disk-read', id, { bytes: piece.bytes.length, started });
-      return piece;
+      return PIECE_MEMORY.pass(piece);
     } catch {
       if (!known) return undefined;
       this.#options.onDisk?.('disk-read', id, { bytes: undefined, started });
@@ -169,7 +171,7 @@ export class PieceStore {
     this.#lastPut = performance.now();
     // Known before the ring may evict others, or this piece itself where it is larger than the ring.
     this.#remember(id);
-    this.#ring.set(key, piece);
+    this.#keep(key, piece);
     if (!this.#ring.has(key)) this.#forget(key);
     if (this.#onDisk(key) || this.#options.capacity === 0 || this.#closing || this.#frozen) return;
     if (this.#queue.size >= MOST_QUEUED && !this.#queue.has(key)) {
@@ -178,6 +180,12 @@ export class PieceStore {
     }
     this.#queue.set(key, { id, owned });
     this.#startWriting();
+  }
+
+  #keep(key: string, piece: Piece): void {
+    const kept = PIECE_MEMORY.share(piece);
+    this.#ring.set(key, kept);
+    if (this.#ring.peek(key) !== kept) PIECE_MEMORY.letGo(kept);
   }
 
   #startWriting(): void {
@@ -261,6 +269,8 @@ export class PieceStore {
     const path = this.#path(id);
     const temporary = `${path}.tmp`;
     const started = performance.now();
+    // The ring may let go of it meanwhile.
+    const letGo = PIECE_MEMORY.hold(piece.bytes);
     try {
       const parts = encodePieceFile(piece);
       const size = parts.reduce((sum, part) => sum + part.length, 0);
@@ -282,6 +292,8 @@ export class PieceStore {
       this.#unwritten += 1;
       this.#options.onDisk?.('disk-write', id, { bytes: undefined, started });
       await rm(temporary, { force: true }).catch(() => undefined);
+    } finally {
+      letGo();
     }
   }
 

@@ -8,6 +8,7 @@ import { Slots, type TokenBucket } from '../limits.ts';
 import type { Swarms } from '../peers/swarms.ts';
 import type { PieceFetcher } from '../pieces/fetch-piece.ts';
 import { type OriginBlob, OriginFailure } from '../pieces/origin.ts';
+import { PIECE_MEMORY } from '../pieces/piece-memory.ts';
 import type { PieceStore } from '../pieces/store.ts';
 import { baseUrl, type Upstreams } from '../pieces/upstreams.ts';
 import { type Foreground, PREFETCH } from '../urgency.ts';
@@ -208,7 +209,7 @@ export class PrefetchJobs {
     this.#pulling.set(blob.digest, blob);
     if (!few) swarms.join(blob.digest);
     try {
-      await fetcher.get(blob, index, { urgency: PREFETCH, direct: few, signal });
+      PIECE_MEMORY.letGo(await fetcher.get(blob, index, { urgency: PREFETCH, direct: few, signal }));
     } finally {
       // The swarm is kept for a moment: the next piece comes back to it.
       if (!few) swarms.leave(blob.digest);
