@@ -20,7 +20,7 @@ const REGISTRY_PORT = 5000;
 export const REGISTRY_HOST = `${REGISTRY_ADDRESS}:${REGISTRY_PORT}`;
 const PEER_PORT = 65_002;
 const CLIENT_PORT = 65_001;
-/** What an agent does not do unless it is configured; metrics, checks, certificates and two of the limits are on in any case. */
+/** Switches on all that an agent leaves off unless it is configured; metrics, checks, certificates and two limits are always on. */
 const ALL_ON = { logAudit: true, logAuditMode: 'file', originLimit: '512M', prefetchLimit: '512M', keepSockets: true };
 /** Milliseconds for something to start. */
 const START = 30_000;
