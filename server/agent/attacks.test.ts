@@ -134,6 +134,40 @@ describe('a node that belongs to someone else', () => {
     expect(heard).toBe(0);
   });
 
+  it.each([
+    ['a place that has not got it', 'evil', 0],
+    ['a size of its own making', 'a', 1_000_000_000],
+  ])('fails no pull by asking at the same time for %s', async (_, repository, more) => {
+    const content = randomBytes(100_000);
+    const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
+    let asked: () => void = () => undefined;
+    const askedOnce = new Promise<void>((resolve) => (asked = resolve));
+    let first = true;
+    const origin = await serve((request, response) => {
+      if (request.method === 'HEAD') return void response.writeHead(200, { 'content-length': content.length }).end();
+      const isFirst = first;
+      first = false;
+      asked();
+      const answer = () =>
+        request.url!.includes('evil')
+          ? response.writeHead(404).end()
+          : response.writeHead(200, { 'content-length': content.length }).end(content);
+      // Only when the pull waits for the same piece.
+      setTimeout(answer, isFirst ? 500 : 0);
+    });
+    const url = await start({ upstreams: [{ host: origin, plain: true, http: {} }] });
+    const bad = ask(cluster!.nodes[0]!.id, `/p2p/v1/blobs/${digest}/pieces/0`, {
+      'x-accel-role': 'owner',
+      'x-accel-size': String(content.length + more),
+      'x-accel-origin': `http://${origin}/v2/${repository}/blobs/${digest}`,
+    });
+    await askedOnce;
+    const got = await fetch(`${url}/v2/a/blobs/${digest}`);
+    expect(got.status).toBe(200);
+    expect(Buffer.from(await got.arrayBuffer()).equals(content)).toBe(true);
+    expect((await bad).status).toBe(502);
+  });
+
   it('does not spoil what is stored by a size of its own making', async () => {
     const content = randomBytes(3 * MIB);
     const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;

@@ -107,7 +107,7 @@ export class PieceFetcher {
         this.#flights,
         pieceKey(id),
         (signal, urgent) => this.#download(blob, index, { ...options, signal, urgency: urgent }),
-        { signal: caller, urgency },
+        { signal: caller, urgency, url: blob.url },
       ),
     );
   }
@@ -142,7 +142,7 @@ export class PieceFetcher {
       return (await this.#fromHolders(blob, index, options)) ?? this.#fromOrigin(blob, index, options);
     };
     return this.#o.foreground.during(wanted, () =>
-      shared(this.#flights, `${pieceKey(id)} as owner`, work, { signal: stop, urgency: wanted }),
+      shared(this.#flights, `${pieceKey(id)} of ${blob.size}`, work, { signal: stop, urgency: wanted, url: blob.url }),
     );
   }
 
@@ -299,7 +299,7 @@ export class PieceFetcher {
     learnBlob(this.#o.metrics.activity, blob);
     return shared(
       this.#originFlights,
-      pieceKey(id),
+      `${pieceKey(id)} of ${blob.size}`,
       async (own, urgency) => {
         const given = await this.#fromEngine(blob, id, own);
         if (given !== undefined) return this.#takeFromOrigin(blob, id, given, direct);
@@ -314,7 +314,7 @@ export class PieceFetcher {
         );
         return this.#takeFromOrigin(blob, id, bytes, direct);
       },
-      { signal, urgency: wanted },
+      { signal, urgency: wanted, url: blob.url },
     );
   }
 

@@ -32,31 +32,40 @@ export function isPiece(got: Piece | NodeRefusal): got is Piece {
   return typeof got === 'object' && 'bytes' in got;
 }
 
+/** The place for which a flight failed. */
+const FAILED_FOR = new WeakMap<OriginFailure, string>();
+
 /**
- * Runs or joins a flight. One that was joined may have gone with another caller's credential: where the origin refused that,
- * it is asked once more with this caller's own.
+ * Runs or joins a flight. One that was joined may have gone with another caller's credential, or to another place that a caller
+ * made up: where the origin refused that, or failed for another place, it is asked once more for this caller.
  */
 export async function shared(
   flights: SingleFlight<Piece>,
   key: string,
   work: (signal: AbortSignal, urgency: Urgency) => Promise<Piece>,
-  { signal, urgency }: { readonly signal: AbortSignal | undefined; readonly urgency: Urgency },
+  { signal, urgency, url }: { readonly signal: AbortSignal | undefined; readonly urgency: Urgency; readonly url: URL },
 ): Promise<Piece> {
-  for (;;) {
+  const place = `${url.host}${url.pathname}`;
+  for (let name = key; ; ) {
     let own = false;
     try {
       return await flights.run(
-        key,
+        name,
         (landed, urgent) => {
           own = true;
-          return work(landed, urgent);
+          return work(landed, urgent).catch((error: unknown) => {
+            if (error instanceof OriginFailure && !FAILED_FOR.has(error)) FAILED_FOR.set(error, place);
+            throw error;
+          });
         },
         signal,
         urgency,
       );
     } catch (error) {
-      const refused = error instanceof OriginFailure && (error.status === 401 || error.status === 403);
-      if (own || !refused) throw error;
+      if (own || !(error instanceof OriginFailure)) throw error;
+      const isElsewhere = FAILED_FOR.get(error) !== place;
+      if (!isElsewhere && error.status !== 401 && error.status !== 403) throw error;
+      if (isElsewhere) name = `${key} at ${place}`;
     }
   }
 }
