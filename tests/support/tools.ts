@@ -15,6 +15,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   promtool: 'prometheus',
   'systemd-socket-activate': 'systemd',
   debugfs: 'e2fsprogs',
+  chattr: 'e2fsprogs',
   ldconfig: 'libc-bin',
   split: 'coreutils',
   sha256sum: 'coreutils',

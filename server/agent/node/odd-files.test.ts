@@ -145,3 +145,31 @@ describeWith({ tools: ['mount', 'umount'], root: true }, 'a full disk', () => {
       }
     }));
 });
+
+describeWith({ tools: ['chattr'], root: true }, 'a file that may not be changed (chattr +i)', () => {
+  it('is named by setup and by cleanup, which see to the others, and is restored once it may', async (context) => {
+    const node = await NodeRoot.make({ [TOML]: CRLF, [OVERLAYBD]: '{}' });
+    nodes.push(node);
+    const before = await node.listing();
+    const request = { root: node.path, restart: false };
+    const immutable = (sign: '+' | '-') => run('chattr', [`${sign}i`, join(node.path, TOML)], { accept: 'any' });
+    try {
+      // Some file systems and containers have no such flag.
+      const { exitCode, stderr } = await immutable('+');
+      if (exitCode !== 0) return context.skip(stderr);
+      expect((await setupNode(CONFIG, request)).problems.join()).toContain(TOML);
+      expect(await node.read(OVERLAYBD)).toContain('p2pConfig');
+      expect((await node.listing()).filter((line) => line.includes('accel-setup'))).toEqual([]);
+      await immutable('-');
+      expect((await setupNode(CONFIG, request)).problems).toEqual([]);
+      await immutable('+');
+      const cleanup = await cleanupNode(request);
+      expect(cleanup.problems).toEqual([expect.stringContaining(`${TOML} is not restored`)]);
+      expect(await node.read(OVERLAYBD)).toBe('{}');
+    } finally {
+      await immutable('-');
+    }
+    expect((await cleanupNode(request)).problems).toEqual([]);
+    expect(await node.listing()).toEqual(before);
+  });
+});

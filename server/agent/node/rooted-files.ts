@@ -129,7 +129,10 @@ export class RootedFiles {
       await file.close();
     }
     this.#before(`rename ${temporary}`);
-    await rename(temporary, this.host(located));
+    await rename(temporary, this.host(located)).catch(async (error: unknown) => {
+      await rm(temporary, { force: true });
+      throw error;
+    });
     await this.#syncFolder(located);
   }
 
