@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { convert } from '../../converter/convert.ts';
 import { buildLayout } from '../../fixtures/image-builder.ts';
 import { smallTar } from '../../tests/support/converter.ts';
+import { type HostProxy, startHostProxy } from '../../tests/support/host-proxy.ts';
 import { startRegistry, type TestRegistry } from '../../tests/support/registry.ts';
 import { run } from '../../tests/support/tools.ts';
 import { type KubeObject, RESOURCES } from './kube/kube-resources.ts';
@@ -29,6 +30,7 @@ describeWithCluster('the webhook', { controllers: true }, () => {
   let admin: KubeClient;
   let registry: TestRegistry;
   let webhook: TestWebhook;
+  let proxy: HostProxy;
   let app: string;
   const digests: Record<string, string> = {};
   let next = 0;
@@ -53,16 +55,25 @@ describeWithCluster('the webhook', { controllers: true }, () => {
     ];
     await apply(...items);
     await Promise.all([pushImages(), ...['plain', 'lazy', 'swarm'].map((name) => hasAccount(name))]);
+    // The registry of the documents has a name that no resolver here knows.
+    proxy = await startHostProxy(registry.host);
+    vi.stubEnv('HTTP_PROXY', proxy.url);
+    vi.stubEnv('NO_PROXY', '127.0.0.1');
     webhook = await startWebhook(cluster, config());
   });
   afterAll(async () => {
+    vi.unstubAllEnvs();
     await webhook?.stop();
     await cluster?.stop();
+    await proxy?.stop();
     await registry?.stop();
   });
 
   const config = (more: object = {}) => ({
-    registries: [{ host: registry.host, plain: true }, { host: VPC }],
+    registries: [
+      { host: registry.host, plain: true },
+      { host: VPC, plain: true },
+    ],
     cluster: { p2p: { hosts: { [registry.host]: 'agent.test:65001' } }, ...more },
   });
   const apply = (...items: object[]) =>
@@ -73,9 +84,9 @@ describeWithCluster('the webhook', { controllers: true }, () => {
   /** Tags: `1` converted; `plain` not; `moved` converted, and another image since. */
   async function pushImages(): Promise<void> {
     const folder = join(cluster.folder, 'images');
-    const push = async (seed: number, tag: string) => {
+    const push = async (seed: number, tag: string, repository = app) => {
       await buildLayout(join(folder, String(seed)), 'latest', [{ tar: smallTar(seed) }]);
-      const to = `docker://${app}:${tag}`;
+      const to = `docker://${repository}:${tag}`;
       await run('skopeo', ['copy', '--dest-tls-verify=false', `oci:${join(folder, String(seed))}:latest`, to]);
       const { stdout } = await run('skopeo', ['inspect', '--tls-verify=false', '--format', '{{.Digest}}', to]);
       digests[tag] = stdout.toString('utf8').trim();
@@ -85,6 +96,9 @@ describeWithCluster('the webhook', { controllers: true }, () => {
     for (const tag of ['1', 'moved']) {
       await convert({ repository: app, source: { tag }, workers: 0 }, { registry: { plain: true } });
     }
+    const nginx = `${registry.host}/test/nginx`;
+    await push(1, 'latest', nginx);
+    await convert({ repository: nginx, source: { tag: 'latest' }, workers: 0 }, { registry: { plain: true } });
     await push(3, 'plain');
     await push(4, 'moved');
   }
@@ -315,9 +329,10 @@ describeWithCluster('the webhook', { controllers: true }, () => {
     });
 
     it('on-demand by the label of a workload: image and node selector', async () => {
-      const spec = { containers: [{ name: 'test', image: `${app}:1`, command: ['sleep', '3600'] }] };
+      const spec = { containers: [{ name: 'test', image: `${VPC}/test/nginx:latest`, command: ['sleep', '3600'] }] };
       const pod = await deploy('nginx-deployment', spec, 'on-demand');
-      expect(imageOf(pod)).toBe(`${app}:1_containerd_accelerated`);
+      expect(imageOf(pod)).toBe(`${VPC}/test/nginx:latest_containerd_accelerated`);
+      expect(proxy.hosts).toContain(VPC);
       expect(pod.spec.nodeSelector).toEqual({ [NODE]: 'true' });
     });
 
