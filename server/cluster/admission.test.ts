@@ -9,6 +9,7 @@ import { smallTar } from '../../tests/support/converter.ts';
 import { type HostProxy, startHostProxy } from '../../tests/support/host-proxy.ts';
 import { startRegistry, type TestRegistry } from '../../tests/support/registry.ts';
 import { run } from '../../tests/support/tools.ts';
+import { NamespaceLabels } from './admission/namespace-labels.ts';
 import { type KubeObject, RESOURCES } from './kube/kube-resources.ts';
 import type { KubeClient } from './kube.ts';
 import type { Pod } from './rewrite/pod.ts';
@@ -37,7 +38,7 @@ describeWithCluster('the webhook', { controllers: true }, () => {
 
   beforeAll(async () => {
     [cluster, registry] = await Promise.all([
-      startCluster({ controllers: true, users: [WEBHOOK_USER] }),
+      startCluster({ controllers: true, users: [WEBHOOK_USER, 'getter'] }),
       startRegistry(),
     ]);
     admin = await cluster.client();
@@ -311,9 +312,10 @@ describeWithCluster('the webhook', { controllers: true }, () => {
 
     it('p2p by the label of a namespace; the copy comes a moment later', async () => {
       await admin.create(secrets, docker('test-registry', 'swarm', VPC));
+      // The pod is first: the webhook looks for the copy before it exists.
       const [pod] = await Promise.all([
-        deploy('by-namespace', nginx, undefined, 'swarm'),
-        delay(150).then(() => admin.create(secrets, docker('acr-credential-test-registry-p2p', 'swarm', VPC_P2P))),
+        create(nginx, { namespace: 'swarm' }),
+        delay(100).then(() => admin.create(secrets, docker('acr-credential-test-registry-p2p', 'swarm', VPC_P2P))),
       ]);
       expect(imageOf(pod)).toBe(`${VPC_P2P}/docker-builder/nginx:latest`);
     });
@@ -353,6 +355,12 @@ describeWithCluster('the webhook', { controllers: true }, () => {
       { label: 'p2p', namespace: 'closed' },
     );
     expect(noteOf(pod, 'not-rewritten')).toEqual({ [`${VPC}/a:1`]: 'secret-unknown' });
+  });
+
+  it('says that it does not read its configuration again', async () => {
+    webhook.signal('SIGHUP');
+    await eventually(async () => webhook.log.some((line) => line.includes('stays as it was')));
+    expect(imageOf(await create(one(`${app}:1`), { label: 'on-demand' }))).toBe(`${app}:1_containerd_accelerated`);
   });
 
   describe('gates', () => {
@@ -485,6 +493,36 @@ describeWithCluster('the webhook', { controllers: true }, () => {
       } finally {
         await own.stop();
       }
+    });
+
+    it('labels of namespaces are asked for while they cannot be watched', async () => {
+      await apply(
+        {
+          apiVersion: 'rbac.authorization.k8s.io/v1',
+          kind: 'ClusterRole',
+          metadata: { name: 'getter' },
+          rules: [{ apiGroups: [''], resources: ['namespaces'], verbs: ['get'] }],
+        },
+        {
+          apiVersion: 'rbac.authorization.k8s.io/v1',
+          kind: 'ClusterRoleBinding',
+          metadata: { name: 'getter' },
+          roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'getter' },
+          subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'getter' }],
+        },
+      );
+      const log: string[] = [];
+      const labels = new NamespaceLabels(await cluster.client('getter'), MODE, {
+        log: (line) => log.push(line),
+        onRestart: () => undefined,
+      });
+      await eventually(async () => log.length > 0);
+      expect(log[0]).toContain('namespaces');
+      expect(labels.problem).toBe('the namespaces are not read yet');
+      expect(await labels.find('lazy', AbortSignal.timeout(5_000))).toEqual({ [MODE]: 'on-demand' });
+      expect(await labels.find('plain', AbortSignal.timeout(5_000))).toEqual({});
+      expect(await labels.find('lazy', AbortSignal.abort())).toEqual({});
+      await labels.close();
     });
 
     it('the webhook is dead, or hangs: pods are made as they are', async () => {

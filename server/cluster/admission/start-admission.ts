@@ -83,6 +83,11 @@ export async function startAdmission(
   metrics.observe(() => ({ ...images.figures, inFlight: admission.running, ...gates.figures() }));
   const server = await serveAdmission(admission, source, hostAndPort(cluster.admission.listen));
   lifecycle.started('webhook', () => server.close());
+  lifecycle.onReload(() => {
+    throw new AccelError('usage', 'the role admission reads its configuration at its start', {
+      hint: 'Restart it: the other replicas answer meanwhile.',
+    });
+  });
   watchReadiness(namespaces, lifecycle);
   if (config.registries.length === 0) log('no registries are configured: no image is rewritten');
   log(`webhook at https://${cluster.admission.listen.replace(/:\d+$/, '')}:${server.port}`);

@@ -15,6 +15,8 @@ export interface TestWebhook {
   readonly url: string;
   readonly metrics: Metrics;
   readonly log: readonly string[];
+  /** Sends a signal, as to a process of its own. */
+  signal(name: NodeJS.Signals): void;
   /** Waits until the Events so far are written. */
   flushed(): Promise<void>;
   /** A figure of the metrics, such as `accel_admission_reviews_total{outcome="patched"}`; 0 where it does not exist. */
@@ -123,7 +125,8 @@ export async function startWebhook(
     cluster: { kubeconfig: cluster.kubeconfig(WEBHOOK_USER), namespace: RELEASE, admission, ...config.cluster },
   });
   const log: string[] = [];
-  const lifecycle = new Lifecycle({ signals: new EventEmitter(), drain: 5_000, log: (line) => log.push(line) });
+  const signals = new EventEmitter();
+  const lifecycle = new Lifecycle({ signals, drain: 5_000, log: (line) => log.push(line) });
   const metrics = createMetrics('admission');
   const context = {
     config: whole,
@@ -141,6 +144,7 @@ export async function startWebhook(
     url,
     metrics,
     log,
+    signal: (name) => void signals.emit(name, name),
     flushed,
     async figure(name) {
       const line = (await metrics.text()).split('\n').find((one) => one.startsWith(`${name} `));
