@@ -333,7 +333,7 @@ export class PieceFetcher {
       metrics.refusedPieces.inc({ reason: 'not-in-list' });
       return undefined;
     }
-    recordEngine(metrics, id, { bytes: answer.bytes.length, started });
+    recordEngine(metrics, { ...id, url: blob.url }, { bytes: answer.bytes.length, started });
     await bucket.take(answer.bytes.length, signal);
     return answer.bytes;
   }

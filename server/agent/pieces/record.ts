@@ -60,12 +60,13 @@ export async function recordDownload(
   }
 }
 
-/** Records a piece that the engine gave. */
+/** Records a piece that the engine gave: it has asked the registry as the caller. */
 export function recordEngine(
   metrics: AgentMetrics,
-  id: PieceId,
+  { index, ...blob }: PlacedBlob & Pick<PieceId, 'index'>,
   use: { readonly bytes: number; readonly started: number },
 ): void {
   metrics.fromEngine.inc(use.bytes);
-  notePiece(metrics.activity, 'from-engine', id, use);
+  confirmBlob(metrics.activity, blob);
+  notePiece(metrics.activity, 'from-engine', { digest: blob.digest, index }, use);
 }
