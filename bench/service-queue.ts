@@ -85,7 +85,8 @@ FROM generate_series(1, ${MANY}) AS n;
 INSERT INTO accel_boss.job (id, name, group_id, retry_limit, expire_seconds, keep_until)
 SELECT boss, 'accel_convert', lane, 1000000, 82800, now() + interval '10 years' FROM accel.job
 WHERE key LIKE 'k%' AND state = 'waiting';
-ANALYZE accel.job;`;
+ANALYZE accel.job;
+ANALYZE accel_boss.job;`;
 
 const folder = await mkdtemp(join(tmpdir(), 'accel-bench-queue-'));
 const rows: string[][] = [];

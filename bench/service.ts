@@ -27,13 +27,13 @@ const { values } = parseArgs({
 });
 
 /** Events of a run, and connections that send them. */
-const EVENTS = 20_000;
+const EVENTS = 10_000;
 const SENDERS = 64;
-const IMAGES = 24;
+const IMAGES = 12;
 /** Bytes of one of the four layers of an image. */
 const LAYER = 4 * 2 ** 20;
 /** Milliseconds after which a process that serves counts as idle. */
-const SETTLE = 15_000;
+const SETTLE = 10_000;
 const PATIENCE = 120_000;
 /** The bars: events a second on SQLite, conversions in relation to the loop, MiB of both roles in one process. */
 const LEAST_EVENTS = 500;
