@@ -1,7 +1,10 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { makeCertificates } from '../../tests/support/registry.ts';
+import { tempDirectory } from '../../tests/support/tools.ts';
 import { kubeAccess } from './kube/kube-access.ts';
 import { type KubeObject, RESOURCES } from './kube/kube-resources.ts';
 import { KubeWatch, type WatchRestart } from './kube/kube-watch.ts';
@@ -94,6 +97,20 @@ describeWithCluster('the API of Kubernetes', {}, () => {
     await expect(
       client.get(namespaces, { name: 'default' }, { signal: AbortSignal.abort(new Error('enough')) }),
     ).rejects.toThrow('enough');
+  });
+
+  it('trusts the authority that the kubeconfig names, and no other', async () => {
+    const folder = await tempDirectory();
+    const { ca } = await makeCertificates(folder.path);
+    const access = await kubeAccess(cluster.kubeconfig());
+    const other = await KubeClient.open({ ...access, pem: { ca: await readFile(ca, 'utf8') } });
+    await expect(other.get(namespaces, { name: 'default' })).rejects.toMatchObject({
+      reason: 'unreachable',
+      message: expect.stringContaining('certificate'),
+    });
+    const careless = await KubeClient.open({ ...access, pem: {}, insecure: true });
+    expect(await careless.get(namespaces, { name: 'default' })).toMatchObject({ metadata: { name: 'default' } });
+    await Promise.all([other.close(), careless.close(), folder.remove()]);
   });
 
   it('gives a server up that does not answer', async () => {
