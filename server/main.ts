@@ -49,6 +49,7 @@ const MODULES: Readonly<Record<string, () => Promise<RoleStarter>>> = {
   api: async () => serviceRole('api'),
   worker: async () => serviceRole('worker'),
   admission: async () => (await import('./cluster/admission-role.ts')).startAdmissionRole,
+  controller: async () => (await import('./cluster/controller-role.ts')).startControllerRole,
 };
 const ROLES: Readonly<Record<string, RoleStarter>> = Object.fromEntries(
   Object.entries(MODULES).map(([role, load]) => [role, async (context) => (await load())(context)]),

@@ -5,7 +5,7 @@ import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schem
 import type { Handover } from '../handover/handover.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { AgentOptions } from './agent.ts';
-import { fileCredentials, firstOf } from './device-credentials/credential-sources.ts';
+import { fileCredentials, firstOf, oneFileCredentials } from './device-credentials/credential-sources.ts';
 import { readIdentity } from './peer-identity.ts';
 import { dnsMembers, fileMembers, parseMember, staticMembers } from './peers/member-sources.ts';
 import type { MemberSource } from './peers/peers.ts';
@@ -80,9 +80,13 @@ export async function agentOptions(
       serve: agent.credentials.serve,
       file: agent.credentials.file,
       every: milliseconds(agent.credentials.refresh),
-      // Further sources, such as kubelet's plugins, come behind the node's files.
-      source: firstOf([fileCredentials(registries, process.env)], () =>
-        services.log('a file with credentials of registries cannot be read'),
+      // The cluster's before the node's own. Further sources, such as kubelet's plugins, come behind the node's files.
+      source: firstOf(
+        [
+          ...(agent.credentials.from === undefined ? [] : [oneFileCredentials(agent.credentials.from)]),
+          fileCredentials(registries, process.env),
+        ],
+        () => services.log('a file with credentials of registries cannot be read'),
       ),
     },
     dragonfly: hostAndPort(agent.dragonfly.proxy),

@@ -106,6 +106,28 @@ export const cluster = z.strictObject({
   onDemand: onDemand.prefault({}).describe('Mode on-demand: accelerated images'),
   p2p: p2p.prefault({}).describe('Mode p2p: images that go through the agents'),
   breaker: breaker.prefault({}).describe('Ends the rewriting of a mode when its images cannot be pulled'),
+  secrets: z
+    .strictObject({
+      namespaces: z
+        .array(name)
+        .default([])
+        .describe('Namespaces whose secrets the controller reads, and whose pull secrets it copies'),
+      clusterWide: z
+        .boolean()
+        .default(false)
+        .describe('Reads secrets in every namespace, and copies those of namespaces whose label has p2p'),
+    })
+    .prefault({})
+    .describe('Where the controller may read and write secrets'),
+  controller: z
+    .strictObject({
+      lease: name.default('accel-controller').describe('Lease by which one of several processes leads'),
+      deviceSecret: name
+        .default('accel-device-credentials')
+        .describe("Secret in the release's namespace with the credentials that lazily loaded devices read with"),
+    })
+    .prefault({})
+    .describe('The role controller'),
   admission: z
     .strictObject({
       listen: address.default('0.0.0.0:8443').describe('Address of the webhook, HTTPS'),

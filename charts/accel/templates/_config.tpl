@@ -13,6 +13,8 @@ theirs, but for registries, which are joined.
 {{- with (include "accel.agentNodes" . | fromYaml) }}{{ $_ := set $agents "nodeSelector" . }}{{ end -}}
 {{- $cluster := dict
       "namespace" (include "accel.namespace" .)
+      "secrets" (dict "namespaces" .Values.secrets.namespaces "clusterWide" .Values.secrets.clusterWide)
+      "controller" (dict "lease" (printf "%s-controller" (include "accel.fullname" .)) "deviceSecret" (include "accel.deviceSecret" .))
       "p2p" (dict "port" (int $p2p.port) "agents" $agents) -}}
 {{- $agent := dict
       "listen" (printf "127.0.0.1:%d" (int $p2p.port))
@@ -21,6 +23,11 @@ theirs, but for registries, which are joined.
       "proxyConcurrencyLimit" (int $v2.proxyConcurrencyLimit)
       "throttleLimitMB" $v2.throttleLimitMB
       "ratelimit" $p2p.ratelimit -}}
+{{- if .Values.controller.enabled -}}
+{{- $credentials := dict "from" "/run/accel/devices/.dockerconfigjson" "serve" true -}}
+{{- if .Values.agent.runtimes.overlaybd }}{{ $_ := set $credentials "file" "/opt/overlaybd/cred.json" }}{{ end -}}
+{{- $_ := set $agent "credentials" $credentials -}}
+{{- end -}}
 {{- if eq $p2p.plusMode.downloadPattern "source" }}{{ $_ := set $agent "engine" "none" }}{{ end -}}
 {{- $registries := concat $named (.Values.config.registries | default list) -}}
 {{- $base := dict "agent" $agent "cluster" $cluster -}}
@@ -109,4 +116,9 @@ instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
 {{- end -}}
 {{- $_ := set $config "telemetry" (mustMergeOverwrite (dict "listen" $address) ($all.telemetry | default dict)) -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{/* Secret with the credentials of lazily loaded devices, which the controller writes. */}}
+{{- define "accel.deviceSecret" -}}
+{{ include "accel.fullname" . }}-device-credentials
 {{- end -}}

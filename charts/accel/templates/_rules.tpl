@@ -29,6 +29,9 @@
 - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, update] }
 # Agents, to ask how their nodes are.
 - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
+# The secret with the credentials of lazily loaded devices, which the agents' pods mount.
+- { apiGroups: [""], resources: [secrets], verbs: [create] }
+- { apiGroups: [""], resources: [secrets], resourceNames: [{{ include "accel.deviceSecret" . }}], verbs: [get, update] }
 {{- end -}}
 
 {{/* Permissions for secrets in an enabled namespace, by role: the webhook reads those that pods name, the controller copies them. */}}

@@ -29,17 +29,24 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** The files of the node: `credentialsFile` of a registry, and the configuration of Docker and containers for the others. */
 export function fileCredentials(registries: readonly CredentialRegistry[], env: Environment): CredentialSource {
   return {
-    async find(registry, repository) {
+    find: (registry, repository) => {
       const file = registries.find(({ host }) => host === registry)?.credentialsFile;
       // A registry that names its file has no other one.
-      // Docker's files know the hub under one name.
-      const name = HUB_NAMES.includes(registry) ? DOCKER_HUB : registry;
-      const found = await findCredentials(name, repository, {
-        env: file === undefined ? env : onlyFile(file, env),
-      });
-      return found?.kind === 'basic' ? { username: found.username, password: found.password } : undefined;
+      return credentialIn(file === undefined ? env : onlyFile(file, env), registry, repository);
     },
   };
+}
+
+/** One file in the form of Docker's config.json for all registries; while it does not exist, it has no credential. */
+export function oneFileCredentials(path: string): CredentialSource {
+  return { find: (registry, repository) => credentialIn(onlyFile(path, process.env), registry, repository) };
+}
+
+async function credentialIn(env: Environment, registry: string, repository: string): ReturnType<CredentialSource['find']> {
+  // Docker's files know the hub under one name.
+  const name = HUB_NAMES.includes(registry) ? DOCKER_HUB : registry;
+  const found = await findCredentials(name, repository, { env });
+  return found?.kind === 'basic' ? { username: found.username, password: found.password } : undefined;
 }
 
 /** The first credential that one of the sources has. A source that fails is passed over, and `onProblem` hears of it. */

@@ -10,7 +10,7 @@ import { hostsIn, withAgentFirst } from '../node/hosts-toml.ts';
 import { setupTarget } from '../node/setup.ts';
 import { overlaybdChanges } from '../node/setup-json.ts';
 import { CredentialFile } from './credential-file.ts';
-import { fileCredentials } from './credential-sources.ts';
+import { fileCredentials, firstOf, oneFileCredentials } from './credential-sources.ts';
 
 const auth = (text: string) => Buffer.from(text).toString('base64');
 const DIGEST = `sha256:${'a'.repeat(64)}`;
@@ -179,4 +179,24 @@ it.each([
       change.path.join('.') === `credentialConfig.${key}` && 'value' in change ? [change.value] : [],
     )[0];
   expect([value('mode'), value('path')]).toEqual([mode, path]);
+});
+
+describe('a file of the cluster', () => {
+  it('is asked before the files of the node, also when it comes, changes and goes later', async () => {
+    const path = join(folder, 'devices.json');
+    const both = firstOf([oneFileCredentials(path), source()], (problem) => {
+      throw problem;
+    });
+    const find = () => both.find('reg.example:5000', 'team/app');
+    const write = (user: string) =>
+      writeFile(path, JSON.stringify({ auths: { 'reg.example:5000/team': { auth: auth(user) } } }));
+    expect(await find()).toEqual({ username: 'ann', password: 'se:cret' });
+    await write('device:one');
+    expect(await find()).toEqual({ username: 'device', password: 'one' });
+    await write('device:two');
+    expect(await find()).toEqual({ username: 'device', password: 'two' });
+    expect(await both.find('docker.io', 'team/app')).toEqual({ username: 'hub', password: 'word' });
+    await rm(path);
+    expect(await find()).toEqual({ username: 'ann', password: 'se:cret' });
+  });
 });

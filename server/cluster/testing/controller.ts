@@ -1,0 +1,99 @@
+/** The controller for tests: started in this process, with the permissions that the chart gives it and no more. */
+import { EventEmitter } from 'node:events';
+import { CONFIG_SCHEMA } from '../../config/schema.ts';
+import { Lifecycle } from '../../lifecycle.ts';
+import { createMetrics } from '../../telemetry/metrics.ts';
+import { startController } from '../controller/start-controller.ts';
+import type { TestCluster } from './kube-cluster.ts';
+import { RELEASE } from './webhook.ts';
+
+/** Name of the user that the controller is at the API. */
+export const CONTROLLER_USER = 'controller';
+
+/** A running controller. */
+export interface TestController {
+  readonly isLeader: boolean;
+  readonly log: readonly string[];
+  /** A figure of the metrics; 0 where it does not exist. */
+  figure(name: string): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** Permissions of the controller, as charts/accel/templates/_rules.tpl has them. */
+export function controllerRules(namespaces: readonly string[] | 'all'): object[] {
+  const rbac = 'rbac.authorization.k8s.io';
+  const role = (name: string, rules: object[]) => ({
+    apiVersion: `${rbac}/v1`,
+    kind: 'ClusterRole',
+    metadata: { name },
+    rules,
+  });
+  const bind = (to: string, namespace?: string) => ({
+    apiVersion: `${rbac}/v1`,
+    kind: namespace === undefined ? 'ClusterRoleBinding' : 'RoleBinding',
+    metadata: { name: to, ...(namespace === undefined ? {} : { namespace }) },
+    roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: to },
+    subjects: [{ kind: 'User', name: CONTROLLER_USER, apiGroup: rbac }],
+  });
+  const secretVerbs = ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'];
+  return [
+    role('accel-controller', [
+      { apiGroups: [''], resources: ['namespaces'], verbs: ['get', 'list', 'watch'] },
+      { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'list', 'patch', 'watch'] },
+      { apiGroups: [''], resources: ['events'], verbs: ['create'] },
+    ]),
+    role('accel-controller-own', [
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create', 'get', 'update'] },
+      { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
+      { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
+      {
+        apiGroups: [''],
+        resources: ['secrets'],
+        resourceNames: ['accel-device-credentials'],
+        verbs: ['get', 'update'],
+      },
+    ]),
+    role('accel-controller-secrets', [{ apiGroups: [''], resources: ['secrets'], verbs: secretVerbs }]),
+    bind('accel-controller'),
+    bind('accel-controller-own', RELEASE),
+    ...(namespaces === 'all'
+      ? [bind('accel-controller-secrets')]
+      : namespaces.map((namespace) => bind('accel-controller-secrets', namespace))),
+  ];
+}
+
+/** Starts the controller with a configuration; resolves before it leads. */
+export async function startTestController(
+  cluster: TestCluster,
+  config: { readonly cluster?: object; readonly registries?: object[] },
+): Promise<TestController> {
+  const whole = CONFIG_SCHEMA.parse({
+    ...config,
+    cluster: { kubeconfig: cluster.kubeconfig(CONTROLLER_USER), namespace: RELEASE, ...config.cluster },
+  });
+  const log: string[] = [];
+  const lifecycle = new Lifecycle({ signals: new EventEmitter(), drain: 5_000, log: (line) => log.push(line) });
+  const metrics = createMetrics('controller');
+  const running = await startController({
+    config: whole,
+    readConfig: async () => whole,
+    metrics,
+    lifecycle,
+    log: (line) => void log.push(line),
+  });
+  return {
+    get isLeader() {
+      return running.isLeader;
+    },
+    log,
+    async figure(name) {
+      const line = (await metrics.text()).split('\n').find((one) => one.startsWith(`${name} `));
+      return Number(line?.slice(name.length + 1) ?? 0);
+    },
+    async stop() {
+      lifecycle.drain();
+      await lifecycle.run();
+      await lifecycle[Symbol.asyncDispose]();
+    },
+  };
+}

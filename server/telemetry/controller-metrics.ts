@@ -1,0 +1,63 @@
+/** Metrics of the controller, `accel_controller_*`. */
+import type { Counter } from 'prom-client';
+import type { Metrics } from './metrics.ts';
+
+/** Figures that are asked for with the metrics. */
+export interface ControllerGauges {
+  readonly isLeader: boolean;
+  /** Secrets that wait for their copy. */
+  readonly waiting: number;
+}
+
+/** All metrics of one process that may lead. */
+export class ControllerMetrics {
+  readonly #metrics: Metrics;
+  /** Looks at copies of pull secrets that changed something or failed, by outcome. */
+  readonly copies: Counter;
+  /** Writes of the secret of the devices, by outcome. */
+  readonly deviceSecrets: Counter;
+  /** Changes of nodes' labels, by outcome. */
+  readonly nodeLabels: Counter;
+  /** Watches that began again, by resource and reason. */
+  readonly watchRestarts: Counter;
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+    this.copies = metrics.counter({
+      name: 'controller_secret_copies_total',
+      help: 'Copies of pull secrets that were made, changed, removed, could not be made, or belong to somebody else.',
+      labels: ['outcome'],
+    });
+    this.deviceSecrets = metrics.counter({
+      name: 'controller_device_secrets_total',
+      help: 'Writes of the secret with which lazily loaded devices read, by outcome.',
+      labels: ['outcome'],
+    });
+    this.nodeLabels = metrics.counter({
+      name: 'controller_node_labels_total',
+      help: 'Changes of the label of nodes that can run accelerated images, by outcome.',
+      labels: ['outcome'],
+    });
+    this.watchRestarts = metrics.counter({
+      name: 'kube_watch_restarts_total',
+      help: 'Watches of the API of Kubernetes that began again, by resource and reason.',
+      labels: ['resource', 'reason'],
+    });
+  }
+
+  /** Registers the figures that are asked for with the metrics. */
+  observe(figures: () => ControllerGauges): void {
+    const leader = this.#metrics.gauge({ name: 'controller_leader', help: 'Whether this process leads: 1 or 0.' });
+    const waiting = this.#metrics.gauge({
+      name: 'controller_secrets_waiting',
+      help: 'Secrets that wait to be brought in order.',
+    });
+    Object.assign(leader, {
+      collect: () => {
+        const found = figures();
+        leader.set(found.isLeader ? 1 : 0);
+        waiting.set(found.waiting);
+      },
+    });
+  }
+}
