@@ -192,7 +192,8 @@ describeWithCluster('the controller', { controllers: true }, () => {
     await admin.create(secrets, pullSecret('meanwhile', { [VPC]: LOGIN }));
     await eventually(async () => (await find('acr-credential-meanwhile-p2p')) !== undefined, 60_000);
     await isGone('acr-credential-before-p2p');
-    for (const text of [LOGIN.auth, dockerConfig({ [VPC]: LOGIN })]) expect(controller.log.join('\n')).not.toContain(text);
+    for (const text of [LOGIN.auth, dockerConfig({ [VPC]: LOGIN })])
+      expect(controller.log.join('\n')).not.toContain(text);
     await admin.remove(secrets, { namespace: 'team', name: 'meanwhile' });
   });
 

@@ -271,7 +271,9 @@ const agent = z.strictObject({
         .describe('Give the node’s credentials to overlaybd when it asks, on loopback (mode http)'),
       from: path
         .optional()
-        .describe("File in the form of Docker's config.json that is asked first, such as a secret of the cluster in a pod"),
+        .describe(
+          "File in the form of Docker's config.json that is asked first, such as a secret of the cluster in a pod",
+        ),
       file: path
         .optional()
         .describe('File to write them to for overlaybd, such as /opt/overlaybd/cred.json; not written unless given'),

@@ -42,7 +42,11 @@ export function oneFileCredentials(path: string): CredentialSource {
   return { find: (registry, repository) => credentialIn(onlyFile(path, process.env), registry, repository) };
 }
 
-async function credentialIn(env: Environment, registry: string, repository: string): ReturnType<CredentialSource['find']> {
+async function credentialIn(
+  env: Environment,
+  registry: string,
+  repository: string,
+): ReturnType<CredentialSource['find']> {
   // Docker's files know the hub under one name.
   const name = HUB_NAMES.includes(registry) ? DOCKER_HUB : registry;
   const found = await findCredentials(name, repository, { env });
