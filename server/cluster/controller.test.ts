@@ -101,7 +101,7 @@ describeWithCluster('the controller', { controllers: true }, () => {
     await isGone('acr-credential-shop-p2p');
   });
 
-  it('mends a copy that somebody changes or removes, and one whose secret was made anew', async () => {
+  it('mends a copy that somebody changes or removes, and one whose secret was made again', async () => {
     await start();
     await admin.create(secrets, pullSecret('mended', { [VPC]: LOGIN }));
     await copyHas('mended', { [VPC_P2P]: LOGIN });
@@ -112,8 +112,8 @@ describeWithCluster('the controller', { controllers: true }, () => {
     await admin.remove(secrets, copy);
     await copyHas('mended', { [VPC_P2P]: LOGIN });
     await admin.remove(secrets, { namespace: 'team', name: 'mended' });
-    const made = await admin.create(secrets, pullSecret('mended', { [VPC]: { ...LOGIN, password: 'anew' } }));
-    await copyHas('mended', { [VPC_P2P]: { ...LOGIN, password: 'anew' } });
+    const made = await admin.create(secrets, pullSecret('mended', { [VPC]: { ...LOGIN, password: 'second' } }));
+    await copyHas('mended', { [VPC_P2P]: { ...LOGIN, password: 'second' } });
     await eventually(
       async () => (await find(copy.name))?.metadata.ownerReferences?.[0]?.uid === made.metadata.uid,
       15_000,

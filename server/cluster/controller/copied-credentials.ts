@@ -6,7 +6,7 @@ interface DockerConfig {
   readonly auths: Readonly<Record<string, unknown>>;
 }
 
-/** Reads a document of Docker's form; undefined for what is none. */
+/** Reads a document of Docker's form; undefined for any other text. */
 export function dockerConfigOf(text: string): DockerConfig | undefined {
   try {
     const config = JSON.parse(text) as Partial<DockerConfig> | null;

@@ -16,7 +16,7 @@ import { WorkQueue } from './work-queue.ts';
 /** Label of copies; its value is true. */
 export const COPY_LABEL = 'accel.dev/copy';
 /** Annotation of copies: the name of the secret that they were made from. */
-export const COPY_OF = 'accel.dev/copy-of';
+const COPY_OF = 'accel.dev/copy-of';
 
 /** The outcomes of a look at a secret; labels of a counter. */
 export type CopyOutcome = 'made' | 'changed' | 'removed' | 'foreign' | 'failed';

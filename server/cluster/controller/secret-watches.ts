@@ -46,7 +46,7 @@ export class SecretWatches<T> {
     );
   }
 
-  /** What is known of a secret, by `NAMESPACE/NAME`. */
+  /** Finds the part of a secret that is kept, by `NAMESPACE/NAME`. */
   get(key: string): T | undefined {
     for (const { objects } of this.#watches) {
       const found = objects.get(key);
