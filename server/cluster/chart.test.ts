@@ -203,9 +203,9 @@ describeWith({ tools: ['helm'] }, 'the chart', () => {
     const secretRules = (manifests: readonly Manifest[]) =>
       manifests.flatMap(({ kind, metadata, rules = [] }) =>
         rules.some(
-          ({ resources, resourceNames, verbs }: { resources?: string[]; resourceNames?: string[]; verbs?: string[] }) =>
-            // The release's own secret by its name, and making it, shows no other one.
-            resources?.includes('secrets') && resourceNames === undefined && verbs?.join() !== 'create',
+          ({ resources, resourceNames }: { resources?: string[]; resourceNames?: string[] }) =>
+            // The release's own secret, by its name, shows no other one.
+            resources?.includes('secrets') && resourceNames === undefined,
         )
           ? [`${kind} ${metadata.namespace ?? 'everywhere'}`]
           : [],

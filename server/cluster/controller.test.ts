@@ -33,6 +33,9 @@ describeWithCluster('the controller', { controllers: true }, () => {
       const labels = mode === '' ? {} : { [MODE]: mode };
       await admin.create(namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
     }
+    // The chart makes this one, without data.
+    const devices = { name: 'accel-device-credentials', namespace: RELEASE };
+    await admin.create(secrets, { apiVersion: 'v1', kind: 'Secret', metadata: devices });
     const items = controllerRules(['team']);
     await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }) });
   });

@@ -30,7 +30,6 @@
 # Agents, to ask how their nodes are.
 - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
 # The secret with the credentials of lazily loaded devices, which the agents' pods mount.
-- { apiGroups: [""], resources: [secrets], verbs: [create] }
 - { apiGroups: [""], resources: [secrets], resourceNames: [{{ include "accel.deviceSecret" . }}], verbs: [get, update] }
 {{- end -}}
 

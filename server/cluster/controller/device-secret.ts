@@ -100,7 +100,8 @@ export class DeviceSecret {
         apiVersion: 'v1',
         kind: 'Secret',
         metadata: { ...target, labels: MANAGED },
-        type: DOCKER_CONFIG_TYPE,
+        // No registry's secret by its type: no kubelet pulls with it, and no controller copies it.
+        type: 'Opaque',
       };
       await this.#client.create(RESOURCES.secrets, { ...secret, data }, { signal });
     } else if (present.data?.[DOCKER_CONFIG_KEY] !== data[DOCKER_CONFIG_KEY]) {
