@@ -2,10 +2,11 @@
  * Certificates for agents of a cluster that has no authority of its own: one CA, and a leaf for each node that names the node in
  * a URI (`accel-agent:ip:port`) beside its address. ECDSA P-256.
  */
-import { randomBytes, type webcrypto } from 'node:crypto';
+import { createPrivateKey, type KeyObject, randomBytes, type webcrypto } from 'node:crypto';
 import 'reflect-metadata';
 import { isIP } from 'node:net';
 import * as x509 from '@peculiar/x509';
+import { AccelError } from '../../base/error.ts';
 
 /** A certificate and its private key, in PEM. */
 export interface PemPair {
@@ -62,10 +63,18 @@ export async function issueNodeCertificate(authority: PemPair, node: string, { f
         { type: 'url', value: `accel-agent:${node}` },
         ...(isIP(address) === 0 ? [] : [{ type: 'ip' as const, value: address }]),
       ]),
-      await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
+      await identifierOf(issuer),
     ],
   });
   return { cert: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+}
+
+/** Names the issuer's key as its own certificate does: programs compute that name in several ways. */
+async function identifierOf(issuer: x509.X509Certificate): Promise<x509.AuthorityKeyIdentifierExtension> {
+  const own = issuer.getExtension(x509.SubjectKeyIdentifierExtension);
+  return own === null
+    ? x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey)
+    : new x509.AuthorityKeyIdentifierExtension(own.keyId);
 }
 
 /** 127 random bits: positive, as RFC 5280 §4.1.2.2 wants it. */
@@ -81,7 +90,26 @@ async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   return `-----BEGIN PRIVATE KEY-----\n${bytes.replace(/.{64}(?=.)/g, '$&\n')}\n-----END PRIVATE KEY-----\n`;
 }
 
+/** Reads a key of this module, or of another program: PKCS #8, or the older form of openssl and Helm (RFC 5915). */
 function importKey(pem: string): Promise<webcrypto.CryptoKey> {
-  const bytes = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
-  return crypto.subtle.importKey('pkcs8', bytes, ALGORITHM, false, ['sign']);
+  const key = readKey(pem);
+  const curve = key.asymmetricKeyDetails?.namedCurve;
+  if (curve !== 'prime256v1') {
+    throw new AccelError('usage', 'the key of the authority has another form than agents use', {
+      expected: 'ECDSA, curve P-256',
+      found: [key.asymmetricKeyType, curve].filter((part) => part !== undefined).join(', '),
+    });
+  }
+  return crypto.subtle.importKey('pkcs8', key.export({ type: 'pkcs8', format: 'der' }), ALGORITHM, false, ['sign']);
+}
+
+function readKey(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch (cause) {
+    throw new AccelError('usage', 'the key of the authority cannot be read', {
+      expected: 'a private key in PEM, without a passphrase',
+      cause,
+    });
+  }
 }

@@ -116,6 +116,26 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       expect(await bundle()).toBe(first.data['ca.crt']);
     });
 
+    it('says which values have no effect, and the next step', async () => {
+      const values = {
+        region: 'cn-hangzhou',
+        acrInstances: `cri-abc,${SEED.acrInstances}`,
+        pullImageInternet: 'true',
+        p2p: { v2: { cache: { aioEnable: 1 } }, plusMode: { ossInternetAccelerate: true } },
+      };
+      const notes = await release('upgrade', [CHART], values);
+      expect(notes.slice(notes.indexOf('Accepted without effect:')).match(/^ {2}- [^:]+/gm)).toEqual([
+        '  - acrInstances cri-abc',
+        '  - region',
+        '  - pullImageInternet',
+        '  - p2p.v2.cache.aioEnable',
+        '  - p2p.plusMode.ossInternetAccelerate',
+      ]);
+      expect(notes).toContain('Pull secrets are read and copied in no namespace');
+      expect(await release('upgrade', [CHART], { acrInstances: '' })).toContain('No registry is named');
+      expect(await release('upgrade', [CHART], SEED)).toMatch(/Accepted without effect:\s+nothing\s/);
+    });
+
     it('uninstalling ends the rewriting, waits for every node, and leaves nothing', async () => {
       const uninstalled = release('uninstall', ['--timeout', '50s']);
       uninstalled.catch(() => undefined);

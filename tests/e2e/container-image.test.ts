@@ -1,10 +1,13 @@
 /** The container image: built as a user builds it, small, without root; and accel in it converts the image that it runs from. */
 import { readFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VERSION } from '../../base/version.ts';
+import { find, render } from '../../server/cluster/testing/helm.ts';
+import { parseConfig } from '../../server/config/load.ts';
 import { type BuiltImage, buildImage, missingBase } from '../support/container-image.ts';
-import { describeWith } from '../support/tools.ts';
+import { describeWith, run, tempDirectory } from '../support/tools.ts';
 
 const MINUTES = 60_000;
 const reason = missingBase();
@@ -28,7 +31,7 @@ describe('the Dockerfile', () => {
 });
 
 describe.skipIf(reason !== undefined)(`the container image${reason === undefined ? '' : ` (${reason})`}`, () => {
-  describeWith({ tools: ['buildah', 'tar', 'npm'], root: true }, 'built by buildah', () => {
+  describeWith({ tools: ['buildah', 'tar', 'npm', 'helm', 'openssl'], root: true }, 'built by buildah', () => {
     let image: BuiltImage;
 
     beforeAll(async () => {
@@ -81,6 +84,60 @@ describe.skipIf(reason !== undefined)(`the container image${reason === undefined
       },
       5 * MINUTES,
     );
+
+    it("runs what the chart's pods run on a node: configure, setup, cleanup", async () => {
+      const { path: folder, remove } = await tempDirectory('accel-node-');
+      try {
+        const names = ['template', 'authority', 'config', 'tmp', 'containerd', 'setup'];
+        await Promise.all(names.map((name) => mkdir(join(folder, name))));
+        const folders = Object.fromEntries(
+          [
+            ['/template', 'template'],
+            ['/authority', 'authority'],
+            ['/etc/accel', 'config'],
+            ['/tmp', 'tmp'],
+            ['/host/etc/containerd', 'containerd'],
+            ['/host/var/lib/accel/setup', 'setup'],
+          ].map(([at = '', name = '']) => [at, join(folder, name)]),
+        );
+        const toml =
+          'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n';
+        await writeFile(join(folder, 'containerd/config.toml'), toml);
+        const manifests = await render({ acrInstances: 'registry.example.com' });
+        await writeFile(
+          join(folder, 'template/accel.yaml'),
+          find(manifests, 'ConfigMap', 'accel-agent').data['accel.yaml'],
+        );
+        const { data } = find(manifests, 'Secret', 'accel-agents-authority');
+        for (const name of ['ca.pem', 'ca-key.pem'])
+          await writeFile(join(folder, 'authority', name), Buffer.from(data[name], 'base64'));
+        const env = { NODE_IP: '10.1.2.3', NODE_ZONE: 'zone-a' };
+        const inPod = async ({ command = ['accel'], args }: { readonly command?: string[]; readonly args: string[] }) =>
+          image.run([...command, ...args], { asRoot: true, folders, env });
+        const { initContainers } = find(manifests, 'DaemonSet', 'accel-agent').spec.template.spec;
+        const [configure, setup] = initContainers;
+        await inPod(configure);
+        expect(
+          parseConfig(await readFile(join(folder, 'config/accel.yaml'), 'utf8'), 'accel.yaml').agent,
+        ).toMatchObject({
+          advertise: '10.1.2.3:65002',
+          zone: 'zone-a',
+        });
+        await run('openssl', [
+          ...['verify', '-CAfile', join(folder, 'config/tls/ca.pem'), '-verify_ip', '10.1.2.3'],
+          join(folder, 'config/tls/cert.pem'),
+        ]);
+        await inPod(setup);
+        const hosts = join(folder, 'containerd/certs.d/registry.example.com/hosts.toml');
+        expect(await readFile(hosts, 'utf8')).toContain('http://127.0.0.1:65001');
+        const cleanup = find(manifests, 'DaemonSet', 'accel-cleanup').spec.template.spec.initContainers[0];
+        await inPod(cleanup);
+        expect(await readdir(join(folder, 'containerd'), { recursive: true })).toEqual(['config.toml']);
+        expect(await readFile(join(folder, 'containerd/config.toml'), 'utf8')).toBe(toml);
+      } finally {
+        await remove();
+      }
+    });
 
     const nodeVersion = () => image.run(['node', '-p', 'process.versions.node']);
     const platform = () => `linux ${process.arch}`;

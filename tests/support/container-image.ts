@@ -16,6 +16,15 @@ const BASE = 'localhost/accel-base:test';
 /** Milliseconds for one command of buildah: the build installs packages and compiles. */
 const TIMEOUT = 600_000;
 
+/** The surroundings of a command in the image. */
+interface ContainerOptions {
+  /** Runs as root without capabilities, as a pod does; as the user of the image unless given. */
+  readonly asRoot?: boolean;
+  /** Folders of this machine by their path in the container. */
+  readonly folders?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A built image. */
 export interface BuiltImage {
   /** Folder with the image as an OCI layout, tag `latest`; in containers it is at /layout. */
@@ -26,8 +35,8 @@ export interface BuiltImage {
     readonly Entrypoint: readonly string[];
     readonly Env: readonly string[];
   };
-  /** Runs a command in the image, as the user of the image; its output. */
-  run(command: readonly string[]): Promise<string>;
+  /** Runs a command in the image; its output. */
+  run(command: readonly string[], options?: ContainerOptions): Promise<string>;
   /** Removes everything. */
   remove(): Promise<void>;
 }
@@ -93,8 +102,15 @@ async function opened(
   return {
     layout,
     config: OCIv1.config,
-    run: (command) =>
-      buildah(['run', '--isolation', 'chroot', '--volume', `${layout}:/layout`, container, '--', ...command]),
+    run: (command, { asRoot = false, folders = {}, env = {} } = {}) => {
+      const user = asRoot ? ['--user', '0:0', '--cap-drop', 'all'] : [];
+      const volumes = Object.entries({ '/layout': layout, ...folders }).flatMap(([at, from]) => [
+        '--volume',
+        `${from}:${at}`,
+      ]);
+      const variables = Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`]);
+      return buildah(['run', '--isolation', 'chroot', ...user, ...volumes, ...variables, container, '--', ...command]);
+    },
     remove: () => scratch.remove(),
   };
 }
