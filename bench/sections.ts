@@ -78,6 +78,11 @@ export const SECTIONS: readonly BenchSection[] = [
     run: (options) => runScript('admission-latency.js', ['etcd', 'docker-registry', 'skopeo'], options, []),
   },
   {
+    name: 'controller',
+    about: 'copies of pull secrets in 5,000 namespaces (controller-memory.ts)',
+    run: (options) => runScript('controller-memory.js', ['etcd'], options, []),
+  },
+  {
     name: 'service',
     about: 'events a second, conversions an hour and memory of the conversion service (service.ts)',
     run: (options) => runScript('service.js', ['docker-registry', 'initdb', 'postgres', 'psql'], options, []),
@@ -98,7 +103,13 @@ export const SECTIONS: readonly BenchSection[] = [
   },
 ];
 
-const ON_SERVER_NODE: readonly string[] = ['agent.js', 'admission-latency.js', 'service.js', 'service-queue.js'];
+const ON_SERVER_NODE: readonly string[] = [
+  'agent.js',
+  'admission-latency.js',
+  'controller-memory.js',
+  'service.js',
+  'service-queue.js',
+];
 
 async function preparePoints(points: readonly GrowthPoint[], { directory, scale }: Making): Promise<void> {
   for (const { recipe } of points) await makeImage(directory, recipe(scale));
