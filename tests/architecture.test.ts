@@ -101,14 +101,15 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
  */
 const SERVER_RULES: Readonly<Record<string, readonly string[]>> = {
   config: [],
+  certificates: [],
   telemetry: ['config'],
-  agent: ['telemetry', 'config', 'handover', 'role.ts'],
+  agent: ['telemetry', 'config', 'certificates', 'handover', 'role.ts'],
   handover: ['lifecycle.ts'],
   service: ['telemetry', 'config', 'role.ts'],
-  cluster: ['telemetry', 'config', 'role.ts'],
+  cluster: ['telemetry', 'config', 'certificates', 'role.ts'],
   simulator: ['agent'],
-  demo: ['agent', 'telemetry', 'config'],
-  lab: ['agent', 'demo', 'main.ts'],
+  demo: ['agent', 'telemetry', 'config', 'certificates'],
+  lab: ['agent', 'demo', 'certificates', 'main.ts'],
 };
 
 /** Node modules that reach out of the process: a format is bytes in, bytes out. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { AccelError } from '../../base/error.ts';
 import { makeFolder } from '../../disk/make-folder.ts';
 import { isAbsent } from '../../disk/write-atomically.ts';
-import { createAuthority, issueNodeCertificate, type PemPair } from './certificates.ts';
+import { createAuthority, type PemPair } from '../certificates/authority.ts';
+import { issueNodeCertificate } from './certificates.ts';
 import { parseMember } from './peers/member-sources.ts';
 
 /** Days for which an authority holds. */

@@ -8,8 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AccelError } from '../../base/error.ts';
+import { createAuthority, type PemPair } from '../certificates/authority.ts';
 import { parseConfig } from '../config/load.ts';
-import { createAuthority, issueNodeCertificate, type PemPair } from './certificates.ts';
+import { issueNodeCertificate } from './certificates.ts';
 import { checkAgentStart } from './check-start.ts';
 
 const HOUR = 3_600_000;

@@ -4,13 +4,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { createAuthority } from '../certificates/authority.ts';
 import { type Cluster, startCluster } from '../demo/cluster.ts';
 import { startDemoRegistry } from '../demo/demo-registry.ts';
 import { writeImageLayout } from '../demo/image-layout.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { serveTelemetry } from '../telemetry/exposition.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
-import { createAuthority, issueNodeCertificate } from './certificates.ts';
+import { issueNodeCertificate } from './certificates.ts';
 
 const HOUR = 3_600_000;
 let cluster: Cluster | undefined;

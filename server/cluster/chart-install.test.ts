@@ -1,6 +1,6 @@
 /** The chart on a real API server, as Helm installs it. There are no nodes: where a hook waits for pods, the test is their kubelet. */
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -91,8 +91,32 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       expect(made.trim().split('\n')).toHaveLength(manifests.length);
     });
 
-    it('installs, upgrades and goes back, and keeps its certificates', async () => {
+    it('leaves the certificate to the webhook, and does not take back what that has written', async () => {
       await release('install', [CHART], SEED);
+      const bundle = async () =>
+        (await get('mutatingwebhookconfiguration', 'accel-accel')).webhooks[0].clientConfig.caBundle as string;
+      expect((await get('secret', 'accel-webhook-own')).data).toBeUndefined();
+      expect(await bundle()).toBeUndefined();
+      const [data, authority] = [{ 'tls.crt': btoa('leaf') }, (await authorityOf()).toString('base64')];
+      const patch = (kind: string, name: string, type: string, content: unknown) =>
+        cluster.kubectl(['patch', kind, name, '-n', RELEASE, `--type=${type}`, '--patch', JSON.stringify(content)]);
+      await patch('secret', 'accel-webhook-own', 'merge', { data });
+      await patch(
+        'mutatingwebhookconfiguration',
+        'accel-accel',
+        'json',
+        [0, 1].map((index) => ({ op: 'add', path: `/webhooks/${index}/clientConfig/caBundle`, value: authority })),
+      );
+      await release('upgrade', [CHART], { ...SEED, p2p: { ratelimit: '256M' } });
+      expect((await get('secret', 'accel-webhook-own')).data).toEqual(data);
+      expect(await bundle()).toBe(authority);
+      await release('uninstall', ['--no-hooks']);
+      expect(await left()).toEqual([]);
+    });
+
+    it('installs, upgrades and goes back, and keeps the certificates that Helm made', async () => {
+      const values = { ...SEED, certificates: { mode: 'helm' } };
+      await release('install', [CHART], values);
       const first = await get('secret', 'accel-webhook');
       const authority = await get('secret', 'accel-agents-authority');
       const bundle = async () =>
@@ -102,7 +126,7 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       const config = async () => (await get('configmap', 'accel-agent')).data['accel.yaml'] as string;
       expect(await config()).toContain('ratelimit: 512M');
       const before = (await get('daemonset', 'accel-agent')).spec.template.metadata.annotations['accel.dev/config'];
-      await release('upgrade', [CHART], { ...SEED, p2p: { ratelimit: '256M' }, controller: { enabled: false } });
+      await release('upgrade', [CHART], { ...values, p2p: { ratelimit: '256M' }, controller: { enabled: false } });
       expect(await config()).toContain('ratelimit: 256M');
       const after = (await get('daemonset', 'accel-agent')).spec.template.metadata.annotations['accel.dev/config'];
       expect(after).not.toBe(before);
@@ -279,6 +303,9 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
         conditions: [condition('SuccessCriteriaMet'), condition('Complete')],
       });
     };
+
+    /** A certificate in PEM: the API takes nothing else as a bundle. */
+    const authorityOf = () => readFile(join(cluster.folder, 'certs/apiserver.crt'));
 
     /** The webhook's certificate is of its authority, and for the name of its Service. */
     async function verifyLeaf({ data }: Manifest): Promise<void> {

@@ -133,9 +133,11 @@ const admission = z.strictObject({
 
 const certificates = z.strictObject({
   mode: z
-    .enum(['helm', 'cert-manager', 'files'])
-    .default('helm')
-    .describe("The webhook's certificate: made by Helm at the first installation, by cert-manager, or yours"),
+    .enum(['self', 'helm', 'cert-manager', 'files'])
+    .default('self')
+    .describe(
+      "The webhook's certificate: made and renewed by the webhook itself, made by Helm at the first installation, by cert-manager, or yours",
+    ),
   secret: optionalName.describe('Secret with `tls.crt` and `tls.key`, for mode files'),
   caBundle: z.string().default('').describe('Authority of that certificate, PEM, for mode files'),
   issuer: z

@@ -6,6 +6,8 @@ import { address, duration, HOST, path, text } from './fields.ts';
 const KEY = /^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 /** Names of namespaces and services. */
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+/** Names of most objects. */
+const OBJECT = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const SUFFIX = /^[A-Za-z0-9_.-]{1,100}$/;
 
 const key = text(KEY, 'the name of a label or annotation, PREFIX/NAME');
@@ -73,6 +75,21 @@ const p2p = z.strictObject({
     .describe('Agents that have to be ready'),
 });
 
+const lifetime = text(/^[1-9]\d{0,4}[hd]$/, 'a number of hours or days such as 90d');
+
+const certificate = z.strictObject({
+  secret: text(OBJECT, 'the name of a Secret')
+    .default('accel-webhook')
+    .describe('Secret in which the replicas keep authority and certificate'),
+  webhook: text(OBJECT, 'the name of an object')
+    .default('accel')
+    .describe('MutatingWebhookConfiguration that gets the authority; it also says for which names the certificate is'),
+  lifetime: lifetime.default('90d').describe('Life of a certificate, which is renewed after two thirds of it'),
+  authorityLifetime: lifetime
+    .default('1095d')
+    .describe('Life of an authority; the next one is made after two thirds of it, and both are trusted until it ends'),
+});
+
 /** The section. */
 export const cluster = z.strictObject({
   kubeconfig: path.optional().describe("Way to the API; the pod's service account unless given"),
@@ -131,8 +148,11 @@ export const cluster = z.strictObject({
   admission: z
     .strictObject({
       listen: address.default('0.0.0.0:8443').describe('Address of the webhook, HTTPS'),
-      certFile: path.optional().describe('PEM file of its certificate; read again when it changes'),
+      certFile: path
+        .optional()
+        .describe('PEM file of its certificate, read again when it changes; the webhook makes its own unless given'),
       keyFile: path.optional().describe('PEM file of its private key'),
+      certificate: certificate.prefault({}).describe('The certificate that it makes itself, without certFile'),
       deadline: duration
         .default('1s')
         .describe('Time for one decision, at most 1s; images without an answer by then stay as they are'),

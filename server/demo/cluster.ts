@@ -4,10 +4,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Agent, type AgentOptions, startAgent } from '../agent/agent.ts';
-import { createAuthority, issueNodeCertificate } from '../agent/certificates.ts';
+import { issueNodeCertificate } from '../agent/certificates.ts';
 import { staticMembers } from '../agent/peers/member-sources.ts';
 import type { Identity } from '../agent/pieces/attestation.ts';
 import type { Upstream } from '../agent/pieces/upstreams.ts';
+import { createAuthority } from '../certificates/authority.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 

@@ -2,7 +2,8 @@
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createAuthority, issueNodeCertificate } from '../agent/certificates.ts';
+import { issueNodeCertificate } from '../agent/certificates.ts';
+import { createAuthority } from '../certificates/authority.ts';
 import { machineOf, REGISTRY_ADDRESS, REGISTRY_MACHINE } from './network.ts';
 import type { Processes } from './processes.ts';
 

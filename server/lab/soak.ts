@@ -11,7 +11,8 @@ import { setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { createAuthority, issueNodeCertificate } from '../agent/certificates.ts';
+import { issueNodeCertificate } from '../agent/certificates.ts';
+import { createAuthority } from '../certificates/authority.ts';
 import { type DemoRegistry, startDemoRegistry } from '../demo/demo-registry.ts';
 import { writeImageLayout } from '../demo/image-layout.ts';
 

@@ -1,5 +1,5 @@
 /** Metrics of the webhook, `accel_admission_*`, and of what follows the API of Kubernetes, `accel_kube_*`. */
-import type { Counter, Histogram } from 'prom-client';
+import type { Counter, Gauge, Histogram } from 'prom-client';
 import type { Metrics } from './metrics.ts';
 
 /** Seconds: from an answer out of memory to the most that a decision may take. */
@@ -37,6 +37,8 @@ export class AdmissionMetrics {
   readonly pullFailures: Counter;
   /** Watches that began again, by resource and reason. */
   readonly watchRestarts: Counter;
+  /** When the certificate that is served ends, in seconds since 1970. */
+  readonly certificateEnd: Gauge;
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
@@ -83,6 +85,10 @@ export class AdmissionMetrics {
       name: 'kube_watch_restarts_total',
       help: 'Watches of the API of Kubernetes that began again, by resource and reason.',
       labels: ['resource', 'reason'],
+    });
+    this.certificateEnd = metrics.gauge({
+      name: 'admission_certificate_end_seconds',
+      help: 'When the certificate of the webhook ends, in seconds since 1970.',
     });
   }
 

@@ -3,6 +3,11 @@
 /mutate
 {{- end -}}
 
+{{/* Secret that the webhook fills itself. Its type is not that of the others, so it has a name of its own. */}}
+{{- define "accel.ownSecret" -}}
+{{ include "accel.fullname" . }}-webhook-own
+{{- end -}}
+
 {{/* Secret with the webhook's certificate. */}}
 {{- define "accel.webhookSecret" -}}
 {{- if eq .Values.certificates.mode "files" -}}

@@ -109,7 +109,14 @@ instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
 {{- else -}}
 {{- $cluster := $all.cluster -}}
 {{- if eq .role "admission" -}}
-{{- $own := dict "admission" (dict "listen" "0.0.0.0:8443" "certFile" "/etc/accel/tls/tls.crt" "keyFile" "/etc/accel/tls/tls.key") -}}
+{{- $admission := dict "listen" "0.0.0.0:8443" -}}
+{{- if eq .root.Values.certificates.mode "self" -}}
+{{- $_ := set $admission "certificate" (dict "secret" (include "accel.ownSecret" .root) "webhook" (include "accel.clusterName" .root)) -}}
+{{- else -}}
+{{- $_ := set $admission "certFile" "/etc/accel/tls/tls.crt" -}}
+{{- $_ := set $admission "keyFile" "/etc/accel/tls/tls.key" -}}
+{{- end -}}
+{{- $own := dict "admission" $admission -}}
 {{- $cluster = mustMergeOverwrite $own $cluster -}}
 {{- end -}}
 {{- $_ := set $config "cluster" $cluster -}}

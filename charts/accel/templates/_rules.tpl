@@ -6,12 +6,20 @@
 - { apiGroups: [""], resources: [nodes], verbs: [list, watch] }
 # Events of kubelets about images that cannot be pulled, and its own about labels that ask for what cannot be.
 - { apiGroups: [""], resources: [events], verbs: [create, list, watch] }
+{{- if eq .Values.certificates.mode "self" }}
+# The authority that API servers trust for the webhook.
+- { apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], resourceNames: [{{ include "accel.clusterName" . }}], verbs: [get, list, patch, watch] }
+{{- end }}
 {{- end -}}
 
 {{/* Permissions of the webhook in its namespace. */}}
 {{- define "accel.admissionRules" -}}
 # Agents that are ready.
 - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
+{{- if eq .Values.certificates.mode "self" }}
+# The certificate that it makes itself.
+- { apiGroups: [""], resources: [secrets], resourceNames: [{{ include "accel.ownSecret" . }}], verbs: [get, list, update, watch] }
+{{- end }}
 {{- end -}}
 
 {{/* Permissions of the controller in the whole cluster. */}}

@@ -1,7 +1,8 @@
 /** Signed statements, and who is believed: certificates are real ones. */
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createAuthority, issueNodeCertificate, type PemPair } from '../certificates.ts';
+import { createAuthority, type PemPair } from '../../certificates/authority.ts';
+import { issueNodeCertificate } from '../certificates.ts';
 import { blobKey, createMembers, owners } from '../peers/topology.ts';
 import { Attestations, type Identity, type Statement } from './attestation.ts';
 import { hashPiece } from './piece-file.ts';

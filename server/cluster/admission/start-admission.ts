@@ -1,9 +1,11 @@
 /** Puts the webhook together: the API of Kubernetes, registries, gates, and the server. */
 import { AccelError } from '../../../base/error.ts';
-import { type Config, hostAndPort, milliseconds } from '../../config/schema.ts';
+import { hostAndPort, milliseconds } from '../../config/schema.ts';
 import type { RoleContext } from '../../role.ts';
 import { AdmissionMetrics } from '../../telemetry/admission-metrics.ts';
 import { Admission } from '../admission.ts';
+import { endOf } from '../certificates/certificate-state.ts';
+import { SelfCertificates } from '../certificates/self-certificates.ts';
 import { kubeAccess } from '../kube/kube-access.ts';
 import { KubeClient } from '../kube.ts';
 import { hostMatches, registryKey } from '../rewrite/pull-secrets.ts';
@@ -19,7 +21,7 @@ import { NamespaceLabels } from './namespace-labels.ts';
 import { watchPullFailures } from './pull-failures.ts';
 import { PullSecretAnswers } from './pull-secret-answers.ts';
 import { RegistryPools } from './registry-pools.ts';
-import { type CertificateSource, serveAdmission } from './serve-admission.ts';
+import { type CertificateSource, type ServerCertificate, serveAdmission } from './serve-admission.ts';
 
 /** A running webhook. */
 export interface RunningAdmission {
@@ -33,7 +35,7 @@ const GAUGE: Readonly<Record<BreakerState, number>> = { closed: 0, trial: 1, ope
 const LOOK_EVERY = 1_000;
 
 /**
- * Starts the webhook and registers with the lifecycle what ends it. `certificates`: another source than the files of the configuration.
+ * Starts the webhook and registers with the lifecycle what ends it. `certificates`: another source than the configuration's.
  * Throws `usage` for a configuration that cannot work.
  */
 export async function startAdmission(
@@ -42,14 +44,17 @@ export async function startAdmission(
 ): Promise<RunningAdmission> {
   const { config, lifecycle, log } = context;
   const { cluster } = config;
-  const source = certificates ?? (await configuredCertificates(config, log));
-  lifecycle.started('certificates', () => source.close());
   const access = await kubeAccess(cluster.kubeconfig);
   const client = await KubeClient.open(access);
   lifecycle.started('connections to Kubernetes', () => client.close());
   const namespace = cluster.namespace ?? access.namespace;
   const settings = rewriteSettings(config, namespace);
   const metrics = new AdmissionMetrics(context.metrics);
+  const source = certificates ?? (await configuredCertificates(context, { client, namespace, metrics }));
+  lifecycle.started('certificates', () => source.close());
+  const noteEnd = ({ cert }: ServerCertificate) => metrics.certificateEnd.set(endOf(cert) / 1000);
+  noteEnd(source.current);
+  source.onChange(noteEnd);
   const onRestart = (resource: string) => (reason: string) => metrics.watchRestarts.inc({ resource, reason });
   const gates = startGates(context, { client, settings, metrics, namespace });
   const namespaces = new NamespaceLabels(client, settings.modeLabel, { log, onRestart: onRestart('namespaces') });
@@ -150,14 +155,34 @@ function startGates({ config, lifecycle, log }: RoleContext, { client, settings,
   };
 }
 
-async function configuredCertificates(config: Config, log: (line: string) => void): Promise<CertificateSource> {
-  const { certFile, keyFile } = config.cluster.admission;
-  if (certFile === undefined || keyFile === undefined) {
-    throw new AccelError('usage', 'the webhook has no certificate', {
-      expected: 'cluster.admission.certFile and cluster.admission.keyFile',
+/** The files of the configuration, or certificates that it makes itself; resolves when there is one to serve. */
+async function configuredCertificates(
+  { config, lifecycle, log }: RoleContext,
+  { client, namespace, metrics }: Omit<GateParts, 'settings'>,
+): Promise<CertificateSource> {
+  const { certFile, keyFile, certificate } = config.cluster.admission;
+  if (certFile !== undefined && keyFile !== undefined) return fileCertificates({ certFile, keyFile }, log);
+  if (namespace === undefined) {
+    throw new AccelError('usage', 'the Secret of the webhook has no namespace', {
+      where: { key: 'cluster.namespace' },
+      expected: 'the namespace of the Secret, or cluster.admission.certFile and keyFile',
     });
   }
-  return fileCertificates({ certFile, keyFile }, log);
+  const { secret, webhook, lifetime, authorityLifetime } = certificate;
+  const certificates = new SelfCertificates(client, {
+    ...{ namespace, secret, webhook, log },
+    lifetime: milliseconds(lifetime),
+    authorityLifetime: milliseconds(authorityLifetime),
+    onProblem: (reason) => lifecycle.setDegraded('certificates', reason === undefined ? [] : [reason]),
+    onRestart: (resource, reason) => metrics.watchRestarts.inc({ resource, reason }),
+  });
+  try {
+    await certificates.ready(lifecycle.draining);
+    return certificates;
+  } catch (error) {
+    await certificates.close();
+    throw error;
+  }
 }
 
 /** Whether an entry of a pull secret may be for a registry; globs of hosts count. */

@@ -35,6 +35,7 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
     region: 'cn-hangzhou',
     acrInstances: 'one,two',
     pullImageInternet: true,
+    certificates: { mode: 'helm' },
     p2p: {
       port: 65101,
       ratelimit: '256M',
