@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import http from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createAuthority, issueNodeCertificate } from '../certificates.ts';
+import { createAuthority } from '../../certificates/authority.ts';
+import { issueNodeCertificate } from '../certificates.ts';
 import { ExchangeClient } from './exchange-client.ts';
 import { HEADER } from './wire.ts';
 
