@@ -10,13 +10,13 @@ import { createAuthority, issueCertificate, type PemPair } from '../../certifica
 export interface CertificateState {
   /** Signs; the first of the bundle. */
   readonly authority: PemPair;
-  /** What the webhook serves. */
+  /** The certificate that the webhook serves. */
   readonly leaf: PemPair;
   /** Authorities that API servers trust, PEM, the present one first. */
   readonly bundle: readonly string[];
 }
 
-/** What certificates have to be like. */
+/** Names and lifetimes that certificates are to have. */
 export interface CertificateWishes {
   /** DNS names and addresses by which API servers call the webhook. */
   readonly hosts: readonly string[];
