@@ -235,7 +235,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const api = new LocalApi(new PrefetchFleet({ jobs: prefetches, client, self: options.self, others }));
   const { credentials } = options;
   const endpoint = credentials?.serve === true ? new CredentialEndpoint(credentials.source, upstreams) : undefined;
-  const block = new BlockProxy({ prefix: options.blockPrefix, upstreams, origin, blobs });
+  const block = new BlockProxy({ prefix: options.blockPrefix, upstreams, blobs, activity: metrics.activity });
   const exchange = createExchangeServer({
     identity: options.identity,
     view,

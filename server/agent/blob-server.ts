@@ -7,6 +7,7 @@ import type { Access, AccessQuestion } from './access.ts';
 import { atMost } from './at-most.ts';
 import { type BlobStreams, type StreamRequest, WrongDigest } from './blob-stream.ts';
 import { contentRange, entityTag, isCurrent, parseRange } from './client-range.ts';
+import type { ClientRecord } from './client-record.ts';
 import { drained } from './drained.ts';
 import type { FirstBytes } from './first-bytes.ts';
 import { Slots, type TokenBucket } from './limits.ts';
@@ -46,6 +47,8 @@ export interface BlobRequest {
   readonly digest: string;
   readonly kind: 'mirror' | 'block';
   readonly signal: AbortSignal;
+  /** Hears what the client got. */
+  readonly record: ClientRecord;
 }
 
 /** A range of at most as many pieces is a lazy read: owners are asked directly, and the swarm is not joined. */
@@ -116,6 +119,7 @@ export class BlobServer {
       });
     const status = range === undefined ? 200 : 206;
     const wanted = range ?? { start: 0, end: size };
+    asked.record.offset = wanted.start;
     const length = wanted.end - wanted.start;
     const head = {
       ...headers,
@@ -134,7 +138,7 @@ export class BlobServer {
 
   /** Answers a device's question for the size; false where it is to be answered as any read. */
   async #sendFirst(
-    { question, digest, response, signal }: BlobRequest,
+    { question, digest, response, signal, record }: BlobRequest,
     { size, status, head }: Reply,
   ): Promise<boolean> {
     const { firstBytes, metrics } = this.#o;
@@ -144,18 +148,16 @@ export class BlobServer {
     response.writeHead(status, head).end(byte);
     metrics.toClients.inc({ registry: question.host }, 1);
     metrics.firstByte.observe({ kind: 'block' }, (performance.now() - started) / 1000);
-    metrics.activity.note('client', { digest, offset: 0, bytes: 1, started });
+    record.read(digest, 1);
     return true;
   }
 
   async #stream(asked: BlobRequest, { size, wanted, status, head }: Reply): Promise<void> {
-    const { question, digest, response, signal, kind } = asked;
+    const { question, digest, response, signal, kind, record } = asked;
     const { swarms, streams, lists, bucket, metrics } = this.#o;
     const inOne: Buffer[] | undefined = kind === 'block' && wanted.end - wanted.start <= MOST_IN_ONE ? [] : undefined;
     const started = performance.now();
     const blob: OriginBlob = { ...question.target, digest, size };
-    const note = (bytes: number | undefined) =>
-      metrics.activity.note('client', { digest, offset: wanted.start, bytes, started });
     let sent = 0;
     const whole = wanted.start === 0 && wanted.end === size;
     const few = !whole && isDirect(wanted, status === 206 ? wanted : undefined);
@@ -186,16 +188,13 @@ export class BlobServer {
         metrics.toClients.inc({ registry: question.host }, chunk.length);
         sent += chunk.length;
         if (!response.write(chunk, letGo)) await drained(response);
-        if (response.destroyed) return note(sent);
+        if (response.destroyed) return record.read(digest, sent);
       }
       if (inOne !== undefined) metrics.firstByte.observe({ kind }, (performance.now() - started) / 1000);
       if (!response.headersSent) response.writeHead(status, head);
       response.end(inOne === undefined ? undefined : joined(inOne));
-      note(sent);
+      record.read(digest, sent);
       if (wanted.start === 0 && wanted.end === size) void swarms.announce(digest).catch(() => undefined);
-    } catch (error) {
-      note(undefined);
-      throw error;
     } finally {
       if (!direct) swarms.leave(digest);
       this.#leave(digest);

@@ -3,8 +3,10 @@
  * mirror's (overlaybd, p2pConfig). The URL is taken as it was sent, and leads to configured hosts alone.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Activity } from '../telemetry/activity.ts';
 import type { BlobServer } from './blob-server.ts';
-import { type Origin, OriginFailure } from './pieces/origin.ts';
+import { ClientRecord, placeOf } from './client-record.ts';
+import { OriginFailure } from './pieces/origin.ts';
 import { blobDigest, repositoryIn, type Upstreams } from './pieces/upstreams.ts';
 import { clientStatus, sendRegistryError } from './registry-error.ts';
 
@@ -13,8 +15,8 @@ export interface BlockProxyOptions {
   /** First part of the path, without slashes. */
   readonly prefix: string;
   readonly upstreams: Upstreams;
-  readonly origin: Origin;
   readonly blobs: BlobServer;
+  readonly activity: Activity;
 }
 
 /** Longest URL, in characters; signed ones take about 1,500. */
@@ -36,10 +38,12 @@ export class BlockProxy {
   /** Answers one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
     const { method = 'GET' } = request;
+    const record = new ClientRecord(this.#o.activity, response, this.#o.prefix);
     if (method !== 'GET' && method !== 'HEAD')
       return sendRegistryError(response, 405, 'the proxy is read-only', { allow: 'GET, HEAD' });
     const url = parseTarget((request.url ?? '').slice(this.#o.prefix.length + 2));
     if (url === undefined) return sendRegistryError(response, 400, 'the path does not hold a whole URL');
+    record.pathname = placeOf(url);
     const upstream = this.#o.upstreams.byUrl(url);
     if (upstream === undefined)
       return sendRegistryError(response, 403, 'the host is not in the agent\u2019s configuration');
@@ -49,7 +53,7 @@ export class BlockProxy {
     const repository = repositoryIn(url) ?? url.pathname;
     const question = { target: { url, authorization }, host: upstream.host, repository, signal };
     try {
-      await this.#o.blobs.serve({ request, response, question, digest, kind: 'block', signal });
+      await this.#o.blobs.serve({ request, response, question, digest, kind: 'block', signal, record });
     } catch (error) {
       if (signal.aborted || response.headersSent) return void response.destroy();
       const failure = error instanceof OriginFailure ? error : undefined;

@@ -7,6 +7,7 @@ import type { HttpResponse } from '../../http/transport.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Access, AccessQuestion } from './access.ts';
 import type { BlobServer } from './blob-server.ts';
+import { ClientRecord, placeOf, unknownPathname } from './client-record.ts';
 import { drained } from './drained.ts';
 import { unlessAborted } from './limits.ts';
 import { MAX_MANIFEST, type Manifests } from './manifests.ts';
@@ -62,6 +63,7 @@ export class Mirror {
   /** Answers one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
     const { method = 'GET' } = request;
+    const record = new ClientRecord(this.#o.metrics.activity, response, unknownPathname(request.url ?? ''));
     if (method !== 'GET' && method !== 'HEAD')
       return sendRegistryError(response, 405, 'the mirror is read-only', { allow: 'GET, HEAD' });
     const asked = parseMirrorRequest(request.url ?? '', request.headers.host, this.#o.upstreams);
@@ -69,6 +71,9 @@ export class Mirror {
     if (asked === 'unknown-registry')
       return sendRegistryError(response, 404, 'the registry is not in the agent\u2019s configuration');
     const { authorization } = request.headers;
+    if (asked.kind !== 'ping') record.pathname = placeOf(asked.url);
+    // Clients ask for it to learn how to log in.
+    else record.expected = 401;
     try {
       if (asked.kind === 'ping') return await this.#ping(asked, authorization, response, signal);
       const target = { url: asked.url, authorization };
@@ -81,6 +86,7 @@ export class Mirror {
           digest: asked.reference,
           kind: 'mirror',
           signal,
+          record,
         });
       }
       if (asked.kind === 'manifest') return await this.#manifest(asked, { method, request, response, question });

@@ -3,7 +3,7 @@
  * say which blob, where in it, how much, and since when.
  */
 import type { Counter, Histogram } from 'prom-client';
-import type { AuditLog, AuditOperation } from './audit-log.ts';
+import type { AuditEntry, AuditLog, AuditOperation } from './audit-log.ts';
 import { DADI_TYPES, type DadiFigures, type DadiType } from './dadi-exposition.ts';
 import { type BlobName, ImageTotals, type Way } from './image-totals.ts';
 import type { Metrics } from './metrics.ts';
@@ -110,7 +110,17 @@ export class Activity {
     if (audit === undefined || this.#audit === undefined) return;
     const pathname = this.images.nameOf(digest)?.path ?? digest;
     const size = bytes ?? FAILED;
-    this.#audit.note({ operation: audit, pathname: `/${pathname}`, offset, size, latency: milliseconds * 1000 });
+    this.#audit.note({ operation: audit, pathname: rooted(pathname), offset, size, latency: milliseconds * 1000 });
+  }
+
+  /** Records a request of a client that failed: in the audit log alone, by the place that it asked for. */
+  clientFailed({
+    pathname,
+    offset,
+    started,
+  }: Omit<Occurrence, 'digest' | 'bytes'> & Pick<AuditEntry, 'pathname'>): void {
+    const latency = (performance.now() - started) * 1000;
+    this.#audit?.note({ operation: 'http:pread', pathname: rooted(pathname), offset, size: FAILED, latency });
   }
 
   /** Figures of one of DADI's types. */
@@ -118,4 +128,8 @@ export class Activity {
     const { window, total } = this.#windows.get(type)!;
     return { ...window.figures, total };
   }
+}
+
+function rooted(pathname: string): string {
+  return pathname.startsWith('/') ? pathname : `/${pathname}`;
 }

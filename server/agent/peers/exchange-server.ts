@@ -246,6 +246,7 @@ class ExchangeHandler {
       if (!response.headersSent && !response.destroyed) response.writeProcessing();
     }, ALIVE_EVERY);
     let held: Piece | undefined;
+    const started = performance.now();
     try {
       const prefetch = request.headers[HEADER.urgency] === String(PREFETCH.level);
       const urgency = prefetch ? PREFETCH : role === 'owner' ? DIRECT : STREAM;
@@ -258,6 +259,7 @@ class ExchangeHandler {
       if (piece === undefined || !this.#o.fetcher.isCredible(id, piece)) return reply(response, 404);
       await slots.run(() => this.#send({ id, piece, urgency, signal }, response), { urgency, signal });
     } catch (error) {
+      notePiece(this.#o.metrics.activity, 'to-peer', id, { bytes: undefined, started });
       if (!(error instanceof OriginFailure) || response.headersSent) throw error;
       failed(response, error);
     } finally {
