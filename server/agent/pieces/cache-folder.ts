@@ -1,5 +1,5 @@
 /** The pieces that an earlier process has left in the folder of the cache. */
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PieceId } from './piece.ts';
 
@@ -40,4 +40,21 @@ async function lookAt(path: string, digest: string, name: string): Promise<Found
     return { id: { digest, index }, size: facts.size, used: facts.mtimeMs };
   await rm(path, { force: true, recursive: true }).catch(() => undefined);
   return undefined;
+}
+
+/** The name of the folder of a blob's pieces. */
+export function folderOf({ digest }: PieceId): string {
+  return digest.replace(':', '-');
+}
+
+/**
+ * Makes the folder of a blob, but not the one above it: where that has gone, so have the pieces that are counted there. Rejects
+ * with the system's error.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
 }

@@ -2,13 +2,14 @@
  * The pieces that this node has: a ring in memory, and files on disk below a capacity. Every read from disk is checked, and
  * whatever the disk does, pieces go on being served from memory.
  */
-import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Occurrence } from '../../telemetry/activity.ts';
 import { CacheDisk, type CacheDiskOptions } from './cache-disk.ts';
-import { findPieces } from './cache-folder.ts';
+import { findPieces, folderOf, makeFolder } from './cache-folder.ts';
+import { CacheIndex } from './cache-index.ts';
 import type { Piece, PieceId } from './piece.ts';
 import { pieceIdOf, pieceKey } from './piece.ts';
 import { encodePieceFile, readPieceFile } from './piece-file.ts';
@@ -37,29 +38,19 @@ export interface StoreOptions extends Pick<CacheDiskOptions, 'onProblem' | 'retr
   ) => void;
 }
 
-interface DiskEntry {
-  readonly size: number;
-  readonly owned: boolean;
-  used: number;
-}
-
 /** Pieces that wait to be written; past it they stay in memory alone. */
 const MOST_QUEUED = 64;
 /** Milliseconds without a new piece after which relayed pieces are written. */
 const IDLE_AFTER = 500;
-const OWNED = 'owned';
-const RELAYED = 'relayed';
 
 /** See the head of the file. */
 export class PieceStore {
   readonly #options: StoreOptions;
   readonly #ring: LRUCache<string, Piece>;
-  /** Pieces on disk, least recently used first; pieces of others are evicted before those this node owns. */
-  readonly #disk = { [OWNED]: new Map<string, DiskEntry>(), [RELAYED]: new Map<string, DiskEntry>() };
+  readonly #disk = new CacheIndex();
   /** Indexes of the pieces of each blob, in memory or on disk. */
   readonly #blobs = new Map<string, Set<number>>();
   readonly #queue = new Map<string, { readonly id: PieceId; readonly owned: boolean }>();
-  #used = 0;
   #damaged = 0;
   #unwritten = 0;
   #lastPut = 0;
@@ -82,7 +73,7 @@ export class PieceStore {
       dispose: (piece, key, reason) => {
         PIECE_MEMORY.letGo(piece);
         // A piece that takes the place of itself is still here.
-        if (reason !== 'set' && !this.#onDisk(key)) this.#forget(key);
+        if (reason !== 'set' && !this.#disk.has(key)) this.#forget(key);
       },
     });
     this.#file = new CacheDisk({ ...options, isFrozen: () => this.#frozen, onBack: () => this.#takeStock() });
@@ -106,7 +97,7 @@ export class PieceStore {
   get statistics(): StoreStatistics {
     return {
       allocated: this.#options.capacity,
-      used: this.#used,
+      used: this.#disk.bytes,
       memory: this.#ring.calculatedSize ?? 0,
       pieces: [...this.#blobs.values()].reduce((sum, { size }) => sum + size, 0),
       queued: this.#queue.size,
@@ -140,17 +131,17 @@ export class PieceStore {
     const key = pieceKey(id);
     const inMemory = this.#ring.get(key);
     if (inMemory !== undefined) {
-      this.#touch(key);
+      this.#disk.touch(key);
       return PIECE_MEMORY.share(inMemory);
     }
-    const known = this.#onDisk(key);
+    const known = this.#disk.has(key);
     if (!known && this.#isRebuilt) return undefined;
-    this.#touch(key);
+    this.#disk.touch(key);
     const started = performance.now();
     try {
       const piece = await readPieceFile(this.#path(id));
       // Removed while it was read: it may have been removed because it is wrong.
-      if ((known || this.#isRebuilt) && !this.#onDisk(key)) return undefined;
+      if ((known || this.#isRebuilt) && !this.#disk.has(key)) return undefined;
       this.#remember(id);
       this.#keep(key, piece);
       this.#options.onDisk?.('disk-read', id, { bytes: piece.bytes.length, started });
@@ -173,7 +164,7 @@ export class PieceStore {
     this.#remember(id);
     this.#keep(key, piece);
     if (!this.#ring.has(key)) this.#forget(key);
-    if (this.#onDisk(key) || this.#options.capacity === 0 || this.#closing || this.#frozen) return;
+    if (this.#disk.has(key) || this.#options.capacity === 0 || this.#closing || this.#frozen) return;
     if (this.#queue.size >= MOST_QUEUED && !this.#queue.has(key)) {
       this.#unwritten += 1;
       return;
@@ -278,11 +269,10 @@ export class PieceStore {
         this.#unwritten += 1;
         return;
       }
-      await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
+      await makeFolder(join(path, '..'));
       await writeFile(temporary, parts, { mode: 0o600 });
       await rename(temporary, path);
-      this.#disk[owned ? OWNED : RELAYED].set(key, { size, owned, used: Date.now() });
-      this.#used += size;
+      this.#disk.add(key, { size, owned, used: Date.now() });
       this.#file.took(size);
       this.#remember(id);
       this.#options.onDisk?.('disk-write', id, { bytes: piece.bytes.length, started });
@@ -299,8 +289,8 @@ export class PieceStore {
 
   /** Evicts until a piece fits below the capacity and leaves the file system its share; false if it cannot. */
   async #makeRoom(needed: number, owned: boolean): Promise<boolean> {
-    while (this.#used + needed > this.#options.capacity || (await this.#file.free()) < needed) {
-      const oldest = this.#oldest(owned);
+    while (this.#disk.bytes + needed > this.#options.capacity || (await this.#file.free()) < needed) {
+      const oldest = this.#disk.oldest(owned);
       if (oldest === undefined) return false;
       await this.#removeFile(pieceIdOf(oldest), oldest);
       this.#file.gave();
@@ -308,32 +298,31 @@ export class PieceStore {
     return true;
   }
 
-  /** The piece to evict: a relayed one; one that is owned only for another that is. */
-  #oldest(owned: boolean): string | undefined {
-    const relayed = this.#disk[RELAYED].keys().next().value;
-    return relayed ?? (owned ? this.#disk[OWNED].keys().next().value : undefined);
-  }
-
   #expire(): void {
     if (this.#frozen) return;
     void this.#file.look();
-    const before = Date.now() - this.#options.ttl;
-    for (const entries of Object.values(this.#disk)) {
-      for (const [key, { used }] of entries) {
-        if (used > before) break;
-        void this.#removeFile(pieceIdOf(key), key);
-      }
-    }
+    void this.#forgetMissing().catch(() => undefined);
+    for (const key of this.#disk.unusedSince(Date.now() - this.#options.ttl))
+      void this.#removeFile(pieceIdOf(key), key);
+  }
+
+  /** Forgets the pieces of blobs whose folder somebody removed: they take no room any more. */
+  async #forgetMissing(): Promise<void> {
+    // What is written from now on may come after the look at the folder.
+    const before = this.#disk.list();
+    if (before.length === 0) return;
+    const folders = new Set(await readdir(this.#options.directory));
+    for (const [key, entry] of before)
+      if (!folders.has(folderOf(pieceIdOf(key))) && this.#disk.isSame(key, entry)) this.#forgetFile(key);
+  }
+
+  #forgetFile(key: string): void {
+    this.#disk.remove(key);
+    if (!this.#ring.has(key)) this.#forget(key);
   }
 
   async #removeFile(id: PieceId, key: string): Promise<void> {
-    for (const entries of Object.values(this.#disk)) {
-      const entry = entries.get(key);
-      if (entry === undefined) continue;
-      entries.delete(key);
-      this.#used -= entry.size;
-    }
-    if (!this.#ring.has(key)) this.#forget(key);
+    this.#forgetFile(key);
     const path = this.#path(id);
     await rm(path, { force: true }).catch(() => undefined);
     // Fails while the folder holds other pieces.
@@ -342,11 +331,7 @@ export class PieceStore {
 
   /** Forgets what was on disk, and takes in what is there now. */
   async #takeStock(): Promise<void> {
-    for (const entries of Object.values(this.#disk)) {
-      for (const key of entries.keys()) if (!this.#ring.has(key)) this.#forget(key);
-      entries.clear();
-    }
-    this.#used = 0;
+    for (const [key] of this.#disk.list()) this.#forgetFile(key);
     await this.#rebuild();
   }
 
@@ -355,29 +340,14 @@ export class PieceStore {
     const found = await findPieces(this.#options.directory, () => this.#closing);
     for (const { id, size, used } of found) {
       // A piece that was read meanwhile is known already.
-      if (this.#onDisk(pieceKey(id))) continue;
+      if (this.#disk.has(pieceKey(id))) continue;
       // Who owned what is not kept: the members may have changed since.
-      this.#disk[RELAYED].set(pieceKey(id), { size, owned: false, used });
-      this.#used += size;
+      this.#disk.add(pieceKey(id), { size, owned: false, used });
       this.#remember(id);
     }
-    for (const key of [...this.#disk[RELAYED].keys()]) {
-      if (this.#used <= this.#options.capacity) break;
+    for (let key = this.#disk.oldest(true); this.#disk.bytes > this.#options.capacity; key = this.#disk.oldest(true)) {
+      if (key === undefined) break;
       await this.#removeFile(pieceIdOf(key), key);
-    }
-  }
-
-  #onDisk(key: string): boolean {
-    return this.#disk[OWNED].has(key) || this.#disk[RELAYED].has(key);
-  }
-
-  #touch(key: string): void {
-    for (const entries of Object.values(this.#disk)) {
-      const entry = entries.get(key);
-      if (entry === undefined) continue;
-      entries.delete(key);
-      entry.used = Date.now();
-      entries.set(key, entry);
     }
   }
 
@@ -394,7 +364,7 @@ export class PieceStore {
     if (known?.size === 0) this.#blobs.delete(digest);
   }
 
-  #path({ digest, index }: PieceId): string {
-    return join(this.#options.directory, digest.replace(':', '-'), String(index));
+  #path(id: PieceId): string {
+    return join(this.#options.directory, folderOf(id), String(id.index));
   }
 }
