@@ -1,11 +1,10 @@
 /** The piece store on a real folder: what it finds at its start, what it does with damage, and what it evicts. */
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { describeWith } from '../../../tests/support/tools.ts';
+import { describeWith, run as runTool } from '../../../tests/support/tools.ts';
 import type { Piece, PieceId } from './piece.ts';
 import { hashPiece } from './piece-file.ts';
 import { PieceStore, type StoreOptions } from './store.ts';
@@ -122,25 +121,25 @@ describe('a disk that goes away', () => {
 
 describeWith({ tools: ['mount', 'umount'], root: true }, 'a file system of its own', () => {
   it('is used again after it was mounted read-only for a while', async () => {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'accel-store-test', directory]);
+    await runTool('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'accel-store-test', directory]);
     try {
       const store = await open({ retryAfter: 20 });
       store.put(id(1), piece(), { owned: true });
       await expect.poll(() => store.statistics.used).toBeGreaterThan(1000);
       const { used } = store.statistics;
-      execFileSync('mount', ['-o', 'remount,ro', directory]);
+      await runTool('mount', ['-o', 'remount,ro', directory]);
       const kept = piece();
       store.put(id(2), kept, { owned: true });
       await expect.poll(() => store.problem).toMatch(/EROFS/);
       expect(await store.get(id(2))).toEqual(kept);
-      execFileSync('mount', ['-o', 'remount,rw', directory]);
+      await runTool('mount', ['-o', 'remount,rw', directory]);
       await expect.poll(() => store.problem).toBeUndefined();
       expect(store.statistics.used).toBe(used);
       store.put(id(3), piece(), { owned: true });
       await expect.poll(() => readdir(join(directory, DIGEST.replace(':', '-')))).toEqual(['1', '3']);
     } finally {
       for (const store of stores.splice(0)) await store.close();
-      execFileSync('umount', [directory]);
+      await runTool('umount', [directory]);
     }
   });
 });

@@ -6,6 +6,11 @@ const bytes = z.int().min(0);
 const counts = { toClients: bytes, toPeers: bytes, fromPeers: bytes, fromOrigin: bytes };
 /** Repositories of one agent that count. */
 const MAX_IMAGES = 500;
+/** Problems of one agent that are shown, of each kind, and characters of one. */
+const MAX_PROBLEMS = 20;
+const MAX_PROBLEM = 1024;
+
+const problem = z.string().transform((whole) => whole.slice(0, MAX_PROBLEM));
 
 const REPORT = z.object({
   node: text,
@@ -13,7 +18,16 @@ const REPORT = z.object({
   version: text,
   started: text,
   unready: z.string().max(1024).nullable(),
+  // Agents of earlier versions do not say it.
+  degraded: z
+    .array(problem)
+    .default([])
+    .transform((all) => all.slice(0, MAX_PROBLEMS)),
   members: z.int().min(0),
+  peers: z
+    .array(z.object({ node: text, lastError: problem, at: text }))
+    .default([])
+    .transform((all) => all.slice(0, MAX_PROBLEMS)),
   bytes: z.object(counts),
   cache: z.object({ allocated: bytes, used: bytes, memory: bytes, pieces: bytes }),
   images: z.array(z.object({ registry: text, repository: text, ...counts })).max(MAX_IMAGES),

@@ -73,6 +73,24 @@ it('adds up what answers, and says of each that does not why', async () => {
   expect(images).toEqual([{ image: 'r.io/app', nodes: 2, toClients: 60, fromPeers: 40, fromOrigin: 20 }]);
 });
 
+it('passes on what an agent says of itself and its peers, bounded; earlier versions say nothing', async () => {
+  const peers = Array.from({ length: 30 }, (_, at) => ({
+    node: `10.0.0.${at}:65002`,
+    lastError: 'refused',
+    at: '2026-11-02T08:15:30Z',
+  }));
+  const urls = [
+    await serve((_, response) => response.end(report('a', { degraded: ['cache: EROFS', 'x'.repeat(5000)], peers }))),
+    await serve((_, response) => response.end(report('b'))),
+    await serve((_, response) => response.end(report('c', { degraded: [1] }))),
+  ];
+  const { agents } = await gatherAgents(() => ({ urls }))();
+  const [bad, a, b] = [agents.find(({ reachable }) => !reachable), ...agents.filter(({ reachable }) => reachable)];
+  expect(a).toMatchObject({ node: 'a', degraded: ['cache: EROFS', 'x'.repeat(1024)], peers: peers.slice(0, 20) });
+  expect(b).toMatchObject({ node: 'b', degraded: [], peers: [] });
+  expect(bad?.problem).toBe('the answer is not the report of an agent');
+});
+
 it('asks once for many who look, and again for another configuration', async () => {
   let asked = 0;
   const url = await serve((_, response) => {

@@ -154,6 +154,43 @@ describeWith({ tools: ['chromium'] }, 'the console in a browser', () => {
     await page.getByText('done', { exact: true }).waitFor();
   });
 
+  it('shows what does not work on which agent, as text', async () => {
+    const bytes = { toClients: 1, toPeers: 2, fromPeers: 3, fromOrigin: 4 };
+    const long = `cache: EACCES: permission denied, mkdir '/${'a-long-folder/'.repeat(20)}'`;
+    const at = '2026-11-02T08:15:30Z';
+    const agents = [
+      { node: '10.0.0.1:65002', reachable: true, bytes, degraded: [], peers: [] },
+      {
+        node: '10.0.0.2:65002',
+        reachable: true,
+        bytes,
+        degraded: [long, 'peers: <img src=x onerror=alert(1)>'],
+        peers: [{ node: '10.0.0.9:65002', lastError: 'connect ECONNREFUSED', at }],
+      },
+      { node: '10.0.0.3:65002', reachable: false, problem: 'no answer' },
+    ];
+    service = await startConsoleService({ agents: { agents, images: [] } });
+    await open('#/cluster');
+    await page.getByRole('heading', { name: 'Problems' }).waitFor();
+    const table = (name: string): Promise<string[]> =>
+      page.getByRole('table', { name }).locator('tbody tr').allInnerTexts();
+    expect((await table('Agents')).map((row) => /answers|see problems|no answer/.exec(row)?.[0])).toEqual([
+      'answers',
+      'see problems',
+      'no answer',
+    ]);
+    const rows = await table('Problems');
+    expect(rows.map((row) => row.replaceAll('\u200b', '').split('\t').slice(0, 2))).toEqual([
+      ['10.0.0.2:65002', long],
+      ['10.0.0.2:65002', 'peers: <img src=x onerror=alert(1)>'],
+      ['10.0.0.2:65002', 'does not reach 10.0.0.9:65002: connect ECONNREFUSED'],
+    ]);
+    expect(await page.locator('main img').count()).toBe(0);
+    expect(await accessibility()).toEqual([]);
+    await page.setViewportSize({ width: 380, height: 800 });
+    expect(await overflow()).toBe(0);
+  });
+
   it('needs no mouse', async () => {
     service = await startConsoleService();
     await service.fill();

@@ -168,7 +168,12 @@ export const AGENTS = z.object({
         zone: z.string().optional(),
         version: z.string().optional(),
         started: time.optional(),
+        degraded: z.array(z.string()).optional().describe('What does not work though it serves; at most 20'),
         members: count.optional().describe('Agents that it knows'),
+        peers: z
+          .array(z.object({ node: z.string(), lastError: z.string(), at: time }))
+          .optional()
+          .describe('Agents that it could not reach when it last asked them; at most 20'),
         bytes: z
           .object({ toClients: count, toPeers: count, fromPeers: count, fromOrigin: count })
           .optional()

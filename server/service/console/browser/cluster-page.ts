@@ -1,8 +1,8 @@
 /** The agents of the cluster: what came from the registry, what from peers, node by node. */
-import { type AgentImage, type AgentList, ask } from './console-api.ts';
+import { type Agent, type AgentImage, type AgentList, ask } from './console-api.ts';
 import { keepLoading, type Page } from './live-page.ts';
 import { breakable, element, emptyPanel, figures, tableOf } from './page-elements.ts';
-import { bytesText, percentText } from './page-format.ts';
+import { bytesText, percentText, timeText } from './page-format.ts';
 import { TrafficGraph } from './traffic-graph.ts';
 
 /** Shows the agents. */
@@ -54,12 +54,7 @@ export const clusterPage: Page = async (main, signal) => {
             { head: 'Zone', cell: ({ zone }) => zone },
             {
               head: 'State',
-              cell: ({ reachable, problem }) =>
-                element(
-                  'span',
-                  { class: `state ${reachable && problem === undefined ? 'done' : 'failed'}` },
-                  problem ?? (reachable ? 'answers' : 'no answer'),
-                ),
+              cell: stateOf,
             },
             { head: 'From peers', kind: 'number', cell: ({ bytes }) => bytes && bytesText(bytes.fromPeers) },
             { head: 'From registries', kind: 'number', cell: ({ bytes }) => bytes && bytesText(bytes.fromOrigin) },
@@ -68,6 +63,7 @@ export const clusterPage: Page = async (main, signal) => {
           ],
           agents,
         ),
+        ...problems(agents),
         ...images(served),
       );
       graph.resize();
@@ -75,6 +71,33 @@ export const clusterPage: Page = async (main, signal) => {
     signal,
   );
 };
+
+function stateOf({ reachable, problem, degraded = [], peers = [] }: Agent): HTMLElement {
+  if (!reachable || problem !== undefined) return element('span', { class: 'state failed' }, problem ?? 'no answer');
+  const isWhole = degraded.length === 0 && peers.length === 0;
+  return element('span', { class: `state ${isWhole ? 'done' : 'waiting'}` }, isWhole ? 'answers' : 'see problems');
+}
+
+/** What does not work on agents that answer, and which agents they do not reach. */
+function problems(agents: readonly Agent[]): readonly HTMLElement[] {
+  const rows = agents.flatMap(({ node, degraded = [], peers = [] }) => [
+    ...degraded.map((text) => ({ node, text, at: undefined })),
+    ...peers.map((peer) => ({ node, text: `does not reach ${peer.node}: ${peer.lastError}`, at: peer.at })),
+  ]);
+  if (rows.length === 0) return [];
+  return [
+    element('h2', {}, 'Problems'),
+    tableOf(
+      'Problems',
+      [
+        { head: 'Node', kind: 'name', cell: ({ node }) => node },
+        { head: 'Problem', cell: ({ text }) => element('span', {}, ...breakable(text)) },
+        { head: 'Last asked', cell: ({ at }) => at && timeText(at) },
+      ],
+      rows.slice(0, 100),
+    ),
+  ];
+}
 
 function images(served: readonly AgentImage[]): readonly HTMLElement[] {
   if (served.length === 0) return [];

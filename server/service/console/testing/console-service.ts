@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { tempDirectory } from '../../../../tests/support/tools.ts';
 import { createMetrics } from '../../../telemetry/metrics.ts';
 import { AccessTokens } from '../../access-tokens.ts';
+import type { AgentList } from '../../agents/gather-agents.ts';
 import { createApp } from '../../app.ts';
 import type { AppContext } from '../../app-context.ts';
 import { type ConversionProgress, type ConversionResult, orderData } from '../../conversion.ts';
@@ -56,7 +57,13 @@ export interface ConsoleService {
 }
 
 /** Starts it on a free port of loopback; with a token, as if others could reach it. */
-export async function startConsoleService({ token }: { readonly token?: string } = {}): Promise<ConsoleService> {
+export async function startConsoleService({
+  token,
+  agents = { agents: [], images: [] },
+}: {
+  readonly token?: string;
+  readonly agents?: AgentList;
+} = {}): Promise<ConsoleService> {
   const folder = await tempDirectory();
   const queue = await openSqliteQueue({ path: join(folder.path, 'queue.db') });
   const file = join(folder.path, 'token');
@@ -68,7 +75,7 @@ export async function startConsoleService({ token }: { readonly token?: string }
     queue,
     bus,
     tokens: () => tokens,
-    agents: async () => ({ agents: [], images: [] }),
+    agents: async () => agents,
     sink: { accept: async () => ({ accepted: 0, dropped: 0 }) },
     hooks: () => new Map(),
     metrics: createMetrics('console'),
