@@ -9,7 +9,7 @@ import type { Activity } from '../telemetry/activity.ts';
 export class ClientRecord {
   readonly #activity: Activity;
   readonly #started = performance.now();
-  /** What is asked for: `https://host/path`, without query and credentials. */
+  /** Names the place that is asked for, `https://host/path`, without query and credentials. */
   pathname: string;
   /** First byte of the blob that is asked for. */
   offset = 0;
@@ -41,7 +41,7 @@ const HOST = /^[A-Za-z0-9.-]+(?::\d{1,5})?$/;
 /** Paths that can hold neither a user and password nor an encoded query. */
 const PLAIN_PATH = /^\/v2(?:\/[A-Za-z0-9._/:-]*)?$/;
 
-/** What a request to the mirror asks for that leads to no registry of the configuration, as far as it may be written down. */
+/** Names what a request asks for that leads to no registry of the configuration, as far as it may be written down. */
 export function unknownPathname(rawUrl: string): string {
   const at = rawUrl.indexOf('?');
   const path = at < 0 ? rawUrl : rawUrl.slice(0, at);

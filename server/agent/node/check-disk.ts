@@ -11,8 +11,9 @@ import { probe, reasonOf, sumOf } from './probe.ts';
 const NAME = 'disk';
 /** Folders of blobs in the cache. */
 const BLOB = /^sha256-[0-9a-f]{64}$/;
-const WAIT =
-  'Run doctor again in a minute: the agent makes the folder again by itself, and counts what is there. If it does not, its log says why.';
+const WAIT = 'Run doctor again in a minute: the agent counts by itself what is there.';
+const RESTART =
+  'An agent makes the folder again by itself within a minute; as a service it may not: systemctl restart accel-agent.';
 
 /** The cache as the running agent reports it. */
 interface Believed {
@@ -34,7 +35,7 @@ export async function checkDisk(examined: Examined): Promise<readonly Check[]> {
   if (believed !== undefined) {
     const lost = `the agent that runs counts ${gigabytes(believed.used)} there, and could not write ${believed.unwritten} pieces`;
     if (folder !== own)
-      return [failed(NAME, `${path} does not exist, though the agent made it at its start: ${lost}`, WAIT)];
+      return [failed(NAME, `${path} does not exist, though the agent made it at its start: ${lost}`, RESTART)];
     if (believed.used > 0 && !(await files.list(own)).some((name) => BLOB.test(name)))
       return [failed(NAME, `${path} is empty: ${lost}`, WAIT)];
   }

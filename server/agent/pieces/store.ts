@@ -308,7 +308,7 @@ export class PieceStore {
 
   /** Forgets the pieces of blobs whose folder somebody removed: they take no room any more. */
   async #forgetMissing(): Promise<void> {
-    // What is written from now on may come after the look at the folder.
+    // A piece that is written from now on may come after the look at the folder.
     const before = this.#disk.list();
     if (before.length === 0) return;
     const folders = new Set(await readdir(this.#options.directory));

@@ -168,7 +168,7 @@ export const AGENTS = z.object({
         zone: z.string().optional(),
         version: z.string().optional(),
         started: time.optional(),
-        degraded: z.array(z.string()).optional().describe('What does not work though it serves; at most 20'),
+        degraded: z.array(z.string()).optional().describe('Lists what does not work though it serves; at most 20'),
         members: count.optional().describe('Agents that it knows'),
         peers: z
           .array(z.object({ node: z.string(), lastError: z.string(), at: time }))

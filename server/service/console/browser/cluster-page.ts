@@ -78,7 +78,7 @@ function stateOf({ reachable, problem, degraded = [], peers = [] }: Agent): HTML
   return element('span', { class: `state ${isWhole ? 'done' : 'waiting'}` }, isWhole ? 'answers' : 'see problems');
 }
 
-/** What does not work on agents that answer, and which agents they do not reach. */
+/** Lists what does not work on agents that answer, and which agents they do not reach. */
 function problems(agents: readonly Agent[]): readonly HTMLElement[] {
   const rows = agents.flatMap(({ node, degraded = [], peers = [] }) => [
     ...degraded.map((text) => ({ node, text, at: undefined })),

@@ -79,7 +79,7 @@ export interface Agent {
   readonly reachable: boolean;
   /** Why there is no answer, or why the agent cannot serve well now. */
   readonly problem?: string;
-  /** What does not work though it serves. */
+  /** Lists what does not work though it serves. */
   readonly degraded?: readonly string[];
   readonly members?: number;
   /** Agents that it could not reach; `at` is when it last asked, RFC 3339. */
