@@ -6,6 +6,7 @@ const common = { testTimeout: 60_000, hookTimeout: 60_000 };
 export default defineConfig({
   test: {
     maxWorkers: 2,
+    globalSetup: ['tests/support/run-directory.ts'],
     // One run of two projects, and one summary at its end.
     projects: [
       {
@@ -17,6 +18,7 @@ export default defineConfig({
           ],
           // Each file gets a process of its own: worker threads and WebAssembly memories of one do not weigh on the next.
           pool: 'forks',
+          setupFiles: ['tests/support/end-of-worker.ts'],
         },
       },
       {
@@ -27,7 +29,7 @@ export default defineConfig({
           // The server needs a newer Node than the rest; its tests run on one, whichever runs this.
           pool: serverPool,
           globalSetup: ['tests/support/server-setup.ts'],
-          setupFiles: ['tests/support/server-skip.ts'],
+          setupFiles: ['tests/support/end-of-worker.ts', 'tests/support/server-skip.ts'],
         },
       },
     ],

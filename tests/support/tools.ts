@@ -183,10 +183,17 @@ const made = new Set<string>();
 process.once('exit', () => {
   for (const path of made) {
     // Never into a file system that is mounted there.
-    const isMounted = process.platform !== 'linux' || readFileSync('/proc/self/mounts', 'utf8').includes(path);
-    if (!isMounted) rmSync(path, { recursive: true, force: true });
+    if (process.platform === 'linux' && mountsBelow(path).length === 0) rmSync(path, { recursive: true, force: true });
   }
 });
+
+/** The lines of /proc/self/mounts that name `path` or something below it; none outside Linux. */
+export function mountsBelow(path: string): string[] {
+  if (process.platform !== 'linux') return [];
+  return readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(path));
+}
 
 /** A fresh empty directory under the system's temporary one; the caller removes it, at the latest the process does. */
 export async function tempDirectory(prefix = 'accel-test-'): Promise<TempDirectory> {

@@ -1,0 +1,49 @@
+/**
+ * The temporary directory of a run of the tests: as vitest's global set-up it makes one that all tests and the programs
+ * they start share, and after the last test it fails the run if something is left there.
+ */
+import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mountsBelow } from './tools.ts';
+
+/** What programs keep for their next start, not for a test. */
+const CACHES: readonly string[] = ['node-compile-cache', 'v8-compile-cache-0'];
+
+/** Milliseconds for processes that were told to end while the last test file did. */
+const GRACE = 10_000;
+
+/** Called by vitest once, before the first test file; what it returns is called after the last. */
+export default async function setup(): Promise<() => Promise<void>> {
+  // A short name: paths of sockets below it must fit into 107 bytes.
+  const path = await mkdtemp(join(tmpdir(), 'a-'));
+  // Servers that do not run as root have their directories in it.
+  await chmod(path, 0o1777);
+  const before = process.env.TMPDIR;
+  process.env.TMPDIR = path;
+  return async () => {
+    if (before === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = before;
+    const left = await leftIn(path, GRACE);
+    if (mountsBelow(path).length === 0) await rm(path, { recursive: true, force: true });
+    if (left.length === 0) return;
+    // vitest prints what a teardown throws, and ends with 0 all the same.
+    process.exitCode = 1;
+    throw new Error(`tests left ${left.length} in the temporary directory: ${left.join(', ')}`);
+  };
+}
+
+/** What is in the directory after at most `grace` milliseconds: each name, with what it holds behind it. */
+async function leftIn(path: string, grace: number): Promise<string[]> {
+  const end = performance.now() + grace;
+  for (;;) {
+    const names = (await readdir(path)).filter((name) => !CACHES.includes(name)).sort();
+    if (names.length === 0 || performance.now() >= end) return Promise.all(names.map((name) => described(path, name)));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+async function described(path: string, name: string): Promise<string> {
+  const inside = await readdir(join(path, name)).catch(() => []);
+  return inside.length === 0 ? name : `${name} (${inside.slice(0, 4).join(' ')})`;
+}
