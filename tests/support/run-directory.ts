@@ -10,7 +10,7 @@ import { mountsBelow } from './tools.ts';
 /** What programs keep for their next start, not for a test. */
 const CACHES: readonly string[] = ['node-compile-cache', 'v8-compile-cache-0'];
 
-/** Milliseconds for processes that were told to end while the last test file did. */
+/** Milliseconds that processes of the last test file have for their end. */
 const GRACE = 10_000;
 
 /** Called by vitest once, before the first test file; what it returns is called after the last. */
@@ -33,7 +33,7 @@ export default async function setup(): Promise<() => Promise<void>> {
   };
 }
 
-/** What is in the directory after at most `grace` milliseconds: each name, with what it holds behind it. */
+/** Lists what is in the directory after at most `grace` milliseconds: names, those of directories with their content. */
 async function leftIn(path: string, grace: number): Promise<string[]> {
   const end = performance.now() + grace;
   for (;;) {
