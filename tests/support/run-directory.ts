@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mountsBelow } from './tools.ts';
 
-/** What programs keep for their next start, not for a test. */
+/** Names that programs use for what they keep until their next start. */
 const CACHES: readonly string[] = ['node-compile-cache', 'v8-compile-cache-0'];
 
 /** Milliseconds that processes of the last test file have for their end. */
