@@ -27,7 +27,7 @@ export const NOT_RUN: readonly Exception[] = [
     why: 'nodes with containerd and Node 24, and services that run; tests below server/ and the lab run them',
   },
   {
-    line: /^(helm|kubectl|buildah) /,
+    line: /^((helm|kubectl|buildah) | {2}--set )/,
     why: 'a cluster and a registry of the reader; server/cluster/chart-install.test.ts and tests/e2e/container-image.test.ts do the same',
   },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
