@@ -30,6 +30,23 @@ export const bossQueue = (topic: Topic): string => `accel_${topic}`;
 /** Rows that are removed at a time. */
 const TRIM_AT_ONCE = 500;
 
+/** A job that is about to be inserted, with its identifiers. */
+interface FreshJob {
+  readonly job: NewJob;
+  readonly id: string;
+  readonly boss: string;
+}
+
+/** What is unique among waiting jobs, as one text. */
+function nameOf(topic: Topic, key: string): string {
+  return `${topic} ${key}`;
+}
+
+/** The job of pg-boss that schedules one. */
+function bossJob({ boss, lane, delay }: { readonly boss: string; readonly lane: string; readonly delay: number }) {
+  return { id: boss, group: { id: lane }, ...(delay === 0 ? {} : { startAfter: Math.ceil(delay / 1000) }) };
+}
+
 /** The store. `db` of each call is an open transaction. */
 export class PostgresStore {
   readonly #boss: PgBoss;
@@ -38,7 +55,29 @@ export class PostgresStore {
     this.#boss = boss;
   }
 
-  /** See {@link Queue.add}. */
+  /** See {@link Queue.add}: adds jobs in few statements, however many there are; `jobs` are in the order of their keys. */
+  async addAll(db: IDatabase, jobs: readonly NewJob[]): Promise<Map<NewJob, Added>> {
+    const all = new Map<NewJob, Added>();
+    const first = new Map<string, NewJob>();
+    for (const job of jobs) {
+      const name = nameOf(job.topic, job.key);
+      if (job.parked === undefined && !first.has(name)) first.set(name, job);
+    }
+    const found = await this.#withKeys(db, [...first.values()]);
+    const fresh: FreshJob[] = [];
+    for (const [name, job] of first) {
+      const { waiting, running, failed } = found.get(name) ?? {};
+      const open = waiting ?? (COALESCING[job.topic] === 'waiting' ? undefined : running);
+      if (open !== undefined) all.set(job, { id: open, outcome: 'coalesced' });
+      else if (failed === undefined) fresh.push({ job, id: randomUUID(), boss: randomUUID() });
+    }
+    for (const { job, id } of await this.#insertAll(db, fresh)) all.set(job, { id, outcome: 'added' });
+    // Those that follow one with their key, that replace a failed one, or that another process was quicker with.
+    for (const job of jobs) if (!all.has(job)) all.set(job, await this.add(db, job));
+    return all;
+  }
+
+  /** Adds one job. */
   async add(db: IDatabase, job: NewJob): Promise<Added> {
     const { topic, key, lane = key, repository, data, delay = 0, failed = 'revive', parked } = job;
     const open = await this.#openWithKey(db, topic, key);
@@ -120,7 +159,8 @@ export class PostgresStore {
         await this.#putBack(db, job.id, { delay: Math.min(ending.delay, MAX_DELAY), failure: ending.failure });
         break;
       case 'released':
-        await query(db, 'UPDATE accel.job SET attempts = attempts - 1 WHERE id = $1', [job.id]);
+        if (ending.counts !== true)
+          await query(db, 'UPDATE accel.job SET attempts = attempts - 1 WHERE id = $1', [job.id]);
         await this.#putBack(db, job.id, { delay: 0 });
     }
     return true;
@@ -182,9 +222,62 @@ export class PostgresStore {
     }
   }
 
+  /** The jobs that have the keys of others, by {@link nameOf} and state. */
+  async #withKeys(db: IDatabase, jobs: readonly NewJob[]): Promise<Map<string, Partial<Record<JobState, string>>>> {
+    const found = new Map<string, Partial<Record<JobState, string>>>();
+    if (jobs.length === 0) return found;
+    const states = ['waiting', 'running', 'failed'] satisfies JobState[];
+    // One branch for each state: the indexes are by state.
+    const branches = states.map(
+      (state) =>
+        `SELECT j.id, j.state FROM accel.job j WHERE j.topic = n.topic AND j.key = n.key AND j.state = '${state}'`,
+    );
+    const sql = `SELECT n.topic, n.key, j.id, j.state FROM unnest($1::text[], $2::text[]) AS n (topic, key)
+      CROSS JOIN LATERAL (${branches.join(' UNION ALL ')}) j`;
+    const rows = await query(db, sql, [jobs.map(({ topic }) => topic), jobs.map(({ key }) => key)]);
+    for (const row of rows) {
+      const name = nameOf(row.topic as Topic, String(row.key));
+      found.set(name, { ...found.get(name), [row.state as JobState]: String(row.id) });
+    }
+    return found;
+  }
+
+  /** Inserts and schedules jobs whose keys nobody has. Returns those that no other process has added meanwhile. */
+  async #insertAll(db: IDatabase, fresh: readonly FreshJob[]): Promise<FreshJob[]> {
+    if (fresh.length === 0) return [];
+    const column = <T>(of: (one: FreshJob) => T): T[] => fresh.map(of);
+    const rows = await query(
+      db,
+      `INSERT INTO accel.job (id, topic, key, lane, repository, state, data, due, boss)
+       SELECT id, topic, key, lane, repository, 'waiting', data, clock_timestamp() + delay * interval '1 millisecond', boss
+       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::uuid[])
+         AS n (id, topic, key, lane, repository, data, delay, boss)
+       ON CONFLICT (topic, key) WHERE state = 'waiting' DO NOTHING RETURNING id`,
+      [
+        ...[column(({ id }) => id), column(({ job }) => job.topic), column(({ job }) => job.key)],
+        ...[column(({ job }) => job.lane ?? job.key), column(({ job }) => job.repository)],
+        ...[column(({ job }) => JSON.stringify(job.data)), column(({ job }) => job.delay ?? 0)],
+        column(({ boss }) => boss),
+      ],
+    );
+    const ids = new Set(rows.map((row) => String(row.id)));
+    const inserted = fresh.filter(({ id }) => ids.has(id));
+    for (const topic of TOPICS) {
+      const due = inserted.filter(({ job }) => job.topic === topic);
+      if (due.length === 0) continue;
+      const scheduled = due.map(({ job, boss }) => bossJob({ boss, lane: job.lane ?? job.key, delay: job.delay ?? 0 }));
+      await this.#boss.insert(bossQueue(topic), scheduled, { db });
+    }
+    return inserted;
+  }
+
   async #openWithKey(db: IDatabase, topic: Topic, key: string): Promise<string | undefined> {
-    const states = COALESCING[topic] === 'waiting' ? "state = 'waiting'" : "state IN ('waiting', 'running')";
-    const [row] = await query(db, `SELECT id FROM accel.job WHERE topic = $1 AND key = $2 AND ${states}`, [topic, key]);
+    const states: JobState[] = COALESCING[topic] === 'waiting' ? ['waiting'] : ['waiting', 'running'];
+    // No IN: the indexes are by state, and the whole table would be read.
+    const branches = states.map(
+      (state) => `SELECT id FROM accel.job WHERE topic = $1 AND key = $2 AND state = '${state}'`,
+    );
+    const [row] = await query(db, branches.join(' UNION ALL '), [topic, key]);
     return row === undefined ? undefined : String(row.id);
   }
 
@@ -192,8 +285,7 @@ export class PostgresStore {
     db: IDatabase,
     { boss, topic, lane, delay }: { boss: string; topic: Topic; lane: string; delay: number },
   ): Promise<void> {
-    const job = { id: boss, group: { id: lane }, ...(delay === 0 ? {} : { startAfter: Math.ceil(delay / 1000) }) };
-    await this.#boss.insert(bossQueue(topic), [job], { db });
+    await this.#boss.insert(bossQueue(topic), [bossJob({ boss, lane, delay })], { db });
   }
 
   async #close(

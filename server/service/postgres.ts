@@ -46,8 +46,15 @@ const CONNECTIONS = 10;
 const CONNECT_TIMEOUT = 5_000;
 /** Milliseconds for one statement. */
 const STATEMENT_TIMEOUT = 20_000;
+/**
+ * Every question of the queue has an index that answers it in order. The statistics of a queue that has just grown say that it is empty,
+ * and PostgreSQL would read and sort all of it in place of that.
+ */
+const PLANS = '-c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off -c jit=off';
 /** Milliseconds that figures are good for: counting takes time in proportion to the queue. */
 const FIGURES_AGE = 5_000;
+/** And in relation to the time that counting took, so that a long queue is not counted all the time. */
+const FIGURES_SHARE = 20;
 /** Calls of `add` in one transaction, and those that may wait. */
 const MAX_BATCH = 500;
 const MAX_PENDING = 20_000;
@@ -72,7 +79,7 @@ export async function openPostgresQueue(options: PostgresOptions): Promise<Queue
     application_name: 'accel',
     max: options.connections ?? CONNECTIONS,
     connectionTimeoutMillis: CONNECT_TIMEOUT,
-    options: `-c statement_timeout=${STATEMENT_TIMEOUT} -c idle_in_transaction_session_timeout=${STATEMENT_TIMEOUT}`,
+    options: `-c statement_timeout=${STATEMENT_TIMEOUT} -c idle_in_transaction_session_timeout=${STATEMENT_TIMEOUT} ${PLANS}`,
     schedule: false,
   });
   // Without a listener an error of a connection would end the process; the calls that fail report it.
@@ -132,7 +139,7 @@ class PostgresQueue implements Queue {
   #isAdding = false;
   #endings = 0;
   #broken: string | undefined;
-  #figures: { readonly at: number; readonly value: Promise<QueueFigures> } | undefined;
+  #figures: { until: number; readonly value: Promise<QueueFigures> } | undefined;
   #looking = false;
 
   constructor(boss: PgBoss, db: IDatabase, options: PostgresOptions) {
@@ -215,12 +222,18 @@ class PostgresQueue implements Queue {
 
   figures(): Promise<QueueFigures> {
     const now = performance.now();
-    if (this.#figures === undefined || now - this.#figures.at > FIGURES_AGE) {
-      const value = this.#guard(() => this.#count());
-      value.catch(() => {
-        this.#figures = undefined;
-      });
-      this.#figures = { at: now, value };
+    if (this.#figures === undefined || now > this.#figures.until) {
+      const figures = { until: Number.POSITIVE_INFINITY, value: this.#guard(() => this.#count()) };
+      figures.value.then(
+        () => {
+          const ended = performance.now();
+          figures.until = Math.max(now + FIGURES_AGE, ended + FIGURES_SHARE * (ended - now));
+        },
+        () => {
+          this.#figures = undefined;
+        },
+      );
+      this.#figures = figures;
     }
     return this.#figures.value;
   }
@@ -247,11 +260,7 @@ class PostgresQueue implements Queue {
       const batch = this.#waiting.splice(0, MAX_BATCH);
       const jobs = batch.flatMap((one) => one.jobs);
       try {
-        const added = await this.#within(async (db) => {
-          const all = new Map<NewJob, Added>();
-          for (const job of inOrder(jobs)) all.set(job, await this.#store.add(db, job));
-          return all;
-        });
+        const added = await this.#within((db) => this.#store.addAll(db, inOrder(jobs)));
         for (const one of batch) one.resolve(one.jobs.map((job) => added.get(job)!));
         this.#signals.added(jobs);
       } catch (error) {

@@ -117,8 +117,8 @@ export type Ending =
   | { readonly kind: 'failed'; readonly failure: Failure }
   /** No longer wanted: the image has moved. */
   | { readonly kind: 'superseded'; readonly reason: string }
-  /** Put back unfinished, for another worker at once; the attempt does not count. */
-  | { readonly kind: 'released' };
+  /** Put back unfinished, for another worker at once. The attempt does not count, unless it may have left something behind. */
+  | { readonly kind: 'released'; readonly counts?: boolean };
 
 /** Selects jobs of a list. */
 export interface JobFilter {

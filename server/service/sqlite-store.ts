@@ -305,7 +305,7 @@ export class SqliteStore {
         this.#putBack(job.id, { due: now + Math.min(ending.delay, MAX_DELAY), failure: ending.failure });
         break;
       case 'released':
-        this.#run('UPDATE job SET attempts = attempts - 1 WHERE id = ?', job.id);
+        if (ending.counts !== true) this.#run('UPDATE job SET attempts = attempts - 1 WHERE id = ?', job.id);
         this.#putBack(job.id, { due: now });
     }
   }
