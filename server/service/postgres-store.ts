@@ -37,7 +37,7 @@ interface FreshJob {
   readonly boss: string;
 }
 
-/** What is unique among waiting jobs, as one text. */
+/** Joins what is unique among waiting jobs into one text. */
 function nameOf(topic: Topic, key: string): string {
   return `${topic} ${key}`;
 }
