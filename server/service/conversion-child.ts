@@ -29,13 +29,15 @@ process.on('disconnect', () => process.exit(1));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
 process.on('message', () => stop.abort(new AccelError('aborted', 'the service ends')));
 
-const alive = setInterval(() => {
-  send({ type: 'alive', memory: process.memoryUsage.rss(), progress: tracker.report() });
-}, ALIVE_EVERY);
+const alive = setInterval(() => send(aliveMessage()), ALIVE_EVERY);
 
 const end = await run().catch((error: unknown): ConversionEnd => ({ type: 'failed', failure: failureOf(error) }));
 clearInterval(alive);
 process.send!(end, () => process.exit(0));
+
+function aliveMessage(): ConversionMessage {
+  return { type: 'alive', memory: process.memoryUsage.rss(), progress: tracker.report() };
+}
 
 function send(message: ConversionMessage): void {
   // A channel that has closed ends the process by `disconnect`.
@@ -61,7 +63,12 @@ async function run(): Promise<ConversionEnd> {
     const request = conversionRequest(order, before, document);
     const result = await convertBetween(endpoints, request, {
       ...surroundings,
-      beforeTags: (made) => verifyAll(order, made, { endpoints, source: before }),
+      beforeTags: async (made) => {
+        await verifyAll(order, made, { endpoints, source: before });
+        // The service has to know of tags that this process may leave behind, however soon it is killed.
+        tracker.tagging();
+        await new Promise<void>((resolve) => process.send!(aliveMessage(), () => resolve()));
+      },
     });
     // A later push may have been converted while this ran, and its tags replaced by these: someone must look again.
     return {

@@ -42,6 +42,11 @@ export class ProgressTracker {
     this.#stage = 'verifying';
   }
 
+  /** Notes that the tags are about to be made. */
+  tagging(): void {
+    this.#stage = 'tagging';
+  }
+
   /** The progress now. */
   report(): ConversionProgress {
     const layers = [...this.#layers.values()];

@@ -51,17 +51,24 @@ export function startConversionWorkers(options: WorkerOptions): JobPool {
       log(
         `converting ${order.repository}:${order.tag} (${order.digest ?? 'not looked at yet'}), attempt ${lease.job.attempts}`,
       );
+      let hasTags = false;
       const end = await runConversion(
         { order, registries, workDirectory },
         {
           limits,
           signal,
           onProgress: (progress) => {
+            hasTags ||= progress.stage === 'tagging';
             kept.report(progress as unknown as Json);
             bus.publish({ type: 'progress', id, progress });
           },
         },
-      );
+      ).catch((error: unknown) => {
+        // Its tags may be there already: the next attempt finds them, and notifies because it is not the first.
+        if (kept.lost.aborted || !hasTags) throw error;
+        return undefined;
+      });
+      if (end === undefined) return { ending: { kind: 'released', counts: true } };
       return outcomeOf(lease, order, end, sinks);
     },
     onEnd: (lease, outcome) => {
