@@ -1,15 +1,18 @@
 /** Works out an agent's options from the configuration. */
-import { AccelError } from '../../base/error.ts';
+import { AccelError, asAccelError } from '../../base/error.ts';
 import { namedHosts } from '../config/p2p-names.ts';
 import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schema.ts';
 import type { Handover } from '../handover/handover.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { AgentOptions } from './agent.ts';
 import { fileCredentials, firstOf, oneFileCredentials } from './device-credentials/credential-sources.ts';
+import { KubeletPlugins } from './device-credentials/kubelet-plugins.ts';
+import { readProviderConfig } from './device-credentials/provider-config.ts';
 import { readIdentity } from './peer-identity.ts';
 import { dnsMembers, fileMembers, parseMember, staticMembers } from './peers/member-sources.ts';
 import type { MemberSource } from './peers/peers.ts';
 import type { Identity } from './pieces/attestation.ts';
+import { rarely } from './rarely.ts';
 
 /** Milliseconds for the first view of the members in the place of a process that has served: clients wait meanwhile. */
 const VIEW_AFTER_RESTART = 200;
@@ -39,6 +42,7 @@ export async function agentOptions(
       expected: "this node's IP and the port of agent.peerListen, such as 10.0.0.1:65002",
     });
   }
+  const plugins = await kubeletPlugins(agent.credentials.kubelet, services);
   const p2pNameOf = namedHosts(cluster.p2p.hosts);
   const self = parseMember(`${agent.advertise ?? `127.0.0.1:${listen.port}`} ${agent.zone}`.trim(), 'agent.advertise');
   return {
@@ -80,11 +84,12 @@ export async function agentOptions(
       serve: agent.credentials.serve,
       file: agent.credentials.file,
       every: milliseconds(agent.credentials.refresh),
-      // The cluster's before the node's own. Further sources, such as kubelet's plugins, come behind the node's files.
+      // The cluster's before the node's own, and its files before kubelet's plugins.
       source: firstOf(
         [
           ...(agent.credentials.from === undefined ? [] : [oneFileCredentials(agent.credentials.from)]),
           fileCredentials(registries, process.env),
+          ...plugins,
         ],
         () => services.log('a file with credentials of registries cannot be read'),
       ),
@@ -92,6 +97,26 @@ export async function agentOptions(
     dragonfly: hostAndPort(agent.dragonfly.proxy),
     ...services,
   };
+}
+
+/** The plugins of the node's kubelet, where the configuration names them. */
+async function kubeletPlugins(
+  settings: Config['agent']['credentials']['kubelet'],
+  { metrics, log }: Pick<AgentServices, 'metrics' | 'log'>,
+): Promise<readonly KubeletPlugins[]> {
+  if (settings === undefined) return [];
+  const { plugins, withoutPod } = await readProviderConfig(settings.config);
+  for (const name of withoutPod) log(`kubelet’s plugin ${name} needs the service account of a pod: it is not asked`);
+  const report = rarely((message: string) => log(message));
+  const source = new KubeletPlugins({
+    plugins,
+    folder: settings.binaries,
+    env: process.env,
+    timeout: milliseconds(settings.timeout),
+    onRun: (plugin, outcome) => metrics.credentialPlugins.inc({ plugin, outcome }),
+    onFailure: (error) => report(asAccelError(error).message),
+  });
+  return [source];
 }
 
 function isReplacement(handover: Handover | undefined): boolean {

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { coversImage } from '../config/image-match.ts';
 import { parseConfig } from '../config/load.ts';
 import { NOT_REWRITTEN, REWRITTEN } from './rewrite/notes.ts';
 import type { Pod } from './rewrite/pod.ts';
-import { copyName, coversImage } from './rewrite/pull-secrets.ts';
+import { copyName } from './rewrite/pull-secrets.ts';
 import { rewriteSettings } from './rewrite/rewrite-settings.ts';
 import {
   type Answers,
@@ -903,7 +904,8 @@ it.each([
   ['reg*.example.com', 'registry.example.com', 'a', true],
   ['reg?.example.com', 'registry.example.com', 'a', false],
   ['registry.example.com/team', 'registry.example.com', 'team/app', true],
-  ['registry.example.com/team', 'registry.example.com', 'teams/app', false],
+  ['registry.example.com/team', 'registry.example.com', 'teams/app', true],
+  ['registry.example.com/team', 'registry.example.com', 'tea', false],
   ['registryXexample.com', 'registry.example.com', 'a', false],
 ])('an entry %s is for %s/%s: %s', (key, registry, repository, covers) => {
   expect(coversImage(key, { registry, repository })).toBe(covers);

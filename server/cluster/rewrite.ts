@@ -2,11 +2,13 @@
  * Rewrites the images of a pod: pure. {@link questionsOf} lists things to look up, {@link rewritePod} takes the answers and gives a
  * JSON patch (RFC 6902) with the reason for each image that stays. Applied to its own result it changes nothing.
  */
+
+import { coversImage } from '../config/image-match.ts';
 import { acceleratedName, type ImageName, parseImageName, tagOf, withHost } from './rewrite/image-name.ts';
 import { type NodeConflict, nodeConflict } from './rewrite/node-fit.ts';
 import { mergeNotes, type PatchOperation, patchAnnotations } from './rewrite/notes.ts';
 import { type ImagePlace, imagesOf, newEphemeralImages, type Pod } from './rewrite/pod.ts';
-import { copyName, coversImage } from './rewrite/pull-secrets.ts';
+import { copyName } from './rewrite/pull-secrets.ts';
 import type { RewriteSettings } from './rewrite/rewrite-settings.ts';
 
 /** Why an image stays as it is; the labels of a counter. */

@@ -278,6 +278,16 @@ const agent = z.strictObject({
         .optional()
         .describe('File to write them to for overlaybd, such as /opt/overlaybd/cred.json; not written unless given'),
       refresh: duration.default('30s').describe('Time after which the file is compared with the sources again'),
+      kubelet: z
+        .strictObject({
+          config: path.describe(
+            "kubelet's CredentialProviderConfig, as its option image-credential-provider-config names it",
+          ),
+          binaries: path.describe('Folder of the plugins, as its option image-credential-provider-bin-dir names it'),
+          timeout: duration.default('10s').describe('Time for an answer of a plugin'),
+        })
+        .optional()
+        .describe("Credential provider plugins of the node's kubelet, which are asked where no file has a credential"),
     })
     .prefault({})
     .describe(

@@ -64,6 +64,8 @@ export class AgentMetrics {
   readonly wrongDigests: Counter;
   /** Decisions about access, by outcome. */
   readonly access: Counter;
+  /** Runs of kubelet's credential provider plugins, by plugin and outcome. */
+  readonly credentialPlugins: Counter;
   /** Processes that took the place of another, by reason. */
   readonly restarts: Counter;
 
@@ -95,6 +97,11 @@ export class AgentMetrics {
     this.banned = counter('agent_banned_nodes_total', 'Nodes banned because they signed a wrong piece.');
     this.wrongDigests = counter('agent_wrong_digests_total', 'Blobs that were quarantined for a wrong digest.');
     this.access = counter('agent_access_total', 'Decisions about access to cached content.', ['outcome']);
+    this.credentialPlugins = counter(
+      'agent_credential_plugin_runs_total',
+      "Runs of kubelet's credential provider plugins.",
+      ['plugin', 'outcome'],
+    );
     this.restarts = counter('agent_worker_restarts_total', 'Processes that took the place of another.', ['reason']);
     this.firstByte = metrics.histogram({
       name: 'agent_client_first_byte_seconds',

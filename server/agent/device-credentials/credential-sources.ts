@@ -11,7 +11,7 @@ export interface DeviceCredential {
   readonly password: string;
 }
 
-/** A place that may know a credential: files of the node, later kubelet's plugins and secrets of the cluster. */
+/** A place that may know a credential: files of the node or the cluster, or kubelet's plugins. */
 export interface CredentialSource {
   /** The credential for a repository of a registry, `host[:port]`; undefined where this source has none. */
   find(registry: string, repository: string): Promise<DeviceCredential | undefined>;

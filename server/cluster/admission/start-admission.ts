@@ -1,5 +1,6 @@
 /** Puts the webhook together: the API of Kubernetes, registries, gates, and the server. */
 import { AccelError } from '../../../base/error.ts';
+import { hostMatches, registryKey } from '../../config/image-match.ts';
 import { hostAndPort, milliseconds } from '../../config/schema.ts';
 import type { RoleContext } from '../../role.ts';
 import { AdmissionMetrics } from '../../telemetry/admission-metrics.ts';
@@ -8,7 +9,6 @@ import { endOf } from '../certificates/certificate-state.ts';
 import { SelfCertificates } from '../certificates/self-certificates.ts';
 import { kubeAccess } from '../kube/kube-access.ts';
 import { KubeClient } from '../kube.ts';
-import { hostMatches, registryKey } from '../rewrite/pull-secrets.ts';
 import { type RewriteSettings, rewriteSettings } from '../rewrite/rewrite-settings.ts';
 import type { Reason } from '../rewrite.ts';
 import { AcceleratedImages } from './accelerated-images.ts';

@@ -1,5 +1,5 @@
 /** Makes the document of a copied pull secret: the same credentials for the names by which images go through the agents. Pure. */
-import { hostMatches, registryKey } from '../rewrite/pull-secrets.ts';
+import { hostMatches, registryKey } from '../../config/image-match.ts';
 
 /** A document of Docker's form with its entries. */
 interface DockerConfig {

@@ -3,10 +3,11 @@
  * mount: so nodes need no permission to read secrets. An entry goes when its secret or the label goes.
  */
 import { asAccelError } from '../../../base/error.ts';
+import { registryKey } from '../../config/image-match.ts';
 import { RESOURCES } from '../kube/kube-resources.ts';
 import type { WatchRestart } from '../kube/kube-watch.ts';
 import type { KubeClient } from '../kube.ts';
-import { DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE, registryKey } from '../rewrite/pull-secrets.ts';
+import { DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE } from '../rewrite/pull-secrets.ts';
 import { dockerConfigOf } from './copied-credentials.ts';
 import { type Secret, type SecretScope, SecretWatches } from './secret-watches.ts';
 import { WorkQueue } from './work-queue.ts';
