@@ -166,7 +166,7 @@ describe('a plugin that fails', () => {
     ['with text', `echo '${SECRET}'`, 'its answer is not JSON'],
     ['with something else', `echo '{"kind":"${SECRET}"}'`, 'its answer is no CredentialProviderResponse'],
     [
-      'with a cache that is none',
+      'with an unknown cache',
       `echo '{"apiVersion":"${API}","kind":"CredentialProviderResponse","cacheKeyType":"${SECRET}"}'`,
       'cacheKeyType',
     ],
@@ -220,7 +220,7 @@ describe('a plugin that fails', () => {
     await vi.waitFor(async () => expect(await isAlive(child)).toBe(false), 5_000);
   });
 
-  it('because there is none is named', async () => {
+  it('whose program is missing is named', async () => {
     const source = await plugins([provider({ name: 'nobody' })]);
     await source.find('a.example.com', 'x');
     expect(failures).toEqual(['the credential provider plugin nobody failed: there is no such program']);
@@ -253,7 +253,7 @@ describe('the configuration', () => {
     await expect(error).rejects.toMatchObject({ code: 'usage', found: expect.stringContaining(place) });
   });
 
-  it('that is none is refused, without a word of it', async () => {
+  it('with another content is refused, without a word of it', async () => {
     const path = join(folder, 'providers.yaml');
     await expect(readProviderConfig(path)).rejects.toMatchObject({ found: 'no such file' });
     for (const text of [`a: [${SECRET}`, SECRET, '']) {

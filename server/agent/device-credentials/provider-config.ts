@@ -27,7 +27,7 @@ const MAX_BYTES = 1 << 20;
 const PART = /(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)/g;
 const UNITS: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 3.6e6 };
 
-/** Milliseconds of a duration as Go writes it, such as `1h30m`; undefined for what is none. */
+/** Milliseconds of a duration as Go writes it, such as `1h30m`; undefined for another text. */
 export function goDuration(text: string): number | undefined {
   if (text === '0') return 0;
   if (text === '' || text.replace(PART, '') !== '') return undefined;
@@ -36,7 +36,7 @@ export function goDuration(text: string): number | undefined {
 
 const duration = z
   .string()
-  .refine((text) => goDuration(text) !== undefined, 'is no duration such as 12h')
+  .refine((text) => goDuration(text) !== undefined, 'is not a duration such as 12h')
   .transform((text) => goDuration(text)!);
 const PROVIDER = z.looseObject({
   // A file name of the folder, as kubelet demands it.

@@ -1,6 +1,6 @@
 /**
  * Runs a credential provider plugin as kubelet does (`credentialprovider.kubelet.k8s.io`): a CredentialProviderRequest on its standard
- * input, a CredentialProviderResponse on its standard output. What it writes is never part of a message, since it may be a secret.
+ * input, a CredentialProviderResponse on its standard output. No message repeats its output, which may be a secret.
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
