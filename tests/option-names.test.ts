@@ -19,7 +19,7 @@ const SERVER_PROGRAM = /^server\/(?:\w+\/)?(?:\w+-)?main\.ts$/;
 const OF_OTHER_PROGRAMS = [
   /skopeo copy --format/,
   /^curl /,
-  /-c statement_timeout=/,
+  /-c (?:statement_timeout|enable_seqscan)=/,
   /\bdocker (?:load|save|pull) -/,
   /python3? -[a-zA-Z]/,
   /strace[^.]* -\w|[Ww]ith(?:out)? -y\b/,

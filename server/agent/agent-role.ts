@@ -10,6 +10,8 @@ import { formatDadiMetrics } from '../telemetry/dadi-exposition.ts';
 import { type Agent, startAgent } from './agent.ts';
 import { agentOptions } from './agent-options.ts';
 import { assertStartable } from './check-start.ts';
+import { FitnessWatch, findUnfitness } from './node/node-fitness.ts';
+import type { AgentReport } from './served-report.ts';
 
 /** Milliseconds before the end of the time for draining at which transfers are cut. */
 const RESERVE = 1_000;
@@ -31,7 +33,12 @@ export async function startAgentRole(context: RoleContext): Promise<void> {
   const { activity } = agentMetrics;
   const audit = startAudit(config, activity, log);
   lifecycle.started('audit log', () => audit?.close());
-  metrics.document('/api/v1/agent', () => agent.report());
+  const fitness = watchFitness(config, log);
+  lifecycle.started('looks at the node', () => fitness?.close());
+  metrics.document('/api/v1/agent', async () => {
+    const accelerated = fitness?.latest;
+    return { ...(await agent.report()), ...(accelerated === undefined ? {} : { accelerated }) } satisfies AgentReport;
+  });
   metrics.prepend(() =>
     formatDadiMetrics({
       node: options.self.id,
@@ -60,6 +67,16 @@ async function refuseReload({ readConfig }: RoleContext): Promise<never> {
   throw new AccelError('usage', 'an agent with agent.keepSockets: false reads its configuration at its start alone', {
     hint: 'Restart it.',
   });
+}
+
+/** Looks whether accelerated images can run on this node, where the configuration asks for it. */
+function watchFitness(config: Config, log: (line: string) => void): FitnessWatch | undefined {
+  const { nodeCheck } = config.agent;
+  if (nodeCheck === undefined) return undefined;
+  const { root, every } = nodeCheck;
+  const onChange = ({ fit, reason }: { readonly fit: boolean; readonly reason: string | null }): void =>
+    log(fit ? 'accelerated images can run on this node' : `accelerated images cannot run on this node: ${reason}`);
+  return new FitnessWatch({ every: milliseconds(every), onChange }, () => findUnfitness(config, root));
 }
 
 /** Writes operations to the audit log, where the configuration asks for it. */

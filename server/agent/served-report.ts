@@ -2,6 +2,7 @@
 import { VERSION } from '../../base/version.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { ImageTotal } from '../telemetry/image-totals.ts';
+import type { NodeFitness } from './node/node-fitness.ts';
 import type { PeerProblem } from './peers/peer-watch.ts';
 import type { StoreStatistics } from './pieces/store-statistics.ts';
 
@@ -28,6 +29,8 @@ export interface AgentReport {
   readonly cache: Readonly<Record<'allocated' | 'used' | 'memory' | 'pieces', number>>;
   /** Repositories of late, at most 500, the last used first. */
   readonly images: readonly ImageTotal[];
+  /** Whether accelerated images can run on the node; absent unless `agent.nodeCheck` is set and has looked once. */
+  readonly accelerated?: NodeFitness;
 }
 
 /** Parts of {@link reportAgent}. */

@@ -52,6 +52,7 @@ describeWithCluster('the webhook', { controllers: true }, () => {
       namespace('plain'),
       namespace('lazy', 'on-demand'),
       namespace('swarm', 'p2p'),
+      { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-1', labels: { [NODE]: 'true' } } },
       ...webhookRules(['plain', 'lazy', 'swarm']),
     ];
     await apply(...items);
@@ -230,15 +231,12 @@ describeWithCluster('the webhook', { controllers: true }, () => {
 
     it('a DaemonSet keeps its image, and an Event says so', async () => {
       const template = { metadata: { labels: { app: 'd', [MODE]: 'on-demand' } }, spec: one(`${app}:1`) };
-      await apply(
-        { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-1' } },
-        {
-          apiVersion: 'apps/v1',
-          kind: 'DaemonSet',
-          metadata: { name: 'd', namespace: 'plain' },
-          spec: { selector: { matchLabels: { app: 'd' } }, template },
-        },
-      );
+      await apply({
+        apiVersion: 'apps/v1',
+        kind: 'DaemonSet',
+        metadata: { name: 'd', namespace: 'plain' },
+        spec: { selector: { matchLabels: { app: 'd' } }, template },
+      });
       const found = await podsOf('app=d', 1);
       expect(imageOf(found[0]!)).toBe(`${app}:1`);
       expect(noteOf(found[0]!, 'not-rewritten')).toEqual({ [`${app}:1`]: 'daemonset' });
@@ -250,6 +248,32 @@ describeWithCluster('the webhook', { controllers: true }, () => {
         (event) => texts.push((event as KubeObject & { message: string }).message),
       );
       expect(texts).toEqual([`${app}:1 stays as it is: daemonset`]);
+    });
+
+    it('while no node has the label the image stays, and an Event says so', async () => {
+      const label = (value: string | null) =>
+        admin.patch(nodes, { name: 'node-1' }, { kind: 'merge', content: { metadata: { labels: { [NODE]: value } } } });
+      const labelled = (count: number) =>
+        eventually(async () => (await webhook.figure('accel_admission_labelled_nodes')) === count);
+      await label(null);
+      await labelled(0);
+      const kept = await create(one(`${app}:1`), { label: 'on-demand', dryRun: true });
+      expect(imageOf(kept)).toBe(`${app}:1`);
+      expect(kept.spec.nodeSelector).toBeUndefined();
+      expect(noteOf(kept, 'not-rewritten')).toEqual({ [`${app}:1`]: 'no-labelled-node' });
+      // A value other than true is no node that runs such images.
+      await label('false');
+      await create(one(`${app}:1`), { namespace: 'lazy' });
+      await webhook.flushed();
+      const texts: string[] = [];
+      await admin.list(events, { namespace: 'lazy' }, (event) => {
+        texts.push((event as KubeObject & { message: string }).message);
+      });
+      expect(texts).toContain(`${app}:1 stays as it is: no-labelled-node`);
+      await label('true');
+      await labelled(1);
+      const taken = await create(one(`${app}:1`), { label: 'on-demand', dryRun: true });
+      expect(imageOf(taken)).toBe(`${app}:1_containerd_accelerated`);
     });
 
     it('a dry run shows the same and leaves no Event', async () => {

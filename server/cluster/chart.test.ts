@@ -131,6 +131,7 @@ describeWith({ tools: ['helm'] }, 'the chart', () => {
     expect(await paths({ containers: true, docker: true, overlaybd: true })).toEqual([
       ...['/etc/containerd', '/etc/containers', '/etc/docker', '/etc/overlaybd'],
       '/opt/overlaybd',
+      '/run/overlaybd-snapshotter',
       '/var/lib/accel/setup',
       store,
     ]);
@@ -140,6 +141,33 @@ describeWith({ tools: ['helm'] }, 'the chart', () => {
       volumeMounts.some(({ name }: { name: string }) => name === 'authority'),
     );
     expect(authority.map(({ name }: { name: string }) => name)).toEqual(['configure']);
+  });
+
+  it('lets the agents look at their nodes where overlaybd runs, read-only, and the controller ask them', async () => {
+    const look = async (values: Values) => {
+      const manifests = await render({ ...SEED, agent: { runtimes: { overlaybd: true } }, ...values });
+      const { agent, telemetry } = configOf(manifests, 'agent');
+      const { containers } = find(manifests, 'DaemonSet', 'accel-agent').spec.template.spec;
+      const mounts = (containers[0].volumeMounts as { mountPath: string; readOnly?: boolean }[]).filter(
+        ({ mountPath }) => mountPath.startsWith('/host'),
+      );
+      return { agent, telemetry, mounts };
+    };
+    const on = await look({});
+    expect(on.agent.nodeCheck).toEqual({ root: '/host', every: '5m' });
+    expect(on.telemetry.listen).toBe('0.0.0.0:65003');
+    expect(on.mounts.map(({ mountPath }) => mountPath)).toContain('/host/run/overlaybd-snapshotter');
+    expect(on.mounts.every(({ readOnly }) => readOnly === true)).toBe(true);
+    for (const values of [
+      { agent: { runtimes: {} } },
+      { controller: { enabled: false } },
+      { config: { cluster: { controller: { labelNodes: false } } } },
+    ]) {
+      const off = await look(values);
+      expect(off.agent.nodeCheck).toBeUndefined();
+      expect(off.telemetry.listen).toBe('127.0.0.1:65003');
+      expect(off.mounts).toEqual([]);
+    }
   });
 
   it('asks about a pod once, and lets it start when nobody answers', async () => {

@@ -212,8 +212,8 @@ describeWithCluster('the controller', { controllers: true }, () => {
       telemetry: { listen: '127.0.0.1:0' },
     };
     await writeFile(file, JSON.stringify(content));
-    const script = fileURLToPath(new URL('./testing/run-controller.ts', import.meta.url));
-    const leader = spawn(process.execPath, [script, file], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const script = fileURLToPath(new URL('./testing/run-role.ts', import.meta.url));
+    const leader = spawn(process.execPath, [script, 'controller', file], { stdio: ['ignore', 'ignore', 'pipe'] });
     const lines: string[] = [];
     leader.stderr.setEncoding('utf8').on('data', (text: string) => lines.push(text));
     await eventually(async () => lines.join('').includes(' leads'), 30_000);

@@ -768,6 +768,41 @@ const CASES: readonly (readonly [name: string, given: Case, expected: Expected])
     KEEP('circuit-open'),
   ],
   [
+    'on-demand while no node could take the pod',
+    { label: 'on-demand', images: [`${app}:1`], off: { onDemand: 'no-labelled-node' } },
+    KEEP('no-labelled-node'),
+  ],
+  [
+    'p2p while no node could take an on-demand pod',
+    { label: 'p2p', images: [`${app}:1`], off: { onDemand: 'no-labelled-node' } },
+    { images: [`${HUB_P2P}/team/app:1`] },
+  ],
+  [
+    'both: no node could take the accelerated image, so the agent is asked',
+    { label: 'on-demand.p2p', images: [`${app}:1`], off: { onDemand: 'no-labelled-node' } },
+    { images: [`${HUB_P2P}/team/app:1`], selector: 'none' },
+  ],
+  [
+    'both: no node, and no agents',
+    {
+      label: 'on-demand.p2p',
+      images: [`${app}:1`],
+      off: { onDemand: 'no-labelled-node', p2p: 'agents-not-ready' },
+    },
+    KEEP('no-labelled-node, agents-not-ready'),
+  ],
+  [
+    'an ephemeral container of a pod that runs, while no node has the label any more',
+    {
+      label: 'on-demand',
+      images: [`${app}:1`],
+      spec: { nodeSelector: selected, ephemeralContainers: [{ name: 'e', image: `${app}:2` }] },
+      before: [],
+      off: { onDemand: 'no-labelled-node' },
+    },
+    { images: [`${app}:2`], reasons: ['no-labelled-node'], selector: selected },
+  ],
+  [
     'both: on-demand is off',
     { label: 'on-demand.p2p', images: [`${app}:1`], off: { onDemand: 'circuit-open' } },
     { images: [`${HUB_P2P}/team/app:1`], selector: 'none' },

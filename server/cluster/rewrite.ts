@@ -25,6 +25,7 @@ export type Reason =
   | 'outdated-accelerated-image'
   | 'unproven-accelerated-image'
   | 'missing-image'
+  | 'no-labelled-node'
   | 'registry-unreachable'
   | 'registry-denied'
   | 'timed-out'

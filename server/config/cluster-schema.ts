@@ -25,6 +25,12 @@ const onDemand = z.strictObject({
     .describe(
       'Time for which the present content of a tag counts; an image that moves meanwhile may start from its old content',
     ),
+  withoutNode: z
+    .enum(['keep', 'rewrite'])
+    .default('keep')
+    .describe(
+      'Images while no node has the label: left alone, or rewritten, where an autoscaler adds such nodes for pods that wait',
+    ),
 });
 
 const breaker = z.strictObject({
@@ -142,6 +148,13 @@ export const cluster = z.strictObject({
       deviceSecret: name
         .default('accel-device-credentials')
         .describe("Secret in the release's namespace with the credentials that lazily loaded devices read with"),
+      labelNodes: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Labels nodes whose agent finds them fit for accelerated images, where cluster.p2p.agents.service is given; false takes these labels away',
+        ),
+      askAgentsEvery: duration.default('30s').describe('Time between two questions to each agent, for that label'),
     })
     .prefault({})
     .describe('The role controller'),

@@ -293,6 +293,15 @@ const agent = z.strictObject({
     .describe(
       'Credentials for lazily loaded devices: of credentialsFile, or of the configuration of Docker and containers',
     ),
+  nodeCheck: z
+    .strictObject({
+      root: path.describe('Folder with the files of the node: /, or where a pod mounts them'),
+      every: duration.default('5m').describe('Time between two looks'),
+    })
+    .optional()
+    .describe(
+      'Looks whether accelerated images can run on this node, for /api/v1/agent and the label of nodes; off unless given',
+    ),
   prefetchLimit: size.default(0).describe('Bytes a second of prefetches, which pause while clients wait; 0: no limit'),
   engine: z
     .enum(['builtin', 'dragonfly', 'spegel', 'none'])

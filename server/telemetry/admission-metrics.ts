@@ -14,6 +14,8 @@ export interface AdmissionGauges {
   readonly breakers: Readonly<Record<string, number>>;
   /** Nodes that should have an agent, and those with a ready one; undefined where the share is not looked at. */
   readonly agents: { readonly nodes: number; readonly ready: number } | undefined;
+  /** Nodes with the label of those that run accelerated images. */
+  readonly labelledNodes: number;
 }
 
 /** All metrics of one process that answers the webhook. */
@@ -105,6 +107,7 @@ export class AdmissionMetrics {
       ['mode'],
     );
     const agents = gauge('agent_nodes', 'Nodes that should have an agent, and those with a ready one.', ['state']);
+    const labelled = gauge('labelled_nodes', 'Nodes with the label of those that run accelerated images.');
     Object.assign(known, {
       collect: () => {
         const found = figures();
@@ -112,6 +115,7 @@ export class AdmissionMetrics {
         lookups.set(found.lookups);
         inFlight.set(found.inFlight);
         for (const [mode, value] of Object.entries(found.breakers)) breakers.set({ mode }, value);
+        labelled.set(found.labelledNodes);
         if (found.agents === undefined) return;
         agents.set({ state: 'all' }, found.agents.nodes);
         agents.set({ state: 'ready' }, found.agents.ready);

@@ -7,6 +7,8 @@ export interface ControllerGauges {
   readonly isLeader: boolean;
   /** Secrets that wait for their copy. */
   readonly waiting: number;
+  /** Nodes with the label of those that run accelerated images. */
+  readonly labelled: number;
 }
 
 /** All metrics of one process that may lead. */
@@ -18,6 +20,8 @@ export class ControllerMetrics {
   readonly deviceSecrets: Counter;
   /** Changes of nodes' labels, by outcome. */
   readonly nodeLabels: Counter;
+  /** Questions to agents about their nodes, by what they said. */
+  readonly agentLooks: Counter;
   /** Watches that began again, by resource and reason. */
   readonly watchRestarts: Counter;
 
@@ -38,6 +42,11 @@ export class ControllerMetrics {
       help: 'Changes of the label of nodes that can run accelerated images, by outcome.',
       labels: ['outcome'],
     });
+    this.agentLooks = metrics.counter({
+      name: 'controller_agent_looks_total',
+      help: 'Questions to agents whether accelerated images can run on their nodes, by answer; silent: none.',
+      labels: ['answer'],
+    });
     this.watchRestarts = metrics.counter({
       name: 'kube_watch_restarts_total',
       help: 'Watches of the API of Kubernetes that began again, by resource and reason.',
@@ -52,11 +61,16 @@ export class ControllerMetrics {
       name: 'controller_secrets_waiting',
       help: 'Secrets that wait to be brought in order.',
     });
+    const labelled = this.#metrics.gauge({
+      name: 'controller_labelled_nodes',
+      help: 'Nodes with the label of those that run accelerated images, as the process that leads sees them.',
+    });
     Object.assign(leader, {
       collect: () => {
         const found = figures();
         leader.set(found.isLeader ? 1 : 0);
         waiting.set(found.waiting);
+        labelled.set(found.labelled);
       },
     });
   }

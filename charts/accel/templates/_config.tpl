@@ -14,7 +14,7 @@ theirs, but for registries, which are joined.
 {{- $cluster := dict
       "namespace" (include "accel.namespace" .)
       "secrets" (dict "namespaces" .Values.secrets.namespaces "clusterWide" .Values.secrets.clusterWide)
-      "controller" (dict "lease" (printf "%s-controller" (include "accel.fullname" .)) "deviceSecret" (include "accel.deviceSecret" .))
+      "controller" (dict "lease" (printf "%s-controller" (include "accel.fullname" .)) "deviceSecret" (include "accel.deviceSecret" .) "labelNodes" (eq (include "accel.labelsNodes" .) "true"))
       "p2p" (dict "port" (int $p2p.port) "agents" $agents) -}}
 {{- $agent := dict
       "listen" (printf "127.0.0.1:%d" (int $p2p.port))
@@ -28,6 +28,7 @@ theirs, but for registries, which are joined.
 {{- if .Values.agent.runtimes.overlaybd }}{{ $_ := set $credentials "file" "/opt/overlaybd/cred.json" }}{{ end -}}
 {{- $_ := set $agent "credentials" $credentials -}}
 {{- end -}}
+{{- if include "accel.labelsNodes" . }}{{ $_ := set $agent "nodeCheck" (dict "root" "/host") }}{{ end -}}
 {{- if eq $p2p.plusMode.downloadPattern "source" }}{{ $_ := set $agent "engine" "none" }}{{ end -}}
 {{- $registries := concat $named (.Values.config.registries | default list) -}}
 {{- $base := dict "agent" $agent "cluster" $cluster -}}
@@ -65,6 +66,12 @@ instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
 {{- if (include "accel.config" . | fromYaml).registries -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" where agents look at their nodes, and the controller asks them and labels those that are fit. */}}
+{{- define "accel.labelsNodes" -}}
+{{- $wanted := dig "cluster" "controller" "labelNodes" true .Values.config -}}
+{{- if and .Values.agent.enabled .Values.agent.runtimes.overlaybd .Values.controller.enabled $wanted -}}true{{- end -}}
+{{- end -}}
+
 {{- define "accel.agentsRun" -}}
 {{- if and .Values.agent.enabled (include "accel.hasRegistries" .) -}}true{{- end -}}
 {{- end -}}
@@ -98,7 +105,8 @@ instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
 {{- end -}}
 {{- $own := dict "advertise" "NODE_ADDRESS" "zone" "NODE_ZONE" "peers" $peers -}}
 {{- $_ := set $config "agent" (mustMergeOverwrite $own $all.agent) -}}
-{{- if not .root.Values.p2p.v2.exporter.enable }}{{ $address = printf "127.0.0.1:%d" $port }}{{ end -}}
+{{- /* The controller asks there how the node is. */ -}}
+{{- if not (or .root.Values.p2p.v2.exporter.enable (include "accel.labelsNodes" .root)) }}{{ $address = printf "127.0.0.1:%d" $port }}{{ end -}}
 {{- else if eq .role "service" -}}
 {{- $own := dict "listen" "0.0.0.0:8686" "workDirectory" "/work" -}}
 {{- if .root.Values.agent.enabled -}}

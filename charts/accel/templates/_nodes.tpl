@@ -24,6 +24,16 @@ opt-overlaybd: /opt/overlaybd
 {{- end }}
 {{- end -}}
 
+{{/* What the running agent sees of its node to look at it: the same folders and the snapshotter's socket, read-only. */}}
+{{- define "accel.nodeCheckMounts" -}}
+{{- if include "accel.labelsNodes" . }}
+{{- range $name, $path := include "accel.nodePaths" . | fromYaml }}
+- { name: {{ $name }}, mountPath: /host{{ $path }}, readOnly: true }
+{{- end }}
+- { name: snapshotter, mountPath: /host/run/overlaybd-snapshotter, readOnly: true }
+{{- end }}
+{{- end -}}
+
 {{- define "accel.nodeVolumes" -}}
 {{- range $name, $path := include "accel.nodePaths" . | fromYaml }}
 - name: {{ $name }}

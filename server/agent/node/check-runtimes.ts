@@ -5,7 +5,7 @@ import { isRecord } from '../../../base/is-record.ts';
 import { VERSION } from '../../../base/version.ts';
 import { CONTAINERD_CONFIG, ContainerdConfig } from './containerd-config.ts';
 import { type Check, type Examined, failed, ok, skipped, warning } from './node-check.ts';
-import { command, reasonOf } from './probe.ts';
+import { command, isListening, reasonOf } from './probe.ts';
 import type { RootedFiles } from './rooted-files.ts';
 import { planNode, setupTarget } from './setup.ts';
 import { findProgram } from './setup-context.ts';
@@ -117,17 +117,15 @@ export async function checkOverlaybd({ config, files }: Examined): Promise<reado
   const checks: Check[] = [];
   const plugin = (await containerd(files)).proxyPlugin('overlaybd');
   const fix = `Add [proxy_plugins.overlaybd] to ${CONTAINERD_CONFIG} and restart containerd (docs/containerd.md).`;
+  const start = 'systemctl start overlaybd-snapshotter';
+  const address = typeof plugin?.address === 'string' ? plugin.address : undefined;
   if (plugin === undefined)
     checks.push(failed('overlaybd snapshotter', 'containerd has no proxy plugin of this name', fix));
-  else if (typeof plugin.address !== 'string' || !(await files.exists(plugin.address))) {
-    checks.push(
-      failed(
-        'overlaybd snapshotter',
-        `its socket ${String(plugin.address)} does not exist`,
-        'systemctl start overlaybd-snapshotter',
-      ),
-    );
-  } else checks.push(ok('overlaybd snapshotter', plugin.address));
+  else if (address === undefined || !(await files.exists(address))) {
+    checks.push(failed('overlaybd snapshotter', `its socket ${String(plugin.address)} does not exist`, start));
+  } else if (!(await isListening(files.host(await files.locate(address))))) {
+    checks.push(failed('overlaybd snapshotter', `nobody answers at its socket ${address}`, start));
+  } else checks.push(ok('overlaybd snapshotter', address));
   return [
     ...checks,
     ...(await deviceCredentials(

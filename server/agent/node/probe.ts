@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import http from 'node:http';
 import https from 'node:https';
+import { connect } from 'node:net';
 import { promisify } from 'node:util';
 
 const DEADLINE = 5_000;
@@ -40,6 +41,20 @@ export async function probe(url: string, ca?: string): Promise<ProbeAnswer> {
       });
     });
     request.on('error', (error) => reject(signal.aborted ? new Error(`no answer within ${DEADLINE / 1000} s`) : error));
+  });
+}
+
+/** Whether somebody takes connections at a Unix socket: a process that was killed leaves its socket behind. */
+export async function isListening(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    const end = (is: boolean): void => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.setTimeout(DEADLINE, () => end(false));
+    socket.once('connect', () => end(true));
+    socket.once('error', () => end(false));
   });
 }
 

@@ -17,6 +17,7 @@ import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
 import { fileCertificates } from './file-certificates.ts';
 import { ConversionFinder } from './find-conversion.ts';
 import { LabelEvents } from './label-events.ts';
+import { LabelledNodes } from './labelled-nodes.ts';
 import { NamespaceLabels } from './namespace-labels.ts';
 import { watchPullFailures } from './pull-failures.ts';
 import { PullSecretAnswers } from './pull-secret-answers.ts';
@@ -31,8 +32,9 @@ export interface RunningAdmission {
 }
 
 const GAUGE: Readonly<Record<BreakerState, number>> = { closed: 0, trial: 1, open: 2 };
-/** Milliseconds between two looks at whether the labels of namespaces are known. */
+/** Milliseconds between two looks at whether the labels of namespaces and nodes are known, and the same until they are. */
 const LOOK_EVERY = 1_000;
+const LOOK_AGAIN = 100;
 
 /**
  * Starts the webhook and registers with the lifecycle what ends it. `certificates`: another source than the configuration's.
@@ -93,7 +95,7 @@ export async function startAdmission(
       hint: 'Restart it: the other replicas answer meanwhile.',
     });
   });
-  watchReadiness(namespaces, lifecycle);
+  watchReadiness({ namespaces, nodes: gates.labelled }, lifecycle);
   if (config.registries.length === 0) log('no registries are configured: no image is rewritten');
   log(`webhook at https://${cluster.admission.listen.replace(/:\d+$/, '')}:${server.port}`);
   return { port: server.port, flushed: () => events.flushed() };
@@ -108,7 +110,7 @@ interface GateParts {
 
 /** The breakers, which kubelets' Events open, and the share of nodes with a ready agent. */
 function startGates({ config, lifecycle, log }: RoleContext, { client, settings, metrics, namespace }: GateParts) {
-  const { breaker, p2p } = config.cluster;
+  const { breaker, p2p, onDemand } = config.cluster;
   const breakerOf = (mode: string) =>
     new CircuitBreaker({
       failures: breaker.failures,
@@ -141,16 +143,24 @@ function startGates({ config, lifecycle, log }: RoleContext, { client, settings,
           onRestart: (resource, reason) => metrics.watchRestarts.inc({ resource, reason }),
         });
   if (share !== undefined) lifecycle.started('share of agents', () => share.close());
+  const labelled = new LabelledNodes(client, settings.nodeLabel, {
+    log,
+    onRestart: (reason) => metrics.watchRestarts.inc({ resource: 'nodes', reason }),
+  });
+  lifecycle.started('labelled nodes', () => labelled.close());
   const isOpen = (mode: keyof typeof breakers): Reason | undefined =>
     breakers[mode].state === 'open' ? 'circuit-open' : undefined;
   return {
+    labelled,
     off: () => ({
-      onDemand: isOpen('on-demand'),
+      onDemand:
+        onDemand.withoutNode === 'keep' && labelled.count === 0 ? ('no-labelled-node' as const) : isOpen('on-demand'),
       p2p: share?.isEnough === false ? ('agents-not-ready' as const) : isOpen('p2p'),
     }),
     figures: () => ({
       breakers: Object.fromEntries(Object.entries(breakers).map(([mode, { state }]) => [mode, GAUGE[state]])),
       agents: share?.figures,
+      labelledNodes: labelled.count,
     }),
   };
 }
@@ -190,10 +200,17 @@ function isFor(key: string, host: string): boolean {
   return hostMatches(registryKey(key).host, host);
 }
 
-function watchReadiness(namespaces: NamespaceLabels, lifecycle: RoleContext['lifecycle']): void {
-  const { problem } = namespaces;
+interface Watched {
+  readonly namespaces: NamespaceLabels;
+  readonly nodes: LabelledNodes;
+}
+
+function watchReadiness(watched: Watched, lifecycle: RoleContext['lifecycle']): void {
+  const { problem } = watched.namespaces;
   // While the API is away the labels that are known still count: only before the first list nothing is known.
   lifecycle.setReady('namespaces', problem?.includes('not read yet') === true ? problem : undefined);
+  lifecycle.setReady('nodes', watched.nodes.isSynced ? undefined : 'the labels of nodes are not read yet');
   if (lifecycle.draining.aborted) return;
-  setTimeout(() => watchReadiness(namespaces, lifecycle), LOOK_EVERY).unref();
+  const wait = lifecycle.unready().length === 0 ? LOOK_EVERY : LOOK_AGAIN;
+  setTimeout(() => watchReadiness(watched, lifecycle), wait).unref();
 }

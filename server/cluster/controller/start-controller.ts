@@ -1,6 +1,7 @@
 /** Puts the controller together: one of its processes leads, and keeps copies of secrets, the secret of the devices and labels of nodes. */
 import { hostname } from 'node:os';
 import { AccelError } from '../../../base/error.ts';
+import { milliseconds } from '../../config/schema.ts';
 import type { RoleContext } from '../../role.ts';
 import { ControllerMetrics } from '../../telemetry/controller-metrics.ts';
 import { kubeAccess } from '../kube/kube-access.ts';
@@ -9,6 +10,7 @@ import { KubeClient } from '../kube.ts';
 import { rewriteSettings } from '../rewrite/rewrite-settings.ts';
 import { SecretCopies } from './copy-secrets.ts';
 import { DeviceSecret } from './device-secret.ts';
+import { type NodeLabelOptions, NodeLabels } from './node-labels.ts';
 import { SecretEvents } from './secret-events.ts';
 
 /** A running controller. */
@@ -24,6 +26,8 @@ const LOOK_EVERY = 1_000;
 interface Work {
   readonly copies: SecretCopies;
   readonly devices: DeviceSecret;
+  /** Undefined without a Service of agents. */
+  readonly nodes: NodeLabels | undefined;
 }
 
 /** Starts the controller and registers with the lifecycle what ends it. Throws `usage` for a configuration that cannot work. */
@@ -51,16 +55,22 @@ export async function startController(context: RoleContext): Promise<RunningCont
       const events = new SecretEvents(client, log);
       work = startWork(context, { client, metrics, namespace, events });
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-      const { copies, devices } = work;
+      const { copies, devices, nodes } = work;
       work = undefined;
-      await Promise.all([copies.close(), devices.close()]);
+      await Promise.all([copies.close(), devices.close(), nodes?.close()]);
       await events.close();
     },
   });
   lifecycle.started('election', () => election.close());
-  metrics.observe(() => ({ isLeader: election.isLeader, waiting: work?.copies.waiting ?? 0 }));
+  metrics.observe(() => ({
+    isLeader: election.isLeader,
+    waiting: work?.copies.waiting ?? 0,
+    labelled: work?.nodes?.labelled ?? 0,
+  }));
   const look = (): void => {
-    const problems = [work?.copies.problem, work?.devices.problem].filter((one) => one !== undefined);
+    const problems = [work?.copies.problem, work?.devices.problem, work?.nodes?.problem].filter(
+      (one) => one !== undefined,
+    );
     lifecycle.setDegraded('controller', problems);
     if (!lifecycle.draining.aborted) setTimeout(look, LOOK_EVERY).unref();
   };
@@ -104,5 +114,24 @@ function startWork({ config, log }: RoleContext, { client, metrics, namespace, e
       target: { namespace, name: cluster.controller.deviceSecret },
       onOutcome: (outcome) => metrics.deviceSecrets.inc({ outcome }),
     }),
+    nodes: startNodeLabels(cluster, { client, metrics, namespace }, common),
   };
+}
+
+function startNodeLabels(
+  { controller, labels, p2p }: RoleContext['config']['cluster'],
+  { client, metrics, namespace }: Omit<Parts, 'events'>,
+  { onRestart, log }: Pick<NodeLabelOptions, 'onRestart' | 'log'>,
+): NodeLabels | undefined {
+  const { service } = p2p.agents;
+  if (service === undefined) return undefined;
+  return new NodeLabels(client, {
+    label: labels.node,
+    agents: controller.labelNodes ? { namespace: p2p.agents.namespace ?? namespace, service } : undefined,
+    every: milliseconds(controller.askAgentsEvery),
+    onLook: (answer) => metrics.agentLooks.inc({ answer }),
+    onOutcome: (outcome) => metrics.nodeLabels.inc({ outcome }),
+    onRestart,
+    log,
+  });
 }

@@ -7,7 +7,7 @@ import { CONFIG_SCHEMA } from '../../config/schema.ts';
 import { Lifecycle } from '../../lifecycle.ts';
 import { createMetrics, type Metrics } from '../../telemetry/metrics.ts';
 import { startAdmission } from '../admission/start-admission.ts';
-import type { TestCluster } from './kube-cluster.ts';
+import { eventually, type TestCluster } from './kube-cluster.ts';
 
 /** A running webhook. */
 export interface TestWebhook {
@@ -136,6 +136,7 @@ export async function startWebhook(
     log: (line: string) => void log.push(line),
   };
   const { port, flushed } = await startAdmission(context);
+  await eventually(async () => lifecycle.unready().length === 0);
   const url = `https://127.0.0.1:${port}/mutate`;
   const content = webhookConfiguration(url, (await readFile(ca)).toString('base64'));
   await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(content) });
