@@ -19,7 +19,7 @@ async function usage(line: string): Promise<string> {
 }
 
 it.each([
-  ['flag_of_one_other_command', 'inspect --force x', '--force belongs to accel convert.'],
+  ['flag_of_one_other_command', 'inspect --verify-reused x', '--verify-reused belongs to accel convert.'],
   ['flag_of_a_subcommand', 'convert --listen x', '--listen belongs to accel export nbd.'],
   ['flag_before_its_subcommand', 'export --listen x nbd', '--listen belongs to accel export nbd.'],
   ['short_flag', 'verify -l x', '-l belongs to accel ls.'],
