@@ -7,6 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { withLock } from '../../disk/lock.ts';
 
 /** An operation, by the name that it has in the log. */
 export type AuditOperation = 'http:pread' | 'rpc:stat' | 'rpc:pread' | 'download' | 'filewrite' | 'fileread';
@@ -41,6 +42,8 @@ const MOST_PENDING = 1024 * 1024;
 const FLUSH_EVERY = 200;
 /** Milliseconds before an output is tried again that takes nothing. */
 const TRY_AGAIN = 100;
+/** Milliseconds that another process may take for renaming before this one goes on in the same file. */
+const ROTATION_WAIT = 2_000;
 const STDOUT = 1;
 const NEWLINE = 0x0a;
 
@@ -155,20 +158,38 @@ export class AuditLog {
   /** The file to append to; another one where this batch would make it too large, or where it was taken away. */
   async #fileFor(bytes: number): Promise<number> {
     const target = this.#target as Extract<AuditTarget, { mode: 'file' }>;
-    const { path, rotateAt, keep } = target;
-    if (this.#fd !== undefined && (await inodeOf(path)) !== (await inodeOf(this.#fd))) {
-      // Renamed or removed by someone else: logrotate, or the process that takes over from this one.
-      await this.#closeFile();
-    }
-    const fd = this.#fd ?? (await this.#openFile(path));
-    // Two processes write here while one takes over from the other: the file knows its size.
+    const { path, rotateAt } = target;
+    const fd = await this.#present(path);
+    if (!(await this.#isFull(fd, bytes, rotateAt))) return fd;
+    // Two processes write here while one takes over from the other: only one of them may rename, or lines would be lost.
+    await withLock(
+      path,
+      async () => {
+        if (await this.#isFull(await this.#present(path), bytes, rotateAt)) await this.#rotate(target);
+      },
+      { patience: ROTATION_WAIT },
+      // Without the lock, as on a full disk, the file grows until it can be had.
+    ).catch(() => undefined);
+    return this.#present(path);
+  }
+
+  /** The file of this name: another process, or logrotate, may have renamed the one that was open. */
+  async #present(path: string): Promise<number> {
+    if (this.#fd !== undefined && (await inodeOf(path)) !== (await inodeOf(this.#fd))) await this.#closeFile();
+    return this.#fd ?? this.#openFile(path);
+  }
+
+  /** The file knows its size, which others add to. */
+  async #isFull(fd: number, bytes: number, rotateAt: number): Promise<boolean> {
     const { size } = await promisify(fstat)(fd);
-    if (size === 0 || size + bytes <= rotateAt) return fd;
+    return size > 0 && size + bytes > rotateAt;
+  }
+
+  async #rotate({ path, keep }: Extract<AuditTarget, { mode: 'file' }>): Promise<void> {
     await this.#closeFile();
     for (let index = keep; index > 0; index--) {
       await promisify(rename)(index === 1 ? path : `${path}.${index - 1}`, `${path}.${index}`).catch(() => undefined);
     }
-    return this.#openFile(path);
   }
 
   async #openFile(path: string): Promise<number> {

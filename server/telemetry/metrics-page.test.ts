@@ -4,7 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { describeWith, run, withTempDirectory } from '../../tests/support/tools.ts';
+import { AdmissionMetrics } from './admission-metrics.ts';
 import { type AgentGauges, AgentMetrics } from './agent-metrics.ts';
+import { ControllerMetrics } from './controller-metrics.ts';
 import { formatDadiMetrics } from './dadi-exposition.ts';
 import { createMetrics } from './metrics.ts';
 import { type QueueGauges, ServiceMetrics } from './service-metrics.ts';
@@ -17,6 +19,11 @@ new AgentMetrics(metrics).observe(new Proxy({}, { get: () => () => 0 }) as Agent
 const serviceMetrics = createMetrics('service');
 new ServiceMetrics(serviceMetrics).observe(async () => ({}) as QueueGauges);
 
+const admissionMetrics = createMetrics('admission');
+new AdmissionMetrics(admissionMetrics).observe(() => ({}) as never);
+const controllerMetrics = createMetrics('controller');
+new ControllerMetrics(controllerMetrics).observe(() => ({}) as never);
+
 interface Registered {
   readonly name: string;
   readonly type: string;
@@ -27,11 +34,20 @@ const registeredIn = ({ registry }: typeof metrics): Registered[] =>
   registry.getMetricsAsArray().map((metric) => metric as unknown as Registered);
 const registered = registeredIn(metrics);
 const ofService = registeredIn(serviceMetrics);
+const ofCluster = [
+  ...registeredIn(admissionMetrics),
+  // The webhook and the controller both follow the API.
+  ...registeredIn(controllerMetrics).filter(({ name }) => name !== 'accel_kube_watch_restarts_total'),
+];
 const COMMON = ['accel_build_info', 'accel_ended_connections_total'];
 const PARTS = [
   { part: 'accel-agent', known: registered },
   { part: 'accel-service', known: ofService },
 ];
+
+/** Metrics of a role, without those of every role. */
+const byThemselves = (all: readonly Registered[]): Registered[] =>
+  all.filter(({ name }) => !COMMON.includes(name) && name.startsWith('accel_'));
 
 /** The rows of the page's tables about metrics: name, type, labels. */
 const rows = read('docs/metrics.md')
@@ -44,8 +60,8 @@ const rows = read('docs/metrics.md')
     labels: labels === '' ? [] : labels.split(', '),
   }));
 
-it('the page has each metric of the agent and of the service, with its type and labels', () => {
-  const own = [...registered, ...ofService.filter(({ name }) => !COMMON.includes(name))]
+it('the page has each metric of the agent, the service and the roles of a cluster, with its type and labels', () => {
+  const own = [...registered, ...byThemselves(ofService), ...byThemselves(ofCluster)]
     .filter(({ name }) => name.startsWith('accel_'))
     .map(({ name, type, labelNames }) => ({ name, type, labels: [...labelNames] }));
   const documented = rows.filter(({ name }) => name.startsWith('accel_'));
