@@ -15,6 +15,8 @@ const GRACE = 10_000;
 
 /** Called by vitest once, before the first test file; what it returns is called after the last. */
 export default async function setup(): Promise<() => Promise<void>> {
+  // Made once and kept for later runs, so not in what goes with this one.
+  process.env.ACCEL_REAL_IMAGE ??= join(tmpdir(), 'accel-real-image');
   // A short name: paths of sockets below it must fit into 107 bytes.
   const path = await mkdtemp(join(tmpdir(), 'a-'));
   // Servers that do not run as root have their directories in it.
