@@ -170,7 +170,7 @@ export interface Queue {
   retry(id: string): Promise<boolean>;
   /** Cancels a job that waits or has failed. A running job is marked, and its {@link renew} says false. False: it has ended. */
   cancel(id: string): Promise<boolean>;
-  /** Figures for metrics; at most some seconds old. */
+  /** Figures for metrics; old by some seconds at most, or by 20 times what counting took. */
   figures(): Promise<QueueFigures>;
   /** Calls back when jobs of a topic may be due; also without a reason. Returns what ends it. */
   onWork(topic: Topic, callback: () => void): () => void;
