@@ -22,7 +22,7 @@ const MAX_NAME = 255;
 
 /**
  * Reads the request line. The registry is named, in this order, by the `ns` parameter (containerd), the name by which the agent
- * was reached (in both, `X.distributed.REST:PORT` stands for `X.REST`, and a name of the configuration for its registry), the first part of the path where it is a configured host
+ * was reached (in both, `X.distributed.REST:PORT` means `X.REST`, and a name of the configuration means its registry), the first part of the path where it is a configured host
  * (containers-image), the only registry that is configured, Docker Hub (Docker). Returns why the request cannot be answered
  * otherwise.
  */

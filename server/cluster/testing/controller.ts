@@ -1,10 +1,8 @@
 /** The controller for tests: started in this process, with the permissions that the chart gives it and no more. */
-import { EventEmitter } from 'node:events';
 import { CONFIG_SCHEMA } from '../../config/schema.ts';
-import { Lifecycle } from '../../lifecycle.ts';
-import { createMetrics } from '../../telemetry/metrics.ts';
 import { startController } from '../controller/start-controller.ts';
 import type { TestCluster } from './kube-cluster.ts';
+import { roleSurroundings } from './role-surroundings.ts';
 import { RELEASE } from './webhook.ts';
 
 /** Name of the user that the controller is at the API. */
@@ -70,29 +68,14 @@ export async function startTestController(
     ...config,
     cluster: { kubeconfig: cluster.kubeconfig(CONTROLLER_USER), namespace: RELEASE, ...config.cluster },
   });
-  const log: string[] = [];
-  const lifecycle = new Lifecycle({ signals: new EventEmitter(), drain: 5_000, log: (line) => log.push(line) });
-  const metrics = createMetrics('controller');
-  const running = await startController({
-    config: whole,
-    readConfig: async () => whole,
-    metrics,
-    lifecycle,
-    log: (line) => void log.push(line),
-  });
+  const { context, log, figure, stop } = roleSurroundings('controller', whole);
+  const running = await startController(context);
   return {
     get isLeader() {
       return running.isLeader;
     },
     log,
-    async figure(name) {
-      const line = (await metrics.text()).split('\n').find((one) => one.startsWith(`${name} `));
-      return Number(line?.slice(name.length + 1) ?? 0);
-    },
-    async stop() {
-      lifecycle.drain();
-      await lifecycle.run();
-      await lifecycle[Symbol.asyncDispose]();
-    },
+    figure,
+    stop,
   };
 }

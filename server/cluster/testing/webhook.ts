@@ -1,13 +1,12 @@
 /** The webhook for tests: started in this process, registered at a cluster by its URL, with no more permissions than it needs. */
-import { EventEmitter } from 'node:events';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificates } from '../../../tests/support/registry.ts';
 import { CONFIG_SCHEMA } from '../../config/schema.ts';
-import { Lifecycle } from '../../lifecycle.ts';
-import { createMetrics, type Metrics } from '../../telemetry/metrics.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
 import { startAdmission } from '../admission/start-admission.ts';
 import { eventually, type TestCluster } from './kube-cluster.ts';
+import { roleSurroundings } from './role-surroundings.ts';
 
 /** A running webhook. */
 export interface TestWebhook {
@@ -124,17 +123,8 @@ export async function startWebhook(
     ...config,
     cluster: { kubeconfig: cluster.kubeconfig(WEBHOOK_USER), namespace: RELEASE, admission, ...config.cluster },
   });
-  const log: string[] = [];
-  const signals = new EventEmitter();
-  const lifecycle = new Lifecycle({ signals, drain: 5_000, log: (line) => log.push(line) });
-  const metrics = createMetrics('admission');
-  const context = {
-    config: whole,
-    readConfig: async () => whole,
-    metrics,
-    lifecycle,
-    log: (line: string) => void log.push(line),
-  };
+  const { context, log, signals, figure, stop } = roleSurroundings('admission', whole);
+  const { lifecycle, metrics } = context;
   const { port, flushed } = await startAdmission(context);
   await eventually(async () => lifecycle.unready().length === 0);
   const url = `https://127.0.0.1:${port}/mutate`;
@@ -147,14 +137,7 @@ export async function startWebhook(
     log,
     signal: (name) => void signals.emit(name, name),
     flushed,
-    async figure(name) {
-      const line = (await metrics.text()).split('\n').find((one) => one.startsWith(`${name} `));
-      return Number(line?.slice(name.length + 1) ?? 0);
-    },
-    async stop() {
-      lifecycle.drain();
-      await lifecycle.run();
-      await lifecycle[Symbol.asyncDispose]();
-    },
+    figure,
+    stop,
   };
 }

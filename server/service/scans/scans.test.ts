@@ -228,7 +228,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'scans', () => {
     );
     expect(runs.every(({ name }) => name === 'watch')).toBe(true);
     expect(runs.reduce((sum, { report }) => sum + report.changes, 0)).toBe(3);
-    // The first event of the moved tag waits still, and stands for the second.
+    // The first event of the moved tag is still waiting and covers the second.
     expect((await eventsOf(queue)).map(({ tag }) => tag).sort()).toEqual(['1', '2']);
   });
 
