@@ -12,7 +12,7 @@ import { type Patience, reportOnce, retrying } from '../../http/retry.ts';
 import { type HttpBody, type HttpRequest, type HttpResponse, Transport } from '../../http/transport.ts';
 import { Authenticator } from './auth.ts';
 import { repositoryScope } from './challenge.ts';
-import { failedResponse, isPlainServer, responseError, transportError } from './errors.ts';
+import { type FailedResponse, failedResponse, isPlainServer, responseError, transportError } from './errors.ts';
 import type { RegistryOptions } from './registry-options.ts';
 
 /** A request to the registry. */
@@ -110,14 +110,20 @@ export class Connection {
   /** Returns the response if its status is expected, otherwise throws its error. */
   async accept(exchange: Exchange, response: HttpResponse): Promise<HttpResponse> {
     if (exchange.expect.includes(response.status)) return response;
+    throw (await this.failure(exchange, response)).error;
+  }
+
+  /** Reads an answer of an unexpected status: what the registry said, and the error for it. */
+  async failure(exchange: Exchange, response: HttpResponse): Promise<{ failed: FailedResponse; error: AccelError }> {
     const where = { ...this.#place(exchange), url: redactUrl(response.url) };
     const failed = await failedResponse(await this.#spoken(exchange, response), this.patience);
     const isDenied = response.status === 401 || response.status === 403;
     // Another origin, such as a store behind a redirect, never saw the login.
-    if (isDenied && response.url.origin === this.#base?.origin) {
-      throw await this.#auth.denied(exchange.action, failed, where);
-    }
-    throw responseError(exchange.action, failed, where);
+    const sawLogin = isDenied && response.url.origin === this.#base?.origin;
+    const error = sawLogin
+      ? await this.#auth.denied(exchange.action, failed, where)
+      : responseError(exchange.action, failed, where);
+    return { failed, error };
   }
 
   /** Any failure of {@link once} as an AccelError. */

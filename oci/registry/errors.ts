@@ -128,13 +128,24 @@ function describeBody(body: string): string {
   return `: ${text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text}`;
 }
 
-function errorList(body: string): string | undefined {
-  let value: unknown;
+/** The codes of the distribution-spec's error list, such as `BLOB_UNKNOWN`; empty if the body is no such list. */
+export function errorCodes({ body }: FailedResponse): readonly string[] {
+  const value = parsedBody(body);
+  if (!isRecord(value) || !Array.isArray(value.errors)) return [];
+  return value.errors.filter(isRecord).flatMap(({ code }) => (typeof code === 'string' ? [code] : []));
+}
+
+/** The body as JSON; undefined if it is something else, often a proxy's HTML page. */
+function parsedBody(body: string): unknown {
   try {
-    value = JSON.parse(body);
+    return JSON.parse(body);
   } catch {
-    return undefined; // Not JSON, often a proxy's HTML page: the caller shows it as it is.
+    return undefined;
   }
+}
+
+function errorList(body: string): string | undefined {
+  const value = parsedBody(body);
   if (!isRecord(value)) return undefined;
   // Token servers answer {"details": …} or {"error": …, "error_description": …}.
   const single = [value.details, value.error_description, value.error, value.message].find(

@@ -12,11 +12,18 @@ import { bareMediaType, DOCKER, DOCKER_SCHEMA1, isManifestContent, OCI } from '.
 import { assertTag } from '../reference.ts';
 import type { NamedContent, ReadOptions } from '../storage.ts';
 import type { Connection, Exchange } from './connection.ts';
+import { errorCodes } from './errors.ts';
 import { EXISTS_OR_NOT } from './existing-content.ts';
 import type { Lookup } from './lookup.ts';
 
 /** Every type that a tag may name: without the right one in the list a registry converts the manifest or refuses. */
 const ACCEPT = [OCI.index, OCI.manifest, DOCKER.index, DOCKER.manifest, ...DOCKER_SCHEMA1].join(', ');
+
+/** Tries to find content that should exist: some seconds, for registries on several machines. */
+export const CONFIRMATIONS = 5;
+
+/** Codes by which a registry says that it misses what a manifest refers to (distribution-spec, "Error Codes"). */
+const MISSING_CONTENT: readonly string[] = ['MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN'];
 
 /** Statuses by which registries refuse every removal. */
 const NO_REMOVAL: readonly number[] = [405, 501];
@@ -88,7 +95,7 @@ export class ManifestClient {
 
   /** Stores a manifest under its digest or a tag, and verifies that the registry serves the same bytes. */
   async put(descriptor: Descriptor, bytes: Uint8Array, name: string, options?: ReadOptions): Promise<HttpResponse> {
-    const response = await this.#connection.exchange({
+    const response = await this.#store({
       action: `store the manifest ${this.#name}${name.includes(':') ? '@' : ':'}${name}`,
       method: 'PUT',
       to: `manifests/${name}`,
@@ -104,6 +111,23 @@ export class ManifestClient {
     if (stored !== undefined) this.assertSame(descriptor.digest, stored, name);
     await this.#readBack(descriptor, options);
     return response;
+  }
+
+  /**
+   * Sends a manifest. Where the registry misses content that the manifest refers to, it is sent again for some seconds:
+   * a registry on several machines may not have the content on each of them yet, and docker-registry 2.8 loses sight of a
+   * blob for a moment while another client pushes the same one.
+   */
+  async #store(put: Exchange): Promise<HttpResponse> {
+    const backoff = new Backoff(this.#connection.patience, put.signal);
+    for (;;) {
+      const response = await this.#connection.exchange({ ...put, expect: [...put.expect, 400, 404] });
+      if (put.expect.includes(response.status)) return response;
+      const { failed, error } = await this.#connection.failure(put, response);
+      const isMissing = errorCodes(failed).some((code) => MISSING_CONTENT.includes(code));
+      if (!isMissing || backoff.attempt >= CONFIRMATIONS || !backoff.failed()) throw error;
+      await backoff.wait();
+    }
   }
 
   /** Reads the manifest back and verifies its digest: registries do not always serve what they accepted. */

@@ -99,6 +99,37 @@ describe('manifests', () => {
     expect(error.message).toContain('does not have it');
   });
 
+  test.each([
+    ['of blobs', 400, 'MANIFEST_BLOB_UNKNOWN'],
+    ['of any content', 404, 'BLOB_UNKNOWN'],
+  ])(
+    'a registry that does not see the content of a manifest yet is asked again (its word %s)',
+    async (_, status, code) => {
+      const body = JSON.stringify({ errors: [{ code: 'DIGEST_INVALID' }, { code, message: 'unknown' }] });
+      const late = await scripted(({ method }, seen) => {
+        const puts = seen.filter((request) => request.method === 'PUT').length;
+        if (method === 'PUT') return puts < 3 ? { status, body } : { status: 201 };
+        return method === 'GET' && puts === 3 ? { body: manifest } : missing;
+      });
+      expect(await late.target.push(named, bytesSource(manifest))).toBe('pushed');
+      expect(late.waits.length).toBe(2);
+      const never = await scripted(({ method }) => (method === 'PUT' ? { status, body } : missing));
+      const error = await rejects(
+        never.target.push(named, bytesSource(manifest)),
+        status === 404 ? 'not-found' : 'registry-error',
+      );
+      expect(error.found).toContain(code);
+      expect(never.server.log().filter((line) => line.startsWith('PUT')).length).toBe(5);
+    },
+  );
+
+  test('a manifest that a registry refuses for another reason is sent once', async () => {
+    const body = JSON.stringify({ errors: [{ code: 'MANIFEST_INVALID', message: 'no' }] });
+    const { target, server } = await scripted(({ method }) => (method === 'PUT' ? { status: 400, body } : missing));
+    await rejects(target.push(named, bytesSource(manifest)), 'registry-error');
+    expect(server.log().filter((line) => line.startsWith('PUT')).length).toBe(1);
+  });
+
   test('an existing tag is not written again (immutable tags)', async () => {
     const headers = { 'docker-content-digest': named.digest, 'content-length': String(named.size) };
     const { target, server } = await scripted(() => ({ headers: { ...headers, 'content-type': OCI.manifest } }));

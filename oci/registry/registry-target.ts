@@ -31,7 +31,7 @@ import { Connection } from './connection.ts';
 import { download, type Part } from './download.ts';
 import { type ContentState, findContent, notMended } from './existing-content.ts';
 import { Lookup } from './lookup.ts';
-import { ManifestClient } from './manifest-client.ts';
+import { CONFIRMATIONS, ManifestClient } from './manifest-client.ts';
 import { mountBlob } from './mount.ts';
 import { listTags } from './name-lists.ts';
 import { explainRefusal, listReferrers } from './referrers-api.ts';
@@ -39,8 +39,6 @@ import type { RegistryOptions } from './registry-options.ts';
 import { Uploader } from './upload.ts';
 import { probeUpload } from './upload-session.ts';
 
-/** Tries to find content that should exist: some seconds, for registries on several machines. */
-const CONFIRMATIONS = 5;
 /** Least milliseconds after which a moved tag is looked at again. */
 const LEAST_SETTLING = 100;
 
