@@ -9,6 +9,7 @@ import { fetchBytes } from '../content.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from '../contract.ts';
 import type { RegistryOptions } from './registry-options.ts';
 import { openRegistry } from './registry-target.ts';
+import { killedUploads } from './testing/killed-upload.ts';
 import { startScripted } from './testing/scripted-server.ts';
 
 /** The refresh token that the token server knows. */
@@ -35,32 +36,7 @@ describeWith({ tools: ['docker-registry'] }, 'docker-registry over HTTP', () => 
     ),
   }));
 
-  test.each([undefined, 100_000])(
-    'killed in the middle of an upload, chunk size %s: pushed all the same',
-    async (size) => {
-      const warnings: string[] = [];
-      const target = await openRegistry(
-        { registry: registry.host, repository: 'killed' },
-        { plain: true, env, warn: (text) => warnings.push(text), ...(size === undefined ? {} : { chunkSize: size }) },
-      );
-      const bytes = noise(1_000_000, size ?? 1);
-      let opened = 0;
-      const source = {
-        async *open() {
-          opened += 1;
-          for (let at = 0; at < bytes.length; at += 50_000) {
-            if (at === 450_000 && opened === 1) await registry.restart();
-            yield bytes.slice(at, at + 50_000);
-          }
-        },
-      };
-      expect(await target.push(blob(bytes), source)).toBe('pushed');
-      expect(opened).toBeGreaterThan(1);
-      expect(Buffer.from(await fetchBytes(target, blob(bytes), 2e6)).equals(bytes)).toBe(true);
-      expect(warnings).toEqual([]);
-      await target.close();
-    },
-  );
+  killedUploads(() => registry);
 
   test('a failed upload leaves no session in the registry’s store', async () => {
     const target = await openRegistry(

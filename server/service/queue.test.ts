@@ -176,12 +176,15 @@ function suite(backend: Backend): void {
     expect(keys(await takeSoon(queue, 'convert'))).toEqual(['a']);
   });
 
-  it('a job that is put back counts no attempt', async () => {
+  it.each([
+    ['no attempt', {}, 1],
+    ['an attempt where it says so', { counts: true }, 2],
+  ])('a job that is put back counts %s', async (_, how, attempts) => {
     const queue = await start();
     await queue.add([job('a')]);
     const [lease] = await queue.take('convert', 1);
-    await queue.finish(lease!, { kind: 'released' });
-    expect((await takeSoon(queue, 'convert'))[0]?.job).toMatchObject({ id: lease!.job.id, attempts: 1 });
+    await queue.finish(lease!, { kind: 'released', ...how });
+    expect((await takeSoon(queue, 'convert'))[0]?.job).toMatchObject({ id: lease!.job.id, attempts });
   });
 
   it('a lease that is not renewed ends: its holder can neither renew nor finish, nor add what follows', async () => {
