@@ -3,7 +3,6 @@
  * the system (`CHROMIUM`, /usr/bin/chromium unless given).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -13,9 +12,12 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const DEMO = join(ROOT, 'dist/server/demo');
 const IMAGES = join(ROOT, 'docs/images');
+/** Bytes of a layer of the image whose conversion is shown: some seconds of work. */
+const LAYER_BYTES = 96 * 2 ** 20;
 /** Bytes of the largest picture. */
 const MAX_BYTES = 150_000;
 
+const { pushMadeImage } = (await import(join(DEMO, 'push-image.js'))) as typeof import('../server/demo/push-image.ts');
 const demo = spawn(process.execPath, [join(DEMO, 'serve-demo.js')], { stdio: ['ignore', 'pipe', 'inherit'] });
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -23,8 +25,8 @@ const browser = await chromium.launch({
 });
 try {
   const { registry, console: url } = await addresses(demo);
-  await push(`${registry}/team/api:2.4`);
-  await push(`${registry}/team/worker:7`);
+  await pushMadeImage(`${registry}/team/api:2.4`);
+  await pushMadeImage(`${registry}/team/worker:7`, LAYER_BYTES);
   const page = await open(browser, { url, width: 1280, height: 400, theme: 'light' });
   await page.getByText('converting,').first().waitFor();
   await take(page, 'console-conversions');
@@ -34,10 +36,10 @@ try {
     height: 620,
     theme: 'dark',
   });
-  await layers.getByRole('heading', { name: 'Layers' }).waitFor();
+  await waitForHalfReadLayer(layers);
   await take(layers, 'console-conversion');
   const narrow = await open(browser, { url: `${url}#/repositories`, width: 380, height: 640, theme: 'light' });
-  await narrow.getByText('1 of 1', { exact: true }).nth(2).waitFor();
+  await narrow.getByText('1 of 1', { exact: true }).nth(2).waitFor({ timeout: 180_000 });
   await take(narrow, 'console-repositories-380');
 } finally {
   await browser.close();
@@ -55,14 +57,6 @@ async function addresses({ stdout }: ChildProcess): Promise<{ registry: string; 
   }
   stdout!.resume();
   return { registry, console: address };
-}
-
-async function push(image: string): Promise<void> {
-  const [code] = await once(
-    spawn(process.execPath, [join(DEMO, 'push-image.js'), image], { stdio: 'inherit' }),
-    'exit',
-  );
-  if (code !== 0) throw new Error(`${image} was not pushed`);
 }
 
 interface View {
@@ -83,6 +77,17 @@ async function open(from: Browser, { url, width, height, theme }: View): Promise
 async function runningPath(page: Page): Promise<string> {
   const link = page.locator('tr', { hasText: 'running' }).getByRole('link').first();
   return (await link.getAttribute('href')) ?? '';
+}
+
+/** A bar that is neither empty nor full shows what the page is for; the page's policy refuses waitForFunction. */
+async function waitForHalfReadLayer(page: Page): Promise<void> {
+  const halfRead =
+    "[...document.querySelectorAll('progress')].some(({ value, max }) => value > max / 4 && value < max)";
+  const end = Date.now() + 60_000;
+  while (!(await page.evaluate<boolean>(halfRead))) {
+    if (Date.now() > end) throw new Error('no layer was seen while it was read');
+    await page.waitForTimeout(50);
+  }
 }
 
 async function take(page: Page, name: string): Promise<void> {
