@@ -300,13 +300,14 @@ export class PieceFetcher {
     return shared(
       this.#originFlights,
       `${pieceKey(id)} of ${blob.size}`,
-      async (own, urgency) => {
+      async (own, urgency, course) => {
         const given = await this.#fromEngine(blob, id, own);
         if (given !== undefined) return this.#takeFromOrigin(blob, id, given, direct);
         const bytes = await recordDownload(this.#o.metrics.activity, { ...id, url: blob.url }, () =>
           this.#o.origin.piece(blob, index, {
             signal: own,
             urgency,
+            course,
             onBytes: () => this.moved(blob.digest),
             onOther: (other, got) => this.#takeOther(blob, other, got),
             stored: async () => (await this.stored(id, blob.size))?.bytes,

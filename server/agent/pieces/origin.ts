@@ -13,6 +13,7 @@ import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import { OriginFailure } from './origin-failure.ts';
 import type { PieceId } from './piece.ts';
 import { PIECE_MEMORY } from './piece-memory.ts';
+import type { Course } from './single-flight.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
 import { WholeRead } from './whole-read.ts';
 
@@ -62,6 +63,8 @@ export interface PieceSinks {
   readonly onOther: (id: PieceId, bytes: Buffer) => void;
   /** The wanted piece, if it came with another one meanwhile. */
   readonly stored: () => Promise<Buffer | undefined>;
+  /** Kept once the origin is asked: it may send the whole piece, so none of it is thrown away. */
+  readonly course?: Course;
   /** Bytes of the piece have come. */
   readonly onBytes?: () => void;
   /** Prefetches wait behind what clients want. */
@@ -168,7 +171,7 @@ export class Origin {
             if (!passes || error.status !== 0) got.filled = 0;
             if (got.filled - before >= PROGRESS) attempt = 0;
             const wait = (this.#options.retryWaits ?? RETRY_WAITS)[Math.max(0, attempt - 1)];
-            if (!passes || wait === undefined) throw error;
+            if (!passes || wait === undefined || sinks.course?.isAwaited() === false) throw error;
             await sleep(wait, undefined, signal === undefined ? {} : { signal });
           }
         }
@@ -217,6 +220,7 @@ export class Origin {
     signal?.addEventListener('abort', end, { once: true });
     let whole: WholeRead | undefined;
     let response: HttpResponse | undefined;
+    sinks.course?.keep();
     try {
       response = await this.request('GET', blob, { range: `bytes=${from}-${to}` }, ending.signal);
       if (response.header('content-encoding') !== undefined && response.header('content-encoding') !== 'identity') {

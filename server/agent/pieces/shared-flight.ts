@@ -4,7 +4,7 @@ import type { Urgency } from '../urgency.ts';
 import { OriginFailure } from './origin-failure.ts';
 import type { Piece } from './piece.ts';
 import { PIECE_MEMORY } from './piece-memory.ts';
-import type { Sharing, SingleFlight } from './single-flight.ts';
+import type { FlightWork, Sharing, SingleFlight } from './single-flight.ts';
 
 /** Each who waits holds the piece's memory; the flight's own hold ends after them. */
 export const SHARED_PIECES: Sharing<Piece> = {
@@ -42,7 +42,7 @@ const FAILED_FOR = new WeakMap<OriginFailure, string>();
 export async function shared(
   flights: SingleFlight<Piece>,
   key: string,
-  work: (signal: AbortSignal, urgency: Urgency) => Promise<Piece>,
+  work: FlightWork<Piece>,
   { signal, urgency, url }: { readonly signal: AbortSignal | undefined; readonly urgency: Urgency; readonly url: URL },
 ): Promise<Piece> {
   const place = `${url.host}${url.pathname}`;
@@ -51,9 +51,9 @@ export async function shared(
     try {
       return await flights.run(
         name,
-        (landed, urgent) => {
+        (landed, urgent, course) => {
           own = true;
-          return work(landed, urgent).catch((error: unknown) => {
+          return work(landed, urgent, course).catch((error: unknown) => {
             if (error instanceof OriginFailure && !FAILED_FOR.has(error)) FAILED_FOR.set(error, place);
             throw error;
           });
