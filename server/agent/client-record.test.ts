@@ -1,4 +1,4 @@
-/** Requests that fail, in the audit log: one line each, with the place that was asked for, a size of -1 and nothing secret. */
+/** Requests in the audit log: one line each with the place that was asked for and nothing secret; those that fail have a size of -1. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -217,12 +217,32 @@ it('a piece that another agent cannot have', async () => {
   expect(await linesOf(ask)).toEqual([...line('download', place, 2_097_152), ...line('rpc:pread', place, 2_097_152)]);
 });
 
+it('a manifest by tag, and by digest from memory', async () => {
+  const at = (path: string) => `http://${registry.host}/v2/a/${path}`;
+  const read = (path: string) => linesOf(async () => expect(await get(`/v2/a/${path}?ns=${registry.host}`)).toBe(200));
+  const { length } = await readFile(join(folder, 'blobs', image.manifest.replace(':', '/')));
+  const whole = (operation: string, path: string) => `${operation}[pathname=/${at(path)}][offset=0][size=${length}]`;
+  const [tag, byDigest] = ['manifests/latest', `manifests/${image.manifest}`];
+  expect(await read(tag)).toEqual([whole('download', tag), whole('http:pread', tag)]);
+  expect(await read(byDigest)).toEqual([whole('http:pread', byDigest)]);
+});
+
+it('a blob of another digest, which is passed on', async () => {
+  const path = `blobs/sha512:${'d'.repeat(128)}`;
+  const place = `http://${brokenHost()}/v2/a/${path}`;
+  const lines = await linesOf(async () =>
+    expect(await get(`/v2/a/${path}?ns=${brokenHost()}`, { headers: { range: 'bytes=0-' } })).toBe(206),
+  );
+  expect(lines).toEqual([`http:pread[pathname=/${place}][offset=0][size=2097152]`]);
+});
+
 it('requests that succeed, and the question how to log in, leave no failure', async () => {
   const path = `/v2/a/blobs/${image.layers[0]!.digest}?ns=${registry.host}`;
   const lines = await linesOf(async () => {
     expect(await get(`/v2/?ns=${locked.host}`)).toBe(401);
     expect(await get(`/v2/?ns=${registry.host}`)).toBe(200);
     expect(await get(path, { method: 'HEAD' })).toBe(200);
+    expect(await get(`/v2/a/manifests/latest?ns=${registry.host}`, { method: 'HEAD' })).toBe(200);
     expect(await get(path)).toBe(200);
   });
   expect(lines.filter((one) => one.endsWith('[size=-1]'))).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * Records the answer to one client, once: what was read of a blob, or that the request failed, whatever the reason. The time runs
- * from the request to the end of the answer.
+ * Records the answer to one client, once: what was read of a blob or of another document, or that the request failed, whatever
+ * the reason. The time runs from the request to the end of the answer.
  */
 import type { ServerResponse } from 'node:http';
 import type { Activity } from '../telemetry/activity.ts';
@@ -15,6 +15,8 @@ export class ClientRecord {
   offset = 0;
   /** A status that is no failure of the request, though it is none of success. */
   expected: number | undefined;
+  /** Bytes of a manifest or another document in the answer. */
+  document: number | undefined;
   #isDone = false;
 
   constructor(activity: Activity, response: ServerResponse, pathname: string) {
@@ -31,8 +33,12 @@ export class ClientRecord {
   }
 
   #ended({ statusCode, writableFinished }: ServerResponse): void {
-    if (this.#isDone || (writableFinished && (statusCode < 400 || statusCode === this.expected))) return;
-    this.#activity.clientFailed({ pathname: this.pathname, offset: this.offset, started: this.#started });
+    if (this.#isDone) return;
+    const { pathname, offset, document } = this;
+    const failed = !writableFinished || (statusCode >= 400 && statusCode !== this.expected);
+    if (!failed && document === undefined) return;
+    const bytes = failed ? undefined : document;
+    this.#activity.noteRequest('client', { pathname, offset, bytes, started: this.#started });
   }
 }
 

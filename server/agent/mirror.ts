@@ -89,8 +89,9 @@ export class Mirror {
           record,
         });
       }
-      if (asked.kind === 'manifest') return await this.#manifest(asked, { method, request, response, question });
-      return await this.#pass({ method, request, response, question }, signal);
+      if (asked.kind === 'manifest')
+        return await this.#manifest(asked, { method, request, response, question, record });
+      return await this.#pass({ method, request, response, question, record }, signal);
     } catch (error) {
       this.#fail(response, error, signal);
     }
@@ -122,12 +123,13 @@ export class Mirror {
   }
 
   async #manifest(asked: ContentRequest, context: ManifestContext): Promise<void> {
-    const { method, request, response, question } = context;
+    const { method, request, response, question, record } = context;
+    const started = performance.now();
     const isDigest = asked.reference.includes(':');
     const kept = isDigest ? this.#o.manifests.get(asked.reference) : undefined;
     if (kept !== undefined) {
       const answer = await this.#o.access.check(question);
-      if (answer.allowed) return sendManifest(response, asked.reference, kept);
+      if (answer.allowed) return sendManifest(context, asked.reference, kept);
       const headers = answer.challenge === undefined ? {} : { 'www-authenticate': answer.challenge };
       return sendRegistryError(
         response,
@@ -162,17 +164,20 @@ export class Mirror {
     if (digest === undefined)
       throw new OriginFailure(502, 'the registry\u2019s manifest is not the one that was asked for');
     if (!isDigest) this.#noteTag(asked, digest);
-    sendManifest(response, digest, { mediaType, bytes });
+    const { pathname } = record;
+    this.#o.metrics.activity.noteRequest('from-origin', { pathname, offset: 0, bytes: bytes.length, started });
+    sendManifest(context, digest, { mediaType, bytes });
   }
 
   /** Answers with the tag's last known manifest, where the configuration allows it and the caller may read. */
-  async #stale(asked: ContentRequest, { response, question }: ManifestContext): Promise<boolean> {
+  async #stale(asked: ContentRequest, context: ManifestContext): Promise<boolean> {
     if (!this.#o.staleTags) return false;
+    const { response, question } = context;
     const digest = this.#tags.get(tagKey(asked));
     const kept = digest === undefined ? undefined : this.#o.manifests.get(digest);
     if (digest === undefined || kept === undefined || !(await this.#o.access.check(question)).allowed) return false;
     response.setHeader('warning', '110 - "the registry does not answer: the tag may have moved"');
-    sendManifest(response, digest, kept);
+    sendManifest(context, digest, kept);
     return true;
   }
 
@@ -183,14 +188,17 @@ export class Mirror {
   }
 
   /** The registry's own answer, whatever it is. */
-  async #pass({ method, request, response, question }: ManifestContext, signal: AbortSignal): Promise<void> {
+  async #pass({ method, request, response, question, record }: ManifestContext, signal: AbortSignal): Promise<void> {
     const { target } = question;
     const headers = accepted(request);
     for (const name of ['range', 'if-range'] as const) {
       const value = request.headers[name];
       if (typeof value === 'string') headers[name] = value;
     }
-    await send(await this.#o.origin.request(method as 'GET' | 'HEAD', target, headers, signal), response, signal);
+    const got = await this.#o.origin.request(method as 'GET' | 'HEAD', target, headers, signal);
+    const start = /^bytes (\d+)-/.exec(got.header('content-range') ?? '')?.[1];
+    record.offset = Number(start ?? 0);
+    await send(got, response, signal, method === 'GET' ? record : undefined);
   }
 }
 
@@ -199,6 +207,7 @@ interface ManifestContext {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly question: AccessQuestion;
+  readonly record: ClientRecord;
 }
 
 function tagKey({ upstream, repository, reference }: ContentRequest): string {
@@ -210,26 +219,35 @@ function accepted({ headers }: IncomingMessage): Record<string, string> {
 }
 
 function sendManifest(
-  response: ServerResponse,
+  { method, response, record }: ManifestContext,
   digest: string,
   { mediaType, bytes }: { readonly mediaType: string; readonly bytes: Buffer },
 ): void {
   const headers = { 'content-type': mediaType, 'content-length': bytes.length, 'docker-content-digest': digest };
+  if (method === 'GET') record.document = bytes.length;
   response.writeHead(200, headers).end(bytes);
 }
 
-/** Passes an answer on, with backpressure. */
-async function send(got: HttpResponse, response: ServerResponse, signal?: AbortSignal): Promise<void> {
+/** Passes an answer on, with backpressure, and notes in `record` what the client gets. */
+async function send(
+  got: HttpResponse,
+  response: ServerResponse,
+  signal?: AbortSignal,
+  record?: ClientRecord,
+): Promise<void> {
   const headers: Record<string, string> = {};
   for (const name of PASSED) {
     const value = got.header(name);
     if (value !== undefined) headers[name] = value;
   }
   response.writeHead(got.status, headers);
+  let sent = 0;
   for await (const chunk of withStallLimit(got.body, STALL)) {
     if (response.destroyed) return;
+    sent += chunk.length;
     if (!response.write(chunk)) await unlessAborted(drained(response), signal);
   }
+  if (record !== undefined) record.document = sent;
   response.end();
 }
 

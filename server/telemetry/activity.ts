@@ -113,14 +113,14 @@ export class Activity {
     this.#audit.note({ operation: audit, pathname: rooted(pathname), offset, size, latency: milliseconds * 1000 });
   }
 
-  /** Records a request of a client that failed: in the audit log alone, by the place that it asked for. */
-  clientFailed({
-    pathname,
-    offset,
-    started,
-  }: Omit<Occurrence, 'digest' | 'bytes'> & Pick<AuditEntry, 'pathname'>): void {
+  /** Records a request for something else than a piece of a blob, or one that failed: in the audit log alone, by its place. */
+  noteRequest(
+    operation: 'client' | 'from-origin',
+    { pathname, offset, bytes, started }: Omit<Occurrence, 'digest'> & Pick<AuditEntry, 'pathname'>,
+  ): void {
     const latency = (performance.now() - started) * 1000;
-    this.#audit?.note({ operation: 'http:pread', pathname: rooted(pathname), offset, size: FAILED, latency });
+    const audit = COUNTED[operation].audit!;
+    this.#audit?.note({ operation: audit, pathname: rooted(pathname), offset, size: bytes ?? FAILED, latency });
   }
 
   /** Figures of one of DADI's types. */
