@@ -132,6 +132,13 @@ export function collectPaths(text: string, previous: readonly string[] = []): st
   return [...previous, text];
 }
 
+const REPEATABLE: ReadonlySet<unknown> = new Set([collect, collectPaths]);
+
+/** Whether a parser collects the values of a flag that may be given more than once. */
+export function isRepeatable(parser: unknown): boolean {
+  return REPEATABLE.has(parser);
+}
+
 function bytesOf(text: string): number | undefined {
   const match = /^(\d{1,15})([kKmMgGtT]?)(?:i?[bB])?$/.exec(text);
   if (match === null) return undefined;

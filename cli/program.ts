@@ -9,8 +9,12 @@ import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './error-r
 import { fitHelp, helpLayout } from './help-layout.ts';
 import { flagWords, type Words } from './option-words.ts';
 import { jsonText } from './progress/json.ts';
+import { loadSettings } from './settings/load.ts';
+import { VARIABLE_PREFIX } from './settings/setting.ts';
+import { switchOf } from './settings/variables.ts';
 import { styleFor } from './terminal.ts';
 import { usageError } from './usage-error.ts';
+import { createWarn } from './warning.ts';
 
 /** Surroundings of a run, without what the run sets up itself. */
 export type ProgramContext = Omit<CommandContext, 'setReporting' | 'loadProgram'>;
@@ -60,7 +64,10 @@ function withSubcommands(command: Command): Command[] {
 
 /** Runs `args` (without node and script); never throws, the exit code says how it went. */
 export async function runProgram(args: readonly string[], surroundings: ProgramContext): Promise<ExitCode> {
-  let reporting: Reporting = { json: args.includes('--json'), verbose: args.includes('--verbose') };
+  const isOn = (name: string): boolean =>
+    args.includes(`--${name}`) || switchOf(surroundings.env[`${VARIABLE_PREFIX}${name.toUpperCase()}`] ?? '') === true;
+  // Until the command has parsed its flags.
+  let reporting: Reporting = { json: isOn('json'), verbose: isOn('verbose') };
   const context = {
     ...surroundings,
     stdin: abortableInput(surroundings.stdin, surroundings.signal),
@@ -74,7 +81,13 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
       context.stderr.write(program.helpInformation());
       return EXIT_CODES.usage;
     }
-    await program.parseAsync(expandBooleans(args, program), { from: 'user' });
+    const { args: expanded, off } = expandBooleans(args, program);
+    program.hook('preAction', async (_, command) => {
+      const loadProgram = () => createProgram(context);
+      const { warnings } = await loadSettings(command, { env: context.env, loadProgram, off });
+      if (warnings.length > 0) warnings.forEach(await createWarn(context.stderr, context.env));
+    });
+    await program.parseAsync(expanded, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
@@ -114,9 +127,9 @@ async function toAccelError(
 
 /**
  * `--flag=true` and `--flag=false` for flags without a value: the reference convertor's flag parser takes them, and
- * scripts use them.
+ * scripts use them. `off` has the flags that are false: they overrule variables and files.
  */
-function expandBooleans(args: readonly string[], program: Command): string[] {
+function expandBooleans(args: readonly string[], program: Command): { args: string[]; off: ReadonlySet<string> } {
   let command = program;
   for (const arg of args) {
     const child = command.commands.find((candidate) => candidate.name() === arg);
@@ -127,9 +140,13 @@ function expandBooleans(args: readonly string[], program: Command): string[] {
     command.options.filter((option) => !option.required && !option.optional).map((option) => option.long),
   );
   const end = args.indexOf('--');
-  return args.flatMap((arg, index) => {
+  const off = new Set<string>();
+  const expanded = args.flatMap((arg, index) => {
     const match = end >= 0 && index > end ? null : /^(--[\w-]+)=(true|false)$/.exec(arg);
     if (match === null || !booleans.has(match[1])) return [arg];
-    return match[2] === 'true' ? [match[1]!] : [];
+    if (match[2] === 'true') return [match[1]!];
+    off.add(match[1]!);
+    return [];
   });
+  return { args: expanded, off };
 }

@@ -14,6 +14,7 @@ import type { Verbosity } from '../progress/progress.ts';
 import { addRegistryFlags, registryChoice, targetChoice } from '../registry-flags.ts';
 import { addReuseFlags, reuseRequest } from '../reuse-flags.ts';
 import { limitRun } from '../run-limit.ts';
+import { argumentReplaces } from '../settings/apply.ts';
 import { renderQuiet, renderSummary } from '../summary.ts';
 import { columnsOf, hasUnicode, styleFor } from '../terminal.ts';
 import { addArtifactFlags, addRunFlags, type ConvertFlags } from './convert-flags.ts';
@@ -69,7 +70,7 @@ export function convertCommand(context: CommandContext): Command {
   addReuseFlags(command);
   addRunFlags(command);
   for (const { flags, why } of LEGACY_FLAGS) command.addOption(new Option(flags, why).hideHelp());
-  return command
+  return argumentReplaces(command, ['repository', 'inputTag', 'inputDigest'])
     .addHelpText('after', EXAMPLES)
     .action((reference: string | undefined, flags: ConvertFlags) => runConvert(reference, flags, context));
 }

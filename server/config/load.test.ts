@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AccelError } from '../../base/error.ts';
+import { nearest } from '../../base/nearest.ts';
 import { withTempDirectory } from '../../tests/support/tools.ts';
 import { loadConfig, parseConfig } from './load.ts';
-import { nearest } from './nearest.ts';
 import { hostAndPort, milliseconds } from './schema.ts';
 
 const EXAMPLE = `registries:

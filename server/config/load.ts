@@ -3,8 +3,8 @@ import { open } from 'node:fs/promises';
 import { type Document, isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { AccelError } from '../../base/error.ts';
+import { nearest } from '../../base/nearest.ts';
 import { configSchema, schemaAt, sectionsOf } from './json-schema.ts';
-import { nearest } from './nearest.ts';
 import { CONFIG_SCHEMA, type Config } from './schema.ts';
 
 /** A larger file is no configuration. */

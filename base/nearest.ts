@@ -1,8 +1,11 @@
 /** The word that someone meant. */
 
-/** The one of `words` that takes the fewest edits to become `word`, if that is at most a third of its length, and two at least. */
-export function nearest(word: string, words: readonly string[]): string | undefined {
-  const limit = Math.max(2, Math.floor(word.length / 3));
+/**
+ * The one of `words` that takes the fewest edits to become `word`, if that is at most a third of its length, and `least`
+ * edits are always accepted.
+ */
+export function nearest(word: string, words: readonly string[], least = 2): string | undefined {
+  const limit = Math.max(least, Math.floor(word.length / 3));
   let best: { readonly candidate: string; readonly edits: number } | undefined;
   for (const candidate of words) {
     const edits = distance(word.toLowerCase(), candidate.toLowerCase());
