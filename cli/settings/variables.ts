@@ -24,7 +24,7 @@ export function readVariables(settings: readonly Setting[], env: Environment): G
     const text = env[setting.variable];
     if (text === undefined || text === '' || SERVICE_VARIABLE.test(setting.variable)) return [];
     const given = { setting, origin: { kind: 'variable', variable: setting.variable } } as const;
-    return [{ ...given, value: valueOf(given, text) }];
+    return [{ ...given, value: givenValue(given, text) }];
   });
 }
 
@@ -51,7 +51,7 @@ export function misspelledVariables(names: readonly string[], known: readonly st
   });
 }
 
-function valueOf(given: Omit<Given, 'value'>, text: string): Given['value'] {
+function givenValue(given: Omit<Given, 'value'>, text: string): Given['value'] {
   const { takes, repeatable } = given.setting;
   const on = switchOf(text);
   if (takes === 'switch') {
