@@ -9,7 +9,7 @@ import { foreignVariables, misspelledVariables, readVariables } from './variable
 /** Surroundings of {@link loadSettings}. */
 export interface SettingSources {
   readonly env: Environment;
-  /** Builds the whole command tree; called only where a name is not one of the called command. */
+  /** Builds the whole command tree; called only for a name that the called command does not have. */
   readonly loadProgram: () => Promise<Command>;
   /** Long flags that the command line turned off: `--force=false`. */
   readonly off: ReadonlySet<string>;
