@@ -9,7 +9,7 @@ import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './error-r
 import { fitHelp, helpLayout } from './help-layout.ts';
 import { flagWords, type Words } from './option-words.ts';
 import { jsonText } from './progress/json.ts';
-import { loadSettings } from './settings/load.ts';
+import { loadSettings } from './settings/load-settings.ts';
 import { VARIABLE_PREFIX } from './settings/setting.ts';
 import { switchOf } from './settings/variables.ts';
 import { styleFor } from './terminal.ts';

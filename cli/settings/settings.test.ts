@@ -2,7 +2,7 @@ import type { Argument, Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { createProgram } from '../program.ts';
 import { captured } from '../testing/sample.ts';
-import { loadSettings } from './load.ts';
+import { loadSettings } from './load-settings.ts';
 import { commandName, runnableCommands, type Setting, settingsOf } from './setting.ts';
 
 async function* noInput(): AsyncGenerator<Uint8Array> {}
