@@ -40,11 +40,28 @@ export interface EncodedXattrs {
 }
 
 /**
- * Encodes attributes, names in Latin-1 with their prefix (all of a known namespace). AccelError `limit-exceeded` when
- * they do not fit the inode and one block; `layer-unsupported` for a malformed ACL.
+ * Checks that attributes can be stored, names in Latin-1 with their prefix (all of a known namespace). AccelError
+ * `limit-exceeded` when they do not fit the inode and one block; `layer-unsupported` for a malformed ACL.
  */
+export function checkXattrs(xattrs: ReadonlyMap<string, Uint8Array>): void {
+  place(xattrs);
+}
+
+/** Encodes attributes. Throws what {@link checkXattrs} throws. */
 export function encodeXattrs(xattrs: ReadonlyMap<string, Uint8Array>): EncodedXattrs {
-  const stored = [...xattrs].map(([name, value]) => toStored(name, value)).sort(inKernelOrder);
+  const { inline, rest } = place(xattrs);
+  return {
+    inline: inline.length > 0 ? encodeInline(inline) : undefined,
+    block: rest.length > 0 ? encodeBlock(rest) : undefined,
+  };
+}
+
+/** Divides attributes between the inode's tail and the block. */
+function place(xattrs: ReadonlyMap<string, Uint8Array>): {
+  readonly inline: readonly StoredXattr[];
+  readonly rest: readonly StoredXattr[];
+} {
+  const stored = Array.from(xattrs, ([name, value]) => toStored(name, value)).sort(inKernelOrder);
   const inline: StoredXattr[] = [];
   const rest: StoredXattr[] = [];
   let room = INLINE_SIZE - INLINE_HEADER - TERMINATOR;
@@ -62,10 +79,7 @@ export function encodeXattrs(xattrs: ReadonlyMap<string, Uint8Array>): EncodedXa
       found: `${needed} bytes in ${rest.length} attributes, the largest ${printable(rest.reduce((a, b) => (a.value.length > b.value.length ? a : b)).name)}`,
     });
   }
-  return {
-    inline: inline.length > 0 ? encodeInline(inline) : undefined,
-    block: rest.length > 0 ? encodeBlock(rest) : undefined,
-  };
+  return { inline, rest };
 }
 
 function toStored(name: string, value: Uint8Array): StoredXattr {

@@ -33,12 +33,16 @@ function header(name: string, type: EntryHeader['type'], linkName = ''): EntryHe
 
 const ENTRIES = 4000;
 
-/** Steps for `ENTRIES` files after `before`, and the components that their paths have. */
-function walk(before: readonly EntryHeader[], path: (i: number) => string): { steps: number; components: number } {
+function emptyTree(): { readonly tree: CountingTree; readonly rules: LayerRules<number> } {
   const image = new Ext4Image({ virtualSize: 8 * GROUP_BYTES });
   image.beginLayer();
   const tree = new CountingTree(image);
-  const rules = new LayerRules(tree, { changed: () => undefined, differs: () => undefined });
+  return { tree, rules: new LayerRules(tree, { changed: () => undefined, differs: () => undefined }) };
+}
+
+/** Steps for `ENTRIES` files after `before`, and the components that their paths have. */
+function walk(before: readonly EntryHeader[], path: (i: number) => string): { steps: number; components: number } {
+  const { tree, rules } = emptyTree();
   for (const entry of before) rules.apply(entry);
   tree.steps = 0;
   let components = 0;
@@ -73,4 +77,50 @@ test('a path that was found is not walked again', () => {
   const { steps } = walk([], (i) => `${'a/'.repeat(100)}x${i}`);
   // The name itself, and once the hundred levels.
   expect(steps).toBeLessThanOrEqual(2 * ENTRIES + 200);
+});
+
+test('nor is the path of a hard link that takes the place of a directory, time and again', () => {
+  const { tree, rules } = emptyTree();
+  const target = `${'p/'.repeat(1000)}t`;
+  rules.apply(header(target, 'file'));
+  tree.steps = 0;
+  for (let i = 0; i < ENTRIES; i++) {
+    rules.apply(header('r/', 'directory'));
+    rules.apply(header('r', 'link', target));
+  }
+  // Once the thousand levels; then `r` twice and `t`.
+  expect(tree.steps).toBeLessThanOrEqual(1000 + 4 * ENTRIES);
+});
+
+test.each<[string, EntryHeader['type'], string]>([
+  ['a file', 'file', ''],
+  ['a symlink', 'symlink', 'other'],
+  ['a hard link', 'link', 'other/b/f'],
+])('a path is walked again after %s took the place of a directory on it', (_, type, linkName) => {
+  const { tree, rules } = emptyTree();
+  const link = header('l', 'link', 'a/b/f');
+  for (const path of ['other/b/f', 'a/b/f']) rules.apply(header(path, 'file'));
+  rules.apply(link);
+  const old = tree.child(tree.root, 'l');
+  rules.apply(header('a', type, linkName));
+  if (type !== 'symlink') {
+    expect(() => rules.apply(link)).toThrow('the target of a hard link does not exist');
+    return;
+  }
+  rules.apply(link);
+  expect(tree.child(tree.root, 'l')).not.toBe(old);
+  rules.apply(header('a/b/g', 'file'));
+  expect(tree.child(tree.child(tree.child(tree.root, 'other')!, 'b')!, 'g')).toBeDefined();
+});
+
+test('a path is walked again after one of its directories went because of a symlink, and after the symlink went', () => {
+  const { tree, rules } = emptyTree();
+  for (const path of ['x/b/f', 'y/b/f']) rules.apply(header(path, 'file'));
+  rules.apply(header('a', 'symlink', 'x'));
+  rules.apply(header('a/b/g', 'file'));
+  rules.apply(header('a', 'symlink', 'y'));
+  rules.apply(header('a/b/h', 'file'));
+  const inside = (name: string): number => tree.child(tree.child(tree.root, name)!, 'b')!;
+  expect(tree.child(inside('x'), 'h')).toBeUndefined();
+  expect(tree.child(inside('y'), 'h')).toBeDefined();
 });

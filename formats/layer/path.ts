@@ -5,6 +5,26 @@ import { printable } from '../bytes/printable.ts';
 /** Longest path in bytes, as Linux has it. */
 export const PATH_MAX = 4096;
 
+const SLASH = 0x2f;
+
+/** A path as its directory and the name in it, both as they are spelled. */
+export interface DividedPath {
+  readonly directory: string;
+  /** Not empty, `.` or `..`, and without a slash. */
+  readonly name: string;
+}
+
+/** Divides a tar path behind its last slash, those at its end aside; undefined where no plain name is there, or too long. */
+export function dividePath(path: string): DividedPath | undefined {
+  if (path.length > PATH_MAX) return undefined;
+  let end = path.length;
+  while (end > 0 && path.charCodeAt(end - 1) === SLASH) end--;
+  const slash = path.lastIndexOf('/', end - 1);
+  const name = path.slice(slash + 1, end);
+  if (name === '' || name === '.' || name === '..') return undefined;
+  return { directory: path.slice(0, slash + 1), name };
+}
+
 /**
  * The components of a tar path: `.` and empty ones dropped, `a/..` taken out, a leading `/` ignored. AccelError
  * `tar-invalid` when it climbs above the root (no image needs that; an unpacker would write outside), or is too long.

@@ -11,6 +11,8 @@ const TEXT_BUDGET = 1_000_000;
 const TEXT_BUDGET_PER_PATH = 256;
 /** Directories remembered by their path. */
 const CACHED_PATHS = 256;
+/** Directories on the way to them that are known one by one. */
+const CACHED_CHAIN = 65_536;
 
 /** Where the directory of a whiteout is, as the layers below had it. */
 export interface LowerDirectory<N> {
@@ -33,14 +35,20 @@ interface Walked<N> {
   readonly at: N;
   readonly missing: readonly string[];
   readonly file: { readonly name: string; readonly node: N } | undefined;
+  /** Whether each component led from a directory to one in it: neither a symlink nor `..` was on the way. */
+  readonly isPlain: boolean;
 }
 
 /** Resolves the paths of one layer; see the rules of a layer in this folder's README. */
 export class PathResolver<N> {
   readonly #tree: LayerTree<N>;
-  /** Directories by path, and by the symlink that leads to them; valid until a directory or symlink goes. */
+  /** Directories by path as a layer spells it, and by the symlink that leads to them. */
   readonly #byPath = new Map<string, N>();
   readonly #bySymlink = new Map<N, N>();
+  /** Directories on the plain paths among these, and maybe more: while all stay, so do the ends of the paths. */
+  readonly #chain = new Set<N>();
+  /** Whether a path that is not plain is remembered, which is valid until any directory or symlink goes. */
+  #isIndirect = false;
   /** Texts of the symlinks from below that this layer replaced, by directory and name. */
   readonly #replaced = new Map<N, Map<string, string>>();
   readonly #seenSymlinks = new Set<N>();
@@ -50,27 +58,39 @@ export class PathResolver<N> {
     this.#tree = tree;
   }
 
+  /** The directory at a path that {@link create} or {@link find} was called with, if it is remembered. */
+  known(path: string): N | undefined {
+    return this.#byPath.get(path);
+  }
+
   /**
-   * The directory of an entry; what is missing is created with the attributes of a directory that no entry names.
+   * The directory of an entry, by its path as the layer spells it and by the components of that; what is missing is created
+   * with the attributes of a directory that no entry names.
    * AccelError `tar-invalid` where the path leads through a file, or symlinks go in circles.
    */
-  create(components: readonly string[], onLowerSymlink: OnLowerSymlink): N {
-    const path = components.join('/');
+  create(path: string, components: readonly string[], onLowerSymlink: OnLowerSymlink): N {
     const known = this.#byPath.get(path);
     if (known !== undefined) return known;
-    const { at, missing, file } = this.#walk(components, onLowerSymlink);
+    const { at, missing, file, isPlain } = this.#walk(components, onLowerSymlink);
     if (file !== undefined) throw notADirectory(file.name, this.#tree.kind(file.node));
     let found = at;
-    for (const name of missing) found = this.#createDirectory(found, name);
-    if (this.#byPath.size >= CACHED_PATHS) this.#byPath.delete(this.#byPath.keys().next().value!);
-    this.#byPath.set(path, found);
+    for (const name of missing) {
+      found = this.#createDirectory(found, name);
+      if (isPlain) this.#chain.add(found);
+    }
+    this.#remember(path, found, isPlain);
     return found;
   }
 
-  /** The directory of a hard link's target, or undefined. */
-  find(components: readonly string[]): N | undefined {
-    const { at, missing, file } = this.#walk(components);
-    return missing.length === 0 && file === undefined ? at : undefined;
+  /** The directory of a hard link's target, by its path and the components of that, or undefined. */
+  find(path: string, components: readonly string[]): N | undefined {
+    const known = this.#byPath.get(path);
+    if (known !== undefined) return known;
+    const { at, missing, file, isPlain } = this.#walk(components);
+    if (missing.length > 0 || file !== undefined) return undefined;
+    // An entry that leads through a symlink from below reports it, and is not to find the path here.
+    if (isPlain) this.#remember(path, at, isPlain);
+    return at;
   }
 
   /**
@@ -117,8 +137,7 @@ export class PathResolver<N> {
   forget(directory: N, name: string, node: N): void {
     const kind = this.#tree.kind(node);
     if (kind !== 'directory' && kind !== 'symlink') return;
-    this.#byPath.clear();
-    this.#bySymlink.clear();
+    if (this.#isIndirect || this.#chain.has(node)) this.forgetAll();
     if (kind !== 'symlink' || this.#tree.isOwn(directory, name)) return;
     const texts = this.#replaced.get(directory) ?? new Map<string, string>();
     texts.set(name, this.#tree.target(node));
@@ -129,6 +148,18 @@ export class PathResolver<N> {
   forgetAll(): void {
     this.#byPath.clear();
     this.#bySymlink.clear();
+    this.#chain.clear();
+    this.#isIndirect = false;
+  }
+
+  #remember(path: string, directory: N, isPlain: boolean): void {
+    if (this.#chain.size > CACHED_CHAIN) {
+      this.forgetAll();
+      return;
+    }
+    if (this.#byPath.size >= CACHED_PATHS) this.#byPath.delete(this.#byPath.keys().next().value!);
+    if (!isPlain) this.#isIndirect = true;
+    this.#byPath.set(path, directory);
   }
 
   /**
@@ -139,15 +170,20 @@ export class PathResolver<N> {
     this.#budget += TEXT_BUDGET_PER_PATH;
     let at = this.#tree.root;
     let links = 0;
+    let isPlain = true;
     const missing: string[] = [];
     const ahead: Step<N>[] = [...components].reverse();
     for (let step = ahead.pop(); step !== undefined; step = ahead.pop()) {
       if (typeof step !== 'string') {
-        if (missing.length === 0) this.#bySymlink.set(step.symlink, at);
+        if (missing.length === 0) {
+          this.#bySymlink.set(step.symlink, at);
+          this.#isIndirect = true;
+        }
         continue;
       }
       if (step === '' || step === '.') continue;
       if (step === '..') {
+        isPlain = false;
         if (missing.pop() === undefined) at = this.#tree.parent(at);
         continue;
       }
@@ -158,10 +194,12 @@ export class PathResolver<N> {
       }
       const kind = this.#tree.kind(next);
       if (kind === 'directory') {
+        if (isPlain) this.#chain.add(next);
         at = next;
         continue;
       }
-      if (kind !== 'symlink') return { at, missing, file: { name: step, node: next } };
+      if (kind !== 'symlink') return { at, missing, file: { name: step, node: next }, isPlain };
+      isPlain = false;
       if (onLowerSymlink !== undefined && !this.#tree.isOwn(at, step)) this.#announce(next, step, onLowerSymlink);
       links = this.#countLink(links, step);
       const end = this.#bySymlink.get(next);
@@ -174,7 +212,7 @@ export class PathResolver<N> {
       ahead.push({ symlink: next });
       this.#pushText(text, ahead);
     }
-    return { at, missing, file: undefined };
+    return { at, missing, file: undefined, isPlain };
   }
 
   #createDirectory(parent: N, name: string): N {

@@ -7,7 +7,7 @@ import { AccelError } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
 import { MAX_SECONDS, MIN_SECONDS } from '../ext4/inode.ts';
 import type { TarTime } from '../tar/entry.ts';
-import { cleanPath } from './path.ts';
+import { cleanPath, dividePath } from './path.ts';
 import { PathResolver } from './resolve.ts';
 import {
   type EntryHeader,
@@ -69,6 +69,11 @@ export class LayerRules<N> {
 
   /** As {@link apply}, but leaves steps that may take long to the caller, who does them before the next entry. */
   begin(entry: EntryHeader): N | undefined | Unfinished<N> {
+    const divided = dividePath(entry.name);
+    if (divided !== undefined && !isReservedName(divided.name)) {
+      const known = this.#paths.known(divided.directory);
+      if (known !== undefined) return this.#enter(known, divided.name, entry);
+    }
     const components = cleanPath(entry.name, 'path');
     const name = components.pop();
     if (name === undefined) {
@@ -90,7 +95,12 @@ export class LayerRules<N> {
     if (whiteout.kind !== 'none') {
       return this.#whiteOut(components, whiteout.kind === 'opaque' ? undefined : whiteout.name, entry);
     }
-    const parent = this.#paths.create(components, (link) => this.#reportLowerSymlink(link, entry));
+    const path = divided?.directory ?? components.join('/');
+    const parent = this.#paths.create(path, components, (link) => this.#reportLowerSymlink(link, entry));
+    return this.#enter(parent, name, entry);
+  }
+
+  #enter(parent: N, name: string, entry: EntryHeader): N | undefined | Unfinished<N> {
     return entry.type === 'link' ? this.#link(parent, name, entry) : this.#place(parent, name, entry);
   }
 
@@ -204,9 +214,7 @@ export class LayerRules<N> {
   }
 
   #linkTarget(entry: EntryHeader): { readonly directory: N; readonly target: N; readonly isOwn: boolean } {
-    const components = cleanPath(entry.linkName, 'hard link target');
-    const name = components.pop();
-    const directory = this.#paths.find(components);
+    const { directory, name } = this.#linkPlace(entry.linkName);
     const target = name === undefined || directory === undefined ? directory : this.#tree.child(directory, name);
     if (directory === undefined || target === undefined) {
       throw new AccelError('tar-invalid', 'the target of a hard link does not exist', {
@@ -221,6 +229,15 @@ export class LayerRules<N> {
       });
     }
     return { directory, target, isOwn: this.#tree.isOwn(directory, name!) };
+  }
+
+  #linkPlace(linkName: string): { readonly directory: N | undefined; readonly name: string | undefined } {
+    const divided = dividePath(linkName);
+    const known = divided && this.#paths.known(divided.directory);
+    if (known !== undefined) return { directory: known, name: divided!.name };
+    const components = cleanPath(linkName, 'hard link target');
+    const name = components.pop();
+    return { directory: this.#paths.find(divided?.directory ?? components.join('/'), components), name };
   }
 
   /** Owner, attributes, mode and time of an entry upon an inode that exists, in the order in which runtimes set them. */

@@ -1,11 +1,13 @@
 /** Sets of extended attributes, each stored once however many inodes have it, as one text until it is written. */
-import { type EncodedXattrs, encodeXattrs } from '../xattr.ts';
+import { checkXattrs, type EncodedXattrs, encodeXattrs } from '../xattr.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 
 /** Bytes that a set takes beside its text, about. */
 const SET_OVERHEAD = 160;
 /** Sets whose bytes on the device are kept: neighbours in an inode table often share one. */
 const ENCODED_KEPT = 64;
+/** Bytes of a length and the colon after it, at most: a PAX header ends after 1 MiB. */
+const LENGTH_TEXT = 11;
 
 const NOTHING: EncodedXattrs = { inline: undefined, block: undefined };
 
@@ -17,7 +19,7 @@ export class XattrSets {
   readonly #users: number[] = [0];
   readonly #free: number[] = [];
   readonly #encoded = new Map<number, EncodedXattrs>();
-  /** The set that was added last: entries under one global header come with the same map. */
+  /** The set that was added last: a directory may be named many times, each time with another attribute. */
   #last: { readonly xattrs: ReadonlyMap<string, Uint8Array>; readonly number: number } | undefined;
 
   constructor(memory: MemoryBudget) {
@@ -25,8 +27,8 @@ export class XattrSets {
   }
 
   /**
-   * Counts one more user of a set and answers its number. Throws what {@link encodeXattrs} throws for a set that cannot
-   * be stored, and `limit-exceeded` when memory runs out.
+   * Counts one more user of a set, which does not change from then on, and answers its number. Throws what
+   * {@link checkXattrs} throws for a set that cannot be stored, and `limit-exceeded` when memory runs out.
    */
   add(xattrs: ReadonlyMap<string, Uint8Array>): number {
     if (xattrs.size === 0) return 0;
@@ -50,7 +52,8 @@ export class XattrSets {
 
   /** The attributes of a set. */
   get(number: number): ReadonlyMap<string, Uint8Array> {
-    return number === 0 ? new Map() : parse(this.#texts[number]!);
+    if (number === 0) return new Map();
+    return this.#last?.number === number ? this.#last.xattrs : parse(this.#texts[number]!);
   }
 
   /** A set as it is stored on the device. */
@@ -65,13 +68,12 @@ export class XattrSets {
     const text = textOf(xattrs);
     const known = this.#numbers.get(text);
     if (known !== undefined) return known;
-    const encoded = encodeXattrs(xattrs);
+    checkXattrs(xattrs);
     this.#memory.take(text.length + SET_OVERHEAD);
     const number = this.#free.pop() ?? this.#texts.length;
     this.#numbers.set(text, number);
     this.#texts[number] = text;
     this.#users[number] = 0;
-    this.#keep(number, encoded);
     return number;
   }
 
@@ -84,12 +86,17 @@ export class XattrSets {
 
 /** Names in order, each with the lengths of name and value in front. */
 function textOf(xattrs: ReadonlyMap<string, Uint8Array>): string {
-  const parts: Uint8Array[] = [];
+  let length = 0;
+  for (const [name, value] of xattrs) length += 2 * LENGTH_TEXT + name.length + value.length;
+  const text = Buffer.allocUnsafe(length);
+  let at = 0;
   for (const name of [...xattrs.keys()].sort()) {
     const value = xattrs.get(name)!;
-    parts.push(Buffer.from(`${name.length}:${value.length}:${name}`, 'latin1'), value);
+    at += text.write(`${name.length}:${value.length}:${name}`, at, 'latin1');
+    text.set(value, at);
+    at += value.length;
   }
-  return Buffer.concat(parts).toString('latin1');
+  return text.toString('latin1', 0, at);
 }
 
 function parse(text: string): ReadonlyMap<string, Uint8Array> {
