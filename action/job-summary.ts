@@ -77,7 +77,7 @@ function notes({ tags, result, decision }: Outcome): string[] {
       const named = entries.map(({ platform, digest }) => `${cell(platform)} ${code(shortDigest(digest))}`);
       lines.push(`Left out, ${cell(reason)}: ${named.join(', ')}.`);
     }
-    if (result.warnings.length > 0) lines.push(`${formatCount(result.warnings.length, 'warning')}, see the log.`);
+    if (result.warningCount > 0) lines.push(`${formatCount(result.warningCount, 'warning')}, see the log.`);
   }
   return lines.flatMap((line) => [line, '']).slice(0, -1);
 }

@@ -38,8 +38,7 @@ export function renderSummary(result: ConvertResult, options: SummaryOptions = {
   }
   lines.push(...skippedLines(result.skipped, style));
   // The display showed each where it happened; a long list here would push the result off the screen.
-  if (result.warnings.length > 0)
-    lines.push(style.yellow(`${formatCount(result.warnings.length, 'warning')}, see above`));
+  if (result.warningCount > 0) lines.push(style.yellow(`${formatCount(result.warningCount, 'warning')}, see above`));
   while (lines.at(-1) === '') lines.pop();
   return `${lines.join('\n')}\n`;
 }

@@ -13,6 +13,7 @@ import { type Preparation, prepare } from './plan/preparation.ts';
 import { makeOutputs } from './publish/tags.ts';
 import type { Session } from './session.ts';
 import { type ConvertSettings, completeRequest } from './settings.ts';
+import { WarningLimit } from './warning-limit.ts';
 
 /**
  * Converts one image as the settings say and tags the results. Every failure is an AccelError; its `where` names image,
@@ -42,12 +43,14 @@ export async function convertBetween(
 ): Promise<ConvertResult> {
   const started = performance.now();
   const totals = new Totals();
-  const onEvent = (event: ConvertEvent): void => {
+  const pass = (event: ConvertEvent): void => {
     totals.add(event);
     context.onEvent?.(event);
   };
+  const limit = new WarningLimit(pass);
+  const onEvent = (event: ConvertEvent): void => (event.type === 'warning' ? limit.add(event) : pass(event));
   const plan = openPlanSession(endpoints, request, { ...context, onEvent });
-  return withSession(plan, context.threads, async (session) => {
+  const converting = withSession(plan, context.threads, async (session) => {
     // Threads start while the first answers are on their way.
     session.resources.threads.warmUp();
     // On the real endpoints: a run without upload replaces the session's target by one that withholds.
@@ -65,10 +68,11 @@ export async function convertBetween(
       },
       tags: request.outputs.map((output) => tags.get(output.tag)!),
       skipped: selection.skipped,
-      warnings: totals.warnings,
       seconds: { total: (performance.now() - started) / 1000, convert: totals.convert, push: totals.push },
     };
   });
+  const result = await converting.finally(() => limit.end());
+  return { ...result, warnings: totals.warnings, warningCount: limit.count };
 }
 
 async function makeDue(session: Session, preparation: Preparation): Promise<TagResult[]> {

@@ -189,7 +189,10 @@ export interface ConvertResult {
   readonly tags: readonly TagResult[];
   /** Manifests of the index that were skipped, with the reason. */
   readonly skipped: readonly { readonly digest: string; readonly platform: string; readonly reason: string }[];
+  /** The first hundred warnings of each kind, at most a thousand, and how many more there were of which kind. */
   readonly warnings: readonly string[];
+  /** Counts all warnings, listed or not. */
+  readonly warningCount: number;
   /** Wall time in seconds: `total`, and the sums over layers of `convert` and `push`. */
   readonly seconds: { readonly total: number; readonly convert: number; readonly push: number };
 }

@@ -76,6 +76,7 @@ export function sampleResult(request: Pick<ConvertRequest, 'repository' | 'outpu
     }),
     skipped: [{ digest: sampleDigest('c'), platform: 'unknown/unknown', reason: 'an attestation' }],
     warnings: ['left out'],
+    warningCount: 1,
     seconds: { total: 2, convert: 1.5, push: 0.5 },
   };
 }

@@ -125,8 +125,13 @@ function summary({ rule }: ConversionOrder, request: ConvertRequest, result: Con
       ...{ tag, kind, digest, mediaType, size, ratio, upToDate },
     })),
     platforms: [...new Set(result.tags.flatMap(({ manifests }) => manifests.map(({ platform }) => platform)))],
-    warnings: result.warnings.slice(0, MAX_WARNINGS),
+    warnings: shortened(result),
     verified: rule.options.verify,
     seconds: result.seconds,
   };
+}
+
+function shortened({ warnings, warningCount }: ConvertResult): string[] {
+  const first = warnings.slice(0, MAX_WARNINGS);
+  return warningCount > first.length ? [...first, `${warningCount} warnings in all`] : first;
 }
