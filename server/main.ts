@@ -6,6 +6,7 @@ import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
 import type { Diagnosis } from './agent/node/doctor.ts';
 import type { NodeReport } from './agent/node/setup.ts';
+import { agentInCluster } from './agent-in-cluster.ts';
 import { loadConfig } from './config/load.ts';
 import { type Config, hostAndPort, milliseconds } from './config/schema.ts';
 import type { Handover } from './handover/handover.ts';
@@ -44,7 +45,7 @@ export interface Surroundings {
 
 /** The roles of this version, each with the module that is loaded for it. */
 const MODULES: Readonly<Record<string, () => Promise<RoleStarter>>> = {
-  agent: async () => (await import('./agent/agent-role.ts')).startAgentRole,
+  agent: agentRole,
   service: async () => serviceRole('both'),
   api: async () => serviceRole('api'),
   worker: async () => serviceRole('worker'),
@@ -54,6 +55,12 @@ const MODULES: Readonly<Record<string, () => Promise<RoleStarter>>> = {
 const ROLES: Readonly<Record<string, RoleStarter>> = Object.fromEntries(
   Object.entries(MODULES).map(([role, load]) => [role, async (context) => (await load())(context)]),
 );
+
+/** The agent, with its way to Kubernetes. */
+async function agentRole(): Promise<RoleStarter> {
+  const { startAgentRole } = await import('./agent/agent-role.ts');
+  return (context) => startAgentRole(context, agentInCluster(context.metrics));
+}
 
 /** A part of the conversion service, or both. */
 async function serviceRole(role: 'both' | 'api' | 'worker'): Promise<RoleStarter> {
@@ -85,7 +92,7 @@ function heldAddresses(role: string, { agent, telemetry }: Config) {
 
 /** Checks that the agent could start on this machine: warnings. */
 async function checkAgent(config: Config): Promise<readonly string[]> {
-  return (await import('./agent/check-start.ts')).checkAgentStart(config);
+  return (await import('./agent/check-start.ts')).checkAgentStart(config, agentInCluster());
 }
 
 /** Certificates to make. */

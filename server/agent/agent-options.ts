@@ -5,11 +5,13 @@ import { bytesOf, type Config, hostAndPort, milliseconds } from '../config/schem
 import type { Handover } from '../handover/handover.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { AgentOptions } from './agent.ts';
+import type { ClusterParts } from './cluster-parts.ts';
 import { fileCredentials, firstOf, oneFileCredentials } from './device-credentials/credential-sources.ts';
 import { KubeletPlugins } from './device-credentials/kubelet-plugins.ts';
 import { readProviderConfig } from './device-credentials/provider-config.ts';
+import { OwnCertificate } from './own-certificate.ts';
 import { readIdentity } from './peer-identity.ts';
-import { dnsMembers, fileMembers, parseMember, staticMembers } from './peers/member-sources.ts';
+import { boundedSource, dnsMembers, fileMembers, parseMember, staticMembers } from './peers/member-sources.ts';
 import type { MemberSource } from './peers/peers.ts';
 import type { Identity } from './pieces/attestation.ts';
 import { rarely } from './rarely.ts';
@@ -22,6 +24,8 @@ export interface AgentServices {
   readonly metrics: AgentMetrics;
   /** Sockets of a holder. */
   readonly handover?: Handover | undefined;
+  /** Parts that speak with Kubernetes; without them a configuration that needs them is refused. */
+  readonly cluster?: ClusterParts | undefined;
   readonly log: (line: string) => void;
 }
 
@@ -31,11 +35,11 @@ export interface AgentServices {
  */
 export async function agentOptions(
   { registries, agent, cluster }: Config,
-  { handover, ...services }: AgentServices,
+  { handover, cluster: parts, ...services }: AgentServices,
 ): Promise<AgentOptions> {
   const { peers, cache } = agent;
   const listen = hostAndPort(agent.peerListen);
-  const alone = peers.static === undefined && peers.dns === undefined && peers.file === undefined;
+  const alone = sourcesOf(peers).length === 0;
   if (agent.advertise === undefined && !alone) {
     throw new AccelError('usage', 'other agents need an address by which they know this one', {
       where: { key: 'agent.advertise' },
@@ -45,6 +49,19 @@ export async function agentOptions(
   const plugins = await kubeletPlugins(agent.credentials.kubelet, services);
   const p2pNameOf = namedHosts(cluster.p2p.hosts);
   const self = parseMember(`${agent.advertise ?? `127.0.0.1:${listen.port}`} ${agent.zone}`.trim(), 'agent.advertise');
+  const { kubeconfig } = cluster;
+  const { log } = services;
+  const identity = await identityOf(peers, alone);
+  const certificate =
+    peers.signer === undefined || alone
+      ? undefined
+      : await OwnCertificate.open({
+          self: self.id,
+          issuer: await partsOf(parts).certificates({ kubeconfig, signer: peers.signer.name, log }),
+          file: peers.signer.file,
+          log,
+          onOutcome: (outcome) => services.metrics.renewals.inc({ outcome }),
+        });
   return {
     self,
     upstreams: registries.map(({ host, plain, caFile }) => ({
@@ -53,8 +70,8 @@ export async function agentOptions(
       http: caFile === undefined ? {} : { rootCa: caFile },
       p2pName: p2pNameOf(host),
     })),
-    members: memberSource(peers, listen.port),
-    identity: await identityOf(peers, alone),
+    identity,
+    certificate,
     clients: { ...hostAndPort(agent.listen), fd: handover?.sockets.get('clients') },
     peers: { ...listen, fd: handover?.sockets.get('peers') },
     // Clients wait in the queue of the socket when another process has served before this one.
@@ -96,6 +113,7 @@ export async function agentOptions(
     },
     dragonfly: hostAndPort(agent.dragonfly.proxy),
     ...services,
+    members: await memberSource(peers, { port: listen.port, self: self.id, kubeconfig, log }, parts),
   };
 }
 
@@ -128,23 +146,55 @@ function rate(limit: number): number {
   return limit === 0 ? Number.POSITIVE_INFINITY : limit;
 }
 
-function memberSource(peers: Config['agent']['peers'], port: number): MemberSource {
-  const given = [peers.static, peers.dns, peers.file].filter((source) => source !== undefined);
+/** The sources of members that are given. */
+function sourcesOf({ static: list, dns, file, service }: Config['agent']['peers']): readonly unknown[] {
+  return [list, dns, file, service].filter((source) => source !== undefined);
+}
+
+function partsOf(parts: ClusterParts | undefined): ClusterParts {
+  if (parts !== undefined) return parts;
+  throw new AccelError('internal', 'this start of an agent has no way to Kubernetes');
+}
+
+async function memberSource(
+  peers: Config['agent']['peers'],
+  {
+    port,
+    self,
+    kubeconfig,
+    log,
+  }: { port: number; self: string; kubeconfig: string | undefined; log: (line: string) => void },
+  parts: ClusterParts | undefined,
+): Promise<MemberSource> {
+  const given = sourcesOf(peers);
   if (given.length > 1) {
     throw new AccelError('usage', 'the other agents come from one source', {
       where: { key: 'agent.peers' },
-      expected: 'one of static, dns and file',
+      expected: 'one of static, dns, file and service',
       found: `${given.length} of them`,
     });
+  }
+  if (peers.service !== undefined) {
+    const { name: service, namespace } = peers.service;
+    return boundedSource(await partsOf(parts).members({ kubeconfig, namespace, service, port, self, log }));
   }
   if (peers.file !== undefined) return fileMembers(peers.file);
   return peers.dns === undefined ? staticMembers(peers.static ?? []) : dnsMembers(peers.dns, port);
 }
 
 async function identityOf(peers: Config['agent']['peers'], alone: boolean): Promise<Identity | undefined> {
+  const given = [peers.certificates && 'certificates', peers.signer && 'signer', peers.plaintext && 'plaintext'];
+  const ways = given.filter((way) => typeof way === 'string');
+  if (peers.signer !== undefined && ways.length > 1) {
+    throw new AccelError('usage', 'agents know each other in one way', {
+      where: { key: 'agent.peers' },
+      expected: 'one of certificates, signer and plaintext',
+      found: ways.join(' and '),
+    });
+  }
   if (peers.certificates !== undefined) return readIdentity(peers.certificates);
   // A node without others has nobody to speak to.
-  if (peers.plaintext || alone) return undefined;
+  if (peers.plaintext || peers.signer !== undefined || alone) return undefined;
   throw new AccelError('usage', 'agents speak to each other with certificates, and none are configured', {
     where: { key: 'agent.peers.certificates' },
     hint: 'Make some with `accel agent certificates`, or set agent.peers.plaintext: true on a network that you trust.',

@@ -10,6 +10,7 @@ import { formatDadiMetrics } from '../telemetry/dadi-exposition.ts';
 import { type Agent, startAgent } from './agent.ts';
 import { agentOptions } from './agent-options.ts';
 import { assertStartable } from './check-start.ts';
+import type { ClusterParts } from './cluster-parts.ts';
 import { FitnessWatch, findUnfitness } from './node/node-fitness.ts';
 import type { AgentReport } from './served-report.ts';
 
@@ -19,15 +20,19 @@ const RESERVE = 1_000;
 /** Milliseconds between two looks at whether the agent is ready. */
 const LOOK_EVERY = 1_000;
 
+/** Milliseconds for the first certificate: without one the agent serves its node alone, and other agents are asked later. */
+const FIRST_CERTIFICATE = 5_000;
+
 /** Starts the agent of this node; resolves when it answers. */
-export async function startAgentRole(context: RoleContext): Promise<void> {
+export async function startAgentRole(context: RoleContext, cluster?: ClusterParts): Promise<void> {
   const { config, metrics, lifecycle, log, handover } = context;
   const agentMetrics = new AgentMetrics(metrics);
   const options = {
-    ...(await agentOptions(config, { metrics: agentMetrics, log, handover })),
+    ...(await agentOptions(config, { metrics: agentMetrics, log, handover, cluster })),
     exposed: context.exposed,
   };
   await assertStartable(config, options);
+  await options.certificate?.ready(AbortSignal.any([lifecycle.draining, AbortSignal.timeout(FIRST_CERTIFICATE)]));
   for (const [reason, count] of Object.entries(handover?.restarts ?? {})) agentMetrics.restarts.inc({ reason }, count);
   const agent = await startAgent(options);
   const { activity } = agentMetrics;

@@ -20,6 +20,7 @@ import { PieceLists } from './load-piece-lists.ts';
 import { LoopLag } from './loop-lag.ts';
 import { Manifests } from './manifests.ts';
 import { Mirror } from './mirror.ts';
+import type { OwnCertificate } from './own-certificate.ts';
 import { endOf, expiryOf } from './peer-identity.ts';
 import { ExchangeClient } from './peers/exchange-client.ts';
 import { createExchangeServer } from './peers/exchange-server.ts';
@@ -61,8 +62,10 @@ export interface AgentOptions {
   readonly self: Peer;
   readonly upstreams: readonly Upstream[];
   readonly members: MemberSource;
-  /** Undefined: agents speak in the clear. */
+  /** Undefined: agents speak in the clear, unless there is {@link certificate}. */
   readonly identity: Identity | undefined;
+  /** The certificate that this agent asks for and renews, in the place of `identity`. */
+  readonly certificate?: OwnCertificate | undefined;
   /** For container runtimes and devices. */
   readonly clients: Listen;
   /** For other agents. */
@@ -141,7 +144,8 @@ const FIRST_VIEW = 10_000;
 /** Starts an agent. Rejects when a port is taken or the cache cannot be opened. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const stop = new AbortController();
-  const { metrics } = options;
+  const { metrics, certificate } = options;
+  const identity = certificate?.current ?? options.identity;
   const upstreams = new Upstreams(options.upstreams);
   const membership = new Membership({
     self: options.self,
@@ -154,8 +158,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const engine = engineName === 'dragonfly' ? new Dragonfly(options.dragonfly ?? DFDAEMON) : undefined;
   // Where another system shares the bytes, no agent asks another one for them.
   const alone = viewOf(options.self, [options.self]);
-  const view = () => (engineName === 'builtin' ? membership.view : alone);
-  const attestations = options.identity === undefined ? undefined : new Attestations(options.identity);
+  // Without a certificate that holds nobody would answer.
+  const view = () => (engineName === 'builtin' && certificate?.isUsable !== false ? membership.view : alone);
+  const attestations = identity === undefined ? undefined : new Attestations(identity);
   const store = await PieceStore.open({
     ...options.store,
     opensAtOnce: true,
@@ -182,7 +187,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     log: options.log,
     every: options.watchEvery,
   });
-  const client = new ExchangeClient(options.self, options.identity, {
+  const client = new ExchangeClient(options.self, identity, {
     lag: () => lag.milliseconds,
     onOutcome: (node, problem) => watch.note(node, problem),
   });
@@ -237,7 +242,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const endpoint = credentials?.serve === true ? new CredentialEndpoint(credentials.source, upstreams) : undefined;
   const block = new BlockProxy({ prefix: options.blockPrefix, upstreams, blobs, activity: metrics.activity });
   const exchange = createExchangeServer({
-    identity: options.identity,
+    identity,
     view,
     health: membership,
     fetcher,
@@ -249,6 +254,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     ping: (peer) => client.ping(peer),
     onRefused: rarely((address, reason) => options.log(`another agent at ${address} was refused: ${reason}`)),
     signal: stop.signal,
+  });
+  certificate?.onChange((next) => {
+    for (const part of [exchange, client, attestations]) part?.use(next);
   });
   const draining = new AbortController();
   const { exposed } = options;
@@ -270,8 +278,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     cacheOff: () => Number(store.problem !== undefined),
     alone: () => Number(watch.degraded !== undefined),
     unreached: () => watch.size,
-    certificateEnds: () => (options.identity === undefined ? 0 : endOf(options.identity) / 1000),
+    certificateEnds: () => (certificate?.end ?? (identity && endOf(identity)) ?? 0) / 1000,
     members: () => membership.view.members.peers.length,
+    membersAge: () => membership.age / 1000,
     suspects: () => membership.suspects.length,
     swarms: () => swarms.size,
     tracked: () => tracker.size,
@@ -298,6 +307,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     engine?.close();
     lag.close();
     await origin.close();
+    await Promise.all([options.members.close?.(), certificate?.close()]);
     await store.close();
   };
   try {
@@ -307,6 +317,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await membership.refresh(first);
     const served = await listen(clients, options.clients);
     void membership.run(stop.signal);
+    void certificate?.run(stop.signal);
     if (credentials?.file !== undefined) {
       const { file: path, source, every } = credentials;
       const { hosts: registries } = upstreams;
@@ -318,13 +329,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     const degraded = () =>
       degradedParts({
         peers: watch.degraded,
-        certificate: options.identity && expiryOf(options.identity, Date.now()),
+        certificate: certificate === undefined ? identity && expiryOf(identity, Date.now()) : certificate.problem,
+        members: membership.stale,
         cache: store.problem,
       });
     const started = new Date();
     const report = () =>
       reportAgent({
-        self: options.self,
+        self: membership.view.self,
         metrics,
         started,
         unready: unready(),

@@ -14,6 +14,7 @@ import { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import type { AgentOptions } from './agent.ts';
 import { agentOptions } from './agent-options.ts';
+import type { ClusterParts } from './cluster-parts.ts';
 import { assertFits, expired, expiryOf } from './peer-identity.ts';
 import { readCertificates } from './pem-file.ts';
 
@@ -33,10 +34,10 @@ export async function assertStartable({ agent, registries }: Config, { identity,
  * Checks that an agent of this configuration could start on this machine: warnings. Throws `usage` for what it would refuse, and
  * `io-error` for folders and ports that it could not have. Writes nothing.
  */
-export async function checkAgentStart(config: Config): Promise<readonly string[]> {
+export async function checkAgentStart(config: Config, cluster?: ClusterParts): Promise<readonly string[]> {
   const { agent, registries, telemetry } = config;
   const metrics = new AgentMetrics(createMetrics('check'));
-  const options = await agentOptions(config, { metrics, log: () => undefined });
+  const options = await agentOptions(config, { metrics, log: () => undefined, cluster });
   await assertStartable(config, options);
   const { identity } = options;
   const ended = identity === undefined ? undefined : expiryOf(identity, Date.now());
@@ -53,6 +54,7 @@ export async function checkAgentStart(config: Config): Promise<readonly string[]
     () => undefined,
     (error: Error) => error.message,
   );
+  await Promise.all([options.members.close?.(), options.certificate?.close()]);
   if (problem !== undefined) warnings.push(`other agents are not known from ${options.members.name}: ${problem}`);
   const addresses: [key: string, address: string][] = [
     ['agent.listen', agent.listen],

@@ -28,7 +28,8 @@ export interface CertificateRequest {
   readonly validity: Validity;
 }
 
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+/** All keys of accel. */
+export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /** Makes an authority. */
 export async function createAuthority(name: string, { from, to }: Validity): Promise<PemPair> {
@@ -50,12 +51,18 @@ export async function createAuthority(name: string, { from, to }: Validity): Pro
 }
 
 /** Issues a certificate for servers and clients, signed by an authority. Throws `usage` for a key that cannot be used. */
-export async function issueCertificate(
-  authority: PemPair,
-  { name, hosts, uris = [], validity: { from, to } }: CertificateRequest,
-): Promise<PemPair> {
-  const issuer = new x509.X509Certificate(authority.cert);
+export async function issueCertificate(authority: PemPair, request: CertificateRequest): Promise<PemPair> {
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+  return { cert: await signCertificate(authority, keys.publicKey, request), key: await exportKey(keys.privateKey) };
+}
+
+/** Signs a certificate, in PEM, for a public key that somebody else has made. Throws `usage` for a key of the authority that cannot be used. */
+export async function signCertificate(
+  authority: PemPair,
+  publicKey: x509.PublicKeyType,
+  { name, hosts, uris = [], validity: { from, to } }: CertificateRequest,
+): Promise<string> {
+  const issuer = new x509.X509Certificate(authority.cert);
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serial(),
     subject: `CN=${name}`,
@@ -63,7 +70,7 @@ export async function issueCertificate(
     notBefore: from,
     notAfter: to,
     signingAlgorithm: ALGORITHM,
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey: await importKey(authority.key),
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
@@ -76,7 +83,7 @@ export async function issueCertificate(
       await identifierOf(issuer),
     ],
   });
-  return { cert: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+  return certificate.toString('pem');
 }
 
 /** Names the issuer's key as its own certificate does: programs compute that name in several ways. */
@@ -95,7 +102,8 @@ function serial(): string {
   return bytes.toString('hex');
 }
 
-async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
+/** A private key in PEM, PKCS #8. */
+export async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   const bytes = Buffer.from(await crypto.subtle.exportKey('pkcs8', key)).toString('base64');
   return `-----BEGIN PRIVATE KEY-----\n${bytes.replace(/.{64}(?=.)/g, '$&\n')}\n-----END PRIVATE KEY-----\n`;
 }

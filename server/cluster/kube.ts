@@ -117,7 +117,14 @@ export class KubeClient {
   }
 
   /** Replaces an object. With its resourceVersion it fails with the reason `Conflict` where somebody else has changed it. */
-  async replace<T extends KubeObject>(resource: Resource, object: T, options?: CallOptions): Promise<T> {
+  async replace<T extends KubeObject>(
+    resource: Resource,
+    object: T,
+    options?: CallOptions & {
+      /** A part of the object that is written by itself, such as its status. */
+      readonly part?: string;
+    },
+  ): Promise<T> {
     return (await this.#call('PUT', resource, object.metadata, { ...options, body: object })) as T;
   }
 
@@ -218,10 +225,12 @@ export class KubeClient {
       readonly body?: unknown;
       readonly type?: string;
       readonly query?: Record<string, string>;
+      readonly part?: string;
     } = {},
   ): Promise<unknown> {
-    const { signal, dryRun, body, type = 'application/json', query } = options;
-    const url = this.#url(pathOf(resource, namespace, name), {
+    const { signal, dryRun, body, type = 'application/json', query, part } = options;
+    const path = pathOf(resource, namespace, name);
+    const url = this.#url(part === undefined ? path : `${path}/${part}`, {
       ...query,
       ...(dryRun === true ? { dryRun: 'All' } : {}),
     });

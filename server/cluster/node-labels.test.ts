@@ -5,7 +5,6 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createServer as createSocket } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
@@ -17,6 +16,7 @@ import { type KubeObject, RESOURCES } from './kube/kube-resources.ts';
 import type { KubeClient } from './kube.ts';
 import { CONTROLLER_USER, controllerRules, startTestController, type TestController } from './testing/controller.ts';
 import { describeWithCluster, eventually, startCluster, type TestCluster } from './testing/kube-cluster.ts';
+import { ownAddress } from './testing/own-address.ts';
 import { RELEASE } from './testing/webhook.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
@@ -26,16 +26,6 @@ const SERVICE = 'accel-agents';
 const { nodes, endpointSlices, namespaces } = RESOURCES;
 const FIT = { fit: true, reason: null, checked: new Date().toISOString() };
 const UNFIT = { ...FIT, fit: false, reason: 'overlaybd: it is not installed' };
-
-/** EndpointSlices take no addresses of loopback. */
-function ownAddress(): string {
-  const found = Object.values(networkInterfaces())
-    .flat()
-    .find((one) => one?.family === 'IPv4' && !one.internal && !one.address.startsWith('169.254.'));
-  if (found === undefined)
-    throw new Error('this machine has no IPv4 address beside loopback, which EndpointSlices need');
-  return found.address;
-}
 
 /** An agent, as far as the controller sees one. */
 interface StandIn {

@@ -96,6 +96,33 @@ const certificate = z.strictObject({
     .describe('Life of an authority; the next one is made after two thirds of it, and both are trusted until it ends'),
 });
 
+/** Names of signers of Kubernetes, DOMAIN/PATH (certificates.k8s.io/v1, spec.signerName). */
+const SIGNER = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,315}[a-z0-9])?$/;
+/** The name of a signer. */
+export const signerName = text(SIGNER, 'the name of a signer, DOMAIN/NAME');
+
+const agentCertificates = z.strictObject({
+  signer: signerName
+    .optional()
+    .describe('Name by which agents ask for certificates (agent.peers.signer.name); nothing is signed unless given'),
+  account: name.default('accel-agent').describe("Service account of the agents' pods, in the release's namespace"),
+  secret: text(OBJECT, 'the name of a Secret')
+    .default('accel-agents-own')
+    .describe("Secret in the release's namespace with the authority: `ca.pem` and `ca-key.pem`"),
+  renewAuthority: z
+    .boolean()
+    .default(true)
+    .describe('The controller makes the authority and its successors; false: the Secret is yours and is only read'),
+  lifetime: duration
+    .default('14d')
+    .describe(
+      'Life of a certificate; agents renew it after two thirds, so the controller may be away for the last third',
+    ),
+  authorityLifetime: duration
+    .default('1095d')
+    .describe('Life of an authority; the next one is made after two thirds of it and signs when all agents know it'),
+});
+
 /** The section. */
 export const cluster = z.strictObject({
   kubeconfig: path.optional().describe("Way to the API; the pod's service account unless given"),
@@ -155,6 +182,7 @@ export const cluster = z.strictObject({
           'Labels nodes whose agent finds them fit for accelerated images, where cluster.p2p.agents.service is given; false takes these labels away',
         ),
       askAgentsEvery: duration.default('30s').describe('Time between two questions to each agent, for that label'),
+      agentCertificates: agentCertificates.prefault({}).describe('Certificates that the controller signs for agents'),
     })
     .prefault({})
     .describe('The role controller'),

@@ -3,12 +3,14 @@
  * from it. Names are a contract with the files that people have; a key is added, never renamed.
  */
 import { z } from 'zod';
-import { cluster } from './cluster-schema.ts';
+import { cluster, signerName } from './cluster-schema.ts';
 import { ADDRESS, address, duration, HOST, path, patterns, portOf, size, text } from './fields.ts';
 
 // Without flags: JSON Schema has none.
 const HOOK_REGISTRY = /^[A-Za-z0-9{]([A-Za-z0-9.{}-]*[A-Za-z0-9}])?(:\d{1,5})?$/;
 const STORE = /^(postgres(ql)?:\/\/.|[^:/]+$|[^:/]*\/|\.{1,2}\/)/;
+/** Names of namespaces and Services. */
+const OBJECT_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const BYTE_UNITS: Readonly<Record<string, number>> = {
   K: 1e3,
   M: 1e6,
@@ -209,7 +211,29 @@ const peers = z.strictObject({
     .describe('All agents, each IP:PORT or IP:PORT and its zone'),
   dns: z.string().min(1, 'is empty').optional().describe('Name that resolves to all agents'),
   file: path.optional().describe('File with one agent a line, IP:PORT and its zone; read again when it changes'),
+  service: z
+    .strictObject({
+      name: text(OBJECT_NAME, 'the name of a Service').describe(
+        'Service whose EndpointSlices are all agents and their zones',
+      ),
+      namespace: text(OBJECT_NAME, 'the name of a namespace')
+        .optional()
+        .describe("Its namespace; that of the pod's service account unless given"),
+    })
+    .optional()
+    .describe('Service of Kubernetes, which is watched; cluster.kubeconfig is the way to the API'),
   certificates: certificates.optional().describe('Certificates by which agents know each other'),
+  signer: z
+    .strictObject({
+      name: signerName.describe('Name that the controller signs for, cluster.controller.agentCertificates.signer'),
+      file: path
+        .optional()
+        .describe(
+          'File that keeps key and certificate for a process that comes next, mode 0600; not kept unless given',
+        ),
+    })
+    .optional()
+    .describe('Certificates that this agent asks for in Kubernetes and renews, in place of `certificates`'),
   plaintext: z.boolean().default(false).describe('Agents speak in the clear, on a network that is trusted'),
 });
 
@@ -223,7 +247,7 @@ const agent = z.strictObject({
   advertise: address
     .optional()
     .describe('IP:PORT by which other agents reach this one, its identity; needed as soon as there are others'),
-  peers: peers.prefault({}).describe('The other agents: one of static, dns and file'),
+  peers: peers.prefault({}).describe('The other agents: one of static, dns, file and service'),
   zone: z.string().default('').describe('Zone of this node: agents ask those of their own zone first'),
   cache: z
     .strictObject({

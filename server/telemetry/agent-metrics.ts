@@ -22,6 +22,7 @@ export interface AgentGauges {
   readonly unreached: () => number;
   readonly certificateEnds: () => number;
   readonly members: () => number;
+  readonly membersAge: () => number;
   readonly suspects: () => number;
   readonly swarms: () => number;
   readonly tracked: () => number;
@@ -66,6 +67,8 @@ export class AgentMetrics {
   readonly access: Counter;
   /** Runs of kubelet's credential provider plugins, by plugin and outcome. */
   readonly credentialPlugins: Counter;
+  /** Certificates that this agent asked for, by outcome. */
+  readonly renewals: Counter;
   /** Processes that took the place of another, by reason. */
   readonly restarts: Counter;
 
@@ -102,6 +105,7 @@ export class AgentMetrics {
       "Runs of kubelet's credential provider plugins.",
       ['plugin', 'outcome'],
     );
+    this.renewals = counter('agent_certificate_renewals_total', 'Certificates that this agent asked for.', ['outcome']);
     this.restarts = counter('agent_worker_restarts_total', 'Processes that took the place of another.', ['reason']);
     this.firstByte = metrics.histogram({
       name: 'agent_client_first_byte_seconds',
@@ -158,6 +162,7 @@ export class AgentMetrics {
       unreached: ['agent_unreached_members', 'Members that could not be reached when they were last asked.'],
       certificateEnds: ['agent_certificate_end_seconds', 'When the certificate ends, since 1970; 0 without one.'],
       members: ['agent_members', 'Members of the peer network in the current view.'],
+      membersAge: ['agent_members_age_seconds', 'Seconds since the list of members was known to be right.'],
       suspects: ['agent_suspects', 'Members that did not answer lately.'],
       swarms: ['agent_swarms', 'Blobs that this node wants.'],
       tracked: ['agent_tracked_swarms', 'Blobs that this node tracks.'],

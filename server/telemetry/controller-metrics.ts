@@ -9,6 +9,10 @@ export interface ControllerGauges {
   readonly waiting: number;
   /** Nodes with the label of those that run accelerated images. */
   readonly labelled: number;
+  /** Requests of agents for certificates that have no answer. */
+  readonly requests: number;
+  /** When the authority that signs for agents ends, in seconds since 1970; 0 without one. */
+  readonly authorityEnd: number;
 }
 
 /** All metrics of one process that may lead. */
@@ -22,6 +26,8 @@ export class ControllerMetrics {
   readonly nodeLabels: Counter;
   /** Questions to agents about their nodes, by what they said. */
   readonly agentLooks: Counter;
+  /** Answers to agents that asked for a certificate, by outcome. */
+  readonly agentCertificates: Counter;
   /** Watches that began again, by resource and reason. */
   readonly watchRestarts: Counter;
 
@@ -47,6 +53,11 @@ export class ControllerMetrics {
       help: 'Questions to agents whether accelerated images can run on their nodes, by answer; silent: none.',
       labels: ['answer'],
     });
+    this.agentCertificates = metrics.counter({
+      name: 'controller_agent_certificates_total',
+      help: 'Answers to agents that asked for a certificate: signed, denied, or failed and tried again.',
+      labels: ['outcome'],
+    });
     this.watchRestarts = metrics.counter({
       name: 'kube_watch_restarts_total',
       help: 'Watches of the API of Kubernetes that began again, by resource and reason.',
@@ -65,12 +76,22 @@ export class ControllerMetrics {
       name: 'controller_labelled_nodes',
       help: 'Nodes with the label of those that run accelerated images, as the process that leads sees them.',
     });
+    const requests = this.#metrics.gauge({
+      name: 'controller_agent_requests_waiting',
+      help: 'Requests of agents for a certificate that have no answer, as the process that leads sees them.',
+    });
+    const authorityEnd = this.#metrics.gauge({
+      name: 'controller_agent_authority_end_seconds',
+      help: 'When the authority that signs for agents ends, since 1970; 0 where this process signs nothing.',
+    });
     Object.assign(leader, {
       collect: () => {
         const found = figures();
         leader.set(found.isLeader ? 1 : 0);
         waiting.set(found.waiting);
         labelled.set(found.labelled);
+        requests.set(found.requests);
+        authorityEnd.set(found.authorityEnd);
       },
     });
   }

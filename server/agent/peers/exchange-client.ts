@@ -89,6 +89,11 @@ export class ExchangeClient {
     this.#connections = new PeerConnections(identity);
   }
 
+  /** Connects with another certificate of this node from now on. */
+  use(identity: Identity): void {
+    this.#connections.use(identity);
+  }
+
   /** Asks a node for a piece. Rejects only when the signal fires. */
   async piece(peer: Peer, question: PieceQuestion): Promise<PieceAnswer> {
     const { blob, index, role, insists = false, via, view, urgency, signal } = question;

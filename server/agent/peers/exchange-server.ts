@@ -86,6 +86,8 @@ export interface ExchangeOptions {
 export interface ExchangeServer {
   readonly server: http.Server;
   readonly slots: Slots;
+  /** Shows another certificate of this node from now on. Throws the system's error for damaged PEM. */
+  use(identity: Identity): void;
 }
 
 /** Makes the server: HTTPS with certificates on both sides, or HTTP where there is no identity. */
@@ -133,7 +135,8 @@ export function createExchangeServer(options: ExchangeOptions): ExchangeServer {
     mostOfOne: MOST_OF_ADDRESS,
     onEnded: () => endedConnections.inc({ port: 'peers' }),
   });
-  return { server, slots };
+  const use = (next: Identity) => (server as https.Server).setSecureContext({ ...next, minVersion: 'TLSv1.3' });
+  return { server, slots, use };
 }
 
 /** A piece that is sent. */

@@ -55,6 +55,18 @@ export function dnsMembers(name: string, port: number): MemberSource {
   };
 }
 
+/** A source that gives at most as many members as this agent takes. Rejects with `limit-exceeded` beyond. */
+export function boundedSource(source: MemberSource): MemberSource {
+  return {
+    name: source.name,
+    read: async (signal) => bounded(await source.read(signal), source.name),
+    onChange: (changed) => source.onChange?.(changed),
+    problem: () => source.problem?.(),
+    close: async () => source.close?.(),
+    ...(source.age === undefined ? {} : { age: () => source.age!() }),
+  };
+}
+
 function bounded(peers: readonly Peer[], place: string): readonly Peer[] {
   if (peers.length <= MOST_MEMBERS) return peers;
   throw new AccelError('limit-exceeded', 'the peer network is too large for this agent', {

@@ -9,6 +9,10 @@ const REFRESH = 5_000;
 const REFRESH_AT_MOST = 1_000;
 /** Milliseconds that a member must be missing before it is removed: a restart is shorter. */
 const REMOVE_AFTER = 30_000;
+/** Milliseconds after which a list that was not confirmed counts as old; a watch of Kubernetes is silent for a minute at a time. */
+const STALE_AFTER = 180_000;
+/** Milliseconds between two looks at a source that says itself when it changes. */
+const LEAST_WAIT = 100;
 /** Milliseconds for which a node that did not answer is left out. */
 const SUSPECT_FOR = 30_000;
 
@@ -31,12 +35,20 @@ export class Membership implements Health {
   #view: View;
   #ready = false;
   #refreshed = Number.NEGATIVE_INFINITY;
+  #answered: number;
+  #failure: string | undefined;
+  #changed = false;
   #wake: () => void = () => undefined;
 
   constructor(options: MembershipOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
+    this.#answered = this.#now();
     this.#view = viewOf(options.self, [options.self]);
+    options.source.onChange?.(() => {
+      this.#changed = true;
+      this.#wake();
+    });
   }
 
   /** The members as known now; this node is always among them. */
@@ -47,6 +59,20 @@ export class Membership implements Health {
   /** Whether the source has answered once. */
   get ready(): boolean {
     return this.#ready;
+  }
+
+  /** Milliseconds since the members were last known to be right; since the start where they never were. */
+  get age(): number {
+    const asked = this.#now() - this.#answered;
+    return this.#ready ? (this.#options.source.age?.() ?? asked) : asked;
+  }
+
+  /** Why the members may be old; undefined while they are fresh enough. */
+  get stale(): string | undefined {
+    const { age } = this;
+    if (age < STALE_AFTER) return undefined;
+    const reason = this.#options.source.problem?.() ?? this.#failure ?? 'the source does not answer';
+    return `the list is ${Math.round(age / 1000)} s old, ${this.#options.source.name}: ${reason}`;
   }
 
   /** Nodes that are left out for now. */
@@ -66,9 +92,13 @@ export class Membership implements Health {
     try {
       peers = await this.#options.source.read(signal);
     } catch (error) {
-      if (!signal.aborted) this.#options.onProblem?.(error);
+      if (signal.aborted) return false;
+      this.#failure = error instanceof Error ? error.message : String(error);
+      this.#options.onProblem?.(error);
       return false;
     }
+    this.#answered = this.#now();
+    this.#failure = undefined;
     // An empty answer is an outage of the source, not of all nodes.
     if (peers.length > 0) this.#merge(peers);
     this.#ready = true;
@@ -78,11 +108,18 @@ export class Membership implements Health {
   /** Refreshes until the signal fires. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      this.#changed = false;
       await this.refresh(signal);
+      // What changes all the time, as while a thousand agents start, is looked at ten times a second at most.
+      if (this.#changed) {
+        await sleep(LEAST_WAIT, undefined, { signal, ref: false }).catch(() => undefined);
+        continue;
+      }
       const woken = new AbortController();
       this.#wake = () => woken.abort();
       const either = AbortSignal.any([signal, woken.signal]);
       await sleep(REFRESH, undefined, { signal: either, ref: false }).catch(() => undefined);
+      if (this.#changed) await sleep(LEAST_WAIT, undefined, { signal, ref: false }).catch(() => undefined);
     }
   }
 
@@ -107,11 +144,18 @@ export class Membership implements Health {
     const now = this.#now();
     for (const peer of peers) this.#seen.set(peer.id, { peer, at: now });
     for (const [id, { at }] of this.#seen) if (now - at > REMOVE_AFTER) this.#seen.delete(id);
-    const { self } = this.#options;
-    const view = viewOf(self, [self, ...[...this.#seen.values()].map(({ peer }) => peer)]);
+    const view = this.#viewNow();
     if (view.version === this.#view.version) return;
     this.#view = view;
     this.#options.onChange?.(view);
+  }
+
+  /** The view of all that were seen lately. This node has the zone that the others see, where it was not given one. */
+  #viewNow(): View {
+    const { id, zone } = this.#options.self;
+    const self = { id, zone: zone === '' ? (this.#seen.get(id)?.peer.zone ?? '') : zone };
+    const others = [...this.#seen.values()].map(({ peer }) => peer).filter((peer) => peer.id !== id);
+    return viewOf(self, [self, ...others]);
   }
 }
 

@@ -55,17 +55,19 @@ interface Waiting {
 
 /** See the head of the file. */
 export class PeerConnections {
-  readonly #context: SecureContext | undefined;
+  #context: SecureContext | undefined;
   readonly #nodes = new Map<string, Node>();
   #closed = false;
 
   /** Without an identity connections are in the clear. */
   constructor(identity: Identity | undefined) {
     // Made once: parsing the certificates for each connection costs more than the rest of it.
-    this.#context =
-      identity === undefined
-        ? undefined
-        : createSecureContext({ ...identity, minVersion: 'TLSv1.3', ciphers: CIPHERS });
+    this.#context = identity && contextOf(identity);
+  }
+
+  /** Makes connections with another certificate from now on; those that are open go on. Throws the system's error for damaged PEM. */
+  use(identity: Identity): void {
+    this.#context = contextOf(identity);
   }
 
   /**
@@ -147,6 +149,10 @@ export class PeerConnections {
 
 /** AES with short keys first: it costs the least of the three, and all processors of servers have instructions for it. */
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
+
+function contextOf(identity: Identity): SecureContext {
+  return createSecureContext({ ...identity, minVersion: 'TLSv1.3', ciphers: CIPHERS });
+}
 
 interface Owner {
   /** The system has made the connection; the handshake comes next. */

@@ -7,6 +7,14 @@ export interface MemberSource {
   readonly name: string;
   /** The members now. Rejects where they cannot be known. */
   read(signal: AbortSignal): Promise<readonly Peer[]>;
+  /** Calls a function whenever the members may have changed; absent where only asking shows it. */
+  onChange?(changed: () => void): void;
+  /** Milliseconds since what is read was known to be right; absent where reading itself asks. */
+  age?(): number;
+  /** Why what is read may be old. */
+  problem?(): string | undefined;
+  /** Ends what keeps the members up to date. */
+  close?(): Promise<void>;
 }
 
 /** Nodes that did not answer lately, and nodes that must not be asked. */

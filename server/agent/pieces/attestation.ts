@@ -43,10 +43,10 @@ const NODE_URI = 'URI:accel-agent:';
 
 /** Makes and checks attestations. */
 export class Attestations {
-  readonly #key: KeyObject;
-  readonly #certificate: X509Certificate;
+  #key: KeyObject;
+  #certificate: X509Certificate;
   /** Several while one takes the place of another. */
-  readonly #authorities: readonly X509Certificate[];
+  #authorities: readonly X509Certificate[];
   readonly #now: () => number;
   readonly #checked = new LRUCache<string, X509Certificate>(atMost(CERTIFICATES_KEPT));
 
@@ -56,6 +56,30 @@ export class Attestations {
     this.#certificate = new X509Certificate(identity.cert);
     this.#authorities = certificatesIn(identity.ca);
     this.#now = now;
+  }
+
+  /** Signs with another certificate of this node from now on, and believes its authorities. Throws the system's error for damaged PEM. */
+  use(identity: Identity): void {
+    this.#key = createPrivateKey(identity.key);
+    this.#certificate = new X509Certificate(identity.cert);
+    this.#authorities = certificatesIn(identity.ca);
+    this.#checked.clear();
+  }
+
+  /** Whether others believe who made an attestation: the certificate in it holds, and is of this network. Its signature is not looked at. */
+  isBelieved(attestation: string): boolean {
+    return this.#certificateOf(attestation.split('.', 4)[3] ?? '') !== undefined;
+  }
+
+  /**
+   * The attestation of a piece that this node has checked and kept: the one that came with it while that is believed; a new one where this
+   * node had made it, whose certificate has ended since; undefined where nobody would believe it.
+   */
+  renew(kept: string, statement: Statement | undefined, self: string): string | undefined {
+    if (this.isBelieved(kept)) return kept;
+    const [, as, signer] = kept.split('.', 3);
+    const isOwn = signer === encode(self) && (as === 'owner' || as === 'holder');
+    return isOwn && statement !== undefined ? this.sign(statement, as, self) : undefined;
   }
 
   /** Signs a statement. */

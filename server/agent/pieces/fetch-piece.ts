@@ -28,6 +28,7 @@ import {
 import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import type { Attestations } from './attestation.ts';
 import type { FetchOptions } from './fetch-options.ts';
+import { attestedNow } from './kept-attestation.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
 import { type Piece, type PieceId, pieceKey } from './piece.ts';
 import type { PieceEngine } from './piece-engine.ts';
@@ -120,7 +121,8 @@ export class PieceFetcher {
   ): Promise<Piece | undefined> {
     const id = { digest: blob.digest, index };
     const own = await this.stored(id, blob.size);
-    if (own !== undefined) return own;
+    if (own !== undefined && this.isCredible(id, own)) return own;
+    if (own !== undefined) PIECE_MEMORY.letGo(own);
     const { self, members } = this.#o.view();
     const suspected = this.#suspected;
     const better = ownerSources({ self, owners: owners(members, blobKey(blob.digest), index), suspected });
@@ -151,7 +153,9 @@ export class PieceFetcher {
     const kept = await this.#o.store.get(id);
     // One that came for a made-up size of the blob is of no use.
     if (kept !== undefined) {
-      if (blobBytes === undefined || kept.bytes.length === pieceBytes(blobBytes, id.index)) return kept;
+      if (blobBytes === undefined || kept.bytes.length === pieceBytes(blobBytes, id.index)) {
+        return attestedNow(kept, { ...id, size: blobBytes }, { ...this.#o, self: this.#o.view().self.id });
+      }
       PIECE_MEMORY.letGo(kept);
     }
     const held = await this.#o.content?.piece(id.digest, id.index);

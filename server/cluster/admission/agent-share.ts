@@ -22,12 +22,23 @@ export interface AgentShareOptions {
 interface EndpointSlice extends KubeObject {
   readonly endpoints?: readonly {
     readonly nodeName?: string;
-    readonly conditions?: { readonly ready?: boolean | null };
+    readonly conditions?: { readonly ready?: boolean | null; readonly serving?: boolean | null };
   }[];
 }
 
 /** Milliseconds without a word of the API after which the figures count as unknown. */
 const SILENCE = 180_000;
+
+/** Whether kubelet finds an agent ready. Their Service publishes all addresses as `ready`; `serving` is kubelet's word. */
+function isServing({
+  ready,
+  serving,
+}: {
+  readonly ready?: boolean | null;
+  readonly serving?: boolean | null;
+} = {}): boolean {
+  return (serving ?? ready) !== false;
+}
 
 /** The share of nodes with a ready agent. */
 export class AgentShare {
@@ -46,7 +57,7 @@ export class AgentShare {
       labelSelector: `kubernetes.io/service-name=${service}`,
       project: (slice: EndpointSlice): readonly string[] =>
         (slice.endpoints ?? []).flatMap(({ nodeName, conditions }) =>
-          nodeName !== undefined && conditions?.ready !== false ? [nodeName] : [],
+          nodeName !== undefined && isServing(conditions) ? [nodeName] : [],
         ),
       onChange: () => {
         this.#ready = undefined;

@@ -12,6 +12,7 @@ import { SecretCopies } from './copy-secrets.ts';
 import { DeviceSecret } from './device-secret.ts';
 import { type NodeLabelOptions, NodeLabels } from './node-labels.ts';
 import { SecretEvents } from './secret-events.ts';
+import { AgentSigner } from './sign-agents.ts';
 
 /** A running controller. */
 export interface RunningController {
@@ -28,6 +29,8 @@ interface Work {
   readonly devices: DeviceSecret;
   /** Undefined without a Service of agents. */
   readonly nodes: NodeLabels | undefined;
+  /** Undefined where agents have certificates of somebody else. */
+  readonly signer: AgentSigner | undefined;
 }
 
 /** Starts the controller and registers with the lifecycle what ends it. Throws `usage` for a configuration that cannot work. */
@@ -55,9 +58,9 @@ export async function startController(context: RoleContext): Promise<RunningCont
       const events = new SecretEvents(client, log);
       work = startWork(context, { client, metrics, namespace, events });
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-      const { copies, devices, nodes } = work;
+      const { copies, devices, nodes, signer } = work;
       work = undefined;
-      await Promise.all([copies.close(), devices.close(), nodes?.close()]);
+      await Promise.all([copies.close(), devices.close(), nodes?.close(), signer?.close()]);
       await events.close();
     },
   });
@@ -66,11 +69,12 @@ export async function startController(context: RoleContext): Promise<RunningCont
     isLeader: election.isLeader,
     waiting: work?.copies.waiting ?? 0,
     labelled: work?.nodes?.labelled ?? 0,
+    requests: work?.signer?.waiting ?? 0,
+    authorityEnd: (work?.signer?.authorityEnd ?? 0) / 1000,
   }));
   const look = (): void => {
-    const problems = [work?.copies.problem, work?.devices.problem, work?.nodes?.problem].filter(
-      (one) => one !== undefined,
-    );
+    const parts = [work?.copies, work?.devices, work?.nodes, work?.signer];
+    const problems = parts.flatMap((part) => part?.problem ?? []);
     lifecycle.setDegraded('controller', problems);
     if (!lifecycle.draining.aborted) setTimeout(look, LOOK_EVERY).unref();
   };
@@ -115,7 +119,28 @@ function startWork({ config, log }: RoleContext, { client, metrics, namespace, e
       onOutcome: (outcome) => metrics.deviceSecrets.inc({ outcome }),
     }),
     nodes: startNodeLabels(cluster, { client, metrics, namespace }, common),
+    signer: startSigner(cluster.controller.agentCertificates, { client, metrics, namespace }, common),
   };
+}
+
+function startSigner(
+  settings: RoleContext['config']['cluster']['controller']['agentCertificates'],
+  { client, metrics, namespace }: Omit<Parts, 'events'>,
+  { onRestart, log }: Pick<NodeLabelOptions, 'onRestart' | 'log'>,
+): AgentSigner | undefined {
+  const { signer, account, secret, renewAuthority: renews, lifetime, authorityLifetime } = settings;
+  if (signer === undefined) return undefined;
+  return new AgentSigner(client, {
+    namespace,
+    signer,
+    account,
+    secret,
+    renews,
+    lifetimes: { leaf: milliseconds(lifetime), authority: milliseconds(authorityLifetime) },
+    onOutcome: (outcome) => metrics.agentCertificates.inc({ outcome }),
+    onRestart,
+    log,
+  });
 }
 
 function startNodeLabels(

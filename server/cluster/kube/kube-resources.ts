@@ -21,6 +21,12 @@ export const RESOURCES = {
   events: core('events'),
   leases: { group: 'coordination.k8s.io', version: 'v1', plural: 'leases', namespaced: true },
   endpointSlices: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices', namespaced: true },
+  signingRequests: {
+    group: 'certificates.k8s.io',
+    version: 'v1',
+    plural: 'certificatesigningrequests',
+    namespaced: false,
+  },
   webhookConfigurations: {
     group: 'admissionregistration.k8s.io',
     version: 'v1',
