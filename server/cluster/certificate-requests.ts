@@ -51,7 +51,7 @@ export class CertificateRequests {
     const made = await this.#create(request, signal);
     const { name } = made.metadata;
     for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 1.5, LONGEST_WAIT)) {
-      await delay(wait / 2 + (Math.random() * wait) / 2, undefined, { signal });
+      await delay(wait / 2 + (Math.random() * wait) / 2, undefined, { signal }).catch(() => signal.throwIfAborted());
       const found = await this.#look(name, signal);
       if (found === undefined) continue;
       const refused = found.status?.conditions?.find(({ type }) => type === 'Denied' || type === 'Failed');

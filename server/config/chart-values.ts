@@ -10,6 +10,7 @@ const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const OPTIONAL_NAME = /^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$/;
 const QUANTITY = /^[0-9.]+[A-Za-z]*$/;
 
+const optionalPath = z.union([z.literal(''), path]).default('');
 const name = text(NAME, 'a name of lower-case letters, digits, . and -');
 const optionalName = text(OPTIONAL_NAME, 'empty, or a name of lower-case letters, digits, . and -').default('');
 const port = (number: number) => z.int().min(1).max(65_535).default(number);
@@ -100,15 +101,36 @@ const agent = z.strictObject({
         .enum(['generate', 'secret', 'plaintext'])
         .default('generate')
         .describe(
-          'Agents know each other by an authority that the chart makes, by that of a Secret, or speak in the clear',
+          'Agents know each other by an authority that the controller makes, by that of a Secret, or speak in the clear',
         ),
       secret: optionalName.describe(
         'Secret with `ca.pem` and `ca-key.pem` (`accel agent certificates`), for mode secret',
       ),
-      days: z.int().min(1).max(3650).default(3650).describe('Days for which the certificate of an agent holds'),
+      days: z
+        .int()
+        .min(1)
+        .max(3650)
+        .default(3650)
+        .describe(
+          'Days for which the certificate of an agent holds where there is no controller, so that each pod makes its own when it starts',
+        ),
     })
     .prefault({})
     .describe('Certificates between agents'),
+  snapshotterFolder: path
+    .default('/run/overlaybd-snapshotter')
+    .describe("Folder of the snapshotter's socket on the nodes; agents look there whether it answers"),
+  credentialProvider: z
+    .strictObject({
+      config: optionalPath.describe(
+        "Path of kubelet's CredentialProviderConfig on the nodes, its option image-credential-provider-config",
+      ),
+      binaries: optionalPath.describe(
+        'Folder of the plugins on the nodes, its option image-credential-provider-bin-dir',
+      ),
+    })
+    .prefault({})
+    .describe("Kubelet's credential provider plugins, which devices read with; both paths are mounted"),
   nodeSelector: z.record(z.string(), z.string()).default({}).describe('Labels of the nodes that get an agent'),
   tolerations: z
     .array(verbatim)

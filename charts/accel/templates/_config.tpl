@@ -11,10 +11,18 @@ theirs, but for registries, which are joined.
 {{- $agents = dict "service" (printf "%s-agents" (include "accel.fullname" .)) "namespace" (include "accel.namespace" .) -}}
 {{- end -}}
 {{- with (include "accel.agentNodes" . | fromYaml) }}{{ $_ := set $agents "nodeSelector" . }}{{ end -}}
+{{- $controller := dict "lease" (printf "%s-controller" (include "accel.fullname" .)) "deviceSecret" (include "accel.deviceSecret" .) "labelNodes" (eq (include "accel.labelsNodes" .) "true") -}}
+{{- if include "accel.controllerSigns" . -}}
+{{- $_ := set $controller "agentCertificates" (dict
+      "signer" (include "accel.signer" .)
+      "account" (printf "%s-agent" (include "accel.fullname" .))
+      "secret" (include "accel.authoritySecret" .)
+      "renewAuthority" (ne .Values.agent.certificates.mode "secret")) -}}
+{{- end -}}
 {{- $cluster := dict
       "namespace" (include "accel.namespace" .)
       "secrets" (dict "namespaces" .Values.secrets.namespaces "clusterWide" .Values.secrets.clusterWide)
-      "controller" (dict "lease" (printf "%s-controller" (include "accel.fullname" .)) "deviceSecret" (include "accel.deviceSecret" .) "labelNodes" (eq (include "accel.labelsNodes" .) "true"))
+      "controller" $controller
       "p2p" (dict "port" (int $p2p.port) "agents" $agents) -}}
 {{- $agent := dict
       "listen" (printf "127.0.0.1:%d" (int $p2p.port))
@@ -27,6 +35,12 @@ theirs, but for registries, which are joined.
 {{- $credentials := dict "from" "/run/accel/devices/.dockerconfigjson" "serve" true -}}
 {{- if .Values.agent.runtimes.overlaybd }}{{ $_ := set $credentials "file" "/opt/overlaybd/cred.json" }}{{ end -}}
 {{- $_ := set $agent "credentials" $credentials -}}
+{{- end -}}
+{{- with .Values.agent.credentialProvider -}}
+{{- if and .config .binaries -}}
+{{- $kubelet := dict "config" (printf "%s/%s" (include "accel.providerFolder" .) (base .config)) "binaries" "/run/accel/kubelet/plugins" -}}
+{{- $_ := set $agent "credentials" (mustMergeOverwrite (dict "serve" true "kubelet" $kubelet) ($agent.credentials | default dict)) -}}
+{{- end -}}
 {{- end -}}
 {{- if include "accel.labelsNodes" . }}{{ $_ := set $agent "nodeCheck" (dict "root" "/host") }}{{ end -}}
 {{- if eq $p2p.plusMode.downloadPattern "source" }}{{ $_ := set $agent "engine" "none" }}{{ end -}}
@@ -66,6 +80,29 @@ instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
 {{- if (include "accel.config" . | fromYaml).registries -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" where agents follow the EndpointSlices of their Service: unless `config` names another source. */}}
+{{- define "accel.agentsWatch" -}}
+{{- $peers := dig "agent" "peers" dict .Values.config -}}
+{{- if and .Values.agent.enabled (not (or $peers.static $peers.dns $peers.file)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" where the controller signs the agents' certificates, and no node sees the authority's key. */}}
+{{- define "accel.controllerSigns" -}}
+{{- $peers := dig "agent" "peers" dict .Values.config -}}
+{{- $other := or $peers.certificates $peers.plaintext (eq .Values.agent.certificates.mode "plaintext") -}}
+{{- if and .Values.agent.enabled .Values.controller.enabled (not $other) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Name by which agents ask for certificates; of this release alone. */}}
+{{- define "accel.signer" -}}
+accel.dev/{{ include "accel.clusterName" . }}
+{{- end -}}
+
+{{/* Where an agent's pod has the folder of kubelet's CredentialProviderConfig. Takes `agent.credentialProvider`. */}}
+{{- define "accel.providerFolder" -}}
+{{- if eq (dir .config) .binaries }}/run/accel/kubelet/plugins{{ else }}/run/accel/kubelet/config{{ end -}}
+{{- end -}}
+
 {{/* "true" where agents look at their nodes, and the controller asks them and labels those that are fit. */}}
 {{- define "accel.labelsNodes" -}}
 {{- $wanted := dig "cluster" "controller" "labelNodes" true .Values.config -}}
@@ -96,9 +133,11 @@ instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
 {{- $port := int .root.Values.p2p.v2.exporter.port -}}
 {{- $address := printf "0.0.0.0:%d" $port -}}
 {{- if eq .role "agent" -}}
-{{- $name := printf "%s-agents.%s.svc.%s" (include "accel.fullname" .root) (include "accel.namespace" .root) .root.Values.clusterDomain -}}
-{{- $peers := dict "dns" $name -}}
-{{- if eq .root.Values.agent.certificates.mode "plaintext" -}}
+{{- $peers := dict -}}
+{{- if include "accel.agentsWatch" .root }}{{ $_ := set $peers "service" (dict "name" (printf "%s-agents" (include "accel.fullname" .root))) }}{{ end -}}
+{{- if include "accel.controllerSigns" .root -}}
+{{- $_ := set $peers "signer" (dict "name" (include "accel.signer" .root) "file" "/run/accel/identity/identity.pem") -}}
+{{- else if eq .root.Values.agent.certificates.mode "plaintext" -}}
 {{- $_ := set $peers "plaintext" true -}}
 {{- else -}}
 {{- $_ := set $peers "certificates" (dict "caFile" "/etc/accel/tls/ca.pem" "certFile" "/etc/accel/tls/cert.pem" "keyFile" "/etc/accel/tls/key.pem") -}}

@@ -30,7 +30,7 @@ opt-overlaybd: /opt/overlaybd
 {{- range $name, $path := include "accel.nodePaths" . | fromYaml }}
 - { name: {{ $name }}, mountPath: /host{{ $path }}, readOnly: true }
 {{- end }}
-- { name: snapshotter, mountPath: /host/run/overlaybd-snapshotter, readOnly: true }
+- { name: snapshotter, mountPath: /host{{ .Values.agent.snapshotterFolder }}, readOnly: true }
 {{- end }}
 {{- end -}}
 
@@ -38,6 +38,31 @@ opt-overlaybd: /opt/overlaybd
 {{- range $name, $path := include "accel.nodePaths" . | fromYaml }}
 - name: {{ $name }}
   hostPath: { path: {{ $path }}{{ if eq $name "setup" }}, type: DirectoryOrCreate{{ end }} }
+{{- end }}
+{{- end -}}
+
+{{/* What the running agent sees of kubelet's credential provider plugins. */}}
+{{- define "accel.providerMounts" -}}
+{{- with .Values.agent.credentialProvider }}
+{{- if and .config .binaries }}
+- { name: kubelet-plugins, mountPath: /run/accel/kubelet/plugins, readOnly: true }
+{{- if ne (dir .config) .binaries }}
+- { name: kubelet-config, mountPath: /run/accel/kubelet/config, readOnly: true }
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "accel.providerVolumes" -}}
+{{- with .Values.agent.credentialProvider }}
+{{- if and .config .binaries }}
+- name: kubelet-plugins
+  hostPath: { path: {{ .binaries }}, type: Directory }
+{{- if ne (dir .config) .binaries }}
+- name: kubelet-config
+  hostPath: { path: {{ dir .config }}, type: Directory }
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -52,6 +77,6 @@ opt-overlaybd: /opt/overlaybd
 {{- if eq .Values.agent.certificates.mode "secret" -}}
 {{- required "agent.certificates.secret names the Secret with ca.pem and ca-key.pem" .Values.agent.certificates.secret -}}
 {{- else -}}
-{{ include "accel.fullname" . }}-agents-authority
+{{ include "accel.fullname" . }}-agents-{{ ternary "own" "authority" (eq (include "accel.controllerSigns" .) "true") }}
 {{- end -}}
 {{- end -}}

@@ -29,6 +29,12 @@
 # The label of nodes that can run accelerated images.
 - { apiGroups: [""], resources: [nodes], verbs: [get, list, patch, watch] }
 - { apiGroups: [""], resources: [events], verbs: [create] }
+{{- if include "accel.controllerSigns" . }}
+# Requests of agents for certificates; the API lets it answer those to its own signer alone.
+- { apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [list, watch] }
+- { apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests/approval, certificatesigningrequests/status], verbs: [update] }
+- { apiGroups: [certificates.k8s.io], resources: [signers], resourceNames: [{{ include "accel.signer" . }}], verbs: [approve, sign] }
+{{- end }}
 {{- end -}}
 
 {{/* Permissions of the controller in its namespace. */}}
@@ -39,6 +45,11 @@
 - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
 # The secret with the credentials of lazily loaded devices, which the agents' pods mount.
 - { apiGroups: [""], resources: [secrets], resourceNames: [{{ include "accel.deviceSecret" . }}], verbs: [get, update] }
+{{- if include "accel.controllerSigns" . }}
+# The authority of the agents, and the pods that ask for its certificates.
+- { apiGroups: [""], resources: [secrets], resourceNames: [{{ include "accel.authoritySecret" . }}], verbs: {{ if eq .Values.agent.certificates.mode "secret" }}[get]{{ else }}[get, update]{{ end }} }
+- { apiGroups: [""], resources: [pods], verbs: [get] }
+{{- end }}
 {{- end -}}
 
 {{/* Permissions for secrets in an enabled namespace, by role: the webhook reads those that pods name, the controller copies them. */}}

@@ -8,6 +8,9 @@ import { RELEASE } from './webhook.ts';
 /** Name of the user that the controller is at the API. */
 export const CONTROLLER_USER = 'controller';
 
+/** Name of the signer of agents' certificates. */
+export const SIGNER = 'accel.dev/accel-accel';
+
 /** A running controller. */
 export interface TestController {
   readonly isLeader: boolean;
@@ -33,12 +36,18 @@ export function controllerRules(namespaces: readonly string[] | 'all'): object[]
     roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: to },
     subjects: [{ kind: 'User', name: CONTROLLER_USER, apiGroup: rbac }],
   });
+  const signing = [
+    { resources: ['certificatesigningrequests'], verbs: ['list', 'watch'] },
+    { resources: ['certificatesigningrequests/approval', 'certificatesigningrequests/status'], verbs: ['update'] },
+    { resources: ['signers'], resourceNames: [SIGNER], verbs: ['approve', 'sign'] },
+  ];
   const secretVerbs = ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'];
   return [
     role('accel-controller', [
       { apiGroups: [''], resources: ['namespaces'], verbs: ['get', 'list', 'watch'] },
       { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'list', 'patch', 'watch'] },
       { apiGroups: [''], resources: ['events'], verbs: ['create'] },
+      ...signing.map((rule) => ({ apiGroups: ['certificates.k8s.io'], ...rule })),
     ]),
     role('accel-controller-own', [
       { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create', 'get', 'update'] },
@@ -46,9 +55,10 @@ export function controllerRules(namespaces: readonly string[] | 'all'): object[]
       {
         apiGroups: [''],
         resources: ['secrets'],
-        resourceNames: ['accel-device-credentials'],
+        resourceNames: ['accel-device-credentials', 'accel-agents-own'],
         verbs: ['get', 'update'],
       },
+      { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
     ]),
     role('accel-controller-secrets', [{ apiGroups: [''], resources: ['secrets'], verbs: secretVerbs }]),
     bind('accel-controller'),
