@@ -145,7 +145,11 @@ export interface DoctorRequest {
 
 /** Examines a node: what is wrong, and how to mend it. Fails with `usage` for a configuration or a root. */
 export async function examineNode({ config, root, canary }: DoctorRequest): Promise<Diagnosis> {
-  return (await import('./agent/node/doctor.ts')).examineNode(await loadConfig(config), { root, canary });
+  return (await import('./agent/node/doctor.ts')).examineNode(await loadConfig(config), {
+    root,
+    canary,
+    cluster: agentInCluster(),
+  });
 }
 
 /** An image to find a rule for. */

@@ -91,7 +91,10 @@ describeWith({ tools: ['helm'] }, 'the chart', () => {
       throttleLimitMB: 128,
       engine: 'none',
       cache: { path: '/var/lib/accel/cache', capacity: 8589934592, ttl: '72h' },
-      peers: { dns: 'accel-agents.accel.svc.cluster.local' },
+      peers: {
+        service: { name: 'accel-agents' },
+        signer: { name: 'accel.dev/accel-accel', file: '/run/accel/identity/identity.pem' },
+      },
     });
     expect(config.telemetry.listen).toBe('0.0.0.0:65103');
     expect(configOf(manifests, 'admission').cluster.p2p).toMatchObject({
@@ -137,10 +140,135 @@ describeWith({ tools: ['helm'] }, 'the chart', () => {
     ]);
     const { spec } = find(await render(SEED), 'DaemonSet', 'accel-agent').spec.template;
     expect(spec).toMatchObject({ hostNetwork: true, automountServiceAccountToken: false });
-    const authority = spec.initContainers.filter(({ volumeMounts }: Manifest) =>
-      volumeMounts.some(({ name }: { name: string }) => name === 'authority'),
+    expect(spec.volumes.some(({ secret }: Manifest) => secret?.secretName.includes('authority'))).toBe(false);
+  });
+
+  it('gives the key of the authority to no node while the controller signs, and to one container otherwise', async () => {
+    /** Where a pod of an agent has an authority, and who signs. */
+    const look = async (values: Values) => {
+      const manifests = await render({ ...SEED, ...values });
+      const { spec } = find(manifests, 'DaemonSet', 'accel-agent').spec.template;
+      const named = spec.volumes.flatMap(({ secret }: Manifest) => secret?.secretName ?? []);
+      const holding = [...spec.initContainers, ...spec.containers].filter(({ volumeMounts }: Manifest) =>
+        volumeMounts.some(({ name }: { name: string }) => name === 'authority'),
+      );
+      const runs = manifests.some(
+        ({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'accel-controller',
+      );
+      return {
+        secrets: named.filter((name: string) => name !== 'accel-device-credentials'),
+        holding: holding.map(({ name }: Manifest) => name),
+        peers: configOf(manifests, 'agent').agent.peers,
+        signs: runs ? configOf(manifests, 'controller').cluster.controller.agentCertificates : undefined,
+        made: manifests.flatMap(({ kind, metadata, data }) =>
+          kind === 'Secret' && metadata.name.startsWith('accel-agents') ? [[metadata.name, data !== undefined]] : [],
+        ),
+      };
+    };
+    const signer = { name: 'accel.dev/accel-accel', file: '/run/accel/identity/identity.pem' };
+    const byDefault = await look({});
+    expect(byDefault).toMatchObject({
+      secrets: [],
+      holding: [],
+      peers: { signer },
+      made: [['accel-agents-own', false]],
+    });
+    expect(byDefault.signs).toMatchObject({
+      signer: signer.name,
+      account: 'accel-agent',
+      secret: 'accel-agents-own',
+      renewAuthority: true,
+    });
+    const secret = { agent: { certificates: { mode: 'secret', secret: 'mine' } } };
+    const given = await look(secret);
+    expect(given).toMatchObject({ secrets: [], holding: [], peers: { signer }, made: [] });
+    expect(given.signs).toMatchObject({ secret: 'mine', renewAuthority: false });
+    const off = { controller: { enabled: false } };
+    const files = { caFile: '/etc/accel/tls/ca.pem' };
+    expect(await look(off)).toMatchObject({
+      secrets: ['accel-agents-authority'],
+      holding: ['configure'],
+      peers: { certificates: files },
+      made: [['accel-agents-authority', true]],
+    });
+    expect(await look({ ...off, ...secret })).toMatchObject({ secrets: ['mine'], holding: ['configure'], made: [] });
+    for (const values of [
+      { agent: { certificates: { mode: 'plaintext' } } },
+      { config: { agent: { peers: { plaintext: true } } } },
+    ]) {
+      const clear = await look(values);
+      expect(clear).toMatchObject({ peers: { plaintext: true } });
+      expect(clear.peers.signer).toBeUndefined();
+      expect(clear.signs?.signer).toBeUndefined();
+    }
+  });
+
+  it('lets agents follow their Service unless they have another source, with a token for what they ask alone', async () => {
+    const look = async (values: Values) => {
+      const manifests = await render({ ...SEED, ...values });
+      const { containers, initContainers, volumes } = find(manifests, 'DaemonSet', 'accel-agent').spec.template.spec;
+      const mounting = [...initContainers, ...containers].filter(({ volumeMounts }: Manifest) =>
+        volumeMounts.some(({ name }: { name: string }) => name === 'api'),
+      );
+      const roles = manifests.filter(({ kind, metadata }) => /Role$/.test(kind) && metadata.name.endsWith('-agent'));
+      return {
+        peers: configOf(manifests, 'agent').agent.peers,
+        mounting: mounting.map(({ name }: Manifest) => name),
+        roles: roles.map(({ kind }) => kind),
+        token: volumes.some(({ name }: { name: string }) => name === 'api'),
+      };
+    };
+    const dns = { config: { agent: { peers: { dns: 'agents.example.com' } } } };
+    const plain = { agent: { certificates: { mode: 'plaintext' } } };
+    expect(await look({})).toMatchObject({ mounting: ['agent'], roles: ['ClusterRole', 'Role'], token: true });
+    expect(await look(dns)).toMatchObject({
+      peers: { dns: 'agents.example.com' },
+      mounting: ['agent'],
+      roles: ['ClusterRole'],
+    });
+    expect((await look(dns)).peers.service).toBeUndefined();
+    expect(await look(plain)).toMatchObject({
+      peers: { service: { name: 'accel-agents' } },
+      roles: ['Role'],
+      token: true,
+    });
+    expect(await look({ ...dns, ...plain })).toMatchObject({ mounting: [], roles: [], token: false });
+  });
+
+  it('mounts the plugins of kubelet and the folder of the snapshotter where the values say they are', async () => {
+    const look = async (credentialProvider: Values, more: Values = {}) => {
+      const agent = { runtimes: { overlaybd: true }, credentialProvider, ...more };
+      const manifests = await render({ ...SEED, agent });
+      const { containers, volumes } = find(manifests, 'DaemonSet', 'accel-agent').spec.template.spec;
+      /** Paths of the node by those of the container. */
+      const mounts = Object.fromEntries(
+        (containers[0].volumeMounts as { name: string; mountPath: string; readOnly?: boolean }[]).flatMap((mount) => {
+          const path = volumes.find(({ name }: { name: string }) => name === mount.name).hostPath?.path as
+            | string
+            | undefined;
+          return path === undefined ? [] : [[mount.mountPath, `${path}${mount.readOnly === true ? ' read-only' : ''}`]];
+        }),
+      );
+      return { mounts, credentials: configOf(manifests, 'agent').agent.credentials };
+    };
+    const apart = await look({ config: '/etc/kubernetes/provider.yaml', binaries: '/usr/libexec/plugins' });
+    expect(apart.credentials).toMatchObject({
+      serve: true,
+      kubelet: { config: '/run/accel/kubelet/config/provider.yaml', binaries: '/run/accel/kubelet/plugins' },
+    });
+    expect(apart.mounts).toMatchObject({
+      '/run/accel/kubelet/config': '/etc/kubernetes read-only',
+      '/run/accel/kubelet/plugins': '/usr/libexec/plugins read-only',
+      '/host/run/overlaybd-snapshotter': '/run/overlaybd-snapshotter read-only',
+    });
+    const together = await look(
+      { config: '/opt/plugins/config.yaml', binaries: '/opt/plugins' },
+      { snapshotterFolder: '/run/other' },
     );
-    expect(authority.map(({ name }: { name: string }) => name)).toEqual(['configure']);
+    expect(together.credentials.kubelet?.config).toBe('/run/accel/kubelet/plugins/config.yaml');
+    expect(together.mounts['/host/run/other']).toBe('/run/other read-only');
+    expect(Object.keys(together.mounts).filter((path) => path.startsWith('/run/accel/kubelet'))).toHaveLength(1);
+    expect((await look({})).credentials.kubelet).toBeUndefined();
   });
 
   it('lets the agents look at their nodes where overlaybd runs, read-only, and the controller ask them', async () => {

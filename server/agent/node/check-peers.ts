@@ -1,5 +1,5 @@
 /** Checks of the other agents: whether each is reached and reaches this node, their certificates, and their clocks. */
-import { hostAndPort } from '../../config/schema.ts';
+import { type Config, hostAndPort } from '../../config/schema.ts';
 import { AgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import type { AgentOptions } from '../agent.ts';
@@ -33,16 +33,31 @@ interface Failure {
 }
 
 /** Whether this node reaches its peers and they reach it, their certificates and clocks. */
-export async function checkPeers({ config }: Examined): Promise<readonly Check[]> {
+export async function checkPeers({ config, cluster }: Examined): Promise<readonly Check[]> {
   let options: AgentOptions;
   try {
-    options = await agentOptions(config, { metrics: new AgentMetrics(createMetrics('doctor')), log: () => undefined });
+    const metrics = new AgentMetrics(createMetrics('doctor'));
+    options = await agentOptions(config, { metrics, log: () => undefined, cluster });
   } catch (error) {
     return [
       failed('peers', reasonOf(error), 'Mend the configuration: accel agent run with its check lists what is wrong.'),
     ];
   }
-  const { self, members, identity } = options;
+  try {
+    return await checkOthers(config, options);
+  } finally {
+    await Promise.all([options.members.close?.(), options.certificate?.close()]);
+  }
+}
+
+async function checkOthers(config: Config, options: AgentOptions): Promise<readonly Check[]> {
+  const { self, members, certificate } = options;
+  // Only the running agent asks for a certificate: here, it is that of its file.
+  if (certificate?.isUsable === false) {
+    const fix = 'Look at the log of the agent, and at the controller that signs.';
+    return [failed('certificate', certificate.problem ?? 'there is none', fix)];
+  }
+  const identity = certificate?.current ?? options.identity;
   const { host, port } = hostAndPort(config.agent.peerListen);
   const own = `${host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host}:${port}`;
   const checks =

@@ -1,6 +1,8 @@
 /** `accel agent doctor`: looks at everything between a runtime and the agent, and says what is wrong and how to mend it. */
+
 import { asAccelError } from '../../../base/error.ts';
 import type { Config } from '../../config/schema.ts';
+import type { ClusterParts } from '../cluster-parts.ts';
 import { checkCanary } from './canary.ts';
 import { checkAgent, checkRegistries } from './check-agent.ts';
 import { checkDisk } from './check-disk.ts';
@@ -20,9 +22,13 @@ export interface Diagnosis {
 /** Runs all checks, one after another. Fails with `usage` for a root that is no folder. */
 export async function examineNode(
   config: Config,
-  { root, canary }: { readonly root: string; readonly canary?: string | undefined },
+  {
+    root,
+    canary,
+    cluster,
+  }: { readonly root: string; readonly canary?: string | undefined; readonly cluster?: ClusterParts | undefined },
 ): Promise<Diagnosis> {
-  const examined: Examined = { config, files: await RootedFiles.open(root), canary };
+  const examined: Examined = { config, files: await RootedFiles.open(root), canary, cluster };
   const checks: Check[] = [];
   for (const [name, check] of Object.entries(CHECKS)) {
     // A check that fails by itself must not hide the others.

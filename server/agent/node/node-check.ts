@@ -1,5 +1,7 @@
 /** The contract of doctor's checks: each finds one thing right or wrong, and says how to mend it. */
+
 import type { Config } from '../../config/schema.ts';
+import type { ClusterParts } from '../cluster-parts.ts';
 import type { RootedFiles } from './rooted-files.ts';
 
 /** The result of one check. */
@@ -17,6 +19,8 @@ export interface Examined {
   readonly files: RootedFiles;
   /** Image of the canary pull; one of the runtime's own unless given. */
   readonly canary: string | undefined;
+  /** Way to Kubernetes. */
+  readonly cluster?: ClusterParts | undefined;
 }
 
 /** Says that all is well. */

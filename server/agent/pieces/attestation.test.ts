@@ -48,6 +48,27 @@ describe('an attestation', () => {
     expect(attestations.check(attestations.sign(statement, 'owner', IDS[1]!), statement)).toBeUndefined();
   });
 
+  it('of a kept piece is made again by whoever made it when its certificate has ended, and given up by all others', async () => {
+    let now = Date.now();
+    const [mine, theirs] = [new Attestations(await of(IDS[0]!), () => now), new Attestations(await of(IDS[1]!))];
+    const kept = { mine: mine.sign(statement, 'holder', IDS[0]!), theirs: theirs.sign(statement, 'owner', IDS[1]!) };
+    expect(mine.renew(kept.mine, statement, IDS[0]!)).toBe(kept.mine);
+    expect(mine.renew(kept.theirs, statement, IDS[0]!)).toBe(kept.theirs);
+    now += 2 * DAY;
+    const later = { from: new Date(now - DAY), to: new Date(now + DAY) };
+    const next = await createAuthority('next', later);
+    const identity = { ca: next.cert, ...(await issueNodeCertificate(next, IDS[0]!, later)) };
+    mine.use(identity);
+    expect(mine.isBelieved(kept.mine)).toBe(false);
+    const renewed = mine.renew(kept.mine, statement, IDS[0]!)!;
+    expect(renewed).not.toBe(kept.mine);
+    expect(mine.check(renewed, statement)).toEqual({ ...statement, signer: IDS[0]!, as: 'holder' });
+    // The size of the blob, which it states, is not known; or it is another node's word.
+    expect(mine.renew(kept.mine, undefined, IDS[0]!)).toBeUndefined();
+    expect(mine.renew(kept.theirs, statement, IDS[0]!)).toBeUndefined();
+    expect(mine.renew('nothing', statement, IDS[0]!)).toBeUndefined();
+  });
+
   it('by another authority is refused, though its name is the same', async () => {
     const theirs = new Attestations(await of(IDS[0]!, await createAuthority('test', validity)));
     const ours = new Attestations(await of(IDS[0]!));

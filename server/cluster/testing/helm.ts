@@ -83,6 +83,8 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
     agent: {
       runtimes: { containers: true, docker: true, overlaybd: true },
       certificates: { mode: 'plaintext' },
+      snapshotterFolder: '/run/containerd-overlaybd',
+      credentialProvider: { config: '/etc/kubernetes/provider.yaml', binaries: '/usr/libexec/plugins' },
       nodeSelector: { pool: 'images' },
       tolerations: [{ key: 'gpu', operator: 'Exists' }],
       maxUnavailable: '10%',
