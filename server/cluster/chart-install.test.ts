@@ -97,10 +97,11 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
         (await get('mutatingwebhookconfiguration', 'accel-accel')).webhooks[0].clientConfig.caBundle as string;
       expect((await get('secret', 'accel-webhook-own')).data).toBeUndefined();
       expect(await bundle()).toBeUndefined();
+      expect((await get('secret', 'accel-agents-own')).data).toBeUndefined();
       const [data, authority] = [{ 'tls.crt': btoa('leaf') }, (await authorityOf()).toString('base64')];
       const patch = (kind: string, name: string, type: string, content: unknown) =>
         cluster.kubectl(['patch', kind, name, '-n', RELEASE, `--type=${type}`, '--patch', JSON.stringify(content)]);
-      await patch('secret', 'accel-webhook-own', 'merge', { data });
+      for (const own of ['accel-webhook-own', 'accel-agents-own']) await patch('secret', own, 'merge', { data });
       await patch(
         'mutatingwebhookconfiguration',
         'accel-accel',
@@ -108,7 +109,8 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
         [0, 1].map((index) => ({ op: 'add', path: `/webhooks/${index}/clientConfig/caBundle`, value: authority })),
       );
       await release('upgrade', [CHART], { ...SEED, p2p: { ratelimit: '256M' } });
-      expect((await get('secret', 'accel-webhook-own')).data).toEqual(data);
+      for (const own of ['accel-webhook-own', 'accel-agents-own'])
+        expect((await get('secret', own)).data).toEqual(data);
       expect(await bundle()).toBe(authority);
       await release('uninstall', ['--no-hooks']);
       expect(await left()).toEqual([]);
@@ -118,7 +120,8 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       const values = { ...SEED, certificates: { mode: 'helm' } };
       await release('install', [CHART], values);
       const first = await get('secret', 'accel-webhook');
-      const authority = await get('secret', 'accel-agents-authority');
+      // The controller makes the agents' authority; without one, Helm does.
+      await expect(get('secret', 'accel-agents-authority')).rejects.toThrow('NotFound');
       const bundle = async () =>
         (await get('mutatingwebhookconfiguration', 'accel-accel')).webhooks[0].clientConfig.caBundle as string;
       expect(await bundle()).toBe(first.data['ca.crt']);
@@ -126,7 +129,10 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       const config = async () => (await get('configmap', 'accel-agent')).data['accel.yaml'] as string;
       expect(await config()).toContain('ratelimit: 512M');
       const before = (await get('daemonset', 'accel-agent')).spec.template.metadata.annotations['accel.dev/config'];
-      await release('upgrade', [CHART], { ...values, p2p: { ratelimit: '256M' }, controller: { enabled: false } });
+      const without = { ...values, p2p: { ratelimit: '256M' }, controller: { enabled: false } };
+      await release('upgrade', [CHART], without);
+      const authority = await get('secret', 'accel-agents-authority');
+      await release('upgrade', [CHART], { ...without, admission: { replicas: 1 } });
       expect(await config()).toContain('ratelimit: 256M');
       const after = (await get('daemonset', 'accel-agent')).spec.template.metadata.annotations['accel.dev/config'];
       expect(after).not.toBe(before);
