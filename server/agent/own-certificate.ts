@@ -62,7 +62,7 @@ export class OwnCertificate {
     this.#current = placeholder;
   }
 
-  /** Reads the file. What it holds is used if it is this node's, also when it has ended; otherwise there is no certificate yet. */
+  /** Reads the file. Its certificate is used if it is this node's, also when it has ended; otherwise one has to be asked for. */
   static async open(options: OwnCertificateOptions): Promise<OwnCertificate> {
     const own = new OwnCertificate(options, await placeholderFor(options.self));
     const kept = options.file === undefined ? undefined : await readIdentityFile(options.file, options.self);

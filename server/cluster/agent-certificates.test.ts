@@ -169,7 +169,7 @@ describeWithCluster('certificates of agents', {}, () => {
     expect(controller!.log.join('\n')).toContain(reason);
   });
 
-  it('are not given for a request that its key has not signed, or that is none', async () => {
+  it('are not given for a request that its key has not signed', async () => {
     await startSigning();
     const asking = await requests(await putKubeconfig(cluster, 'agent-b'));
     const [mine, other] = [

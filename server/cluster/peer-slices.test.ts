@@ -36,7 +36,7 @@ describeWithCluster('members from EndpointSlices', { controllers: true }, () => 
     admin = await cluster.client();
     for (const name of [NAMESPACE, 'other'])
       await admin.create(namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
-    // What the chart gives an agent, and no more.
+    // The chart gives an agent this permission, and no more.
     const rbac = 'rbac.authorization.k8s.io';
     const items = [
       {

@@ -51,7 +51,7 @@ interface EndpointSlice extends KubeObject {
     | null;
 }
 
-/** What is kept of an endpoint. */
+/** An endpoint, as far as it is kept. */
 interface Endpoint extends SliceMember {
   readonly serving: boolean;
 }

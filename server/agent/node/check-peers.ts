@@ -55,7 +55,7 @@ async function checkOthers(config: Config, options: AgentOptions): Promise<reado
   // Only the running agent asks for a certificate: here, it is that of its file.
   if (certificate?.isUsable === false) {
     const fix = 'Look at the log of the agent, and at the controller that signs.';
-    return [failed('certificate', certificate.problem ?? 'there is none', fix)];
+    return [failed('certificate', certificate.problem ?? 'the agent has no certificate', fix)];
   }
   const identity = certificate?.current ?? options.identity;
   const { host, port } = hostAndPort(config.agent.peerListen);

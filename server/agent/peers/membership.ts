@@ -110,7 +110,7 @@ export class Membership implements Health {
     while (!signal.aborted) {
       this.#changed = false;
       await this.refresh(signal);
-      // What changes all the time, as while a thousand agents start, is looked at ten times a second at most.
+      // A list that changes all the time, as while a thousand agents start, is read ten times a second at most.
       if (this.#changed) {
         await sleep(LEAST_WAIT, undefined, { signal, ref: false }).catch(() => undefined);
         continue;

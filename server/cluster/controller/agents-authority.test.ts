@@ -1,4 +1,4 @@
-/** How an authority of agents takes the place of another: at no time does a certificate meet an agent that does not trust it. */
+/** An authority of agents takes the place of another, and at no time does a certificate meet an agent that does not trust it. */
 import { X509Certificate } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { createAuthority } from '../../certificates/authority.ts';

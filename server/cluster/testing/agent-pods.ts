@@ -8,7 +8,7 @@ import { RELEASE } from './webhook.ts';
 /** Service account of the agents. */
 export const ACCOUNT = 'accel-agent';
 
-/** What the chart gives the agents' service account. */
+/** Permissions that the chart gives the agents' service account; here for several accounts. */
 export function agentRules(accounts: readonly string[]): object[] {
   const rbac = 'rbac.authorization.k8s.io';
   const subjects = accounts.map((name) => ({ kind: 'ServiceAccount', name, namespace: RELEASE }));

@@ -1,7 +1,7 @@
 /** An address of this machine for agents of tests: EndpointSlices take none of loopback. */
 import { networkInterfaces } from 'node:os';
 
-/** The first IPv4 address that is not of loopback. Throws where there is none. */
+/** The first IPv4 address that is not of loopback. Throws on a machine without one. */
 export function ownAddress(): string {
   const found = Object.values(networkInterfaces())
     .flat()
