@@ -35,3 +35,30 @@ export async function awaitAll<T extends readonly unknown[] | []>(
   await Promise.allSettled(running);
   return Promise.all(running);
 }
+
+/**
+ * Runs `task` for each item, at most `limit` at a time, and returns the results in the order of the items. After a failure no further
+ * task begins, the running ones are awaited, and the first failure is thrown.
+ */
+export async function mapBounded<T, R>(
+  items: readonly T[],
+  limit: number,
+  task: (item: T, index: number) => Promise<R>,
+): Promise<R[]> {
+  const results = new Array<R>(items.length);
+  const failures: unknown[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < items.length && failures.length === 0) {
+      const index = next++;
+      try {
+        results[index] = await task(items[index]!, index);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(limit, items.length)) }, worker));
+  if (failures.length > 0) throw failures[0];
+  return results;
+}

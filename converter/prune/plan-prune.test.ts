@@ -91,9 +91,9 @@ describe('a tag', () => {
     ],
     [
       'whose digest another conversion needs',
-      [facts('2', 's'), ours('1_accelerated', 'a', 's'), ours('2_accelerated', 'a', 's')],
+      [facts('1', 't'), facts('2', 's'), ours('1_accelerated', 'a', 's'), ours('2_accelerated', 'a', 's')],
       [],
-      ['2 not-ours', '1_accelerated shared-digest 2_accelerated', '2_accelerated base-current'],
+      ['1 not-ours', '2 not-ours', '1_accelerated shared-digest 2_accelerated', '2_accelerated base-current'],
     ],
     [
       'in an index of a person',
@@ -106,6 +106,24 @@ describe('a tag', () => {
       [ours('1_accelerated', 'a', 's'), facts('2_accelerated', 'i', { record: record('s'), children: ['a'] })],
       ['1_accelerated base-gone', '2_accelerated base-gone'],
       [],
+    ],
+    [
+      'whose base tag is gone while another tag names what it was made from',
+      [facts('latest', 's'), ours('mine_accelerated', 'a', 's')],
+      [],
+      ['latest not-ours', 'mine_accelerated source-tagged latest'],
+    ],
+    [
+      'whose base moved while another tag names what it was made from',
+      [facts('1', 't'), facts('old', 's'), ours('1_accelerated', 'a', 's')],
+      ['1_accelerated base-moved'],
+      ['1 not-ours', 'old not-ours'],
+    ],
+    [
+      'in a list of referrers',
+      [ours('1_accelerated', 'a', 's'), facts('sha256-s', 'l', { children: ['a', 'c'], listed: ['a'] })],
+      ['1_accelerated base-gone'],
+      ['sha256-s referrer-list'],
     ],
     [
       'beside an index that cannot be read',
@@ -140,12 +158,23 @@ describe('ages', () => {
   });
 
   it('keeps the youngest images, with both of their tags', () => {
-    expect(removed(plan(tags, { keepLast: 2 }))).toEqual([
-      '1_accelerated base-gone',
-      '1_containerd_accelerated base-gone',
-    ]);
-    expect(removed(plan(tags, { keepLast: 3 }))).toEqual([]);
+    const result = plan(tags, { keepLast: 1 });
+    expect(removed(result)).toEqual(['1_accelerated base-gone', '1_containerd_accelerated base-gone']);
+    expect(kept(result)).toEqual(['2_accelerated keep-last', '3_accelerated unknown-age']);
+    expect(removed(plan(tags, { keepLast: 2 }))).toEqual([]);
     expect(removed(plan(tags, { keepLast: 0 }))).toHaveLength(4);
+  });
+
+  it('goes with the children that nothing else leads to', () => {
+    const index = facts('1_accelerated', 'i', { record: record('s'), children: ['a', 'b', 'c', 'd'] });
+    const others = [facts('all', 'j', { children: ['b'] }), facts('one', 'c'), ours('2_accelerated', 'd', 't')];
+    expect(plan([index, ...others]).removals).toMatchObject([
+      { digest: 'i', children: ['a'] },
+      { digest: 'd', children: [] },
+    ]);
+    // Two indexes that both go: the children go once.
+    const twice = facts('3_accelerated', 'k', { record: record('t'), children: ['a', 'e'] });
+    expect(plan([index, twice]).removals.map(({ children }) => children)).toEqual([['a', 'b', 'c', 'd'], ['e']]);
   });
 });
 
@@ -217,16 +246,23 @@ it('of any repository takes nothing that somebody needs, and leaves nothing for 
       const restNames = rest.map(({ tag }) => tag);
       expect(restNames).toEqual(all.map(({ tag }) => tag).filter((tag) => !leaving.has(tag)));
       expect(result.kept.map(({ tag }) => tag)).toEqual(restNames);
-      // Nothing that stays has lost a child.
+      // Nothing that stays has lost a child, and nothing with a tag is called one.
+      for (const { children } of result.removals) for (const child of children) gone.add(child);
+      expect(all.filter((one) => gone.has(one.digest) && !leaving.has(one.tag))).toEqual([]);
       for (const { children } of rest) for (const child of children ?? []) expect(gone.has(child)).toBe(false);
 
+      const isTagged = (one: TagFacts): boolean =>
+        all.some(({ tag, digest: of, children = [] }) =>
+          tag === one.tag ? false : [of, ...children].includes(one.record!.sourceDigest),
+        );
       const isBase = ({ tag }: TagFacts): boolean => all.some((one) => isOurs(one) && namesOf(one).includes(tag));
       const isStale = (one: TagFacts): boolean =>
         namesOf(one).every((name) => {
           const state = stateOf(name);
           if (state.state === 'present') return !state.digests.includes(one.record!.sourceDigest);
           return state.state === 'gone';
-        });
+        }) &&
+        (namesOf(one).some((name) => stateOf(name).state === 'present') || !isTagged(one));
       const mayGo = (one: TagFacts): boolean => isOurs(one) && !isBase(one) && isStale(one);
       expect(all.filter(({ tag }) => leaving.has(tag)).filter((one) => !mayGo(one))).toEqual([]);
 
@@ -236,6 +272,8 @@ it('of any repository takes nothing that somebody needs, and leaves nothing for 
         for (const { tag, built } of all)
           if (leaving.has(tag)) expect(built).toBeLessThanOrEqual(1_000_000 - olderThan);
       }
+      if (keepLast !== undefined && keepLast > 0)
+        expect(all.filter(({ tag, built }) => leaving.has(tag) && built === undefined)).toEqual([]);
       if (keepLast !== undefined && leaving.size > 0) {
         const sources = new Set(all.filter(mayGo).map((one) => one.record!.sourceDigest));
         const left = new Set(all.filter(({ tag }) => leaving.has(tag)).map((one) => one.record!.sourceDigest));

@@ -14,8 +14,13 @@ export interface TagFacts {
   readonly children: readonly string[] | undefined;
   /** The record that accel wrote; absent for other images. */
   readonly record?: ConversionRecord;
-  /** Time at which the image was built, by its config, in milliseconds since the epoch. */
+  /** Time at which the image was built (created-time.ts), in milliseconds since the epoch. */
   readonly built?: number;
+  /**
+   * For a list of referrers (distribution-spec, "Referrers Tag Schema") those that the list says accel made. A list needs nothing of
+   * what it names.
+   */
+  readonly listed?: readonly string[];
 }
 
 /** The state of a base in all repositories that it may be in. */
@@ -36,7 +41,7 @@ export interface PruneInput {
   readonly base: (tag: string) => BaseFacts;
   /** Keeps what is younger than this many milliseconds, and what has no known age. */
   readonly olderThan?: number | undefined;
-  /** Keeps this many source images of those that could go, the youngest. */
+  /** Keeps this many source images of those that could go, the youngest; where above 0, also all that have no known age. */
   readonly keepLast?: number | undefined;
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -56,6 +61,9 @@ export type KeepReason =
   | 'base-unknown'
   /** It is the base of another accelerated tag. */
   | 'is-base'
+  /** Its base's tag is gone, but what it was made from has another tag: somebody may have chosen the name. */
+  | 'source-tagged'
+  | 'referrer-list'
   | 'too-young'
   | 'unknown-age'
   | 'keep-last'
@@ -70,6 +78,8 @@ export type KeepReason =
 export interface Removal {
   readonly digest: string;
   readonly tags: readonly { readonly tag: string; readonly reason: RemovalReason }[];
+  /** Manifests without a tag that nothing but this index leads to; they go after it. */
+  readonly children: readonly string[];
 }
 
 /** A tag that is kept; `by` is the tag that needs it. */
@@ -105,17 +115,22 @@ export function planPrune(input: PruneInput): PrunePlan {
   const { tags } = input;
   const verdicts = new Map<string, Verdict>();
   const bases = new Map(tags.flatMap((facts) => basesOf(facts).map((base) => [base, facts.tag] as const)));
-  for (const facts of tags) verdicts.set(facts.tag, verdictOf(facts, input, bases));
+  const named = namedDigests(tags);
+  for (const facts of tags) verdicts.set(facts.tag, verdictOf(facts, input, { bases, named }));
   keepYoung(verdicts, input);
   keepNeeded(verdicts, tags);
   const byDigest = groupByDigest(tags);
   const removals: Removal[] = [];
+  const taken = childrenOfKept(tags, verdicts);
   for (const [digest, group] of byDigest) {
     const removed = group.flatMap(({ tag }) => {
       const verdict = verdicts.get(tag)!;
       return 'remove' in verdict ? [{ tag, reason: verdict.remove }] : [];
     });
-    if (removed.length > 0) removals.push({ digest, tags: removed });
+    if (removed.length === 0) continue;
+    const children = (group[0]!.children ?? []).filter((child) => !taken.has(child) && !byDigest.has(child));
+    for (const child of children) taken.add(child);
+    removals.push({ digest, tags: removed, children });
   }
   const kept = tags.flatMap(({ tag, digest }): KeptTag[] => {
     const verdict = verdicts.get(tag)!;
@@ -126,8 +141,15 @@ export function planPrune(input: PruneInput): PrunePlan {
   return { removals, kept };
 }
 
-function verdictOf(facts: TagFacts, { base }: PruneInput, bases: ReadonlyMap<string, string>): Verdict {
+/** Bases by name, with a tag that was made from each; tags by the digests that they lead to. */
+interface Names {
+  readonly bases: ReadonlyMap<string, string>;
+  readonly named: ReadonlyMap<string, readonly string[]>;
+}
+
+function verdictOf(facts: TagFacts, { base }: PruneInput, { bases, named }: Names): Verdict {
   const { tag, record } = facts;
+  if (facts.listed !== undefined) return { keep: 'referrer-list' };
   if (record === undefined) return { keep: 'not-ours' };
   const names = basesOf(facts);
   if (names.length === 0) return { keep: 'other-name' };
@@ -138,7 +160,28 @@ function verdictOf(facts: TagFacts, { base }: PruneInput, bases: ReadonlyMap<str
   if (found.some(({ state }) => state === 'pending')) return { keep: 'base-pending' };
   const present = found.filter((one) => one.state === 'present');
   if (present.some(({ digests }) => digests.includes(record.sourceDigest))) return { keep: 'base-current' };
-  return { remove: present.length === 0 ? 'base-gone' : 'base-moved' };
+  if (present.length > 0) return { remove: 'base-moved' };
+  const by = named.get(record.sourceDigest)?.find((other) => other !== tag);
+  return by === undefined ? { remove: 'base-gone' } : { keep: 'source-tagged', by };
+}
+
+function namedDigests(tags: readonly TagFacts[]): Map<string, string[]> {
+  const named = new Map<string, string[]>();
+  for (const { tag, digest, children = [], listed } of tags) {
+    if (listed !== undefined) continue;
+    for (const one of [digest, ...children]) {
+      const others = named.get(one);
+      if (others === undefined) named.set(one, [tag]);
+      else others.push(tag);
+    }
+  }
+  return named;
+}
+
+/** Digests that indexes which stay lead to. */
+function childrenOfKept(tags: readonly TagFacts[], verdicts: ReadonlyMap<string, Verdict>): Set<string> {
+  const kept = tags.filter(({ tag, listed }) => 'keep' in verdicts.get(tag)! && listed === undefined);
+  return new Set(kept.flatMap(({ children = [] }) => children));
 }
 
 /** Keeps what is too young. The two tags of one conversion have one source and are kept together. */
@@ -150,9 +193,13 @@ function keepYoung(verdicts: Map<string, Verdict>, { tags, olderThan, keepLast, 
       else if (built > now - olderThan) verdicts.set(tag, { keep: 'too-young' });
     }
   }
-  if (keepLast === undefined) return;
+  if (keepLast === undefined || keepLast === 0) return;
   const ages = new Map<string, number>();
-  for (const { record, built = Number.POSITIVE_INFINITY } of tags.filter(isLeaving)) {
+  for (const { tag, record, built } of tags.filter(isLeaving)) {
+    if (built === undefined) {
+      verdicts.set(tag, { keep: 'unknown-age' });
+      continue;
+    }
     const source = record!.sourceDigest;
     ages.set(source, Math.max(built, ages.get(source) ?? Number.NEGATIVE_INFINITY));
   }
@@ -164,12 +211,13 @@ function keepYoung(verdicts: Map<string, Verdict>, { tags, olderThan, keepLast, 
 
 /** Keeps what something that stays needs, until nothing changes: what is kept may need more. */
 function keepNeeded(verdicts: Map<string, Verdict>, tags: readonly TagFacts[]): void {
-  const unreadable = tags.find(({ children }) => children === undefined);
+  const unreadable = tags.find(({ children, listed }) => children === undefined && listed === undefined);
   const needed = new Map<string, Verdict>();
   const open = tags.filter(({ tag }) => 'keep' in verdicts.get(tag)!);
   const tagsOf = groupByDigest(tags);
   for (let facts = open.pop(); facts !== undefined; facts = open.pop()) {
-    const { tag: by, digest, children = [] } = facts;
+    const { tag: by, digest, listed } = facts;
+    const children = listed === undefined ? (facts.children ?? []) : [];
     const needs = [[digest, 'shared-digest'] as const, ...children.map((one) => [one, 'needed-by-index'] as const)];
     for (const [one, keep] of needs) {
       if (needed.has(one)) continue;

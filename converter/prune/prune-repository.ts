@@ -1,18 +1,18 @@
 /**
- * Prunes a repository: reads it, plans (plan-prune.ts), and removes what the plan says unless it is a dry run. Right before each removal
- * the registry is asked again: a plan is older than what it speaks of.
+ * Prunes a repository: reads it, plans (plan-prune.ts), and removes what the plan says unless it is a dry run (remove-planned.ts). The
+ * service and the command line share it.
  */
-import { AccelError } from '../../base/error.ts';
+import { AccelError, asAccelError } from '../../base/error.ts';
+import { mapBounded } from '../../base/limiter.ts';
 import { digestOf } from '../../oci/digest.ts';
-import { unlessMissing } from '../../oci/document.ts';
 import { canListTags, canRemoveManifests } from '../../oci/powers.ts';
-import type { ManifestRemover, TagLister, Target } from '../../oci/storage.ts';
+import type { ManifestRemover, Target } from '../../oci/storage.ts';
 import { type DroppedEntries, LayerCache } from '../publish/layer-record.ts';
-import { type BaseFacts, basesOf, type PrunePlan, planPrune, type Removal, type TagFacts } from './plan-prune.ts';
-import { type RepositoryTags, readTag, readTags } from './read-tags.ts';
-
-/** Finds the state of a base, given the tags of the repository; called again before anything is removed. */
-export type FindBase = (tag: string, own: RepositoryTags) => Promise<BaseFacts>;
+import type { FindBase } from './find-bases.ts';
+import { type BaseFacts, basesOf, type PrunePlan, planPrune, type Removal } from './plan-prune.ts';
+import { type RepositoryTags, readTags, readTagsAgain } from './read-tags.ts';
+import { pruneReferrers, type ReferrerLeftovers } from './referrer-lists.ts';
+import { type Look, removePlanned } from './remove-planned.ts';
 
 /** A repository to prune. */
 export interface PruneOptions {
@@ -23,6 +23,10 @@ export interface PruneOptions {
   readonly keepLast?: number | undefined;
   /** Waits before each image, so that the registry stays usable. */
   readonly pace: () => Promise<void>;
+  /** Images that are read at a time; 1 unless given. */
+  readonly concurrency?: number | undefined;
+  /** Hears of each removal when it is done. */
+  readonly onRemoved?: (removal: Removal) => void;
   readonly signal: AbortSignal;
 }
 
@@ -34,6 +38,9 @@ export interface PruneReport {
   readonly removed: readonly Removal[];
   /** Entries of the record of converted layers. */
   readonly record: DroppedEntries;
+  readonly referrers: Omit<ReferrerLeftovers, 'problems'>;
+  /** Of a dry run that would remove something: why the registry would not let it. */
+  readonly refusal?: string;
   readonly problems: readonly string[];
 }
 
@@ -42,36 +49,68 @@ export interface PruneReport {
  * where it does not let manifests be removed, and what reading it throws.
  */
 export async function pruneRepository(options: PruneOptions): Promise<PruneReport> {
-  const { target, dryRun, olderThan, keepLast, signal, findBase, pace } = options;
+  const { target, dryRun, olderThan, keepLast, signal, findBase, pace, concurrency } = options;
   if (!canListTags(target) || !canRemoveManifests(target)) {
     throw new AccelError('usage', 'only repositories of a registry are pruned', { where: { target: target.name } });
   }
-  const ages = olderThan !== undefined || keepLast !== undefined;
-  const own = await readTags(target, { signal, pace, ages });
-  const makePlan = async (tags: RepositoryTags): Promise<PrunePlan> => {
-    const bases = new Map<string, BaseFacts>();
-    for (const base of new Set(tags.tags.flatMap(basesOf))) bases.set(base, await findBase(base, tags));
-    return planPrune({ tags: tags.tags, base: (tag) => bases.get(tag)!, olderThan, keepLast, now: Date.now() });
+  const ages = olderThan !== undefined || (keepLast ?? 0) > 0;
+  const reading = { signal, pace, ages, concurrency };
+  const lookAt = async (tags: RepositoryTags): Promise<Look> => {
+    const names = [...new Set(tags.tags.flatMap(basesOf))];
+    const states = await mapBounded(names, concurrency ?? 1, (name) => findBase(name, tags));
+    return { tags, bases: new Map(names.map((name, index) => [name, states[index]!])) };
   };
-  const plan = await makePlan(own);
+  const planOf = ({ tags, bases }: Look): PrunePlan =>
+    planPrune({
+      tags: tags.tags,
+      // A tag that appeared after the look: nobody has asked for its base yet.
+      base: (tag): BaseFacts => bases.get(tag) ?? { state: 'unknown' },
+      olderThan,
+      keepLast,
+      now: Date.now(),
+    });
+  const own = await readTags(target, reading);
+  const plan = planOf(await lookAt(own));
+  const isDue = plan.removals.length > 0;
   const problems = own.broken.map((tag) => `${target.name}:${tag} is listed and does not exist`);
-  const removed: Removal[] = [];
-  if (!dryRun && plan.removals.length > 0) {
+  let [tags, removed, refusal]: [RepositoryTags, readonly Removal[], string | undefined] = [own, [], undefined];
+  if (isDue && dryRun) refusal = await refusalOf(target, signal);
+  else if (isDue) {
     await assertRemovable(target, signal);
-    // Tags that moved since the first look are read again, and only what both plans say is removed.
-    const { removals } = await makePlan(await readAgain(target, own, options));
-    for (const removal of plan.removals) {
-      await pace();
-      if (!removals.some(({ digest }) => digest === removal.digest) || !(await isSame(target, removal, signal))) {
-        problems.push(`${target.name}@${removal.digest} is kept: its tags or their bases have changed meanwhile`);
-      } else {
-        await target.removeManifest(removal.digest, { signal });
-        removed.push(removal);
-      }
-    }
+    const done = await removePlanned(plan, own, {
+      ...{ target, findBase, ages, pace, signal, plan: planOf },
+      look: async (before) => lookAt(await readTagsAgain(target, before, reading)),
+      onRemoved: options.onRemoved ?? (() => undefined),
+    });
+    ({ tags, removed } = done);
+    problems.push(...done.problems);
   }
-  const record = await LayerCache.open(target, signal).dropMissing({ dryRun, pace });
-  return { repository: target.name, plan, removed, record, problems };
+  // What was removed is reported, whatever else fails.
+  const orProblem = async <T>(otherwise: T, body: () => Promise<T>): Promise<T> => {
+    try {
+      return await body();
+    } catch (error) {
+      signal.throwIfAborted();
+      const known = asAccelError(error);
+      if (removed.length === 0 || known.code === 'internal') throw error;
+      problems.push(`${target.name}: ${known.message}`);
+      return otherwise;
+    }
+  };
+  const leaving = new Set((dryRun ? plan.removals : removed).flatMap(({ digest, children }) => [digest, ...children]));
+  const referrers = await orProblem({ untagged: [], entries: 0, problems: [] }, () =>
+    pruneReferrers(target, tags, { dryRun, leaving, pace, signal }),
+  );
+  problems.push(...referrers.problems);
+  const record = await orProblem({ entries: 0, missing: 0 }, () =>
+    LayerCache.open(target, signal).dropMissing({ dryRun, pace }),
+  );
+  return {
+    ...{ repository: target.name, plan, removed, record },
+    referrers: { untagged: referrers.untagged, entries: referrers.entries },
+    ...(refusal === undefined ? {} : { refusal }),
+    problems,
+  };
 }
 
 /** Throws where the registry does not let manifests be removed: asks it to remove one that does not exist. */
@@ -79,50 +118,14 @@ export async function assertRemovable(target: ManifestRemover, signal: AbortSign
   await target.removeManifest(digestOf(crypto.getRandomValues(new Uint8Array(32))), { signal });
 }
 
-/** The tags as they are now; only those that are new or have moved are read, for the others a request without a body is enough. */
-async function readAgain(
-  target: Target & TagLister,
-  { tags: before }: RepositoryTags,
-  { signal, pace, olderThan, keepLast }: PruneOptions,
-): Promise<RepositoryTags> {
-  const ages = olderThan !== undefined || keepLast !== undefined;
-  const byTag = new Map(before.map((facts) => [facts.tag, facts]));
-  const tags: TagFacts[] = [];
-  const broken: string[] = [];
-  for (const tag of await target.tags({ signal })) {
-    await pace();
-    const known = byTag.get(tag);
-    const digest = known === undefined ? undefined : await digestOfTag(target, tag, signal);
-    const facts = known !== undefined && digest === known.digest ? known : await readTag(target, tag, { signal, ages });
-    if (facts === undefined) broken.push(tag);
-    else tags.push(facts);
+/** The registry's refusal to remove anything, in words; undefined where it would. */
+async function refusalOf(target: ManifestRemover, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    await assertRemovable(target, signal);
+    return undefined;
+  } catch (error) {
+    const { code, message, found } = asAccelError(error);
+    if (code !== 'registry-error' && code !== 'unauthorized') throw error;
+    return [message, ...(found === undefined ? [] : [String(found)])].join('; ');
   }
-  return { tags, broken };
-}
-
-/** Whether all tags of a removal still name its digest. */
-async function isSame(target: Target, { digest, tags }: Removal, signal: AbortSignal): Promise<boolean> {
-  for (const { tag } of tags) if ((await digestOfTag(target, tag, signal)) !== digest) return false;
-  return true;
-}
-
-async function digestOfTag(target: Target, tag: string, signal: AbortSignal): Promise<string | undefined> {
-  return (await unlessMissing(() => target.resolve(tag, { signal })))?.digest;
-}
-
-/** The state of a base in the repository itself. */
-export function ownBase(tag: string, { tags, broken }: RepositoryTags): BaseFacts {
-  const facts = tags.find((one) => one.tag === tag);
-  if (facts !== undefined) return { state: 'present', digests: [facts.digest, ...(facts.children ?? [])] };
-  return { state: broken.includes(tag) ? 'unknown' : 'gone' };
-}
-
-/** The state of a base that may be in several repositories. */
-export function anyBase(states: readonly BaseFacts[]): BaseFacts {
-  const worst = states.find(({ state }) => state === 'unknown') ?? states.find(({ state }) => state === 'pending');
-  if (worst !== undefined || states.length === 0) return worst ?? { state: 'unknown' };
-  const present = states.filter((one) => one.state === 'present');
-  return present.length === 0
-    ? { state: 'gone' }
-    : { state: 'present', digests: present.flatMap((one) => one.digests) };
 }

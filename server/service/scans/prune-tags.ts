@@ -1,12 +1,13 @@
 /** Prunes all repositories that conversions go to (converter/prune). */
 import { asAccelError } from '../../../base/error.ts';
+import { BaseFinder } from '../../../converter/prune/find-bases.ts';
 import { type PruneReport, pruneRepository } from '../../../converter/prune/prune-repository.ts';
 import { openTarget } from '../../../oci/open.ts';
 import { parseRepository } from '../../../oci/reference.ts';
+import type { Target } from '../../../oci/storage.ts';
 import { registryOptions } from '../../config/registry-access.ts';
 import { milliseconds } from '../../config/schema.ts';
 import type { ServiceSettings } from '../service-settings.ts';
-import { BaseFinder } from './find-bases.ts';
 import { createPace } from './pace.ts';
 import type { PendingImages } from './pending-images.ts';
 import { type PruneTarget, pruneTargets } from './prune-sources.ts';
@@ -32,6 +33,9 @@ export interface PruneRunReport {
   /** One line each. */
   readonly problems: readonly string[];
 }
+
+/** Images that are read at a time; the rate of `service.reconcile` holds for all of them. */
+const CONCURRENCY = 4;
 
 /** Prunes the repositories one after another. One that fails is reported, and the others are pruned all the same. */
 export async function pruneTags(run: PruneRun): Promise<PruneRunReport> {
@@ -64,11 +68,10 @@ async function pruneOne(place: PruneTarget, { settings, dryRun, pending, signal 
   const { config, registries } = settings;
   const { olderThan, keepLast } = config.service.prune;
   const pace = createPace(config.service.reconcile.rate, signal);
-  const target = await openTarget(
-    parseRepository(place.repository),
-    await registryOptions(registries, place.repository),
-  );
-  const bases = new BaseFinder(place, { registries, pending, pace, signal });
+  const open = async (name: string): Promise<Target> =>
+    openTarget(parseRepository(name), await registryOptions(registries, name));
+  const target = await open(place.repository);
+  const bases = new BaseFinder({ target, sources: place.sources, open, pending, pace, signal });
   try {
     return await pruneRepository({
       target,
@@ -77,6 +80,7 @@ async function pruneOne(place: PruneTarget, { settings, dryRun, pending, signal 
       olderThan: olderThan === undefined ? undefined : milliseconds(olderThan),
       keepLast,
       pace,
+      concurrency: CONCURRENCY,
       signal,
     });
   } finally {
