@@ -58,6 +58,8 @@ const DURATIONS: Readonly<Record<string, number>> = {
   h: 3600 * SECOND,
   d: 86_400 * SECOND,
 };
+const WEEK = 7 * 86_400 * SECOND;
+const MAX_AGE = 36_525 * 86_400 * SECOND;
 /** As far as a timer of Node reaches. */
 const MAX_DURATION = 24 * 86_400 * SECOND;
 
@@ -74,6 +76,19 @@ export function parseDuration(flag: string, least = 1): (text: string) => number
     if (value >= least && value <= MAX_DURATION) return Math.round(value);
     throw refused(flag, text, 'a duration up to 24d, such as 90s, 10m or 1h30m');
   };
+}
+
+/** `--older-than`: an age, `12h`, `30d`, `8w`, `1d12h`; a bare number is in days. The result is in milliseconds. */
+export function parseAge(text: string): number {
+  const parts = [...text.trim().matchAll(/(\d{1,6})(min|[smhdw])/g)];
+  const isWhole = parts.length > 0 && parts.map(([part]) => part).join('') === text.trim();
+  const value = isWhole
+    ? parts.reduce((sum, [, number, unit]) => sum + Number(number) * (DURATIONS[unit!] ?? WEEK), 0)
+    : /^\d{1,6}$/.test(text.trim())
+      ? Number(text) * DURATIONS.d!
+      : Number.NaN;
+  if (value >= SECOND && value <= MAX_AGE) return value;
+  throw refused('--older-than', text, 'an age up to 100 years, such as 12h, 30d or 8w');
 }
 
 /** `--max-memory`: bytes, or with a unit `K`, `M` or `G`. The converter knows the lower bound. */

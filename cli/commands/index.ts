@@ -15,6 +15,7 @@ export const COMMANDS: ReadonlyMap<string, CommandLoader> = new Map<string, Comm
   ['cp', async (context) => (await import('./cp.ts')).cpCommand(context)],
   ['export', async (context) => (await import('./export.ts')).exportCommand(context)],
   ['prefetch', async (context) => (await import('./prefetch.ts')).prefetchCommand(context)],
+  ['prune', async (context) => (await import('./prune.ts')).pruneCommand(context)],
   ['event', async (context) => (await import('./event.ts')).eventCommand(context)],
   ['serve', async (context) => (await import('./serve.ts')).serveCommand(context)],
   ['agent', async (context) => (await import('./agent.ts')).agentCommand(context)],

@@ -4,6 +4,7 @@ import { AccelError } from '../../base/error.ts';
 import type { PruneReport } from '../../converter/prune/prune-repository.ts';
 import type { CommandContext } from '../context.ts';
 import { JSON_FORMAT_VERSION, jsonText } from '../progress/json.ts';
+import { pruneDocument, pruneSummary, renderPruning } from '../prune-report.ts';
 import { checkServer, type ServerFlags } from '../server-flags.ts';
 import type { BackfillImage } from '../server-package.ts';
 import { printable } from '../text.ts';
@@ -98,32 +99,15 @@ Examples:
         dryRun: !yes,
         onReport: (one) => {
           if (json) repositories.push(one);
-          else context.stdout.write(pruningText(one, !yes));
+          else context.stdout.write(renderPruning(one, !yes));
         },
         signal: context.signal,
       });
-      if (json) {
-        context.stdout.write(jsonText({ formatVersion: JSON_FORMAT_VERSION, dryRun: !yes, ...report, repositories }));
-      } else context.stderr.write(`${report.tags} tags, ${report.removed} manifests removed\n`);
+      const outcome = { dryRun: !yes, ...report, repositories };
+      if (json) context.stdout.write(pruneDocument(outcome));
+      else context.stderr.write(`${pruneSummary(outcome)}\n`);
       failOn(context, report.problems, 'not everything could be looked at or removed');
     });
-}
-
-function pruningText({ repository, plan, removed, record }: PruneReport, dryRun: boolean): string {
-  const shown = dryRun ? plan.removals : removed;
-  const lines = shown.flatMap(({ digest, tags }) =>
-    tags.map(
-      ({ tag, reason }) => `${repository}:${tag}: ${dryRun ? 'would be removed' : 'removed'}, ${reason} (${digest})`,
-    ),
-  );
-  // Everything else of ours, so that nobody wonders; other people's tags are not of interest.
-  for (const { tag, reason, by } of plan.kept.filter((one) => one.reason !== 'not-ours'))
-    lines.push(`${repository}:${tag}: kept, ${reason}${by === undefined ? '' : ` (${by})`}`);
-  if (record.missing > 0) {
-    const action = dryRun ? 'would be dropped' : 'dropped';
-    lines.push(`${repository}: ${record.missing} of ${record.entries} entries of the record of layers ${action}`);
-  }
-  return lines.map((line) => `${printable(line)}\n`).join('');
 }
 
 function flagsOf(context: CommandContext, self: Command, command: string): ScanFlags & { readonly config: string } {
@@ -135,6 +119,8 @@ function flagsOf(context: CommandContext, self: Command, command: string): ScanF
 
 function failOn(context: CommandContext, problems: readonly string[], message: string): void {
   if (problems.length === 0) return;
+  // Standard output has its one document already.
+  context.setReporting({ json: false, verbose: false });
   for (const problem of problems) context.stderr.write(`${printable(problem)}\n`);
   throw new AccelError('registry-error', message, {
     found: problems.length === 1 ? 'one problem, listed above' : `${problems.length} problems, listed above`,

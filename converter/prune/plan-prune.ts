@@ -3,6 +3,7 @@
  * accel made it, its name is that of a base with a suffix, and the base is gone or names another image. Removing a manifest removes every
  * tag of its digest (distribution-spec v1.1, "Deleting Manifests"), so one that another tag or index needs is kept.
  */
+import { LAYER_RECORD } from '../../formats/overlaybd/annotations.ts';
 import { ACCELERATED_SUFFIX, CONTAINERD_SUFFIX } from '../../formats/overlaybd/tag-suffixes.ts';
 import type { ConversionRecord } from '../publish/record-annotations.ts';
 
@@ -64,6 +65,8 @@ export type KeepReason =
   /** Its base's tag is gone, but what it was made from has another tag: somebody may have chosen the name. */
   | 'source-tagged'
   | 'referrer-list'
+  /** The record of converted layers. */
+  | 'layer-record'
   | 'too-young'
   | 'unknown-age'
   | 'keep-last'
@@ -150,7 +153,7 @@ interface Names {
 function verdictOf(facts: TagFacts, { base }: PruneInput, { bases, named }: Names): Verdict {
   const { tag, record } = facts;
   if (facts.listed !== undefined) return { keep: 'referrer-list' };
-  if (record === undefined) return { keep: 'not-ours' };
+  if (record === undefined) return { keep: tag === LAYER_RECORD.tag ? 'layer-record' : 'not-ours' };
   const names = basesOf(facts);
   if (names.length === 0) return { keep: 'other-name' };
   const dependent = bases.get(tag);

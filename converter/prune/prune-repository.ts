@@ -25,8 +25,8 @@ export interface PruneOptions {
   readonly pace: () => Promise<void>;
   /** Images that are read at a time; 1 unless given. */
   readonly concurrency?: number | undefined;
-  /** Hears of each removal when it is done. */
-  readonly onRemoved?: (removal: Removal) => void;
+  /** Hears of each removal when it is done; the next one waits for it. */
+  readonly onRemoved?: (removal: Removal) => void | Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -85,7 +85,7 @@ export async function pruneRepository(options: PruneOptions): Promise<PruneRepor
     ({ tags, removed } = done);
     problems.push(...done.problems);
   }
-  // What was removed is reported, whatever else fails.
+  // The removals are reported, whatever else fails.
   const orProblem = async <T>(otherwise: T, body: () => Promise<T>): Promise<T> => {
     try {
       return await body();

@@ -1,5 +1,5 @@
 /**
- * Leftovers of images that refer to their base (`--referrer`), in repositories where an index under a tag lists referrers
+ * Leftovers of images that refer to their base (the option `referrer` of a conversion), in repositories where an index under a tag lists referrers
  * (distribution-spec v1.1, "Referrers Tag Schema"): entries of what is gone, and images without a tag whose subject is gone. Entries of
  * others, such as signatures, are kept.
  */
@@ -43,7 +43,7 @@ export async function pruneReferrers(
   const problems: string[] = [];
   let entries = 0;
   const staying = tags.filter(({ digest, listed }) => listed === undefined && !leaving.has(digest));
-  // What an unreadable index needs is not known: then nothing without a tag is touched.
+  // An unreadable index may need anything: then nothing without a tag is touched.
   const isReadable = staying.every(({ children }) => children !== undefined);
   const needed = new Set(staying.flatMap(({ digest, children = [] }) => [digest, ...children]));
   for (const list of tags) {

@@ -7,7 +7,7 @@ import type { FindBase } from './find-bases.ts';
 import { type BaseFacts, basesOf, type PrunePlan, type Removal } from './plan-prune.ts';
 import { digestOfTag, type RepositoryTags, readTag } from './read-tags.ts';
 
-/** What a plan is made from. */
+/** Facts for a plan. */
 export interface Look {
   readonly tags: RepositoryTags;
   readonly bases: ReadonlyMap<string, BaseFacts>;
@@ -26,11 +26,11 @@ export interface RemovalRun {
   /** Whether ages are read. */
   readonly ages: boolean;
   readonly pace: () => Promise<void>;
-  readonly onRemoved: (removal: Removal) => void;
+  readonly onRemoved: (removal: Removal) => void | Promise<void>;
   readonly signal: AbortSignal;
 }
 
-/** What was done. */
+/** Results of the removals. */
 export interface Removals {
   /** With the children that were removed in fact. */
   readonly removed: readonly Removal[];
@@ -39,8 +39,11 @@ export interface Removals {
   readonly tags: RepositoryTags;
 }
 
-/** Least milliseconds between looks at everything; a look that takes long is repeated more rarely. */
-const LOOK_AGAIN = 15_000;
+/**
+ * Tags of a repository that is looked at as a whole before each removal. In a larger one the tags of the digest, their bases and new tags
+ * are; the whole again after twice the time that the last look took.
+ */
+const FEW_TAGS = 100;
 /** Removals that may fail one after another before the others are left. */
 const MAX_FAILURES = 3;
 
@@ -54,17 +57,19 @@ export async function removePlanned(planned: PrunePlan, before: RepositoryTags, 
     const start = performance.now();
     const seen = await run.look(known);
     const end = performance.now();
-    return { seen, next: end + Math.max(LOOK_AGAIN, 2 * (end - start)) };
+    return { seen, next: seen.tags.tags.length > FEW_TAGS ? end + 2 * (end - start) : end };
   };
   let { seen, next } = await lookAll(before);
   for (const [index, { digest }] of planned.removals.entries()) {
     await pace();
     if (failures === MAX_FAILURES) {
-      problems.push(`${target.name}: ${planned.removals.length - index} more removals are left after ${failures} failures`);
+      problems.push(
+        `${target.name}: ${planned.removals.length - index} more removals are left after ${failures} failures`,
+      );
       break;
     }
     try {
-      if (performance.now() > next) ({ seen, next } = await lookAll(seen.tags));
+      if (performance.now() >= next) ({ seen, next } = await lookAll(seen.tags));
       seen = await lookAtTagsOf(digest, seen, run);
       const removal = run.plan(seen).removals.find((one) => one.digest === digest);
       if (removal === undefined) {
@@ -77,7 +82,7 @@ export async function removePlanned(planned: PrunePlan, before: RepositoryTags, 
       const children = await removeChildren(removal, seen.tags, run);
       const done = { ...removal, children };
       removed.push(done);
-      run.onRemoved(done);
+      await run.onRemoved(done);
       failures = 0;
     } catch (error) {
       signal.throwIfAborted();
@@ -127,7 +132,9 @@ async function removeChildren(
   { tags }: RepositoryTags,
   { target, signal, pace }: RemovalRun,
 ): Promise<string[]> {
-  const needed = new Set(tags.flatMap(({ digest, children: others = [], listed }) => [digest, ...(listed ? [] : others)]));
+  const needed = new Set(
+    tags.flatMap(({ digest, children: others = [], listed }) => [digest, ...(listed ? [] : others)]),
+  );
   const removed: string[] = [];
   for (const child of children) {
     if (needed.has(child)) continue;
@@ -140,7 +147,9 @@ async function removeChildren(
 
 /** Whether a manifest has annotations by which accel made it; false where it does not exist. */
 export async function isOursByContent(target: Target, digest: string, options: ReadOptions): Promise<boolean> {
-  const document = await unlessMissing(async () => loadDocument(target, await target.resolve(digest, options), options));
+  const document = await unlessMissing(async () =>
+    loadDocument(target, await target.resolve(digest, options), options),
+  );
   if (document === undefined) return false;
   const { annotations } = document.kind === 'index' ? document.index : document.manifest;
   return decodeRecord(annotations) !== undefined;

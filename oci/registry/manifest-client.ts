@@ -172,7 +172,7 @@ export class ManifestClient {
     if (response.status === 404) return 'absent';
     if (!NO_REMOVAL.includes(response.status)) return 'removed';
     throw new AccelError('registry-error', 'the registry does not let manifests be removed', {
-      where: { target: this.#name, digest },
+      where: { target: this.#name },
       expected: 'a registry whose settings allow deletion (docker-registry: storage.delete.enabled)',
       found: `HTTP ${response.status}`,
     });

@@ -18,6 +18,7 @@ import { convertedLayout, FULL, INDEXED } from '../../reader/testing/test-images
 import { serverNode } from '../../scripts/server-node.ts';
 import { startDemoRegistry } from '../../server/demo/demo-registry.ts';
 import { smallTar, type TestLayout, testLayout } from '../support/converter.ts';
+import { startRegistry } from '../support/registry.ts';
 import { run as runTool, type TempDirectory, tempDirectory } from '../support/tools.ts';
 
 const SCHEMAS = join(import.meta.dirname, '../../docs/schemas');
@@ -189,6 +190,23 @@ describe('each document has the form of its schema', () => {
     expect(bodies).toHaveLength(5);
     agent.close();
     await registry.close();
+  });
+
+  it('prune: planned and done', async () => {
+    const registry = await startRegistry();
+    try {
+      const repository = `${registry.host}/team/app`;
+      for (const tag of [FULL, INDEXED]) {
+        const [from, to] = [`oci:${layout.directory}:${tag}`, `docker://${repository}:${tag}`];
+        await runTool('skopeo', ['copy', '--quiet', '--dest-tls-verify=false', from, to]);
+      }
+      const args = ['prune', repository, '--base-repository', repository, '--plain', '--json'];
+      const planned = await document('prune', args);
+      expect(planned).toMatchObject({ dryRun: true, tags: 2, removed: 0 });
+      expect(await document('prune', [...args, '--yes'])).toMatchObject({ dryRun: false, removed: 2, problems: [] });
+    } finally {
+      await registry.stop();
+    }
   });
 
   it('event: convert, finished, skipped', async () => {
