@@ -98,7 +98,8 @@ export class Authenticator {
     const credentials = await this.#load();
     // A token is issued after the login was verified, so a later refusal is about the account's rights.
     const isProof = credentials?.kind === 'bearer' || this.#challenge?.scheme !== 'bearer';
-    const login = response.status === 401 && isProof ? 'refused' : 'accepted';
+    const wasSent = credentials?.kind === 'bearer' || this.#challenge !== undefined;
+    const login = !wasSent ? 'unsent' : response.status === 401 && isProof ? 'refused' : 'accepted';
     return this.#denied({ action, response, where, credentials, login });
   }
 

@@ -39,6 +39,14 @@ test.each<[string, Script, RegistryOptions, RegExp, RegExp]>([
   ['GHCR and GitLab: 403 for both', tokenRegistry({ status: 403 }), LOGIN, /of ann, or does not allow ann to/, /-u/],
   ['a right password, Basic, no push', basicRegistry('ann:hunter22'), LOGIN, /accepted the .* not allow ann/, /push/],
   ['a right password, token, no push', tokenRegistry(token), LOGIN, /accepted the .* not allow ann to/, /push/],
+  ['no challenge', () => ({ status: 403 }), LOGIN, /not allow to begin .* did not ask for/, /of ann was not sent/],
+  [
+    'a challenge of another kind',
+    () => ({ status: 401, headers: { 'www-authenticate': 'Negotiate' } }),
+    LOGIN,
+    /did not ask for/,
+    /of ann was not sent/,
+  ],
   [
     'a right password, a token that is too small (Docker Hub)',
     tokenRegistry(token, 401),

@@ -6,8 +6,11 @@ import { type Advice, advise, option } from '../../base/advice.ts';
 import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import type { FoundCredentials } from './credential-kinds.ts';
 
-/** The state of a login: none was sent, it was refused, it may have been refused, or it was accepted. */
-export type Login = 'none' | 'refused' | 'doubtful' | 'accepted';
+/**
+ * The state of a login: there is none, the registry asked for none (or for one of an unknown kind), it was refused, it may
+ * have been refused, or it was accepted.
+ */
+export type Login = 'none' | 'unsent' | 'refused' | 'doubtful' | 'accepted';
 
 /** A refusal, and the login that was refused. */
 export interface Refused {
@@ -53,6 +56,12 @@ function known(action: string, login: Login, { kind, username, from }: FoundCred
   const secret = kind === 'basic' ? 'password' : 'token';
   const whose = username === undefined ? `the ${secret}` : `the ${secret} of ${username}`;
   const who = username ?? 'this login';
+  if (login === 'unsent') {
+    return {
+      message: `the registry did not allow to ${action}, and did not ask for a password or token`,
+      hint: `Check the name of the registry, and the proxies in front of it: ${whose} was not sent, because nothing asked for it by Basic or Bearer.`,
+    };
+  }
   if (login === 'refused') {
     return { message: `the registry did not accept ${whose}`, hint: `Correct it where it comes from: ${from}.` };
   }

@@ -56,7 +56,7 @@ export function responseError(action: string, response: FailedResponse, where: E
     });
   }
   if (status === 404) {
-    return new AccelError('not-found', `the registry does not have what it takes to ${action}`, {
+    return new AccelError('not-found', `the registry answered "not found" when asked to ${action}`, {
       where,
       found,
       hint: 'Check the reference; some registries want the repository to be created before the first push.',

@@ -4,47 +4,21 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { convertedLayers, convertedTags } from '../../action/outcome.ts';
 import { noticeOf, outputsOf } from '../../action/outputs.ts';
-import { isRecord } from '../../base/is-record.ts';
 import { diagnosisDocument } from '../../cli/node-report.ts';
 import { runProgram } from '../../cli/program.ts';
-import type { Diagnosis } from '../../cli/server-package.ts';
+import type { Diagnosis, ServerAccess } from '../../cli/server-package.ts';
 import { sampleResult } from '../../cli/testing/sample.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { convertedLayout, FULL, INDEXED } from '../../reader/testing/test-images.ts';
 import { serverNode } from '../../scripts/server-node.ts';
 import { startDemoRegistry } from '../../server/demo/demo-registry.ts';
 import { smallTar, type TestLayout, testLayout } from '../support/converter.ts';
+import { complaints, SCHEMAS } from '../support/json-schemas.ts';
 import { startRegistry } from '../support/registry.ts';
 import { run as runTool, type TempDirectory, tempDirectory } from '../support/tools.ts';
-
-const SCHEMAS = join(import.meta.dirname, '../../docs/schemas');
-
-/** A reader may ignore fields that it does not know; here one that no schema lists is a mistake. */
-function strict(schema: unknown): unknown {
-  if (Array.isArray(schema)) return schema.map(strict);
-  if (!isRecord(schema)) return schema;
-  const inner = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, strict(value)]));
-  const isObject = inner.type === 'object' && inner.additionalProperties === undefined;
-  return isObject ? { ...inner, additionalProperties: false } : inner;
-}
-
-function schemaOf(name: string): Record<string, unknown> {
-  return JSON.parse(readFileSync(join(SCHEMAS, `${name}.json`), 'utf8')) as Record<string, unknown>;
-}
-
-/** The complaints of a schema about a document; the empty list if it is valid. */
-function complaints(name: string, document: unknown): string[] {
-  const ajv = new Ajv2020({ allErrors: true, strict: false });
-  const validate = ajv.compile(strict(schemaOf(name)) as object);
-  validate(document);
-  return (validate.errors ?? []).map(
-    ({ instancePath, message, params }) => `${instancePath} ${message} ${JSON.stringify(params)}`,
-  );
-}
 
 const seen = new Set<string>();
 let layout: TestLayout;
@@ -67,7 +41,10 @@ afterAll(async () => {
   await scratch.remove();
 });
 
-async function run(args: readonly string[]): Promise<{ code: number; text: string; errors: string }> {
+async function run(
+  args: readonly string[],
+  server?: Partial<ServerAccess>,
+): Promise<{ code: number; text: string; errors: string }> {
   const out: Buffer[] = [];
   const errors: string[] = [];
   const code = await runProgram(args, {
@@ -77,8 +54,18 @@ async function run(args: readonly string[]): Promise<{ code: number; text: strin
     env: { DOCKER_CONFIG: scratch.path },
     signal: new AbortController().signal,
     loadConverter: () => import('../../converter/convert.ts'),
+    ...(server === undefined ? {} : { server: server as ServerAccess }),
   });
   return { code, text: Buffer.concat(out).toString('utf8'), errors: errors.join('') };
+}
+
+/** The answer of a function of the server's main module: the server runs on a newer Node than this test may. */
+async function onServerNode<T>(name: string, request: Record<string, unknown>): Promise<T> {
+  const main = join(import.meta.dirname, '../../server/main.ts');
+  const script = `import { ${name} } from ${JSON.stringify(main)};
+    console.log(JSON.stringify(await ${name}(${JSON.stringify(request)})));`;
+  const { stdout } = await runTool(serverNode(), ['--input-type=module', '-e', script]);
+  return JSON.parse(stdout.toString('utf8')) as T;
 }
 
 /** Runs a command, and holds its one document against a schema. */
@@ -232,15 +219,49 @@ describe('each document has the form of its schema', () => {
   it('agent doctor, on a node without anything', async () => {
     const config = join(scratch.path, 'accel.yaml');
     await writeFile(config, 'registries: [{host: "127.0.0.1:9", plain: true}]\n');
-    // The server runs on a newer Node than this test may.
-    const main = join(import.meta.dirname, '../../server/main.ts');
-    const script = `import { examineNode } from ${JSON.stringify(main)};
-      console.log(JSON.stringify(await examineNode(${JSON.stringify({ root: scratch.path, config })})));`;
-    const { stdout } = await runTool(serverNode(), ['--input-type=module', '-e', script]);
-    const diagnosis = JSON.parse(stdout.toString('utf8')) as Diagnosis;
+    const diagnosis = await onServerNode<Diagnosis>('examineNode', { root: scratch.path, config });
     expect(diagnosis.ok).toBe(false);
     expect(complaints('agent-doctor', JSON.parse(diagnosisDocument(diagnosis)))).toEqual([]);
     seen.add('agent-doctor');
+  });
+
+  it('serve check: a rule with all options, and none', async () => {
+    const config = join(scratch.path, 'rules.yaml');
+    const options = 'mode: full, platforms: [linux/amd64], verify: quick, algorithm: zstd, blockSize: 16384';
+    await writeFile(config, `rules: [{repositories: [a.test/x]}, {repositories: [b.test/*], ${options}}]\n`);
+    const server: Partial<ServerAccess> = {
+      checkImage: (_, { image }) => onServerNode('checkImage', { config, image }),
+    };
+    const check = async (image: string): Promise<Record<string, unknown>> => {
+      const { code, text } = await run(['serve', 'check', image, '-c', config, '--json'], server);
+      expect(code).toBe(0);
+      expect(complaints('serve-check', JSON.parse(text))).toEqual([]);
+      return JSON.parse(text) as Record<string, unknown>;
+    };
+    expect(await check('b.test/y:1')).toMatchObject({ formatVersion: 1, rule: { number: 2 }, verdicts: [{}, {}] });
+    expect(await check('c.test/y')).not.toHaveProperty('rule');
+    seen.add('serve-check');
+  });
+
+  it('serve backfill and prune print one document also where not everything could be done', async () => {
+    const problems = ['a.test/x: no answer'];
+    const server: Partial<ServerAccess> = {
+      backfill: async () => ({ repositories: 1, images: 0, due: 0, problems }),
+      prune: async () => ({ tags: 0, removed: 0, problems }),
+    };
+    const commands = [
+      { schema: 'serve-backfill', command: ['backfill', 'a.test/x'] },
+      { schema: 'prune', command: ['prune'] },
+    ];
+    for (const { schema, command } of commands) {
+      const { code, text, errors } = await run(['serve', ...command, '-c', 'accel.yaml', '--json'], server);
+      expect(code).toBe(1);
+      expect(complaints(schema, JSON.parse(text))).toEqual([]);
+      expect(JSON.parse(text)).toMatchObject({ problems });
+      expect(errors).toContain('a.test/x: no answer');
+      // Full documents of both: server/service/scans/scan-commands.test.ts.
+      seen.add(schema);
+    }
   });
 
   it('what the Action hands on', () => {

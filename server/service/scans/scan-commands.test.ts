@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { buildLayout } from '../../../fixtures/image-builder.ts';
 import { smallTar } from '../../../tests/support/converter.ts';
+import { complaints } from '../../../tests/support/json-schemas.ts';
 import { POSTGRES_TOOLS, startPostgres } from '../../../tests/support/postgres.ts';
 import { type RegistryProgram, startRegistry, type TestRegistry } from '../../../tests/support/registry.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../../../tests/support/tools.ts';
@@ -71,6 +72,7 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       const pattern = `${registry.host}/old/*`;
       const planned = JSON.parse(await accel('backfill', pattern, '-c', files.path, '--dry-run', '--json'));
       expect(planned).toMatchObject({ dryRun: true, due: 2, images: [{ rule: 1, outcome: 'convert' }, {}] });
+      expect(complaints('serve-backfill', planned)).toEqual([]);
       expect(await tagsOf('old/app')).toEqual(['1', '2']);
       const added = await accel('backfill', pattern, '-c', files.path);
       expect(added.trim().split('\n').sort()).toEqual([
@@ -101,8 +103,12 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       expect(planned).toContain(`${registry.host}/prune/app: ${before.length} tags`);
       expect(planned).toMatch(/^ {2}1_accelerated +would go +its base tag is gone +sha256:/m);
       expect(await tagsOf('prune/app')).toEqual(before);
+      const listed = JSON.parse(await accel('prune', '-c', files.path, '--json'));
+      expect(listed).toMatchObject({ dryRun: true, repositories: [{ plan: { removals: [{}, {}] } }] });
+      expect(complaints('prune', listed)).toEqual([]);
       const done = JSON.parse(await accel('prune', '-c', files.path, '--yes', '--json'));
       expect(done).toMatchObject({ dryRun: false, problems: [], removed: 2 });
+      expect(complaints('prune', done)).toEqual([]);
       expect((await tagsOf('prune/app')).filter((tag) => tag !== 'accel-cache')).toEqual(made('2'));
       await service.end('SIGTERM');
       // And without it.
