@@ -300,6 +300,16 @@ describe('the end', () => {
   test('two zero blocks', () => expect(names(content.build())).toEqual(['a']));
   test('one zero block', () =>
     expect(names(Buffer.concat([content.build({ end: false }), Buffer.alloc(512)]))).toEqual(['a']));
+  test('one zero block and a part of another', () =>
+    expect(names(Buffer.concat([content.build({ end: false }), Buffer.alloc(700)]))).toEqual(['a']));
+  test.each([
+    ['an entry', content.build()],
+    ['a few bytes', latin1('x')],
+  ])('one zero block before %s, which other tools would leave out or refuse', (_, rest) => {
+    const error = failure(Buffer.concat([content.build({ end: false }), Buffer.alloc(512), rest]));
+    expect(error).toMatchObject({ code: 'tar-invalid', where: { tarOffset: 1024 } });
+    expect(error.message).toMatch(/single zero block/);
+  });
   test('none', () => expect(names(content.build({ end: false }))).toEqual(['a']));
   for (const length of [516, 517, 1023]) {
     test(`padding behind the last file up to byte ${length}`, () => {

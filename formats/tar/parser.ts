@@ -27,6 +27,8 @@ type Phase =
   | 'data'
   // Padding, and data that no one wants.
   | 'skip'
+  // A first zero block: a second one comes, or nothing.
+  | 'zero-block'
   // Behind the end of the archive: anything, which is counted.
   | 'ended';
 
@@ -109,6 +111,10 @@ export class TarParser {
     if (this.#broken) throw new AccelError('internal', 'a tar parser was used after an error');
     this.#broken = true;
     if (this.#phase === 'ended') return;
+    if (this.#phase === 'zero-block') {
+      if (this.#block.subarray(0, this.#blockFilled).some((byte) => byte !== 0)) throw this.#place(loneZeroBlock());
+      return;
+    }
     // The padding of the last file may be missing, as Go has it, too: no byte of content is.
     const complete = this.#phase === 'skip' ? this.#remaining <= this.#padding : this.#phase === 'header';
     if (complete && this.#blockFilled === 0 && !this.#extensions.pending) return;
@@ -132,6 +138,7 @@ export class TarParser {
       case 'header':
       case 'gnu-sparse':
       case 'sparse-map':
+      case 'zero-block':
         return this.#gatherBlock(bytes, at, available);
       case 'extension': {
         const taken = this.#consume(available);
@@ -206,9 +213,14 @@ export class TarParser {
       if (sparse.mapBytes > sparse.draft.storedSize) throw mapTooLong(sparse.draft.storedSize);
       return done ? this.#endSparse() : undefined;
     }
+    if (phase === 'zero-block') {
+      if (!isZeroBlock(bytes, at)) throw loneZeroBlock();
+      this.#phase = 'ended';
+      return undefined;
+    }
     if (isZeroBlock(bytes, at)) {
       if (this.#extensions.pending) throw danglingExtension();
-      this.#phase = 'ended';
+      this.#phase = 'zero-block';
       return undefined;
     }
     return this.#readHeader(bytes, at);
@@ -357,6 +369,14 @@ export class TarParser {
 function mapTooLong(size: number): AccelError {
   return new AccelError('tar-invalid', 'the map of a sparse file is longer than what is stored', {
     expected: `at most ${size} bytes`,
+  });
+}
+
+function loneZeroBlock(): AccelError {
+  return new AccelError('tar-invalid', 'a single zero block is followed by more of the archive', {
+    expected: 'two zero blocks at the end, or nothing after the first',
+    found: 'a block that is not zero',
+    hint: 'containerd refuses this layer, and other tools leave out what follows: build the image again.',
   });
 }
 

@@ -5,6 +5,7 @@
 import { expect, test } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import { base256 } from '../../fixtures/tar-header.ts';
 import { acl, GROUP, MASK, NAMED_USER, OTHER, OWNER } from '../../formats/layer/testing/acl-builder.ts';
 import { applyLayer } from '../../verify/source-tree/apply-layer.ts';
 import { SourceTreeBuilder } from '../../verify/source-tree/flatten.ts';
@@ -357,6 +358,72 @@ const DECISIONS: readonly Decision[] = [
     ],
     view: at('/f', (e) => [meta(e), xattrs(e)]),
     ...all([['644', 0, 0, 1_700_000_000], ['user.own']]),
+  },
+  {
+    name: 'a path that climbs above the root is refused; containerd stops at the root',
+    layers: [tar().file('a/../../x', '')],
+    view: paths,
+    accel: REFUSED,
+    native: ['/x'],
+    overlayfs: ['/x'],
+  },
+  {
+    name: 'contiguous files, dump directories and volume labels are read; containerd refuses them',
+    layers: [
+      tar()
+        .header({ name: 'label', typeflag: 'V' })
+        .headerWithBody({ name: 'd/', typeflag: 'D' }, 'Yf\0\0')
+        .headerWithBody({ name: 'd/f', typeflag: '7' }, 'x'),
+    ],
+    view: files,
+    accel: ['/d/f'],
+    native: REFUSED,
+    overlayfs: REFUSED,
+  },
+  {
+    name: 'an extension header without an entry is refused; containerd ignores it',
+    layers: [tar().file('a', '').pax({ path: 'b' })],
+    view: paths,
+    accel: REFUSED,
+    native: ['/a'],
+    overlayfs: ['/a'],
+  },
+  {
+    name: 'a negative id is refused; containerd takes its low 32 bits',
+    layers: [tar().header({ name: 'a', gid: base256(-2, 8) })],
+    view: at('/a', ({ gid }) => gid),
+    accel: REFUSED,
+    native: 2 ** 32 - 2,
+    overlayfs: 2 ** 32 - 2,
+  },
+  {
+    name: 'a time that ext4 cannot hold becomes its last second; containerd makes it 1970',
+    layers: [tar().file('a', '', { mtime: '16725225600' })],
+    view: at('/a', ({ mtimeNs }) => Number(mtimeNs / 1_000_000_000n)),
+    accel: 2 ** 34 - 2 ** 31 - 1,
+    native: 0,
+    overlayfs: 0,
+  },
+  {
+    name: 'a single zero block within a tar',
+    layers: [tar().file('a', '').raw(new Uint8Array(512)).file('b', '')],
+    view: paths,
+    ...all(REFUSED),
+  },
+  {
+    name: 'whiteouts of nothing by name, of the directory itself and of its parent',
+    layers: [tar().file('d/a', ''), tar().file('d/.wh.', '')],
+    view: paths,
+    ...all(REFUSED),
+  },
+  {
+    name: 'a GNU name before and after a PAX name counts',
+    layers: [
+      tar().gnuLong('L', 'gnu').pax({ path: 'pax' }).file('x', ''),
+      tar().pax({ path: 'pax2' }).gnuLong('L', 'gnu2').file('x', ''),
+    ],
+    view: files,
+    ...all(['/gnu', '/gnu2']),
   },
   {
     name: 'names of 255 bytes, each within the other, and a symlink of 3000',
