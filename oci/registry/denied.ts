@@ -7,8 +7,8 @@ import { AccelError, type ErrorPlace } from '../../base/error.ts';
 import type { FoundCredentials } from './credential-kinds.ts';
 
 /**
- * The state of a login: there is none, the registry asked for none (or for one of an unknown kind), it was refused, it may
- * have been refused, or it was accepted.
+ * The state of a login: nobody gave one, the registry did not ask for it (or asked for an unknown kind), it was refused, it
+ * may have been refused, or it was accepted.
  */
 export type Login = 'none' | 'unsent' | 'refused' | 'doubtful' | 'accepted';
 
