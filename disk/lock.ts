@@ -24,6 +24,8 @@ export interface LockOptions {
 
 /** A lock that this process holds. */
 export interface HeldLock {
+  /** Aborts what is done under the lock: the signal that the lock was waited for with. */
+  readonly signal: AbortSignal | undefined;
   /**
    * Throws `io-error` if another machine considered this process dead and took the lock. Call it right before the
    * change that the lock protects.
@@ -71,6 +73,7 @@ interface Other {
 }
 
 class Contender implements HeldLock {
+  signal: AbortSignal | undefined;
   readonly #target: string;
   readonly #directory: string;
   readonly #prefix: string;
@@ -94,6 +97,7 @@ class Contender implements HeldLock {
 
   /** Waits for the lock. Throws `io-error` when nothing moves for as long as the patience lasts. */
   async enter({ signal, patience = PATIENCE }: LockOptions): Promise<void> {
+    this.signal = signal;
     try {
       await this.#draw();
       this.#heart = setInterval(() => void this.#beat(), HEARTBEAT);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { run, withTempDirectory } from '../tests/support/tools.ts';
-import { replaceFile } from './write-atomically.ts';
+import { replaceFile, writeAtomically } from './write-atomically.ts';
 
 const bytes = Buffer.alloc(1_000_003, 'accel');
 
@@ -71,3 +71,18 @@ describe('a file', () => {
 });
 
 it('a device is written to', () => expect(replaceFile('/dev/null', bytes)).resolves.toBeUndefined());
+
+it('an abort after the last byte leaves the old file', async () => {
+  await withTempDirectory(async (directory) => {
+    const file = join(directory, 'file');
+    await writeFile(file, 'old');
+    const interrupt = new AbortController();
+    const stream = async function* (): AsyncGenerator<Uint8Array> {
+      yield bytes;
+      interrupt.abort(new Error('enough'));
+    };
+    await expect(writeAtomically(file, stream(), { signal: interrupt.signal })).rejects.toThrow('enough');
+    expect(await readFile(file, 'utf8')).toBe('old');
+    expect(await readdir(directory)).toEqual(['file']);
+  });
+});

@@ -42,6 +42,7 @@ export async function writeAtomically(
     } finally {
       await file.close();
     }
+    signal?.throwIfAborted();
     await rename(temporary, target);
   } catch (error) {
     // The first failure is reported, even if rm fails too (the directory may not exist).

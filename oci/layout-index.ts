@@ -83,7 +83,8 @@ export function indexPath(directory: string): string {
 
 /**
  * Points `tag` at the descriptor in index.json, unless it does already. Other entries stay as they are; an entry that
- * existed only for the tag is removed. Call it only under the lock of {@link indexPath}.
+ * existed only for the tag is removed. Call it only under the lock of {@link indexPath}; until index.json is replaced the lock's
+ * signal ends it, and no tag has changed.
  */
 export async function tagInIndexFile(
   directory: string,
@@ -94,7 +95,7 @@ export async function tagInIndexFile(
   const index = retagged(await readIndexFile(directory), descriptor, tag);
   if (index === undefined) return;
   await lock.confirm();
-  await write(directory, 'index.json', index);
+  await write(directory, 'index.json', index, lock.signal);
 }
 
 /** The index in which `tag` points at the descriptor; undefined if it does already. */
@@ -126,8 +127,8 @@ async function isThere(directory: string, name: string): Promise<boolean> {
   }
 }
 
-function write(directory: string, name: string, content: unknown): Promise<void> {
-  return writeAtomically(path.join(directory, name), bytesSource(encodeJson(content)).open());
+function write(directory: string, name: string, content: unknown, signal?: AbortSignal): Promise<void> {
+  return writeAtomically(path.join(directory, name), bytesSource(encodeJson(content)).open(), { signal });
 }
 
 async function readJson(directory: string, name: string): Promise<Record<string, unknown>> {

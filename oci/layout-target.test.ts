@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bytesSource } from '../base/byte-source.ts';
+import { withLock } from '../disk/lock.ts';
 import { ownIdentity, processMark } from '../disk/process-mark.ts';
 import { describeWith, run } from '../tests/support/tools.ts';
 import { fetchBytes } from './content.ts';
 import { blob, noise, pieces, pushImage, rejects, storageContract } from './contract.ts';
 import { REF_NAME } from './image-names.ts';
+import { indexPath, tagInIndexFile } from './layout-index.ts';
 import { openLayout } from './layout-target.ts';
 import { openTarget } from './open.ts';
 import { parseReference } from './reference.ts';
@@ -33,6 +35,29 @@ test('what a killed run left of index.json goes, even when there is nothing but 
   await target.resolve('v1').catch(() => undefined);
   expect(await readdir(directory)).toContain(left);
   await target.tag(descriptor, 'v1');
+  expect((await readdir(directory)).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+});
+
+test.each(['before index.json is written', 'while it is'])('an abort under the lock, %s, sets no tag', async (when) => {
+  const target = await openLayout(directory, { create: true });
+  const { descriptor } = await pushImage(target, 'x');
+  const index = await readFile(indexPath(directory), 'utf8');
+  const interrupt = new AbortController();
+  const tagging = withLock(
+    indexPath(directory),
+    async (lock) => {
+      if (when.startsWith('before')) interrupt.abort(new Error('enough'));
+      const confirm = async (): Promise<void> => {
+        await lock.confirm();
+        // Its first look at the signal is past when this comes.
+        queueMicrotask(() => queueMicrotask(() => interrupt.abort(new Error('enough'))));
+      };
+      await tagInIndexFile(directory, descriptor, 'v1', { signal: lock.signal, confirm });
+    },
+    { signal: interrupt.signal },
+  );
+  await expect(tagging).rejects.toThrow('enough');
+  expect(await readFile(indexPath(directory), 'utf8')).toBe(index);
   expect((await readdir(directory)).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
 });
 

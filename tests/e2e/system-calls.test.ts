@@ -179,6 +179,28 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
     600_000,
   );
 
+  test.each<[TargetKind, string, number, number]>([
+    ['oci', 'rename', 10, 2],
+    ['oci', 'pwrite64', 20, 8],
+    ['oci-archive', 'rename', 1, 1],
+  ])(
+    '%s: SIGTERM at each %s',
+    async (kind, call, least, oneOf) => {
+      await atEachCall(kind, { call, fault: 'SIGTERM', least, oneOf }, async ({ exitCode, stderr }, place) => {
+        expect(await leftIn(place)).toEqual([]);
+        const tags = await soundTags(kind, place);
+        if (exitCode === 0) {
+          expect(tags).toEqual(undisturbed.get(kind));
+          return;
+        }
+        expect(exitCode).toBe(130);
+        const said = [...stderr.matchAll(/^tagged (\S+)/gm)].map(([, tag]) => tag);
+        expect(said.sort()).toEqual([...tags.keys()].sort());
+      });
+    },
+    600_000,
+  );
+
   // The first two are the dynamic linker's. Node's own modules are read by another thread, some at the same number.
   test.each<[TargetKind, number, number]>([
     ['oci', 20, 3],

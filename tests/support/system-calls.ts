@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { ACCEL } from './accel.ts';
 import { run, withTempDirectory } from './tools.ts';
 
-/** The fault at a call: it is not made and answers that error, or it is and the process is killed. */
-export type CallFault = 'EIO' | 'ENOSPC' | 'SIGKILL';
+/** The fault at a call: it is not made and answers that error, or it is and the process gets a signal. */
+export type CallFault = 'EIO' | 'ENOSPC' | 'SIGKILL' | 'SIGTERM';
 
 /** See {@link accelWithFault}. */
 export interface FaultyRun {
@@ -27,7 +27,7 @@ export async function accelWithFault(
   return withTempDirectory(async (directory) => {
     const log = join(directory, 'calls');
     // With the fast filter strace 6.1 sends no signal but at the first call.
-    const effect = fault === 'SIGKILL' ? [`signal=${fault}`, []] : ([`error=${fault}`, ['--seccomp-bpf']] as const);
+    const effect = fault.startsWith('SIG') ? [`signal=${fault}`, []] : ([`error=${fault}`, ['--seccomp-bpf']] as const);
     const strace = ['--follow-forks', ...effect[1], '--decode-fds=path', '--quiet=all', '-s', '0', '-o', log];
     const injection = ['-e', `trace=${call}`, '-e', `inject=${call}:${effect[0]}:when=${nth}`];
     // strace ends by the signal that ended accel; a shell makes a number of it.
@@ -36,6 +36,6 @@ export async function accelWithFault(
     const { exitCode, stderr } = await run('bash', line, { accept: 'any', env });
     const lines = (await readFile(log, 'latin1')).split('\n');
     const killed = exitCode === 137 ? lines.filter((text) => text.includes(`${call}(`)).slice(-1) : [];
-    return { exitCode, stderr, hits: [...lines.filter((text) => text.includes('(INJECTED)')), ...killed] };
+    return { exitCode, stderr, hits: [...lines.filter((text) => /\(INJECTED\)|--- SIGTERM/.test(text)), ...killed] };
   });
 }
