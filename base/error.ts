@@ -13,6 +13,8 @@ export type AccelErrorCode =
   | 'tag-conflict'
   | 'already-accelerated'
   | 'aborted'
+  // of many images, some
+  | 'partly-failed'
   | 'timed-out'
   // the registry and its content
   | 'not-found'

@@ -8,7 +8,7 @@ import { PLAIN_STYLE, type Style } from './terminal.ts';
 import { printable, printableLines } from './text.ts';
 
 /** The exit codes of accel; docs/troubleshooting.md says what to do about each. */
-export type ExitCode = 0 | 1 | 2 | 3 | 4 | 5 | 130;
+export type ExitCode = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 130;
 
 /**
  * One exit code for every error code. The type makes the table complete: a new code does not compile without a line
@@ -27,6 +27,7 @@ export const EXIT_CODES: Readonly<Record<AccelErrorCode, ExitCode>> = {
   'filesystem-full': 3,
   unauthorized: 4,
   'verification-failed': 5,
+  'partly-failed': 6,
   aborted: 130,
   'timed-out': 1,
   'not-found': 1,

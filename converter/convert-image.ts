@@ -11,7 +11,8 @@ import { makeFullEngine, makeIndexEngine } from './layer/engines/engine-factory.
 import type { FullEngine } from './layer/engines/full.ts';
 import type { IndexOnlyEngine } from './layer/engines/index-only.ts';
 import { type ImageJob, layerIdOf, wantsFull, wantsIndex } from './layer/image-job.ts';
-import { recordLayers, reuseLayers } from './layer/layer-reuse.ts';
+import type { Claim } from './layer/layer-claims.ts';
+import { claimOf, recordLayers, reuseLayers } from './layer/layer-reuse.ts';
 import { NextLayer } from './layer/next-layer.ts';
 import type { AppliedLayer, OpenLayer } from './layer/read-layer.ts';
 import { restoreState } from './layer/restore-state.ts';
@@ -87,6 +88,8 @@ class ImageConversion implements ReadyImage {
   #state: Ext4Image | undefined;
   /** Layers that were taken over. */
   #reused: readonly CachedLayer[] = [];
+  /** Of the layers above them. */
+  #claim: Claim | undefined;
   /** Layers above them that this run made. */
   #made: readonly LayerBlobs[] = [];
   /** Why layers have no index-only blob, by position. */
@@ -100,27 +103,34 @@ class ImageConversion implements ReadyImage {
     this.#next = new NextLayer(job);
     // If a layer cannot be indexed, an index-only image must leave nothing in the target: its blobs wait for the last
     // layer of the last platform.
-    this.#pushes = new Pushes(job.session, { hold: job.kinds.has('index-only') });
+    this.#pushes = new Pushes(job.session, {
+      hold: job.kinds.has('index-only'),
+      // At once: other conversions of the run may wait for this layer.
+      onPushed: (index, blobs) => this.#record(index, [blobs]),
+    });
     this.#isIndexed = wantsIndex(job);
   }
 
   async convert(): Promise<void> {
     try {
-      const { layers, canIndex } = await reuseLayers(this.#job);
+      const { layers, canIndex, claim } = await reuseLayers(this.#job);
+      this.#claim = claim;
       this.#reused = layers;
       this.#isIndexed &&= canIndex;
       if (layers.length < this.#job.source.manifest.layers.length) await this.#convertFrom(layers.length);
-      const made = await this.#pushes.settle();
-      if (!this.#pushes.hold) this.#record(made);
+      await this.#pushes.settle();
     } catch (error) {
       await this.#pushes.abandon();
       throw error;
+    } finally {
+      // Of layers that failed, and of those that are held back: they are recorded too late to wait for.
+      this.#claim?.releaseAll();
     }
   }
 
   async settle(): Promise<void> {
     this.#made = await this.#pushes.finish();
-    this.#record(this.#made);
+    if (this.#pushes.hold) this.#record(this.#reused.length, this.#made);
   }
 
   async compose(): Promise<ConvertedImage> {
@@ -151,8 +161,9 @@ class ImageConversion implements ReadyImage {
   }
 
   /** Records what this conversion made for later ones. */
-  #record(blobs: readonly LayerBlobs[]): void {
-    recordLayers(this.#job, { first: this.#reused.length, blobs, notIndexable: this.#notIndexable });
+  #record(first: number, blobs: readonly LayerBlobs[]): void {
+    recordLayers(this.#job, { first, blobs, notIndexable: this.#notIndexable });
+    for (const at of blobs.keys()) this.#claim?.release(claimOf(this.#job, first + at));
   }
 
   /** Applies a layer. The index-only blob is complete then; the full one is finished while the next layer is read. */

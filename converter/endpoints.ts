@@ -77,7 +77,8 @@ export function targetOptions(
   return rest;
 }
 
-function repositoryToMount(from: Reference, to: Reference): string | undefined {
+/** The repository from which the registry of `to` can mount blobs of `from`; undefined where they are apart. */
+export function repositoryToMount(from: Reference, to: Reference): string | undefined {
   return from.kind === 'registry' && to.kind === 'registry' && from.registry === to.registry
     ? from.repository
     : undefined;

@@ -35,6 +35,8 @@ export function openPlanSession(endpoints: Endpoints, request: ConvertRequest, c
     options: wantsPieceLists(request) ? options : withoutPieceListOption(options),
     signal: context.signal ?? new AbortController().signal,
     emit: (event) => context.onEvent?.(event),
+    ...(context.known === undefined ? {} : { known: context.known }),
+    ...(context.shared === undefined ? {} : { shared: context.shared }),
     ...(context.beforeTags === undefined ? {} : { beforeTags: context.beforeTags }),
   };
 }
@@ -57,7 +59,7 @@ export async function withSession<T>(
     stop.abort(error);
     throw error;
   } finally {
-    if (sharedThreads === undefined) await resources.threads.close();
+    if (sharedThreads === undefined && plan.shared === undefined) await resources.threads.close();
     // The results are complete, or the failure has its own error: leftovers are only a warning.
     await resources.spool.remove().catch((error: unknown) => {
       const message = `temporary files were left; the next run there removes them: ${asAccelError(error).message}`;
@@ -66,12 +68,20 @@ export async function withSession<T>(
   }
 }
 
-async function openResources({ request, target }: PlanSession, sharedThreads: Threads | undefined): Promise<Resources> {
+async function openResources(
+  { request, target, shared }: PlanSession,
+  sharedThreads: Threads | undefined,
+): Promise<Resources> {
+  const spool = await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined));
+  if (shared !== undefined) {
+    const { threads, images, uploads, metadataMemory } = shared;
+    return { spool, threads, images, uploads, metadataMemory };
+  }
   const share = shareOf(request);
   return {
-    spool: await Spool.create(request.workDirectory ?? (canTakeFiles(target) ? target.scratch : undefined)),
+    spool,
     threads: sharedThreads ?? new Threads(share.workers),
-    imagesAtOnce: share.images,
+    images: new Limiter(share.images),
     uploads: new Limiter(request.concurrency),
     metadataMemory: new MemoryBudget(memoryOf(request) / 2),
   };
@@ -100,7 +110,8 @@ function makeSession(plan: PlanSession, resources: Resources): Session {
   };
 }
 
-function openCache({ request, signal, recordKey, emit }: PlanSession, target: Target): LayerCache {
+function openCache({ request, signal, recordKey, emit, shared }: PlanSession, target: Target): LayerCache {
+  if (shared !== undefined && !request.noUpload) return shared.cacheOf(target, { ...request, key: recordKey });
   const options = { key: recordKey, onWarning: (message: string) => emit({ type: 'warning', message }) };
   return request.cache && !request.force
     ? LayerCache.open(target, signal, options)

@@ -1,6 +1,9 @@
 /** The request and the result of a conversion: the library's main types. */
+
+import type { NamedDocument } from '../oci/document.ts';
 import type { EventSink, LayerKind } from './events.ts';
 import type { Threads } from './layer/workers/threads.ts';
+import type { SharedRun } from './shared-run.ts';
 
 /** Artifacts to make. `full` makes both tags unless an output tag is named. */
 export type Mode = 'full' | 'index-only';
@@ -116,6 +119,10 @@ export interface ConvertContext {
    * not count then. The caller closes them.
    */
   readonly threads?: Threads;
+  /** Everything that several conversions of this process share, threads included; `concurrency` and `maxMemory` of the request do not count then. */
+  readonly shared?: SharedRun;
+  /** The document of the source, where the caller has read it: it is not asked for again. */
+  readonly known?: NamedDocument;
   /**
    * Called when the target has everything that the tags will refer to, and before the first tag is set; where it rejects no tag is set.
    * Not called where nothing is to be made.

@@ -24,6 +24,10 @@ export interface PlanSession extends Endpoints {
   /** Aborts when the caller gives up or another part of the conversion failed. */
   readonly signal: AbortSignal;
   emit(event: ConvertEvent): void;
+  /** See {@link ConvertContext.known}. */
+  readonly known?: ConvertContext['known'];
+  /** See {@link ConvertContext.shared}. */
+  readonly shared?: ConvertContext['shared'];
   /** See {@link ConvertContext.beforeTags}. */
   readonly beforeTags?: ConvertContext['beforeTags'];
 }
@@ -41,8 +45,8 @@ export interface Session extends PlanSession {
 export interface Resources {
   readonly threads: Threads;
   readonly spool: Spool;
-  /** Images to convert at a time. */
-  readonly imagesAtOnce: number;
+  /** Bounds the images that are converted at a time. */
+  readonly images: Limiter;
   /** Bounds uploads in flight. */
   readonly uploads: Limiter;
   /** Bounds the memory of names and attributes of all images together. */

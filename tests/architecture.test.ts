@@ -27,7 +27,7 @@ const RULES: Readonly<Record<Room, readonly Room[]>> = {
   verify: ['prefetch', 'reader', 'oci', 'http', 'formats', 'disk', 'base'],
   converter: ['verify', 'prefetch', 'reader', 'oci', 'http', 'formats', 'disk', 'base'],
   inspect: ['verify', 'prefetch', 'reader', 'oci', 'http', 'formats', 'disk', 'base'],
-  triggers: ['converter', 'oci', 'http', 'formats', 'base'],
+  triggers: ['converter', 'prefetch', 'oci', 'http', 'formats', 'base'],
   notify: ['http', 'base'],
   index: ['triggers', 'converter', 'inspect', 'verify', 'prefetch', 'reader', 'oci', 'http', 'base'],
   cli: [

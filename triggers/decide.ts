@@ -128,9 +128,8 @@ async function look(
 ): Promise<EventDecision> {
   const { tag, digest } = image;
   if (tag !== undefined) {
-    assertTag(tag);
-    if (tag === CACHE_TAG) return skipped('cache-tag', "accel's own record of converted layers", image);
-    if (REFERRER_TAG.test(tag)) return skipped('referrer-tag', 'a referrer of an image, not an image', image);
+    const skip = skipOfTag(assertTag(tag));
+    if (skip !== undefined) return skipped(skip.code, skip.reason, image);
   }
   if (digest !== undefined && tag === undefined) assertDigest(digest, 'reference-invalid');
   const target = await openTarget(parseRepository(image.repository), registry);
@@ -148,11 +147,29 @@ async function look(
   }
 }
 
+/** The reason to skip a tag that is seen by its name alone; undefined for any other. */
+export function skipOfTag(tag: string): Skip | undefined {
+  if (tag === CACHE_TAG) return { code: 'cache-tag', reason: "accel's own record of converted layers" };
+  if (REFERRER_TAG.test(tag)) return { code: 'referrer-tag', reason: 'a referrer of an image, not an image' };
+  return undefined;
+}
+
+/** An accelerated image, by its annotations. */
+export const ALREADY_ACCELERATED: Skip = {
+  code: 'already-accelerated',
+  reason: 'an accelerated image, which is never converted',
+};
+
+/** By its annotations it was never converted, but its name is that of a result. */
+export const NAMED_ACCELERATED: Skip = {
+  code: 'named-accelerated',
+  reason: 'an ordinary image under the tag of an accelerated one',
+};
+
 function ordinary(image: About, { digest }: ExistingTag, matches: TagMatcher): EventDecision {
   const { tag, repository } = image;
-  // By its annotations it was never converted, but its name is that of a result.
   if (tag !== undefined && (matches(tag) || tag.endsWith(ACCELERATED_SUFFIX)))
-    return skipped('named-accelerated', 'an ordinary image under the tag of an accelerated one', image);
+    return skipped(NAMED_ACCELERATED.code, NAMED_ACCELERATED.reason, image);
   const source = tag === undefined ? { digest } : { tag };
   return { event: 'convert', repository, source, digest, reason: 'an ordinary image' };
 }
@@ -164,8 +181,7 @@ async function finished(
   look: (tag: string) => Promise<ExistingTag | undefined>,
 ): Promise<EventDecision> {
   const { tag, repository } = image;
-  if (tag === undefined || !matches(tag))
-    return skipped('already-accelerated', 'an accelerated image, which is never converted', image);
+  if (tag === undefined || !matches(tag)) return skipped(ALREADY_ACCELERATED.code, ALREADY_ACCELERATED.reason, image);
   const tags = [finishedTag(tag, existing)];
   const reason = 'a finished conversion';
   if (tag.endsWith(CONTAINERD_SUFFIX)) {

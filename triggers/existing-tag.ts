@@ -4,7 +4,7 @@ import { type ConversionRecord, decodeRecord, isAccelerated } from '../converter
 import type { Descriptor } from '../oci/descriptor.ts';
 import { findDocument, loadImageConfig, loadManifest, type NamedDocument, unlessMissing } from '../oci/document.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
-import { isManifest } from '../oci/media-types.ts';
+import { isConfig, isManifest } from '../oci/media-types.ts';
 import type { Target } from '../oci/storage.ts';
 
 /** The content of a tag or digest. */
@@ -35,10 +35,11 @@ export async function examineTag(
     if (known.code !== 'image-unsupported' && known.code !== 'manifest-invalid') throw error;
     return { digest: String(known.where.digest ?? ''), kind: 'no-image', problem: known.message };
   }
-  return named === undefined ? undefined : describe(target, named, signal);
+  return named === undefined ? undefined : classify(target, named, signal);
 }
 
-async function describe(target: Target, named: NamedDocument, signal: AbortSignal): Promise<ExistingTag> {
+/** Classifies a document that was read before. Throws what the target throws. */
+export async function classify(target: Target, named: NamedDocument, signal: AbortSignal): Promise<ExistingTag> {
   const { document } = named;
   const { digest } = named.descriptor;
   const top = document.kind === 'index' ? document.index : document.manifest;
@@ -64,7 +65,9 @@ async function kindOf(
 ): Promise<Pick<ExistingTag, 'kind' | 'problem'>> {
   if (isAccelerated(manifest)) return { kind: 'accelerated' };
   const isImage =
-    manifest.artifactType === undefined && (await loadImageConfig(target, manifest, { signal })) !== undefined;
+    manifest.artifactType === undefined &&
+    // A type that says so is not worth a request.
+    (isConfig(manifest.config.mediaType) || (await loadImageConfig(target, manifest, { signal })) !== undefined);
   if (isImage) return { kind: 'ordinary' };
   return { kind: 'no-image', problem: `an artifact ${manifest.artifactType ?? manifest.config.mediaType}` };
 }

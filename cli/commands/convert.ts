@@ -5,6 +5,7 @@ import type { ConvertResult } from '../../converter/options.ts';
 import { abortableInput } from '../abortable-input.ts';
 import type { CommandContext } from '../context.ts';
 import { LEGACY_FLAGS, legacyWarnings } from '../legacy-flags.ts';
+import { addManyFlags, asksForMany, type ManyFlags } from '../many/many-flags.ts';
 import { collect } from '../parse-values.ts';
 import { renderPlan } from '../plan-report.ts';
 import { addPrefetchFlags, prefetchRequest, refuseTwoInputs } from '../prefetch-flags.ts';
@@ -69,10 +70,16 @@ export function convertCommand(context: CommandContext): Command {
   addPrefetchFlags(command);
   addReuseFlags(command);
   addRunFlags(command);
+  addManyFlags(command);
   for (const { flags, why } of LEGACY_FLAGS) command.addOption(new Option(flags, why).hideHelp());
   return argumentReplaces(command, ['repository', 'inputTag', 'inputDigest'])
     .addHelpText('after', EXAMPLES)
-    .action((reference: string | undefined, flags: ConvertFlags) => runConvert(reference, flags, context));
+    .action(async (reference: string | undefined, flags: ConvertFlags & ManyFlags) => {
+      if (!asksForMany(reference, flags)) return runConvert(reference, flags, context);
+      context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
+      const { runMany } = await import('../many/run-many.ts');
+      return runMany({ flags, command, context, verbosity: verbosityOf(flags) });
+    });
 }
 
 /** Runs a conversion and prints what came out; errors are thrown for the caller to report. */

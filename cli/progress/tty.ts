@@ -138,7 +138,7 @@ function layerLine(state: LayerState, namePlatform: boolean, canvas: Canvas): st
 }
 
 /** A head, a bar that takes the room there is, and a tail; at most `width` wide. */
-function barLine(
+export function barLine(
   { head, share, tail }: { readonly head: string; readonly share: number; readonly tail: string },
   width: number,
   canvas: Canvas,

@@ -1,9 +1,11 @@
 /** Takes layers over from earlier conversions, and records the new ones for later conversions. */
 import { awaitAll, Limiter } from '../../base/limiter.ts';
+import { unlessAborted } from '../../base/unless-aborted.ts';
 import type { LayerKind } from '../events.ts';
-import type { CachedBlob, CacheEntry, LayerKey } from '../publish/layer-record.ts';
+import { type CachedBlob, type CacheEntry, type LayerKey, nameOf } from '../publish/layer-record.ts';
 import { type CachedLayer, chooseBlobs, type LayerBlobs } from '../publish/output-manifest.ts';
 import { type ImageJob, layerIdOf, wantsFull, wantsIndex } from './image-job.ts';
+import type { Claim } from './layer-claims.ts';
 import { wantsPieceLists, withPieceList } from './piece-lists.ts';
 import { bringSourceBlob } from './source-blob.ts';
 import { problemOfReused } from './verify-reused.ts';
@@ -23,6 +25,8 @@ export interface ReusedLayers {
   readonly layers: readonly CachedLayer[];
   /** False if the bottom layer cannot be indexed: then no layer above it may be index-only (docs/formats.md §5). */
   readonly canIndex: boolean;
+  /** Of the layers above them, which this conversion makes. */
+  readonly claim: Claim;
 }
 
 /** Layers that this run made, as they are recorded. */
@@ -35,29 +39,73 @@ export interface MadeLayers {
 }
 
 /**
- * Takes over the lowest layers whose wanted blobs the target has, up to the first that it lacks. With `verifyReused` they
- * are compared with the source, and none is taken over, after a warning, if they differ.
+ * Takes over the lowest layers whose wanted blobs the target has, up to the first that it lacks, and claims the others;
+ * where another conversion makes one of them, it waits for that. With `verifyReused` the layers are compared with the
+ * source, and none is taken over, after a warning, if they differ.
  */
 export async function reuseLayers(job: ImageJob): Promise<ReusedLayers> {
+  const { known, claim } = await lookUpAndClaim(job);
+  try {
+    return { ...(await takeOver(job, known)), claim };
+  } catch (error) {
+    claim.releaseAll();
+    throw error;
+  }
+}
+
+/** The lowest layers that are known, when no other conversion makes one of the layers above them. */
+async function lookUpAndClaim(
+  job: ImageJob,
+): Promise<{ readonly known: readonly CachedLayer[]; readonly claim: Claim }> {
+  const { claims } = job.session.cache;
+  const keys = job.source.manifest.layers.map((_, index) => claimOf(job, index));
+  for (;;) {
+    await unlessAborted(claims.pending(keys) ?? Promise.resolve(), job.session.signal);
+    const known = knownLayers(job, await lookUp(job));
+    const missing = keys.slice(known.length);
+    // Another conversion may have begun one of them meanwhile.
+    if (claims.pending(missing) === undefined) return { known, claim: claims.claim(missing) };
+  }
+}
+
+/** The layers up to the first of which a wanted blob is not known. */
+function knownLayers(job: ImageJob, looked: readonly KnownLayer[]): CachedLayer[] {
   const layers: CachedLayer[] = [];
   let canIndex = true;
-  for (const [index, known] of (await lookUp(job)).entries()) {
+  for (const [index, known] of looked.entries()) {
     const reused = reusable(job, known, canIndex);
     if (reused === undefined) break;
     if (index === 0 && reused.index === undefined) canIndex = false;
+    layers.push(reused);
+  }
+  return layers;
+}
+
+async function takeOver(
+  job: ImageJob,
+  known: readonly CachedLayer[],
+): Promise<Pick<ReusedLayers, 'layers' | 'canIndex'>> {
+  const layers: CachedLayer[] = [];
+  for (const [index, reused] of known.entries()) {
     const full = await withList(job, index, reused.full);
     const layer = { full, index: await withList(job, index, reused.index) };
     await announce(job, index, layer);
     layers.push(layer);
   }
   const problem = await findProblem(job, layers);
-  if (problem === undefined) return { layers, canIndex };
+  if (problem === undefined) return { layers, canIndex: layers.length === 0 || layers[0]!.index !== undefined };
   layers.forEach((_, index) => {
     for (const kind of ['full', 'index-only'] as const) job.session.cache.forget(kind, keyOf(job, index));
   });
   const message = `${job.source.platform}: layers of the record are not those of the source and are converted again: ${problem}`;
   job.session.emit({ type: 'warning', message });
   return { layers: [], canIndex: true };
+}
+
+/** Names a layer with the blobs that the job wants of it. */
+export function claimOf(job: ImageJob, index: number): string {
+  const key = keyOf(job, index);
+  return [wantsFull(job) ? nameOf('full', key) : '', wantsIndex(job) ? nameOf('index-only', key) : ''].join(' ');
 }
 
 /** Adds layers to the session's record. */

@@ -59,22 +59,28 @@ export async function findExistingOutput(
       found: record.mode,
     });
   }
-  const isKept = request.prefetch === undefined && request.noPrefetch !== true;
-  const options = isKept ? withPrefetchOption(session.options, prefetchOption(record.options)) : session.options;
-  const wanted = makeRecord(source.digest, record.mode, options);
-  const isSame =
-    wanted.sourceDigest === record.sourceDigest &&
-    wanted.options === record.options &&
-    wanted.version === record.version;
-  if (!isSame) return undefined;
+  if (!isCurrent(session, record, source.digest)) return undefined;
   const result = await describe(session, output, existing, images);
   // An index with more images present than before is converted again.
   const isWhole = images.every((image) => result.manifests.some((one) => one.sourceDigest === image.descriptor.digest));
   return isWhole && (await isTrusted(session, { output, source, existing, images })) ? result : undefined;
 }
 
+/** Whether a result was made from this source with the options of the session and by this version. */
+export function isCurrent(session: PlanSession, record: ConversionRecord, sourceDigest: string): boolean {
+  const { request } = session;
+  const isKept = request.prefetch === undefined && request.noPrefetch !== true;
+  const options = isKept ? withPrefetchOption(session.options, prefetchOption(record.options)) : session.options;
+  const wanted = makeRecord(sourceDigest, record.mode, options);
+  return (
+    wanted.sourceDigest === record.sourceDigest &&
+    wanted.options === record.options &&
+    wanted.version === record.version
+  );
+}
+
 /** A containerd tag may name a full image: an image whose bottom layer cannot be indexed gets that. */
-function isAllowed(record: ConversionRecord, output: OutputTag): boolean {
+export function isAllowed(record: ConversionRecord, output: OutputTag): boolean {
   return record.mode === output.kind || (output.kind === 'containerd' && record.mode === 'full');
 }
 
@@ -104,7 +110,8 @@ function unreadable(error: unknown, output: OutputTag): AccelError {
   });
 }
 
-function annotationsOf(document: ImageDocument): Readonly<Record<string, string>> | undefined {
+/** The annotations of a manifest or an index. */
+export function annotationsOf(document: ImageDocument): Readonly<Record<string, string>> | undefined {
   return document.kind === 'index' ? document.index.annotations : document.manifest.annotations;
 }
 

@@ -23,7 +23,7 @@ export interface Preparation {
 export async function prepare(session: PlanSession): Promise<Preparation> {
   const { request, signal } = session;
   const { tag, digest } = request.source;
-  const source = await resolveDocument(session.source, digest ?? tag!, { signal });
+  const source = session.known ?? (await resolveDocument(session.source, digest ?? tag!, { signal }));
   const { selection, images } = await loadImages(session, source);
   const limiter = new Limiter(request.concurrency);
   announce(session, source, selection, images);

@@ -21,6 +21,7 @@ import { canMergeTags, canMoveTags } from '../../oci/powers.ts';
 import type { MergedManifest, Target } from '../../oci/storage.ts';
 import type { LayerKind } from '../events.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
+import { LayerClaims } from '../layer/layer-claims.ts';
 import type { ArtifactOptions } from '../options.ts';
 import { assertComplete, contentOf } from './assert-complete.ts';
 import { canonical, type RecordKey } from './record-key.ts';
@@ -57,6 +58,8 @@ export interface RecordOptions {
   /** Use only entries with a code of this key, and add one to new entries. */
   readonly key?: RecordKey | undefined;
   readonly onWarning?: (message: string) => void;
+  /** Blobs that were found or pushed once are not looked for again: for the many images of one run. */
+  readonly remembers?: boolean;
 }
 
 /** Settings of {@link LayerCache.dropMissing}. */
@@ -90,6 +93,8 @@ export class LayerCache {
   readonly #used = new Map<string, CacheEntry>();
   readonly #options: RecordOptions;
   #warned = false;
+  /** Layers that conversions of this process make now. */
+  readonly claims = new LayerClaims();
 
   private constructor(target: Target, signal: AbortSignal, known: StoredRecord | undefined, options: RecordOptions) {
     this.#target = target;
@@ -112,7 +117,9 @@ export class LayerCache {
   async find(kind: LayerKind, key: LayerKey): Promise<CacheEntry | undefined> {
     const name = nameOf(kind, key);
     // Entries of this run count too: platforms of an image may share layers.
-    const entry = this.#used.get(name) ?? this.#proven(name, (await this.#read()).entries.get(name));
+    const own = this.#used.get(name);
+    if (own !== undefined && this.#options.remembers === true) return own;
+    const entry = own ?? this.#proven(name, (await this.#read()).entries.get(name));
     if (entry === undefined) return undefined;
     if (!('notIndexable' in entry)) {
       const descriptor = { mediaType: OCI.layer, digest: entry.digest, size: entry.size };
@@ -283,7 +290,7 @@ function tooManyRounds(target: Target): AccelError {
 }
 
 /** Hashes everything that determines the bytes: any change makes another layer. */
-function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest }: LayerKey): string {
+export function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest }: LayerKey): string {
   const special =
     kind === 'full' ? [artifact.algorithm, artifact.blockSize, artifact.level] : [artifact.span, sourceDigest];
   return `${kind}:${digestOf(encodeJson([VERSION, chainId, virtualSize, ...special]))}`;

@@ -27,19 +27,28 @@ export interface ReadLayer {
   readonly full: Promise<LayerBlob> | undefined;
 }
 
+/** Settings of {@link Pushes}. */
+export interface PushesOptions {
+  /** Nothing is pushed before {@link Pushes.finish}. */
+  readonly hold: boolean;
+  /** Called with each layer when the target has its blobs; not with `hold`. `index` is its position in the image. */
+  readonly onPushed: (index: number, blobs: LayerBlobs) => void;
+}
+
 /** Uploads of the layers of one image. */
 export class Pushes {
   /** Whether nothing is pushed before {@link finish}. */
   readonly hold: boolean;
   readonly #session: Session;
+  readonly #onPushed: PushesOptions['onPushed'];
   readonly #layers: { readonly read: ReadLayer; readonly blobs: Promise<LayerBlobs> }[] = [];
   readonly #running: Promise<void>[] = [];
   #failure: { readonly error: unknown } | undefined;
 
-  /** With `hold` nothing is pushed before {@link finish}. */
-  constructor(session: Session, options: { readonly hold: boolean }) {
+  constructor(session: Session, { hold, onPushed }: PushesOptions) {
     this.#session = session;
-    this.hold = options.hold;
+    this.hold = hold;
+    this.#onPushed = hold ? () => undefined : onPushed;
   }
 
   /** Adds a layer; throws the failure of an earlier one. */
@@ -89,6 +98,7 @@ export class Pushes {
       if (blobs.index !== undefined) await bringSourceBlob(this.#session, source);
       await awaitAll(present(blobs).map((blob) => this.#push(layer, blob)));
       const times = { convert: (converted - started) / 1000, push: (performance.now() - pushing) / 1000 };
+      this.#onPushed(layer.index, blobs);
       emit({ type: 'layer-done', layer, times });
     });
   }

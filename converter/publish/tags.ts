@@ -91,7 +91,7 @@ async function convertImages(
   images: readonly SourceImage[],
   kinds: ReadonlySet<ImageKind>,
 ): Promise<Ready> {
-  const limiter = new Limiter(session.resources.imagesAtOnce);
+  const limiter = session.resources.images;
   const stop = new AbortController();
   const signal = AbortSignal.any([session.signal, stop.signal]);
   setMaxListeners(0, signal);
@@ -132,8 +132,9 @@ async function composeImages({ request }: Session, ready: Ready): Promise<Conver
 }
 
 /** Saves the record of converted layers. It only saves time: if a registry refuses it, a warning is logged. */
-async function remember({ request, cache, emit, signal }: Session): Promise<void> {
+async function remember({ request, cache, emit, signal, shared }: Session): Promise<void> {
   if (!request.cache) return;
+  if (shared?.owns(cache) === true) return shared.saveSoon(cache);
   try {
     await cache.save();
   } catch (error) {

@@ -45,6 +45,8 @@ export class Authenticator {
   #challenge: Challenge | undefined;
   /** Tokens by scope; promises, so that parallel layers send one request. */
   readonly #tokens = new Map<string, Promise<Token>>();
+  /** The signals of those who asked for them. */
+  readonly #askers = new WeakMap<Promise<Token>, AbortSignal | undefined>();
   /** Scopes that challenges asked for in addition to ours. */
   readonly #demanded = new Map<string, readonly string[]>();
 
@@ -141,20 +143,25 @@ export class Authenticator {
   async #token(base: URL, challenge: Challenge, scopes: readonly string[], signal?: AbortSignal): Promise<Token> {
     const wanted = this.#wanted(scopes);
     const key = keyOf(wanted);
-    const known = this.#tokens.get(key);
-    if (known !== undefined) {
-      const token = await known;
-      if (token.expires - RENEW_BEFORE > this.#patience.now()) return token;
-      if (this.#tokens.get(key) === known) this.#tokens.delete(key);
+    const cached = this.#tokens.get(key);
+    if (cached !== undefined) {
+      const token = await cached.catch(() => undefined);
+      if (token !== undefined && token.expires - RENEW_BEFORE > this.#patience.now()) return token;
+      if (this.#tokens.get(key) === cached) this.#tokens.delete(key);
     }
-    const asked = this.#tokens.get(key) ?? this.#ask(base, challenge, wanted, signal);
-    this.#tokens.set(key, asked);
-    try {
-      return await asked;
-    } catch (error) {
-      // The next request asks again: this failure may have been the abort of one layer only.
-      if (this.#tokens.get(key) === asked) this.#tokens.delete(key);
-      throw error;
+    for (;;) {
+      const known = this.#tokens.get(key);
+      const asked = known ?? this.#ask(base, challenge, wanted, signal);
+      this.#tokens.set(key, asked);
+      if (known === undefined) this.#askers.set(asked, signal);
+      try {
+        return await asked;
+      } catch (error) {
+        // The next request asks again: this failure may have been the abort of one image or layer only.
+        if (this.#tokens.get(key) === asked) this.#tokens.delete(key);
+        const isOfOther = signal?.aborted !== true && this.#askers.get(asked)?.aborted === true;
+        if (!isOfOther) throw error;
+      }
     }
   }
 

@@ -14,6 +14,7 @@ import { Authenticator } from './auth.ts';
 import { repositoryScope } from './challenge.ts';
 import { type FailedResponse, failedResponse, isPlainServer, responseError, transportError } from './errors.ts';
 import type { RegistryOptions } from './registry-options.ts';
+import type { SharedConnections } from './shared-connections.ts';
 
 /** A request to the registry. */
 export interface Exchange {
@@ -75,7 +76,7 @@ export class Connection {
 
   /** Prepares a connection; nothing is sent yet. Throws `usage` for certificates that cannot be read. */
   static async open(registry: string, repository: string | undefined, options: RegistryOptions): Promise<Connection> {
-    const transport = await Transport.open(options);
+    const transport = await (options.shared?.transport(options) ?? Transport.open(options));
     if (options.insecure) options.warn?.(`the certificate of ${registry} is not checked`);
     return new Connection(registry, repository, options, transport);
   }
@@ -136,9 +137,9 @@ export class Connection {
     return this.#auth.header(await this.#detect(signal), this.#ownScopes(false), signal);
   }
 
-  /** Closes all sockets. */
-  close(): Promise<void> {
-    return this.#transport.close();
+  /** Closes all sockets that are this connection's alone. */
+  async close(): Promise<void> {
+    if (this.#options.shared === undefined) await this.#transport.close();
   }
 
   /** The answer that explains a failure: the answer to a HEAD has no body, so a GET asks for it. */
@@ -196,10 +197,22 @@ export class Connection {
 
   #detect(signal: AbortSignal | undefined): Promise<URL> {
     if (this.#base !== undefined) return Promise.resolve(this.#base);
-    this.#detecting ??= this.#detectScheme(signal).finally(() => {
-      this.#detecting = undefined;
-    });
+    const { shared } = this.#options;
+    if (shared !== undefined) return this.#sharedBase(shared, signal);
+    this.#detecting ??= this.#detectScheme(signal)
+      .then((base) => {
+        this.#base = base;
+        return base;
+      })
+      .finally(() => {
+        this.#detecting = undefined;
+      });
     return this.#detecting;
+  }
+
+  async #sharedBase(shared: SharedConnections, signal: AbortSignal | undefined): Promise<URL> {
+    this.#base = await shared.base(this.#registry, () => this.#detectScheme(undefined), signal);
+    return this.#base;
   }
 
   /** Uses HTTPS unless plain HTTP was requested, or a loopback registry answers the TLS greeting in HTTP. */
@@ -207,21 +220,17 @@ export class Connection {
     const { plain, warn } = this.#options;
     const open = new URL(`http://${this.#registry}`);
     const secure = new URL(`https://${this.#registry}`);
-    if (plain || !isLoopback(this.#registry)) {
-      this.#base = plain ? open : secure;
-      return this.#base;
-    }
+    if (plain || !isLoopback(this.#registry)) return plain ? open : secure;
     try {
       await (
         await this.#transport.send({ method: 'GET', url: new URL('/v2/', secure), headers: {}, signal })
       ).discard();
-      this.#base = secure;
+      return secure;
     } catch (error) {
       if (!isPlainServer(error)) throw error;
       warn?.(`${this.#registry} speaks plain HTTP; that is accepted on a loopback address`);
-      this.#base = open;
+      return open;
     }
-    return this.#base;
   }
 
   #passing(error: unknown): boolean {

@@ -20,7 +20,8 @@ const HUB_HOSTS: readonly string[] = ['index.docker.io', 'docker.io', DOCKER_HUB
 /** The variable that holds a config.json as text (Docker 28.3, GitLab CI). */
 const VARIABLE = 'DOCKER_AUTH_CONFIG';
 
-interface FindOptions extends Pick<RegistryOptions, 'username' | 'password' | 'credentialsFrom' | 'env' | 'warn'> {
+interface FindOptions
+  extends Pick<RegistryOptions, 'username' | 'password' | 'credentialsFrom' | 'env' | 'warn' | 'shared'> {
   /** Ends a helper that does not answer, and the call with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -37,9 +38,9 @@ export async function findCredentials(
   const { username, password = '', credentialsFrom = 'the caller' } = options;
   if (username) return { kind: 'basic', username, password, from: credentialsFrom };
   const env = options.env ?? process.env;
-  const { warn, signal } = options;
+  const { warn, signal, shared } = options;
   for await (const source of sources(env, options)) {
-    const found = await fromConfig(source, { registry, repository, env, warn, signal });
+    const found = await fromConfig(source, { registry, repository, env, warn, signal, shared });
     if (found !== undefined) return found;
   }
   return undefined;
@@ -126,6 +127,7 @@ interface Wanted {
   readonly repository: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal | undefined;
+  readonly shared: RegistryOptions['shared'];
 }
 
 async function fromConfig(source: Source, wanted: Wanted): Promise<FoundCredentials | undefined> {
@@ -147,7 +149,7 @@ async function fromConfig(source: Source, wanted: Wanted): Promise<FoundCredenti
 async function fromHelper(
   { name, config }: Source,
   hosts: readonly string[],
-  { registry, env, warn, signal }: Wanted,
+  { registry, env, warn, signal, shared }: Wanted,
 ): Promise<FoundCredentials | undefined> {
   const hub = registry === DOCKER_HUB;
   const helpers = isRecord(config.credHelpers) ? config.credHelpers : {};
@@ -155,7 +157,9 @@ async function fromHelper(
   const helper = named.find((value) => typeof value === 'string') ?? config.credsStore;
   if (typeof helper !== 'string' || helper === '') return undefined;
   try {
-    const found = await askHelper(helper, hub ? HUB_KEY : registry, { env, signal });
+    const server = hub ? HUB_KEY : registry;
+    const found = await (shared?.helper(`${helper} ${server}`, () => askHelper(helper, server, { env }), signal) ??
+      askHelper(helper, server, { env, signal }));
     return found === undefined ? undefined : { ...found, from: `docker-credential-${helper}, which ${name} names` };
   } catch (error) {
     signal?.throwIfAborted();

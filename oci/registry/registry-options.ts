@@ -1,5 +1,6 @@
 /** Options of a registry client beside those of the connection. */
 import type { HttpOptions } from '../../http/http-options.ts';
+import type { SharedConnections } from './shared-connections.ts';
 
 /** Options of a registry client; all may be left out. */
 export interface RegistryOptions extends HttpOptions {
@@ -14,4 +15,6 @@ export interface RegistryOptions extends HttpOptions {
    * omitted: a blob in one request. A registry that asks for larger chunks (OCI-Chunk-Min-Length) gets them.
    */
   readonly chunkSize?: number;
+  /** Shared with clients of other repositories that have the same options. */
+  readonly shared?: SharedConnections;
 }

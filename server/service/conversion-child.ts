@@ -7,8 +7,8 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import { convertBetween } from '../../converter/convert.ts';
 import { type Endpoints, withEndpoints } from '../../converter/endpoints.ts';
 import type { ConvertRequest, ConvertResult, TagResult } from '../../converter/options.ts';
+import { verifyMade } from '../../converter/publish/verify-made.ts';
 import { resolveDocument } from '../../oci/document.ts';
-import { verifyReference } from '../../verify/verify-reference.ts';
 import { registryOptions } from '../config/registry-access.ts';
 import type { ConversionOrder, ConversionResult } from './conversion.ts';
 import type { ConversionDocument, ConversionEnd, ConversionMessage } from './conversion-messages.ts';
@@ -18,8 +18,6 @@ import { failureOf } from './retries.ts';
 
 const ALIVE_EVERY = 1_000;
 const MAX_WARNINGS = 20;
-/** Differences that an error names. */
-const MAX_NAMED = 3;
 
 const tracker = new ProgressTracker();
 const stop = new AbortController();
@@ -98,23 +96,7 @@ async function verifyAll(
   const { verify } = rule.options;
   if (verify === 'off') return;
   tracker.verifying();
-  // Both tags of full mode may name one image.
-  for (const digest of new Set(made.map((one) => one.digest))) {
-    const found = await verifyReference({
-      accelerated: { target: endpoints.target, tagOrDigest: digest },
-      source: { target: endpoints.source, tagOrDigest: source },
-      platforms: [],
-      quick: verify === 'quick',
-      signal: stop.signal,
-    });
-    if (found.identical) continue;
-    const differences = [...found.differences, ...found.images.flatMap((image) => image.differences)];
-    throw new AccelError('verification-failed', 'the converted image differs from its source; nothing was tagged', {
-      where: { digest },
-      expected: 'no difference',
-      found: `${found.differenceCount}: ${JSON.stringify(differences.slice(0, MAX_NAMED)).slice(0, 2000)}`,
-    });
-  }
+  await verifyMade(made, { endpoints, source, extent: verify, signal: stop.signal });
 }
 
 function summary({ rule }: ConversionOrder, request: ConvertRequest, result: ConvertResult): ConversionResult {

@@ -4,6 +4,9 @@ import { AccelError } from '../../../base/error.ts';
 
 const MIB = 2 ** 20;
 
+/** Message of the error for a budget that does not hold what is asked for. */
+export const BUDGET_EXCEEDED = 'the names and attributes of the image need more memory than allowed';
+
 /** Counts bytes of metadata in memory and refuses to go past a limit. */
 export class MemoryBudget {
   readonly #limit: number;
@@ -34,7 +37,7 @@ export class MemoryBudget {
   /** Reserves `bytes` before they are allocated. Throws `limit-exceeded` when the budget does not hold them. */
   take(bytes: number): void {
     if (this.#used + bytes > this.#limit) {
-      throw new AccelError('limit-exceeded', 'the names and attributes of the image need more memory than allowed', {
+      throw new AccelError('limit-exceeded', BUDGET_EXCEEDED, {
         expected: `at most ${Math.floor(this.#limit / MIB)} MiB (half of the memory limit)`,
         found: `more than ${Math.floor(this.#used / MIB)} MiB`,
         hint: advise`If the image is what you expect, raise ${option('maxMemory')}.`,

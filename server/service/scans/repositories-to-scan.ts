@@ -1,10 +1,9 @@
-/** Finds the repositories that rules and patterns mean: those that they name, and those of the registries' catalogues that they match. */
-
-import { asAccelError } from '../../../base/error.ts';
-import { listRepositories } from '../../../oci/registry/name-lists.ts';
+/** Finds the repositories that rules and patterns mean, with what could not be read in words. */
+import { findRepositories, type ScanPattern } from '../../../triggers/rules/find-repositories.ts';
 import type { RuleSet } from '../../../triggers/rules/match-rule.ts';
 import { type RegistryAccess, registryOptions } from '../../config/registry-access.ts';
 import { failureText } from '../failure-text.ts';
+
 /** Repositories, and the registries whose catalogue could not be read. */
 export interface RepositoriesToScan {
   /** `host[:port]/repository`, sorted. */
@@ -13,51 +12,23 @@ export interface RepositoriesToScan {
   readonly problems: readonly string[];
 }
 
-/** A pattern of repositories, `HOST/REPOSITORY` with wildcards. */
-export interface ScanPattern {
-  readonly text: string;
-  matches(repository: string): boolean;
-}
-
-/**
- * Finds the repositories. A pattern without a wildcard names one; for the others the catalogue of their registry is read, where their
- * first part has a wildcard those of all configured registries. Only repositories that a rule covers count.
- */
+/** Finds the repositories, in the catalogues of all configured registries for a pattern that names no host. */
 export async function repositoriesToScan(
   patterns: readonly ScanPattern[],
   { rules, registries }: { readonly rules: RuleSet; readonly registries: readonly RegistryAccess[] },
   signal: AbortSignal,
 ): Promise<RepositoriesToScan> {
-  const found = new Set<string>();
-  const problems: string[] = [];
-  const hosts = new Set<string>();
-  for (const { text } of patterns) {
-    const [host = ''] = text.split('/', 1);
-    if (!isWild(text)) found.add(text);
-    else if (!isWild(host)) hosts.add(host);
-    else for (const registry of registries) hosts.add(registry.host);
-  }
-  for (const host of hosts) {
-    try {
-      const options = await registryOptions(registries, `${host}/`);
-      const names = await listRepositories(host, { ...options, signal });
-      if (names === undefined)
-        problems.push(`${host} has no catalogue: name its repositories in the rules without wildcards`);
-      for (const name of names ?? []) {
-        const repository = `${host}/${name}`;
-        if (patterns.some((pattern) => pattern.matches(repository))) found.add(repository);
-      }
-    } catch (error) {
-      signal.throwIfAborted();
-      problems.push(`${host}: ${failureText(asAccelError(error))}`);
-    }
-  }
-  const repositories = [...found].filter((repository) => rules.match({ repository }).rule !== undefined).sort();
+  const reach = {
+    hosts: registries.map(({ host }) => host),
+    options: (host: string) => registryOptions(registries, `${host}/`),
+  };
+  const { repositories, unread } = await findRepositories(patterns, { rules, registries: reach }, signal);
+  const problems = unread.map(({ host, error }) =>
+    error === undefined
+      ? `${host} has no catalogue: name its repositories in the rules without wildcards`
+      : `${host}: ${failureText(error)}`,
+  );
   return { repositories, problems };
-}
-
-function isWild(text: string): boolean {
-  return /[*?[{]/.test(text);
 }
 
 const REGISTRY_FAILURES: readonly string[] = [

@@ -4,19 +4,18 @@
  */
 
 import { asAccelError } from '../../../base/error.ts';
-import { LAYER_RECORD } from '../../../formats/overlaybd/annotations.ts';
-import { TAG_SUFFIXES } from '../../../formats/overlaybd/tag-suffixes.ts';
 import { openTarget } from '../../../oci/open.ts';
-import { canListTags } from '../../../oci/powers.ts';
 import { parseRepository } from '../../../oci/reference.ts';
 import type { Target } from '../../../oci/storage.ts';
+import { coveredTags, isOwnName } from '../../../triggers/rules/covered-tags.ts';
+import type { ScanPattern } from '../../../triggers/rules/find-repositories.ts';
 import { registryOptions } from '../../config/registry-access.ts';
 import { failureText } from '../failure-text.ts';
 import type { EventSink } from '../intake.ts';
 import type { EventKind } from '../push-event.ts';
 import { QueueError } from '../queue.ts';
 import type { ServiceSettings } from '../service-settings.ts';
-import { isRegistryFailure, repositoriesToScan, type ScanPattern } from './repositories-to-scan.ts';
+import { isRegistryFailure, repositoriesToScan } from './repositories-to-scan.ts';
 import type { SeenDigests } from './seen-digests.ts';
 
 /** Result of a scan. */
@@ -71,9 +70,9 @@ async function scanRepository(name: string, options: ScanOptions): Promise<Repos
   const outcome: RepositoryOutcome = { tags: 0, events: 0 };
   const target = await openTarget(parseRepository(name), await registryOptions(settings.registries, name));
   try {
-    const tags = canListTags(target) ? await target.tags({ signal }) : [];
-    for (const tag of tags) {
-      if (isOwnName(tag) || settings.rules.match({ repository: name, tag }).rule === undefined) continue;
+    for (const { tag } of await coveredTags(target, { repository: name, rules: settings.rules }, signal)) {
+      // Its content decides in the end, but a name that conversions make is not worth a request.
+      if (isOwnName(tag)) continue;
       outcome.tags += 1;
       await pace();
       const news = await newsOf(target, `${name}:${tag}`, tag, options);
@@ -93,11 +92,6 @@ async function scanRepository(name: string, options: ScanOptions): Promise<Repos
     await target.close?.();
   }
   return outcome;
-}
-
-/** A name that a conversion makes: its content decides in the end, but it is not worth a request. */
-function isOwnName(tag: string): boolean {
-  return tag === LAYER_RECORD.tag || TAG_SUFFIXES.some((suffix) => tag.endsWith(suffix));
 }
 
 /**

@@ -1,0 +1,126 @@
+/**
+ * A list of images: a reference a line with options of its own, `#` for comments. Options are a few of the command's, parsed
+ * by the very same declarations; they count in place of those of the command line.
+ */
+import { Command, CommanderError, type Option } from 'commander';
+import { AccelError, asAccelError, type ErrorPlace } from '../../base/error.ts';
+
+/** The options that a line may have. */
+const LINE_OPTIONS: readonly string[] = [
+  '--output-tag',
+  '--mode',
+  '--overlaybd',
+  '--turboOCI',
+  '--platform',
+  '--target-repository',
+  '--prefetch',
+  '--no-prefetch',
+  '--algorithm',
+  '--bs',
+  '--level',
+  '--vsize',
+  '--oci',
+  '--referrer',
+  '--force',
+];
+
+/** Characters of the longest line. */
+const MAX_LINE = 8192;
+/** Lines of the longest list. */
+const MAX_LINES = 200_000;
+
+/** A line that names an image. */
+export interface ListedLine {
+  /** `FILE:LINE`. */
+  readonly place: string;
+  readonly reference: string;
+  /** The options of the line, by their attribute; those that it lacks are absent. */
+  readonly flags: Readonly<Record<string, unknown>>;
+}
+
+/** The flags that a line may have, as the help lists them. */
+export function lineOptions(command: Command): readonly Option[] {
+  return command.options.filter(({ long }) => LINE_OPTIONS.includes(long ?? ''));
+}
+
+/** Parses a list; `file` is its name in errors, which name the line. Throws `usage`. */
+export function parseImageList(text: string, file: string, command: Command): ListedLine[] {
+  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/);
+  if (lines.length > MAX_LINES) {
+    throw new AccelError('usage', 'the list has too many lines', {
+      where: { file },
+      expected: `at most ${MAX_LINES}`,
+      found: lines.length,
+    });
+  }
+  return lines.flatMap((line, index) => {
+    const where = { file, line: index + 1 };
+    const words = splitWords(line, where);
+    return words.length === 0 ? [] : [{ place: `${file}:${index + 1}`, ...parseWords(words, where, command) }];
+  });
+}
+
+interface Place extends ErrorPlace {
+  readonly file: string;
+  readonly line: number;
+}
+
+function parseWords(words: readonly string[], where: Place, command: Command): Omit<ListedLine, 'place'> {
+  const line = new Command('line').argument('<ref>').exitOverride().helpOption(false);
+  line.configureOutput({ writeErr: () => undefined, writeOut: () => undefined });
+  for (const option of lineOptions(command)) line.addOption(option);
+  try {
+    line.parse([...words], { from: 'user' });
+  } catch (error) {
+    throw lineError(error, words, { where, options: lineOptions(command) });
+  }
+  const given = Object.entries(line.opts()).filter(([name]) => line.getOptionValueSource(name) === 'cli');
+  return { reference: line.args[0]!, flags: Object.fromEntries(given) };
+}
+
+function lineError(
+  error: unknown,
+  words: readonly string[],
+  { where, options }: { readonly where: Place; readonly options: readonly Option[] },
+): AccelError {
+  if (!(error instanceof CommanderError)) {
+    const known = asAccelError(error);
+    return new AccelError(known.code, known.message, { ...known.details, where: { ...where, ...known.where } });
+  }
+  const known = options.map(({ short, long }) => short ?? long).join(', ');
+  const wrong: Readonly<Record<string, string>> = {
+    'commander.unknownOption': `A line may have ${known}; all else is for the command line.`,
+    'commander.missingArgument': 'A line begins with a reference, such as registry.example.com/team/app:1.2.',
+    'commander.excessArguments': 'Write each image on a line of its own, and # before a comment.',
+  };
+  return new AccelError('usage', error.message.replace(/^error: /, '').split('\n')[0] ?? 'this line cannot be read', {
+    where,
+    found: words.join(' ').slice(0, 200),
+    ...(wrong[error.code] === undefined ? {} : { hint: wrong[error.code] }),
+  });
+}
+
+/** The words of a line: separated by blanks, `'…'` and `"…"` hold blanks, `#` at the begin of a word starts a comment. */
+function splitWords(line: string, where: Place): string[] {
+  if (line.length > MAX_LINE) {
+    throw new AccelError('usage', 'a line of the list is too long', {
+      where: { ...where },
+      expected: `at most ${MAX_LINE} characters`,
+      found: line.length,
+    });
+  }
+  const words: string[] = [];
+  const word = /\s*(?:(#.*)|((?:"[^"]*"|'[^']*'|[^\s"'])+)|(["']))/gy;
+  for (let match = word.exec(line); match !== null; match = word.exec(line)) {
+    const [, comment, text, open] = match;
+    if (comment !== undefined) break;
+    if (open !== undefined) {
+      throw new AccelError('usage', 'a quotation mark is not closed', {
+        where: { ...where },
+        found: line.trim().slice(0, 200),
+      });
+    }
+    words.push(text!.replace(/"([^"]*)"|'([^']*)'/g, (_, double?: string, single?: string) => double ?? single ?? ''));
+  }
+  return words;
+}
