@@ -6,13 +6,14 @@ import { canProbePush } from '../oci/powers.ts';
 import { type ConvertSurroundings, type Endpoints, withEndpoints } from './endpoints.ts';
 import type { ConvertEvent } from './events.ts';
 import { openPlanSession, withSession } from './open-session.ts';
-import type { ConvertContext, ConvertRequest, ConvertResult, TagResult } from './options.ts';
+import type { ConvertRequest, ConvertResult, TagResult } from './options.ts';
 import { type ConvertPlan, makePlan } from './plan/dry-run.ts';
 import { fitOutputNames } from './plan/output-names.ts';
 import { type Preparation, prepare } from './plan/preparation.ts';
 import { makeOutputs } from './publish/tags.ts';
 import type { Session } from './session.ts';
 import { type ConvertSettings, completeRequest } from './settings.ts';
+import type { SharedContext } from './shared-run.ts';
 import { WarningLimit } from './warning-limit.ts';
 
 /**
@@ -39,7 +40,7 @@ export async function planConversion(
 export async function convertBetween(
   endpoints: Endpoints,
   request: ConvertRequest,
-  context: ConvertContext = {},
+  context: SharedContext = {},
 ): Promise<ConvertResult> {
   const started = performance.now();
   const totals = new Totals();

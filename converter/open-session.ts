@@ -11,7 +11,7 @@ import { type Share, shareMemory } from './layer/memory-limit.ts';
 import { wantsPieceLists } from './layer/piece-lists.ts';
 import { Spool } from './layer/spool.ts';
 import { Threads } from './layer/workers/threads.ts';
-import type { ConvertContext, ConvertRequest } from './options.ts';
+import type { ConvertRequest } from './options.ts';
 import { KeptLists } from './prefetch/kept-lists.ts';
 import { parsePrefetch } from './prefetch/prefetch-list.ts';
 import { LayerCache } from './publish/layer-record.ts';
@@ -20,9 +20,10 @@ import { RecordKey } from './publish/record-key.ts';
 import { withhold } from './publish/withheld-target.ts';
 import type { PlanSession, Resources, Session } from './session.ts';
 import { DEFAULT_MAX_MEMORY } from './settings.ts';
+import type { SharedContext } from './shared-run.ts';
 
 /** Parses the request's key and list. Throws `usage` for an invalid one, and for too little memory. */
-export function openPlanSession(endpoints: Endpoints, request: ConvertRequest, context: ConvertContext): PlanSession {
+export function openPlanSession(endpoints: Endpoints, request: ConvertRequest, context: SharedContext): PlanSession {
   const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   shareOf(request);
   const options = optionsText(request.artifact, request.platforms, prefetch?.name);

@@ -3,7 +3,6 @@
 import type { NamedDocument } from '../oci/document.ts';
 import type { EventSink, LayerKind } from './events.ts';
 import type { Threads } from './layer/workers/threads.ts';
-import type { SharedRun } from './shared-run.ts';
 
 /** Artifacts to make. `full` makes both tags unless an output tag is named. */
 export type Mode = 'full' | 'index-only';
@@ -119,8 +118,6 @@ export interface ConvertContext {
    * not count then. The caller closes them.
    */
   readonly threads?: Threads;
-  /** Everything that several conversions of this process share, threads included; `concurrency` and `maxMemory` of the request do not count then. */
-  readonly shared?: SharedRun;
   /** The document of the source, where the caller has read it: it is not asked for again. */
   readonly known?: NamedDocument;
   /**

@@ -10,6 +10,7 @@ import type { KeptLists } from './prefetch/kept-lists.ts';
 import type { PrefetchList } from './prefetch/prefetch-list.ts';
 import type { LayerCache } from './publish/layer-record.ts';
 import type { RecordKey } from './publish/record-key.ts';
+import type { SharedRun } from './shared-run.ts';
 
 /** The part of a session that planning needs, which only reads. */
 export interface PlanSession extends Endpoints {
@@ -26,8 +27,8 @@ export interface PlanSession extends Endpoints {
   emit(event: ConvertEvent): void;
   /** See {@link ConvertContext.known}. */
   readonly known?: ConvertContext['known'];
-  /** See {@link ConvertContext.shared}. */
-  readonly shared?: ConvertContext['shared'];
+  /** What it shares with other conversions of a run. */
+  readonly shared?: SharedRun;
   /** See {@link ConvertContext.beforeTags}. */
   readonly beforeTags?: ConvertContext['beforeTags'];
 }

@@ -8,6 +8,7 @@ import { MemoryBudget } from '../formats/ext4/state/memory-budget.ts';
 import type { Target } from '../oci/storage.ts';
 import { shareMemory } from './layer/memory-limit.ts';
 import { Threads } from './layer/workers/threads.ts';
+import type { ConvertContext } from './options.ts';
 import { LayerCache } from './publish/layer-record.ts';
 import type { RecordKey } from './publish/record-key.ts';
 import { DEFAULT_MAX_MEMORY } from './settings.ts';
@@ -25,6 +26,11 @@ export interface SharedRunOptions {
   /** Ends what the run itself asks of registries. */
   readonly signal: AbortSignal;
   readonly warn: (message: string) => void;
+}
+
+/** Surroundings of one of the conversions that share a run; `threads` of the context, and `concurrency` and `maxMemory` of the request, do not count then. */
+export interface SharedContext extends ConvertContext {
+  readonly shared?: SharedRun;
 }
 
 /** How a conversion uses the record of layers. */

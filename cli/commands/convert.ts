@@ -38,6 +38,19 @@ Examples:
     $ accel convert registry.example.com/team/app:1.2 --prefetch startup.txt
   With the flags of the reference convertor:
     $ accel convert -r registry.example.com/team/app -i 1.2
+
+Many images, in one run that can be repeated until all are done:
+  The tags of a repository, and the repositories of a registry that has a catalogue:
+    $ accel convert -r registry.example.com/team/app --tags 'v*' --exclude '*-debug'
+    $ accel convert --repository-pattern 'registry.example.com/team/*' --tags 'v*'
+  A list, and the rules of a configuration of accel serve:
+    $ accel convert --from images.txt --jobs 8 --report junit=accel.xml
+    $ accel convert --rules accel.yaml
+  A line of a list has a reference and, if need be, options of its own, which count in place of those of the command
+  line: -o, --mode, --overlaybd, --turboOCI, --platform, --target-repository, --prefetch, --no-prefetch, --algorithm,
+  --bs, --level, --vsize, --oci, --referrer, --force. # begins a comment.
+    registry.example.com/team/app:1.2
+    registry.example.com/team/web:7 -o 7_obd --mode full   # one tag alone
 `;
 
 /** Declares the command. */

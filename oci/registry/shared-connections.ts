@@ -3,9 +3,9 @@
  * scheme of each registry, and the answers of credential helpers, which are programs that take a while to start.
  */
 import { unlessAborted } from '../../base/unless-aborted.ts';
+import type { HttpOptions } from '../../http/http-options.ts';
 import { Transport } from '../../http/transport.ts';
 import type { Credentials } from './credential-kinds.ts';
-import type { RegistryOptions } from './registry-options.ts';
 
 /** See the module's comment. Whoever makes it closes it, after the clients. */
 export class SharedConnections {
@@ -14,7 +14,7 @@ export class SharedConnections {
   readonly #helpers = new Map<string, Promise<Credentials | undefined>>();
 
   /** The transport of all clients, with the options of the first. */
-  transport(options: RegistryOptions): Promise<Transport> {
+  transport(options: HttpOptions): Promise<Transport> {
     this.#transport ??= Transport.open(options);
     return this.#transport;
   }

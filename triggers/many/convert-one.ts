@@ -7,11 +7,11 @@ import { convertBetween } from '../../converter/convert.ts';
 import type { Endpoints } from '../../converter/endpoints.ts';
 import type { ConvertEvent } from '../../converter/events.ts';
 import { openPlanSession } from '../../converter/open-session.ts';
-import type { ConvertContext, ConvertRequest } from '../../converter/options.ts';
+import type { ConvertRequest } from '../../converter/options.ts';
 import { prepare } from '../../converter/plan/preparation.ts';
 import { findCurrent } from '../../converter/plan/quick-look.ts';
 import { verifyMade } from '../../converter/publish/verify-made.ts';
-import type { SharedRun } from '../../converter/shared-run.ts';
+import type { SharedContext, SharedRun } from '../../converter/shared-run.ts';
 import { type NamedDocument, resolveDocument } from '../../oci/document.ts';
 import { ALREADY_ACCELERATED, NAMED_ACCELERATED, skipOfTag } from '../decide.ts';
 import { classify } from '../existing-tag.ts';
@@ -37,7 +37,7 @@ interface Look {
   readonly endpoints: Endpoints;
   /** By the digest that was looked at: the tag may move meanwhile. */
   readonly request: ConvertRequest;
-  readonly context: ConvertContext;
+  readonly context: SharedContext;
 }
 
 /** The part of an outcome that the image decides. */
