@@ -1,4 +1,6 @@
 /** Small images that share layers, in a registry or any other target, and some that are broken in different ways. */
+
+import { randomBytes } from 'node:crypto';
 import { bytesSource } from '../../base/byte-source.ts';
 import { compressLayer, type LayerCompression } from '../../fixtures/compress.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
@@ -6,7 +8,6 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { encodeJson } from '../../oci/manifest.ts';
 import type { Target } from '../../oci/storage.ts';
-import { randomBytes } from 'node:crypto';
 
 /** A layer to push. */
 export interface SmallLayer {
