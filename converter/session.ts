@@ -27,7 +27,7 @@ export interface PlanSession extends Endpoints {
   emit(event: ConvertEvent): void;
   /** See {@link ConvertContext.known}. */
   readonly known?: ConvertContext['known'];
-  /** What it shares with other conversions of a run. */
+  /** Shared with other conversions of a run. */
   readonly shared?: SharedRun;
   /** See {@link ConvertContext.beforeTags}. */
   readonly beforeTags?: ConvertContext['beforeTags'];

@@ -33,7 +33,7 @@ export interface SharedContext extends ConvertContext {
   readonly shared?: SharedRun;
 }
 
-/** How a conversion uses the record of layers. */
+/** Use of the record of layers by a conversion. */
 export interface CacheUse {
   readonly cache: boolean;
   readonly force: boolean;

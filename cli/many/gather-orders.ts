@@ -35,7 +35,7 @@ export interface Gathering {
   readonly pool: TargetPool;
 }
 
-/** Gathers the images. Throws `usage` for what cannot be meant, `not-found` where there is none. */
+/** Gathers the images. Throws `usage` for a mistake, `not-found` where no image matches. */
 export async function gatherOrders(gathering: Gathering): Promise<Gathered> {
   const { flags } = gathering;
   const gathered =

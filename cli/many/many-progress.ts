@@ -169,7 +169,7 @@ class LiveProgress implements ManyProgress {
       this.#running.delete(outcome.order);
       this.#ended++;
       if (outcome.state === 'failed') this.#failed++;
-      // What needed no work is in the summary: thousands of such lines would only hide the others.
+      // The summary counts images that needed no work: thousands of such lines would only hide the others.
       if (outcome.state === 'converted' || outcome.state === 'failed' || outcome.state === 'due') {
         this.#persist(ellipsis(outcomeLine(outcome, PLAIN_STYLE), columnsOf(this.#output) - 1));
       }

@@ -30,8 +30,7 @@ export interface ManyCall {
 }
 
 /**
- * Runs it. What ends a run early is no failure of the images that are done: the summary and the documents come in any
- * case, and then `aborted`, `timed-out`, or the failure of images ({@link errorOf}) is thrown.
+ * Runs it. An early end leaves what is done as it is: the summary and the documents come in any case, and then `aborted`, `timed-out`, or the failure of images ({@link errorOf}) is thrown.
  */
 export async function runMany({ flags, command, context, verbosity }: ManyCall): Promise<void> {
   const started = performance.now();
@@ -122,12 +121,12 @@ async function runOrders(
   return [...failed, ...outcomes];
 }
 
-/** What a run ends with. */
+/** The error that a run ends with; undefined where all went well. */
 function endOf(
   outcomes: readonly ImageOutcome[],
   { user, run }: { readonly user: AbortSignal; readonly run: AbortSignal },
 ): AccelError | undefined {
-  const hint = 'What is done stays done: the next run does the rest.';
+  const hint = 'The tags that were set are complete; the next run does the rest.';
   if (user.aborted) return new AccelError('aborted', 'interrupted', { hint });
   if (run.aborted) return new AccelError('timed-out', 'the run did not end in time and was stopped', { hint });
   return errorOf(outcomes);

@@ -15,7 +15,7 @@ export interface Claim {
 export class LayerClaims {
   readonly #held = new Map<string, { readonly ended: Promise<void>; readonly end: () => void }>();
 
-  /** Resolves when the claims of others on these layers have ended; undefined where there are none. */
+  /** Resolves when the claims of others on these layers have ended; undefined without such claims. */
   pending(keys: readonly string[]): Promise<void> | undefined {
     const held = keys.flatMap((key) => this.#held.get(key)?.ended ?? []);
     return held.length === 0 ? undefined : Promise.all(held).then(() => undefined);

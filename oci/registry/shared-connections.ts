@@ -1,5 +1,5 @@
 /**
- * What clients of several repositories share when they are reached with the same options: the pools of connections, the
+ * Shared by clients of several repositories with the same options: the pools of connections, the
  * scheme of each registry, and the answers of credential helpers, which are programs that take a while to start.
  */
 import { unlessAborted } from '../../base/unless-aborted.ts';

@@ -21,7 +21,7 @@ const IMAGES = Number(process.env.ACCEL_MANY_IMAGES ?? 36);
 const GOOD = IMAGES - Object.keys(BROKEN).length;
 const SUFFIXES = ['_accelerated', '_containerd_accelerated'];
 
-/** What of `--json` this test looks at. */
+/** The parts of `--json` that this test looks at. */
 interface ManyDocument {
   readonly images: readonly {
     readonly reference: string;
@@ -65,7 +65,7 @@ describeWith({ tools: ['docker-registry'] }, `${IMAGES} images, ten of them brok
     await rm(join(registry.root, 'docker/registry/v2/blobs/sha256', lost.slice(7, 9), lost.slice(7)), {
       recursive: true,
     });
-    // What is no image to convert.
+    // Tags that are skipped.
     await pushImage(b, 'v1-debug', base);
     await pushImage(b, 'mine_accelerated', base);
     await pushImage(b, `sha256-${'a'.repeat(64)}.sig`, base);

@@ -71,7 +71,7 @@ class ManyRun {
   }
 
   async outcomes(): Promise<ImageOutcome[]> {
-    // What looks like a result comes after the images that it may be made of: by then it is known, and costs nothing.
+    // Tags named like results come after the images that they may be made of: by then they are known, and cost nothing.
     const queue = [...this.#orders].sort((a, b) => Number(isResultName(a)) - Number(isResultName(b)));
     const work = async (): Promise<void> => {
       for (let order = queue.shift(); order !== undefined; order = queue.shift()) {

@@ -20,7 +20,7 @@ import { isOwnName } from '../rules/covered-tags.ts';
 import { type ImageOrder, type ImageOutcome, outcomeTags, targetOf } from './image-orders.ts';
 import type { TargetPool } from './target-pool.ts';
 
-/** What the images of a run share. */
+/** Shared by the images of a run. */
 export interface ImageRun {
   readonly pool: TargetPool;
   readonly shared: SharedRun;
@@ -31,7 +31,7 @@ export interface ImageRun {
   readonly onEvent: (order: ImageOrder, event: ConvertEvent) => void;
 }
 
-/** What is known about an image before it is converted. */
+/** An image that was looked at, before it is converted. */
 interface Look {
   readonly named: NamedDocument;
   readonly endpoints: Endpoints;
@@ -101,7 +101,7 @@ async function decideAndConvert(
   return run.dryRun ? plan(look) : convert(order, look, run);
 }
 
-/** What needs no request: names of referrers and records, and results that this run has seen. */
+/** Reasons that need no request: names of referrers and records, and results that this run has seen. */
 function skipByName({ reference, request }: ImageOrder, { proven }: ImageRun): Skip | undefined {
   if (proven.has(reference)) return ALREADY_ACCELERATED;
   return skipOfTag(request.source.tag!);

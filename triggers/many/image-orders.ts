@@ -20,7 +20,7 @@ export interface ImageOrder extends ImageName {
   readonly found: boolean;
 }
 
-/** What became of an image. `due`: a dry run found that it would be converted. */
+/** The state of an image at the end. `due`: a dry run found that it would be converted. */
 export type ImageState = 'converted' | 'up-to-date' | 'due' | 'skipped' | 'failed' | 'interrupted' | 'not-started';
 
 /** A tag of the result. */
@@ -52,7 +52,7 @@ export interface ImageOutcome {
   readonly seconds: number;
 }
 
-/** What a run reports, in chronological order. */
+/** Everything that a run reports, in chronological order. */
 export type ManyEvent =
   | { readonly type: 'image-start'; readonly order: ImageOrder }
   | { readonly type: 'image-event'; readonly order: ImageOrder; readonly event: ConvertEvent }

@@ -9,7 +9,7 @@ import { formatReference, parseRepository } from '../../oci/reference.ts';
 import { SharedConnections } from '../../oci/registry/shared-connections.ts';
 import type { Target } from '../../oci/storage.ts';
 
-/** How to reach the repositories of a run. */
+/** Options for the repositories of a run. */
 export interface PoolOptions {
   readonly registry: OpenOptions;
   /** Of targets, where they have credentials of their own. */

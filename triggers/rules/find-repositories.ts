@@ -14,7 +14,7 @@ export interface ScanPattern {
 export interface Registries {
   /** Those whose catalogue is read for a pattern that names no host. */
   readonly hosts: readonly string[];
-  /** How to reach one. */
+  /** Options for one. */
   readonly options: (host: string) => Promise<RegistryOptions>;
 }
 
