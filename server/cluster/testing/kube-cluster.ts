@@ -22,6 +22,9 @@ const KUBERNETES = '1.37.2';
 const START_TIME = 60_000;
 const PROGRAMS = ['etcd', 'kube-apiserver'] as const;
 
+/** A program of the cluster that a test may end. */
+export type ClusterProgram = (typeof PROGRAMS)[number];
+
 /** The wishes of a test. */
 export interface ClusterOptions {
   /** Also runs kube-controller-manager: Deployments make pods, namespaces get a service account, owners take what is theirs along. */
@@ -44,10 +47,12 @@ export interface TestCluster {
   kubectl(args: readonly string[], options?: { readonly input?: string; readonly user?: string }): Promise<string>;
   /** Asks etcd itself, by its gateway: `kv/compaction`, `kv/deleterange` and so on, without the API server. */
   etcd(path: string, body: object): Promise<unknown>;
-  /** Ends the API server, as a crash would; etcd goes on. */
-  down(): Promise<void>;
-  /** Starts the API server again on the same port. */
+  /** Ends the API server, or etcd, as a crash would; the other one goes on. */
+  down(program?: ClusterProgram): Promise<void>;
+  /** Starts the API server again on the same port, and waits until it is ready. */
   up(): Promise<void>;
+  /** Starts a program again where it has ended, and does not wait for it. */
+  revive(program: ClusterProgram): void;
   /** Ends all programs and removes their files. */
   stop(): Promise<void>;
 }
@@ -135,7 +140,10 @@ export async function startCluster({ controllers = false, users = [] }: ClusterO
       if (!answer.ok) throw new Error(`etcd answered ${answer.status}: ${await answer.text()}`);
       return answer.json();
     },
-    down: () => processes.end('kube-apiserver', 'SIGKILL'),
+    down: (program = 'kube-apiserver') => processes.end(program, 'SIGKILL'),
+    revive(program) {
+      if (processes.problem(program) !== undefined) (program === 'etcd' ? store : api)();
+    },
     async up() {
       api();
       await ready(processes, cluster);
@@ -146,22 +154,24 @@ export async function startCluster({ controllers = false, users = [] }: ClusterO
       await remove();
     },
   };
-  processes.start('etcd', [
-    ...['--data-dir', join(folder, 'etcd'), '--unsafe-no-fsync', '--log-level', 'error'],
-    ...[
-      '--listen-client-urls',
-      `http://127.0.0.1:${etcdPort}`,
-      '--advertise-client-urls',
-      `http://127.0.0.1:${etcdPort}`,
-    ],
-    ...[
-      '--listen-peer-urls',
-      `http://127.0.0.1:${peerPort}`,
-      '--initial-advertise-peer-urls',
-      `http://127.0.0.1:${peerPort}`,
-    ],
-    ...['--initial-cluster', `default=http://127.0.0.1:${peerPort}`],
-  ]);
+  const store = () =>
+    processes.start('etcd', [
+      ...['--data-dir', join(folder, 'etcd'), '--unsafe-no-fsync', '--log-level', 'error'],
+      ...[
+        '--listen-client-urls',
+        `http://127.0.0.1:${etcdPort}`,
+        '--advertise-client-urls',
+        `http://127.0.0.1:${etcdPort}`,
+      ],
+      ...[
+        '--listen-peer-urls',
+        `http://127.0.0.1:${peerPort}`,
+        '--initial-advertise-peer-urls',
+        `http://127.0.0.1:${peerPort}`,
+      ],
+      ...['--initial-cluster', `default=http://127.0.0.1:${peerPort}`],
+    ]);
+  store();
   try {
     await cluster.up();
     if (controllers) {
