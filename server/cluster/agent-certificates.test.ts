@@ -39,12 +39,12 @@ const SECRET = 'accel-agents-own';
 const SERVICE = 'accel-agents';
 const STRANGER = 'stranger';
 
-describeWithCluster('certificates of agents', {}, () => {
+describeWithCluster('certificates of agents', { address: true }, () => {
   let cluster: TestCluster;
   let admin: KubeClient;
   let controller: TestController | undefined;
   let folder: string;
-  const host = ownAddress();
+  const host = ownAddress() ?? '';
   const open: { close(): Promise<unknown> }[] = [];
 
   beforeAll(async () => {

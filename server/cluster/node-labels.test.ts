@@ -36,11 +36,11 @@ interface StandIn {
   readonly server: Server;
 }
 
-describeWithCluster('labels of nodes', {}, () => {
+describeWithCluster('labels of nodes', { address: true }, () => {
   let cluster: TestCluster;
   let admin: KubeClient;
   let controller: TestController;
-  const host = ownAddress();
+  const host = ownAddress() ?? '';
   const agents = new Map<string, StandIn>();
 
   beforeAll(async () => {

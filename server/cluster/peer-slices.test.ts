@@ -24,7 +24,7 @@ const SERVICE = 'accel-agents';
 const USER = 'agent';
 const { endpointSlices, nodes, pods, namespaces } = RESOURCES;
 
-describeWithCluster('members from EndpointSlices', { controllers: true }, () => {
+describeWithCluster('members from EndpointSlices', { controllers: true, address: true }, () => {
   let cluster: TestCluster;
   let admin: KubeClient;
   let folder: string;
@@ -251,7 +251,7 @@ describeWithCluster('members from EndpointSlices', { controllers: true }, () => 
   });
 
   it('agents pull through each other as nodes come, and go on while the API is away', async () => {
-    const host = ownAddress();
+    const host = ownAddress() ?? '';
     const layout = join(folder, 'layout');
     const layers = [5, 7, 3].map((mebibytes) => randomBytes(mebibytes << 20));
     const image = await writeImageLayout(layout, layers);

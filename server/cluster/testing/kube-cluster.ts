@@ -15,6 +15,7 @@ import { freePort } from '../../../tests/support/loopback.ts';
 import { findTool, requireTool, run, tempDirectory } from '../../../tests/support/tools.ts';
 import { kubeAccess } from '../kube/kube-access.ts';
 import { KubeClient } from '../kube.ts';
+import { ownAddress } from './own-address.ts';
 
 /** The version that .ci/run builds. */
 const KUBERNETES = '1.37.2';
@@ -31,6 +32,8 @@ export interface ClusterOptions {
   readonly controllers?: boolean;
   /** Users beside `admin`, who have no permissions until a test grants some. */
   readonly users?: readonly string[];
+  /** The test needs {@link ownAddress}. */
+  readonly address?: boolean;
 }
 
 /** A running cluster. */
@@ -74,10 +77,11 @@ export function findKubeTool(name: string): string | undefined {
   return findTool(name);
 }
 
-/** A `describe` for tests on a real API: fails in CI and is skipped by name elsewhere where its programs are missing. */
+/** A `describe` for tests on a real API: fails in CI and is skipped by name elsewhere where something is missing. */
 export function describeWithCluster(name: string, options: ClusterOptions, body: () => void): void {
   const wanted = [...PROGRAMS, 'kubectl', ...(options.controllers === true ? ['kube-controller-manager'] : [])];
   const missing = wanted.filter((program) => findKubeTool(program) === undefined);
+  if (options.address === true && ownAddress() === undefined) missing.push('an IPv4 address beside loopback');
   if (missing.length === 0) {
     describe(name, body);
   } else if (process.env.CI) {
