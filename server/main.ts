@@ -51,6 +51,7 @@ const MODULES: Readonly<Record<string, () => Promise<RoleStarter>>> = {
   worker: async () => serviceRole('worker'),
   admission: async () => (await import('./cluster/admission-role.ts')).startAdmissionRole,
   controller: async () => (await import('./cluster/controller-role.ts')).startControllerRole,
+  uninstall: async () => (await import('./cluster/uninstall-role.ts')).startUninstallRole,
 };
 const ROLES: Readonly<Record<string, RoleStarter>> = Object.fromEntries(
   Object.entries(MODULES).map(([role, load]) => [role, async (context) => (await load())(context)]),

@@ -31,7 +31,7 @@ export function serveCommand(context: CommandContext): Command {
   return addServerFlags(command, context)
     .addOption(
       new Option('--role <role>', 'part of the service that this process is')
-        .choices(['all', 'api', 'worker', 'admission', 'controller'])
+        .choices(['all', 'api', 'worker', 'admission', 'controller', 'uninstall'])
         .default('all'),
     )
     .addCommand(checkCommand(context))

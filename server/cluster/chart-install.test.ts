@@ -1,14 +1,37 @@
 /** The chart on a real API server, as Helm installs it. There are no nodes: where a hook waits for pods, the test is their kubelet. */
+import { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { describeWith, run } from '../../tests/support/tools.ts';
+import { run as runRole } from '../main.ts';
 import { CHART, helm, type Manifest, RELEASE, render, VALUE_SETS, type Values } from './testing/helm.ts';
 import { describeWithCluster, eventually, startCluster, type TestCluster } from './testing/kube-cluster.ts';
 
 const SEED = { acrInstances: 'test-registry-vpc.cn-hangzhou.cr.aliyuncs.com' };
+
+const NODE = 'alibabacloud.com/image-accelerate-enabled';
+
+/** An account that may remove the copies of one namespace alone. */
+const UNINSTALL_RULES = [
+  { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'accel-leftovers', namespace: RELEASE } },
+  {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'Role',
+    metadata: { name: 'leftovers', namespace: 'team-a' },
+    rules: [{ apiGroups: [''], resources: ['secrets'], verbs: ['delete', 'list'] }],
+  },
+  {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'RoleBinding',
+    metadata: { name: 'leftovers', namespace: 'team-a' },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'leftovers' },
+    subjects: [{ kind: 'ServiceAccount', name: 'accel-leftovers', namespace: RELEASE }],
+  },
+];
 
 /** Kinds of other projects, which take any content. */
 const FOREIGN = [
@@ -167,11 +190,14 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
     });
 
     it('uninstalling ends the rewriting, waits for every node, and leaves nothing', async () => {
+      await release('upgrade', [CHART], { ...SEED, secrets: { namespaces: ['team-a'] } });
+      await makeLeftovers();
       const uninstalled = release('uninstall', ['--timeout', '50s']);
       uninstalled.catch(() => undefined);
       const job = async (step: string) => {
-        await eventually(async () => (await get('job', `accel-cleanup-${step}`)) !== undefined);
-        return get('job', `accel-cleanup-${step}`);
+        const name = step === 'last' ? 'accel-leftovers' : `accel-cleanup-${step}`;
+        await eventually(async () => (await get('job', name)) !== undefined);
+        return get('job', name);
       };
       await runScript(await job('rewriting'), 'rewriting');
       await expect(get('mutatingwebhookconfiguration', 'accel-accel')).rejects.toThrow('NotFound');
@@ -188,8 +214,55 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       await nodes({ desiredNumberScheduled: 2, numberReady: 2 });
       expect(await waiting).toContain('2 of 2 nodes are as they were');
       await finish('accel-cleanup-wait');
+      const last = await job('last');
+      // The controller is gone with its permissions: nobody makes again what is removed now.
+      for (const kind of ['deployment', 'serviceaccount']) {
+        await expect(get(kind, 'accel-controller')).rejects.toThrow('NotFound');
+      }
+      expect(await runUninstall(last)).toContain('1 copies of pull secrets are removed from the namespace team-a');
+      await finish('accel-leftovers');
       await uninstalled;
       expect(await left()).toEqual([]);
+      const names = async (kind: string, template: string) =>
+        (await cluster.kubectl(['get', kind, '-A', '-o', `jsonpath={range .items[*]}${template} {end}`])).trim();
+      expect(await names('leases', '{.metadata.name}')).not.toContain('accel');
+      // What others have made stays.
+      expect((await names('secrets', '{.metadata.name}')).split(' ').sort()).toEqual([
+        'acr-credential-mine-p2p',
+        'labelled',
+        'shop',
+      ]);
+      expect(JSON.parse(await cluster.kubectl(['get', 'nodes', '-o', 'json'])).items).toMatchObject([
+        { metadata: { name: 'mine', labels: { [NODE]: 'true' } } },
+        { metadata: { name: 'out', labels: { [NODE]: 'false' } } },
+        { metadata: { name: 'own' } },
+      ]);
+      expect(await names('nodes', "{.metadata.annotations['accel\\.dev/labelled']}")).toBe('');
+      expect((await get('node', 'own')).metadata.labels ?? {}).not.toHaveProperty(NODE);
+    });
+
+    it('says what it could not remove', async () => {
+      await apply([...UNINSTALL_RULES, copyIn('team-a'), copyIn('team-b')]);
+      const wide = { apiVersion: 'batch/v1', kind: 'Job', metadata: { name: 'x' } } as Manifest;
+      await expect(runUninstall(wide, ['team-a', 'team-b'])).rejects.toThrow(
+        /not everything could be removed: copies of pull secrets in the namespace team-b: .*forbidden/s,
+      );
+      await expect(get('secret', 'acr-credential-shop-p2p', 'team-a')).rejects.toThrow('NotFound');
+      await get('secret', 'acr-credential-shop-p2p', 'team-b');
+    });
+
+    it('a last job that fails is reported, and keeps nothing back', async () => {
+      await release('install', [CHART], { ...SEED, agent: { enabled: false } });
+      const uninstalled = release('uninstall', ['--timeout', '50s']);
+      uninstalled.catch(() => undefined);
+      await eventually(async () => (await get('job', 'accel-leftovers')) !== undefined);
+      await finish('accel-leftovers', 'Failed');
+      await expect(uninstalled).rejects.toThrow('accel-leftovers');
+      expect(await helm(['list', '--all', '-q', '--kubeconfig', cluster.kubeconfig(), '--namespace', RELEASE])).toBe(
+        '',
+      );
+      expect(await left()).toEqual(['Job/accel-leftovers']);
+      await cluster.kubectl(['delete', 'job', 'accel-leftovers', '-n', RELEASE]);
     });
 
     it('a release with everything leaves nothing without hooks either', async () => {
@@ -222,7 +295,7 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
           .map((line) => line.replace(/\s+/g, ' ').trim());
       };
 
-      it.each(['agent', 'service', 'admission', 'controller', 'cleanup'])(
+      it.each(['agent', 'service', 'admission', 'controller', 'cleanup', 'leftovers'])(
         'accel-%s: those of docs/kubernetes.md',
         async (role) => {
           const rows = permissionRows().filter(({ account }) => account === `accel-${role}`);
@@ -299,9 +372,13 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
         numberMisscheduled: 0,
         ...figures,
       });
-    const finish = (name: string) => {
+    const finish = (name: string, end: 'Complete' | 'Failed' = 'Complete') => {
       const now = new Date().toISOString().replace(/\.\d+Z/, 'Z');
       const condition = (type: string) => ({ type, status: 'True', lastTransitionTime: now, lastProbeTime: now });
+      if (end === 'Failed') {
+        const conditions = [condition('FailureTarget'), condition('Failed')];
+        return status('job', name, { startTime: now, failed: 1, conditions });
+      }
       return status('job', name, {
         startTime: now,
         completionTime: now,
@@ -309,6 +386,66 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
         conditions: [condition('SuccessCriteriaMet'), condition('Complete')],
       });
     };
+
+    const copyIn = (
+      namespace: string,
+      name = 'acr-credential-shop-p2p',
+      labels: object = { 'accel.dev/copy': 'true' },
+    ) => ({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name, namespace, labels },
+    });
+    /** The objects of a controller, and others that only look like them. */
+    async function makeLeftovers(): Promise<void> {
+      const node = (name: string, value: string, isOwn: boolean) => ({
+        apiVersion: 'v1',
+        kind: 'Node',
+        metadata: { name, labels: { [NODE]: value }, annotations: isOwn ? { 'accel.dev/labelled': 'true' } : {} },
+      });
+      await apply([
+        { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'shop', namespace: 'team-a' } },
+        copyIn('team-a'),
+        copyIn('team-a', 'acr-credential-mine-p2p', {}),
+        copyIn('team-a', 'labelled'),
+        node('own', 'true', true),
+        node('mine', 'true', false),
+        node('out', 'false', true),
+        {
+          apiVersion: 'coordination.k8s.io/v1',
+          kind: 'Lease',
+          metadata: { name: 'accel-controller', namespace: RELEASE },
+        },
+      ]);
+    }
+
+    /** Runs the role of the last Job as its pod would: with its configuration and its account; what it says. */
+    async function runUninstall({ spec }: Manifest, namespaces?: readonly string[]): Promise<string> {
+      let config = { cluster: { namespace: RELEASE, secrets: { namespaces } } } as { cluster: object };
+      if (namespaces === undefined) {
+        expect(spec.template.spec.containers[0].args).toEqual([
+          'serve',
+          '-c',
+          '/etc/accel/accel.yaml',
+          '--role',
+          'uninstall',
+        ]);
+        config = parse((await get('configmap', 'accel-leftovers')).data['accel.yaml']) as typeof config;
+      }
+      const token = (await cluster.kubectl(['create', 'token', 'accel-leftovers', '-n', RELEASE])).trim();
+      const kubeconfig = join(folder, 'leftovers.yaml');
+      const admin = parse(await readFile(cluster.kubeconfig(), 'utf8'));
+      admin.users[0].user = { token };
+      admin.clusters[0].cluster['certificate-authority'] = join(cluster.folder, 'certs/apiserver.crt');
+      await writeFile(kubeconfig, JSON.stringify(admin));
+      const file = join(folder, 'leftovers.json');
+      const telemetry = { listen: '127.0.0.1:0' };
+      await writeFile(file, JSON.stringify({ ...config, telemetry, cluster: { ...config.cluster, kubeconfig } }));
+      let said = '';
+      const stderr = { write: (text: string) => (said += text) };
+      await runRole({ role: 'uninstall', config: file, check: false }, { stderr, signals: new EventEmitter() });
+      return said;
+    }
 
     /** A certificate in PEM: the API takes nothing else as a bundle. */
     const authorityOf = () => readFile(join(cluster.folder, 'certs/apiserver.crt'));

@@ -368,10 +368,11 @@ describeWith({ tools: ['helm'] }, 'the chart', () => {
       );
     expect(secretRules(await render(SEED))).toEqual([]);
     expect(secretRules(await render(VALUE_SETS['secrets of two namespaces']!)).sort()).toEqual(
-      ['team-a', 'team-a', 'team-b', 'team-b'].map((name) => `Role ${name}`),
+      // Of the webhook, of the controller, and at the end of the job that removes copies.
+      ['team-a', 'team-a', 'team-a', 'team-b', 'team-b', 'team-b'].map((name) => `Role ${name}`),
     );
     expect(secretRules(await render({ ...SEED, secrets: { clusterWide: true } }))).toEqual(
-      Array.from({ length: 2 }, () => 'ClusterRole everywhere'),
+      Array.from({ length: 3 }, () => 'ClusterRole everywhere'),
     );
   });
 });

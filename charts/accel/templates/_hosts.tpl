@@ -18,8 +18,14 @@
 {{- toYaml $hosts -}}
 {{- end -}}
 
+{{/* CEL: whether an image goes through the agent. Takes the expressions of the image and of its pull policy. */}}
+{{- define "accel.celChanges" -}}
+{{- $image := index . 0 -}}
+has({{ $image }}) && {{ $image }}.split("/")[0] in variables.hosts && !{{ $image }}.matches(variables.accelerated) && (!has({{ index . 1 }}) || {{ index . 1 }} != "Never")
+{{- end -}}
+
 {{/* CEL: the containers of a list that have another image, with that image. */}}
 {{- define "accel.celImages" -}}
-(has(object.spec.{{ . }}) ? object.spec.{{ . }}.filter(c, has(c.image) && c.image.split("/")[0] in variables.hosts).map(c,
+(has(object.spec.{{ . }}) ? object.spec.{{ . }}.filter(c, {{ include "accel.celChanges" (list "c.image" "c.imagePullPolicy") }}).map(c,
   Object.spec.{{ . }}{ name: c.name, image: variables.hosts[c.image.split("/")[0]] + c.image.substring(c.image.indexOf("/")) }) : [])
 {{- end -}}

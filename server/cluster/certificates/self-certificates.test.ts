@@ -13,8 +13,9 @@ import { type KubeObject, RESOURCES } from '../kube/kube-resources.ts';
 import type { KubeClient } from '../kube.ts';
 import { describeWithCluster, eventually, startCluster, type TestCluster } from '../testing/kube-cluster.ts';
 import { RELEASE, WEBHOOK_USER, webhookConfiguration, webhookRules } from '../testing/webhook.ts';
+import { renewed, writeState } from './certificate-state.ts';
 import { SelfCertificates } from './self-certificates.ts';
-import type { WebhookConfiguration } from './webhook-bundle.ts';
+import { patchBundle, type WebhookConfiguration } from './webhook-bundle.ts';
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
@@ -236,6 +237,55 @@ describeWithCluster('the webhook’s own certificates', {}, () => {
     );
     expect(bundles.size).toBeLessThanOrEqual(2);
     expect(log.filter((line) => line.includes('cannot be renewed') && !line.includes('does not exist'))).toEqual([]);
+  });
+
+  it('serves a certificate of a new authority after API servers know it, and says why nothing can be renewed', async () => {
+    const problems: (string | undefined)[] = [];
+    const day = 86_400_000;
+    const name = { namespace: RELEASE, secret: 'other-own', webhook: 'other' };
+    const certificates = new SelfCertificates(admin, {
+      ...{ ...name, lifetime: day, authorityLifetime: 2 * day, settle: 3_000, log: () => undefined },
+      onProblem: (reason) => void problems.push(reason),
+    });
+    try {
+      await eventually(async () => problems.length === 1);
+      expect(problems).toEqual(['the MutatingWebhookConfiguration other does not exist']);
+      const other = webhookConfiguration('https://127.0.0.1:1/mutate', '') as WebhookConfiguration;
+      await admin.create(webhookConfigurations, { ...other, metadata: { name: 'other' } });
+      await certificates.ready(AbortSignal.timeout(20_000));
+      await eventually(async () => problems.length === 2);
+      expect(problems[1]).toBeUndefined();
+      const old = certificates.current.cert;
+      const wishes = { hosts: ['127.0.0.1'], lifetime: day, authorityLifetime: 2 * day };
+      const next = (await renewed(undefined, wishes, Date.now()))!;
+      const secret = await admin.get<Data>(secrets, { namespace: RELEASE, name: 'other-own' });
+      await admin.replace(secrets, { ...secret, data: writeState(next) });
+      const known = () => admin.get<WebhookConfiguration>(webhookConfigurations, { name: 'other' });
+      await eventually(async () => {
+        const [first] = (await known()).webhooks!;
+        return Buffer.from(first!.clientConfig!.caBundle!, 'base64')
+          .toString('utf8')
+          .includes(next.authority.cert.trim());
+      });
+      expect(certificates.current.cert).toBe(old);
+      await eventually(async () => certificates.current.cert === next.leaf.cert);
+    } finally {
+      await certificates.close();
+    }
+  });
+
+  it('leaves a bundle alone that somebody else has changed since', async () => {
+    const other = webhookConfiguration('https://127.0.0.1:1/mutate', '') as WebhookConfiguration;
+    const read = await admin.create(webhookConfigurations, { ...other, metadata: { name: 'raced' } });
+    await cluster.kubectl(['label', 'mutatingwebhookconfiguration', 'raced', 'a=b']);
+    const { authority } = (await renewed(
+      undefined,
+      { hosts: [], lifetime: 60_000, authorityLifetime: 60_000 },
+      Date.now(),
+    ))!;
+    await expect(patchBundle(admin, read, authority.cert, {})).rejects.toMatchObject({ reason: 'Conflict' });
+    const now = await admin.get<WebhookConfiguration>(webhookConfigurations, { name: 'raced' });
+    expect(now.webhooks?.map(({ clientConfig }) => clientConfig?.caBundle ?? '')).toEqual(['', '']);
   });
 });
 

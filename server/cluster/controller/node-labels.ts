@@ -28,7 +28,7 @@ export interface NodeLabelOptions {
 }
 
 /** A node, as far as it is read. */
-interface LabelledNode {
+export interface LabelledNode {
   readonly value: string | undefined;
   /** Whether the label is the controller's. */
   readonly isOwn: boolean;
@@ -165,7 +165,7 @@ export class NodeLabels {
   /** Adds a node to the queue where its label is not as it should be. */
   #consider(name: string): void {
     const node = this.#nodes.objects.get(name);
-    if (node !== undefined && patchOf(node, this.#opinion(name)?.fit, this.#options.label) !== undefined) {
+    if (node !== undefined && nodePatch(node, this.#opinion(name)?.fit, this.#options.label) !== undefined) {
       this.#queue.add(name);
     }
   }
@@ -174,7 +174,7 @@ export class NodeLabels {
     const { label, onOutcome, log } = this.#options;
     const node = this.#nodes.objects.get(name);
     const opinion = this.#opinion(name);
-    const content = node === undefined ? undefined : patchOf(node, opinion?.fit, label);
+    const content = node === undefined ? undefined : nodePatch(node, opinion?.fit, label);
     if (content === undefined) return;
     try {
       await this.#client.patch(RESOURCES.nodes, { name }, { kind: 'merge', content }, { signal });
@@ -191,13 +191,18 @@ export class NodeLabels {
   }
 }
 
-function labelledNode({ metadata }: KubeObject, label: string): LabelledNode {
+/** The label of a node, and whose it is. */
+export function labelledNode({ metadata }: KubeObject, label: string): LabelledNode {
   const { labels, annotations, resourceVersion } = metadata;
   return { value: labels?.[label], isOwn: annotations?.[LABELLED] === 'true', version: resourceVersion };
 }
 
-/** The patch that brings a node in order, on its present version alone; undefined where nothing is to be done. */
-function patchOf({ value, isOwn, version }: LabelledNode, fit: boolean | undefined, label: string): object | undefined {
+/** Makes the patch that brings a node in order, on its present version alone; undefined where nothing is to be done. */
+export function nodePatch(
+  { value, isOwn, version }: LabelledNode,
+  fit: boolean | undefined,
+  label: string,
+): object | undefined {
   const change = (labels: object, mark: string | null): object => ({
     metadata: { resourceVersion: version, labels, annotations: { [LABELLED]: mark } },
   });

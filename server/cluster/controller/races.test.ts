@@ -5,7 +5,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { KubeError } from '../kube/kube-error.ts';
-import { RESOURCES, type Resource } from '../kube/kube-resources.ts';
+import { type KubeObject, RESOURCES, type Resource } from '../kube/kube-resources.ts';
+import { LeaderElection } from '../kube/leader-election.ts';
 import type { KubeClient, ObjectKey } from '../kube.ts';
 import { DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE } from '../rewrite/pull-secrets.ts';
 import { describeWithCluster, eventually, startCluster, type TestCluster } from '../testing/kube-cluster.ts';
@@ -21,7 +22,7 @@ const HOST = 'shop-registry-vpc.cn-hangzhou.cr.aliyuncs.com';
 const AGENT = 'shop-registry-vpc.distributed.cn-hangzhou.cr.aliyuncs.com:65001';
 const LABEL = 'images.alibabacloud.com/accelerated';
 const NODE = 'alibabacloud.com/image-accelerate-enabled';
-const { secrets, namespaces, nodes, endpointSlices } = RESOURCES;
+const { secrets, namespaces, nodes, endpointSlices, leases } = RESOURCES;
 
 describeWithCluster('the controller, when others are faster', {}, () => {
   let cluster: TestCluster;
@@ -233,6 +234,41 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     expect([...new Set(complaints)]).toEqual([
       `team/device: devices read from ${HOST} with the secret alpha/device, not with this one`,
     ]);
+  });
+
+  it('reads with no secret of another type, and says so', async () => {
+    await admin.create(secrets, { ...secret('odd', { [HOST]: {} }, { labels }), type: 'Opaque' });
+    await admin.create(secrets, secret('right', { 'two.example.com': {} }, { labels }));
+    startDevices();
+    await devicesHave({ 'two.example.com': {} });
+    expect(complaints).toEqual([
+      'team/odd: devices cannot read with it: it is no secret of type kubernetes.io/dockerconfigjson',
+    ]);
+  });
+
+  type Lease = KubeObject & { readonly spec: { readonly holderIdentity: string; readonly leaseTransitions: number } };
+  const lease = () => admin.get<Lease>(leases, { namespace: 'own', name: 'lead' });
+  const stand = (identity: string) =>
+    new LeaderElection(admin, {
+      ...{ namespace: 'own', name: 'lead', identity, leaseTime: 1_000, log: () => undefined },
+      lead: (signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+    });
+
+  it('counts who has led, and takes no lease from another one when it ends', async () => {
+    const first = stand('first');
+    await eventually(async () => first.isLeader, 15_000);
+    expect((await lease()).spec).toMatchObject({ holderIdentity: 'first', leaseTransitions: 0 });
+    await first.close();
+    expect((await lease()).spec.holderIdentity).toBe('');
+    const second = stand('second');
+    await eventually(async () => second.isLeader, 15_000);
+    expect((await lease()).spec).toMatchObject({ holderIdentity: 'second', leaseTransitions: 1 });
+    const taken = { spec: { holderIdentity: 'third' } };
+    const ended = admin
+      .patch(leases, { namespace: 'own', name: 'lead' }, { kind: 'merge', content: taken })
+      .then(() => second.close());
+    await ended;
+    expect((await lease()).spec).toMatchObject({ holderIdentity: 'third', leaseTransitions: 1 });
   });
 
   const startNodes = (client: KubeClient, service?: string) => {
