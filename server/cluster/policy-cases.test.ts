@@ -240,7 +240,7 @@ describeWith({ tools: ['helm', 'openssl'] }, 'every case', () => {
 
     it('has the limits that the page lists', async () => {
       const page = await readFile(join(import.meta.dirname, '../../docs/kubernetes.md'), 'utf8');
-      const [, section = ''] = /\n## Without the webhook\n([^]*?)\n## /.exec(page) ?? [];
+      const [, section = ''] = /\n## Without the webhook\n([\s\S]*?)\n## /.exec(page) ?? [];
       const listed = [...section.matchAll(/^- (.*)$/gm)].map(([, text = '']) => text);
       const wanted = [...Object.keys(LIMITS), ...OTHER_LIMITS];
       expect(listed.map((text) => wanted.find((one) => text.startsWith(one)) ?? text)).toEqual(wanted);

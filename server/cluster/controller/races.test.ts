@@ -124,11 +124,14 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     expect((await find(name))?.data).toEqual(encoded({ 'mine.example.com': { auth: 'bWluZTptaW5l' } }));
 
   it('gives the copy to a secret that was made again with the same login', async () => {
-    startCopies();
+    const first = startCopies();
     await admin.create(secrets, secret('again', { [HOST]: { auth: 'YTph' } }));
     await hasCopy('again');
+    // While no controller runs.
+    await first.close();
     await admin.remove(secrets, { namespace: 'team', name: 'again' });
     const made = await admin.create(secrets, secret('again', { [HOST]: { auth: 'YTph' } }));
+    startCopies();
     await eventually(async () => {
       const copy = await find('acr-credential-again-p2p');
       return copy?.metadata.ownerReferences?.[0]?.uid === made.metadata.uid;
