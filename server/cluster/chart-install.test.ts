@@ -226,7 +226,7 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       const names = async (kind: string, template: string) =>
         (await cluster.kubectl(['get', kind, '-A', '-o', `jsonpath={range .items[*]}${template} {end}`])).trim();
       expect(await names('leases', '{.metadata.name}')).not.toContain('accel');
-      // What others have made stays.
+      // Secrets and labels of others stay.
       expect((await names('secrets', '{.metadata.name}')).split(' ').sort()).toEqual([
         'acr-credential-mine-p2p',
         'labelled',

@@ -222,7 +222,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     const version = (await find('devices', 'own'))?.metadata.resourceVersion;
     const second = startDevices();
     await eventually(async () => second.problem === undefined, 15_000);
-    // What was read first is written before what comes now.
+    // The first write would come before this one.
     await admin.create(secrets, secret('device-2', { 'two.example.com': {} }, { labels }));
     await devicesHave({ [HOST]: { auth: 'YTph' }, 'two.example.com': {} });
     expect(outcomes).toEqual(['written', 'written']);

@@ -17,7 +17,7 @@ import { startCluster, type TestCluster } from './kube-cluster.ts';
 import { RELEASE, WEBHOOK_USER, webhookConfiguration, webhookRules } from './webhook.ts';
 
 /** Label of pods and namespaces. */
-export const MODE = 'k8s.aliyun.com/image-accelerate-mode';
+const MODE = 'k8s.aliyun.com/image-accelerate-mode';
 /** Namespaces by the value of their label. */
 export const NAMESPACES = { lazy: 'on-demand', swarm: 'p2p', both: 'on-demand.p2p' } as const;
 /** Tags of the image; each has one of two contents, and an accelerated tag beside it. */

@@ -33,14 +33,14 @@ export interface ChaosOptions {
   readonly log: (line: string) => void;
 }
 
-/** What happened. */
+/** Result of a run. */
 export interface ChaosReport {
   readonly faults: Readonly<Record<Fault, number>>;
   /** Everything that was made, and how many of the pods were rewritten. */
   readonly made: ChaosLoad['figures'];
   /** Pulls, and the longest time until an image was there, in milliseconds. */
   readonly pulls: ChaosKubelet['figures'];
-  /** What is not as it should be. */
+  /** Everything that is not as it should be. */
   readonly violations: readonly string[];
 }
 

@@ -8,11 +8,13 @@ import { type Answers, questionsOf, type Reason, type RewriteRequest, type Secre
 export const MODE = 'k8s.aliyun.com/image-accelerate-mode';
 /** Label of nodes. */
 export const NODE = 'alibabacloud.com/image-accelerate-enabled';
-/** A registry, and its name by way of the agents. */
+/** A registry. */
 export const VPC = 'shop-vpc.cn-x.cr.example.com';
+/** Its name by way of the agents. */
 export const VPC_P2P = 'shop-vpc.distributed.cn-x.cr.example.com:65001';
-/** Another one. */
+/** Another registry. */
 export const HUB = 'registry.example.com';
+/** Its name by way of the agents. */
 export const HUB_P2P = 'registry.distributed.example.com:65001';
 /** A digest. */
 export const D = `sha256:${'d'.repeat(64)}`;
@@ -79,7 +81,7 @@ export function requestOf({
   };
 }
 
-/** What is known in a case. */
+/** Collects the answers of a case. */
 export function answersOf({ accelerated = {}, secrets = {}, off = {} }: Case, request: RewriteRequest): Answers {
   // Whatever is asked for has a counterpart, unless the case says otherwise.
   const usual = questionsOf(request, settings).images.map(({ text, tag, digest }) => {
