@@ -5,7 +5,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { OriginFault } from './faulty-origin.ts';
+import type { OriginFault, SentBlob } from './faulty-origin.ts';
 import { type LabImage, makeImage } from './image.ts';
 import type { Manner } from './lying-agent.ts';
 import {
@@ -47,6 +47,8 @@ export interface PullResult {
   readonly failed: number;
   /** Bytes that the registry's interface sent, by the size of the image. */
   readonly copies: number;
+  /** Of these, what the runtimes asked the registry for themselves; the rest went to agents. */
+  readonly runtimes: number;
   /** Counts how many times an agent took another one for dead. */
   readonly dead: number;
 }
@@ -149,6 +151,7 @@ export class FaultLab {
   ): Promise<PullResult> {
     for (const number of this.numbers) await this.#setDirect(number, direct);
     const before = await registryBytesSent();
+    const sentBefore = (await this.#sent()).length;
     const deadBefore = await this.#dead();
     const started = performance.now();
     const struck = sleep(this.#oneCopy() / 2).then(strike);
@@ -161,11 +164,13 @@ export class FaultLab {
         }),
     );
     await struck;
+    const sent = (await this.#sent()).slice(sentBefore).filter(({ runtime }) => runtime);
     const counted = results.filter(({ number }) => !uncounted.includes(number));
     return {
       seconds: Math.max(...counted.map(({ seconds }) => seconds)),
       failed: counted.filter(({ code }) => code !== 0).length,
       copies: ((await registryBytesSent()) - before) / image.bytes,
+      runtimes: sent.reduce((sum, { bytes }) => sum + bytes, 0) / image.bytes,
       dead: Math.max(0, (await this.#dead()) - deadBefore),
     };
   }
@@ -258,9 +263,12 @@ export class FaultLab {
     const child = group.get(number);
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
+    // The processes that serve for a holder would finish what is in progress, on its ports.
+    const served = await childrenOf(child.pid!);
     child.kill('SIGCONT');
     child.kill('SIGKILL');
     await gone;
+    for (const pid of served) await killed(pid);
   }
 
   async #setDirect(number: number, direct: boolean): Promise<void> {
@@ -275,6 +283,12 @@ export class FaultLab {
     const code = await Promise.race([pull(processes, tools, folder, { number, image: reference }), patience]);
     over.abort();
     return code;
+  }
+
+  /** All that the registry has sent of blobs. */
+  async #sent(): Promise<SentBlob[]> {
+    const text = await readFile(join(this.#o.folder, 'fault.sent'), 'utf8').catch(() => '');
+    return text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as SentBlob]));
   }
 
   /** Milliseconds that one copy of an image takes over the registry's link. */
@@ -298,5 +312,23 @@ export class FaultLab {
 
   #config(number: number): string {
     return join(nodeFolder(this.#o.folder, number), 'accel.yaml');
+  }
+}
+
+/** The processes that a process has started. */
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return text.trim().split(' ').filter(Boolean).map(Number);
+}
+
+/** Kills a process, and resolves when it has ended. */
+async function killed(pid: number): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      return;
+    }
+    await sleep(20);
   }
 }

@@ -91,7 +91,7 @@ async function tryAll(lab: FaultLab): Promise<number> {
   let bad = 0;
   if (!values.json)
     console.log(
-      '| fault | with agents | without | failed | the registry sent | counted as dead |\n| --- | --- | --- | --- | --- | --- |',
+      '| fault | with agents | without | failed | the registry sent | of that to runtimes | counted as dead |\n| --- | --- | --- | --- | --- | --- | --- |',
     );
   for (const fault of chosen) {
     const direct = fault.origin === undefined ? undisturbed : (await underFault(lab, fault, true)).first;
@@ -134,6 +134,7 @@ function print({ fault, agents, direct, again, good }: Row): void {
     `${direct.seconds.toFixed(1)} s`,
     failed,
     `${agents.copies.toFixed(2)} ×`,
+    `${agents.runtimes.toFixed(2)} ×`,
     String(agents.dead),
   ];
   console.log(`| ${cells.join(' | ')} |${good ? '' : ' BAD'}`);

@@ -1,12 +1,24 @@
 /**
  * Passes requests on to a registry on this machine and breaks its answers: `node faulty-origin.js PORT UPSTREAM-PORT FILE`. The file
- * says how, by one word that is read again with each request; requests for anything but blobs pass as they are.
+ * says how, by one word that is read again with each request; requests for anything but blobs pass as they are. What is sent of
+ * blobs goes to FILE.sent, a line of JSON for each request.
  */
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 
 /** The faults of a registry. */
 export type OriginFault = 'none' | '429' | '500' | '429-often' | '500-often' | 'slow' | 'reset';
+
+/** A request for a blob that has ended. */
+export interface SentBlob {
+  /** Address of the one who asked. */
+  readonly address: string;
+  /** Whether a runtime asked the registry itself. */
+  readonly runtime: boolean;
+  readonly path: string;
+  readonly range: string | undefined;
+  readonly bytes: number;
+}
 
 /** Bytes of a body before its connection is cut. */
 const CUT_AFTER = 1_500_000;
@@ -35,14 +47,25 @@ http
 
 function pass(request: IncomingMessage, response: ServerResponse, fault: OriginFault): void {
   const { method, url: path, headers } = request;
+  let bytes = 0;
   const sent = http.request({ host: '127.0.0.1', port: Number(upstream), method, path, headers }, (answer) => {
     response.writeHead(answer.statusCode!, answer.headers);
+    answer.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+    });
     if (fault === 'slow') void slowly(answer, response);
     else if (fault === 'reset') cut(answer, response);
     else answer.pipe(response);
   });
   sent.on('error', () => response.destroy());
-  response.on('close', () => sent.destroy());
+  response.on('close', () => {
+    sent.destroy();
+    if (!path!.includes('/blobs/') || bytes === 0) return;
+    const { range, 'user-agent': program = '' } = headers;
+    const address = request.socket.remoteAddress ?? '';
+    const line: SentBlob = { address, runtime: program.startsWith('containerd'), path: path!, range, bytes };
+    appendFileSync(`${file}.sent`, `${JSON.stringify(line)}\n`);
+  });
   request.pipe(sent);
 }
 

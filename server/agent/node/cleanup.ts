@@ -34,6 +34,6 @@ export async function cleanupNode(request: CleanupRequest): Promise<NodeReport> 
       const aside = await node.endJournal();
       if (aside !== undefined) notes.push(`the damaged journal is kept in ${aside}`);
     }
-    return { changes, notes, problems, restarts: await handleRestarts(changes, files, request) };
+    return { changes, notes, problems, restarts: await handleRestarts(changes, files, request, notes) };
   });
 }

@@ -53,7 +53,9 @@ it('setup restarts once its files are written, cleanup once they are back, both 
       ...(at === 0 ? [blocks] : []),
     ]);
   const request = { root: node.path, restart: true };
-  expect((await setupNode(CONFIG, request)).restarts).toEqual([]);
+  const report = await setupNode(CONFIG, request);
+  expect(report.restarts).toEqual([]);
+  expect(report.notes).toContain('systemctl restart containerd was run');
   expect(await calls()).toEqual(inOrder('2'));
   await setupNode(CONFIG, request);
   expect(await calls()).toHaveLength(5);

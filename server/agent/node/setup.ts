@@ -72,7 +72,7 @@ export async function setupNode(config: Config, request: NodeRequest): Promise<N
       context.problems.push(...unwanted.problems);
     }
     const { changes, notes, problems } = context;
-    const restarts = await handleRestarts(changes, files, request);
+    const restarts = await handleRestarts(changes, files, request, notes);
     return { changes, notes: [...new Set(notes)], problems: [...new Set(problems)], restarts };
   });
 }
@@ -93,14 +93,22 @@ async function runParts(context: SetupContext): Promise<SetupContext> {
   return context;
 }
 
-/** Finds the daemons that changed files belong to, restarts them where that is asked for, and returns what is left to do. */
+/**
+ * Finds the daemons that changed files belong to, restarts them where that is asked for, which `notes` then say, and returns what
+ * is left to do.
+ */
 export async function handleRestarts(
   changes: readonly NodeChange[],
   files: RootedFiles,
   { restart }: NodeRequest,
+  notes: string[],
 ): Promise<readonly Restart[]> {
   const restarts = await restartsFor(changes, files);
-  return restart ? restartDaemons(restarts, files.root) : restarts;
+  if (!restart) return restarts;
+  const left = await restartDaemons(restarts, files.root);
+  for (const { service, action } of restarts)
+    if (!left.some((one) => one.service === service)) notes.push(`systemctl ${action} ${service} was run`);
+  return left;
 }
 
 /** Docker Hub as references have it. */

@@ -32,17 +32,17 @@ interface Head {
   readonly headers: Record<string, string | undefined>;
 }
 
-/** Reads one answer of at most `limit` bytes; `alive` is called for each informational answer and each part of a body. */
+/** Reads one answer of at most `limit` bytes; `alive` is called for each informational answer and each part of a body, with the bytes of it that are here. */
 export class AnswerReader {
   readonly #limit: number;
-  readonly #alive: () => void;
+  readonly #alive: (filled: number) => void;
   /** Bytes of a head that has not come in full. */
   #pending: Buffer = Buffer.alloc(0);
   #head: Head | undefined;
   #body: Buffer = Buffer.alloc(0);
   #filled = 0;
 
-  constructor(limit: number, alive: () => void) {
+  constructor(limit: number, alive: (filled: number) => void) {
     this.#limit = limit;
     this.#alive = alive;
   }
@@ -63,7 +63,7 @@ export class AnswerReader {
         }
         const head = parseHead(rest.toString('latin1', 0, end));
         rest = rest.subarray(end + END_OF_HEAD.length);
-        this.#alive();
+        this.#alive(0);
         if (head.status >= 200) {
           const unread = this.#begin(head);
           if (unread !== undefined) return unread;
@@ -89,9 +89,9 @@ export class AnswerReader {
 
   #fill(bytes: Buffer): ReadAnswer | undefined {
     if (this.#filled + bytes.length > this.#body.length) throw new MalformedAnswer('more bytes than announced');
-    if (bytes.length > 0) this.#alive();
     this.#body.set(bytes, this.#filled);
     this.#filled += bytes.length;
+    if (bytes.length > 0) this.#alive(this.#filled);
     if (this.#filled < this.#body.length) return undefined;
     const head = this.#head!;
     const reusable = head.headers.connection?.toLowerCase() !== 'close';

@@ -6,6 +6,7 @@ import { PREFETCH, type Urgency } from '../urgency.ts';
 import type { Answer } from './answer-reader.ts';
 import { DeadlineTimers } from './deadline-timers.ts';
 import { checkHeaders, type EndExchange, PeerConnections } from './peer-connections.ts';
+import { PACE_EVERY, type Pace, PaceWatch } from './peer-pace.ts';
 import type { Peer } from './topology.ts';
 import {
   HEADER,
@@ -29,10 +30,12 @@ export interface PeerDeadlines {
   readonly silence: number;
   /** For a whole piece. */
   readonly piece: number;
+  /** Between two looks at whether the piece comes. */
+  readonly pace?: number;
 }
 
 /** The numbers of the protocol (docs/agent.md, "Between agents"). */
-export const PEER_DEADLINES: PeerDeadlines = { connect: 200, silence: 1_000, piece: 30_000 };
+export const PEER_DEADLINES: PeerDeadlines = { connect: 200, silence: 1_000, piece: 30_000, pace: PACE_EVERY };
 
 /** A request for a piece. */
 export interface PieceQuestion {
@@ -46,6 +49,7 @@ export interface PieceQuestion {
   /** Version of this node's view. */
   readonly view: string;
   readonly urgency?: Urgency;
+  readonly pace?: Pace;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -56,6 +60,8 @@ export type PieceAnswer =
   | { readonly kind: 'next'; readonly status: number; readonly busyFor: number | undefined }
   /** The origin failed, with this status. */
   | { readonly kind: 'origin'; readonly status: number; readonly challenge: string | undefined }
+  /** It lives, and does not send the piece; `distrust`: it is not to be asked for others either. */
+  | { readonly kind: 'slow'; readonly distrust: boolean }
   /** No answer in time, or no connection. */
   | { readonly kind: 'dead'; readonly reason: string };
 
@@ -96,7 +102,7 @@ export class ExchangeClient {
 
   /** Asks a node for a piece. Rejects only when the signal fires. */
   async piece(peer: Peer, question: PieceQuestion): Promise<PieceAnswer> {
-    const { blob, index, role, insists = false, via, view, urgency, signal } = question;
+    const { blob, index, role, insists = false, via, view, urgency, pace, signal } = question;
     const headers: Record<string, string> = {
       [HEADER.role]: role,
       [HEADER.via]: via.join(','),
@@ -116,8 +122,10 @@ export class ExchangeClient {
       path: piecePath(blob.digest, index),
       headers,
       limit,
+      pace,
       signal,
     });
+    if (answer === TOO_SLOW || answer === PASSED) return { kind: 'slow', distrust: answer === TOO_SLOW };
     if (typeof answer === 'string') return { kind: 'dead', reason: answer };
     const { status, headers: got, body } = answer;
     if (status === 200) {
@@ -195,7 +203,7 @@ export class ExchangeClient {
 
   /** Sends one request. Resolves to the whole answer, or to the reason why none came; rejects when the signal fires. */
   #send(peer: Peer, question: Question, retried = false): Promise<Answer | string> {
-    const { piece, connect } = this.#deadlines;
+    const { piece, connect, pace: every = PACE_EVERY } = this.#deadlines;
     return new Promise((resolve, reject) => {
       const { signal } = question;
       signal?.throwIfAborted();
@@ -207,6 +215,7 @@ export class ExchangeClient {
         done = true;
         timers.clear();
         clearTimeout(total);
+        clearInterval(look);
         signal?.removeEventListener('abort', abort);
         // Ends the connection too, where the answer is not whole.
         stop?.();
@@ -220,13 +229,23 @@ export class ExchangeClient {
         end(ABORTED);
       };
       const timers = new DeadlineTimers(this.#silence(), end);
+      const watch = question.pace && new PaceWatch(question.pace, { length: question.limit, within: piece, every });
+      const look =
+        watch &&
+        setInterval(() => {
+          const verdict = watch.look();
+          if (verdict !== 'wait') end(verdict === 'next' ? PASSED : TOO_SLOW);
+        }, every).unref();
       const total = setTimeout(() => end('the answer takes too long'), piece).unref();
       signal?.addEventListener('abort', abort, { once: true });
       stop = this.#connections.send(peer.id, {
         ...question,
         connecting: () => timers.connecting(connect),
         connected: () => timers.connected(),
-        alive: () => timers.alive(),
+        alive: (bytes) => {
+          timers.alive();
+          watch?.received(bytes);
+        },
         answered: end,
         failed: (reason, idle) => end(idle && !retried ? this.#send(peer, question, true) : reason),
       });
@@ -258,8 +277,14 @@ interface Question {
   readonly body?: Buffer | undefined;
   /** Most bytes of an answer. */
   readonly limit: number;
+  readonly pace?: Pace | undefined;
   readonly signal: AbortSignal | undefined;
 }
+
+/** A node that lives is left: it only says so, or sends too few bytes. */
+const TOO_SLOW = 'it lives, and does not send the piece';
+/** The same where it may be for a slow registry. */
+const PASSED = 'it has not had the piece for long';
 
 /** The caller has left. */
 const ABORTED = 'aborted';

@@ -29,7 +29,7 @@ export interface Exchange {
   readonly connecting: () => void;
   readonly connected: () => void;
   /** An informational answer or a part of the body has come. */
-  readonly alive: () => void;
+  readonly alive: (filled: number) => void;
   /** The answer. */
   readonly answered: (answer: Answer) => void;
   /** None will come; `idle`: the node closed an idle connection just as it was used again, so that it has not seen the request. */

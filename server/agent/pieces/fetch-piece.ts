@@ -9,6 +9,7 @@ import { atMost } from '../at-most.ts';
 import type { TokenBucket } from '../limits.ts';
 import type { ExchangeClient } from '../peers/exchange-client.ts';
 import type { ContentStore } from '../peers/holder.ts';
+import { PeerPace } from '../peers/peer-pace.ts';
 import type { Health, View } from '../peers/peers.ts';
 import type { Swarms } from '../peers/swarms.ts';
 import {
@@ -59,9 +60,6 @@ export interface FetcherOptions {
   readonly engine: PieceEngine | undefined;
 }
 
-/** Milliseconds for which a node is not asked that sent bytes of its own making, whatever else it says. */
-const DISTRUST_FOR = 60_000;
-const MOST_DISTRUSTED = 10_000;
 /** Blobs whose progress is watched, and blobs whose origin alone is trusted after a wrong digest, until a pull succeeds. */
 const [MOST_WATCHED, MOST_QUARANTINED] = [1000, 1000];
 
@@ -74,7 +72,7 @@ export class PieceFetcher {
   readonly #flights = new SingleFlight<Piece>(SHARED_PIECES);
   readonly #originFlights = new SingleFlight<Piece>(SHARED_PIECES);
   readonly #quarantine = new Set<string>();
-  readonly #distrusted = new LRUCache<string, true>({ ...atMost(MOST_DISTRUSTED), ttl: DISTRUST_FOR });
+  readonly #pace = new PeerPace();
   /** Answers and bytes so far, by blob: a client that waits sees whether anything moves. */
   readonly #progress = new LRUCache<string, number>(atMost(MOST_WATCHED));
 
@@ -217,7 +215,7 @@ export class PieceFetcher {
   }
 
   readonly #suspected = ({ id }: Peer): boolean =>
-    this.#o.health.isSuspect(id) || this.#o.verifier.banned.has(id) || this.#distrusted.has(id);
+    this.#o.health.isSuspect(id) || this.#o.verifier.banned.has(id) || this.#pace.isDistrusted(id);
 
   /** Asks one node: the piece, or why it does not give it. Throws {@link OriginFailure} where the origin failed. */
   async #ask(
@@ -228,7 +226,8 @@ export class PieceFetcher {
       via = [],
       signal,
       urgency = STREAM,
-    }: { readonly blob: OriginBlob; readonly index: number } & FetchOptions,
+      holds = false,
+    }: { readonly blob: OriginBlob; readonly index: number; readonly holds?: boolean } & FetchOptions,
   ): Promise<Piece | NodeRefusal> {
     const { client, health, view, verifier, metrics, bucket } = this.#o;
     const length = pieceBytes(blob.size, index);
@@ -237,7 +236,8 @@ export class PieceFetcher {
     const { self, version } = view();
     const started = performance.now();
     learnBlob(metrics.activity, blob);
-    const question = { blob, index, role, insists, via: [...via, self.id], view: version, urgency, signal };
+    const pace = this.#pace.of(peer.id, holds);
+    const question = { blob, index, role, insists, via: [...via, self.id], view: version, urgency, pace, signal };
     const answer = await client.piece(peer, question).catch((error: unknown) => {
       bucket.giveBack(length);
       throw error;
@@ -248,6 +248,11 @@ export class PieceFetcher {
       health.suspect(peer.id);
       metrics.peerFailures.inc({ reason: 'dead' });
       return 'silent';
+    }
+    if (answer.kind === 'slow') {
+      if (answer.distrust) this.#pace.distrust(peer.id);
+      metrics.peerFailures.inc({ reason: 'slow' });
+      return 'absent';
     }
     health.clear(peer.id);
     if (answer.kind === 'next') {
@@ -265,13 +270,14 @@ export class PieceFetcher {
     if (typeof piece === 'string') {
       metrics.refusedPieces.inc({ reason: piece });
       // Views differ, and a relay may pass on what it believes; wrong bytes are the node's own.
-      if (WRONG_BYTES.includes(piece)) this.#distrusted.set(peer.id, true);
+      if (WRONG_BYTES.includes(piece)) this.#pace.distrust(peer.id);
       return 'absent';
     }
     metrics.fromPeers.inc({ registry: metrics.activity.registryOf(blob.digest) }, bytes.length);
     notePiece(metrics.activity, 'from-peer', id, { bytes: bytes.length, started });
     // One of the blob's pieces turned out to be wrong while this one was on its way.
     if (this.#quarantine.has(blob.digest)) return 'absent';
+    this.#pace.arrived();
     this.#o.store.put(id, piece, { owned: this.#owns(id) });
     return piece;
   }
@@ -286,7 +292,7 @@ export class PieceFetcher {
     const [list, refusals]: [Source[], NodeRefusal[]] = [nearest.map((peer) => ({ peer, role: 'tree' })), []];
     // A holder that is busy has the piece all the same: it is asked again, and queues the request.
     for (let attempt = nextAttempt(list, refusals); attempt !== undefined; attempt = nextAttempt(list, refusals)) {
-      const got = await this.#ask(attempt, { ...options, blob, index }).catch(asAbsent);
+      const got = await this.#ask(attempt, { ...options, blob, index, holds: true }).catch(asAbsent);
       if (isPiece(got)) return got;
       refusals.push(got);
     }
@@ -376,6 +382,7 @@ export class PieceFetcher {
     // Others believe an owner alone: what a node fetched for itself because no owner answered stays with it.
     const of = { digest: id.digest, size: blob.size, index: id.index };
     const piece = owned ? this.#vouch(bytes, of, 'owner', checked.sha256) : checked;
+    this.#pace.arrived();
     this.#o.store.put(id, piece, { owned });
     return piece;
   }
