@@ -1,7 +1,7 @@
 /**
  * Passes requests on to a registry on this machine and breaks its answers: `node faulty-origin.js PORT UPSTREAM-PORT FILE`. The file
- * says how, by one word that is read again with each request; requests for anything but blobs pass as they are. What is sent of
- * blobs goes to FILE.sent, a line of JSON for each request.
+ * says how, by one word that is read again with each request; requests for anything but blobs pass as they are. FILE.sent gets
+ * a line of JSON for each answer with bytes of a blob.
  */
 import { appendFileSync, readFileSync } from 'node:fs';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';

@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../at-most.ts';
 
-/** What a request for a piece may take, looked at after each {@link PACE_EVERY}. */
+/** Describes a node while it is asked for a piece. */
 export interface Pace {
   /** The node has said that it has the whole blob: it has nothing to wait for. */
   readonly holds: boolean;
