@@ -28,7 +28,7 @@ import {
 } from '../peers/topology.ts';
 import { type Foreground, STREAM, type Urgency } from '../urgency.ts';
 import type { Attestations } from './attestation.ts';
-import type { FetchOptions } from './fetch-options.ts';
+import type { FetchOptions, PieceWish } from './fetch-options.ts';
 import { attestedNow } from './kept-attestation.ts';
 import { type Origin, type OriginBlob, OriginFailure } from './origin.ts';
 import { type Piece, type PieceId, pieceKey } from './piece.ts';
@@ -220,14 +220,7 @@ export class PieceFetcher {
   /** Asks one node: the piece, or why it does not give it. Throws {@link OriginFailure} where the origin failed. */
   async #ask(
     { peer, role, insists }: Attempt,
-    {
-      blob,
-      index,
-      via = [],
-      signal,
-      urgency = STREAM,
-      holds = false,
-    }: { readonly blob: OriginBlob; readonly index: number; readonly holds?: boolean } & FetchOptions,
+    { blob, index, via = [], signal, urgency = STREAM, holds = false }: PieceWish,
   ): Promise<Piece | NodeRefusal> {
     const { client, health, view, verifier, metrics, bucket } = this.#o;
     const length = pieceBytes(blob.size, index);
