@@ -60,8 +60,8 @@ export type PieceAnswer =
   | { readonly kind: 'next'; readonly status: number; readonly busyFor: number | undefined }
   /** The origin failed, with this status. */
   | { readonly kind: 'origin'; readonly status: number; readonly challenge: string | undefined }
-  /** It lives, and does not send the piece; `distrust`: it is not to be asked for others either. */
-  | { readonly kind: 'slow'; readonly distrust: boolean }
+  /** It lives, and does not send the piece. */
+  | { readonly kind: 'slow' }
   /** No answer in time, or no connection. */
   | { readonly kind: 'dead'; readonly reason: string };
 
@@ -125,7 +125,7 @@ export class ExchangeClient {
       pace,
       signal,
     });
-    if (answer === TOO_SLOW || answer === PASSED) return { kind: 'slow', distrust: answer === TOO_SLOW };
+    if (answer === TOO_SLOW) return { kind: 'slow' };
     if (typeof answer === 'string') return { kind: 'dead', reason: answer };
     const { status, headers: got, body } = answer;
     if (status === 200) {
@@ -233,8 +233,7 @@ export class ExchangeClient {
       const look =
         watch &&
         setInterval(() => {
-          const verdict = watch.look();
-          if (verdict !== 'wait') end(verdict === 'next' ? PASSED : TOO_SLOW);
+          if (watch.isTooSlow()) end(TOO_SLOW);
         }, every).unref();
       const total = setTimeout(() => end('the answer takes too long'), piece).unref();
       signal?.addEventListener('abort', abort, { once: true });
@@ -283,8 +282,6 @@ interface Question {
 
 /** A node that lives is left: it only says so, or sends too few bytes. */
 const TOO_SLOW = 'it lives, and does not send the piece';
-/** The same where it may be for a slow registry. */
-const PASSED = 'it has not had the piece for long';
 
 /** The caller has left. */
 const ABORTED = 'aborted';

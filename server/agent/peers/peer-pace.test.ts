@@ -41,25 +41,14 @@ const trickles = (response: ServerResponse) => {
   const timer = setInterval(() => response.write('x'), 20);
   response.on('close', () => clearInterval(timer));
 };
-const owner: Pace = { holds: false, distrusted: () => false, overtaken: () => false };
+const owner: Pace = { holds: false, distrusted: () => false };
 
 describe('a request', () => {
   it.each<[string, (response: ServerResponse) => void, Pace, object]>([
-    ['signs of life of a holder', lives, { ...owner, holds: true }, { kind: 'slow', distrust: true }],
-    [
-      'signs of life of a node that others overtake',
-      lives,
-      { ...owner, overtaken: () => true },
-      { kind: 'slow', distrust: true },
-    ],
-    [
-      'signs of life of a distrusted node',
-      lives,
-      { ...owner, distrusted: () => true },
-      { kind: 'slow', distrust: true },
-    ],
-    ['signs of life of an owner', lives, owner, { kind: 'slow', distrust: false }],
-    ['a byte now and then', trickles, owner, { kind: 'slow', distrust: true }],
+    ['signs of life of a holder', lives, { ...owner, holds: true }, { kind: 'slow' }],
+    ['signs of life of a distrusted node', lives, { ...owner, distrusted: () => true }, { kind: 'slow' }],
+    ['signs of life of an owner, to the deadline', lives, owner, { kind: 'dead', reason: 'the answer takes too long' }],
+    ['a byte now and then', trickles, owner, { kind: 'slow' }],
   ])('%s', async (_, answer, pace, expected) => {
     expect(await ask(answer, pace)).toMatchObject(expected);
   });
@@ -76,39 +65,30 @@ describe('the pace', () => {
 
   it('is that of a piece in its whole time, from the first look after it began', () => {
     const slow = watch(owner);
-    expect(slow.look()).toBe('wait');
+    expect(slow.isTooSlow()).toBe(false);
     slow.received(1);
-    expect(slow.look()).toBe('wait');
+    expect(slow.isTooSlow()).toBe(false);
     slow.received(101);
-    expect(slow.look()).toBe('wait');
+    expect(slow.isTooSlow()).toBe(false);
     slow.received(200);
-    expect(slow.look()).toBe('distrust');
+    expect(slow.isTooSlow()).toBe(true);
   });
 
   it('is asked of a holder from the start', () => {
     const holder = watch({ ...owner, holds: true });
     holder.received(99);
-    expect(holder.look()).toBe('distrust');
-    expect(watch({ ...owner, holds: true }).look()).toBe('distrust');
-    expect(watch(owner).look()).toBe('wait');
+    expect(holder.isTooSlow()).toBe(true);
+    expect(watch({ ...owner, holds: true }).isTooSlow()).toBe(true);
+    expect(watch(owner).isTooSlow()).toBe(false);
   });
 
-  it('of an owner that has nothing counts at the second look, and at once where it is distrusted', () => {
+  it('is asked of an owner that has nothing once it is distrusted', () => {
     const waiting = watch(owner);
-    expect([waiting.look(), waiting.look()]).toEqual(['wait', 'next']);
-    const overtaken = watch({ ...owner, overtaken: () => true });
-    expect([overtaken.look(), overtaken.look()]).toEqual(['wait', 'distrust']);
-    expect(watch({ ...owner, distrusted: () => true }).look()).toBe('distrust');
+    expect([waiting.isTooSlow(), waiting.isTooSlow()]).toEqual([false, false]);
+    const pace = new PeerPace();
+    const asked = watch(pace.of('one', false));
+    expect(asked.isTooSlow()).toBe(false);
+    pace.distrust('one');
+    expect([asked.isTooSlow(), pace.isDistrusted('one'), pace.isDistrusted('other')]).toEqual([true, true, false]);
   });
-});
-
-it('a node is overtaken when three pieces came after it was asked', () => {
-  const pace = new PeerPace();
-  const [one, other] = [pace.of('one', false), pace.of('other', false)];
-  pace.distrust('one');
-  expect([one.distrusted(), other.distrusted(), pace.isDistrusted('one')]).toEqual([true, false, true]);
-  for (let piece = 0; piece < 2; piece++) pace.arrived();
-  expect(other.overtaken()).toBe(false);
-  pace.arrived();
-  expect([other.overtaken(), pace.of('other', false).overtaken()]).toEqual([true, false]);
 });

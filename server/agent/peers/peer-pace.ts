@@ -11,8 +11,6 @@ export interface Pace {
   readonly holds: boolean;
   /** Whether the node is distrusted meanwhile. */
   readonly distrusted: () => boolean;
-  /** Whether others have given pieces since it was asked. */
-  readonly overtaken: () => boolean;
 }
 
 /** Milliseconds between two looks: the time in which a body may not stall. */
@@ -20,8 +18,6 @@ export const PACE_EVERY = 5_000;
 /** Milliseconds for which a distrusted node is not asked, whatever else it says. */
 const DISTRUST_FOR = 60_000;
 const MOST_DISTRUSTED = 10_000;
-/** Pieces that come from others while a node only says that it lives, after which it is distrusted at the second look. */
-const OVERTAKEN = 3;
 
 /** Looks at one request from time to time: whether the piece comes too slowly. */
 export class PaceWatch {
@@ -29,7 +25,6 @@ export class PaceWatch {
   readonly #least: number;
   #filled = 0;
   #before = 0;
-  #looks = 0;
 
   /** `length` in bytes, `within` in milliseconds: the pace at which a piece would take all of its time is too slow. */
   constructor(pace: Pace, { length, within, every }: { length: number; within: number; every: number }) {
@@ -42,25 +37,18 @@ export class PaceWatch {
     this.#filled = bytes;
   }
 
-  /** Called after each {@link PACE_EVERY}: whether to wait on, to ask the next node, or to leave this one out for a while as well. */
-  look(): 'wait' | 'next' | 'distrust' {
+  /** Called after each {@link PACE_EVERY}. An owner that only waits may do so for a slow registry, and is not too slow. */
+  isTooSlow(): boolean {
     const gained = this.#filled - this.#before;
     const begun = this.#before > 0;
     this.#before = this.#filled;
-    this.#looks += 1;
-    if (gained >= this.#least) return 'wait';
-    const { holds, distrusted, overtaken } = this.#pace;
-    if (begun || holds || distrusted()) return 'distrust';
-    // An owner may wait for a holder until its own first look, and for a slow registry: the next owner asks it once more.
-    if (this.#looks === 1 || this.#filled > 0) return 'wait';
-    return overtaken() ? 'distrust' : 'next';
+    return gained < this.#least && (begun || this.#pace.holds || this.#pace.distrusted());
   }
 }
 
 /** See the head of the file. */
 export class PeerPace {
   readonly #distrusted = new LRUCache<string, true>({ ...atMost(MOST_DISTRUSTED), ttl: DISTRUST_FOR });
-  #arrived = 0;
 
   /** Whether a node is left out, although it says that it lives. */
   isDistrusted(id: string): boolean {
@@ -72,18 +60,8 @@ export class PeerPace {
     this.#distrusted.set(id, true);
   }
 
-  /** A piece has come, from wherever. */
-  arrived(): void {
-    this.#arrived += 1;
-  }
-
   /** The pace of a request that is sent to a node now. */
   of(id: string, holds: boolean): Pace {
-    const before = this.#arrived;
-    return {
-      holds,
-      distrusted: () => this.isDistrusted(id),
-      overtaken: () => this.#arrived - before >= OVERTAKEN,
-    };
+    return { holds, distrusted: () => this.isDistrusted(id) };
   }
 }

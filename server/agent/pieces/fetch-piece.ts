@@ -243,7 +243,7 @@ export class PieceFetcher {
       return 'silent';
     }
     if (answer.kind === 'slow') {
-      if (answer.distrust) this.#pace.distrust(peer.id);
+      this.#pace.distrust(peer.id);
       metrics.peerFailures.inc({ reason: 'slow' });
       return 'absent';
     }
@@ -270,7 +270,6 @@ export class PieceFetcher {
     notePiece(metrics.activity, 'from-peer', id, { bytes: bytes.length, started });
     // One of the blob's pieces turned out to be wrong while this one was on its way.
     if (this.#quarantine.has(blob.digest)) return 'absent';
-    this.#pace.arrived();
     this.#o.store.put(id, piece, { owned: this.#owns(id) });
     return piece;
   }
@@ -375,7 +374,6 @@ export class PieceFetcher {
     // Others believe an owner alone: what a node fetched for itself because no owner answered stays with it.
     const of = { digest: id.digest, size: blob.size, index: id.index };
     const piece = owned ? this.#vouch(bytes, of, 'owner', checked.sha256) : checked;
-    this.#pace.arrived();
     this.#o.store.put(id, piece, { owned });
     return piece;
   }
