@@ -16,6 +16,7 @@ export const COMMANDS: ReadonlyMap<string, CommandLoader> = new Map<string, Comm
   ['export', async (context) => (await import('./export.ts')).exportCommand(context)],
   ['prefetch', async (context) => (await import('./prefetch.ts')).prefetchCommand(context)],
   ['prune', async (context) => (await import('./prune.ts')).pruneCommand(context)],
+  ['report', async (context) => (await import('./report.ts')).reportCommand(context)],
   ['event', async (context) => (await import('./event.ts')).eventCommand(context)],
   ['serve', async (context) => (await import('./serve.ts')).serveCommand(context)],
   ['agent', async (context) => (await import('./agent.ts')).agentCommand(context)],

@@ -101,7 +101,7 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       expect(before).not.toContain('1');
       const planned = await accel('prune', '-c', files.path);
       expect(planned).toContain(`${registry.host}/prune/app: ${before.length} tags`);
-      expect(planned).toMatch(/^ {2}1_accelerated +would go +its base tag is gone +sha256:/m);
+      expect(planned).toMatch(/^ {2}1_accelerated +would go +[0-9a-f]{12} +its base tag is gone$/m);
       expect(await tagsOf('prune/app')).toEqual(before);
       const listed = JSON.parse(await accel('prune', '-c', files.path, '--json'));
       expect(listed).toMatchObject({ dryRun: true, repositories: [{ plan: { removals: [{}, {}] } }] });
