@@ -26,7 +26,7 @@ interface ReportFlags extends RegistryFlags {
 const EXAMPLES = `
 Examples:
   $ accel report registry.example.com/team/app
-  What 200 nodes save, as a page for the team:
+  Write a page for the team, with the saving of 200 nodes:
     $ accel report 'registry.example.com/team/*' --nodes 200 --html report.html
 `;
 

@@ -16,8 +16,8 @@ export interface ReportOutcome {
 export const COUNTED: readonly string[] = [
   'Stored: blobs that tags lead to, each once in its repository, compressed. Registries list no manifests without a tag; those are not counted.',
   'An accelerated image counts with the layers of its base that it reads, so that index-only images share those with the base.',
-  'A start: compressed blocks that hold what the list or trace of the image names, entry by entry, with the list and the config. What a ' +
-    'program reads beyond its list is not known, so that a start fetches at least this, and savings are at most those shown.',
+  'A start: compressed blocks that hold what the list or trace of the image names, entry by entry, with the list and the config. Reads ' +
+    'beyond the list are not known: a start fetches at least this, and savings are at most those shown.',
   'A fleet: each node starts each base once, with nothing of it there, by its accelerated image that fetches least, instead of pulling ' +
     'the whole base.',
 ];

@@ -46,7 +46,7 @@ export interface ReadRepositoryOptions extends ReadOptions {
 const MAX_DEPTH = 4;
 
 /**
- * Reads a repository, or a layout on disk. What does not exist or cannot be understood is a problem of the result. Throws what the
+ * Reads a repository, or a layout on disk. Content that does not exist or cannot be understood is a problem of the result. Throws what the
  * target throws.
  */
 export async function readRepository(target: Target, options: ReadRepositoryOptions): Promise<ReadRepository> {

@@ -179,6 +179,13 @@ describe('each document has the form of its schema', () => {
     await registry.close();
   });
 
+  it('report: images with and without a list', async () => {
+    const page = join(scratch.path, 'report.html');
+    const report = await document('report', ['report', place(), '--nodes', '3', '--html', page, '--json']);
+    expect(report).toMatchObject({ problems: [], repositories: [{ fleet: { nodes: 3 } }] });
+    expect(readFileSync(page, 'utf8')).toContain('<h1>');
+  });
+
   it('prune: planned and done', async () => {
     const registry = await startRegistry();
     try {
