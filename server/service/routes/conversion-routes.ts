@@ -85,9 +85,13 @@ export const conversionRoutes: FastifyPluginAsync<AppContext> = async (plugin, c
       const caller = callerOf(context, 'write', request, reply);
       const wanted = CONVERSION_REQUEST.safeParse(body);
       if (!wanted.success) {
-        throw new AccelError('usage', 'a webhook of Harbor, which is not received here', {
-          expected: 'service.hooks.harbor in the configuration, or {"image": "HOST/REPOSITORY:TAG"}',
-        });
+        throw new AccelError(
+          'usage',
+          'this is the form of a webhook of Harbor, and service.hooks.harbor is not configured',
+          {
+            expected: 'service.hooks.harbor in the configuration, or {"image": "HOST/REPOSITORY:TAG"}',
+          },
+        );
       }
       const { image } = wanted.data;
       const answer = await context.convert(wanted.data, lookSignal(context));
