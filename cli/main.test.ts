@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 
-const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../dist/program/main.js', import.meta.url));
 
 /** A registry that takes connections and never says a word. */
 let silent: Server;
@@ -15,7 +15,7 @@ const sockets = new Set<Socket>();
 let folder: string;
 
 beforeAll(() => {
-  if (!existsSync(MAIN)) throw new Error('there is no dist/cli/main.js: run npm run build');
+  if (!existsSync(MAIN)) throw new Error('there is no dist/program/main.js: run npm run build');
 });
 
 beforeEach(async () => {

@@ -4,7 +4,7 @@ import { VERSION } from '../base/version.ts';
 import { runProgram } from './program.ts';
 import { createServerAccess, type ServerSurroundings } from './server-package.ts';
 
-const LOCAL = 'file:///home/me/app/node_modules/accel-image/dist/cli/main.js';
+const LOCAL = 'file:///home/me/app/node_modules/accel-image/dist/program/main.js';
 
 function absent(): never {
   throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' });
@@ -67,7 +67,7 @@ describe.each(CALLS.map((args) => [args.join(' '), args] as const))('accel %s', 
 
   it('says it for all projects where accel is installed for all', async () => {
     for (const prefix of ['/usr/local/lib', '/C:/Users/me/AppData/Roaming/npm']) {
-      const { err } = await accel(args, { program: `file://${prefix}/node_modules/accel-image/dist/cli/main.js` });
+      const { err } = await accel(args, { program: `file://${prefix}/node_modules/accel-image/dist/program/main.js` });
       expect(err).toContain(`  npm install --global accel-image-server@${VERSION}\n`);
     }
   });

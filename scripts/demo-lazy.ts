@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { makeImage } from '../bench/make-image.ts';
 import type { FileGroup } from '../bench/mixes.ts';
 
-const CLI = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../program/main.js', import.meta.url));
 /** First seed of the generated content: the image is the same each time. */
 const SEED = 7;
 

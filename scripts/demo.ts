@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const REF_NAME = 'org.opencontainers.image.ref.name';
 const IMAGE = 'fixtures/images/demo';
-const CLI = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../program/main.js', import.meta.url));
 
 interface IndexEntry {
   readonly digest: string;

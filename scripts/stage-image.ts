@@ -32,9 +32,9 @@ execFileSync('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-fund', '--no-
   cwd: target,
   stdio: 'inherit',
 });
-chmodSync(join(target, 'dist/cli/main.js'), 0o755);
+chmodSync(join(target, 'dist/program/main.js'), 0o755);
 mkdirSync(join(target, 'bin'));
-symlinkSync('../dist/cli/main.js', join(target, 'bin/accel'));
+symlinkSync('../dist/program/main.js', join(target, 'bin/accel'));
 
 // TypeScript, maps and tests are for people who program against a package.
 for (const entry of readdirSync(target, { recursive: true, withFileTypes: true })) {

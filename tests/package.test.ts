@@ -64,7 +64,7 @@ describe('the built package', () => {
       execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' }),
     ) as { files: { path: string }[] }[];
     const paths = pack!.files.map(({ path }) => path);
-    for (const path of ['dist/cli/main.js', 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']) {
+    for (const path of ['dist/program/main.js', 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']) {
       expect(paths).toContain(path);
     }
     // The server is a package of its own; its bundle and its configuration stay out.

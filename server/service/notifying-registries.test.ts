@@ -18,7 +18,7 @@ vi.setConfig({ testTimeout: 240_000 });
 const HOOK = 'Bearer registry-secret-1';
 const KEY = 'notification-secret-2';
 /** The command line as it is built. */
-const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../dist/program/main.js', import.meta.url));
 
 describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (program) => {
   describeWith({ tools: [program, 'skopeo'] }, 'beside the service', () => {

@@ -275,7 +275,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'the service', () => {
     const queue = await openSqliteQueue({ path });
     await queue.add([eventJob(event('published/app', '1').event)]);
     await queue.close();
-    const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+    const cli = fileURLToPath(new URL('../../dist/program/main.js', import.meta.url));
     const service = spawn(process.execPath, [cli, 'serve', '-c', await configure(path, rules())], { stdio: 'pipe' });
     let log = '';
     service.stderr.setEncoding('utf8').on('data', (text: string) => {

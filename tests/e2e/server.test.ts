@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { fetchServerNode, SERVER_NODE_MAJOR, serverNode } from '../../scripts/server-node.ts';
 import { run, withTempDirectory } from '../support/tools.ts';
 
-const CLI = join(import.meta.dirname, '../../dist/cli/main.js');
+const CLI = join(import.meta.dirname, '../../dist/program/main.js');
 const running = Number.parseInt(process.versions.node, 10);
 
 describe('on a Node that the server runs on', () => {

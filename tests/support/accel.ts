@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type RunResult, run, type TempDirectory, tempDirectory } from './tools.ts';
 
 /** The built command line; ACCEL_CLI names another one, such as that of a packed and installed package. */
-export const ACCEL: string = process.env.ACCEL_CLI ?? join(import.meta.dirname, '../../dist/cli/main.js');
+export const ACCEL: string = process.env.ACCEL_CLI ?? join(import.meta.dirname, '../../dist/program/main.js');
 
 /** A run of accel; standard output as text. */
 export interface AccelRun extends Omit<RunResult, 'stdout'> {

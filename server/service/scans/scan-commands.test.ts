@@ -13,7 +13,7 @@ import { type ServiceFiles, ServiceProcess, writeServiceConfig } from '../testin
 vi.setConfig({ testTimeout: 240_000 });
 
 /** The command line as it is built. */
-const CLI = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../dist/program/main.js', import.meta.url));
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const TOKEN = 'write-token-1';
 
