@@ -140,30 +140,69 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       expect(left.map((digest) => digest !== undefined)).toEqual([false, true, true, false]);
     });
 
-    it.each([
-      ['the tag moves', '9_accelerated', 0, 78],
-      ['its base comes back', '9', 0, 0],
-      ['a person names its digest', 'prod', 4, 78],
-      ['the tag of a person moves to its digest', 'latest', 4, 78],
-      ['the index of a person takes it in', 'all', 8, 78],
-    ])('looks again: %s after the plan', async (what, tag, number, source) => {
-      const name = `race/${what.replace(/[^a-z]/g, '')}`;
-      const contents: Content[] = [{}, {}, {}, {}, { source }, { source: 77 }, { source: 78 }, { source: 79 }];
-      contents.push({ children: [4] }, {});
-      const tags = { latest: 2, '1_accelerated': 5, '2_accelerated': 6, '9_accelerated': 4 };
-      const digests = await build(name, { contents, tags, moved: {} });
-      const content = contentsOf(contents)[number]!;
-      const removed: string[] = [];
-      // While the first two are removed, something happens to the last.
-      const done = await prune(name, {
-        onRemoved: async ({ digest }) => {
-          removed.push(digest);
-          if (removed.length === 2) await put(name, tag, content.bytes, content.type);
-        },
+    // Of a large repository only the tags of the digest, their bases and new ones are looked at before each removal.
+    const sizes: [string, number][] = [['small', 0]];
+    if (program === 'docker-registry') sizes.push(['large', 101]);
+    describe.each(sizes)('a %s repository', (size, fillers) => {
+      it.each([
+        ['the tag moves', '9_accelerated', 0, 78],
+        ['its base comes back', '9', 0, 0],
+        ['a person names its digest', 'prod', 4, 78],
+        ['the index of a person takes it in', 'all', 8, 78],
+        ...(fillers > 0 ? [] : [['the tag of a person moves to its digest', 'latest', 4, 78] as const]),
+      ] as const)('is looked at again: %s after the plan', async (what, tag, number, source) => {
+        const name = `race-${size}/${what.replace(/[^a-z]/g, '')}`;
+        const contents: Content[] = [{}, {}, {}, {}, { source }, { source: 77 }, { source: 78 }, { source: 79 }];
+        contents.push({ children: [4] }, {});
+        const others = Object.fromEntries(Array.from({ length: fillers }, (_, index) => [`filler-${index}`, 3]));
+        const tags = { ...others, latest: 2, '1_accelerated': 5, '2_accelerated': 6, '9_accelerated': 4 };
+        const digests = await build(name, { contents, tags, moved: {} });
+        const content = contentsOf(contents)[number]!;
+        const removed: string[] = [];
+        // While the first two are removed, something happens to the last.
+        const done = await prune(name, {
+          onRemoved: async ({ digest }) => {
+            removed.push(digest);
+            if (removed.length === 2) await put(name, tag, content.bytes, content.type);
+          },
+        });
+        expect(removed).toEqual([digests[5], digests[6]]);
+        expect(done.problems).toEqual([expect.stringContaining(`${digests[4]} is kept`)]);
+        expect(await digestAt(name, digests[4]!)).toBe(digests[4]);
       });
-      expect(removed).toEqual([digests[5], digests[6]]);
-      expect(done.problems).toEqual([expect.stringContaining(`${digests[4]} is kept`)]);
-      expect(await digestAt(name, digests[4]!)).toBe(digests[4]);
+    });
+
+    it('an index of platforms under the name of a list of referrers needs its platforms', async () => {
+      const contents: Content[] = [{}, {}, {}, {}, { source: 77 }, {}, {}, {}, { children: [4] }, {}];
+      const list = digestOf(Buffer.from('any')).replace(':', '-');
+      const digests = await build('named/app', { contents, tags: { '1_accelerated': 4, [list]: 8 }, moved: {} });
+      expect((await prune('named/app')).removed).toEqual([]);
+      expect(await digestAt('named/app', '1_accelerated')).toBe(digests[4]);
+    });
+
+    it('says before anything is done that the registry lets nothing be removed', async () => {
+      const strict = await startRegistry({ program, deletes: false });
+      const usual = registry;
+      registry = strict;
+      try {
+        const contents: Content[] = [{}, { source: 77 }, { source: 78 }];
+        await build('strict/app', { contents, tags: { '1_accelerated': 1, '2_accelerated': 2 }, moved: {} });
+        const planned = await prune('strict/app', { dryRun: true });
+        expect(planned.refusal).toBe('the registry does not let manifests be removed; HTTP 405');
+        expect(planned.plan.removals).toHaveLength(2);
+        const asked: string[] = [];
+        const trace = ({ method, url }: { method: string; url: string }): void => {
+          if (method === 'DELETE') asked.push(url.split('@').at(-1)!.split('/').at(-1)!);
+        };
+        const refused = prune('strict/app', { registry: { plain: true, env: { HOME: '/nonexistent' }, trace } });
+        await expect(refused).rejects.toMatchObject({ code: 'registry-error' });
+        // One question, about nothing that exists.
+        expect(asked).toHaveLength(1);
+        expect(planned.plan.removals.map(({ digest }) => digest)).not.toContain(asked[0]);
+      } finally {
+        registry = usual;
+        await strict.stop();
+      }
     });
 
     it('drops what lists of referrers say of removed images, and keeps signatures', async () => {

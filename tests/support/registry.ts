@@ -16,6 +16,8 @@ export type RegistryProgram = 'docker-registry' | 'distribution-3';
 export interface RegistryOptions {
   /** `docker-registry` unless given. */
   readonly program?: RegistryProgram;
+  /** False: it lets nothing be removed. */
+  readonly deletes?: boolean;
   /** Sends notifications to a URL, with a header `Authorization`. */
   readonly notify?: { readonly url: string; readonly authorization: string };
   /** Lines of an htpasswd file with bcrypt hashes (see {@link htpasswdLine}): asks for Basic credentials. */
@@ -117,7 +119,7 @@ export async function makeCertificates(
 
 function configuration(directory: string, root: string, host: string, options: RegistryOptions): string {
   const lines = ['version: 0.1', 'log:', '  level: error', '  accesslog:', '    disabled: true', 'storage:'];
-  lines.push('  filesystem:', `    rootdirectory: ${root}`, '  delete:', '    enabled: true');
+  lines.push('  filesystem:', `    rootdirectory: ${root}`, '  delete:', `    enabled: ${options.deletes ?? true}`);
   lines.push('http:', `  addr: ${host}`, '  secret: accel-test');
   const { notify } = options;
   if (notify !== undefined) {
