@@ -1,62 +1,63 @@
-/** Lists that a user gives in a file or on standard input: an entry a line, blank lines and comments after `#` are left out. */
-import { open } from 'node:fs/promises';
-import { AccelError } from '../base/error.ts';
+/** Lists that a user gives in a file or on standard input: words on lines, blanks between them, `#` for comments. */
+import { AccelError, type ErrorPlace } from '../base/error.ts';
 
-/** Bytes of the longest list. */
-const MAX_BYTES = 16 << 20;
+/** Characters of the longest line. */
+const MAX_LINE = 8192;
+/** Lines of the longest list. */
+const MAX_LINES = 200_000;
 
-/** An entry of a list; lines are counted from 1. */
-export interface ListLine {
+/** The place of a line; lines are counted from 1. */
+export interface LinePlace extends ErrorPlace {
+  readonly file: string;
   readonly line: number;
-  readonly text: string;
+}
+
+/** A line with at least one word. */
+export interface ListLine {
+  readonly where: LinePlace;
+  readonly words: readonly string[];
 }
 
 /**
- * Reads a list from a file, or from `stdin` where the path is `-`. Throws `io-error` for a file that cannot be read, `usage` for more
- * than 16 MiB.
+ * The lines of a list that have words: separated by blanks, `'…'` and `"…"` hold blanks, `#` at the begin of a word starts a comment.
+ * `file` is its name in errors. Throws `usage` for a list or line that is too long, and for a quotation mark that is not closed.
  */
-export async function readListLines(
-  path: string,
-  stdin: AsyncIterable<Uint8Array | string>,
-): Promise<readonly ListLine[]> {
-  if (path === '-') return parseListLines(await collectText(stdin, path));
-  try {
-    const file = await open(path);
-    try {
-      return parseListLines(await collectText(file.createReadStream({ autoClose: false }), path));
-    } finally {
-      await file.close();
-    }
-  } catch (cause) {
-    if (cause instanceof AccelError) throw cause;
-    const found = (cause as Error).message;
-    throw new AccelError('io-error', 'the list cannot be read', { where: { path }, found, cause });
+export function parseListLines(text: string, file: string): ListLine[] {
+  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/);
+  if (lines.length > MAX_LINES) {
+    throw new AccelError('usage', 'the list has too many lines', {
+      where: { file },
+      expected: `at most ${MAX_LINES}`,
+      found: lines.length,
+    });
   }
-}
-
-/** The entries of a list. A `#` begins a comment at the start of a line and after white space: it may be part of an entry. */
-export function parseListLines(text: string): readonly ListLine[] {
-  return text.split('\n').flatMap((whole, index) => {
-    const entry = whole.replace(/(?:^|\s)#.*$/, '').trim();
-    return entry === '' ? [] : [{ line: index + 1, text: entry }];
+  return lines.flatMap((line, index) => {
+    const where = { file, line: index + 1 };
+    const words = splitWords(line, where);
+    return words.length === 0 ? [] : [{ where, words }];
   });
 }
 
-async function collectText(input: AsyncIterable<Uint8Array | string>, path: string): Promise<string> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of input) {
-    const bytes = Buffer.from(part as Uint8Array);
-    size += bytes.length;
-    if (size > MAX_BYTES) {
-      throw new AccelError('usage', 'the list is too long', {
-        where: { path },
-        expected: `at most ${MAX_BYTES} bytes`,
+function splitWords(line: string, where: LinePlace): string[] {
+  if (line.length > MAX_LINE) {
+    throw new AccelError('usage', 'a line of the list is too long', {
+      where: { ...where },
+      expected: `at most ${MAX_LINE} characters`,
+      found: line.length,
+    });
+  }
+  const words: string[] = [];
+  const word = /\s*(?:(#.*)|((?:"[^"]*"|'[^']*'|[^\s"'])+)|(["']))/gy;
+  for (let match = word.exec(line); match !== null; match = word.exec(line)) {
+    const [, comment, text, open] = match;
+    if (comment !== undefined) break;
+    if (open !== undefined) {
+      throw new AccelError('usage', 'a quotation mark is not closed', {
+        where: { ...where },
+        found: line.trim().slice(0, 200),
       });
     }
-    parts.push(bytes);
+    words.push(text!.replace(/"([^"]*)"|'([^']*)'/g, (_, double?: string, single?: string) => double ?? single ?? ''));
   }
-  return Buffer.concat(parts)
-    .toString('utf8')
-    .replace(/^\uFEFF/, '');
+  return words;
 }

@@ -1,17 +1,24 @@
-/** The repositories that a command is about: named one by one, listed in a file, or matched by patterns over a registry's catalogue. */
-import { AccelError } from '../base/error.ts';
+/** The repositories that a command is about: named one by one, listed in files, or matched by patterns over a registry's catalogue. */
+import { AccelError, type ErrorPlace } from '../base/error.ts';
 import { formatReference, parseReference, withoutTag } from '../oci/reference.ts';
 import type { RegistryOptions } from '../oci/registry/registry-options.ts';
+import { findRepositories } from '../triggers/rules/find-repositories.ts';
 import { canonicalPattern, patternHost } from '../triggers/rules/match-rule.ts';
 import { compilePattern } from '../triggers/rules/pattern.ts';
-import { type ListLine, readListLines } from './list-lines.ts';
+import { parseListLines } from './list-lines.ts';
+import { readBytes } from './prefetch-flags.ts';
 
 /** Names and patterns as the user gives them. */
 export interface RepositoryWords {
   readonly names: readonly string[];
-  /** A list of more of them: a file, or `-`. */
-  readonly from?: string | undefined;
+  /** Lists of more of them: files, or `-`. */
+  readonly from?: readonly string[] | undefined;
   readonly stdin: AsyncIterable<Uint8Array | string>;
+}
+
+interface Word {
+  readonly text: string;
+  readonly where: ErrorPlace;
 }
 
 /**
@@ -19,48 +26,52 @@ export interface RepositoryWords {
  * `usage` without any, for one with a tag, and for a pattern that matches none; `registry-error` where a registry has no catalogue.
  */
 export async function findRepositoryNames(
-  words: RepositoryWords,
-  options: RegistryOptions & { readonly signal: AbortSignal },
+  { names, from = [], stdin }: RepositoryWords,
+  { signal, ...options }: RegistryOptions & { readonly signal: AbortSignal },
 ): Promise<readonly string[]> {
-  const { names, from, stdin } = words;
-  const listed: readonly ListLine[] = from === undefined ? [] : await readListLines(from, stdin);
-  const all = [
-    ...names.map((text) => ({ text, where: {} })),
-    ...listed.map(({ line, text }) => ({ text, where: { line } })),
-  ];
-  if (all.length === 0) {
+  const words: Word[] = names.map((text) => ({ text, where: {} }));
+  for (const file of from) words.push(...(await listedWords(file, stdin)));
+  if (words.length === 0) {
     throw new AccelError('usage', 'no repository is named', {
       expected: 'HOST/REPOSITORY, a pattern such as registry.example.com/team/*, or a list with --from FILE',
     });
   }
-  const found = new Set<string>();
-  for (const { text, where } of all.filter(({ text: one }) => !isPattern(one))) found.add(repositoryOf(text, where));
-  const patterns = all.filter(({ text }) => isPattern(text)).map(({ text }) => canonicalPattern(text));
-  const catalogues = new Map<string, readonly string[]>();
-  for (const text of patterns) {
-    const pattern = compilePattern(text);
-    const host = patternHost(text);
-    if (isPattern(host)) throw new AccelError('usage', 'a pattern here needs the name of a registry', { found: text });
-    const known = catalogues.get(host) ?? (await catalogueOf(host, options));
-    catalogues.set(host, known);
-    const matching = known.filter((name) => pattern.matches(name));
-    if (matching.length === 0) {
-      throw new AccelError('usage', 'no repository matches this pattern', {
-        where: { pattern: text },
-        found: `${known.length} repositories of ${host}`,
-      });
-    }
-    for (const name of matching) found.add(name);
+  const named = words.filter(({ text }) => !isPattern(text)).map(repositoryOf);
+  const patterns = words.filter(({ text }) => isPattern(text)).map(patternOf);
+  const registries = { hosts: [], options: () => Promise.resolve(options) };
+  const { repositories, unread } = await findRepositories(patterns, { registries }, signal);
+  for (const { host, error } of unread) throw error ?? noCatalogue(host);
+  for (const pattern of patterns) {
+    if (repositories.some((name) => pattern.matches(name))) continue;
+    throw new AccelError('usage', 'no repository matches this pattern', { where: { pattern: pattern.text } });
   }
-  return [...found];
+  return [...new Set([...named, ...repositories])];
+}
+
+async function listedWords(file: string, stdin: RepositoryWords['stdin']): Promise<Word[]> {
+  const text = Buffer.from(await readBytes(file, stdin)).toString('utf8');
+  return parseListLines(text, file === '-' ? 'standard input' : file).map(({ where, words }) => {
+    const [first, ...rest] = words;
+    if (rest.length === 0) return { text: first!, where };
+    throw new AccelError('usage', 'a line has one repository, and # before a comment', {
+      where,
+      found: words.join(' '),
+    });
+  });
 }
 
 function isPattern(text: string): boolean {
   return /[*?[{]/.test(text);
 }
 
-/** A repository by its canonical name; a layout on disk stays as it is. */
-function repositoryOf(text: string, where: Readonly<Record<string, number>>): string {
+function patternOf({ text, where }: Word) {
+  const name = canonicalPattern(text);
+  if (!isPattern(patternHost(name))) return compilePattern(name);
+  throw new AccelError('usage', 'a pattern here needs the name of a registry', { where, found: text });
+}
+
+/** A repository by its canonical name; a layout on disk stays as it is. A tag would be ignored silently otherwise. */
+function repositoryOf({ text, where }: Word): string {
   try {
     const reference = parseReference(text);
     if (reference.kind !== 'registry') return text;
@@ -73,15 +84,9 @@ function repositoryOf(text: string, where: Readonly<Record<string, number>>): st
   }
 }
 
-async function catalogueOf(
-  host: string,
-  options: RegistryOptions & { readonly signal: AbortSignal },
-): Promise<readonly string[]> {
-  const { listRepositories } = await import('../oci/registry/name-lists.ts');
-  const names = await listRepositories(host, options);
-  if (names !== undefined) return names.map((name) => `${host}/${name}`);
-  throw new AccelError('registry-error', 'the registry has no catalogue, or not for this user', {
-    where: { registry: host },
+function noCatalogue(registry: string): AccelError {
+  return new AccelError('registry-error', 'the registry has no catalogue, or not for this user', {
+    where: { registry },
     hint: 'Name its repositories one by one, or in a list with --from FILE.',
   });
 }

@@ -3,7 +3,8 @@ import { Command } from 'commander';
 import { AccelError, asAccelError } from '../../base/error.ts';
 import type { PruneReport } from '../../converter/prune/prune-repository.ts';
 import type { CommandContext } from '../context.ts';
-import { parseAge, parseInteger } from '../parse-values.ts';
+import { collectPaths, parseAge, parseInteger } from '../parse-values.ts';
+import { refuseTwoInputs } from '../prefetch-flags.ts';
 import { type PruneOutcome, pruneDocument, prunedReferences, pruneSummary, renderPruning } from '../prune-report.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
 import { findRepositoryNames } from '../repository-names.ts';
@@ -13,7 +14,7 @@ import { createWarn } from '../warning.ts';
 
 /** The parsed flags of `accel prune`. */
 interface PruneFlags extends RegistryFlags {
-  readonly from?: string;
+  readonly from?: readonly string[];
   readonly baseRepository?: readonly string[];
   readonly olderThan?: number;
   readonly keepLast?: number;
@@ -50,7 +51,11 @@ export function pruneCommand(context: CommandContext): Command {
         'or one that another tag or index needs.',
     )
     .argument('[repository...]', 'repositories, HOST/NAME, or patterns over the catalogue of a registry, HOST/team/*')
-    .option('--from <file>', 'read more of them from a file, or - for standard input; one a line, # begins a comment')
+    .option(
+      '--from <file>',
+      'read more of them from a file, or - for standard input; one a line, # begins a comment (repeatable)',
+      collectPaths,
+    )
     .option(
       '--base-repository <repository>',
       'repository that the images were made from, where it is not the same (repeatable)',
@@ -86,9 +91,7 @@ async function runPrune(names: readonly string[], flags: PruneFlags, context: Co
   const { yes = false, dryRun = false, json = false, quiet = false, verbose = false, from } = flags;
   context.setReporting({ json, verbose });
   if (yes && dryRun) throw new AccelError('usage', '--yes removes and --dry-run does not: choose one');
-  if (from === '-' && flags.passwordStdin === true) {
-    throw new AccelError('usage', 'standard input has the password, and cannot have the list, too');
-  }
+  if (from?.includes('-')) refuseTwoInputs(flags, 'the list');
   const warn = await createWarn(stderr, env);
   const registry = { ...(await registryChoice(flags, stdin, stderr)), env, warn };
   const repositories = await findRepositoryNames({ names, from, stdin }, { ...registry, signal });

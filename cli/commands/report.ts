@@ -4,7 +4,8 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import { VERSION } from '../../base/version.ts';
 import type { RepositoryReport } from '../../inspect/report/report-facts.ts';
 import type { CommandContext } from '../context.ts';
-import { parseInteger } from '../parse-values.ts';
+import { collectPaths, parseInteger } from '../parse-values.ts';
+import { refuseTwoInputs } from '../prefetch-flags.ts';
 import { addRegistryFlags, type RegistryFlags, registryChoice } from '../registry-flags.ts';
 import { COUNTED, renderReport, reportDocument } from '../report/report-document.ts';
 import { findRepositoryNames } from '../repository-names.ts';
@@ -14,7 +15,7 @@ import { createWarn } from '../warning.ts';
 
 /** The parsed flags of `accel report`. */
 interface ReportFlags extends RegistryFlags {
-  readonly from?: string;
+  readonly from?: readonly string[];
   readonly nodes?: number;
   readonly concurrencyLimit?: number;
   readonly html?: string;
@@ -42,7 +43,11 @@ export function reportCommand(context: CommandContext): Command {
         'fetches, by the prefetch lists and traces that images carry; and what a fleet saves. Says what is unknown.',
     )
     .argument('[repository...]', 'repositories, HOST/NAME, patterns over a catalogue, HOST/team/*, or layouts, oci:DIR')
-    .option('--from <file>', 'read more of them from a file, or - for standard input; one a line, # begins a comment')
+    .option(
+      '--from <file>',
+      'read more of them from a file, or - for standard input; one a line, # begins a comment (repeatable)',
+      collectPaths,
+    )
     .option('--nodes <number>', 'say what a fleet of so many nodes saves', parseInteger('--nodes', 1, 10_000_000))
     .option('--html <file>', 'write one HTML file with plots, which loads nothing from anywhere')
     .option(
@@ -62,9 +67,7 @@ async function runReport(names: readonly string[], flags: ReportFlags, context: 
   const { stdout, stderr, stdin, env, signal } = context;
   const { json = false, quiet = false, verbose = false, from, html, nodes } = flags;
   context.setReporting({ json, verbose });
-  if (from === '-' && flags.passwordStdin === true) {
-    throw new AccelError('usage', 'standard input has the password, and cannot have the list, too');
-  }
+  if (from?.includes('-')) refuseTwoInputs(flags, 'the list');
   const warn = await createWarn(stderr, env);
   const registry = { ...(await registryChoice(flags, stdin, stderr)), env, warn };
   const repositories = await findRepositoryNames({ names, from, stdin }, { ...registry, signal });

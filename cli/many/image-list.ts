@@ -3,7 +3,8 @@
  * by the very same declarations; they count in place of those of the command line.
  */
 import { Command, CommanderError, type Option } from 'commander';
-import { AccelError, asAccelError, type ErrorPlace } from '../../base/error.ts';
+import { AccelError, asAccelError } from '../../base/error.ts';
+import { type LinePlace, parseListLines } from '../list-lines.ts';
 
 /** The options that a line may have. */
 const LINE_OPTIONS: readonly string[] = [
@@ -24,11 +25,6 @@ const LINE_OPTIONS: readonly string[] = [
   '--force',
 ];
 
-/** Characters of the longest line. */
-const MAX_LINE = 8192;
-/** Lines of the longest list. */
-const MAX_LINES = 200_000;
-
 /** A line that names an image. */
 export interface ListedLine {
   /** `FILE:LINE`. */
@@ -45,27 +41,12 @@ export function lineOptions(command: Command): readonly Option[] {
 
 /** Parses a list; `file` is its name in errors, which name the line. Throws `usage`. */
 export function parseImageList(text: string, file: string, command: Command): ListedLine[] {
-  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/);
-  if (lines.length > MAX_LINES) {
-    throw new AccelError('usage', 'the list has too many lines', {
-      where: { file },
-      expected: `at most ${MAX_LINES}`,
-      found: lines.length,
-    });
-  }
-  return lines.flatMap((line, index) => {
-    const where = { file, line: index + 1 };
-    const words = splitWords(line, where);
-    return words.length === 0 ? [] : [{ place: `${file}:${index + 1}`, ...parseWords(words, where, command) }];
+  return parseListLines(text, file).map(({ where, words }) => {
+    return { place: `${file}:${where.line}`, ...parseWords(words, where, command) };
   });
 }
 
-interface Place extends ErrorPlace {
-  readonly file: string;
-  readonly line: number;
-}
-
-function parseWords(words: readonly string[], where: Place, command: Command): Omit<ListedLine, 'place'> {
+function parseWords(words: readonly string[], where: LinePlace, command: Command): Omit<ListedLine, 'place'> {
   const line = new Command('line').argument('<ref>').exitOverride().helpOption(false);
   line.configureOutput({ writeErr: () => undefined, writeOut: () => undefined });
   for (const option of lineOptions(command)) line.addOption(option);
@@ -81,7 +62,7 @@ function parseWords(words: readonly string[], where: Place, command: Command): O
 function lineError(
   error: unknown,
   words: readonly string[],
-  { where, options }: { readonly where: Place; readonly options: readonly Option[] },
+  { where, options }: { readonly where: LinePlace; readonly options: readonly Option[] },
 ): AccelError {
   if (!(error instanceof CommanderError)) {
     const known = asAccelError(error);
@@ -98,29 +79,4 @@ function lineError(
     found: words.join(' ').slice(0, 200),
     ...(wrong[error.code] === undefined ? {} : { hint: wrong[error.code] }),
   });
-}
-
-/** The words of a line: separated by blanks, `'…'` and `"…"` hold blanks, `#` at the begin of a word starts a comment. */
-function splitWords(line: string, where: Place): string[] {
-  if (line.length > MAX_LINE) {
-    throw new AccelError('usage', 'a line of the list is too long', {
-      where: { ...where },
-      expected: `at most ${MAX_LINE} characters`,
-      found: line.length,
-    });
-  }
-  const words: string[] = [];
-  const word = /\s*(?:(#.*)|((?:"[^"]*"|'[^']*'|[^\s"'])+)|(["']))/gy;
-  for (let match = word.exec(line); match !== null; match = word.exec(line)) {
-    const [, comment, text, open] = match;
-    if (comment !== undefined) break;
-    if (open !== undefined) {
-      throw new AccelError('usage', 'a quotation mark is not closed', {
-        where: { ...where },
-        found: line.trim().slice(0, 200),
-      });
-    }
-    words.push(text!.replace(/"([^"]*)"|'([^']*)'/g, (_, double?: string, single?: string) => double ?? single ?? ''));
-  }
-  return words;
 }

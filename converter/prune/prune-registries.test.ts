@@ -147,6 +147,7 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       it.each([
         ['the tag moves', '9_accelerated', 0, 78],
         ['its base comes back', '9', 0, 0],
+        ['its base moves back', '9', 0, 0],
         ['a person names its digest', 'prod', 4, 78],
         ['the index of a person takes it in', 'all', 8, 78],
         ...(fillers > 0 ? [] : [['the tag of a person moves to its digest', 'latest', 4, 78] as const]),
@@ -155,7 +156,8 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
         const contents: Content[] = [{}, {}, {}, {}, { source }, { source: 77 }, { source: 78 }, { source: 79 }];
         contents.push({ children: [4] }, {});
         const others = Object.fromEntries(Array.from({ length: fillers }, (_, index) => [`filler-${index}`, 3]));
-        const tags = { ...others, latest: 2, '1_accelerated': 5, '2_accelerated': 6, '9_accelerated': 4 };
+        const moved = what === 'its base moves back' ? { 9: 1 } : {};
+        const tags = { ...others, ...moved, latest: 2, '1_accelerated': 5, '2_accelerated': 6, '9_accelerated': 4 };
         const digests = await build(name, { contents, tags, moved: {} });
         const content = contentsOf(contents)[number]!;
         const removed: string[] = [];

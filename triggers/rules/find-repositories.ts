@@ -33,11 +33,11 @@ export interface FoundRepositories {
 
 /**
  * Finds the repositories. A pattern without a wildcard names one; for the others the catalogue of their registry is read.
- * Only repositories that a rule covers count. Throws the signal's reason.
+ * Where rules are given, only repositories that one covers count. Throws the signal's reason.
  */
 export async function findRepositories(
   patterns: readonly ScanPattern[],
-  { rules, registries }: { readonly rules: RuleSet; readonly registries: Registries },
+  { rules, registries }: { readonly rules?: RuleSet; readonly registries: Registries },
   signal: AbortSignal,
 ): Promise<FoundRepositories> {
   const found = new Set<string>();
@@ -62,7 +62,8 @@ export async function findRepositories(
       unread.push({ host, error: asAccelError(error) });
     }
   }
-  const repositories = [...found].filter((repository) => rules.match({ repository }).rule !== undefined).sort();
+  const isCovered = (repository: string): boolean => rules?.match({ repository }).rule !== undefined;
+  const repositories = [...found].filter((repository) => rules === undefined || isCovered(repository)).sort();
   return { repositories, unread };
 }
 
