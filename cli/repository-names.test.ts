@@ -68,7 +68,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'repositories of a comman
     ['a pattern that matches nothing', ['HOST/nothing/*'], '', /no repository matches/],
     ['a pattern without a host', ['team/*'], '', /begins with the host/],
     ['a pattern of hosts', ['**/team/*'], '', /needs the name of a registry/],
-    ['a reference that is none', ['HOST/UPPER'], '', /not a valid reference/],
+    ['a name in upper case', ['HOST/UPPER'], '', /not a valid reference/],
   ])('refuses %s', async (_, names, list, message) => {
     const fill = (text: string): string => text.replaceAll('HOST', registry.host);
     await expect(find(names.map(fill), list)).rejects.toThrow(message);

@@ -212,8 +212,10 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       const accelerated = manifestOf(1, { source: 88 }, subject);
       const orphan = manifestOf(2, { source: 88 }, subject);
       const signature = manifestOf(3, {}, subject);
-      await build('refer/app', { contents: [{}], tags: { other: 0 }, moved: {} });
-      for (const { bytes, digest } of [accelerated, orphan, signature]) await put('refer/app', digest, bytes, MANIFEST);
+      const [present] = await build('refer/app', { contents: [{}], tags: { other: 0 }, moved: {} });
+      const wanted = manifestOf(4, { source: 88 }, present!);
+      for (const { bytes, digest } of [accelerated, orphan, signature, wanted])
+        await put('refer/app', digest, bytes, MANIFEST);
       await put('refer/app', '1_accelerated', accelerated.bytes, MANIFEST);
       const list = subject.replace(':', '-');
       const listing = (...entries: (typeof accelerated)[]): Buffer =>
@@ -230,6 +232,8 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       const alone = digestOf(Buffer.from('another')).replace(':', '-');
       await put('refer/app', alone, listing(orphan), INDEX);
 
+      // Without a tag, but its subject is there.
+      await put('refer/app', present!.replace(':', '-'), listing(wanted), INDEX);
       const planned = await prune('refer/app', { dryRun: true });
       expect(planned.referrers).toEqual({ untagged: [orphan.digest, orphan.digest], entries: 3 });
       expect(await prune('refer/app')).toMatchObject({
@@ -241,6 +245,8 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       };
       expect(left.manifests.map(({ digest }) => digest)).toEqual([signature.digest]);
       expect(await digestAt('refer/app', alone)).toBeUndefined();
+      expect(await digestAt('refer/app', wanted.digest)).toBe(wanted.digest);
+      expect(await digestAt('refer/app', present!.replace(':', '-'))).toBeDefined();
       expect(await digestAt('refer/app', orphan.digest)).toBeUndefined();
       expect(await digestAt('refer/app', signature.digest)).toBe(signature.digest);
     });
