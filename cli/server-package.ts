@@ -79,7 +79,7 @@ export interface CheckRequest {
 /** The rule of an image, as the package reports it. */
 export interface ImageCheck {
   readonly image: string;
-  readonly rule?: { readonly number: number; readonly options: Readonly<Record<string, unknown>> };
+  readonly rule?: { readonly number: number; readonly options: object };
   /** One for each rule up to the one that covers it. */
   readonly verdicts: readonly { readonly rule: number; readonly outcome: string; readonly pattern?: string }[];
 }
@@ -127,7 +127,7 @@ export interface PruneRunReport {
 }
 
 /** The exports of the package. */
-interface ServerPackage {
+export interface ServerPackage {
   readonly version: string;
   run(
     request: ServerRequest,

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, expectTypeOf, it } from 'vitest';
+import type { ServerPackage } from '../cli/server-package.ts';
 
 interface LockEntry {
   readonly version?: string;
@@ -193,4 +194,9 @@ describe.each(readdirSync(`${root}.github/workflows`))('the workflow %s', (name)
     expect(granted, 'permissions for the whole workflow').toBeDefined();
     expect(granted).not.toContain('write');
   });
+});
+
+it('the package of the server has the functions that the command line calls', () => {
+  // `npm run check:types` compares the two declarations; the packages may not import each other's.
+  expectTypeOf<typeof import('../server/main.ts')>().toExtend<ServerPackage>();
 });

@@ -96,8 +96,8 @@ function checkText({ image, rule, verdicts }: ImageCheck): string {
 }
 
 /** The options of a rule, as `mode full, verify off`. */
-function optionsText(options: Readonly<Record<string, unknown>>): string {
-  return Object.entries(options)
+function optionsText(options: object): string {
+  return Object.entries<unknown>({ ...options })
     .filter(([, value]) => !(Array.isArray(value) && value.length === 0))
     .map(([name, value]) => `${name} ${Array.isArray(value) ? value.join(' ') : String(value)}`)
     .join(', ');
