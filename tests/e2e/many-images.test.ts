@@ -47,30 +47,33 @@ describeWith({ tools: ['docker-registry'] }, `${IMAGES} images, ten of them brok
     ...['--jobs', '6', '--json', '--plain'],
   ];
 
-  beforeAll(async () => {
-    scratch = await tempDirectory();
-    registry = await startRegistry();
-    proxy = await startFaultyProxy(registry.host);
-    const base = [fileLayer('base', 200_000), fileLayer('lib', 100_000)];
-    for (const repository of ['team/a', 'team/b']) {
-      targets.push(await openRegistry({ registry: registry.host, repository }, { plain: true }));
-    }
-    const [a, b] = targets as [RegistryTarget, RegistryTarget];
-    for (let index = 0; index < GOOD; index++) {
-      const target = index % 3 === 0 ? b : a;
-      const digest = await pushImage(target, `v${index}`, [...base, fileLayer(`app${index}`, 5000)]);
-      sound.set(`${target.repository}:v${index}`, digest);
-    }
-    const lost = await pushBroken(a, base);
-    await rm(join(registry.root, 'docker/registry/v2/blobs/sha256', lost.slice(7, 9), lost.slice(7)), {
-      recursive: true,
-    });
-    // Tags that are skipped.
-    await pushImage(b, 'v1-debug', base);
-    await pushImage(b, 'mine_accelerated', base);
-    await pushImage(b, `sha256-${'a'.repeat(64)}.sig`, base);
-    await pushImage(b, 'chart', base, { configType: 'application/vnd.cncf.helm.config.v1+json' });
-  });
+  beforeAll(
+    async () => {
+      scratch = await tempDirectory();
+      registry = await startRegistry();
+      proxy = await startFaultyProxy(registry.host);
+      const base = [fileLayer('base', 200_000), fileLayer('lib', 100_000)];
+      for (const repository of ['team/a', 'team/b']) {
+        targets.push(await openRegistry({ registry: registry.host, repository }, { plain: true }));
+      }
+      const [a, b] = targets as [RegistryTarget, RegistryTarget];
+      for (let index = 0; index < GOOD; index++) {
+        const target = index % 3 === 0 ? b : a;
+        const digest = await pushImage(target, `v${index}`, [...base, fileLayer(`app${index}`, 5000)]);
+        sound.set(`${target.repository}:v${index}`, digest);
+      }
+      const lost = await pushBroken(a, base);
+      await rm(join(registry.root, 'docker/registry/v2/blobs/sha256', lost.slice(7, 9), lost.slice(7)), {
+        recursive: true,
+      });
+      // Tags that are skipped.
+      await pushImage(b, 'v1-debug', base);
+      await pushImage(b, 'mine_accelerated', base);
+      await pushImage(b, `sha256-${'a'.repeat(64)}.sig`, base);
+      await pushImage(b, 'chart', base, { configType: 'application/vnd.cncf.helm.config.v1+json' });
+    },
+    30_000 + IMAGES * 1000,
+  );
   afterAll(async () => {
     for (const target of targets) await target.close();
     await proxy?.stop();

@@ -2,7 +2,7 @@
  * One image of a run: decides by what the registry has, and converts it. An image that is up to date costs a request for
  * its manifest and one for each of its tags.
  */
-import { AccelError, asAccelError, withPlace } from '../../base/error.ts';
+import { AccelError, asAccelError } from '../../base/error.ts';
 import { convertBetween } from '../../converter/convert.ts';
 import type { Endpoints } from '../../converter/endpoints.ts';
 import type { ConvertEvent } from '../../converter/events.ts';
@@ -56,7 +56,10 @@ export async function convertOne(order: ImageOrder, run: ImageRun): Promise<Imag
   };
   const ending = await decideAndConvert(order, run, onEvent).catch((error: unknown): Ending => {
     if (run.signal.aborted) return { state: 'interrupted', tags: [] };
-    return { state: 'failed', tags: [], error: asAccelError(withPlace(error, { image: order.reference })) };
+    const known = asAccelError(error);
+    // In place of the repository alone.
+    const where = { ...known.where, image: order.reference };
+    return { state: 'failed', tags: [], error: new AccelError(known.code, known.message, { ...known.details, where }) };
   });
   return {
     order,
