@@ -12,6 +12,8 @@ import { measureReference } from './reference.ts';
 import { GROWING_LAYER, type GrowthPoint, IMAGES, type Making, MORE_LAYERS } from './scenarios.ts';
 import { measureStartUp } from './start-up.ts';
 
+/** Images of many-images.ts at full size. */
+const MANY_IMAGES = 100;
 /** Megabytes of a layer of shared-base.ts at full size. */
 const SHARED_BASE_SIZE = 100;
 
@@ -99,6 +101,14 @@ export const SECTIONS: readonly BenchSection[] = [
       runScript('shared-base.js', ['docker-registry', 'skopeo'], options, [
         ...['--rounds', String(options.rounds)],
         ...['--size', String(Math.max(1, SHARED_BASE_SIZE * options.scale))],
+      ]),
+  },
+  {
+    name: 'many-images',
+    about: 'many small images by one run and by a loop of runs (many-images.ts)',
+    run: (options) =>
+      runScript('many-images.js', ['docker-registry'], options, [
+        ...['--images', String(Math.max(4, Math.round(MANY_IMAGES * options.scale)))],
       ]),
   },
 ];

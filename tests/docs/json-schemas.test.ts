@@ -97,6 +97,22 @@ describe('each document has the form of its schema', () => {
     await document('convert', [...args, '-o', 'listed']);
   });
 
+  it('convert of many images: made, skipped, failed, due', async () => {
+    const many = ['convert', '-r', place(), '--tags', 'base*', '--json'];
+    await document('convert-many', [...many, '--dry-run', '--force']);
+    await document('convert-many', many);
+    const list = join(scratch.path, 'images.txt');
+    await writeFile(list, `${named('base')}\n${named('base')}\n${named(FULL)}\n${named('gone')}\n`);
+    const { images } = await document('convert-many', ['convert', '--from', list, '--json'], 6);
+    expect(
+      (images as { state: string; places: string[] }[]).map(({ state, places }) => [state, places.length]),
+    ).toEqual([
+      ['up-to-date', 2],
+      ['skipped', 1],
+      ['failed', 1],
+    ]);
+  });
+
   it('convert --dry-run', async () => {
     const args = ['convert', '-r', place(), '-i', 'base', '--dry-run', '--json'];
     await document('convert-dry-run', args);
