@@ -22,8 +22,8 @@ export interface ManyProgress {
   readonly onEvent: (event: ManyEvent) => void;
   /** Shows a warning that is of no image. */
   warn(message: string): void;
-  /** Begins: the images are known, `done` of them have ended already. */
-  begin(images: number, done: number): void;
+  /** Begins: the images are known, `done` of them have ended already, and `idle` are likely to need no work. */
+  begin(images: number, done: number, idle: number): void;
   /** Removes what is only for the time of the run. */
   stop(): void;
 }
@@ -110,6 +110,7 @@ class LiveProgress implements ManyProgress {
   #ended = 0;
   #before = 0;
   #failed = 0;
+  #idle = 0;
 
   constructor(
     output: Output & NodeJS.WritableStream,
@@ -125,6 +126,8 @@ class LiveProgress implements ManyProgress {
       stream: output,
       isEnabled: true,
       discardStdin: false,
+      // To give a hidden cursor back, ora ends the process at the first signal: before the work is cleaned up and summed up.
+      hideCursor: false,
       color: style === PLAIN_STYLE ? false : 'cyan',
       interval: FRAME_MS,
       ...(unicode ? {} : { spinner: 'line' as const }),
@@ -135,7 +138,7 @@ class LiveProgress implements ManyProgress {
       text: 'total',
       suffixText: () =>
         totalLine(
-          { images: this.#images, ended: this.#ended, before: this.#before, failed: this.#failed },
+          { images: this.#images, ended: this.#ended, before: this.#before, failed: this.#failed, idle: this.#idle },
           (this.#now() - this.#started) / 1000,
           this.#canvas(),
         ),
@@ -143,11 +146,12 @@ class LiveProgress implements ManyProgress {
     this.#spinner.start();
   }
 
-  begin(images: number, done: number): void {
+  begin(images: number, done: number, idle: number): void {
     this.#images = images;
     this.#ended = done;
     this.#before = done;
     this.#failed = done;
+    this.#idle = idle;
   }
 
   warn(message: string): void {
@@ -235,14 +239,17 @@ export interface RunTotals {
   /** Of those that ended, the ones that did before the run. */
   readonly before: number;
   readonly failed: number;
+  /** Images at the end of the list that are likely to need no work. */
+  readonly idle: number;
 }
 
 /** The line after the word `total`. */
-export function totalLine({ images, ended, before, failed }: RunTotals, seconds: number, canvas: Canvas): string {
+export function totalLine({ images, ended, before, failed, idle }: RunTotals, seconds: number, canvas: Canvas): string {
   const width = canvas.columns - 1 - 'total'.length - 4;
   if (images === 0) return ellipsis(`looking for images, ${formatSeconds(Math.floor(seconds))}`, width);
   const rate = seconds > 0 ? (ended - before) / seconds : 0;
-  const left = rate > 0 && ended < images ? `, ${formatSeconds(Math.ceil((images - ended) / rate))} left` : '';
+  const due = images - idle - ended;
+  const left = rate > 0 && due > 0 ? `, ${formatSeconds(Math.ceil(due / rate))} left` : '';
   const bad = failed === 0 ? '' : `, ${failed} failed`;
   return barLine({ head: `${ended}/${images} `, share: ended / images, tail: `${bad}${left}` }, width, canvas);
 }

@@ -29,7 +29,7 @@ export function renderManySummary(outcomes: readonly ImageOutcome[], options: Ma
   const head =
     tally.due > 0
       ? `${formatCount(tally.due, 'image')} of ${outcomes.length} would be converted`
-      : `${done} of ${formatCount(outcomes.length, 'image')} done`;
+      : `${done} of ${formatCount(outcomes.length - tally.skipped, 'image')} done`;
   const lines = [`${mark} ${style.bold(`${head} in ${formatSeconds(seconds)}`)}`];
   const read = outcomes.reduce((sum, { bytes }) => sum + bytes.read, 0);
   const reused = outcomes.reduce((sum, { bytes }) => sum + bytes.reused, 0);

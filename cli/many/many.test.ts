@@ -143,7 +143,7 @@ const outcomes = [
 it('the summary counts, and groups reasons', () => {
   const text = renderManySummary(outcomes, { style: PLAIN_STYLE, columns: 80, unicode: true, seconds: 3, repeated: 1 });
   expect(text.split('\n')).toEqual([
-    '✘ 2 of 7 images done in 3.0 s',
+    '✘ 2 of 6 images done in 3.0 s',
     '  converted         1  layers of 0 B converted, of 0 B reused',
     '  up to date        1',
     '  skipped           1',
@@ -185,7 +185,7 @@ describe('the display', () => {
   it('writes a line for each image that ended', () => {
     const output = captured();
     const progress = createManyProgress(output, { env: {}, style: PLAIN_STYLE, verbosity: 'normal' });
-    progress.begin(7, 0);
+    progress.begin(7, 0, 0);
     for (const one of outcomes.slice(0, 4)) progress.onEvent({ type: 'image-done', outcome: one });
     progress.stop();
     expect(output.text.split('\n')).toEqual([
@@ -212,7 +212,7 @@ describe('the display', () => {
     ]) {
       expect(line.length).toBeLessThan(columns);
     }
-    const total = totalLine({ images: 200, ended: 50, before: 0, failed: 3 }, 10, canvas);
+    const total = totalLine({ images: 300, ended: 50, before: 0, failed: 3, idle: 100 }, 10, canvas);
     expect(total.length).toBeLessThan(columns);
     if (columns >= 80) expect(total).toContain('3 failed, 30 s left');
   });

@@ -5,6 +5,7 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import { convertMany } from '../../triggers/many/convert-many.ts';
 import type { ImageOutcome } from '../../triggers/many/image-orders.ts';
 import { TargetPool } from '../../triggers/many/target-pool.ts';
+import { isOwnName } from '../../triggers/rules/covered-tags.ts';
 import type { ConvertFlags } from '../commands/convert-flags.ts';
 import type { CommandContext } from '../context.ts';
 import { EXIT_CODES } from '../error-report.ts';
@@ -104,7 +105,8 @@ async function runOrders(
     readonly signal: AbortSignal;
   },
 ): Promise<ImageOutcome[]> {
-  progress.begin(orders.length + failed.length, failed.length);
+  const idle = orders.filter(({ request: { source } }) => isOwnName(source.tag ?? '')).length;
+  progress.begin(orders.length + failed.length, failed.length, idle);
   const failFast = flags.failFast === true;
   if (failFast && failed.length > 0) return [...failed];
   const outcomes = await convertMany(orders, pool, {

@@ -33,6 +33,8 @@ export function createTtyProgress(
     isEnabled: true,
     // Raw mode would keep Ctrl-C from becoming a signal; nothing reads keys here.
     discardStdin: false,
+    // To give a hidden cursor back, ora ends the process at the first signal: before the work is cleaned up and summed up.
+    hideCursor: false,
     color: style === PLAIN_STYLE ? false : 'cyan',
     interval: FRAME_MS,
     ...(unicode ? {} : { spinner: 'line' as const }),

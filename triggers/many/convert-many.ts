@@ -1,4 +1,5 @@
 /** Converts many images in one process: bounded, in the order of the list, and to the end whatever becomes of one. */
+import { setMaxListeners } from 'node:events';
 import { awaitAll } from '../../base/limiter.ts';
 import { SharedRun } from '../../converter/shared-run.ts';
 import { BUDGET_EXCEEDED } from '../../formats/ext4/state/memory-budget.ts';
@@ -35,6 +36,8 @@ export async function convertMany(
 ): Promise<ImageOutcome[]> {
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
+  // Every image in progress listens to both: dozens of listeners are not a leak.
+  setMaxListeners(0, signal, options.signal);
   const { jobs: images, uploads, workers, maxMemory, warn } = options;
   // By the caller's signal: a failure that ends the run is no reason to lose the record of layers.
   const shared = new SharedRun({ images, uploads, workers, maxMemory, signal: options.signal, warn });
