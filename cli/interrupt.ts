@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { watchTemporaries } from '../base/temporaries.ts';
-import type { Output } from './terminal.ts';
+import { CURSOR, type Output } from './terminal.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -55,7 +55,9 @@ export function watchInterrupts(release: () => void, controller: AbortController
 }
 
 function interrupt(signal: NodeJS.Signals, controller: AbortController, stderr: Output): void {
-  stderr.write(`\naccel: ${signal}, cleaning up; once more to stop at once\n`);
+  // A display may have hidden the cursor, and the next signal ends the process as it is.
+  const cursor = stderr.isTTY === true ? CURSOR.show : '';
+  stderr.write(`${cursor}\naccel: ${signal}, cleaning up; once more to stop at once\n`);
   controller.abort();
 }
 

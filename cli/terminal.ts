@@ -13,6 +13,9 @@ export interface Output {
   readonly rows?: number;
 }
 
+/** Hides the cursor while lines are redrawn, and gives it back. */
+export const CURSOR = { hide: '\u001b[?25l', show: '\u001b[?25h' } as const;
+
 /** Ways to set text off; each returns its argument with or without escape sequences. */
 export interface Style {
   bold(text: string): string;

@@ -45,7 +45,7 @@ Many images, in one run that can be repeated until all are done:
     $ accel convert --repository-pattern 'registry.example.com/team/*' --tags 'v*'
   A list, and the rules of a configuration of accel serve:
     $ accel convert --from images.txt --jobs 8 --report junit=accel.xml
-    $ accel convert --rules accel.yaml
+    $ accel convert --rules rules.json
   A line of a list has a reference and, if need be, options of its own, which count in place of those of the command
   line: -o, --mode, --overlaybd, --turboOCI, --platform, --target-repository, --prefetch, --no-prefetch, --algorithm,
   --bs, --level, --vsize, --oci, --referrer, --force. # begins a comment.

@@ -7,6 +7,7 @@ import type { Verbosity } from '../progress/progress.ts';
 import { LayerTracker } from '../progress/track.ts';
 import { barLine, type Canvas } from '../progress/tty.ts';
 import {
+  CURSOR,
   canRedraw,
   columnsOf,
   type Environment,
@@ -126,7 +127,7 @@ class LiveProgress implements ManyProgress {
       stream: output,
       isEnabled: true,
       discardStdin: false,
-      // To give a hidden cursor back, ora ends the process at the first signal: before the work is cleaned up and summed up.
+      // Where ora hides it, it ends the process at the first signal, before the work is cleaned up.
       hideCursor: false,
       color: style === PLAIN_STYLE ? false : 'cyan',
       interval: FRAME_MS,
@@ -143,6 +144,7 @@ class LiveProgress implements ManyProgress {
           this.#canvas(),
         ),
     });
+    output.write(CURSOR.hide);
     this.#spinner.start();
   }
 
@@ -181,6 +183,7 @@ class LiveProgress implements ManyProgress {
   };
 
   stop(): void {
+    if (this.#spinner.isSpinning) this.#output.write(CURSOR.show);
     this.#spinner.stop();
   }
 

@@ -4,7 +4,7 @@
  */
 import ora from 'ora';
 import { formatBytes, formatRate, formatSeconds } from '../format.ts';
-import { columnsOf, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
+import { CURSOR, columnsOf, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
 import { ellipsis, printable, shortDigest } from '../text.ts';
 import { describeEvent } from './plain.ts';
 import type { Progress } from './progress.ts';
@@ -33,7 +33,7 @@ export function createTtyProgress(
     isEnabled: true,
     // Raw mode would keep Ctrl-C from becoming a signal; nothing reads keys here.
     discardStdin: false,
-    // To give a hidden cursor back, ora ends the process at the first signal: before the work is cleaned up and summed up.
+    // Where ora hides it, it ends the process at the first signal, before the work is cleaned up.
     hideCursor: false,
     color: style === PLAIN_STYLE ? false : 'cyan',
     interval: FRAME_MS,
@@ -51,6 +51,7 @@ export function createTtyProgress(
     output.write(`${line}\n`);
     lasting++;
   };
+  output.write(CURSOR.hide);
   spinner.start();
   return {
     onEvent(event) {
@@ -66,6 +67,7 @@ export function createTtyProgress(
       if (line !== undefined) persist(line);
     },
     stop() {
+      if (spinner.isSpinning) output.write(CURSOR.show);
       spinner.stop();
       // An empty line sets off the summary, or an error, from the progress above.
       if (lasting > 0) output.write('\n');
