@@ -26,8 +26,8 @@ export interface AdmissionParts {
   readonly secrets: Pick<PullSecretAnswers, 'find'>;
   /** Labels of a namespace. Never throws: without an answer in time a namespace has none. */
   readonly namespaceLabels: (namespace: string, signal: AbortSignal) => Promise<Readonly<Record<string, string>>>;
-  /** Why a mode is off for all pods. */
-  readonly off: () => { readonly onDemand?: Reason | undefined; readonly p2p?: Reason | undefined };
+  /** Why a mode is off for the pods of a namespace. */
+  readonly off: (namespace: string) => { readonly onDemand?: Reason | undefined; readonly p2p?: Reason | undefined };
   readonly events: Pick<LabelEvents, 'complain'>;
   readonly metrics: AdmissionMetrics;
   readonly log: (line: string) => void;
@@ -123,6 +123,6 @@ export class Admission {
         ),
       ),
     ]);
-    return { accelerated: new Map(accelerated), secrets: new Map(known), off: this.#parts.off() };
+    return { accelerated: new Map(accelerated), secrets: new Map(known), off: this.#parts.off(namespace) };
   }
 }

@@ -121,6 +121,23 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       expect((await get('secret', 'accel-webhook-own')).data).toBeUndefined();
       expect(await bundle()).toBeUndefined();
       expect((await get('secret', 'accel-agents-own')).data).toBeUndefined();
+      // Helm's notes name the other release of the cluster, and not one that is installed anew.
+      const notes = (name: string) =>
+        helm([
+          'upgrade',
+          '--install',
+          name,
+          CHART,
+          '--dry-run=server',
+          '-n',
+          RELEASE,
+          '--kubeconfig',
+          cluster.kubeconfig(),
+          '--set',
+          `acrInstances=${SEED.acrInstances}`,
+        ]);
+      expect(await notes('second')).toContain(`the release ${RELEASE} of the namespace ${RELEASE} is installed, too`);
+      expect(await notes(RELEASE)).not.toContain('is installed, too');
       const [data, authority] = [{ 'tls.crt': btoa('leaf') }, (await authorityOf()).toString('base64')];
       const patch = (kind: string, name: string, type: string, content: unknown) =>
         cluster.kubectl(['patch', kind, name, '-n', RELEASE, `--type=${type}`, '--patch', JSON.stringify(content)]);

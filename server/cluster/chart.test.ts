@@ -115,6 +115,21 @@ describeWith({ tools: ['helm'] }, 'the chart', () => {
     expect(config.registries.map((registry) => registry.host)).toEqual([host]);
   });
 
+  it.each([
+    ['https://registry.example.com', 'without a scheme'],
+    ['registry.example.com/team', 'without a path'],
+    ['one two', 'HOST[:PORT]'],
+    ['[fd00::1]:5000', 'HOST[:PORT]'],
+  ])('refuses %s as a registry', async (acrInstances, words) => {
+    await expect(render({ acrInstances })).rejects.toThrow(words);
+  });
+
+  it('takes a host without a dot by its port, and refuses a port for two uses', async () => {
+    const manifests = await render({ acrInstances: 'localhost:5000' });
+    expect(configOf(manifests, 'admission').registries).toMatchObject([{ host: 'localhost:5000' }]);
+    await expect(render({ ...SEED, p2p: { v2: { p2pPort: 65001 } } })).rejects.toThrow('a number of its own');
+  });
+
   it('lets `config` win over the parameters', async () => {
     const config = configOf(
       await render({ ...SEED, config: { agent: { ratelimit: '1M', cache: { ttl: '1h' } } } }),

@@ -80,7 +80,38 @@ describe('a pod and what is known give images, selector and secrets', () => {
   });
 });
 
+it('leaves an image alone whose name is too long for a kubelet with the host of the agents', () => {
+  const image = (length: number) => `${vpcApp}/${'x'.repeat(length)}:1`;
+  expect(judge({ label: 'p2p', images: [image(200)] })).toMatchObject({
+    images: [image(200)],
+    reasons: ['no-p2p-name'],
+  });
+  expect(judge({ label: 'p2p', images: [image(190)] })).toMatchObject({ reasons: [] });
+});
+
 describe('annotations', () => {
+  it.each([
+    ['no room', 262_140, {}],
+    ['room for the hosts of the agents', 261_850, { mode: 'p2p' }],
+    ['room for what changed, but not for what did not', 261_700, { mode: 'p2p', rewritten: true }],
+  ])('%s: the API takes the pod, and twice changes nothing', (_, size, expected) => {
+    const given = { label: 'p2p', images: [`${vpcApp}:1`, `quay.io/${'x'.repeat(200)}:1`] };
+    const request = requestOf(given);
+    const pod = { ...request.pod, metadata: { ...request.pod.metadata, annotations: { note: 'x'.repeat(size - 4) } } };
+    const answers = answersOf(given, request);
+    const after = applyPatch(pod, rewritePod({ ...request, pod }, answers, settings).patch);
+    const annotations: Readonly<Record<string, string>> = after.metadata.annotations ?? {};
+    const bytes = Object.entries(annotations).reduce((sum, [key, value]) => sum + key.length + value.length, 0);
+    expect(bytes).toBeLessThanOrEqual(262_144);
+    expect(after.spec.containers!.map(({ image }) => image)).toContain(`${VPC_P2P}/team/app:1`);
+    expect({
+      ...(annotations[MODE] === undefined ? {} : { mode: annotations[MODE] }),
+      ...(annotations[REWRITTEN] === undefined ? {} : { rewritten: true }),
+    }).toEqual(expected);
+    expect(annotations[NOT_REWRITTEN]).toBeUndefined();
+    expect(rewritePod({ ...request, pod: after }, answers, settings).patch).toEqual([]);
+  });
+
   it('say what changed, what did not and why, and what the agents answer', () => {
     const { pod } = judge({ label: 'p2p', images: [`${vpcApp}:1`, 'quay.io/x:1'] });
     expect(JSON.parse(pod.metadata.annotations![REWRITTEN]!)).toEqual({ [`${vpcApp}:1`]: `${VPC_P2P}/team/app:1` });

@@ -64,7 +64,7 @@ export interface Answers {
   readonly accelerated: ReadonlyMap<string, AcceleratedAnswer>;
   /** By name, in the pod's namespace. */
   readonly secrets: ReadonlyMap<string, SecretAnswer>;
-  /** Why a mode is off for all pods. */
+  /** Why a mode is off for all pods of the namespace. */
   readonly off: { readonly onDemand?: Reason | undefined; readonly p2p?: Reason | undefined };
 }
 
@@ -89,6 +89,9 @@ export interface Modes {
   readonly p2p: boolean;
 }
 
+/** Most images and pull secrets of one pod that are asked for, so that no pod uses up the lookups that others need. */
+const MOST_IMAGES = 64;
+const MOST_SECRETS = 32;
 const NOTHING: Rewriting = { patch: [], rewritten: [], kept: [] };
 const MIRROR = 'kubernetes.io/config.mirror';
 
@@ -103,7 +106,7 @@ export function modesOf(request: RewriteRequest, settings: RewriteSettings): Mod
   return words.size === 0 ? modes : 'unknown-mode';
 }
 
-/** Lists things to look up for a pod; nothing for images that stay in any case. */
+/** Lists things to look up for a pod, no more than a few of each; nothing for images that stay in any case. */
 export function questionsOf(request: RewriteRequest, settings: RewriteSettings): Questions {
   const modes = modesOf(request, settings);
   if (modes === undefined || modes === 'unknown-mode') return { images: [], secrets: [] };
@@ -113,9 +116,10 @@ export function questionsOf(request: RewriteRequest, settings: RewriteSettings):
   });
   const isBound = nodeProblem(request, settings) === undefined;
   const hasMapped = modes.p2p && images.some(({ registry }) => settings.hosts.has(registry));
+  const distinct = [...new Map(images.map((image) => [image.text, image])).values()];
   return {
-    images: modes.onDemand && isBound ? [...new Map(images.map((image) => [image.text, image])).values()] : [],
-    secrets: hasMapped ? secretNames(request.pod) : [],
+    images: modes.onDemand && isBound ? distinct.slice(0, MOST_IMAGES) : [],
+    secrets: hasMapped ? secretNames(request.pod).slice(0, MOST_SECRETS) : [],
   };
 }
 
@@ -206,10 +210,11 @@ function accelerate(image: ImageName, { request, answers, settings }: Surroundin
 function map(image: ImageName, { request, answers, settings }: Surroundings): Renamed | Reason {
   if (answers.off.p2p !== undefined) return answers.off.p2p;
   const host = settings.hosts.get(image.registry);
-  if (host === undefined) return 'no-p2p-name';
+  const to = host === undefined ? undefined : withHost(image, host);
+  if (host === undefined || to === undefined) return 'no-p2p-name';
   const secrets = neededSecrets(image, { request, answers, settings });
   if (typeof secrets === 'string') return secrets;
-  return { to: withHost(image, host), mode: 'p2p', hosts: [image.registry, host], secrets };
+  return { to, mode: 'p2p', hosts: [image.registry, host], secrets };
 }
 
 /** The pull secrets that are for the image, each with its copy; or why it cannot be pulled by its new name. */

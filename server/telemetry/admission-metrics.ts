@@ -103,7 +103,7 @@ export class AdmissionMetrics {
     const inFlight = gauge('reviews_running', 'Decisions that go on.');
     const breakers = gauge(
       'breaker',
-      'Whether rewriting is stopped: 0 it goes on, 1 it is tried again, 2 it is stopped.',
+      'Whether rewriting is stopped: 0 it goes on, 1 it is tried again, 2 it is stopped, in a namespace or everywhere.',
       ['mode'],
     );
     const agents = gauge('agent_nodes', 'Nodes that should have an agent, and those with a ready one.', ['state']);

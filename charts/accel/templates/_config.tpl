@@ -5,6 +5,8 @@ theirs, but for registries, which are joined.
 {{- define "accel.config" -}}
 {{- $p2p := .Values.p2p -}}
 {{- $v2 := $p2p.v2 -}}
+{{- $ports := list (int $p2p.port) (int $v2.p2pPort) (int $v2.exporter.port) -}}
+{{- if ne (len (uniq $ports)) 3 }}{{ fail (printf "p2p.port %d, p2p.v2.p2pPort %d and p2p.v2.exporter.port %d are ports of the same node: each needs a number of its own" (index $ports 0) (index $ports 1) (index $ports 2)) }}{{ end -}}
 {{- $named := (include "accel.registries" . | fromYaml).hosts | default list -}}
 {{- $agents := dict -}}
 {{- if .Values.agent.enabled -}}
@@ -52,7 +54,7 @@ theirs, but for registries, which are joined.
 {{- end -}}
 
 {{/*
-`hosts`: registries of `acrInstances`. `without`: its entries that have no effect. A host is one with a dot; a name is an
+`hosts`: registries of `acrInstances`. `without`: its entries that have no effect. A host has a dot or a port; a name is an
 instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
 */}}
 {{- define "accel.registries" -}}
@@ -64,7 +66,9 @@ instance, whose hosts are NAME-registry[-vpc].REGION.cr.aliyuncs.com.
 {{- range $entry := $given -}}
 {{- $name := trim $entry -}}
 {{- if not $name -}}
-{{- else if contains "." $name -}}
+{{- else if not (regexMatch "^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$" $name) -}}
+{{- fail (printf "acrInstances: %q is no registry; expected HOST[:PORT], without a scheme and without a path, or the name of an instance" $name) -}}
+{{- else if or (contains "." $name) (contains ":" $name) -}}
 {{- $hosts = append $hosts (dict "host" $name) -}}
 {{- else if or (hasPrefix "cri-" $name) (not $.Values.region) -}}
 {{- $without = append $without $name -}}

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
+import { ModeBreaker } from './mode-breaker.ts';
 
 describe('a breaker of three failures in a minute, with a cooldown of five', () => {
   let time = 0;
@@ -65,5 +66,43 @@ describe('a breaker of three failures in a minute, with a cooldown of five', () 
     fail('d', 'e', 'f');
     time = 300_000;
     expect(breaker.state).toBe('trial');
+  });
+});
+
+describe('the breakers of a mode', () => {
+  let time = 0;
+  let breaker: ModeBreaker;
+  beforeEach(() => {
+    time = 0;
+    breaker = new ModeBreaker({ failures: 3, window: 60_000, cooldown: 300_000, now: () => time });
+  });
+
+  it('end the rewriting of one namespace by failures of it alone, however many', () => {
+    for (let pod = 0; pod < 100; pod++) breaker.failed(`pod-${pod}`, 'loud');
+    expect(breaker.isOpen('loud')).toBe(true);
+    expect(breaker.isOpen('quiet')).toBe(false);
+    expect(breaker.state).toBe('open');
+  });
+
+  it('end it everywhere by failures of two namespaces, and try it again with two', () => {
+    breaker.failed('a', 'one');
+    breaker.failed('b', 'one');
+    expect(breaker.isOpen('three')).toBe(false);
+    breaker.failed('c', 'two');
+    expect(breaker.isOpen('three')).toBe(true);
+    time = 300_000;
+    expect(breaker.isOpen('three')).toBe(false);
+    breaker.failed('d', 'one');
+    expect(breaker.isOpen('three')).toBe(false);
+    breaker.failed('e', 'two');
+    expect(breaker.isOpen('three')).toBe(true);
+  });
+
+  it("do not take one namespace's word for the pods of another", () => {
+    breaker.failed('a', 'one');
+    breaker.failed('b', 'one');
+    for (let turn = 0; turn < 3; turn++) for (const pod of ['a', 'b']) breaker.failed(pod, 'one');
+    breaker.failed('a', 'two');
+    expect(breaker.isOpen('three')).toBe(true);
   });
 });

@@ -9,6 +9,8 @@ export interface BreakerOptions {
   readonly failures: number;
   readonly window: number;
   readonly cooldown: number;
+  /** Namespaces that the failures have to be of, at least; one unless given. */
+  readonly namespaces?: number;
   /** A monotonic clock, in milliseconds. */
   readonly now?: () => number;
   readonly onChange?: (state: BreakerState) => void;
@@ -23,8 +25,8 @@ const MOST_DOUBLINGS = 12;
 /** The breaker of one mode. */
 export class CircuitBreaker {
   readonly #options: Required<Pick<BreakerOptions, 'now'>> & BreakerOptions;
-  /** Times of the last failure, by pod. At most as many as open the breaker. */
-  readonly #failed = new Map<string, number>();
+  /** The last failure by pod. Of each namespace at most as many as open the breaker, and with failures of enough namespaces it opens. */
+  readonly #failed = new Map<string, { readonly at: number; readonly namespace: string }>();
   #state: BreakerState = 'closed';
   #since = 0;
   #cooldown: number;
@@ -46,19 +48,19 @@ export class CircuitBreaker {
   }
 
   /** Records that a pod's rewritten image cannot be pulled. */
-  failed(pod: string): void {
-    const { now, window, failures, cooldown } = this.#options;
+  failed(pod: string, namespace = ''): void {
+    const { now, window, failures, cooldown, namespaces = 1 } = this.#options;
     const { state } = this;
     if (state === 'open') return;
-    if (state === 'trial') {
-      this.#cooldown = Math.min(this.#cooldown * 2, cooldown * MOST_DOUBLINGS);
-      this.#change('open');
-      return;
-    }
     this.#failed.delete(pod);
-    this.#failed.set(pod, now());
-    for (const [one, at] of this.#failed) if (now() - at > window) this.#failed.delete(one);
-    if (this.#failed.size >= failures) this.#change('open');
+    for (const [one, { at }] of this.#failed) if (now() - at > window) this.#failed.delete(one);
+    const ofNamespace = [...this.#failed].filter(([, one]) => one.namespace === namespace);
+    if (ofNamespace.length >= failures) this.#failed.delete(ofNamespace[0]![0]);
+    this.#failed.set(pod, { at: now(), namespace });
+    const distinct = new Set([...this.#failed.values()].map((one) => one.namespace)).size;
+    if (this.#failed.size < (state === 'trial' ? 1 : failures) || distinct < namespaces) return;
+    if (state === 'trial') this.#cooldown = Math.min(this.#cooldown * 2, cooldown * MOST_DOUBLINGS);
+    this.#change('open');
   }
 
   #change(state: BreakerState): void {

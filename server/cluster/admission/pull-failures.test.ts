@@ -9,7 +9,7 @@ const settings = rewriteSettings(
 );
 const NOW = Date.parse('2026-11-28T12:00:00Z');
 const event = (message: string, more: object = {}) => ({
-  metadata: { name: 'e' },
+  metadata: { name: 'e', namespace: 'n' },
   message,
   involvedObject: { kind: 'Pod', namespace: 'n', name: 'p', uid: 'u' },
   lastTimestamp: '2026-11-28T11:59:30Z',
@@ -22,30 +22,34 @@ it.each<[name: string, event: Parameters<typeof pullFailure>[0], expected: unkno
   [
     'a name of the agents',
     event(`Failed to pull image "${P2P}": ${RPC}: dial tcp: connection refused`),
-    { mode: 'p2p', pod: 'u' },
+    { mode: 'p2p', pod: 'u', namespace: 'n' },
   ],
   [
     'the other form',
     event(`Failed to pull image "shop.distributed.example.com:65001/a:1": ${RPC}`),
-    { mode: 'p2p', pod: 'u' },
+    { mode: 'p2p', pod: 'u', namespace: 'n' },
   ],
   [
     'an accelerated tag',
     event(`Failed to pull image "registry.example.com/a:1_accelerated": ${RPC}`),
-    { mode: 'on-demand', pod: 'u' },
+    { mode: 'on-demand', pod: 'u', namespace: 'n' },
   ],
-  ['without credentials', event(`Failed to pull image "${P2P}": ${RPC}: 401 Unauthorized`), { mode: 'p2p', pod: 'u' }],
-  ['in several lines', event(`Failed to pull image "${P2P}": ${RPC}\nEOF`), { mode: 'p2p', pod: 'u' }],
-  ['without a cause', event(`Failed to pull image "${P2P}"`), { mode: 'p2p', pod: 'u' }],
+  [
+    'without credentials',
+    event(`Failed to pull image "${P2P}": ${RPC}: 401 Unauthorized`),
+    { mode: 'p2p', pod: 'u', namespace: 'n' },
+  ],
+  ['in several lines', event(`Failed to pull image "${P2P}": ${RPC}\nEOF`), { mode: 'p2p', pod: 'u', namespace: 'n' }],
+  ['without a cause', event(`Failed to pull image "${P2P}"`), { mode: 'p2p', pod: 'u', namespace: 'n' }],
   [
     'without a uid',
     event(`Failed to pull image "${P2P}"`, { involvedObject: { kind: 'Pod', namespace: 'n', name: 'p' } }),
-    { mode: 'p2p', pod: 'n/p' },
+    { mode: 'p2p', pod: 'n/p', namespace: 'n' },
   ],
   [
     'by the newer field of the time',
     event(`Failed to pull image "${P2P}"`, { lastTimestamp: null, eventTime: '2026-11-28T11:59:30.000000Z' }),
-    { mode: 'p2p', pod: 'u' },
+    { mode: 'p2p', pod: 'u', namespace: 'n' },
   ],
   ['an image that does not exist', event(`Failed to pull image "${P2P}": ${RPC}: not found`), undefined],
   ['the same in a second line', event(`Failed to pull image "${P2P}": ${RPC}\nmanifest unknown`), undefined],

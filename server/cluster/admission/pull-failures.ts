@@ -24,6 +24,8 @@ export interface PullFailure {
   readonly mode: 'on-demand' | 'p2p';
   /** The pod, as uid or name. */
   readonly pod: string;
+  /** The Event's own namespace, which is as far as the permission to write it goes. */
+  readonly namespace: string;
 }
 
 /** Kubelet's message (pkg/kubelet/images): the image in quotes, then what the runtime said. */
@@ -53,7 +55,7 @@ export function pullFailure(event: KubeletEvent, settings: RewriteSettings, now 
   if (image === '' || kind !== 'Pod' || NOT_FOUND.test(cause) || (!Number.isNaN(time) && now - time > RECENT))
     return undefined;
   const mode = modeOfImage(image, settings);
-  return mode && { mode, pod: uid ?? `${namespace}/${name}` };
+  return mode && { mode, pod: uid ?? `${namespace}/${name}`, namespace: event.metadata.namespace ?? '' };
 }
 
 /** Watches Events of kubelets that report failures, and calls `onFailure` for each of a rewritten image. */

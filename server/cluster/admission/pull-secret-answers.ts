@@ -18,6 +18,8 @@ interface Secret extends KubeObject {
 
 /** Answers that are remembered. */
 const MOST_ANSWERS = 10_000;
+/** Lookups at a time; more are refused at once. */
+const MOST_LOOKUPS = 256;
 /** Milliseconds for which a complete answer counts. */
 const FRESH = 10_000;
 /** Milliseconds between looks for a copy: half a second together. */
@@ -41,6 +43,7 @@ export class PullSecretAnswers {
     const key = `${namespace}/${name}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
+    if (!this.#lookups.has(key) && this.#lookups.size >= MOST_LOOKUPS) return 'secret-unknown';
     const lookup = this.#lookups.get(key) ?? this.#ask(key, { namespace, name });
     const aborted = new Promise<SecretAnswer>((resolve) => {
       signal.addEventListener('abort', () => resolve('secret-unknown'), { once: true });

@@ -13,11 +13,12 @@ import { type RewriteSettings, rewriteSettings } from '../rewrite/rewrite-settin
 import type { Reason } from '../rewrite.ts';
 import { AcceleratedImages } from './accelerated-images.ts';
 import { AgentShare } from './agent-share.ts';
-import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
+import type { BreakerState } from './circuit-breaker.ts';
 import { fileCertificates } from './file-certificates.ts';
 import { ConversionFinder } from './find-conversion.ts';
 import { LabelEvents } from './label-events.ts';
 import { LabelledNodes } from './labelled-nodes.ts';
+import { ModeBreaker } from './mode-breaker.ts';
 import { NamespaceLabels } from './namespace-labels.ts';
 import { watchPullFailures } from './pull-failures.ts';
 import { PullSecretAnswers } from './pull-secret-answers.ts';
@@ -112,20 +113,22 @@ interface GateParts {
 function startGates({ config, lifecycle, log }: RoleContext, { client, settings, metrics, namespace }: GateParts) {
   const { breaker, p2p, onDemand } = config.cluster;
   const breakerOf = (mode: string) =>
-    new CircuitBreaker({
+    new ModeBreaker({
       failures: breaker.failures,
       window: milliseconds(breaker.window),
       cooldown: milliseconds(breaker.cooldown),
-      onChange: (state) =>
-        log(`rewriting for ${mode}: ${state === 'open' ? 'stopped, its images cannot be pulled' : state}`),
+      onChange: (state, name) => {
+        const where = name === undefined ? 'everywhere' : `in the namespace ${name}`;
+        log(`rewriting for ${mode} ${where}: ${state === 'open' ? 'stopped, its images cannot be pulled' : state}`);
+      },
     });
   const breakers = { 'on-demand': breakerOf('on-demand'), p2p: breakerOf('p2p') };
   const failures = watchPullFailures(
     client,
     settings,
-    ({ mode, pod }) => {
+    ({ mode, pod, namespace: of }) => {
       metrics.pullFailures.inc({ mode });
-      breakers[mode].failed(pod);
+      breakers[mode].failed(pod, of);
     },
     { log, onRestart: (reason) => metrics.watchRestarts.inc({ resource: 'events', reason }) },
   );
@@ -148,14 +151,16 @@ function startGates({ config, lifecycle, log }: RoleContext, { client, settings,
     onRestart: (reason) => metrics.watchRestarts.inc({ resource: 'nodes', reason }),
   });
   lifecycle.started('labelled nodes', () => labelled.close());
-  const isOpen = (mode: keyof typeof breakers): Reason | undefined =>
-    breakers[mode].state === 'open' ? 'circuit-open' : undefined;
+  const isOpen = (mode: keyof typeof breakers, of: string): Reason | undefined =>
+    breakers[mode].isOpen(of) ? 'circuit-open' : undefined;
   return {
     labelled,
-    off: () => ({
+    off: (of: string) => ({
       onDemand:
-        onDemand.withoutNode === 'keep' && labelled.count === 0 ? ('no-labelled-node' as const) : isOpen('on-demand'),
-      p2p: share?.isEnough === false ? ('agents-not-ready' as const) : isOpen('p2p'),
+        onDemand.withoutNode === 'keep' && labelled.count === 0
+          ? ('no-labelled-node' as const)
+          : isOpen('on-demand', of),
+      p2p: share?.isEnough === false ? ('agents-not-ready' as const) : isOpen('p2p', of),
     }),
     figures: () => ({
       breakers: Object.fromEntries(Object.entries(breakers).map(([mode, { state }]) => [mode, GAUGE[state]])),

@@ -3,6 +3,7 @@
  * mount: so nodes need no permission to read secrets. An entry goes when its secret or the label goes.
  */
 import { asAccelError } from '../../../base/error.ts';
+import { isRecord } from '../../../base/is-record.ts';
 import { registryKey } from '../../config/image-match.ts';
 import { RESOURCES } from '../kube/kube-resources.ts';
 import type { WatchRestart } from '../kube/kube-watch.ts';
@@ -34,6 +35,8 @@ const MANAGED = { 'app.kubernetes.io/managed-by': 'accel' };
 const KEY = 'devices';
 /** Most bytes of the document: etcd takes 1.5 MiB, base64 makes four of three. */
 const MAX_DOCUMENT = 1_000_000;
+/** Most bytes of the entries of one secret, so that no namespace uses up what the others need. */
+const MAX_ENTRIES = 65_536;
 
 /** Keeps the gathered secret until it is closed. */
 export class DeviceSecret {
@@ -81,18 +84,20 @@ export class DeviceSecret {
     const { namespace = '', name } = metadata;
     const text = Buffer.from(data?.[DOCKER_CONFIG_KEY] ?? '', 'base64').toString('utf8');
     const config = type === DOCKER_CONFIG_TYPE ? dockerConfigOf(text) : undefined;
-    if (config !== undefined) return new Map(Object.entries(config.auths));
-    this.#options.complain(
-      { namespace, name },
-      `devices cannot read with it: it is no secret of type ${DOCKER_CONFIG_TYPE}`,
-    );
+    const entries = new Map(Object.entries(config?.auths ?? {}).filter(([, value]) => isRecord(value)));
+    const bytes = bytesOf(entries);
+    if (config !== undefined && bytes <= MAX_ENTRIES) return entries;
+    const problem =
+      config === undefined
+        ? `it is no secret of type ${DOCKER_CONFIG_TYPE}`
+        : `its entries have ${bytes} bytes, and ${MAX_ENTRIES} are the most of one secret`;
+    this.#options.complain({ namespace, name }, `devices cannot read with it: ${problem}`);
     return new Map();
   }
 
   async #write(signal: AbortSignal): Promise<void> {
     await this.#secrets.synced(signal);
     const text = JSON.stringify({ auths: Object.fromEntries(this.#gathered()) });
-    if (text.length > MAX_DOCUMENT) throw new Error(`its ${text.length} bytes are more than a secret holds`);
     const { target, onOutcome } = this.#options;
     const data = { [DOCKER_CONFIG_KEY]: Buffer.from(text).toString('base64') };
     const present = await this.#client.find<Secret>(RESOURCES.secrets, target, { signal });
@@ -115,7 +120,19 @@ export class DeviceSecret {
   #gathered(): readonly (readonly [string, unknown])[] {
     const gathered = new Map<string, unknown>();
     const owners = new Map<string, string>();
+    let bytes = 0;
     for (const [secret, entries] of [...this.#secrets.entries()].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      bytes += bytesOf(entries);
+      // The others stay in step: what a person has taken away must go, however much is left.
+      if (bytes > MAX_DOCUMENT) {
+        bytes -= bytesOf(entries);
+        const [namespace = '', name = ''] = secret.split('/');
+        this.#options.complain(
+          { namespace, name },
+          `devices cannot read with it: the secrets before it fill the ${MAX_DOCUMENT} bytes of all`,
+        );
+        continue;
+      }
       for (const [key, value] of entries) {
         const { host, path } = registryKey(key);
         const place = path === '' ? host : `${host}/${path}`;
@@ -134,4 +151,11 @@ export class DeviceSecret {
     }
     return [...gathered].sort(([a], [b]) => (a < b ? -1 : 1));
   }
+}
+
+/** Bytes of entries in a document. */
+function bytesOf(entries: Entries): number {
+  let bytes = 0;
+  for (const [key, value] of entries) bytes += Buffer.byteLength(JSON.stringify({ [key]: value }));
+  return bytes;
 }

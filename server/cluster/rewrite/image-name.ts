@@ -17,6 +17,8 @@ export interface ImageName {
 
 /** Longest tag that a registry takes. */
 const MAX_TAG = 128;
+/** Longest name, host included, that every kubelet takes (distribution/reference before 0.6). */
+const MAX_NAME = 255;
 
 /** Takes a name apart; undefined for text that names no image of a registry. */
 export function parseImageName(text: string): ImageName | undefined {
@@ -57,7 +59,8 @@ export function acceleratedName(
     : `${image.name}${image.tag === undefined ? '' : byTag}@${digest}`;
 }
 
-/** The same image of another host; tag and digest stay. */
-export function withHost(image: ImageName, host: string): string {
-  return `${host}/${image.repository}${image.text.slice(image.name.length)}`;
+/** The same image of another host; tag and digest stay. Undefined where kubelets would not take the name. */
+export function withHost(image: ImageName, host: string): string | undefined {
+  const name = `${host}/${image.repository}`;
+  return name.length > MAX_NAME ? undefined : `${name}${image.text.slice(image.name.length)}`;
 }

@@ -8,6 +8,9 @@ export const REWRITTEN = 'accel.dev/rewritten';
 /** Annotation with a JSON object: reason by the image that stays. */
 export const NOT_REWRITTEN = 'accel.dev/not-rewritten';
 
+/** Most bytes of a pod's annotations, keys and values together (k8s.io/apimachinery, TotalAnnotationSizeLimitB). */
+const MOST_BYTES = 256 * 1024;
+
 /** An operation of a JSON patch. */
 export type PatchOperation =
   | { readonly op: 'add' | 'replace'; readonly path: string; readonly value: unknown }
@@ -48,7 +51,10 @@ export function mergeNotes(
   };
 }
 
-/** The operations that write the notes; none where they are there already. */
+/**
+ * The operations that write the notes; none where they are there already. Notes that the API would not take beside the pod's other annotations
+ * are left out, since it would refuse the pod: the reasons first, the agents' hosts last.
+ */
 export function patchAnnotations(pod: Pod, notes: Notes, settings: RewriteSettings): PatchOperation[] {
   const { annotations } = pod.metadata;
   const wanted: Record<string, string | undefined> = {
@@ -61,6 +67,11 @@ export function patchAnnotations(pod: Pod, notes: Notes, settings: RewriteSettin
     wanted[settings.annotations.mode] = 'p2p';
     wanted[settings.annotations.p2pConfig] = JSON.stringify({ port: settings.port, hosts, version: settings.version });
   }
+  const others = Object.entries(annotations ?? {}).filter(([key]) => !(key in wanted));
+  for (const key of [NOT_REWRITTEN, REWRITTEN, settings.annotations.p2pConfig, settings.annotations.mode]) {
+    if (bytesOf([...others, ...Object.entries(wanted)]) <= MOST_BYTES) break;
+    if (key in wanted) wanted[key] = undefined;
+  }
   const changes = Object.entries(wanted).filter(([key, value]) => value !== annotations?.[key]);
   if (changes.length === 0) return [];
   const operations: PatchOperation[] =
@@ -70,6 +81,13 @@ export function patchAnnotations(pod: Pod, notes: Notes, settings: RewriteSettin
     operations.push(value === undefined ? { op: 'remove', path } : { op: 'add', path, value });
   }
   return operations;
+}
+
+function bytesOf(entries: readonly (readonly [string, string | undefined])[]): number {
+  let bytes = 0;
+  for (const [key, value] of entries)
+    if (value !== undefined) bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+  return bytes;
 }
 
 /** In the order of its keys, so that the same notes are the same text. */
