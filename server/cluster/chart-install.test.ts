@@ -121,7 +121,7 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
       expect((await get('secret', 'accel-webhook-own')).data).toBeUndefined();
       expect(await bundle()).toBeUndefined();
       expect((await get('secret', 'accel-agents-own')).data).toBeUndefined();
-      // Helm's notes name the other release of the cluster, and not one that is installed anew.
+      // Helm's notes name the other release of the cluster, and not that which is upgraded.
       const notes = (name: string) =>
         helm([
           'upgrade',

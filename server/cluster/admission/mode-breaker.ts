@@ -1,6 +1,6 @@
 /**
- * The breakers of one mode: one for each namespace whose pods fail, and one for all. What opens the one for all has to come from two
- * namespaces, so that whoever makes pods in one of them cannot end the rewriting of the others.
+ * The breakers of one mode: one for each namespace whose pods fail, and one for all, which only failures of two namespaces open. So whoever
+ * makes pods in one of them cannot end the rewriting of the others.
  */
 import { LRUCache } from 'lru-cache';
 import { type BreakerOptions, type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
