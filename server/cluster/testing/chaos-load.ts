@@ -66,6 +66,7 @@ export class ChaosLoad {
   /** The content that each tag has. */
   readonly #present = new Map<string, Content>();
   readonly #outdated: string[] = [];
+  readonly #refused = new Set<string>();
   readonly #figures: ChaosFigures = { pods: 0, replicaSets: 0, secrets: 0, moves: 0, 'on-demand': 0, p2p: 0 };
   /** Names of what must exist in the end. */
   readonly pods: string[] = [];
@@ -93,7 +94,12 @@ export class ChaosLoad {
     return this.#outdated;
   }
 
-  /** Makes the first secrets. */
+  /** Answers of the API that refused an object because of the webhook, which never may. */
+  get refused(): ReadonlySet<string> {
+    return this.#refused;
+  }
+
+  /** Makes two secrets in each namespace. */
   async prepare(): Promise<void> {
     for (const namespace of Object.keys(NAMESPACES) as Namespace[]) {
       for (let count = 0; count < 2; count++) await this.#makeSecret(namespace);
@@ -252,6 +258,8 @@ export class ChaosLoad {
         return await work();
       } catch (error) {
         if (isKubeError(error, 'Invalid')) throw error;
+        const { message } = error as Error;
+        if (message.includes('denied the request')) this.#refused.add(message);
         await delay(AGAIN);
       }
     }

@@ -62,6 +62,11 @@ export class RoleProcess {
     return this.#log;
   }
 
+  /** Its process id, of the last life. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** Starts it where it does not run. */
   start(): void {
     if (this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null) return;

@@ -5,13 +5,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomNumbers } from '../../../fixtures/demo-content.ts';
 import type { Secret } from '../controller/secret-watches.ts';
-import { RESOURCES } from '../kube/kube-resources.ts';
+import { type KubeObject, RESOURCES } from '../kube/kube-resources.ts';
 import type { KubeClient } from '../kube.ts';
 import { copyName, DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE } from '../rewrite/pull-secrets.ts';
 import { ChaosKubelet, type StoredPod } from './chaos-kubelet.ts';
 import { ChaosLoad, type Random, REPLICA_LABEL, REPLICAS } from './chaos-load.ts';
 import { type ChaosParts, NAMESPACES, startChaosParts, TAGS } from './chaos-parts.ts';
 import { eventually } from './kube-cluster.ts';
+import { RELEASE } from './webhook.ts';
 
 /** The faults. */
 export const FAULTS = ['webhook', 'webhook-hangs', 'controller', 'apiserver', 'etcd', 'registry'] as const;
@@ -126,7 +127,7 @@ class Faults {
     const { longestDown, log } = this.#options;
     const down = 200 + this.#random() * longestDown;
     const isAlone = this.#random() < 0.5;
-    const mend = await this.#break(fault);
+    const mend = (await this.#break(fault)) ?? (await this.#breakLater(fault));
     if (mend === undefined) return;
     this.counts[fault] += 1;
     log(`${fault}, for ${Math.round(down)} ms`);
@@ -137,10 +138,29 @@ class Faults {
     if (isAlone) await repair;
   }
 
+  /** Breaks a part after everything that is broken was mended: each round has each fault. */
+  async #breakLater(fault: Fault): Promise<(() => void | Promise<void>) | undefined> {
+    await Promise.all(this.#repairs);
+    return this.#break(fault);
+  }
+
+  /** The controller that leads, so that another one has to go on; any while that cannot be read. */
+  async #leader(): Promise<number> {
+    const { cluster, controllers } = this.#parts;
+    const key = { namespace: RELEASE, name: 'accel-controller' };
+    const client = await cluster.client();
+    const lease = await client
+      .find<KubeObject & { spec?: { holderIdentity?: string } }>(RESOURCES.leases, key)
+      .catch(() => undefined);
+    const holder = lease?.spec?.holderIdentity ?? '';
+    const index = controllers.findIndex(({ pid }) => holder.endsWith(`-${pid}`));
+    return index < 0 ? Math.floor(this.#random() * controllers.length) : index;
+  }
+
   /** Breaks a part; how it is mended. Undefined for one that is broken already. */
   async #break(fault: Fault): Promise<(() => void | Promise<void>) | undefined> {
     const { cluster, registry, webhook, controllers } = this.#parts;
-    const index = Math.floor(this.#random() * controllers.length);
+    const index = fault === 'controller' ? await this.#leader() : 0;
     const part = fault === 'webhook-hangs' ? 'webhook' : fault === 'controller' ? `controller ${index}` : fault;
     if (this.#down.has(part)) return undefined;
     this.#down.add(part);
@@ -209,6 +229,8 @@ async function judge(parts: ChaosParts, { client, kubelet, load }: Witnesses): P
     await untilRewritten(parts, load);
     return [];
   });
+  // Secrets that nobody but the last leader has seen.
+  await load.prepare();
   const seen = new Set<string>();
   await check('a pod is missing', async () => {
     const sizes = new Map<string, number>();
@@ -232,7 +254,11 @@ async function judge(parts: ChaosParts, { client, kubelet, load }: Witnesses): P
   });
   await check('an image cannot be pulled', async () => [...kubelet.failing].map((entry) => entry.join(': ')));
   await check('a copy is not in order', () => wrongCopies(parts, client));
-  return [...violations, ...load.outdated.map((one) => `outdated: ${one}`)];
+  return [
+    ...violations,
+    ...load.outdated.map((one) => `outdated: ${one}`),
+    ...[...load.refused].map((one) => `refused: ${one}`),
+  ];
 }
 
 /** Resolves when pods are rewritten in each mode. */
