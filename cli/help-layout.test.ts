@@ -36,6 +36,16 @@ describe.each([40, 60, 80])('help in %d columns', async (columns) => {
   });
 });
 
+it('a long reference is on a line of its own that a terminal does not break', () => {
+  const text = '\nExamples:\n    $ accel convert registry.example.com/team/app:1.2 -o 1.2_obd\n';
+  expect(fitHelp(text, 40).split('\n').slice(2)).toEqual([
+    '    $ accel convert \\',
+    '     registry.example.com/team/app:1.2 \\',
+    '     -o 1.2_obd',
+    '',
+  ]);
+});
+
 it('a command that is wrapped is the same command to a shell', () => {
   const text = '\nExamples:\n  $ accel convert registry.example.com/team/app:1.2 -u ci --json < token\n';
   const narrow = fitHelp(text, 40);

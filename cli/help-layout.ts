@@ -41,10 +41,13 @@ export function fitHelp(text: string, columns: number | undefined): string {
 function wrapLine(line: string, columns: number): string[] {
   const indent = /^ */.exec(line)![0];
   const isCommand = line.startsWith('$ ', indent.length);
-  const next = isCommand ? `${indent}    ` : indent;
   // A backslash after a space goes on with the next line; within quotation marks it would not.
   const words = isCommand ? line.slice(indent.length).match(/(?:'[^']*'|"[^"]*"|[^ '"])+/g)! : line.trim().split(' ');
   const tail = isCommand ? ' \\' : '';
+  // A long reference begins further to the left where a terminal would break it otherwise.
+  const room = columns - tail.length - Math.max(...words.map((word) => word.length));
+  const usual = isCommand ? `${indent}    ` : indent;
+  const next = room < 0 ? usual : usual.slice(0, room);
   const lines = [indent + words[0]];
   for (const word of words.slice(1)) {
     const longer = `${lines.at(-1)} ${word}`;

@@ -27,8 +27,8 @@ export interface LowerDirectory<N> {
 /** Learns of each symlink from below that a path leads through, once. */
 export type OnLowerSymlink = (name: string) => void;
 
-/** A component still to come; or a symlink, whose end has been reached when its turn comes. */
-type Step<N> = string | { readonly symlink: N };
+/** A component still to come; or a symlink and the directory that it is in, whose end has been reached when its turn comes. */
+type Step<N> = string | { readonly symlink: N; readonly from: N };
 
 /** The part of a path that exists: the last directory, the names below it that do not exist, or a file that is in the way. */
 interface Walked<N> {
@@ -42,9 +42,10 @@ interface Walked<N> {
 /** Resolves the paths of one layer; see the rules of a layer in this folder's README. */
 export class PathResolver<N> {
   readonly #tree: LayerTree<N>;
-  /** Directories by path as a layer spells it, and by the symlink that leads to them. */
+  /** Directories by path as a layer spells it. */
   readonly #byPath = new Map<string, N>();
-  readonly #bySymlink = new Map<N, N>();
+  /** Where a symlink leads from a directory: it may have names in several (hard links), and a relative text starts at each. */
+  readonly #bySymlink = new Map<N, { readonly from: N; readonly to: N }>();
   /** Directories on the plain paths among these, and maybe more: while all stay, so do the ends of the paths. */
   readonly #chain = new Set<N>();
   /** Whether a path that is not plain is remembered, which is valid until any directory or symlink goes. */
@@ -176,7 +177,7 @@ export class PathResolver<N> {
     for (let step = ahead.pop(); step !== undefined; step = ahead.pop()) {
       if (typeof step !== 'string') {
         if (missing.length === 0) {
-          this.#bySymlink.set(step.symlink, at);
+          this.#bySymlink.set(step.symlink, { from: step.from, to: at });
           this.#isIndirect = true;
         }
         continue;
@@ -203,13 +204,13 @@ export class PathResolver<N> {
       if (onLowerSymlink !== undefined && !this.#tree.isOwn(at, step)) this.#announce(next, step, onLowerSymlink);
       links = this.#countLink(links, step);
       const end = this.#bySymlink.get(next);
-      if (end !== undefined) {
-        at = end;
+      if (end?.from === at) {
+        at = end.to;
         continue;
       }
       const text = this.#tree.target(next);
+      ahead.push({ symlink: next, from: at });
       if (text.startsWith('/')) at = this.#tree.root;
-      ahead.push({ symlink: next });
       this.#pushText(text, ahead);
     }
     return { at, missing, file: undefined, isPlain };

@@ -59,6 +59,23 @@ const xattrsAt = (outcome: Outcome, path: string): Record<string, string> =>
 
 const TOOLS = { tools: ['e2fsck', 'debugfs', 'python3'] };
 
+describeWith(TOOLS, 'a symlink with two names leads from each of their directories', () => {
+  test.each([
+    ['relative', 'x', ['/d/x/1', '/d/x/3', '/e/x/2']],
+    ['with_two_dots', '../f', ['/f/1', '/f/2', '/f/3']],
+    ['absolute', '/f', ['/f/1', '/f/2', '/f/3']],
+  ])('%s', async (_, text, files) => {
+    const layer = tar().symlink('d/s', text).link('e/s', 'd/s');
+    for (const path of ['d/s/1', 'd/./s/3', 'e/s/2']) layer.file(path, '');
+    expect(paths(await apply(layer)).filter((path) => /[1-3]$/.test(path))).toEqual(files);
+  });
+
+  test('through itself', async () => {
+    const outcome = await apply(tar().symlink('b', 'no/x').link('b/a', 'b'), tar().file('b/a/f', ''));
+    expect(paths(outcome)).toContain('/no/x/no/x/f');
+  });
+});
+
 describeWith(TOOLS, 'the path of a whiteout is one in the lower layers', () => {
   const lower = (): TarBuilder => tar().file('a/x', 'a').file('b/x', 'b').symlink('s', 'b').symlink('r', '/b');
 
