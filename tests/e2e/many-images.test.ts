@@ -127,7 +127,6 @@ describeWith({ tools: ['docker-registry'] }, `${IMAGES} images, ten of them brok
     expect(Object.fromEntries(skips)).toMatchObject({
       mine_accelerated: 'named-accelerated',
       chart: 'not-an-image',
-      'accel-cache': 'cache-tag',
       [`sha256-${'a'.repeat(64)}.sig`]: 'referrer-tag',
     });
     for (const target of targets) {
@@ -150,7 +149,10 @@ describeWith({ tools: ['docker-registry'] }, `${IMAGES} images, ten of them brok
   test('an image that is done costs three requests, and its results none', {
     timeout: 60_000 + IMAGES * 200,
   }, async () => {
-    const { totals } = await runAll();
+    const { totals, images } = await runAll();
+    // The record is a tag by now, whenever the runs before were killed.
+    const records = images.filter(({ skip }) => skip?.code === 'cache-tag').map(({ reference }) => reference);
+    expect(records).toEqual(['team/a', 'team/b'].map((repository) => `${proxy.host}/${repository}:accel-cache`));
     expect(totals).toMatchObject({ converted: 0, upToDate: GOOD, failed: 10 });
     const asked = proxy.passages.map(({ method, url }) => `${method} ${url}`);
     for (const name of sound.keys()) {
