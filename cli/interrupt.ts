@@ -1,7 +1,7 @@
 /** Ctrl-C and SIGTERM: the first asks the work to stop and clean up, the second ends the process at once. */
-import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { watchTemporaries } from '../base/temporaries.ts';
+import { threadProgram } from '../base/thread-code.ts';
 import { CURSOR, type Output } from './terminal.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -38,8 +38,10 @@ export function handleInterrupts(source: SignalSource, controller: AbortControll
  * that thread is missing.
  */
 export function watchInterrupts(release: () => void, controller: AbortController, stderr: Output): void {
-  if (!existsSync(WATCHER)) return;
-  const watcher = new Worker(WATCHER, {
+  const thread = threadProgram(WATCHER);
+  if (thread === undefined) return;
+  const watcher = new Worker(thread.program, {
+    eval: thread.eval,
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
   });

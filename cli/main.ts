@@ -1,45 +1,9 @@
 #!/usr/bin/env node
-/** The executable: argv -> command -> exit code. Everything heavy is loaded by the command that needs it. */
-import { VERSION } from '../base/version.ts';
-import { endInterrupted, handleInterrupts, watchInterrupts } from './interrupt.ts';
-import { watchOutputs } from './output-failure.ts';
-import { failUnlessFinished } from './unfinished.ts';
+/** The executable as npm installs it. */
+import { start } from './start.ts';
 
-const exitCodeAfter = watchOutputs(process.stdout, process.stderr);
-const args = process.argv.slice(2);
-if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
-  // The command tree would say the same, but loading it takes longer than starting Node (bench/start-up.ts measures it).
-  process.stdout.write(`${VERSION}\n`);
-} else {
-  const [{ runProgram }, { createServerAccess }] = await Promise.all([
-    import('./program.ts'),
-    import('./server-package.ts'),
-  ]);
-  const finished = failUnlessFinished(process, process.stderr);
-  const controller = new AbortController();
-  const release = handleInterrupts(process, controller, process.stderr);
-  watchInterrupts(release, controller, process.stderr);
-  const code = await runProgram(args, {
-    stdout: process.stdout,
-    stderr: process.stderr,
-    stdin: process.stdin,
-    env: process.env,
-    signal: controller.signal,
-    loadConverter: () => import('../index.ts'),
-    server: createServerAccess({
-      node: process.versions.node,
-      program: import.meta.url,
-      resolve: (name) => import.meta.resolve(name),
-      load: (name) => import(name),
-      stderr: process.stderr,
-      signals: process,
-      releaseSignals: release,
-    }),
-  });
-  // A stream reports a failed write only in a later turn.
-  await new Promise((resolve) => setImmediate(resolve));
-  process.exitCode = exitCodeAfter(code);
-  release();
-  finished();
-  if (controller.signal.aborted) endInterrupted();
-}
+await start({
+  program: import.meta.url,
+  resolve: (name) => import.meta.resolve(name),
+  load: (name) => import(name),
+});

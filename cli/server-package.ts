@@ -169,8 +169,8 @@ export interface ServerAccess {
 export interface ServerSurroundings {
   /** The version of the running Node, without a leading v. */
   readonly node: string;
-  /** The URL of this program, which says whether it is installed for all projects. */
-  readonly program: string;
+  /** The URL of this program, which says whether it is installed for all projects; undefined in a standalone executable. */
+  readonly program?: string;
   /** The URL of a package; throws where it is not installed. */
   readonly resolve: (name: string) => string;
   readonly load: (name: string) => Promise<unknown>;
@@ -185,13 +185,15 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
   const { node, program, stderr, signals } = surroundings;
   const isOld = Number.parseInt(node, 10) < OLDEST_NODE;
   const required = { expected: `Node ${OLDEST_NODE} or newer`, found: `Node ${node}` };
-  const install = `npm install ${isGlobal(program) ? '--global ' : ''}${SERVER_PACKAGE}@${VERSION}`;
+  const install = `npm install ${isGlobal(program ?? '') ? '--global ' : ''}${SERVER_PACKAGE}@${VERSION}`;
   const notInstalled = (command: string, cause: unknown): AccelError =>
-    new AccelError('usage', `${command} is in the package ${SERVER_PACKAGE}, which is not installed`, {
-      ...(isOld ? required : {}),
-      hint: install,
-      cause,
-    });
+    program === undefined
+      ? notInside(command)
+      : new AccelError('usage', `${command} is in the package ${SERVER_PACKAGE}, which is not installed`, {
+          ...(isOld ? required : {}),
+          hint: install,
+          cause,
+        });
 
   const assertUsable = (command: string): void => {
     try {
@@ -243,6 +245,15 @@ export function createServerAccess(surroundings: ServerSurroundings): ServerAcce
     backfill: (command, request) => call(command, (server) => server.backfill(request)),
     prune: (command, request) => call(command, (server) => server.prune(request)),
   };
+}
+
+/** The refusal of a standalone executable (docs/decisions/0025). */
+function notInside(command: string): AccelError {
+  return new AccelError('usage', `${command} is not in the standalone executable`, {
+    expected: `the container image accel:${VERSION}, or the npm packages accel-image and ${SERVER_PACKAGE}`,
+    found: 'the standalone executable, which has the commands that convert and read images',
+    hint: `Run the container image, or with Node ${OLDEST_NODE}: npm install --global accel-image@${VERSION} ${SERVER_PACKAGE}@${VERSION}`,
+  });
 }
 
 /** Whether npm installed a program for all projects: PREFIX/lib/node_modules, on Windows PREFIX\npm\node_modules. */

@@ -1,3 +1,4 @@
+import { win32 } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AccelError } from '../base/error.ts';
@@ -233,4 +234,22 @@ test('any text gives a reference that survives printing, or an AccelError', () =
     }),
     { numRuns: 3000 },
   );
+});
+
+describe('folders with the letter of a drive, as Windows writes them', () => {
+  const folder = win32.join('C:\\', 'images', 'app');
+
+  test.each([
+    [`oci:${folder}`, { kind: 'layout', directory: folder }],
+    [`oci:${folder}:1.2`, { kind: 'layout', directory: folder, tag: '1.2' }],
+    ['oci:C:/images/app:1.2', { kind: 'layout', directory: 'C:/images/app', tag: '1.2' }],
+    [`oci-archive:${folder}.tar:1.2`, { kind: 'archive', format: 'oci', file: `${folder}.tar`, tag: '1.2' }],
+  ])('%s', (text, expected) => {
+    expect(parseReference(text)).toEqual(expected);
+    expect(formatReference(parseReference(text))).toBe(text);
+  });
+
+  test('relative to the folder of a drive it reads as a tag, as a folder named C would be', () => {
+    expect(parseReference('oci:C:app')).toEqual({ kind: 'layout', directory: 'C', tag: 'app' });
+  });
 });

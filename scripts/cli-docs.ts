@@ -14,7 +14,13 @@ in [troubleshooting](troubleshooting.md#exit-codes).
 
 /** The page as Markdown. */
 export async function renderCliDocs(): Promise<string> {
-  const program = await createProgram({
+  const program = await loadWholeProgram();
+  return [INTRODUCTION, ...program.commands.flatMap((command) => renderCommands(program.name(), command))].join('\n');
+}
+
+/** The whole command tree, of which nothing is run. */
+export function loadWholeProgram(): Promise<Command> {
+  return createProgram({
     stdout: { write: () => undefined, columns: 100 },
     stderr: { write: () => undefined },
     stdin: noInput(),
@@ -23,7 +29,6 @@ export async function renderCliDocs(): Promise<string> {
     loadConverter: () => Promise.reject(new Error('the documentation converts nothing')),
     setReporting: () => undefined,
   });
-  return [INTRODUCTION, ...program.commands.flatMap((command) => renderCommands(program.name(), command))].join('\n');
 }
 
 /** A command that only holds others is told through them. */

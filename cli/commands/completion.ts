@@ -11,6 +11,8 @@ Examples:
     $ accel completion zsh > ~/.zfunc/_accel
   fish:
     $ accel completion fish > ~/.config/fish/completions/accel.fish
+  PowerShell, in $PROFILE:
+    $ accel completion powershell | Out-String | Invoke-Expression
 `;
 
 /** Writers of the scripts, by shell. */
@@ -18,6 +20,8 @@ const SHELLS = {
   bash: async (model: CompletionCommand) => (await import('../completion/bash.ts')).bashCompletion(model),
   zsh: async (model: CompletionCommand) => (await import('../completion/zsh.ts')).zshCompletion(model),
   fish: async (model: CompletionCommand) => (await import('../completion/fish.ts')).fishCompletion(model),
+  powershell: async (model: CompletionCommand) =>
+    (await import('../completion/powershell.ts')).powershellCompletion(model),
 } as const;
 
 /** Declares the command. */

@@ -14,6 +14,10 @@ export const NOT_RUN: readonly Exception[] = [
     line: /^npm ci( && npm (run demo|run demo:lazy|run demo:agent|run demo:serve|test))?$/,
     why: 'this very test is part of it; .ci/run runs both',
   },
+  {
+    line: /^(npm run package\b|sha256sum --check|tar -xzf accel-|accel-[\d.]+-linux|apt install \.\/accel_)/,
+    why: 'files of a release; tests/e2e/standalone.test.ts makes them, runs and installs them',
+  },
   { line: /^npm test\b/, why: 'this very test is part of it' },
   { line: /^(npm run check|\.ci\/run)\b/, why: 'the gate, of which .ci/run runs every part' },
   { line: /^(strace|fatrace) /, why: 'traces a program of the reader; what strace saw lies in the folder of the test' },

@@ -16,7 +16,7 @@ const CASES: readonly { readonly line: string; readonly offers: readonly string[
   { line: 'accel convert --algorithm z', offers: ['zstd'], none: 'lz4' },
   { line: 'accel export ', offers: ['nbd', 'raw'], none: 'convert' },
   { line: 'accel export nbd --so', offers: ['--socket'] },
-  { line: 'accel completion ', offers: ['bash', 'zsh', 'fish'] },
+  { line: 'accel completion ', offers: ['bash', 'zsh', 'fish', 'powershell'] },
   { line: 'accel help ver', offers: ['verify'] },
   { line: 'accel convert --root-ca ./a', offers: ['./a name.pem'] },
   { line: 'accel convert --cert-dir ./', offers: ['./certs'], none: './a name.pem' },

@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { AccelError } from '../../../base/error.ts';
+import { threadProgram } from '../../../base/thread-code.ts';
 import { GzipStream } from '../../../formats/gzip/stream.ts';
 import { BatchPool } from '../../../formats/zfile/batches.ts';
 import { type BlockFormat, makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
@@ -125,7 +126,13 @@ export class Threads {
   #start(role: WorkerRole): Worker {
     if (this.#closed) throw new AccelError('internal', 'the threads of the conversion are closed');
     const transferList = role.role === 'gunzip' ? [role.companion] : role.role === 'companion' ? [role.gunzip] : [];
-    const worker = new Worker(workerFile(), { workerData: role, transferList, resourceLimits: RESOURCE_LIMITS });
+    const thread = threadProgram(workerFile()) ?? { program: workerFile(), eval: false };
+    const worker = new Worker(thread.program, {
+      eval: thread.eval,
+      workerData: role,
+      transferList,
+      resourceLimits: RESOURCE_LIMITS,
+    });
     this.#workers.add(worker);
     worker.once('exit', () => this.#workers.delete(worker));
     // Work in progress keeps the process alive, an idle thread does not.

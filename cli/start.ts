@@ -1,0 +1,49 @@
+/** A run of the executable: argv -> command -> exit code. Everything heavy is loaded by the command that needs it. */
+import { VERSION } from '../base/version.ts';
+import { endInterrupted, handleInterrupts, watchInterrupts } from './interrupt.ts';
+import { watchOutputs } from './output-failure.ts';
+import type { ServerSurroundings } from './server-package.ts';
+import { failUnlessFinished } from './unfinished.ts';
+
+/** What differs between the installed program and the standalone executable. */
+export type Distribution = Pick<ServerSurroundings, 'program' | 'resolve' | 'load'>;
+
+/** Runs the command that the process was started with; leaves its exit code in `process.exitCode`. */
+export async function start(distribution: Distribution): Promise<void> {
+  const exitCodeAfter = watchOutputs(process.stdout, process.stderr);
+  const args = process.argv.slice(2);
+  if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
+    // The command tree would say the same, but loading it takes longer than starting Node (bench/start-up.ts measures it).
+    process.stdout.write(`${VERSION}\n`);
+    return;
+  }
+  const [{ runProgram }, { createServerAccess }] = await Promise.all([
+    import('./program.ts'),
+    import('./server-package.ts'),
+  ]);
+  const finished = failUnlessFinished(process, process.stderr);
+  const controller = new AbortController();
+  const release = handleInterrupts(process, controller, process.stderr);
+  watchInterrupts(release, controller, process.stderr);
+  const code = await runProgram(args, {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stdin: process.stdin,
+    env: process.env,
+    signal: controller.signal,
+    loadConverter: () => import('../index.ts'),
+    server: createServerAccess({
+      ...distribution,
+      node: process.versions.node,
+      stderr: process.stderr,
+      signals: process,
+      releaseSignals: release,
+    }),
+  });
+  // A stream reports a failed write only in a later turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  process.exitCode = exitCodeAfter(code);
+  release();
+  finished();
+  if (controller.signal.aborted) endInterrupted();
+}
