@@ -5,7 +5,7 @@ import { watchOutputs } from './output-failure.ts';
 import type { ServerSurroundings } from './server-package.ts';
 import { failUnlessFinished } from './unfinished.ts';
 
-/** What differs between the installed program and the standalone executable. */
+/** Says where the program is, and finds its packages: the installed program differs here from the standalone executable. */
 export type Distribution = Pick<ServerSurroundings, 'program' | 'resolve' | 'load'>;
 
 /** Runs the command that the process was started with; leaves its exit code in `process.exitCode`. */

@@ -8,7 +8,11 @@ const convert: CompletionCommand = {
   path: ['accel', 'convert'],
   summary: 'convert an image',
   options: [
-    { names: ['-m', '--mode'], description: "the reader's ‘mode’", value: { kind: 'words', words: ['full', 'index-only'] } },
+    {
+      names: ['-m', '--mode'],
+      description: "the reader's ‘mode’",
+      value: { kind: 'words', words: ['full', 'index-only'] },
+    },
     { names: ['--out'], description: '', value: { kind: 'files' } },
   ],
   operands: [],

@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { VERSION } from '../../base/version.ts';
 
-/** What goes into a package beside the executable. */
+/** Holds the files of a package beside the executable. */
 export interface PackageTexts {
   readonly manual: string;
   /** By shell. */

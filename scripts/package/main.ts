@@ -1,6 +1,6 @@
 /**
  * `npm run package`: standalone executables of accel and Debian packages into dist/packages, with their checksums.
- * `npm run package -- linux-x64 linux-x64-musl` makes those alone.
+ * `npm run package -- linux-x64 linux-x64-musl` makes those alone; those for musl are made when they are named.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,7 +31,7 @@ const prepared = preparedProgram(here.program, bundle);
 const texts = await packageTexts(bundle, here);
 
 const sums: string[] = [];
-for (const target of TARGETS.filter((name) => asked.length === 0 || asked.includes(name))) {
+for (const target of TARGETS.filter((name) => (asked.length === 0 ? !name.endsWith('-musl') : asked.includes(name)))) {
   const { program, libraries } = await nodeFor(target);
   const folder = `accel-${VERSION}-${target}`;
   const executable = join(output, folder);
