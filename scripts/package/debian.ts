@@ -93,6 +93,7 @@ accel: embedded-library *
 accel: hardening-no-pie *
 # The licences of Node.js and of what it contains are quoted as they are.
 accel: copyright-not-using-common-license-for-gpl
+accel: copyright-file-contains-full-apache-2-license
 accel: old-fsf-address-in-copyright-file
 `;
 

@@ -64,7 +64,7 @@ describe.skipIf(process.platform !== 'linux')('standalone', () => {
       expect(JSON.parse(inspected.stdout)).toMatchObject({ formatVersion: 1 });
       const listed = await inside('ls', 'oci:/demo:latest_accelerated', '/');
       expect(listed.stdout).toContain('etc');
-      const read = await inside('cat', 'oci:/demo:latest_accelerated', '/etc/motd');
+      const read = await inside('cat', 'oci:/demo:latest_accelerated', '/etc/passwd');
       expect(read.exitCode, read.stderr).toBe(0);
       expect(read.stdout).not.toBe('');
     });
