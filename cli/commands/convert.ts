@@ -38,19 +38,21 @@ Examples:
     $ accel convert registry.example.com/team/app:1.2 --prefetch startup.txt
   With the flags of the reference convertor:
     $ accel convert -r registry.example.com/team/app -i 1.2
-
-Many images, in one run that can be repeated until all are done:
-  The tags of a repository, and the repositories of a registry that has a catalogue:
-    $ accel convert -r registry.example.com/team/app --tags 'v*' --exclude '*-debug'
-    $ accel convert --repository-pattern 'registry.example.com/team/*' --tags 'v*'
-  A list, and the rules of a configuration of accel serve:
+  The tags of a repository, in one run that can be repeated until all are done:
+    $ accel convert -r registry.example.com/team/app --tags '1.*' --exclude '*-debug'
+  The repositories of a registry that has a catalogue:
+    $ accel convert --repository-pattern 'registry.example.com/team/*' --tags '1.*'
+  A list of images, and the rules of a configuration of accel serve:
     $ accel convert --from images.txt --jobs 8 --report junit=accel.xml
     $ accel convert --rules rules.json
-  A line of a list has a reference and, if need be, options of its own, which count in place of those of the command
-  line: -o, --mode, --overlaybd, --turboOCI, --platform, --target-repository, --prefetch, --no-prefetch, --algorithm,
-  --bs, --level, --vsize, --oci, --referrer, --force. # begins a comment.
-    registry.example.com/team/app:1.2
-    registry.example.com/team/web:7 -o 7_obd --mode full   # one tag alone
+`;
+
+const LISTS = `
+A line of a list has a reference and, if need be, options of its own, which count in place of those of the command line:
+-o, --mode, --overlaybd, --turboOCI, --platform, --target-repository, --prefetch, --no-prefetch, --algorithm, --bs,
+--level, --vsize, --oci, --referrer, --force. # begins a comment.
+  registry.example.com/team/app:1.2
+  registry.example.com/team/web:7 -o 7_obd --mode full   # one tag alone
 `;
 
 /** Declares the command. */
@@ -86,6 +88,7 @@ export function convertCommand(context: CommandContext): Command {
   addManyFlags(command);
   for (const { flags, why } of LEGACY_FLAGS) command.addOption(new Option(flags, why).hideHelp());
   return argumentReplaces(command, ['repository', 'inputTag', 'inputDigest'])
+    .addHelpText('after', LISTS)
     .addHelpText('after', EXAMPLES)
     .action(async (reference: string | undefined, flags: ConvertFlags & ManyFlags) => {
       if (!asksForMany(reference, flags)) return runConvert(reference, flags, context);

@@ -36,7 +36,7 @@ export const NOT_RUN: readonly Exception[] = [
   },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
   {
-    line: /^((sudo )?npm run (--silent )?(fuzz|build|build:wasm|build:action|docs|sbom|lab|lab:faults|soak|simulate)\b|npx vitest|ACCEL_\w+=.*|node dist\/)/,
+    line: /^((sudo )?npm run (--silent )?(fuzz|build|build:wasm|build:action|docs|sbom|lab|lab:faults|soak|simulate|bench:cluster-chaos)\b|npx vitest|ACCEL_\w+=.*|node dist\/)/,
     why: 'work in a clone of the repository, started by hand',
   },
 ];

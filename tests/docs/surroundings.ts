@@ -31,7 +31,7 @@ const EVENT = { action: 'pushed', client_payload: { repository: 'ghcr.io/team/ap
 /** The surroundings, set up. */
 export interface Surroundings {
   readonly npm: NpmRegistry;
-  /** An empty folder but for what the pages say is there: an image layout, a password, a prefetch list, what strace saw, an event. */
+  /** An empty folder but for what the pages say is there: an image layout, a password, a prefetch list, a list of images, rules, what strace saw, an event. */
   folder(name: string): Promise<string>;
   /** Runs a script with bash in a folder; throws with its output when a command of it fails. */
   script(text: string, cwd: string): Promise<RunResult>;
@@ -88,6 +88,8 @@ export async function setUp(): Promise<Surroundings> {
         await cp(at('image'), join(path, 'layout'), { recursive: true });
         await writeFile(join(path, 'token'), 'secret\n');
         await writeFile(join(path, 'startup.txt'), '/usr/lib/app.js\n');
+        await writeFile(join(path, 'images.txt'), `${HOSTS[0]}/team/app:1.2\n`);
+        await writeFile(join(path, 'rules.json'), JSON.stringify({ rules: [{ repositories: [`${HOSTS[0]}/app`] }] }));
         await writeFile(join(path, 'seen.txt'), SEEN);
         await writeFile(join(path, 'event.json'), JSON.stringify(EVENT));
         return path;
