@@ -18,6 +18,8 @@ export type {
   OutputTag,
   PrefetchRequest,
   PrefetchResult,
+  ReferrerCopy,
+  ReferrerResult,
   TagResult,
 } from './converter/options.ts';
 export { DEFAULT_ARTIFACT } from './converter/options.ts';
@@ -26,6 +28,7 @@ export { type AddPrefetchRequest, type AddPrefetchResult, addPrefetch } from './
 export { type ConvertSettings, defaultOutputs } from './converter/settings.ts';
 export type * from './inspect/facts.ts';
 export { inspect } from './inspect/inspect-by-name.ts';
+export type { ReferrerAbout, ReferrerKind } from './oci/referrer-kinds.ts';
 export type { RegistryOptions } from './oci/registry/registry-options.ts';
 export type { FileStat, ImageFiles } from './reader/files.ts';
 export { type Named, type NameOptions, type OpenedImage, type OpenOptions, openImage } from './reader/open-by-name.ts';

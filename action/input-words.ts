@@ -28,6 +28,7 @@ export const INPUTS: Readonly<Record<OptionName, InputName | undefined>> = {
   level: undefined,
   span: undefined,
   referrer: 'referrer',
+  copyReferrers: 'copy-referrers',
   maxFiles: undefined,
   maxLayerSize: undefined,
   prefetchStrict: undefined,

@@ -25,6 +25,7 @@ export interface ActionInputs {
   /** Milliseconds that the whole step may take. */
   readonly timeout: number | undefined;
   readonly referrer: boolean;
+  readonly copyReferrers: boolean;
   readonly force: boolean;
   readonly cache: boolean;
   /** Make the list of piece hashes of each layer. */
@@ -62,6 +63,7 @@ export const INPUT_NAMES = [
   'max-wait',
   'timeout',
   'referrer',
+  'copy-referrers',
   'force',
   'cache',
   'piece-list',
@@ -113,6 +115,7 @@ export function readInputs(env: Environment): ActionInputs {
     targetRegistry: target.username === undefined ? undefined : { ...registry, ...target },
     timeout: parsed(get, 'timeout', parseDuration),
     referrer: boolean(get, 'referrer', false),
+    copyReferrers: boolean(get, 'copy-referrers', false),
     force: boolean(get, 'force', false),
     cache: boolean(get, 'cache', true),
     pieceList: boolean(get, 'piece-list', true),

@@ -37,6 +37,7 @@ export function actionRequest(
     ...(inputs.recordKey === undefined ? {} : { recordKey: inputs.recordKey }),
     verifyReused: inputs.verifyReused,
     ...(inputs.noPrefetch ? { noPrefetch: true } : {}),
+    ...(inputs.copyReferrers ? { copyReferrers: true } : {}),
     force: inputs.force,
   };
 }

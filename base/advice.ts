@@ -34,6 +34,7 @@ export type OptionName =
   | 'level'
   | 'span'
   | 'referrer'
+  | 'copyReferrers'
   | 'maxFiles'
   | 'maxLayerSize'
   | 'prefetchStrict'

@@ -7,6 +7,7 @@ import type {
   ImageFacts,
   InspectReport,
   OrdinaryFacts,
+  ReferrerFacts,
   Verdict,
 } from '../inspect/inspect-reference.ts';
 import type { Named } from '../reader/open-by-name.ts';
@@ -33,6 +34,7 @@ export function renderInspect(report: Named<InspectReport>, style: Style = PLAIN
   lines.push(...pairs([['digest', report.digest], ['type', report.mediaType], ...baseRows(report)], style));
   if (report.artifact !== undefined) lines.push('', artifactText(report.artifact));
   for (const image of report.images) lines.push('', ...imageLines(image, style));
+  if (report.referrers !== undefined) lines.push('', ...referrerLines(report.referrers, style));
   if (report.check !== undefined) lines.push('', ...checkLines(report.check, style));
   if (report.others.length > 0) lines.push('');
   for (const [reason, entries] of byReason(report.others)) {
@@ -56,6 +58,38 @@ function checkLines(findings: readonly CheckFinding[], style: Style): string[] {
       severity === 'broken' ? style.red('does not run') : style.yellow('will break at the next garbage collection');
     return `${outcome}: ${platform === undefined ? '' : `${printable(platform)}: `}${printable(what)}`;
   });
+}
+
+const ABOUT: Readonly<Record<ReferrerFacts['about'], string>> = {
+  digest: 'this digest',
+  content: 'the content',
+  unknown: 'unknown',
+};
+
+function referrerLines(referrers: readonly ReferrerFacts[], style: Style): string[] {
+  if (referrers.length === 0) return ['nothing refers to it'];
+  const rows = referrers.map((one) => [
+    one.of,
+    shortDigest(one.subject),
+    one.kind,
+    shortDigest(one.digest),
+    formatBytes(one.size),
+    one.kind === 'link' ? `${one.linkedKind}s of its source` : ABOUT[one.about],
+    noteOf(one),
+  ]);
+  return [
+    style.bold('referrers'),
+    ...table(['of', 'subject', 'kind', 'digest', 'size', 'speaks of', 'note'], rows, style),
+  ];
+}
+
+function noteOf({ via, tag, copiedFrom, source, problem, artifactType }: ReferrerFacts): string {
+  if (problem !== undefined) return problem;
+  const at = source?.repository === undefined ? '' : ` in ${source.repository}`;
+  if (copiedFrom !== undefined) return `copy of ${shortDigest(copiedFrom)}${at}`;
+  if (source !== undefined) return `at ${shortDigest(source.digest)}${at}`;
+  if (via === 'index') return 'an entry of the index';
+  return via === 'tag' ? `tag ${tag?.slice(tag.indexOf('.'))}` : (artifactType ?? '');
 }
 
 function baseRows({ sourceDigest, baseTag }: InspectReport): [string, string][] {

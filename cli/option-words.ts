@@ -36,6 +36,7 @@ export const FLAGS: Readonly<Record<OptionName, string>> = {
   level: '--level',
   span: '--span',
   referrer: '--referrer',
+  copyReferrers: '--copy-referrers',
   maxFiles: '--max-files',
   maxLayerSize: '--max-layer-size',
   prefetchStrict: '--prefetch-strict',

@@ -31,6 +31,10 @@ export function renderPlan(plan: ConvertPlan): string {
     image.layers.some(({ compression, makes }) => compression === 'gzip' && makes.includes('index-only')),
   );
   if (gzip) lines.push('', 'A gzip layer is index-only if it has a single member, which only reading it shows.');
+  if (plan.referrers !== undefined) lines.push('');
+  for (const { kind, digest, action, reason } of plan.referrers ?? []) {
+    lines.push(`${kind} ${shortDigest(digest)} would be ${action}: ${printable(reason)}`);
+  }
   lines.push(...skippedLines(plan.skipped));
   return `${lines.join('\n')}\n`;
 }

@@ -1,5 +1,5 @@
 /** The result of a conversion as a person wants to see it, and as a script does. */
-import type { ConvertResult, LayerResult, ManifestResult, TagResult } from '../converter/options.ts';
+import type { ConvertResult, LayerResult, ManifestResult, ReferrerResult, TagResult } from '../converter/options.ts';
 import { formatBytes, formatCount, formatSeconds, formatShare } from './format.ts';
 import { skippedLines } from './reasons.ts';
 import { DEFAULT_COLUMNS, PLAIN_STYLE, type Style } from './terminal.ts';
@@ -26,6 +26,9 @@ const KIND_NOTES: Readonly<Record<TagResult['kind'], string>> = {
 /** Below this width the columns of the layer table do not fit beside each other. */
 const NARROW = 64;
 
+/** Referrers that the summary has lines for. */
+const MAX_SHOWN = 20;
+
 /** The summary: the tags with their digests, then the layers of each platform, then what was left out. Ends in a newline. */
 export function renderSummary(result: ConvertResult, options: SummaryOptions = {}): string {
   const style = options.style ?? PLAIN_STYLE;
@@ -36,6 +39,7 @@ export function renderSummary(result: ConvertResult, options: SummaryOptions = {
   for (const group of platforms(result.tags)) {
     lines.push(...(columns < NARROW ? narrowLayers(group, style) : layerTable(group, style)), '');
   }
+  lines.push(...referrerLines(result.referrers ?? [], style));
   lines.push(...skippedLines(result.skipped, style));
   // The display showed each where it happened; a long list here would push the result off the screen.
   if (result.warningCount > 0) lines.push(style.yellow(`${formatCount(result.warningCount, 'warning')}, see above`));
@@ -48,6 +52,16 @@ export function renderQuiet(result: ConvertResult): string {
   return result.tags.map((tag) => `${tagName(result, tag)}@${printable(tag.digest)}\n`).join('');
 }
 
+/** Says what became of each referrer of the source, one line each; long lists are counted. */
+function referrerLines(referrers: readonly ReferrerResult[], style: Style): string[] {
+  const shown = referrers.slice(0, MAX_SHOWN).map(({ kind, digest, action, reason, made }) => {
+    const state = made.length > 0 && made.every((one) => one.upToDate) ? `${action} before` : action;
+    return `${kind} ${shortDigest(digest)} ${state}: ${printable(reason)}`;
+  });
+  const more = referrers.length - shown.length;
+  return [...shown, ...(more > 0 ? [`${formatCount(more, 'more referrer')}`] : [])].map((line) => style.dim(line));
+}
+
 function headline(
   result: ConvertResult,
   style: Style,
@@ -56,7 +70,9 @@ function headline(
 ): string[] {
   const mark = style.green(unicode ? '✔' : 'ok');
   const time = formatSeconds(result.seconds.total);
-  const upToDate = result.tags.length > 0 && result.tags.every((tag) => tag.upToDate);
+  const carried = (result.referrers ?? []).flatMap(({ made }) => made);
+  const isCarried = carried.every((one) => one.upToDate);
+  const upToDate = result.tags.length > 0 && result.tags.every((tag) => tag.upToDate) && isCarried;
   if (upToDate) return [`${mark} ${style.bold('already up to date')}, checked in ${time}`];
   const done = `${dry ? 'converted, nothing pushed,' : 'converted and pushed'} in ${time}`;
   const stages = `all layers: convert ${formatSeconds(result.seconds.convert)}, push ${formatSeconds(result.seconds.push)}`;

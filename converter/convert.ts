@@ -6,11 +6,12 @@ import { canProbePush } from '../oci/powers.ts';
 import { type ConvertSurroundings, type Endpoints, withEndpoints } from './endpoints.ts';
 import type { ConvertEvent } from './events.ts';
 import { openPlanSession, withSession } from './open-session.ts';
-import type { ConvertRequest, ConvertResult, TagResult } from './options.ts';
+import type { ConvertRequest, ConvertResult, ReferrerResult, TagResult } from './options.ts';
 import { type ConvertPlan, makePlan } from './plan/dry-run.ts';
 import { fitOutputNames } from './plan/output-names.ts';
 import { type Preparation, prepare } from './plan/preparation.ts';
 import { makeOutputs } from './publish/tags.ts';
+import { carryReferrers, joinCarried, planReferrers } from './referrers/carry-referrers.ts';
 import type { Session } from './session.ts';
 import { type ConvertSettings, completeRequest } from './settings.ts';
 import type { SharedContext } from './shared-run.ts';
@@ -58,7 +59,16 @@ export async function convertBetween(
     const preparation = await prepare({ ...plan, signal: session.signal });
     const { source, selection, images, existing, due } = preparation;
     for (const { tag, digest } of existing) session.emit({ type: 'up-to-date', tag, digest });
-    const made = due.length > 0 ? await makeDue(session, preparation) : [];
+    const plans = request.copyReferrers === true ? await planReferrers(session, source, images) : undefined;
+    let carried: readonly ReferrerResult[] = [];
+    const carry = async (results: readonly TagResult[]): Promise<void> => {
+      if (plans !== undefined) carried = joinCarried(carried, await carryReferrers(session, plans, results));
+    };
+    const made = due.length > 0 ? await makeDue(session, preparation, carry) : [];
+    if (existing.length > 0) {
+      await carry(existing);
+      await session.target.commit?.({ signal: session.signal });
+    }
     const tags = new Map([...existing, ...made].map((result) => [result.tag, result]));
     return {
       repository: request.targetRepository ?? request.repository,
@@ -68,6 +78,7 @@ export async function convertBetween(
         size: images.reduce((sum, image) => sum + image.size, 0),
       },
       tags: request.outputs.map((output) => tags.get(output.tag)!),
+      ...(plans === undefined ? {} : { referrers: carried }),
       skipped: selection.skipped,
       seconds: { total: (performance.now() - started) / 1000, convert: totals.convert, push: totals.push },
     };
@@ -76,10 +87,14 @@ export async function convertBetween(
   return { ...result, warnings: totals.warnings, warningCount: limit.count };
 }
 
-async function makeDue(session: Session, preparation: Preparation): Promise<TagResult[]> {
+async function makeDue(
+  session: Session,
+  preparation: Preparation,
+  carry: (made: readonly TagResult[]) => Promise<void>,
+): Promise<TagResult[]> {
   // A push that will be denied is denied before the work rather than after it.
   if (canProbePush(session.target)) await session.target.probePush({ signal: session.signal });
-  return makeOutputs(session, preparation);
+  return makeOutputs(session, preparation, carry);
 }
 
 /** Sums over the events of a run. */

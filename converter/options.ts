@@ -1,6 +1,7 @@
 /** The request and the result of a conversion: the library's main types. */
 
 import type { NamedDocument } from '../oci/document.ts';
+import type { ReferrerAbout, ReferrerKind } from '../oci/referrer-kinds.ts';
 import type { EventSink, LayerKind } from './events.ts';
 import type { Threads } from './layer/workers/threads.ts';
 
@@ -103,6 +104,11 @@ export interface ConvertRequest {
    * Omitted: true.
    */
   readonly pieceList?: boolean;
+  /**
+   * Attach to the results what refers to the source: bills of materials are copied, signatures and attestations, which name the
+   * digest of the source, are linked (docs/signatures.md). Omitted: false.
+   */
+  readonly copyReferrers?: boolean;
   /** Convert again what exists, and overwrite a tag of the other mode. */
   readonly force: boolean;
   /** Directory for spooled layers; omitted: the system's. The run creates a folder in it and removes it. */
@@ -186,11 +192,47 @@ export interface TagResult {
   readonly upToDate: boolean;
 }
 
+/** A copy of a referrer, or a link to it, at an accelerated image. */
+export interface ReferrerCopy {
+  /** Digest of the accelerated manifest or index. */
+  readonly subject: string;
+  /** Digest of the copy or link. */
+  readonly digest: string;
+  /** The tag by which cosign finds it; absent for a referrer. */
+  readonly tag?: string;
+  /** True if it was attached before. */
+  readonly upToDate: boolean;
+}
+
+/** A referrer of the source, and what became of it. */
+export interface ReferrerResult {
+  /** Digest of the source manifest or index that it refers to. */
+  readonly subject: string;
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly artifactType?: string;
+  readonly kind: ReferrerKind;
+  /** The thing that it speaks of: the digest of the source, the content, or accel does not know. */
+  readonly about: ReferrerAbout;
+  /** Bytes of its config and layers. */
+  readonly size: number;
+  /** Listed as a referrer, under a tag of cosign, or an entry of the source's index. */
+  readonly via: 'referrers' | 'tag' | 'index';
+  readonly tag?: string;
+  readonly action: 'copied' | 'linked' | 'left';
+  /** For people. */
+  readonly reason: string;
+  /** The copies or links, one for each accelerated image; those of one kind share a link. */
+  readonly made: readonly ReferrerCopy[];
+}
+
 /** Result of a conversion. */
 export interface ConvertResult {
   readonly repository: string;
   readonly source: { readonly digest: string; readonly mediaType: string; readonly size: number };
   readonly tags: readonly TagResult[];
+  /** The referrers of the source; absent unless the request copies referrers. */
+  readonly referrers?: readonly ReferrerResult[];
   /** Manifests of the index that were skipped, with the reason. */
   readonly skipped: readonly { readonly digest: string; readonly platform: string; readonly reason: string }[];
   /** The first hundred warnings of each kind, at most a thousand, and how many more there were of which kind. */

@@ -13,6 +13,7 @@ import { inspectAccelerated, sizeOf } from './accelerated.ts';
 import { artifactOf } from './artifact.ts';
 import { checkReport } from './check.ts';
 import type { ImageFacts, InspectReport } from './facts.ts';
+import { referrersOf } from './find-referrers.ts';
 import { ordinaryLayers } from './ordinary.ts';
 
 export type * from './facts.ts';
@@ -21,6 +22,8 @@ export type * from './facts.ts';
 export interface InspectOptions extends ReadOptions {
   /** Also look for missing content, with a request for each blob. */
   readonly check?: boolean;
+  /** Also list what refers to the image and to its source, with some requests for each manifest. */
+  readonly referrers?: boolean;
 }
 
 /**
@@ -30,10 +33,14 @@ export interface InspectOptions extends ReadOptions {
 export async function inspectReference(
   target: Target,
   tagOrDigest: string,
-  { check, ...options }: InspectOptions = {},
+  { check, referrers, ...options }: InspectOptions = {},
 ): Promise<InspectReport> {
   const report = await describeReference(target, tagOrDigest, options);
-  return check === true ? { ...report, check: await checkReport(target, report, options) } : report;
+  return {
+    ...report,
+    ...(referrers === true ? { referrers: await referrersOf(target, report, options) } : {}),
+    ...(check === true ? { check: await checkReport(target, report, options) } : {}),
+  };
 }
 
 async function describeReference(target: Target, tagOrDigest: string, options: ReadOptions): Promise<InspectReport> {

@@ -25,6 +25,8 @@ export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
   readonly platform: readonly string[];
   readonly oci?: boolean;
   readonly referrer?: boolean;
+  readonly subject?: boolean;
+  readonly copyReferrers?: boolean;
   readonly pieceList: boolean;
   readonly vsize?: number;
   readonly algorithm: Algorithm;
@@ -50,7 +52,12 @@ export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
 export function addArtifactFlags(command: Command): void {
   command
     .option('--oci', 'write OCI media types whatever the source uses')
-    .option('--referrer', 'link the results to the source as its referrers; implies --oci')
+    .option('--referrer', 'link the results to the source as its referrers: it becomes their subject; implies --oci')
+    .option('--subject', 'the same as --referrer')
+    .option(
+      '--copy-referrers',
+      'attach what refers to the source to the results: bills of materials as copies, signatures and attestations as links',
+    )
     .addOption(
       new Option(
         '--vsize <size>',

@@ -29,7 +29,7 @@ export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest):
       ...(flags.level === undefined ? {} : { level: flags.level }),
       span: flags.span,
       oci: flags.oci === true,
-      referrer: flags.referrer === true,
+      referrer: flags.referrer === true || flags.subject === true,
       maxFiles: flags.maxFiles,
       maxLayerSize: flags.maxLayerSize,
     },
@@ -42,6 +42,7 @@ export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest):
     maxMemory: flags.maxMemory,
     noUpload: !flags.upload,
     cache: flags.cache,
+    ...(flags.copyReferrers === true ? { copyReferrers: true } : {}),
     force: flags.force === true,
     ...(flags.dir === undefined ? {} : { workDirectory: flags.dir }),
   };

@@ -50,7 +50,7 @@ Examples:
 const LISTS = `
 A line of a list has a reference and, if need be, options of its own, which count in place of those of the command line:
 -o, --mode, --overlaybd, --turboOCI, --platform, --target-repository, --prefetch, --no-prefetch, --algorithm, --bs,
---level, --vsize, --oci, --referrer, --force. # begins a comment.
+--level, --vsize, --oci, --referrer, --subject, --copy-referrers, --force. # begins a comment.
   registry.example.com/team/app:1.2
   registry.example.com/team/web:7 -o 7_obd --mode full   # one tag alone
 `;

@@ -10,6 +10,7 @@ import { createWarn } from '../warning.ts';
 /** The parsed flags of `accel inspect`. */
 export interface InspectFlags extends RegistryFlags {
   readonly check?: boolean;
+  readonly referrers?: boolean;
   readonly json?: boolean;
   readonly verbose?: boolean;
 }
@@ -17,6 +18,8 @@ export interface InspectFlags extends RegistryFlags {
 const EXAMPLES = `
 Examples:
   $ accel inspect registry.example.com/team/app:1.2_accelerated
+  Who signed it and its source, and what describes them:
+    $ accel inspect registry.example.com/team/app:1.2_accelerated --referrers
   See what conversion would make of an ordinary image:
     $ accel inspect registry.example.com/team/app:1.2
 `;
@@ -34,6 +37,7 @@ export function inspectCommand(context: CommandContext): Command {
       '--check',
       'look for all that the image needs; exit with 5 when something is gone, or will be after the next garbage collection',
     )
+    .option('--referrers', 'list signatures, attestations and bills of materials of the image and of its source')
     .option('--json', 'print one JSON document on standard output');
   return addRegistryFlags(command)
     .option('--verbose', 'errors come with their stack')
@@ -51,6 +55,7 @@ async function runInspect(reference: string, flags: InspectFlags, context: Comma
     registry: { ...registry, env, warn },
     signal,
     ...(flags.check === undefined ? {} : { check: flags.check }),
+    ...(flags.referrers === undefined ? {} : { referrers: flags.referrers }),
   });
   stdout.write(flags.json === true ? inspectDocument(report) : renderInspect(report, await styleFor(stdout, env)));
   if (report.check === undefined || report.check.length === 0) return;

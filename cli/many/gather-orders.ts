@@ -136,6 +136,7 @@ async function ruleOrders({ flags, context, pool }: Gathering): Promise<Gathered
     maxMemory: flags.maxMemory,
     cache: flags.cache,
     force: flags.force === true,
+    ...(flags.copyReferrers === true ? { copyReferrers: true } : {}),
     ...(flags.pieceList ? {} : { pieceList: false }),
     ...(flags.prefetch === false ? { noPrefetch: true } : {}),
     ...(flags.dir === undefined ? {} : { workDirectory: flags.dir }),

@@ -22,6 +22,8 @@ const LINE_OPTIONS: readonly string[] = [
   '--vsize',
   '--oci',
   '--referrer',
+  '--subject',
+  '--copy-referrers',
   '--force',
 ];
 

@@ -88,6 +88,7 @@ const OF_RULES = [
   ['level', '--level'],
   ['oci', '--oci'],
   ['referrer', '--referrer'],
+  ['subject', '--subject'],
 ] as const;
 
 /** Flags that count for many images alone. */

@@ -1,7 +1,10 @@
 /** Plans a conversion by reading manifests and the first bytes of layers. */
+
+import type { NamedDocument } from '../../oci/document.ts';
 import type { LayerKind } from '../events.ts';
 import { type Compression, compressionOf, SNIFF_SIZE } from '../layer/sniff.ts';
-import type { OutputTag } from '../options.ts';
+import type { OutputTag, ReferrerResult } from '../options.ts';
+import { planReferrers } from '../referrers/carry-referrers.ts';
 import type { PlanSession } from '../session.ts';
 import { prepare } from './preparation.ts';
 import type { Skipped } from './select-manifests.ts';
@@ -38,6 +41,8 @@ export interface ConvertPlan {
   }[];
   /** The prefetch list; its paths are looked up when the layers are converted. */
   readonly prefetch?: { readonly lines: number; readonly format: 'list' | 'trace' | undefined };
+  /** The referrers of the source, and what would become of them; absent unless the request copies referrers. */
+  readonly referrers?: readonly Omit<ReferrerResult, 'made'>[];
   readonly skipped: readonly Skipped[];
 }
 
@@ -60,9 +65,21 @@ export async function makePlan(session: PlanSession): Promise<ConvertPlan> {
       standing: existing.find((found) => found.tag === tag)?.digest,
     })),
     images: planned,
+    ...(request.copyReferrers === true ? { referrers: await plannedReferrers(session, source, images) } : {}),
     ...(prefetch === undefined ? {} : { prefetch: { lines: prefetch.lines.length, format: prefetch.format } }),
     skipped: selection.skipped,
   };
+}
+
+async function plannedReferrers(
+  session: PlanSession,
+  source: NamedDocument,
+  images: readonly SourceImage[],
+): Promise<Omit<ReferrerResult, 'made'>[]> {
+  const { planned } = await planReferrers(session, source, images);
+  return planned.map(({ subject, referrer: { manifest: _, problem: __, ...facts }, decision }) => {
+    return { subject, ...facts, ...decision };
+  });
 }
 
 async function planImage(

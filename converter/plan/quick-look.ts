@@ -24,8 +24,8 @@ export async function findCurrent(
   source: NamedDocument,
 ): Promise<readonly CurrentTag[] | undefined> {
   const { request } = session;
-  // To compare content is more than a look.
-  if (request.force || request.verifyReused === true) return undefined;
+  // To compare content, or the referrers of both images, is more than a look.
+  if (request.force || request.verifyReused === true || request.copyReferrers === true) return undefined;
   const found = await awaitAll(request.outputs.map((output) => currentTag(session, output, source)));
   return found.every((one) => one !== undefined) ? found : undefined;
 }

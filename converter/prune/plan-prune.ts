@@ -237,7 +237,8 @@ function keepNeeded(verdicts: Map<string, Verdict>, tags: readonly TagFacts[]): 
     if ('remove' in verdict) verdicts.set(tag, { keep: 'unreadable-index', by: unreadable.tag });
 }
 
-function groupByDigest(tags: readonly TagFacts[]): Map<string, TagFacts[]> {
+/** Tags by the digest that they name. */
+export function groupByDigest(tags: readonly TagFacts[]): Map<string, TagFacts[]> {
   const groups = new Map<string, TagFacts[]>();
   for (const facts of tags) {
     const group = groups.get(facts.digest);

@@ -8,6 +8,7 @@ import { isIndex, isManifest } from '../../oci/media-types.ts';
 import { isReferrerTag } from '../../oci/referrers.ts';
 import type { ReadOptions, TagLister, Target } from '../../oci/storage.ts';
 import { decodeRecord } from '../publish/record-annotations.ts';
+import { attachedTo } from '../referrers/attached-documents.ts';
 import { builtOf } from './created-time.ts';
 import type { TagFacts } from './plan-prune.ts';
 
@@ -107,7 +108,7 @@ export async function readTag(
 }
 
 function isOurs({ annotations }: Descriptor): boolean {
-  return decodeRecord(annotations) !== undefined;
+  return decodeRecord(annotations) !== undefined || attachedTo(annotations) !== undefined;
 }
 
 /** The document of a tag; without one where it is in no form that accel knows. */

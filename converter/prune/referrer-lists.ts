@@ -1,5 +1,5 @@
 /**
- * Leftovers of images that refer to their base (the option `referrer` of a conversion), in repositories where an index under a tag lists referrers
+ * Leftovers of images that refer to their base (the option `referrer` of a conversion), and of what a conversion attached to its results, in repositories where an index under a tag lists referrers
  * (distribution-spec v1.1, "Referrers Tag Schema"): entries of what is gone, and images without a tag whose subject is gone. Entries of
  * others, such as signatures, are kept.
  */
@@ -10,6 +10,7 @@ import { loadIndex, unlessMissing } from '../../oci/document.ts';
 import { encodeJson } from '../../oci/manifest.ts';
 import { OCI } from '../../oci/media-types.ts';
 import { canMoveTags } from '../../oci/powers.ts';
+import { type AttachedOptions, pruneAttached } from './attached-copies.ts';
 import type { TagFacts } from './plan-prune.ts';
 import type { RepositoryTags } from './read-tags.ts';
 import { isOursByContent, type PrunableTarget } from './remove-planned.ts';
@@ -23,20 +24,11 @@ export interface ReferrerLeftovers {
   readonly problems: readonly string[];
 }
 
-/** Settings of {@link pruneReferrers}. */
-export interface ReferrerOptions {
-  readonly dryRun: boolean;
-  /** Digests that are removed by the plan. */
-  readonly leaving: ReadonlySet<string>;
-  readonly pace: () => Promise<void>;
-  readonly signal: AbortSignal;
-}
-
 /** Finds the leftovers, and removes them unless it is a dry run. `tags` is the repository without what the plan has removed. */
 export async function pruneReferrers(
   target: PrunableTarget,
-  { tags }: RepositoryTags,
-  options: ReferrerOptions,
+  { tags }: Pick<RepositoryTags, 'tags'>,
+  options: AttachedOptions,
 ): Promise<ReferrerLeftovers> {
   const { leaving, dryRun, signal, pace } = options;
   const untagged: string[] = [];
@@ -55,7 +47,7 @@ export async function pruneReferrers(
       if (leaving.has(digest)) gone.add(digest);
       else if ((await unlessMissing(() => target.resolve(digest, { signal }))) === undefined) gone.add(digest);
       else if (!isNeeded && isReadable) {
-        isSubjectGone ??= await subjectIsGone(target, list.tag, signal);
+        isSubjectGone ??= await subjectIsGone(target, list.tag, options);
         if (!isSubjectGone || !(await isOursByContent(target, digest, { signal }))) continue;
         if (!dryRun) await target.removeManifest(digest, { signal });
         untagged.push(digest);
@@ -69,13 +61,19 @@ export async function pruneReferrers(
       problems.push(`${target.name}:${list.tag} keeps its entries: it has changed meanwhile`);
     }
   }
+  untagged.push(...(await pruneAttached(target, { tags }, options)));
   return { untagged, entries, problems };
 }
 
 /** A subject by the tag of its list; a SHA-512 is cut in the tag, so that it is not known. */
-async function subjectIsGone(target: PrunableTarget, tag: string, signal: AbortSignal): Promise<boolean> {
+async function subjectIsGone(
+  target: PrunableTarget,
+  tag: string,
+  { leaving, signal }: AttachedOptions,
+): Promise<boolean> {
   const [algorithm, hex] = tag.split('-');
   if (algorithm !== 'sha256') return false;
+  if (leaving.has(`sha256:${hex}`)) return true;
   return (await unlessMissing(() => target.resolve(`sha256:${hex}`, { signal }))) === undefined;
 }
 

@@ -3,6 +3,7 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import { loadDocument, unlessMissing } from '../../oci/document.ts';
 import type { ManifestRemover, ReadOptions, TagLister, Target } from '../../oci/storage.ts';
 import { decodeRecord } from '../publish/record-annotations.ts';
+import { attachedTo } from '../referrers/attached-documents.ts';
 import type { FindBase } from './find-bases.ts';
 import { type BaseFacts, basesOf, type PrunePlan, type Removal } from './plan-prune.ts';
 import { digestOfTag, type RepositoryTags, readTag } from './read-tags.ts';
@@ -152,5 +153,5 @@ export async function isOursByContent(target: Target, digest: string, options: R
   );
   if (document === undefined) return false;
   const { annotations } = document.kind === 'index' ? document.index : document.manifest;
-  return decodeRecord(annotations) !== undefined;
+  return decodeRecord(annotations) !== undefined || attachedTo(annotations) !== undefined;
 }

@@ -27,8 +27,15 @@ import { encodeRecord, makeRecord } from './record-annotations.ts';
 type Ready = ReadonlyMap<string, ReadyImage>;
 type Converted = ReadonlyMap<string, ConvertedImage>;
 
-/** Converts the images and tags the outputs: the tags last, when the target has everything that they refer to. */
-export async function makeOutputs(session: Session, preparation: Preparation): Promise<TagResult[]> {
+/**
+ * Converts the images and tags the outputs: the tags last, when the target has everything that they refer to. `carry` attaches the
+ * referrers of the source to the results, before the tags.
+ */
+export async function makeOutputs(
+  session: Session,
+  preparation: Preparation,
+  carry: (made: readonly TagResult[]) => Promise<void>,
+): Promise<TagResult[]> {
   const { images, due } = preparation;
   const ready = await convertImages(session, images, new Set(due.map((output) => output.kind)));
   // The record comes before the tags: a run that ends between the two has recorded its layers.
@@ -36,6 +43,7 @@ export async function makeOutputs(session: Session, preparation: Preparation): P
   const results: MadeOutput[] = [];
   for (const output of due) results.push(await makeOutput(session, preparation, converted, output));
   await assertComplete(session.target, results.flatMap(referredBy), session);
+  await carry(results.map(({ result }) => result));
   await session.beforeTags?.(results.map(({ result }) => result));
   // The content is complete: now the tags, and nothing but the tagging itself can fail between them.
   await tagOutputs(session, results);

@@ -29,6 +29,20 @@ export const RECORD_ANNOTATION = {
   mac: 'accel-image/mac',
 } as const;
 
+/** Annotations of what accel attaches to an accelerated image of the referrers of its source (docs/formats.md §10). */
+export const REFERRER_ANNOTATION = {
+  /** Digest of the referrer that this is a copy of. */
+  copiedFrom: 'accel-image/copied-from',
+  /** Digest of the accelerated image that a copy or link belongs to. */
+  attachedTo: 'accel-image/attached-to',
+  /** The image that the original refers to. */
+  sourceDigest: RECORD_ANNOTATION.sourceDigest,
+  /** Its repository, where that is another one. */
+  sourceRepository: 'accel-image/source-repository',
+  /** Kind of the referrers that a link points to. */
+  linkedKind: 'accel-image/linked-kind',
+} as const;
+
 /** The record of layers that were converted before: an artifact in the repository, under a tag of its own. */
 export const LAYER_RECORD = {
   tag: 'accel-cache',

@@ -82,7 +82,7 @@ export function explainRefusal(error: unknown, name: string): unknown {
     where: { target: name, ...known.where },
     expected: 'a registry of the distribution-spec 1.1, or one that ignores subjects',
     ...(known.found === undefined ? {} : { found: known.found }),
-    hint: advise`Leave ${option('referrer')} out: the accelerated image needs only its tag.`,
+    hint: advise`Leave ${option('referrer')} and ${option('copyReferrers')} out: the accelerated image needs only its tag.`,
     cause: known,
   });
 }
