@@ -20,6 +20,8 @@ export interface CommandContext {
   readonly stderr: Output;
   readonly stdin: AsyncIterable<Uint8Array | string>;
   readonly env: Environment;
+  /** The working directory, from which the file of a project is looked for; omitted: the process's. */
+  readonly cwd?: string;
   readonly signal: AbortSignal;
   /** Loads the converter; a function, so that help and usage errors do not wait for it. */
   readonly loadConverter: () => Promise<Converter>;

@@ -2,6 +2,7 @@
 import type { AccelError, AccelErrorCode } from '../base/error.ts';
 import { redact } from '../base/secrets.ts';
 import { withReadableSizes } from './format.ts';
+import type { LogRecord } from './log-output.ts';
 import { adviceText, flagWords, type Words } from './option-words.ts';
 import { JSON_FORMAT_VERSION } from './progress/json.ts';
 import { PLAIN_STYLE, type Style } from './terminal.ts';
@@ -116,6 +117,13 @@ export function errorDocument(error: AccelError, words = flagWords()): Readonly<
     },
     exitCode: EXIT_CODES[error.code],
   };
+}
+
+/** The error as a record of the log: what {@link errorDocument} has, in one line. */
+export function errorRecord(error: AccelError, words = flagWords()): LogRecord {
+  const { error: fields, exitCode } = errorDocument(error, words) as { error: { message: string }; exitCode: number };
+  const { message, ...rest } = fields;
+  return { level: 'error', message, fields: { ...rest, exitCode } };
 }
 
 /** The path of a system error is the host's own text; every other path is a name of a tar, one byte a character. */

@@ -48,6 +48,20 @@ export function parseRate(flag: string): (text: string) => number {
   };
 }
 
+/** `--bandwidth`: bytes a second, or with a unit `K`, `M` or `G`; from 16 KiB, so that a transfer moves within its deadlines. */
+export function parseBandwidth(text: string): number {
+  const bytes = bytesOf(text.replace(/\/s$/, ''));
+  if (bytes !== undefined && bytes >= 16_384 && Number.isSafeInteger(bytes)) return bytes;
+  throw refused('--bandwidth', text, 'bytes a second from 16K, such as 20M');
+}
+
+/** `--rate-limit`: requests a second, with or without `/s`; from 0.1 to 10000. */
+export function parseRequestRate(text: string): number {
+  const requests = decimal(text.replace(/\/s$/, ''));
+  if (requests >= 0.1 && requests <= 10_000) return requests;
+  throw refused('--rate-limit', text, 'requests a second from 0.1 to 10000, such as 10/s');
+}
+
 const SECOND = 1000;
 /** Milliseconds of each unit of a duration. */
 const DURATIONS: Readonly<Record<string, number>> = {

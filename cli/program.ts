@@ -5,14 +5,15 @@ import { VERSION } from '../base/version.ts';
 import { abortableInput } from './abortable-input.ts';
 import { loadCommands } from './commands/index.ts';
 import type { CommandContext, Reporting } from './context.ts';
-import { EXIT_CODES, type ExitCode, errorDocument, renderError } from './error-report.ts';
+import { EXIT_CODES, type ExitCode, errorDocument, errorRecord, renderError } from './error-report.ts';
 import { fitHelp, helpLayout } from './help-layout.ts';
+import { LogOutput, writeLog } from './log-output.ts';
 import { flagWords, type Words } from './option-words.ts';
 import { jsonText } from './progress/json.ts';
-import { loadSettings } from './settings/load-settings.ts';
+import { type LoadedSettings, loadSettings, settingSources } from './settings/load-settings.ts';
 import { VARIABLE_PREFIX } from './settings/setting.ts';
 import { switchOf } from './settings/variables.ts';
-import { styleFor } from './terminal.ts';
+import { type Environment, styleFor } from './terminal.ts';
 import { usageError } from './usage-error.ts';
 import { createWarn } from './warning.ts';
 
@@ -68,13 +69,17 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
     args.includes(`--${name}`) || switchOf(surroundings.env[`${VARIABLE_PREFIX}${name.toUpperCase()}`] ?? '') === true;
   // Until the command has parsed its flags.
   let reporting: Reporting = { json: isOn('json'), verbose: isOn('verbose') };
+  const stderr = surroundings.stderr instanceof LogOutput ? surroundings.stderr : new LogOutput(surroundings.stderr);
+  if (wantsJsonLog(args, surroundings.env)) stderr.asJson();
   const context = {
     ...surroundings,
+    stderr,
     stdin: abortableInput(surroundings.stdin, surroundings.signal),
     setReporting: (known: Reporting) => {
       reporting = known;
     },
   };
+  let loaded: LoadedSettings | undefined;
   try {
     const program = await createProgram(context, args[0]);
     if (args.length === 0) {
@@ -83,16 +88,20 @@ export async function runProgram(args: readonly string[], surroundings: ProgramC
     }
     const { args: expanded, off } = expandBooleans(args, program);
     program.hook('preAction', async (_, command) => {
-      const loadProgram = () => createProgram(context);
-      const { warnings } = await loadSettings(command, { env: context.env, loadProgram, off });
-      if (warnings.length > 0) warnings.forEach(await createWarn(context.stderr, context.env));
+      const sources = settingSources({ ...context, loadProgram: () => createProgram(context) }, off);
+      loaded = await loadSettings(command, sources);
+      if (command.opts<{ logFormat?: string }>().logFormat === 'json') stderr.asJson();
+      if (loaded.warnings.length > 0) loaded.warnings.forEach(await createWarn(context.stderr, context.env));
     });
     await program.parseAsync(expanded, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const words = flagWords(commandOf(args));
-    return report(await toAccelError(error, args, context), { ...reporting, words }, context);
+    const known = await toAccelError(error, args, context);
+    const explained =
+      loaded === undefined ? known : (await import('./settings/effective.ts')).withOrigins(known, loaded, words);
+    return report(explained, { ...reporting, words }, context);
   }
 }
 
@@ -102,9 +111,17 @@ async function report(
   context: ProgramContext,
 ): Promise<ExitCode> {
   const style = await styleFor(context.stderr, context.env);
-  context.stderr.write(renderError(error, { style, verbose, words }));
+  writeLog(context.stderr, errorRecord(error, words), renderError(error, { style, verbose, words }));
   if (json) context.stdout.write(jsonText(errorDocument(error, words)));
   return EXIT_CODES[error.code];
+}
+
+/** Whether errors before the flags are parsed are JSON too; of the files nothing is known yet. */
+function wantsJsonLog(args: readonly string[], env: Environment): boolean {
+  const at = args.indexOf('--log-format');
+  const given =
+    at >= 0 ? args[at + 1] : args.find((arg) => arg.startsWith('--log-format='))?.slice('--log-format='.length);
+  return (given ?? env.ACCEL_LOG_FORMAT) === 'json';
 }
 
 /** The name of the command that `args` call: `convert`, `prefetch add`. */

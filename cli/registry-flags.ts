@@ -4,7 +4,16 @@ import { AccelError } from '../base/error.ts';
 import { redact } from '../base/secrets.ts';
 import type { HttpTrace } from '../http/http-trace.ts';
 import type { RegistryOptions } from '../oci/registry/registry-options.ts';
-import { collectPaths, parseChunkSize, parseDuration, parseRate } from './parse-values.ts';
+import { writeLog } from './log-output.ts';
+import {
+  collectPaths,
+  parseBandwidth,
+  parseChunkSize,
+  parseDuration,
+  parseInteger,
+  parseRate,
+  parseRequestRate,
+} from './parse-values.ts';
 import type { Output } from './terminal.ts';
 import { printable } from './text.ts';
 
@@ -20,7 +29,11 @@ export interface RegistryFlags {
   readonly chunkSize?: number;
   readonly minRate?: number;
   readonly maxWait?: number;
+  readonly retries?: number;
+  readonly rateLimit?: number;
+  readonly bandwidth?: number;
   readonly httpTrace?: boolean;
+  readonly logFormat?: 'text' | 'json';
 }
 
 /** Access to a registry, from the flags and standard input. */
@@ -37,6 +50,8 @@ export type RegistryChoice = Pick<
   | 'chunkSize'
   | 'minRate'
   | 'maxWait'
+  | 'retries'
+  | 'throttle'
   | 'trace'
 >;
 
@@ -70,7 +85,27 @@ export function addRegistryFlags(command: Command): Command {
       'longest wait of one request where the registry asks for it (HTTP 429, 503); 2m unless given',
       parseDuration('--max-wait', 0),
     )
-    .option('--http-trace', 'print every request on standard error, without secrets');
+    .option(
+      '--retries <n>',
+      'tries of a request after the first that fails; 7 unless given',
+      parseInteger('--retries', 0, 100),
+    )
+    .option(
+      '--rate-limit <n/s>',
+      'requests a second to each registry, such as 10/s or 0.5/s; no limit unless given',
+      parseRequestRate,
+    )
+    .option(
+      '--bandwidth <bytes>',
+      'bytes a second over all transfers of the run, such as 20M; no limit unless given',
+      parseBandwidth,
+    )
+    .option('--http-trace', 'print every request on standard error, without secrets')
+    .addOption(
+      new Option('--log-format <form>', 'form of what is printed on standard error')
+        .choices(['text', 'json'])
+        .default('text'),
+    );
 }
 
 /**
@@ -92,8 +127,27 @@ export async function registryChoice(
     ...(flags.chunkSize === undefined ? {} : { chunkSize: flags.chunkSize }),
     ...(flags.minRate === undefined ? {} : { minRate: flags.minRate }),
     ...(flags.maxWait === undefined ? {} : { maxWait: flags.maxWait }),
-    ...(flags.httpTrace !== true ? {} : { trace: (record) => stderr?.write(`${traceLine(record)}\n`) }),
+    ...(flags.retries === undefined ? {} : { retries: flags.retries }),
+    ...(await throttleOf(flags)),
+    ...(flags.httpTrace !== true || stderr === undefined ? {} : { trace: (record) => writeTrace(stderr, record) }),
   };
+}
+
+/** The bounds of the run: one object, which source and target share. */
+async function throttleOf({ rateLimit, bandwidth }: RegistryFlags): Promise<Pick<RegistryChoice, 'throttle'>> {
+  if (rateLimit === undefined && bandwidth === undefined) return {};
+  const { Throttle } = await import('../http/throttle.ts');
+  return {
+    throttle: new Throttle({
+      ...(rateLimit === undefined ? {} : { requests: rateLimit }),
+      ...(bandwidth === undefined ? {} : { bytes: bandwidth }),
+    }),
+  };
+}
+
+function writeTrace(stderr: Output, record: HttpTrace): void {
+  const message = traceLine(record);
+  writeLog(stderr, { level: 'debug', message, fields: { ...record } }, `${message}\n`);
 }
 
 /** A request on one line: method, URL, status, bytes, time, and what a registry's support asks for. */

@@ -17,17 +17,19 @@ export async function start(distribution: Distribution): Promise<void> {
     process.stdout.write(`${VERSION}\n`);
     return;
   }
-  const [{ runProgram }, { createServerAccess }] = await Promise.all([
+  const [{ runProgram }, { LogOutput }, { createServerAccess }] = await Promise.all([
     import('./program.ts'),
+    import('./log-output.ts'),
     import('./server-package.ts'),
   ]);
-  const finished = failUnlessFinished(process, process.stderr);
+  const stderr = new LogOutput(process.stderr);
+  const finished = failUnlessFinished(process, stderr);
   const controller = new AbortController();
-  const release = handleInterrupts(process, controller, process.stderr);
-  watchInterrupts(release, controller, process.stderr);
+  const release = handleInterrupts(process, controller, stderr);
+  watchInterrupts(release, controller, stderr);
   const code = await runProgram(args, {
     stdout: process.stdout,
-    stderr: process.stderr,
+    stderr,
     stdin: process.stdin,
     env: process.env,
     signal: controller.signal,

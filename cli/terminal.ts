@@ -9,8 +9,8 @@ export interface Output {
   write(text: string | Uint8Array): unknown;
   readonly isTTY?: boolean;
   /** Width and height in characters; a terminal has them, a file or pipe does not. */
-  readonly columns?: number;
-  readonly rows?: number;
+  readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
 }
 
 /** Hides the cursor while lines are redrawn, and gives it back. */

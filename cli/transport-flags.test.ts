@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { Throttle } from '../http/throttle.ts';
 import { type Script, type ScriptedServer, startScripted } from '../oci/registry/testing/scripted-server.ts';
 import { parseDuration, parseRate } from './parse-values.ts';
 import { runProgram } from './program.ts';
+import { registryChoice, targetChoice } from './registry-flags.ts';
 import { captured } from './testing/sample.ts';
 
 let server: ScriptedServer | undefined;
@@ -94,6 +96,33 @@ describe('a registry that asks to wait', () => {
     expect(exitCode).toBe(1);
     expect([3, 4]).toContain(server!.seen.length);
   });
+});
+
+describe('retries', () => {
+  const down = () => ({ status: 503 });
+
+  test.each([
+    ['inspect HOST/app:1 --plain --http-trace --retries 1', {}, 2],
+    ['inspect HOST/app:1 --plain --http-trace', { ACCEL_RETRIES: '0' }, 1],
+  ])('%s with %j', async (line, env, tries) => {
+    const { exitCode, stderr } = await run(line, down, env);
+    expect(exitCode).toBe(1);
+    const counted = [...stderr.matchAll(/, try (\d+)/g)].map(([, count]) => Number(count));
+    expect(Math.max(1, ...counted)).toBe(tries);
+  });
+});
+
+test('--rate-limit and --bandwidth bound the requests and bytes of a whole command', async () => {
+  const flags = { rateLimit: 5, bandwidth: 1_048_576 };
+  const { throttle } = await registryChoice(flags, (async function* () {})());
+  expect(throttle).toBeInstanceOf(Throttle);
+  // One object for source and target.
+  expect(targetChoice({ throttle: throttle! }, 'a:b')?.throttle).toBe(throttle);
+  const { exitCode, stderr } = await run(
+    'inspect HOST/app:1 --plain --rate-limit 1000/s --bandwidth 1M',
+    () => missing,
+  );
+  expect([exitCode, stderr]).toEqual([1, expect.stringContaining('NAME_UNKNOWN')]);
 });
 
 test('--timeout ends a conversion with exit 1, nothing tagged', async () => {

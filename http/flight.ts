@@ -66,10 +66,13 @@ export class Flight {
   async *#outgoingBody({ source }: HttpBody): AsyncGenerator<Uint8Array, void, undefined> {
     const watch = this.#watchRate();
     for await (const chunk of source.open()) {
-      watch.waiting();
-      yield chunk;
-      watch.moved(chunk.length);
-      this.#sent += chunk.length;
+      for (const part of this.#options.throttle?.parts(chunk) ?? [chunk]) {
+        await this.#turn(part);
+        watch.waiting();
+        yield part;
+        watch.moved(part.length);
+        this.#sent += part.length;
+      }
     }
     watch.stop();
     if (this.#answer === undefined && !this.#landed) {
@@ -121,6 +124,7 @@ export class Flight {
       for await (const chunk of body) {
         watch?.moved(chunk.length);
         this.#received += chunk.length;
+        await this.#turn(chunk);
         yield chunk;
         watch?.waiting();
       }
@@ -130,6 +134,11 @@ export class Flight {
     } finally {
       this.#land(failure);
     }
+  }
+
+  /** Waits until the bytes may move; this is no time that the network takes. */
+  async #turn({ length }: Uint8Array): Promise<void> {
+    await this.#options.throttle?.bytes(length, this.#controller.signal);
   }
 
   #watchRate(): RateWatch {

@@ -1,6 +1,7 @@
 /** Options for the connection to a server, and every default of the room. */
 import { setTimeout } from 'node:timers/promises';
 import type { HttpTrace } from './http-trace.ts';
+import type { Throttle } from './throttle.ts';
 
 /** Options of an HTTP client; all may be left out. */
 export interface HttpOptions {
@@ -20,6 +21,8 @@ export interface HttpOptions {
   readonly minRate?: number;
   /** Milliseconds that one request may wait where a server asks for it (HTTP 429, 503). {@link DEFAULT_MAX_WAIT}. */
   readonly maxWait?: number;
+  /** Bounds on requests and bytes, shared by every connection that is given the same object; omitted: no bounds. */
+  readonly throttle?: Throttle;
   /** Called with each warning, one line of text. */
   readonly warn?: (message: string) => void;
   /** Called for every request once its answer was read; the record has no secrets. */

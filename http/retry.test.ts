@@ -50,6 +50,16 @@ describe('retries', () => {
     expect(waits).toEqual([375, 750, 1500, 3000, 3000, 3000, 3000]);
   });
 
+  test.each([
+    [0, 1],
+    [2, 3],
+    [20, 21],
+  ])('%d retries are %d tries', async (retries, tries) => {
+    const { target, server } = await scripted(() => ({ status: 503 }), { retries });
+    await rejects(target.fetch(descriptor), 'registry-error');
+    expect(server.seen.length).toBe(tries);
+  });
+
   test('resets pass, as behind a load balancer that drains', async () => {
     const { target } = await scripted((_, seen) => (seen.length < 3 ? { reset: true } : serve(bytes, undefined)));
     expect((await fetchBytes(target, descriptor, 1e6)).length).toBe(bytes.length);

@@ -38,6 +38,7 @@ export class Transport {
   async send(outgoing: HttpRequest): Promise<HttpResponse> {
     outgoing.signal?.throwIfAborted();
     const dispatcher = await this.#routes.to(outgoing.url, outgoing.foreign === true);
+    await this.#options.throttle?.request(outgoing.url.host, outgoing.signal);
     return new Flight(outgoing, this.#options, this.#runtime).send(dispatcher);
   }
 

@@ -1,5 +1,6 @@
 /**
- * Writes what of the documentation is generated: docs/cli.md and the tables of docs/action.md. With `--check` it only says
+ * Writes what of the documentation is generated: docs/cli.md, the tables of docs/action.md and
+ * docs/environment.md, and more. With `--check` it only says
  * whether the files are what it would write (exit 1 when not).
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -15,9 +16,11 @@ import {
 } from './chart-docs.ts';
 import { CLI_DOCS_PATH, renderCliDocs } from './cli-docs.ts';
 import { CONFIG_DOCS_PATH, renderConfigDocs, renderValuesSchema, VALUES_SCHEMA_PATH } from './config-docs.ts';
+import { ENVIRONMENT_DOCS_PATH, withSettingsTable } from './settings-docs.ts';
 
 const pages: readonly (readonly [path: string, text: string])[] = [
   [CLI_DOCS_PATH, await renderCliDocs()],
+  [ENVIRONMENT_DOCS_PATH, await withSettingsTable(readFileSync(ENVIRONMENT_DOCS_PATH, 'utf8'))],
   [ACTION_DOCS_PATH, withActionTables(readFileSync(ACTION_DOCS_PATH, 'utf8'), readFileSync('action.yml', 'utf8'))],
   [API_DOCS_PATH, await renderApiDocs()],
   [CONFIG_DOCS_PATH, renderConfigDocs()],

@@ -76,7 +76,8 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   '@hpcc-js/wasm-zstd': ['formats'],
   'prom-client': ['server'],
   'pg-boss': ['server'],
-  yaml: ['server'],
+  // In the command line it is bundled (scripts/build-program.ts), not depended on.
+  yaml: ['server', 'cli'],
   'lru-cache': ['server'],
   '@peculiar/x509': ['server'],
   // @peculiar/x509 needs it to be loaded first.

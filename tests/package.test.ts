@@ -60,12 +60,29 @@ describe('the built package', () => {
       expect(existsSync(`${root}${path}`), path).toBe(true);
   });
 
+  it('reads YAML without a package for it, and has its licence', () => {
+    const folder = `${root}dist/program/`;
+    const texts = readdirSync(folder).filter((name) => name.endsWith('.js'));
+    const importing = texts.filter((name) =>
+      /(from|import) ?\(?["']yaml["']/.test(readFileSync(folder + name, 'utf8')),
+    );
+    expect(importing).toEqual([]);
+    expect(readFileSync(`${folder}yaml-LICENSE.txt`, 'utf8')).toContain('Copyright Eemeli Aro');
+  });
+
   it('holds the program and its papers, not its tests', () => {
     const [pack] = JSON.parse(
       execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' }),
     ) as { files: { path: string }[] }[];
     const paths = pack!.files.map(({ path }) => path);
-    for (const path of ['dist/program/main.js', 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']) {
+    for (const path of [
+      'dist/program/main.js',
+      'dist/program/yaml-LICENSE.txt',
+      'package.json',
+      'README.md',
+      'LICENSE',
+      'CHANGELOG.md',
+    ]) {
       expect(paths).toContain(path);
     }
     // The server is a package of its own; its bundle and its configuration stay out.

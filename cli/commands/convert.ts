@@ -55,6 +55,9 @@ A line of a list has a reference and, if need be, options of its own, which coun
   registry.example.com/team/web:7 -o 7_obd --mode full   # one tag alone
 `;
 
+/** Settings that a reference on the command line replaces. */
+const REPLACED_BY_REFERENCE = ['repository', 'inputTag', 'inputDigest', 'from', 'tags', 'repositoryPattern', 'rules'];
+
 /** Declares the command. */
 export function convertCommand(context: CommandContext): Command {
   const command = new Command('convert')
@@ -87,7 +90,7 @@ export function convertCommand(context: CommandContext): Command {
   addRunFlags(command);
   addManyFlags(command);
   for (const { flags, why } of LEGACY_FLAGS) command.addOption(new Option(flags, why).hideHelp());
-  return argumentReplaces(command, ['repository', 'inputTag', 'inputDigest'])
+  return argumentReplaces(command, REPLACED_BY_REFERENCE)
     .addHelpText('after', LISTS)
     .addHelpText('after', EXAMPLES)
     .action(async (reference: string | undefined, flags: ConvertFlags & ManyFlags) => {

@@ -20,6 +20,7 @@ export const COMMANDS: ReadonlyMap<string, CommandLoader> = new Map<string, Comm
   ['event', async (context) => (await import('./event.ts')).eventCommand(context)],
   ['serve', async (context) => (await import('./serve.ts')).serveCommand(context)],
   ['agent', async (context) => (await import('./agent.ts')).agentCommand(context)],
+  ['config', async (context) => (await import('./show-config.ts')).configCommand(context)],
   ['version', async (context) => (await import('./version.ts')).versionCommand(context)],
   ['completion', async (context) => (await import('./completion.ts')).completionCommand(context)],
 ]);

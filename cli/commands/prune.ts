@@ -59,7 +59,7 @@ export function pruneCommand(context: CommandContext): Command {
     .option(
       '--base-repository <repository>',
       'repository that the images were made from, where it is not the same (repeatable)',
-      (text: string, previous: readonly string[] = []) => [...previous, text],
+      collectPaths,
     )
     .option(
       '--older-than <age>',

@@ -2,6 +2,7 @@
 import ora from 'ora';
 import type { ImageName, ImageOutcome, ManyEvent } from '../../triggers/many/image-orders.ts';
 import { formatBytes, formatCount, formatSeconds } from '../format.ts';
+import { type LogRecord, streamOf, writeLog } from '../log-output.ts';
 import { describeEvent } from '../progress/plain.ts';
 import type { Verbosity } from '../progress/progress.ts';
 import { LayerTracker } from '../progress/track.ts';
@@ -39,7 +40,7 @@ export function createManyProgress(
   now: () => number = Date.now,
 ): ManyProgress {
   const isLive = verbosity === 'normal' && canRedraw(output, env);
-  if (isLive) return new LiveProgress(output as Output & NodeJS.WritableStream, { env, style, now });
+  if (isLive) return new LiveProgress(streamOf(output), { env, style, now });
   return plainProgress(output, style, verbosity);
 }
 
@@ -62,7 +63,9 @@ function plainProgress(output: Output, style: Style, verbosity: Verbosity): Many
         if (isShown && line !== undefined) write(`${printable(event.order.reference)}: ${line}`);
       } else if (event.type === 'image-done') {
         ended++;
-        if (verbosity !== 'warnings') write(`[${ended}/${images}] ${outcomeLine(event.outcome, style)}`);
+        if (verbosity === 'warnings') return;
+        const line = `[${ended}/${images}] ${outcomeLine(event.outcome, style)}`;
+        writeLog(output, outcomeRecord(event.outcome, line), `${line}\n`);
       }
     },
     stop: () => undefined,
@@ -89,6 +92,20 @@ export function outcomeLine({ order, state, tags, skip, error, seconds, bytes }:
     default:
       return `${style.yellow('interrupted')} ${name}`;
   }
+}
+
+/** An image that ended, as a record of the log. */
+function outcomeRecord({ order, state, tags, skip, error, seconds, bytes }: ImageOutcome, message: string): LogRecord {
+  const fields = { event: 'image-done', reference: order.reference, state, tags, seconds, bytes };
+  return {
+    level: state === 'failed' ? 'error' : 'info',
+    message,
+    fields: {
+      ...fields,
+      ...(skip === undefined ? {} : { reason: skip.reason }),
+      ...(error === undefined ? {} : { code: error.code, where: error.where }),
+    },
+  };
 }
 
 /** An image that runs. */

@@ -1,14 +1,8 @@
 /** Precedence: a flag, then a variable, then the files, then the default; decided for each setting of a call by itself. */
 import type { Command } from 'commander';
+import { applies, exclude } from './combinations.ts';
 import { type Given, type Origin, originText, parseGiven, refusedValue } from './given.ts';
 import type { Setting } from './setting.ts';
-
-/** Flags of which one makes the other pointless, beside those that commander knows to conflict. */
-const EXCLUSIVE: readonly (readonly [string, string])[] = [
-  ['--quiet', '--verbose'],
-  ['--turboOCI', '--fastoci'],
-  ['--no-prefetch', '--prefetch-path'],
-];
 
 const ARGUMENT_REPLACES = new WeakMap<Command, readonly string[]>();
 
@@ -28,18 +22,27 @@ export interface Call {
   readonly off: ReadonlySet<string>;
 }
 
+/** A setting that does not have its default. */
+export interface Applied {
+  readonly origin: Origin;
+  /** As it was written; undefined for a flag of the command line. */
+  readonly given?: Given;
+  /** As the command gets it. */
+  readonly value?: unknown;
+}
+
 /**
- * Gives each setting the value of the highest layer that has one. Returns the origins by the flag that was given; a
- * setting without one has its default. Throws `usage` for a value that its flag does not take, and for two values of one
- * layer that exclude each other.
+ * Gives each setting the value of the highest layer that has one. Returns them by flag; a setting that is not among them
+ * has its default. A value that says nothing beside the others (a level without its algorithm) is left out. Throws `usage`
+ * for a value that its flag does not take, and for two values of one layer that exclude each other.
  */
-export function applySettings({ command, settings, layers, off }: Call): ReadonlyMap<string, Origin> {
-  const origins = new Map<string, Origin>();
+export function applySettings({ command, settings, layers, off }: Call): ReadonlyMap<string, Applied> {
+  const applied = new Map<string, Applied>();
   const replaced = command.args.length > 0 ? (ARGUMENT_REPLACES.get(command) ?? []) : [];
   const decided = new Set(settings.filter(({ attribute }) => replaced.includes(attribute)).map(({ flag }) => flag));
   const on = new Set<string>();
-  const decide = (setting: Setting, isOn: boolean, origin: Origin): void => {
-    origins.set(setting.flag, origin);
+  const decide = (setting: Setting, isOn: boolean, how: Applied): void => {
+    applied.set(setting.flag, how);
     decided.add(setting.flag);
     // Off says nothing about the other flag of the attribute, such as the list beside no list.
     if (!isOn) return;
@@ -47,19 +50,23 @@ export function applySettings({ command, settings, layers, off }: Call): Readonl
     for (const { flag, attribute } of settings) if (attribute === setting.attribute) decided.add(flag);
   };
   for (const setting of settings) {
-    if (off.has(setting.flag)) decide(setting, false, { kind: 'flag' });
-    else if (isFlagGiven(setting)) decide(setting, true, { kind: 'flag' });
+    if (off.has(setting.flag)) decide(setting, false, { origin: { kind: 'flag' } });
+    else if (isFlagGiven(setting)) decide(setting, true, { origin: { kind: 'flag' } });
   }
+  const toSet: { readonly setting: Setting; readonly value: unknown }[] = [];
   for (const layer of layers) {
     const above = new Set(on);
     const taken = layer.filter(({ setting }) => !decided.has(setting.flag) && !excluded(setting, above, settings));
     for (const given of chosen(taken)) {
+      const value = parseGiven(given);
       // A switch that is off leaves the default, and keeps lower layers from turning it on.
-      if (given.value !== false) set(given.setting, parseGiven(given));
-      decide(given.setting, given.value !== false, given.origin);
+      if (given.value !== false) toSet.push({ setting: given.setting, value });
+      decide(given.setting, given.value !== false, { origin: given.origin, given, value });
     }
   }
-  return origins;
+  const compression = toSet.find(({ setting }) => setting.flag === '--algorithm')?.value ?? command.opts().algorithm;
+  for (const { setting, value } of toSet) if (applies(setting, on, compression)) set(setting, value);
+  return applied;
 }
 
 function isFlagGiven({ owners, attribute, option }: Setting): boolean {
@@ -76,16 +83,6 @@ function set({ owners, attribute }: Setting, value: unknown): void {
 /** Whether a higher layer gives a flag that this one does not go with. */
 function excluded(setting: Setting, given: ReadonlySet<string>, settings: readonly Setting[]): boolean {
   return settings.some((other) => given.has(other.flag) && exclude(setting, other));
-}
-
-function exclude(one: Setting, other: Setting): boolean {
-  const names = ({ option }: Setting): readonly string[] =>
-    (option as unknown as { conflictsWith: readonly string[] }).conflictsWith;
-  return (
-    names(one).includes(other.attribute) ||
-    names(other).includes(one.attribute) ||
-    EXCLUSIVE.some((pair) => pair.includes(one.flag) && pair.includes(other.flag))
-  );
 }
 
 /** The values of one layer. Throws `usage` for two that exclude each other. */

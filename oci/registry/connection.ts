@@ -64,8 +64,13 @@ export class Connection {
     transport: Transport,
   ) {
     const runtime = { ...DEFAULT_RUNTIME, ...options.runtime };
-    const { warn = () => undefined, maxWait = DEFAULT_MAX_WAIT } = options;
-    this.patience = { ...runtime, maxWait, report: reportOnce((message) => warn(redact(message))) };
+    const { warn = () => undefined, maxWait = DEFAULT_MAX_WAIT, retries } = options;
+    this.patience = {
+      ...runtime,
+      ...(retries === undefined ? {} : { attempts: retries + 1, slowAttempts: retries + 1 }),
+      maxWait,
+      report: reportOnce((message) => warn(redact(message))),
+    };
     this.leastProgress = runtime.leastProgress;
     this.#registry = registry;
     this.#repository = repository;

@@ -17,4 +17,6 @@ export interface RegistryOptions extends HttpOptions {
   readonly chunkSize?: number;
   /** Shared with clients of other repositories that have the same options. */
   readonly shared?: SharedConnections;
+  /** Tries of a request after the first that fails; omitted: seven, and one where each costs a minute. */
+  readonly retries?: number;
 }

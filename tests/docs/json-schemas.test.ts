@@ -1,6 +1,6 @@
 /** `--json` prints documents that docs/schemas describes: real output of each command, by a JSON Schema library. */
 import { readFileSync } from 'node:fs';
-import { readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -44,6 +44,7 @@ afterAll(async () => {
 async function run(
   args: readonly string[],
   server?: Partial<ServerAccess>,
+  env: Record<string, string> = {},
 ): Promise<{ code: number; text: string; errors: string }> {
   const out: Buffer[] = [];
   const errors: string[] = [];
@@ -51,7 +52,7 @@ async function run(
     stdout: { write: (part: string | Uint8Array) => out.push(Buffer.from(part as Uint8Array)) > 0 },
     stderr: { write: (part: string | Uint8Array) => errors.push(String(part)) > 0 },
     stdin: (async function* () {})(),
-    env: { DOCKER_CONFIG: scratch.path },
+    env: { DOCKER_CONFIG: scratch.path, ...env },
     signal: new AbortController().signal,
     loadConverter: () => import('../../converter/convert.ts'),
     ...(server === undefined ? {} : { server: server as ServerAccess }),
@@ -69,8 +70,13 @@ async function onServerNode<T>(name: string, request: Record<string, unknown>): 
 }
 
 /** Runs a command, and holds its one document against a schema. */
-async function document(name: string, args: readonly string[], expected = 0): Promise<Record<string, unknown>> {
-  const { code, text, errors } = await run(args);
+async function document(
+  name: string,
+  args: readonly string[],
+  expected = 0,
+  env: Record<string, string> = {},
+): Promise<Record<string, unknown>> {
+  const { code, text, errors } = await run(args, undefined, env);
   expect({ code, errors: code === expected ? '' : errors }).toEqual({ code: expected, errors: '' });
   const parsed = JSON.parse(text) as Record<string, unknown>;
   expect(complaints(name, parsed)).toEqual([]);
@@ -285,6 +291,59 @@ describe('each document has the form of its schema', () => {
       // Full documents of both: server/service/scans/scan-commands.test.ts.
       seen.add(schema);
     }
+  });
+
+  it('config, of a user with a file, and a password in a variable', async () => {
+    const config = join(scratch.path, 'config');
+    await mkdir(join(config, 'accel'), { recursive: true });
+    await writeFile(join(config, 'accel', 'accel.yaml'), 'bs: 8K\ncommands: {convert: {platform: [linux/amd64]}}\n');
+    const env = { XDG_CONFIG_HOME: config, ACCEL_USERNAME: 'ci:very-secret', ACCEL_NO_CACHE: 'true' };
+    const all = await document('config', ['config', '--json'], 0, env);
+    const one = await document('config', ['config', '--command', 'convert', '--json'], 0, env);
+    const settings = (one.commands as { settings: { flag: string }[] }[])[0]!.settings;
+    expect(settings.find(({ flag }) => flag === '--bs')).toMatchObject({
+      value: 8192,
+      origin: { kind: 'user', line: 1, column: 1 },
+    });
+    expect(settings.find(({ flag }) => flag === '--username')).toMatchObject({ value: 'ci:***' });
+    expect(settings.find(({ flag }) => flag === '--no-cache')).toMatchObject({ value: true });
+    expect(settings.find(({ flag }) => flag === '--mode')).toMatchObject({ origin: { kind: 'default' } });
+    expect(JSON.stringify([all, one])).not.toContain('very-secret');
+  });
+
+  it('a log: of a conversion, of requests, of a failure', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const registry = await startDemoRegistry({ layout: layout.directory });
+    const image = `${registry.host}/app:base`;
+    for (const args of [
+      ['convert', '-r', place(), '-i', 'base', '-o', 'logged', '--verbose'],
+      ['inspect', image, '--plain', '--http-trace'],
+      ['ls', named(FULL)],
+      ['ls', named('gone')],
+      ['ls', '--no-such-flag'],
+    ]) {
+      const { errors } = await run([...args, '--log-format', 'json']);
+      lines.push(
+        ...errors
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line) as Record<string, unknown>),
+      );
+    }
+    await registry.close();
+    expect(lines.flatMap((line) => complaints('log', line))).toEqual([]);
+    expect(lines).toContainEqual(
+      expect.objectContaining({ fields: expect.objectContaining({ event: 'tagged', tag: 'logged' }) }),
+    );
+    expect(lines).toContainEqual(
+      expect.objectContaining({ level: 'debug', fields: expect.objectContaining({ method: 'GET', status: 200 }) }),
+    );
+    const failed = lines.filter(({ level }) => level === 'error').map(({ fields }) => fields);
+    expect(failed).toMatchObject([
+      { code: 'not-found', exitCode: 1 },
+      { code: 'usage', exitCode: 2 },
+    ]);
+    seen.add('log');
   });
 
   it('what the Action hands on', () => {

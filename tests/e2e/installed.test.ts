@@ -2,7 +2,7 @@
  * The package as a user gets it: packed, installed by npm into an empty folder, run by npx. ACCEL_NODE_VERSIONS="20 22 24 26"
  * runs it on each of these, fetched by `npx node@VERSION`; otherwise on the Node that runs the tests.
  */
-import { cp, readdir, readFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ConvertDocument, convert } from '../support/accel.ts';
@@ -65,6 +65,14 @@ describe('the packed package', () => {
       expect(exitCode).toBe(2);
       expect(stderr).toMatch(/^ .* npm install accel-image-server@\S+$/m);
     }
+  });
+
+  it('reads accel.yaml without a package for YAML', async () => {
+    await writeFile(join(folder, 'accel.yaml'), 'algorithm: zstd\n');
+    const cli = join(folder, 'node_modules', 'accel-image', 'dist', 'program', 'main.js');
+    const { stdout } = await run(process.execPath, [cli, 'config'], { cwd: folder });
+    expect(stdout.toString('utf8')).toMatch(/--algorithm +zstd +\S+accel\.yaml:1\n/);
+    await rm(join(folder, 'accel.yaml'));
   });
 
   it('npx accel-image convert, verbatim, in an empty folder', async () => {
