@@ -55,7 +55,7 @@ describe('the packed package', () => {
   it('brings nothing of the server, and says how to install it', async () => {
     const names = await readdir(join(folder, 'node_modules'));
     expect(names.filter((name) => /^(accel-image-server|prom-client|yaml|zod)$/.test(name))).toEqual([]);
-    const cli = join(folder, 'node_modules', 'accel-image', 'dist', 'cli', 'main.js');
+    const cli = join(folder, 'node_modules', 'accel-image', 'dist', 'program', 'main.js');
     for (const args of [
       ['serve', '--help'],
       ['agent', '--help'],
@@ -88,7 +88,7 @@ describe('the packed package', () => {
     async (version) => {
       const node = version === 'current' ? process.execPath : await nodeOfVersion(version);
       const cwd = await emptyFolder(`on-${version}`);
-      const cli = join(folder, 'node_modules', 'accel-image', 'dist', 'cli', 'main.js');
+      const cli = join(folder, 'node_modules', 'accel-image', 'dist', 'program', 'main.js');
       const onNode = (args: readonly string[]) => run(node, [cli, ...args], { cwd });
       const { stdout } = await onNode(['convert', '-r', 'oci:./layout', '-i', 'latest', '--json']);
       expect(digestsOf(JSON.parse(stdout.toString('utf8')))).toEqual(expected);
