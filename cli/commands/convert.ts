@@ -47,14 +47,6 @@ Examples:
     $ accel convert --rules rules.json
 `;
 
-const LISTS = `
-A line of a list has a reference and, if need be, options of its own, which count in place of those of the command line:
--o, --mode, --overlaybd, --turboOCI, --platform, --target-repository, --prefetch, --no-prefetch, --algorithm, --bs,
---level, --vsize, --oci, --referrer, --subject, --copy-referrers, --force. # begins a comment.
-  registry.example.com/team/app:1.2
-  registry.example.com/team/web:7 -o 7_obd --mode full   # one tag alone
-`;
-
 /** Settings that a reference on the command line replaces. */
 const REPLACED_BY_REFERENCE = ['repository', 'inputTag', 'inputDigest', 'from', 'tags', 'repositoryPattern', 'rules'];
 
@@ -91,7 +83,6 @@ export function convertCommand(context: CommandContext): Command {
   addManyFlags(command);
   for (const { flags, why } of LEGACY_FLAGS) command.addOption(new Option(flags, why).hideHelp());
   return argumentReplaces(command, REPLACED_BY_REFERENCE)
-    .addHelpText('after', LISTS)
     .addHelpText('after', EXAMPLES)
     .action(async (reference: string | undefined, flags: ConvertFlags & ManyFlags) => {
       if (!asksForMany(reference, flags)) return runConvert(reference, flags, context);

@@ -29,7 +29,7 @@ export function addManyFlags(command: Command): void {
     .addOption(
       repeatable(
         '--from <file>',
-        'convert the images of a list, a reference and its options a line; - for standard input',
+        'convert the images of a list, a reference and options of its own a line, such as HOST/app:7 -o 7_obd; # begins a comment; - for standard input',
       ),
     )
     .addOption(repeatable('--tags <pattern>', "convert the tags of the repository that match, such as 'v*'"))

@@ -34,6 +34,8 @@ export const NOT_RUN: readonly Exception[] = [
     line: /^((helm|kubectl|buildah) | {2}--set )/,
     why: 'a cluster and a registry of the reader; server/cluster/chart-install.test.ts and tests/e2e/container-image.test.ts do the same',
   },
+  { line: /^xargs -n 1 cosign /, why: 'a key of the reader; tests/e2e/referrers.test.ts runs these lines with cosign' },
+  { line: /^accel completion powershell /, why: 'a line of PowerShell' },
   { line: /^ls (\/mnt|~\/root)$/, why: 'looks into what was mounted' },
   {
     line: /^((sudo )?npm run (--silent )?(fuzz|build|build:wasm|build:action|docs|sbom|lab|lab:faults|soak|simulate|bench:cluster-chaos)\b|npx vitest|ACCEL_\w+=.*|node dist\/)/,
