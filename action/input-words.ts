@@ -29,6 +29,7 @@ export const INPUTS: Readonly<Record<OptionName, InputName | undefined>> = {
   span: undefined,
   referrer: 'referrer',
   copyReferrers: 'copy-referrers',
+  flatten: undefined,
   maxFiles: undefined,
   maxLayerSize: undefined,
   prefetchStrict: undefined,
@@ -48,6 +49,7 @@ export const INPUTS: Readonly<Record<OptionName, InputName | undefined>> = {
 const PLAIN_NAMES: Partial<Record<OptionName, string>> = {
   virtualSize: 'size of the virtual device',
   blockSize: 'block size',
+  flatten: 'flattening',
   maxFiles: 'bound on files',
   maxLayerSize: 'bound on the size of a layer',
   maxMemory: 'bound on memory',

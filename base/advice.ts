@@ -35,6 +35,7 @@ export type OptionName =
   | 'span'
   | 'referrer'
   | 'copyReferrers'
+  | 'flatten'
   | 'maxFiles'
   | 'maxLayerSize'
   | 'prefetchStrict'

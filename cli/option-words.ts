@@ -37,6 +37,7 @@ export const FLAGS: Readonly<Record<OptionName, string>> = {
   span: '--span',
   referrer: '--referrer',
   copyReferrers: '--copy-referrers',
+  flatten: '--flatten',
   maxFiles: '--max-files',
   maxLayerSize: '--max-layer-size',
   prefetchStrict: '--prefetch-strict',

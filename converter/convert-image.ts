@@ -10,8 +10,10 @@ import type { LayerBlob } from './layer/engines/engine.ts';
 import { makeFullEngine, makeIndexEngine } from './layer/engines/engine-factory.ts';
 import type { FullEngine } from './layer/engines/full.ts';
 import type { IndexOnlyEngine } from './layer/engines/index-only.ts';
-import { type ImageJob, layerIdOf, wantsFull, wantsIndex } from './layer/image-job.ts';
+import { flattenLayers } from './layer/flatten-layers.ts';
+import { type ImageJob, layerIdOf, sourcesOf, wantsFull, wantsIndex } from './layer/image-job.ts';
 import type { Claim } from './layer/layer-claims.ts';
+import { groupChain, groupLayers, isFlattened } from './layer/layer-groups.ts';
 import { claimOf, recordLayers, reuseLayers } from './layer/layer-reuse.ts';
 import { NextLayer } from './layer/next-layer.ts';
 import type { AppliedLayer, OpenLayer } from './layer/read-layer.ts';
@@ -54,10 +56,11 @@ export async function convertImage(
   kinds: ReadonlySet<ImageKind>,
 ): Promise<ReadyImage> {
   const fixed = session.request.artifact.virtualSize;
-  const chain = chainIds(source.config.rootfs.diff_ids);
+  const groups = groupLayers(source.manifest.layers.length, session.request.artifact.flattenAbove);
+  const chain = groupChain(chainIds(source.config.rootfs.diff_ids), groups);
   for (let virtualSize = fixed ?? initialVirtualSize(source); ; virtualSize *= 2) {
     try {
-      const conversion = new ImageConversion({ session, source, kinds, virtualSize, chain });
+      const conversion = new ImageConversion({ session, source, kinds, virtualSize, groups, chain });
       await conversion.convert();
       return conversion;
     } catch (error) {
@@ -117,7 +120,7 @@ class ImageConversion implements ReadyImage {
       this.#claim = claim;
       this.#reused = layers;
       this.#isIndexed &&= canIndex;
-      if (layers.length < this.#job.source.manifest.layers.length) await this.#convertFrom(layers.length);
+      if (layers.length < this.#job.groups.length) await this.#convertFrom(layers.length);
       await this.#pushes.settle();
     } catch (error) {
       await this.#pushes.abandon();
@@ -134,14 +137,14 @@ class ImageConversion implements ReadyImage {
   }
 
   async compose(): Promise<ConvertedImage> {
-    const { session, source, kinds, virtualSize } = this.#job;
+    const { session, source, kinds, virtualSize, groups } = this.#job;
     const layers = [...this.#reused, ...this.#made];
     const prefetch = await openAcceleration(session, source, layers);
     const composing: Promise<[ImageKind, ComposedManifest]>[] = [];
     for (const kind of kinds) {
       const blobs = chooseBlobs(kind, layers);
       const acceleration = await prefetch?.layerFor(kind, blobs);
-      const image = composeImage(session, { source, kind, blobs, virtualSize, acceleration });
+      const image = composeImage(session, { source, groups, kind, blobs, virtualSize, acceleration });
       composing.push(image.then((composed) => [kind, composed]));
     }
     return new Map(await awaitAll(composing));
@@ -151,7 +154,9 @@ class ImageConversion implements ReadyImage {
     this.#next.start(first, this.#isIndexed);
     try {
       this.#state = await restoreState(this.#job, this.#reused, this.#memory);
-      for (let index = first; index < this.#job.source.manifest.layers.length; index++) await this.#layer(index);
+      for (let index = first; index < this.#job.groups.length; index++) {
+        await (isFlattened(this.#job.groups[index]!) ? this.#flattened(index) : this.#layer(index));
+      }
     } finally {
       // Later images of the run take their share of the memory when this one has its layers.
       this.#state = undefined;
@@ -183,6 +188,28 @@ class ImageConversion implements ReadyImage {
       await full?.close();
       await indexOnly?.close();
       throw withPlace(error, { layer: `${index + 1} of ${layer.count}`, digest: layer.digest });
+    }
+  }
+
+  /** Makes one full layer of several. */
+  async #flattened(index: number): Promise<void> {
+    const { session, source, groups } = this.#job;
+    const layer = layerIdOf(this.#job, index);
+    const started = performance.now();
+    const full = await makeFullEngine(this.#job, index);
+    try {
+      const group = groups[index]!;
+      const entries = await flattenLayers({ job: this.#job, group, layer, image: this.#state!, engine: full });
+      if (wantsIndex(this.#job)) {
+        const message = 'the flattened layer is full in the containerd image, too: an index refers to one source layer';
+        session.emit({ type: 'warning', message, layer });
+      }
+      const finishing = full.finish().finally(() => full.close());
+      const top = sourcesOf(source, group).at(-1)!;
+      this.#pushes.start({ layer, source: top, entries, started, index: undefined, full: finishing });
+    } catch (error) {
+      await full.close();
+      throw error;
     }
   }
 

@@ -7,6 +7,7 @@ import { canTakeFiles } from '../oci/powers.ts';
 import type { Target } from '../oci/storage.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { ConvertEvent, EventSink } from './events.ts';
+import { checkFlatten } from './layer/layer-groups.ts';
 import { type Share, shareMemory } from './layer/memory-limit.ts';
 import { wantsPieceLists } from './layer/piece-lists.ts';
 import { Spool } from './layer/spool.ts';
@@ -22,10 +23,11 @@ import type { PlanSession, Resources, Session } from './session.ts';
 import { DEFAULT_MAX_MEMORY } from './settings.ts';
 import type { SharedContext } from './shared-run.ts';
 
-/** Parses the request's key and list. Throws `usage` for an invalid one, and for too little memory. */
+/** Parses the request's key and list. Throws `usage` for an invalid one, for too little memory, and for what cannot be flattened. */
 export function openPlanSession(endpoints: Endpoints, request: ConvertRequest, context: SharedContext): PlanSession {
   const prefetch = request.prefetch === undefined ? undefined : parsePrefetch(request.prefetch);
   shareOf(request);
+  checkFlatten(request);
   const options = optionsText(request.artifact, request.platforms, prefetch?.name);
   return {
     ...endpoints,

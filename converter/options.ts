@@ -28,6 +28,12 @@ export interface ArtifactOptions {
   readonly level?: number;
   /** Bytes of output between two access points of a gzip index. */
   readonly span: number;
+  /**
+   * Flatten: so many of the lowest layers stay as they are, and all above them become one full layer without the files
+   * that they replace or delete; 0 makes one layer of the whole image. Omitted: each layer becomes one. Not with the
+   * kind `index-only`.
+   */
+  readonly flattenAbove?: number;
   /** Write OCI media types whatever the source used. */
   readonly oci: boolean;
   /** Push the results as referrers of the source (docs/formats.md §8); OCI media types then. */
@@ -136,8 +142,12 @@ export interface ConvertContext {
 /** A layer of the result. */
 export interface LayerResult {
   readonly kind: LayerKind;
+  /** Of a flattened layer: that of the uppermost layer in it. */
   readonly sourceDigest: string;
+  /** Bytes of the source's layers that are in it. */
   readonly sourceSize: number;
+  /** How many layers of the source are in a flattened layer; absent from others. */
+  readonly flattened?: number;
   readonly digest: string;
   readonly size: number;
 }

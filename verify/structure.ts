@@ -65,11 +65,28 @@ function pairLayers(
   const foreign = image.manifest.annotations?.[RECORD_ANNOTATION.sourceDigest] === undefined;
   // The reference convertor may put the empty file system into a layer of its own, below all others.
   const added = foreign && stacked.length === sources.length + 1 ? 1 : 0;
-  if (added === 0) log.image('manifest', 'layers', String(sources.length), String(stacked.length));
+  if (added === 0) log.image('manifest', 'layers', String(layersWanted(image, source)), String(stacked.length));
+  const apart = flattenedAbove(image) ?? sources.length;
   return {
-    pairs: stacked.map((layer, i) => ({ layer, source: sources[i - added], sourceIndex: i - added })),
+    // A flattened layer has no source of its own: what it holds is compared as part of the whole tree.
+    pairs: stacked.map((layer, i) => ({
+      layer,
+      source: i - added < apart ? sources[i - added] : undefined,
+      sourceIndex: i - added,
+    })),
     warnings: added === 0 ? [] : ['the lowest layer stands for no layer of the source; it holds the empty file system'],
   };
+}
+
+/** How many of the source's layers have layers of their own below a flattened one; undefined without such a layer. */
+function flattenedAbove({ manifest }: AcceleratedImage): number | undefined {
+  const text = manifest.annotations?.[RECORD_ANNOTATION.flattenedAbove];
+  return text !== undefined && /^(?:0|[1-9]\d{0,8})$/.test(text) ? Number(text) : undefined;
+}
+
+/** Layers with files that an image of this source has. */
+function layersWanted(image: AcceleratedImage, { manifest: { layers } }: SourceImage): number {
+  return Math.min(layers.length, (flattenedAbove(image) ?? layers.length) + 1);
 }
 
 /** The source digest that the image records, if any; it must be the source's. */
@@ -140,21 +157,31 @@ function contentType({ mediaType }: Descriptor, { gzipIndex }: OpenedLayer): str
 /** The config is the source's but for `rootfs.diff_ids`; an acceleration layer may have a history entry of its own. */
 function compareConfig(image: AcceleratedImage, source: SourceImage, log: DifferenceLog): void {
   const { rootfs: foundRoot, history: foundHistory, ...found } = image.config;
-  const { rootfs: root, history, ...expected } = source.config;
+  const { rootfs: root, history: sourceHistory, ...expected } = source.config;
+  const history = historyWanted(image, source);
   for (const field of new Set([...Object.keys(expected), ...Object.keys(found)])) {
     if (!isDeepStrictEqual(expected[field], found[field]))
       log.image('config', field, brief(expected[field]), brief(found[field]));
   }
   log.image('config', 'diff_ids', String(image.layers.length), String(foundRoot.diff_ids.length));
   log.image('config', 'rootfs.type', brief(root.type), brief(foundRoot.type));
-  const added = image.layers.length - source.manifest.layers.length;
+  const added = image.layers.length - layersWanted(image, source);
   const kept =
     added > 0 ? foundHistory?.filter((entry) => history?.some((one) => isDeepStrictEqual(one, entry))) : foundHistory;
   if (!isDeepStrictEqual(history, kept)) log.image('config', 'history', brief(history), brief(foundHistory));
   if (!foundHistory || !history) return;
   const steps = foundHistory.filter((entry) => entry?.empty_layer !== true).length;
-  const sourceSteps = history.filter((entry) => entry?.empty_layer !== true).length;
+  const sourceSteps = (sourceHistory ?? []).filter((entry) => entry?.empty_layer !== true).length;
   // A history that does not fit the source's layers either is the source's affair.
   if (sourceSteps === source.manifest.layers.length)
     log.image('config', 'history entries with a layer', String(image.layers.length), String(steps));
+}
+
+/** The source's history; of a flattened layer the last step alone counts as one with a layer. */
+function historyWanted(image: AcceleratedImage, { config: { history }, manifest }: SourceImage): typeof history {
+  const above = flattenedAbove(image);
+  const withLayer = (history ?? []).flatMap((entry, i) => (entry?.empty_layer === true ? [] : [i]));
+  if (!history || above === undefined || withLayer.length !== manifest.layers.length) return history;
+  const inside = new Set(withLayer.slice(above, -1));
+  return history.map((entry, i) => (inside.has(i) ? { ...entry, empty_layer: true } : entry));
 }

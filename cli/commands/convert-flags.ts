@@ -23,6 +23,8 @@ export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
   readonly fastoci?: string;
   readonly mode?: Mode;
   readonly platform: readonly string[];
+  readonly flatten?: boolean;
+  readonly flattenAbove?: number;
   readonly oci?: boolean;
   readonly referrer?: boolean;
   readonly subject?: boolean;
@@ -51,6 +53,13 @@ export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
 /** Declares the flags that decide the bytes of the result. */
 export function addArtifactFlags(command: Command): void {
   command
+    .option('--flatten', 'make one full layer of all, without the files that upper layers replace or delete')
+    .addOption(
+      new Option(
+        '--flatten-above <n>',
+        'leave the lowest n layers as they are, shared with other images, and flatten those above them',
+      ).argParser(parseInteger('--flatten-above', 0, 65_535)),
+    )
     .option('--oci', 'write OCI media types whatever the source uses')
     .option('--referrer', 'link the results to the source as its referrers: it becomes their subject; implies --oci')
     .option('--subject', 'the same as --referrer')

@@ -32,6 +32,8 @@ Examples:
     $ accel convert registry.example.com/team/app:1.2 --mode index-only -o 1.2_index
   An OCI image layout on disk, in place:
     $ accel convert oci:./layout:latest
+  The layers above the lowest two as one, without what they replace and delete of each other:
+    $ accel convert registry.example.com/team/app:1.2 --flatten-above 2
   In a script:
     $ accel convert registry.example.com/team/app:1.2 -u ci --password-stdin --json < token
   With the files that the container reads first, see accel prefetch:

@@ -20,6 +20,8 @@ const LINE_OPTIONS: readonly string[] = [
   '--bs',
   '--level',
   '--vsize',
+  '--flatten',
+  '--flatten-above',
   '--oci',
   '--referrer',
   '--subject',

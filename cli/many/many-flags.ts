@@ -86,6 +86,8 @@ const OF_RULES = [
   ['prefetchPath', '--prefetch-path'],
   ['vsize', '--vsize'],
   ['level', '--level'],
+  ['flatten', '--flatten'],
+  ['flattenAbove', '--flatten-above'],
   ['oci', '--oci'],
   ['referrer', '--referrer'],
   ['subject', '--subject'],

@@ -1,8 +1,10 @@
 /** One platform's image to convert: the input of everything that works on its layers. */
+import type { Descriptor } from '../../oci/descriptor.ts';
 import type { LayerId } from '../events.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import type { ImageKind } from '../publish/output-manifest.ts';
 import type { Session } from '../session.ts';
+import type { LayerGroup } from './layer-groups.ts';
 
 /** An image, the manifests to make of it, and the virtual size to try. */
 export interface ImageJob {
@@ -10,7 +12,9 @@ export interface ImageJob {
   readonly source: SourceImage;
   readonly kinds: ReadonlySet<ImageKind>;
   readonly virtualSize: number;
-  /** Chain IDs of the layers, lowest first. */
+  /** The layers of the result, lowest first, by the layers of the source that become each. */
+  readonly groups: readonly LayerGroup[];
+  /** Chain IDs of the groups, lowest first. */
   readonly chain: readonly string[];
 }
 
@@ -24,9 +28,14 @@ export function wantsIndex({ kinds }: ImageJob): boolean {
   return kinds.has('index-only') || kinds.has('containerd');
 }
 
-/** Identifies a layer in events. */
-export function layerIdOf({ source }: ImageJob, index: number): LayerId {
-  const { layers } = source.manifest;
-  const { digest, size } = layers[index]!;
-  return { platform: source.platform, index, count: layers.length, digest, size };
+/** Identifies a layer of the result in events; a flattened one has the digest of its top layer and the size of all. */
+export function layerIdOf({ source, groups }: ImageJob, index: number): LayerId {
+  const layers = sourcesOf(source, groups[index]!);
+  const size = layers.reduce((sum, layer) => sum + layer.size, 0);
+  return { platform: source.platform, index, count: groups.length, digest: layers.at(-1)!.digest, size };
+}
+
+/** The layers of the source that become one of the result, lowest first. */
+export function sourcesOf({ manifest }: SourceImage, { first, count }: LayerGroup): readonly Descriptor[] {
+  return manifest.layers.slice(first, first + count);
 }

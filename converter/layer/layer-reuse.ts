@@ -4,8 +4,9 @@ import { unlessAborted } from '../../base/unless-aborted.ts';
 import type { LayerKind } from '../events.ts';
 import { type CachedBlob, type CacheEntry, type LayerKey, nameOf } from '../publish/layer-record.ts';
 import { type CachedLayer, chooseBlobs, type LayerBlobs } from '../publish/output-manifest.ts';
-import { type ImageJob, layerIdOf, wantsFull, wantsIndex } from './image-job.ts';
+import { type ImageJob, layerIdOf, sourcesOf, wantsFull, wantsIndex } from './image-job.ts';
 import type { Claim } from './layer-claims.ts';
+import { isFlattened } from './layer-groups.ts';
 import { wantsPieceLists, withPieceList } from './piece-lists.ts';
 import { bringSourceBlob } from './source-blob.ts';
 import { problemOfReused } from './verify-reused.ts';
@@ -58,7 +59,7 @@ async function lookUpAndClaim(
   job: ImageJob,
 ): Promise<{ readonly known: readonly CachedLayer[]; readonly claim: Claim }> {
   const { claims } = job.session.cache;
-  const keys = job.source.manifest.layers.map((_, index) => claimOf(job, index));
+  const keys = job.groups.map((_, index) => claimOf(job, index));
   for (;;) {
     await unlessAborted(claims.pending(keys) ?? Promise.resolve(), job.session.signal);
     const known = knownLayers(job, await lookUp(job));
@@ -126,12 +127,12 @@ async function lookUp(job: ImageJob): Promise<KnownLayer[]> {
   const limiter = new Limiter(LOOKUPS_AT_ONCE);
   const find = (kind: LayerKind, index: number): Promise<CacheEntry | undefined> =>
     limiter.run(() => job.session.cache.find(kind, keyOf(job, index)));
-  const looking = job.source.manifest.layers.map(async (_, at) => {
+  const looking = job.groups.map(async (group, at) => {
     const [full, index] = await awaitAll([
       wantsFull(job) ? find('full', at) : undefined,
-      wantsIndex(job) ? find('index-only', at) : undefined,
+      wantsIndex(job) && !isFlattened(group) ? find('index-only', at) : undefined,
     ]);
-    return { full, index };
+    return { full, index: isFlattened(group) ? { notIndexable: 'flattened' } : index };
   });
   return awaitAll(looking);
 }
@@ -155,7 +156,7 @@ async function withList(job: ImageJob, index: number, blob: CachedBlob | undefin
 }
 
 async function announce(job: ImageJob, index: number, reused: CachedLayer): Promise<void> {
-  if (reused.index !== undefined) await bringSourceBlob(job.session, job.source.manifest.layers[index]!);
+  if (reused.index !== undefined) await bringSourceBlob(job.session, sourcesOf(job.source, job.groups[index]!)[0]!);
   const outputs = [reused.full, reused.index]
     .filter((blob) => blob !== undefined)
     .map(({ kind, digest, size }) => ({ kind, digest, size }));
@@ -168,13 +169,13 @@ async function findProblem(job: ImageJob, layers: readonly CachedLayer[]): Promi
   // Kinds may share all blobs.
   const distinct = new Map(stacks.map((stack) => [stack.map(({ digest }) => digest).join(), stack]));
   for (const stack of distinct.values()) {
-    const problem = await problemOfReused(job.session, job.source, stack);
+    const problem = await problemOfReused(job, stack);
     if (problem !== undefined) return problem;
   }
   return undefined;
 }
 
-function keyOf({ session, source, virtualSize, chain }: ImageJob, index: number): LayerKey {
-  const sourceDigest = source.manifest.layers[index]!.digest;
+function keyOf({ session, source, virtualSize, chain, groups }: ImageJob, index: number): LayerKey {
+  const sourceDigest = sourcesOf(source, groups[index]!).at(-1)!.digest;
   return { chainId: chain[index]!, virtualSize, artifact: session.request.artifact, sourceDigest };
 }

@@ -1,5 +1,6 @@
 /** Fetches and decompresses the next layer of an image while the one before it is completed. */
 import { type ImageJob, layerIdOf } from './image-job.ts';
+import { isFlattened } from './layer-groups.ts';
 import { OpenLayer } from './read-layer.ts';
 
 /** A layer on its way. */
@@ -18,18 +19,18 @@ export class NextLayer {
     this.#job = job;
   }
 
-  /** Starts a layer, if the image has one at this position; with access points for `isIndexed`. */
+  /** Starts a layer, if the image has one to read once at this position; with access points for `isIndexed`. */
   start(index: number, isIndexed: boolean): void {
-    const { session, source, kinds } = this.#job;
-    const { layers } = source.manifest;
-    if (index >= layers.length) return;
+    const { session, source, kinds, groups } = this.#job;
+    const group = groups[index];
+    if (group === undefined || isFlattened(group)) return;
     const { resources, signal, request, emit } = session;
     const layer = layerIdOf(this.#job, index);
     emit({ type: 'layer-start', layer });
     let bytesRead = 0;
     const opened = OpenLayer.open({
       source: session.source,
-      descriptor: layers[index]!,
+      descriptor: source.manifest.layers[group.first]!,
       span: isIndexed ? request.artifact.span : undefined,
       mustIndex: kinds.has('index-only'),
       threads: resources.threads,

@@ -1,9 +1,10 @@
 /** Reads one layer in one pass: fetch, verify, decompress, verify, apply to the file system, feed the engines. */
 import { AccelError, withPlace } from '../../base/error.ts';
 import { Pacer } from '../../base/pacer.ts';
-import { TarApplier } from '../../formats/ext4/apply-tar.ts';
+import { TarApplier, type WarningSink } from '../../formats/ext4/apply-tar.ts';
 import type { Ext4Image } from '../../formats/ext4/ext4-image.ts';
 import { BLOCK_SIZE } from '../../formats/ext4/layout.ts';
+import type { SurveyedContent, SurvivorStore } from '../../formats/ext4/surveyed-content.ts';
 import { TarParser } from '../../formats/tar/parser.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { Digester, splitDigest } from '../../oci/digest.ts';
@@ -38,8 +39,19 @@ export interface LayerJob {
   readonly image: Ext4Image;
   /** Engines that make the blobs; the caller closes them. */
   readonly engines: readonly LayerEngine[];
+  /** One of several readings from which one layer is made; omitted: the layer is read once and complete then. */
+  readonly reading?: Reading;
   /** Called after the last byte of the tar: the threads are free for the next layer. */
   onDecompressed(): void;
+}
+
+/**
+ * One of the readings of layers that become one: a survey applies the tree, a store the content that is left. The caller
+ * commits after the last one.
+ */
+export interface Reading {
+  readonly kind: 'survey' | 'store';
+  readonly content: SurveyedContent;
 }
 
 /** A layer that was applied and written to the engines, which are yet to be finished. */
@@ -92,7 +104,7 @@ export class OpenLayer {
       job.onDecompressed();
       // A decompressor stops at the end of its stream; the rest of the blob is part of the digest too.
       await drain(this.#reader);
-      await commit(job, new Pacer(this.#source.signal));
+      if (job.reading === undefined) await commitLayer(job, this.#source.signal);
       return { source: summarize(this.#source.descriptor, this.#sniffed, tar), entries };
     } catch (error) {
       throw await rootCause(await this.#streamFault(error, job.maxSize), this.#reader);
@@ -128,11 +140,11 @@ export class OpenLayer {
     await this.#reader.return?.(undefined);
   }
 
-  async #read({ image, engines, diffId, maxSize }: LayerJob): Promise<{ tar: TarSummary; entries: number }> {
+  async #read(job: LayerJob): Promise<{ tar: TarSummary; entries: number }> {
+    const { engines, diffId, maxSize } = job;
     const { signal, onWarning } = this.#source;
     const pacer = new Pacer(signal);
-    image.beginLayer();
-    const applier = new TarApplier(image, tee(engines), onWarning);
+    const applier = handlerFor(job, onWarning);
     // Threads compute sha256, which almost all images use.
     const { algorithm } = splitDigest(diffId);
     const other = algorithm === 'sha256' ? undefined : new Digester(algorithm);
@@ -150,6 +162,12 @@ export class OpenLayer {
       signal?.throwIfAborted();
     }
   }
+}
+
+function handlerFor({ image, engines, reading }: LayerJob, onWarning: WarningSink): TarApplier | SurvivorStore {
+  if (reading?.kind === 'store') return reading.content.store(tee(engines));
+  image.beginLayer();
+  return new TarApplier(image, reading?.content ?? tee(engines), onWarning);
 }
 
 async function* counted(blob: AsyncIterable<Uint8Array>, source: LayerSource): AsyncGenerator<Uint8Array> {
@@ -182,7 +200,12 @@ function checkDiffId(found: string, expected: string): void {
   });
 }
 
-async function commit({ image, engines }: LayerJob, pacer: Pacer): Promise<void> {
+/** Ends a layer: the metadata of the file system follows its content. */
+export async function commitLayer(
+  { image, engines }: Pick<LayerJob, 'image' | 'engines'>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const pacer = new Pacer(signal);
   for (const { first, count } of image.discarded) {
     for (const engine of engines) engine.discard(first * BLOCK_SIZE, count * BLOCK_SIZE);
   }

@@ -10,19 +10,20 @@ import { canSizeBlobs } from '../../oci/powers.ts';
 import type { BlobSizer, Target } from '../../oci/storage.ts';
 import { openImage } from '../../reader/accelerated-image.ts';
 import { verifyImage } from '../../verify/verify-image.ts';
-import type { SourceImage } from '../plan/source-image.ts';
 import type { CachedBlob } from '../publish/layer-record.ts';
 import { descriptorOf, familyOf } from '../publish/output-manifest.ts';
-import { encodeRecord, makeRecord } from '../publish/record-annotations.ts';
+import { encodeRecord, flattenedAnnotation, makeRecord } from '../publish/record-annotations.ts';
 import type { Session } from '../session.ts';
+import type { ImageJob } from './image-job.ts';
+import { flattenedAbove } from './layer-groups.ts';
 
 /** Describes the first difference between blobs and the lowest layers of a source; undefined if they agree. */
 export async function problemOfReused(
-  session: Session,
-  source: SourceImage,
+  { session, source, groups }: ImageJob,
   blobs: readonly CachedBlob[],
 ): Promise<string | undefined> {
   const { signal, request } = session;
+  const covered = groups.slice(0, blobs.length);
   const documents = new MemoryTarget(session.target.name);
   const place = overlay(documents, session);
   const family = familyOf(session, source.manifest.mediaType);
@@ -41,9 +42,13 @@ export async function problemOfReused(
     return put(manifest, manifest);
   };
   const { layers } = source.manifest;
-  const plain = image(layers.slice(0, blobs.length), source.config.rootfs.diff_ids.slice(0, blobs.length), {});
+  const count = covered.reduce((sum, group) => sum + group.count, 0);
+  const plain = image(layers.slice(0, count), source.config.rootfs.diff_ids.slice(0, count), {});
   const mode = blobs.every(({ kind }) => kind === 'full') ? 'full' : 'containerd';
-  const annotations = encodeRecord(makeRecord(plain.digest, mode, session.options));
+  const annotations = {
+    ...encodeRecord(makeRecord(plain.digest, mode, session.options)),
+    ...flattenedAnnotation(flattenedAbove(covered)),
+  };
   const accelerated = image(
     blobs.map((blob) => descriptorOf(blob, family)),
     blobs.map(({ diffId }) => diffId),

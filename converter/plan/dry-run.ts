@@ -2,6 +2,7 @@
 
 import type { NamedDocument } from '../../oci/document.ts';
 import type { LayerKind } from '../events.ts';
+import { flattenedAbove, groupLayers } from '../layer/layer-groups.ts';
 import { type Compression, compressionOf, SNIFF_SIZE } from '../layer/sniff.ts';
 import type { OutputTag, ReferrerResult } from '../options.ts';
 import { planReferrers } from '../referrers/carry-referrers.ts';
@@ -89,14 +90,23 @@ async function planImage(
 ): Promise<ConvertPlan['images'][number]> {
   const kinds = new Set(due.map((output) => output.kind));
   const layers: LayerPlan[] = [];
-  for (const descriptor of image.manifest.layers) {
+  const groups = groupLayers(image.manifest.layers.length, session.request.artifact.flattenAbove);
+  const above = flattenedAbove(groups);
+  for (const [at, descriptor] of image.manifest.layers.entries()) {
     const { digest, size } = descriptor;
     const head = await session.source.fetchRange(descriptor, 0, Math.min(size, SNIFF_SIZE), { signal: session.signal });
     const compression = compressionOf(head);
     const bottom = layers[0]?.compression ?? compression;
-    layers.push({ digest, size, compression, ...whatOf(kinds, compression, bottom) });
+    const isFlat = above !== undefined && at >= above;
+    const what = isFlat ? flattenedPlan(above, image.manifest.layers.length) : whatOf(kinds, compression, bottom);
+    layers.push({ digest, size, compression, ...what });
   }
   return { platform: image.platform, digest: image.descriptor.digest, size: image.size, layers };
+}
+
+/** All layers that are flattened together make one. */
+function flattenedPlan(above: number, count: number): Pick<LayerPlan, 'makes' | 'notes'> {
+  return { makes: ['full'], notes: [`layers ${above + 1} to ${count} are flattened into one`] };
 }
 
 /** The blobs that a layer of this compression gets. */

@@ -4,13 +4,16 @@ import { AccelError, asAccelError } from '../../base/error.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { findDocument, loadManifest, type NamedDocument } from '../../oci/document.ts';
 import type { ImageDocument, ImageManifest } from '../../oci/manifest.ts';
+import { groupLayers } from '../layer/layer-groups.ts';
 import type { ManifestResult, OutputTag, TagResult } from '../options.ts';
+import { sourceOf } from '../publish/output-manifest.ts';
 import {
   type ConversionRecord,
   decodeRecord,
   LAYER_ANNOTATION,
   makeRecord,
   prefetchOption,
+  RECORD_ANNOTATION,
   withPrefetchOption,
 } from '../publish/record-annotations.ts';
 import type { PlanSession } from '../session.ts';
@@ -145,6 +148,9 @@ function describeManifest(
 ): ManifestResult {
   const sourceDigest = decodeRecord(manifest.annotations)?.sourceDigest ?? '';
   const source = sources.find((image) => image.descriptor.digest === sourceDigest);
+  const stacked = manifest.layers.filter(isStacked);
+  const above = manifest.annotations?.[RECORD_ANNOTATION.flattenedAbove];
+  const groups = groupLayers(source?.manifest.layers.length ?? 0, above === undefined ? undefined : Number(above));
   return {
     platform: source?.platform ?? 'unknown',
     sourceDigest,
@@ -152,10 +158,11 @@ function describeManifest(
     size: manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size),
     sourceSize: source?.size ?? 0,
     virtualSize: undefined,
-    layers: manifest.layers.filter(isStacked).map((layer, index) => ({
+    layers: stacked.map((layer, index) => ({
       kind: layer.annotations?.[LAYER_ANNOTATION.targetDigest] === undefined ? 'full' : 'index-only',
-      sourceDigest: source?.manifest.layers[index]?.digest ?? '',
-      sourceSize: source?.manifest.layers[index]?.size ?? 0,
+      ...(source === undefined || groups[index] === undefined
+        ? { sourceDigest: '', sourceSize: 0 }
+        : sourceOf(source, groups[index])),
       digest: layer.digest,
       size: layer.size,
     })),

@@ -5,13 +5,16 @@ import { DOCUMENT_FIELDS, encodeJson, type ImageManifest, unknownFields } from '
 import { isConfig, layerMediaType, type MediaFamily, mediaFamily, OCI, toFamily } from '../../oci/media-types.ts';
 import { subjectOf } from '../../oci/referrers.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
-import type { ManifestResult, OutputTag } from '../options.ts';
+import { sourcesOf } from '../layer/image-job.ts';
+import { flattenedAbove, isFlattened, type LayerGroup } from '../layer/layer-groups.ts';
+import type { LayerResult, ManifestResult, OutputTag } from '../options.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import { type AccelerationLayer, accelerationDescriptor, withAcceleration } from '../prefetch/acceleration.ts';
 import type { Session } from '../session.ts';
+import { flattenHistory } from './flattened-history.ts';
 import type { CachedBlob } from './layer-record.ts';
 import { putBytes, putManifest } from './push-document.ts';
-import { encodeRecord, makeRecord, withPrefetchOption } from './record-annotations.ts';
+import { encodeRecord, flattenedAnnotation, makeRecord, withPrefetchOption } from './record-annotations.ts';
 
 /** Kind of an image: full layers, index-only layers where possible, or only index-only layers. */
 export type ImageKind = OutputTag['kind'];
@@ -38,6 +41,8 @@ export interface LayerBlobs {
 /** An image of one kind, whose layers were pushed. */
 export interface ImageParts {
   readonly source: SourceImage;
+  /** The layers of the source in each of the result. */
+  readonly groups: readonly LayerGroup[];
   readonly kind: ImageKind;
   /** The blob of each layer, by {@link chooseBlobs}. */
   readonly blobs: readonly CachedBlob[];
@@ -49,13 +54,15 @@ export interface ImageParts {
 /** Pushes the acceleration layer, config and manifest of an image. */
 export async function composeImage(
   session: Session,
-  { source, kind, blobs: chosen, virtualSize, acceleration }: ImageParts,
+  { source, groups, kind, blobs: chosen, virtualSize, acceleration }: ImageParts,
 ): Promise<ComposedManifest> {
   const family = familyOf(session, source.manifest.mediaType);
   // Without an index-only layer the image is a full one, whatever the request, and gets the same manifest.
   const mode = kind === 'containerd' && chosen.every((blob) => blob.kind === 'full') ? 'full' : kind;
+  const above = flattenedAbove(groups);
   const stack: ImageConfig = {
     ...source.config,
+    ...(above === undefined ? {} : historyField(flattenHistory(source.config, above))),
     rootfs: { ...source.config.rootfs, diff_ids: chosen.map((blob) => blob.diffId) },
   };
   const config = acceleration === undefined ? stack : withAcceleration(stack, acceleration);
@@ -75,6 +82,7 @@ export async function composeImage(
     annotations: {
       ...source.manifest.annotations,
       ...encodeRecord(makeRecord(source.descriptor.digest, mode, optionsOf(session, kind))),
+      ...flattenedAnnotation(above),
     },
     ...unknownFields(source.manifest, DOCUMENT_FIELDS),
   };
@@ -95,13 +103,32 @@ export async function composeImage(
     size: manifest.layers.reduce((sum, layer) => sum + layer.size, configDescriptor.size),
     sourceSize: source.size,
     virtualSize,
-    layers: chosen.map((blob, index) => {
-      const { digest, size } = source.manifest.layers[index]!;
-      return { kind: blob.kind, sourceDigest: digest, sourceSize: size, digest: blob.digest, size: blob.size };
-    }),
+    layers: chosen.map(({ kind, digest, size }, index) => ({
+      kind,
+      ...sourceOf(source, groups[index]!),
+      digest,
+      size,
+    })),
     ...(acceleration === undefined ? {} : { prefetch: acceleration.result }),
     manifest,
   };
+}
+
+/** What the result says of the source of a layer. */
+export function sourceOf(
+  source: SourceImage,
+  group: LayerGroup,
+): Pick<LayerResult, 'sourceDigest' | 'sourceSize' | 'flattened'> {
+  const layers = sourcesOf(source, group);
+  return {
+    sourceDigest: layers.at(-1)!.digest,
+    sourceSize: layers.reduce((sum, { size }) => sum + size, 0),
+    ...(isFlattened(group) ? { flattened: group.count } : {}),
+  };
+}
+
+function historyField(history: ImageConfig['history']): Pick<ImageConfig, 'history'> {
+  return history === undefined ? {} : { history };
 }
 
 /** The descriptor of a layer's blob in a manifest. */

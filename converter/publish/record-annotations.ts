@@ -27,6 +27,7 @@ export function optionsText(artifact: ArtifactOptions, platforms: readonly strin
     `span=${artifact.span}`,
     `oci=${artifact.oci || artifact.referrer}`,
     `referrer=${artifact.referrer}`,
+    ...(artifact.flattenAbove === undefined ? [] : [`flatten-above=${artifact.flattenAbove}`]),
     `platforms=${[...platforms].sort().join('+') || 'all'}`,
   ];
   return withPrefetchOption(parts.join(','), prefetch);
@@ -64,6 +65,11 @@ export function encodeRecord(record: ConversionRecord): Record<string, string> {
     [RECORD_ANNOTATION.options]: record.options,
     [RECORD_ANNOTATION.version]: record.version,
   };
+}
+
+/** The annotation of a manifest with a flattened layer above so many layers; none where nothing is flattened. */
+export function flattenedAnnotation(above: number | undefined): Record<string, string> {
+  return above === undefined ? {} : { [RECORD_ANNOTATION.flattenedAbove]: String(above) };
 }
 
 /** Decodes the record in annotations; undefined if they are not accel's. */

@@ -25,6 +25,11 @@ export const RECORD_ANNOTATION = {
   mode: 'accel-image/mode',
   options: 'accel-image/options',
   version: 'accel-image/version',
+  /**
+   * On a manifest whose top layer is several of the source's: how many of the source's lowest layers are layers of their
+   * own below it.
+   */
+  flattenedAbove: 'accel-image/flattened-above',
   /** Code by which whoever has the key of the record knows a manifest or index that was made with it. */
   mac: 'accel-image/mac',
 } as const;
