@@ -11,9 +11,9 @@ import { makeFullEngine, makeIndexEngine } from './layer/engines/engine-factory.
 import type { FullEngine } from './layer/engines/full.ts';
 import type { IndexOnlyEngine } from './layer/engines/index-only.ts';
 import { flattenLayers } from './layer/flatten-layers.ts';
-import { type ImageJob, layerIdOf, sourcesOf, wantsFull, wantsIndex } from './layer/image-job.ts';
+import { type ImageJob, layerIdOf, wantsFull, wantsIndex } from './layer/image-job.ts';
 import type { Claim } from './layer/layer-claims.ts';
-import { groupChain, groupLayers, isFlattened } from './layer/layer-groups.ts';
+import { groupChain, groupLayers, isFlattened, sourcesOf } from './layer/layer-groups.ts';
 import { claimOf, recordLayers, reuseLayers } from './layer/layer-reuse.ts';
 import { NextLayer } from './layer/next-layer.ts';
 import type { AppliedLayer, OpenLayer } from './layer/read-layer.ts';

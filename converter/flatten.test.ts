@@ -118,7 +118,9 @@ describe('the result', () => {
     expect(full.manifest.layers[0]).toEqual(ordinary[0].manifest.layers[0]);
     expect(containerd.manifest.layers[0]).toEqual(ordinary[1].manifest.layers[0]);
     expect(containerd.manifest.layers[1]).toEqual(full.manifest.layers[1]);
-    expect(result.tags.map(({ manifests }) => manifests[0]!.layers.map(({ kind, flattened }) => [kind, flattened]))).toEqual([
+    expect(
+      result.tags.map(({ manifests }) => manifests[0]!.layers.map(({ kind, flattened }) => [kind, flattened])),
+    ).toEqual([
       [
         ['full', undefined],
         ['full', 2],
@@ -150,7 +152,9 @@ describe('the result', () => {
     const steps = config.history!.map((entry) => entry?.empty_layer === true);
     expect(steps.filter((isEmpty) => !isEmpty)).toHaveLength(config.rootfs.diff_ids.length);
     const source = (await imageOf(target, 'base')).config;
-    expect(config.history!.map((entry) => entry?.created_by)).toEqual(source.history!.map((entry) => entry?.created_by));
+    expect(config.history!.map((entry) => entry?.created_by)).toEqual(
+      source.history!.map((entry) => entry?.created_by),
+    );
   });
 
   it('is the same bytes with any number of threads', async () => {
@@ -187,7 +191,12 @@ describe('the result', () => {
     const layers = Array.from({ length: 100 }, (_, i) => {
       const tar = new TarBuilder().file(`own-${i % 50}`, `layer ${i}`).file('version', String(i));
       if (i > 0) tar.whiteout('gone');
-      return { tar: tar.file(i % 2 === 0 ? 'even' : 'odd', `${i}`).link(`link-${i}`, 'even').build() };
+      return {
+        tar: tar
+          .file(i % 2 === 0 ? 'even' : 'odd', `${i}`)
+          .link(`link-${i}`, 'even')
+          .build(),
+      };
     });
     const target = await use(layers);
     await convertWithin(target, flat());
@@ -267,7 +276,9 @@ describe('what it refuses and plans', () => {
   });
 });
 
-it('random stacks: what is flattened verifies, and refuses what an ordinary conversion refuses', { timeout: 60_000 }, async () => {
+it('random stacks: what is flattened verifies, and refuses what an ordinary conversion refuses', {
+  timeout: 60_000,
+}, async () => {
   let verified = 0;
   const property = fc.asyncProperty(stacks, fc.nat(2), async (stack, above) => {
     const { path, remove } = await tempDirectory('accel-flatten-random-');

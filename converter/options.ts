@@ -146,7 +146,7 @@ export interface LayerResult {
   readonly sourceDigest: string;
   /** Bytes of the source's layers that are in it. */
   readonly sourceSize: number;
-  /** How many layers of the source are in a flattened layer; absent from others. */
+  /** Number of the source's layers in a flattened layer; absent from others. */
   readonly flattened?: number;
   readonly digest: string;
   readonly size: number;

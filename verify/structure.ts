@@ -78,7 +78,7 @@ function pairLayers(
   };
 }
 
-/** How many of the source's layers have layers of their own below a flattened one; undefined without such a layer. */
+/** Number of the source's layers that have layers of their own below a flattened one; undefined without such a layer. */
 function flattenedAbove({ manifest }: AcceleratedImage): number | undefined {
   const text = manifest.annotations?.[RECORD_ANNOTATION.flattenedAbove];
   return text !== undefined && /^(?:0|[1-9]\d{0,8})$/.test(text) ? Number(text) : undefined;

@@ -28,9 +28,7 @@ export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest):
       blockSize: flags.bs,
       ...(flags.level === undefined ? {} : { level: flags.level }),
       span: flags.span,
-      ...(flags.flattenAbove === undefined && flags.flatten !== true
-        ? {}
-        : { flattenAbove: flags.flattenAbove ?? 0 }),
+      ...(flags.flattenAbove === undefined && flags.flatten !== true ? {} : { flattenAbove: flags.flattenAbove ?? 0 }),
       oci: flags.oci === true,
       referrer: flags.referrer === true || flags.subject === true,
       maxFiles: flags.maxFiles,

@@ -8,8 +8,8 @@ import type { Ext4Image } from '../../formats/ext4/ext4-image.ts';
 import { SurveyedContent } from '../../formats/ext4/surveyed-content.ts';
 import type { LayerId } from '../events.ts';
 import type { LayerEngine } from './engines/engine.ts';
-import { type ImageJob, sourcesOf } from './image-job.ts';
-import type { LayerGroup } from './layer-groups.ts';
+import type { ImageJob } from './image-job.ts';
+import { type LayerGroup, sourcesOf } from './layer-groups.ts';
 import { commitLayer, OpenLayer, type Reading } from './read-layer.ts';
 
 /** Layers to flatten. */

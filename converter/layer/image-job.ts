@@ -1,10 +1,9 @@
 /** One platform's image to convert: the input of everything that works on its layers. */
-import type { Descriptor } from '../../oci/descriptor.ts';
 import type { LayerId } from '../events.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import type { ImageKind } from '../publish/output-manifest.ts';
 import type { Session } from '../session.ts';
-import type { LayerGroup } from './layer-groups.ts';
+import { type LayerGroup, sourcesOf } from './layer-groups.ts';
 
 /** An image, the manifests to make of it, and the virtual size to try. */
 export interface ImageJob {
@@ -33,9 +32,4 @@ export function layerIdOf({ source, groups }: ImageJob, index: number): LayerId 
   const layers = sourcesOf(source, groups[index]!);
   const size = layers.reduce((sum, layer) => sum + layer.size, 0);
   return { platform: source.platform, index, count: groups.length, digest: layers.at(-1)!.digest, size };
-}
-
-/** The layers of the source that become one of the result, lowest first. */
-export function sourcesOf({ manifest }: SourceImage, { first, count }: LayerGroup): readonly Descriptor[] {
-  return manifest.layers.slice(first, first + count);
 }

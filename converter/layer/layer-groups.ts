@@ -1,14 +1,16 @@
-/** Which layers of the source become one layer of the result. */
+/** Groups the layers of the source that become one layer of the result. */
 import { advise, option } from '../../base/advice.ts';
 import { AccelError } from '../../base/error.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
 import { digestOf } from '../../oci/digest.ts';
+import type { ImageManifest } from '../../oci/manifest.ts';
 import type { ConvertRequest } from '../options.ts';
 
 /** Neighbouring layers of the source that become one layer of the result. */
 export interface LayerGroup {
   /** Position of the lowest one in the source, 0 = lowest. */
   readonly first: number;
-  /** How many there are; more than one are flattened. */
+  /** Number of layers; more than one are flattened. */
   readonly count: number;
 }
 
@@ -20,6 +22,14 @@ export function groupLayers(count: number, flattenAbove?: number): LayerGroup[] 
   const apart = Math.min(count, flattenAbove ?? count);
   const groups = Array.from({ length: apart }, (_, first) => ({ first, count: 1 }));
   return apart === count ? groups : [...groups, { first: apart, count: count - apart }];
+}
+
+/** The layers of the source that become one of the result, lowest first. */
+export function sourcesOf(
+  { manifest }: { readonly manifest: Pick<ImageManifest, 'layers'> },
+  { first, count }: LayerGroup,
+): readonly Descriptor[] {
+  return manifest.layers.slice(first, first + count);
 }
 
 /** Whether several layers of the source become this one. */
@@ -45,7 +55,10 @@ export function groupChain(chain: readonly string[], groups: readonly LayerGroup
 }
 
 /** Throws `usage` for a request to flatten an index-only image, or above an odd number of layers. */
-export function checkFlatten({ artifact: { flattenAbove: above }, outputs }: Pick<ConvertRequest, 'artifact' | 'outputs'>): void {
+export function checkFlatten({
+  artifact: { flattenAbove: above },
+  outputs,
+}: Pick<ConvertRequest, 'artifact' | 'outputs'>): void {
   if (above === undefined) return;
   if (!Number.isSafeInteger(above) || above < 0) {
     throw new AccelError('usage', 'not a number of layers to keep below a flattened one', {

@@ -5,8 +5,7 @@ import { DOCUMENT_FIELDS, encodeJson, type ImageManifest, unknownFields } from '
 import { isConfig, layerMediaType, type MediaFamily, mediaFamily, OCI, toFamily } from '../../oci/media-types.ts';
 import { subjectOf } from '../../oci/referrers.ts';
 import type { LayerBlob } from '../layer/engines/engine.ts';
-import { sourcesOf } from '../layer/image-job.ts';
-import { flattenedAbove, isFlattened, type LayerGroup } from '../layer/layer-groups.ts';
+import { flattenedAbove, isFlattened, type LayerGroup, sourcesOf } from '../layer/layer-groups.ts';
 import type { LayerResult, ManifestResult, OutputTag } from '../options.ts';
 import type { SourceImage } from '../plan/source-image.ts';
 import { type AccelerationLayer, accelerationDescriptor, withAcceleration } from '../prefetch/acceleration.ts';
@@ -114,7 +113,7 @@ export async function composeImage(
   };
 }
 
-/** What the result says of the source of a layer. */
+/** Names the source of a layer in the result. */
 export function sourceOf(
   source: SourceImage,
   group: LayerGroup,

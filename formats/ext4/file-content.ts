@@ -17,7 +17,7 @@ export interface FileDataSink {
   write(bytes: Uint8Array): void;
 }
 
-/** What becomes of the content of files while a tar is read. Calls come entry by entry: next, begin, data. */
+/** Takes the content of files while a tar is read. Calls come entry by entry: next, begin, data. */
 export interface FileContent {
   /** An entry follows, of whatever type. */
   next(entry: TarEntry): void;

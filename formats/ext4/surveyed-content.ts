@@ -1,6 +1,6 @@
 /**
  * Several layers as one: a first reading of their tars applies names and attributes and notes which entry made which file,
- * a second one stores the content of the files that are left. What an upper layer replaced or deleted gets no block.
+ * a second one stores the content of the files that are left. Content that an upper layer replaced or deleted gets no block.
  */
 import { withPlace } from '../../base/error.ts';
 import { printable } from '../bytes/printable.ts';
