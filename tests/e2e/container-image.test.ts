@@ -1,5 +1,5 @@
 /** The container image: built as a user builds it, small, without root; and accel in it converts the image that it runs from. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -85,7 +85,10 @@ describe.skipIf(reason !== undefined)(`the container image${reason === undefined
       5 * MINUTES,
     );
 
-    it("runs what the chart's pods run on a node: configure, setup, cleanup", async () => {
+    it.each([
+      ['asks the controller for its certificate', {}],
+      ['makes its certificate itself', { controller: { enabled: false } }],
+    ])("runs what the chart's pods run on a node that %s: configure, setup, cleanup", async (_, values) => {
       const { path: folder, remove } = await tempDirectory('accel-node-');
       try {
         const names = ['template', 'authority', 'config', 'tmp', 'containerd', 'setup'];
@@ -103,14 +106,17 @@ describe.skipIf(reason !== undefined)(`the container image${reason === undefined
         const toml =
           'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n';
         await writeFile(join(folder, 'containerd/config.toml'), toml);
-        const manifests = await render({ acrInstances: 'registry.example.com' });
+        const manifests = await render({ acrInstances: 'registry.example.com', ...values });
+        const makesItself = 'controller' in values;
         await writeFile(
           join(folder, 'template/accel.yaml'),
           find(manifests, 'ConfigMap', 'accel-agent').data['accel.yaml'],
         );
-        const { data } = find(manifests, 'Secret', 'accel-agents-authority');
-        for (const name of ['ca.pem', 'ca-key.pem'])
-          await writeFile(join(folder, 'authority', name), Buffer.from(data[name], 'base64'));
+        if (makesItself) {
+          const { data } = find(manifests, 'Secret', 'accel-agents-authority');
+          for (const name of ['ca.pem', 'ca-key.pem'])
+            await writeFile(join(folder, 'authority', name), Buffer.from(data[name], 'base64'));
+        }
         const env = { NODE_IP: '10.1.2.3', NODE_ZONE: 'zone-a' };
         const inPod = async ({ command = ['accel'], args }: { readonly command?: string[]; readonly args: string[] }) =>
           image.run([...command, ...args], { asRoot: true, folders, env });
@@ -123,10 +129,12 @@ describe.skipIf(reason !== undefined)(`the container image${reason === undefined
           advertise: '10.1.2.3:65002',
           zone: 'zone-a',
         });
-        await run('openssl', [
-          ...['verify', '-CAfile', join(folder, 'config/tls/ca.pem'), '-verify_ip', '10.1.2.3'],
-          join(folder, 'config/tls/cert.pem'),
-        ]);
+        const certificate = join(folder, 'config/tls/cert.pem');
+        expect(existsSync(certificate)).toBe(makesItself);
+        if (makesItself) {
+          const authority = join(folder, 'config/tls/ca.pem');
+          await run('openssl', ['verify', '-CAfile', authority, '-verify_ip', '10.1.2.3', certificate]);
+        }
         await inPod(setup);
         const hosts = join(folder, 'containerd/certs.d/registry.example.com/hosts.toml');
         expect(await readFile(hosts, 'utf8')).toContain('http://127.0.0.1:65001');
