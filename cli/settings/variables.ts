@@ -7,12 +7,19 @@ import { type Setting, VARIABLE_PREFIX } from './setting.ts';
 /** The variable that chooses the project file. */
 export const PROJECT_FILE_VARIABLE = 'ACCEL_PROJECT_FILE';
 
-/** Names of others that begin like ours: a script's version to run, a cache, sockets that a server inherits. */
+/**
+ * Names of others that begin like ours: a script's version to run, a cache, sockets that a server inherits, and what the
+ * tests of this project read. Any other unknown one costs a run the whole command tree, in which a near name is sought.
+ */
 const NAMES_OF_OTHERS: ReadonlySet<string> = new Set([
   PROJECT_FILE_VARIABLE,
   'ACCEL_VERSION',
   'ACCEL_CACHE',
   'ACCEL_SOCKETS',
+  'ACCEL_CLI',
+  'ACCEL_MANY_IMAGES',
+  'ACCEL_REAL_IMAGE',
+  'ACCEL_SIGKILLS',
 ]);
 
 /** Variables that Kubernetes sets in each container for a Service named accel or accel-…. */

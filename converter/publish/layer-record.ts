@@ -194,7 +194,8 @@ export class LayerCache {
   /** The stored entries and those of this run; undefined if the record has them already. */
   #merged(stored: Entries): Record<string, CacheEntry> | undefined {
     const merged = new Map(stored);
-    for (const [name, entry] of this.#used) {
+    // Layers are done in another order on another machine; the record is the same.
+    for (const [name, entry] of [...this.#used].sort(([one], [other]) => (one < other ? -1 : 1))) {
       merged.delete(name);
       merged.set(name, entry);
     }

@@ -72,14 +72,20 @@ async function forgeRecord(): Promise<void> {
   const named = await target.resolve(LAYER_RECORD.tag);
   const manifest = parseManifest(await fetchBytes(target, named, 1e6), named);
   const record = JSON.parse(Buffer.from(await fetchBytes(target, manifest.layers[0]!, 1e6)).toString());
-  const entries = Object.entries<{ kind: string; size: number }>(record.layers);
-  const half = entries.length / 2;
-  for (const kind of ['full', 'index-only']) {
-    const evil = entries.slice(0, half).filter(([name]) => name.startsWith(kind));
-    const good = entries.slice(half).filter(([name]) => name.startsWith(kind));
-    for (const [i, [name]] of good.entries()) record.layers[name] = evil[i]![1];
+  const entries = Object.entries<{ digest: string }>(record.layers);
+  const layersOf = async (tag: string) => {
+    const image = await target.resolve(tag);
+    return parseManifest(await fetchBytes(target, image, 1e6), image).layers;
+  };
+  const nameOf = ({ digest }: Descriptor) => entries.find(([, entry]) => entry.digest === digest)![0];
+  const forged = { ...record.layers };
+  for (const kind of ['full', 'index']) {
+    const evil = await layersOf(`evil_${kind}`);
+    for (const [i, good] of (await layersOf(`base_${kind}`)).entries()) {
+      forged[nameOf(good)] = record.layers[nameOf(evil[i]!)];
+    }
   }
-  const layer = await put(LAYER_RECORD.mediaType, record);
+  const layer = await put(LAYER_RECORD.mediaType, { ...record, layers: forged });
   await target.tag(await put(named.mediaType, { ...manifest, layers: [layer] }), LAYER_RECORD.tag);
 }
 
