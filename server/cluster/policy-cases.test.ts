@@ -55,6 +55,7 @@ const LIMITS: Readonly<Record<string, readonly string[]>> = {
   ],
   'Images of Docker Hub without a host': ["Docker Hub's short name through the agent", 'the host in capitals'],
   'Names that no registry takes': ['no valid name', 'no valid digest'],
+  'Names of more than 255 characters': [],
 };
 /** Limits that are not of images, selectors and secrets. */
 const OTHER_LIMITS = ['No annotations `accel.dev/…`', '`k8s.aliyun.com/p2p-config` lists all'];
