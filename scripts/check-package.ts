@@ -11,8 +11,11 @@ import { filterProblems } from '@arethetypeswrong/core/problems';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 
-/** Bytes of the tarball that call for a look at what came in. */
-const MOST_PACKED = 700_000;
+/**
+ * Bytes of the tarball that call for a look at what came in. It has most code twice: a file for each module of the library,
+ * and the bundle of the command line.
+ */
+const MOST_PACKED = 1_150_000;
 
 /** npm's report of a tarball. */
 interface PackReport {
