@@ -5,6 +5,7 @@ import { formatBytes, formatCount, formatSeconds } from '../format.ts';
 import { type LogRecord, streamOf, writeLog } from '../log-output.ts';
 import { describeEvent } from '../progress/plain.ts';
 import type { Verbosity } from '../progress/progress.ts';
+import { spinnerOptions } from '../progress/spinner-options.ts';
 import { LayerTracker } from '../progress/track.ts';
 import { barLine, type Canvas } from '../progress/tty.ts';
 import {
@@ -29,9 +30,6 @@ export interface ManyProgress {
   /** Removes what is only for the time of the run. */
   stop(): void;
 }
-
-/** Milliseconds between two frames. */
-const FRAME_MS = 100;
 
 /** The display for a stream: live lines on a terminal, plain lines elsewhere. */
 export function createManyProgress(
@@ -139,16 +137,8 @@ class LiveProgress implements ManyProgress {
     this.#style = style;
     this.#now = now;
     this.#started = now();
-    const unicode = hasUnicode(env);
     this.#spinner = ora({
-      stream: output,
-      isEnabled: true,
-      discardStdin: false,
-      // Where ora hides it, it ends the process at the first signal, before the work is cleaned up.
-      hideCursor: false,
-      color: style === PLAIN_STYLE ? false : 'cyan',
-      interval: FRAME_MS,
-      ...(unicode ? {} : { spinner: 'line' as const }),
+      ...spinnerOptions(output, style, env),
       prefixText: () => {
         const lines = this.#lines();
         return lines.length === 0 ? '' : `${lines.join('\n')}\n`;

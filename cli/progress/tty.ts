@@ -4,14 +4,13 @@
  */
 import ora from 'ora';
 import { formatBytes, formatRate, formatSeconds } from '../format.ts';
-import { CURSOR, columnsOf, type Environment, hasUnicode, type Output, PLAIN_STYLE, type Style } from '../terminal.ts';
+import { CURSOR, columnsOf, type Environment, hasUnicode, type Output, type Style } from '../terminal.ts';
 import { ellipsis, printable, shortDigest } from '../text.ts';
 import { describeEvent } from './plain.ts';
 import type { Progress } from './progress.ts';
+import { spinnerOptions } from './spinner-options.ts';
 import { type LayerState, LayerTracker } from './track.ts';
 
-/** Milliseconds between two frames: slow enough for a remote terminal, fast enough to look alive. */
-const FRAME_MS = 100;
 /** Bytes a second below which a time left would be a joke. */
 const MIN_RATE = 1;
 
@@ -29,15 +28,7 @@ export function createTtyProgress(
   const started = now();
   const columns = (): number => columnsOf(output);
   const spinner = ora({
-    stream: output,
-    isEnabled: true,
-    // Raw mode would keep Ctrl-C from becoming a signal; nothing reads keys here.
-    discardStdin: false,
-    // Where ora hides it, it ends the process at the first signal, before the work is cleaned up.
-    hideCursor: false,
-    color: style === PLAIN_STYLE ? false : 'cyan',
-    interval: FRAME_MS,
-    ...(unicode ? {} : { spinner: 'line' as const }),
+    ...spinnerOptions(output, style, env),
     prefixText: () => {
       // Leaves room for the totals and for the line of the cursor.
       const lines = renderLayers(tracker, { columns: columns(), rows: (output.rows ?? 24) - 3, style, unicode });
