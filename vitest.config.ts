@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { serverPool } from './tests/support/server-pool.ts';
 
-const common = { testTimeout: 60_000, hookTimeout: 60_000 };
+// Generous: what they bound is a hang. Hooks start registries, clusters and machines, beside other files on two cores.
+const common = { testTimeout: 180_000, hookTimeout: 240_000 };
 
 export default defineConfig({
   test: {

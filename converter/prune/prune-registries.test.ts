@@ -1,14 +1,12 @@
 /** Pruning random repositories of real registries, with a model of what may go and of what a registry does. */
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RECORD_ANNOTATION } from '../../formats/overlaybd/annotations.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { type RegistryProgram, startRegistry, type TestRegistry } from '../../tests/support/registry.ts';
 import { describeWith } from '../../tests/support/tools.ts';
 import { pruneByName } from './prune-by-name.ts';
 import type { PruneReport } from './prune-repository.ts';
-
-vi.setConfig({ testTimeout: 120_000 });
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';

@@ -16,8 +16,6 @@ import type { Pod } from './rewrite/pod.ts';
 import { describeWithCluster, eventually, startCluster, type TestCluster } from './testing/kube-cluster.ts';
 import { startWebhook, type TestWebhook, WEBHOOK_USER, webhookConfiguration, webhookRules } from './testing/webhook.ts';
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 });
-
 const MODE = 'k8s.aliyun.com/image-accelerate-mode';
 const NODE = 'alibabacloud.com/image-accelerate-enabled';
 const VPC = 'test-registry-vpc.cn-hangzhou.cr.aliyuncs.com';

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { freePort } from '../../tests/support/loopback.ts';
 import { startAgentRole } from '../agent/agent-role.ts';
 import { OwnCertificate } from '../agent/own-certificate.ts';
@@ -31,8 +31,6 @@ import { describeWithCluster, eventually, startCluster, type TestCluster } from 
 import { ownAddress } from './testing/own-address.ts';
 import { roleSurroundings } from './testing/role-surroundings.ts';
 import { RELEASE } from './testing/webhook.ts';
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
 const { endpointSlices, namespaces, signingRequests, secrets, serviceAccounts } = RESOURCES;
 const SECRET = 'accel-agents-own';

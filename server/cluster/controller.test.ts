@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { Secret } from './controller/secret-watches.ts';
 import { RESOURCES } from './kube/kube-resources.ts';
 import type { KubeClient } from './kube.ts';
@@ -12,8 +12,6 @@ import { DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE } from './rewrite/pull-secrets.ts
 import { CONTROLLER_USER, controllerRules, startTestController, type TestController } from './testing/controller.ts';
 import { describeWithCluster, eventually, startCluster, type TestCluster } from './testing/kube-cluster.ts';
 import { RELEASE } from './testing/webhook.ts';
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
 const MODE = 'k8s.aliyun.com/image-accelerate-mode';
 const VPC = 'shop-registry-vpc.cn-hangzhou.cr.aliyuncs.com';

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer as createSocket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { freePort } from '../../tests/support/loopback.ts';
 import { setupNode } from '../agent/node/setup.ts';
 import { CONFIG_SCHEMA } from '../config/schema.ts';
@@ -18,8 +18,6 @@ import { CONTROLLER_USER, controllerRules, startTestController, type TestControl
 import { describeWithCluster, eventually, startCluster, type TestCluster } from './testing/kube-cluster.ts';
 import { ownAddress } from './testing/own-address.ts';
 import { RELEASE } from './testing/webhook.ts';
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
 const NODE = 'alibabacloud.com/image-accelerate-enabled';
 const SERVICE = 'accel-agents';

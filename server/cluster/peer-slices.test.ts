@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { freePort } from '../../tests/support/loopback.ts';
 import { type Agent, startAgent } from '../agent/agent.ts';
 import { startDemoRegistry } from '../demo/demo-registry.ts';
@@ -16,8 +16,6 @@ import type { KubeClient } from './kube.ts';
 import { PeerSlices } from './peer-slices.ts';
 import { describeWithCluster, eventually, startCluster, type TestCluster } from './testing/kube-cluster.ts';
 import { ownAddress } from './testing/own-address.ts';
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
 const NAMESPACE = 'accel';
 const SERVICE = 'accel-agents';

@@ -1,7 +1,7 @@
 /** All cases of the rewriting at a real API server, once by the webhook and once by the chart's policy: they differ in what docs/kubernetes.md lists, and in nothing else. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { makeCertificates } from '../../tests/support/registry.ts';
 import { describeWith } from '../../tests/support/tools.ts';
@@ -19,8 +19,6 @@ import { LABEL_CASES } from './testing/label-cases.ts';
 import { PLACE_CASES } from './testing/place-cases.ts';
 import { ACC, answersOf, type Case, HEAD, HUB, MODE, P2P, requestOf, settingsOf } from './testing/rewrite-case.ts';
 import { SECRET_CASES } from './testing/secret-cases.ts';
-
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 });
 
 const CASES = [...LABEL_CASES, ...PLACE_CASES, ...SECRET_CASES];
 /** Configurations of the cases. */

@@ -1,5 +1,5 @@
 /** Whoever may create pods or secrets in one namespace, at a real API server: others are served all the same. */
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Secret } from './controller/secret-watches.ts';
 import { type KubeObject, RESOURCES } from './kube/kube-resources.ts';
 import type { KubeClient } from './kube.ts';
@@ -8,8 +8,6 @@ import { DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE } from './rewrite/pull-secrets.ts
 import { CONTROLLER_USER, controllerRules, startTestController } from './testing/controller.ts';
 import { describeWithCluster, eventually, startCluster, type TestCluster } from './testing/kube-cluster.ts';
 import { RELEASE, startWebhook, type TestWebhook, WEBHOOK_USER, webhookRules } from './testing/webhook.ts';
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
 const MODE = 'k8s.aliyun.com/image-accelerate-mode';
 const HOST = 'registry.example.com';

@@ -45,6 +45,8 @@ export interface PullResult {
   /** From the start to the end of the slowest whole pull. */
   readonly seconds: number;
   readonly failed: number;
+  /** Last words of those that failed. */
+  readonly said: readonly string[];
   /** Bytes that the registry's interface sent, by the size of the image. */
   readonly copies: number;
   /** Of these, what the runtimes asked the registry for themselves; the rest went to agents. */
@@ -166,9 +168,11 @@ export class FaultLab {
     await struck;
     const sent = (await this.#sent()).slice(sentBefore).filter(({ runtime }) => runtime);
     const counted = results.filter(({ number }) => !uncounted.includes(number));
+    const failed = counted.filter(({ code }) => code !== 0);
     return {
       seconds: Math.max(...counted.map(({ seconds }) => seconds)),
-      failed: counted.filter(({ code }) => code !== 0).length,
+      failed: failed.length,
+      said: await Promise.all(failed.map((one) => this.#lastWords(one))),
       copies: ((await registryBytesSent()) - before) / image.bytes,
       runtimes: sent.reduce((sum, { bytes }) => sum + bytes, 0) / image.bytes,
       dead: Math.max(0, (await this.#dead()) - deadBefore),
@@ -283,6 +287,11 @@ export class FaultLab {
     const code = await Promise.race([pull(processes, tools, folder, { number, image: reference }), patience]);
     over.abort();
     return code;
+  }
+
+  async #lastWords({ number, code }: { readonly number: number; readonly code: number }): Promise<string> {
+    const log = await readFile(join(nodeFolder(this.#o.folder, number), 'pull.log'), 'utf8').catch(() => '');
+    return `node ${number}, exit ${code}: ${log.trim().slice(-300)}`;
   }
 
   /** All that the registry has sent of blobs. */

@@ -14,8 +14,6 @@ import { conversionJob, type DecisionContext, decidePush } from './decide-push.t
 import { checkEvent, eventKey, type PushEvent } from './push-event.ts';
 import { failureOf } from './retries.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
-
 const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
 describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {

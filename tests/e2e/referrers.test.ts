@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadManifest } from '../../oci/document.ts';
 import { referrerTag } from '../../oci/referrers.ts';
 import { openRegistry, type RegistryTarget } from '../../oci/registry/registry-target.ts';
@@ -13,8 +13,6 @@ import { attachReferrer, attachTag } from '../support/attach.ts';
 import { fileLayer, pushImage } from '../support/many-images.ts';
 import { type RegistryProgram, startRegistry, type TestRegistry } from '../support/registry.ts';
 import { describeWith, requireTool, run, type TempDirectory, tempDirectory } from '../support/tools.ts';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 /** Signing without a transparency log, in the form of cosign 3 (a bundle as a referrer) and in that of cosign 2 (a tag). */
 const OFFLINE = ['--use-signing-config=false', '--tlog-upload=false', '--allow-http-registry', '--yes'];

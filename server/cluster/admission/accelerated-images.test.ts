@@ -1,6 +1,6 @@
 /** Tries answers on a real registry, asked through a proxy that counts and fails. */
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { convert } from '../../../converter/convert.ts';
 import { buildLayout } from '../../../fixtures/image-builder.ts';
 import { smallTar } from '../../../tests/support/converter.ts';
@@ -12,8 +12,6 @@ import { eventually } from '../testing/kube-cluster.ts';
 import { AcceleratedImages } from './accelerated-images.ts';
 import { ConversionFinder } from './find-conversion.ts';
 import { RegistryPools } from './registry-pools.ts';
-
-vi.setConfig({ testTimeout: 120_000 });
 
 const SUFFIXES = ['_containerd_accelerated', '_accelerated'];
 

@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { freePort } from '../../../tests/support/loopback.ts';
 import { CONFIG_SCHEMA } from '../../config/schema.ts';
 import { Lifecycle } from '../../lifecycle.ts';
@@ -16,8 +16,6 @@ import { RELEASE, WEBHOOK_USER, webhookConfiguration, webhookRules } from '../te
 import { renewed, writeState } from './certificate-state.ts';
 import { SelfCertificates } from './self-certificates.ts';
 import { patchBundle, type WebhookConfiguration } from './webhook-bundle.ts';
-
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const MODE = 'k8s.aliyun.com/image-accelerate-mode';
 const IMAGE = 'registry.example.com/team/app:1';

@@ -3,7 +3,7 @@
  * lists come late, requests fail once.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { KubeError } from '../kube/kube-error.ts';
 import { type KubeObject, RESOURCES, type Resource } from '../kube/kube-resources.ts';
 import { LeaderElection } from '../kube/leader-election.ts';
@@ -15,8 +15,6 @@ import { SecretCopies } from './copy-secrets.ts';
 import { DeviceSecret } from './device-secret.ts';
 import { LABELLED, NodeLabels } from './node-labels.ts';
 import type { Secret, SecretScope } from './secret-watches.ts';
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
 const HOST = 'shop-registry-vpc.cn-hangzhou.cr.aliyuncs.com';
 const AGENT = 'shop-registry-vpc.distributed.cn-hangzhou.cr.aliyuncs.com:65001';

@@ -89,6 +89,11 @@ export class ChaosLoad {
     return this.#figures;
   }
 
+  /** Whether each kind of thing was made at least once, and a pod was rewritten in each mode. */
+  get madeEachKind(): boolean {
+    return Object.values(this.#figures).every((count) => count > 0);
+  }
+
   /** Pods that got an accelerated image although it had been of an older one for longer than the webhook may believe. */
   get outdated(): readonly string[] {
     return this.#outdated;

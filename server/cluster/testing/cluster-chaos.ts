@@ -65,6 +65,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     options.log('all parts serve');
     load.start(options.makers, options.rest);
     await faults.run();
+    // On a slow machine few things are made while parts fail: the load goes on until it has made each kind.
+    await eventually(async () => load.madeEachKind, RECOVERY);
     await load.close();
     const violations = await judge(parts, { client, kubelet, load });
     await kubelet.close();

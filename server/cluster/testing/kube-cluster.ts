@@ -20,7 +20,11 @@ import { ownAddress } from './own-address.ts';
 /** The version that .ci/run builds. */
 const KUBERNETES = '1.37.2';
 /** Milliseconds for a program to be ready. */
-const START_TIME = 60_000;
+const START_TIME = 120_000;
+/** Starts of a whole cluster: another process may take one of its ports before it does. */
+const MOST_STARTS = 3;
+/** Milliseconds between two questions that start a process. */
+const READY_PAUSE = 300;
 const PROGRAMS = ['etcd', 'kube-apiserver'] as const;
 
 /** A program of the cluster that a test may end. */
@@ -98,7 +102,20 @@ export function describeWithCluster(name: string, options: ClusterOptions, body:
 }
 
 /** Starts a cluster; resolves when its API is ready. */
-export async function startCluster({ controllers = false, users = [] }: ClusterOptions = {}): Promise<TestCluster> {
+export async function startCluster(options: ClusterOptions = {}): Promise<TestCluster> {
+  for (let start = 1; ; start++) {
+    try {
+      return await startOnce(options);
+    } catch (error) {
+      if (start === MOST_STARTS || !(error instanceof ProgramEnded)) throw error;
+    }
+  }
+}
+
+/** A program ended while it was to start. */
+class ProgramEnded extends Error {}
+
+async function startOnce({ controllers = false, users = [] }: ClusterOptions): Promise<TestCluster> {
   const { path: folder, remove } = await tempDirectory('accel-kube-');
   const [etcdPort, peerPort, port] = [await freePort(), await freePort(), await freePort()];
   const url = `https://127.0.0.1:${port}`;
@@ -190,9 +207,9 @@ export async function startCluster({ controllers = false, users = [] }: ClusterO
     }
     return cluster;
   } catch (error) {
-    const logs = await processes.logs();
+    const message = `${(error as Error).message}\n${await processes.logs()}`;
     await cluster.stop();
-    throw new Error(`${(error as Error).message}\n${logs}`);
+    throw error instanceof ProgramEnded ? new ProgramEnded(message) : new Error(message);
   }
 }
 
@@ -212,11 +229,15 @@ export async function eventually(check: () => Promise<boolean>, limit = START_TI
 }
 
 async function ready(processes: Processes, cluster: TestCluster): Promise<void> {
-  await eventually(async () => {
+  const end = performance.now() + START_TIME;
+  for (;;) {
     const problem = processes.problem('kube-apiserver') ?? processes.problem('etcd');
-    if (problem !== undefined) throw new Error(problem);
-    return (await cluster.kubectl(['get', '--raw', '/readyz'])).trim() === 'ok';
-  });
+    if (problem !== undefined) throw new ProgramEnded(problem);
+    const answer = await cluster.kubectl(['get', '--raw', '/readyz']).catch((error: Error) => error.message);
+    if (answer.trim() === 'ok') return;
+    if (performance.now() > end) throw new Error(`not ready after ${START_TIME / 1000} s: ${answer}`);
+    await delay(READY_PAUSE);
+  }
 }
 
 async function writeFiles(folder: string, url: string, users: readonly string[]): Promise<void> {
