@@ -1,4 +1,4 @@
-/** The quick ones among the lab's faults: no pull fails. How long they take is what `npm run lab:faults` judges. Needs root and Linux. */
+/** The quick ones among the lab's faults: no pull fails. `npm run lab:faults` judges how long they take. Needs root and Linux. */
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { describeWith, run } from '../../tests/support/tools.ts';
