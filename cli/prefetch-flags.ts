@@ -59,20 +59,24 @@ export async function prefetchRequest(
   };
 }
 
-/** The bytes of a file, or of standard input for `-`. Throws `usage` past 64 MiB. */
-export async function readBytes(file: string, stdin: AsyncIterable<Uint8Array | string>): Promise<Uint8Array> {
+/** The bytes of a file, or of standard input for `-`. Throws `usage` past `limit` bytes, 64 MiB unless given. */
+export async function readBytes(
+  file: string,
+  stdin: AsyncIterable<Uint8Array | string>,
+  limit = MAX_LIST_BYTES,
+): Promise<Uint8Array> {
   if (file !== '-') {
     const { readSmallFile } = await import('../disk/small-file.ts');
-    return readSmallFile(file, MAX_LIST_BYTES);
+    return readSmallFile(file, limit);
   }
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stdin) {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     size += bytes.length;
-    if (size > MAX_LIST_BYTES)
-      throw new AccelError('usage', 'standard input is too long for a list', {
-        expected: `at most ${MAX_LIST_BYTES} bytes`,
+    if (size > limit)
+      throw new AccelError('usage', 'standard input is too long', {
+        expected: `at most ${limit} bytes`,
       });
     chunks.push(bytes);
   }

@@ -46,7 +46,7 @@ Examples:
     $ accel convert --repository-pattern 'registry.example.com/team/*' --tags '1.*'
   A list of images, and the rules of a configuration of accel serve:
     $ accel convert --from images.txt --jobs 8 --report junit=accel.xml
-    $ accel convert --rules rules.json
+    $ accel convert --rules rules.yaml
 `;
 
 /** Settings that a reference on the command line replaces. */

@@ -41,7 +41,7 @@ export function addManyFlags(command: Command): void {
       ),
     )
     .addOption(repeatable('--exclude-repository <pattern>', 'leave these repositories out'))
-    .option('--rules <file>', 'convert what the rules of a configuration of accel serve cover, as they say')
+    .option('--rules <file>', 'convert what the rules of a configuration of accel serve (YAML) cover, as they say')
     .addOption(
       new Option('--jobs <n>', 'of many images, so many at a time; --max-memory bounds them all together')
         .argParser(parseInteger('--jobs', 1, 64))

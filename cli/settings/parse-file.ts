@@ -1,7 +1,7 @@
 /** A file of settings as keys and values with their places; it knows YAML, not flags. */
 import type { Node, Pair, ParsedNode } from 'yaml';
-import { AccelError } from '../../base/error.ts';
 import { readSmallFile } from '../../disk/small-file.ts';
+import { mistake, openYaml, type Place, type YamlParser } from './open-yaml.ts';
 
 /** Key of the sections, one a command. */
 export const SECTIONS_KEY = 'commands';
@@ -21,16 +21,6 @@ export const SERVER_KEYS: ReadonlySet<string> = new Set([
   'telemetry',
   'drain',
 ]);
-
-/** The package, where it is loaded. */
-export type YamlParser = typeof import('./yaml.ts')['YAML'];
-
-/** A place in a file; lines and columns count from 1. */
-export interface Place {
-  readonly file: string;
-  readonly line: number;
-  readonly column: number;
-}
 
 /** A key and its value. */
 export interface Entry {
@@ -60,20 +50,8 @@ export async function parseFile(file: string): Promise<ParsedFile | undefined> {
 
 /** {@link parseFile} for a text; `file` is its name in errors. */
 export function parseText(text: string, file: string, yaml: YamlParser): ParsedFile | undefined {
-  const lines = new yaml.LineCounter();
-  const document = yaml.parseDocument(text, {
-    lineCounter: lines,
-    prettyErrors: false,
-    resolveKnownTags: false,
-    logLevel: 'error',
-  });
-  const placeAt = (offset: number): Place => {
-    const { line, col } = lines.linePos(offset);
-    return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
-  };
+  const { document, placeAt } = openYaml(text, file, yaml);
   const reader = new Reader(yaml, (node) => placeAt(node.range?.[0] ?? 0));
-  const [broken] = [...document.errors, ...document.warnings];
-  if (broken !== undefined) throw mistake(placeAt(broken.pos[0]), `is not valid YAML: ${broken.message}`);
   if (document.contents === null) return { entries: [], sections: [] };
   const pairs = reader.pairs(document.contents, 'the file');
   const foreign = pairs.filter(({ name, value }) => SERVER_KEYS.has(name) && !yaml.isScalar(value));
@@ -100,15 +78,6 @@ export function parseText(text: string, file: string, yaml: YamlParser): ParsedF
             entries: reader.pairs(value, name, place).map((pair) => reader.entry(pair)),
           })),
   };
-}
-
-/** The error for a mistake at a place of a file. */
-export function mistake(
-  place: Place,
-  message: string,
-  details: { expected?: string; found?: string; hint?: string } = {},
-) {
-  return new AccelError('usage', `${place.file} ${message}`, { where: { ...place }, ...details });
 }
 
 /** A pair with a plain key. */

@@ -89,7 +89,7 @@ export async function setUp(): Promise<Surroundings> {
         await writeFile(join(path, 'token'), 'secret\n');
         await writeFile(join(path, 'startup.txt'), '/usr/lib/app.js\n');
         await writeFile(join(path, 'images.txt'), `${HOSTS[0]}/team/app:1.2\n`);
-        await writeFile(join(path, 'rules.json'), JSON.stringify({ rules: [{ repositories: [`${HOSTS[0]}/app`] }] }));
+        await writeFile(join(path, 'rules.yaml'), `rules:\n  - repositories: ["${HOSTS[0]}/app"]\n`);
         await writeFile(join(path, 'seen.txt'), SEEN);
         await writeFile(join(path, 'event.json'), JSON.stringify(EVENT));
         return path;

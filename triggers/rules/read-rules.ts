@@ -4,6 +4,7 @@
  */
 import { AccelError } from '../../base/error.ts';
 import { isRecord } from '../../base/is-record.ts';
+import { nearest } from '../../base/nearest.ts';
 import type { RuleEntry } from './rule-entries.ts';
 
 /** Checks a value; returns what it must be where it is not. */
@@ -71,19 +72,39 @@ function checkKeys(
   for (const [name, entry] of Object.entries(value)) {
     const check = Object.hasOwn(keys, name) ? keys[name] : undefined;
     if (check === undefined) {
-      throw wrong(file, `${key}.${name}`, { expected: `one of ${Object.keys(keys).join(', ')}`, found: name });
+      const known = Object.keys(keys);
+      const meant = nearest(name, known);
+      throw wrong(file, `${key}.${name}`, {
+        expected: `one of ${known.join(', ')}`,
+        found: name,
+        ...(meant === undefined ? {} : { hint: `Did you mean ${meant}?` }),
+      });
     }
     const expected = check(entry);
-    if (expected !== undefined) throw wrong(file, `${key}.${name}`, { expected, found: kindOf(entry) });
+    if (expected === undefined) continue;
+    const isNumbered = Array.isArray(entry) && entry.some((one) => typeof one === 'number');
+    throw wrong(file, `${key}.${name}`, {
+      expected,
+      found: kindOf(entry),
+      ...(isNumbered ? { hint: "Quote what looks like a number, such as '1.2'." } : {}),
+    });
   }
 }
 
 function kindOf(value: unknown): string {
   if (value === undefined || value === null) return 'nothing';
-  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
+  if (Array.isArray(value)) {
+    if (value.length === 0) return 'an empty list';
+    const odd = value.findIndex((one) => text(one) !== undefined);
+    return odd < 0 ? 'a list' : `a list with ${JSON.stringify(value[odd])?.slice(0, 60) ?? 'nothing'} at ${odd + 1}`;
+  }
   return typeof value === 'string' || typeof value === 'number' ? JSON.stringify(value).slice(0, 60) : typeof value;
 }
 
-function wrong(file: string, key: string, facts: { readonly expected: string; readonly found: string }): AccelError {
+function wrong(
+  file: string,
+  key: string,
+  facts: { readonly expected: string; readonly found: string; readonly hint?: string },
+): AccelError {
   return new AccelError('usage', 'the rules cannot be used', { where: { file, key }, ...facts });
 }
