@@ -4,11 +4,12 @@ import type { Command } from 'commander';
 import { AccelError, withPlace } from '../../base/error.ts';
 import type { ConvertRequest, PrefetchRequest } from '../../converter/options.ts';
 import { formatReference, parseRepository } from '../../oci/reference.ts';
+import { questionOf } from '../../triggers/decide-conversion.ts';
 import { distinctOrders } from '../../triggers/many/check-orders.ts';
-import { type FoundImages, findImages } from '../../triggers/many/find-images.ts';
+import { type FoundImage, type FoundImages, findImages } from '../../triggers/many/find-images.ts';
 import { failedBefore, type ImageOrder, type ImageOutcome } from '../../triggers/many/image-orders.ts';
 import type { TargetPool } from '../../triggers/many/target-pool.ts';
-import { compileRules, type MatchedRule, type RuleSet } from '../../triggers/rules/match-rule.ts';
+import { compileRules, type RuleSet } from '../../triggers/rules/match-rule.ts';
 import { ruleRequest } from '../../triggers/rules/rule-request.ts';
 import type { ConvertFlags } from '../commands/convert-flags.ts';
 import { namedImage } from '../commands/convert-reference.ts';
@@ -123,8 +124,8 @@ async function patternOrders({ flags, context, pool }: Gathering): Promise<Gathe
   const look = { pool, ...(given === undefined ? {} : { repositories: given }) };
   const found = await findImages(rules, look, context.signal);
   return foundOrders(found, (image) => ({
-    request: { ...convertRequest({ ...flags, repository: image.repository, inputTag: image.tag }, prefetch), ...reuse },
-    verify: 'off',
+    ...convertRequest({ ...flags, repository: image.repository, inputTag: image.tag }, prefetch),
+    ...reuse,
   }));
 }
 
@@ -143,32 +144,27 @@ async function ruleOrders({ flags, context, pool }: Gathering): Promise<Gathered
     ...(await reuseRequest(flags)),
   };
   const found = await findImages(rules, { pool }, context.signal);
-  return foundOrders(found, ({ repository, tag, rule }) => ({
-    request: ruleRequest(rule.options, { repository, tag }, more),
-    verify: rule.options.verify,
-  }));
+  return foundOrders(found, ({ repository, tag, rule }) => ruleRequest(rule.options, { repository, tag }, more));
 }
 
 /** The orders for what patterns found. Throws `not-found` where nothing was, with what was looked at. */
 function foundOrders(
   { images, repositories, unread, failed }: FoundImages,
-  orderOf: (image: { repository: string; tag: string; rule: MatchedRule }) => Pick<ImageOrder, 'request' | 'verify'>,
+  requestOf: (image: FoundImage) => ConvertRequest,
 ): Gathered {
   const outcomes = [
     ...unread.map(({ host, error = noCatalogue(host) }) => failedBefore({ reference: host, places: [] }, error)),
     ...failed.map(({ repository, error }) => failedBefore({ reference: repository, places: [] }, error)),
   ];
-  const orders: ImageOrder[] = [];
-  for (const image of images) {
-    const reference = `${image.repository}:${image.tag}`;
-    try {
-      orders.push({ reference, places: [], found: true, ...orderOf(image) });
-    } catch (error) {
-      // A tag that leaves no room for a suffix is no reason to leave the others.
-      if (!(error instanceof AccelError) || error.code !== 'tag-too-long') throw error;
-      outcomes.push(failedBefore({ reference, places: [] }, error));
-    }
-  }
+  const orders = images.map(
+    ({ repository, tag, rule }): ImageOrder => ({
+      reference: `${repository}:${tag}`,
+      places: [],
+      found: true,
+      verify: rule.options.verify,
+      ...questionOf(tag, (named) => requestOf({ repository, tag: named, rule })),
+    }),
+  );
   if (orders.length > 0) return { orders, failed: outcomes };
   const [first] = outcomes;
   if (first?.error !== undefined) throw withPlace(first.error, { image: first.order.reference });

@@ -16,13 +16,13 @@ export async function loadRuleFile(file: string, stdin: AsyncIterable<Uint8Array
   const name = file === '-' ? 'standard input' : file;
   const opened = openYaml(Buffer.from(bytes).toString('utf8'), name, YAML);
   try {
-    return compileRules(await ruleSources(readRules(valueOf(opened, name), name)));
+    return compileRules(await ruleSources(readRules(contentOf(opened, name), name)));
   } catch (error) {
     throw error instanceof AccelError ? located(error, opened, YAML) : error;
   }
 }
 
-function valueOf({ document, placeAt }: OpenedYaml, name: string): unknown {
+function contentOf({ document, placeAt }: OpenedYaml, name: string): unknown {
   try {
     return document.toJS();
   } catch (cause) {

@@ -9,14 +9,18 @@ export interface ConversionMeans {
 }
 
 /**
- * The request of an order whose tag has the digest; by that digest, for the tag may move meanwhile. Throws `tag-too-long` for a tag that
- * leaves no room for the suffix, `reference-invalid` for a target that cannot be.
+ * The request of an order whose tag has the digest; by that digest, for the tag may move meanwhile, or by the tag where it has not been
+ * looked at. Throws `tag-too-long` for a tag that leaves no room for the suffix, `reference-invalid` for a target that cannot be.
  */
-export function conversionRequest(order: ConversionOrder, digest: string, means: ConversionMeans = {}): ConvertRequest {
+export function conversionRequest(
+  order: ConversionOrder,
+  digest: string | undefined,
+  means: ConversionMeans = {},
+): ConvertRequest {
   const { repository, tag, rule, force } = order;
   return ruleRequest(
     rule.options,
-    { repository, tag, digest },
+    { repository, tag, ...(digest === undefined ? {} : { digest }) },
     {
       ...(force === true ? { force: true } : {}),
       ...(means.workDirectory === undefined ? {} : { workDirectory: means.workDirectory }),

@@ -3,6 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { runProgram } from '../../cli/program.ts';
+import { captured } from '../../cli/testing/sample.ts';
 import { convert } from '../../converter/convert.ts';
 import { buildLayout } from '../../fixtures/image-builder.ts';
 import { smallTar } from '../../tests/support/converter.ts';
@@ -45,6 +47,22 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
       { registry: { plain: true } },
     );
     await putArtifact('chart');
+    // Both tags of full mode, of which one was removed; results under other names; an index.
+    for (const [from, to] of [
+      ['ordinary', 'half'],
+      ['done_accelerated', 'half_accelerated'],
+      ['done_accelerated', `${'y'.repeat(110)}_accelerated`],
+      ['done_containerd_accelerated', 'plain-name'],
+      ['ordinary', 'pr-7'],
+      ['chart', `${'z'.repeat(128)}`],
+      ['ordinary', 'accel-cache'],
+      ['ordinary', `sha256-${'0'.repeat(64)}.sig`],
+    ] as const) {
+      const image = (tag: string) => `docker://${registry.host}/team/app:${tag}`;
+      if (from !== 'chart') {
+        await run('skopeo', ['copy', '--src-tls-verify=false', '--dest-tls-verify=false', ...[image(from), image(to)]]);
+      } else await putArtifact(to);
+    }
   });
   afterAll(async () => {
     await registry?.stop();
@@ -112,6 +130,59 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
     // Two tags of one image share a lane: one at a time.
     expect(conversionJob({ ...(decision.jobs[0]!.data as never as object), tag: 'other' } as never).lane).toBe(
       decision.jobs[0]!.lane,
+    );
+  });
+
+  /** What `accel convert --rules --dry-run` finds, in the service's words. */
+  async function commandDecides(rules: object, ...more: string[]): Promise<Record<string, string>> {
+    const file = join(folder.path, 'rules.json');
+    await writeFile(file, JSON.stringify({ rules: [rules] }));
+    const stdout = captured();
+    await runProgram(['convert', '--rules', file, '--plain', '--dry-run', '--json', '--jobs', '1', ...more], {
+      stdout,
+      stderr: captured(),
+      stdin: (async function* () {})(),
+      env: {},
+      signal: new AbortController().signal,
+      loadConverter: () => Promise.reject(new Error('nothing is converted here')),
+    });
+    const words: Record<string, string> = { due: 'convert', failed: 'impossible' };
+    const { images } = JSON.parse(stdout.text) as {
+      images: { reference: string; state: string; skip?: { code: string } }[];
+    };
+    return Object.fromEntries(
+      images.map(({ reference, state, skip }) => [
+        reference.slice(reference.lastIndexOf(':') + 1),
+        skip?.code ?? words[state] ?? state,
+      ]),
+    );
+  }
+
+  it.each<[string, Partial<RuleSource>, Record<string, unknown>]>([
+    ['full mode', { excludeTags: ['pr-*'] }, { tags: { exclude: ['pr-*'] } }],
+    ['index-only mode, where a tag has another kind', { mode: 'index-only' }, { mode: 'index-only' }],
+    ['another block size', { blockSize: 8192 }, { blockSize: 8192 }],
+  ])('and accel convert --rules decide the same: %s', async (_, rule, written) => {
+    const found = await commandDecides({ repositories: [`${registry.host}/team/*`], ...written });
+    const tags = (
+      (await (await fetch(`${registry.url}/v2/team/app/tags/list`)).json()) as { tags: string[] }
+    ).tags.filter((tag) => !(rule.excludeTags !== undefined && tag.startsWith('pr-')));
+    const decided: Record<string, string> = {};
+    for (const tag of tags) decided[tag] = (await decide(tag, {}, rulesOf(rule))).code;
+    expect(found).toEqual(decided);
+    // Content is compared only after everything was read: the look that needs few requests says the same.
+    expect(await commandDecides({ repositories: [`${registry.host}/team/*`], ...written }, '--verify-reused')).toEqual(
+      found,
+    );
+    expect(new Set(Object.values(found))).toEqual(
+      new Set([
+        ...['already-accelerated', 'named-accelerated', 'not-an-image', 'cache-tag', 'referrer-tag'],
+        ...[
+          'convert',
+          'impossible',
+          ...(rule.mode === undefined && rule.blockSize === undefined ? ['up-to-date'] : []),
+        ],
+      ]),
     );
   });
 

@@ -2,11 +2,12 @@
  * Decides about a push from what the registry has now: the event only says where to look. It may come twice, late, out of order, about
  * our own tags, child manifests or signatures; the decision is the same whichever event asked for it.
  */
-import { asAccelError } from '../../base/error.ts';
-import { targetOptions, withEndpoints } from '../../converter/endpoints.ts';
+import { type ConvertSurroundings, type Endpoints, targetOptions, withEndpoints } from '../../converter/endpoints.ts';
 import { openPlanSession } from '../../converter/open-session.ts';
+import type { OutputTag } from '../../converter/options.ts';
 import { prepare } from '../../converter/plan/preparation.ts';
-import { decideImage, type EventDecision } from '../../triggers/decide.ts';
+import { skipOfTag } from '../../triggers/decide.ts';
+import { type ConversionDecision, decideConversion, questionOf } from '../../triggers/decide-conversion.ts';
 import type { MatchedRule, RuleSet } from '../../triggers/rules/match-rule.ts';
 import { type RegistryAccess, registryOptions } from '../config/registry-access.ts';
 import { type ConversionOrder, orderData } from './conversion.ts';
@@ -62,47 +63,49 @@ export async function decidePush(event: PushEvent, context: DecisionContext): Pr
 async function look(order: ConversionOrder, rule: MatchedRule, context: DecisionContext): Promise<Decision> {
   const { repository, tag } = order;
   const { registries, signal } = context;
+  const skip = skipOfTag(tag);
+  if (skip !== undefined) return { ...nothing(skipCode(skip.code), skip.reason), rule: rule.number };
   const registry = await registryOptions(registries, repository);
-  const about = await lookAt({ repository, tag }, { registry, ...(signal === undefined ? {} : { signal }) });
-  if (about === undefined) return { ...nothing('gone', 'the tag does not exist any more'), rule: rule.number };
-  if (about.event === 'accelerated') {
-    return { ...nothing('already-accelerated', 'a tag of a finished conversion'), rule: rule.number };
-  }
-  if (about.event === 'skipped') return { ...nothing(skipCode(about.code), about.reason), rule: rule.number };
-  const { digest } = about;
-  const request = { ...conversionRequest(order, digest), noUpload: true };
+  const { request, refused } = questionOf(tag, (named) => conversionRequest({ ...order, tag: named }, undefined));
   const { targetRepository } = request;
   const surroundings = {
     registry,
     ...(targetRepository === undefined ? {} : { targetRegistry: await registryOptions(registries, targetRepository) }),
     ...(signal === undefined ? {} : { signal }),
   };
+  const question = { request: { ...request, noUpload: true }, found: true, ...(refused ? { refused } : {}) };
   // The options of the target are the caller's: nothing of the source's credentials goes there.
-  const due = await withEndpoints(
-    request,
+  return await withEndpoints(
+    question.request,
     { ...surroundings, targetRegistry: targetOptions(request, surroundings) },
-    (endpoints) => prepare(openPlanSession(endpoints, request, surroundings)).then((preparation) => preparation.due),
+    async (endpoints) => {
+      const about = await decideConversion(endpoints, question, surroundings);
+      if (about.state === 'skipped') {
+        return { ...nothing(skipCode(about.skip.code), about.skip.reason), rule: rule.number };
+      }
+      const { digest } = about;
+      const due = about.state === 'up-to-date' ? [] : await dueOutputs(endpoints, about, surroundings);
+      if (due.length === 0) {
+        return { ...nothing('up-to-date', 'converted from this digest with these options'), rule: rule.number, digest };
+      }
+      return {
+        code: 'convert',
+        reason: `to make: ${due.map((output) => output.tag).join(', ')}`,
+        rule: rule.number,
+        digest,
+        jobs: [conversionJob({ ...order, digest }, order.from === 'reconcile' ? { failed: 'keep' } : {})],
+      };
+    },
   );
-  if (due.length === 0) {
-    return { ...nothing('up-to-date', 'converted from this digest with these options'), rule: rule.number, digest };
-  }
-  return {
-    code: 'convert',
-    reason: `to make: ${due.map((output) => output.tag).join(', ')}`,
-    rule: rule.number,
-    digest,
-    jobs: [conversionJob({ ...order, digest }, order.from === 'reconcile' ? { failed: 'keep' } : {})],
-  };
 }
 
-/** The decision about a tag as for an event of any other trigger; undefined where it does not exist. */
-async function lookAt(...request: Parameters<typeof decideImage>): Promise<EventDecision | undefined> {
-  try {
-    return await decideImage(...request);
-  } catch (error) {
-    if (asAccelError(error).code === 'not-found') return undefined;
-    throw error;
-  }
+/** The outputs that are to be made, by all that the registry has of the image. */
+async function dueOutputs(
+  endpoints: Endpoints,
+  { request, named }: Extract<ConversionDecision, { readonly state: 'due' }>,
+  surroundings: ConvertSurroundings,
+): Promise<readonly OutputTag[]> {
+  return (await prepare(openPlanSession(endpoints, request, { ...surroundings, known: named }))).due;
 }
 
 /**
@@ -144,7 +147,6 @@ const SKIPS: Readonly<Record<string, DecisionCode>> = {
   'not-an-image': 'not-an-image',
   'already-accelerated': 'already-accelerated',
   'named-accelerated': 'named-accelerated',
-  'reported-with-other': 'already-accelerated',
   'referrer-tag': 'referrer-tag',
   'cache-tag': 'cache-tag',
 };

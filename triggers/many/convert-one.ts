@@ -9,14 +9,12 @@ import type { ConvertEvent } from '../../converter/events.ts';
 import { openPlanSession } from '../../converter/open-session.ts';
 import type { ConvertRequest } from '../../converter/options.ts';
 import { prepare } from '../../converter/plan/preparation.ts';
-import { findCurrent } from '../../converter/plan/quick-look.ts';
 import { verifyMade } from '../../converter/publish/verify-made.ts';
 import type { SharedContext, SharedRun } from '../../converter/shared-run.ts';
-import { type NamedDocument, resolveDocument } from '../../oci/document.ts';
-import { ALREADY_ACCELERATED, NAMED_ACCELERATED, skipOfTag } from '../decide.ts';
-import { classify } from '../existing-tag.ts';
+import type { NamedDocument } from '../../oci/document.ts';
+import { ALREADY_ACCELERATED, skipOfTag } from '../decide.ts';
+import { decideConversion } from '../decide-conversion.ts';
 import type { Skip } from '../payload.ts';
-import { isOwnName } from '../rules/covered-tags.ts';
 import { type ImageOrder, type ImageOutcome, outcomeTags, targetOf } from './image-orders.ts';
 import type { TargetPool } from './target-pool.ts';
 
@@ -76,31 +74,20 @@ async function decideAndConvert(
   run: ImageRun,
   onEvent: (event: ConvertEvent) => void,
 ): Promise<Ending> {
-  const { request, found } = order;
+  const { request } = order;
   const { tag, digest } = request.source;
   const byName = tag === undefined || digest !== undefined ? undefined : skipByName(order, run);
   if (byName !== undefined) return skipped(byName);
   const endpoints = await run.pool.endpoints(request);
-  const read = await readSource(endpoints, order, run.signal);
-  if ('code' in read) return skipped(read);
-  const { digest: present } = read.descriptor;
   const { shared, signal } = run;
-  const context = { onEvent, signal, shared, known: read };
-  const look = {
-    named: read,
-    endpoints,
-    request: { ...request, source: { ...request.source, digest: present } },
-    context,
-  };
-  const current = await findCurrent(openPlanSession(endpoints, look.request, context), read);
-  if (current !== undefined) {
-    for (const one of current) run.proven.add(`${endpoints.target.name}:${one.tag}`);
-    return { state: 'up-to-date', digest: present, tags: current };
+  const decision = await decideConversion(endpoints, order, { onEvent, signal, shared });
+  if (decision.state === 'skipped') return { ...decision, tags: [] };
+  if (decision.state === 'up-to-date') {
+    for (const one of decision.tags) run.proven.add(`${endpoints.target.name}:${one.tag}`);
+    return decision;
   }
-  const { kind, problem = 'not an image' } = await classify(endpoints.source, read, signal);
-  if (kind === 'no-image') return { ...skipped({ code: 'not-an-image', reason: problem }), digest: present };
-  if (kind === 'accelerated') return { ...skipped(ALREADY_ACCELERATED), digest: present };
-  if (found && tag !== undefined && isOwnName(tag)) return { ...skipped(NAMED_ACCELERATED), digest: present };
+  const { named } = decision;
+  const look = { named, endpoints, request: decision.request, context: { onEvent, signal, shared, known: named } };
   return run.dryRun ? plan(look) : convert(order, look, run);
 }
 
@@ -108,23 +95,6 @@ async function decideAndConvert(
 function skipByName({ reference, request }: ImageOrder, { proven }: ImageRun): Skip | undefined {
   if (proven.has(reference)) return ALREADY_ACCELERATED;
   return skipOfTag(request.source.tag!);
-}
-
-/** The source's document. Content that is no image is a reason to skip what a pattern found, and an error of what was named. */
-async function readSource(
-  { source }: Endpoints,
-  { request, found }: ImageOrder,
-  signal: AbortSignal,
-): Promise<NamedDocument | Skip> {
-  const { tag, digest } = request.source;
-  try {
-    return await resolveDocument(source, digest ?? tag!, { signal });
-  } catch (error) {
-    const known = asAccelError(error);
-    if (found && known.code === 'image-unsupported') return { code: 'not-an-image', reason: known.message };
-    if (found && known.code === 'not-found') return { code: 'gone', reason: 'the image no longer exists' };
-    throw error;
-  }
 }
 
 function skipped(skip: Skip): Ending {

@@ -18,6 +18,8 @@ export interface ImageOrder extends ImageName {
   readonly verify: 'off' | 'quick' | 'full';
   /** A pattern found it, nobody named it: then the name of a tag may be a reason to skip it. */
   readonly found: boolean;
+  /** Why it cannot be converted, if it turns out to be an image that would be. */
+  readonly refused?: AccelError;
 }
 
 /** The state of an image at the end. `due`: a dry run found that it would be converted. */
