@@ -28,7 +28,7 @@ export { type AddPrefetchRequest, type AddPrefetchResult, addPrefetch } from './
 export { type ConvertSettings, defaultOutputs } from './converter/settings.ts';
 export type * from './inspect/facts.ts';
 export { inspect } from './inspect/inspect-by-name.ts';
-export type { ReferrerAbout, ReferrerKind } from './oci/referrer-kinds.ts';
+export type { ReferrerAbout, ReferrerBase, ReferrerKind } from './oci/referrer-kinds.ts';
 export type { RegistryOptions } from './oci/registry/registry-options.ts';
 export type { FileStat, ImageFiles } from './reader/files.ts';
 export { type Named, type NameOptions, type OpenedImage, type OpenOptions, openImage } from './reader/open-by-name.ts';

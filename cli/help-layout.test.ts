@@ -2,20 +2,12 @@ import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { fitHelp } from './help-layout.ts';
 import { createProgram } from './program.ts';
+import { idleSurroundings } from './testing/idle-surroundings.ts';
 import { captured } from './testing/sample.ts';
 
 async function helpPages(columns: number): Promise<{ name: string; text: string }[]> {
   const stdout = captured({ columns });
-  async function* stdin() {}
-  const program = await createProgram({
-    stdout,
-    stderr: captured(),
-    stdin: stdin(),
-    env: {},
-    signal: new AbortController().signal,
-    loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-    setReporting: () => undefined,
-  });
+  const program = await createProgram({ ...idleSurroundings(), stdout });
   const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
   return all(program).map((command) => {
     stdout.text = '';

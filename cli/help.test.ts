@@ -2,22 +2,10 @@
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { createProgram, runProgram } from './program.ts';
-import { captured } from './testing/sample.ts';
-
-function surroundings() {
-  async function* stdin() {}
-  return {
-    stdout: captured(),
-    stderr: captured(),
-    stdin: stdin(),
-    env: {},
-    signal: new AbortController().signal,
-    loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-  };
-}
+import { idleSurroundings } from './testing/idle-surroundings.ts';
 
 async function run(args: readonly string[]) {
-  const context = surroundings();
+  const context = idleSurroundings();
   const code = await runProgram(args, context);
   return { code, out: context.stdout.text, err: context.stderr.text };
 }
@@ -29,7 +17,7 @@ function below(command: Command, path: readonly string[] = []): { path: readonly
   });
 }
 
-const program = await createProgram({ ...surroundings(), setReporting: () => undefined });
+const program = await createProgram(idleSurroundings());
 const commands = below(program).map(({ path, command }) => ({ name: path.join(' '), path, command }));
 
 describe.each(commands)('accel $name', ({ name, path, command }) => {

@@ -3,6 +3,7 @@ import { AccelError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
 import { runProgram } from './program.ts';
 import { createServerAccess, type ServerSurroundings } from './server-package.ts';
+import { idleSurroundings } from './testing/idle-surroundings.ts';
 
 const LOCAL = 'file:///home/me/app/node_modules/accel-image/dist/program/main.js';
 
@@ -35,12 +36,9 @@ async function accel(
     ...changes,
   });
   const code = await runProgram(args, {
+    ...idleSurroundings(),
     stdout: { write: (text: string) => out.push(text) },
     stderr,
-    stdin: (async function* () {})(),
-    env: {},
-    signal: new AbortController().signal,
-    loadConverter: () => Promise.reject(new Error('nothing is converted here')),
     server,
   });
   return { code, out: out.join(''), err: err.join(''), released };

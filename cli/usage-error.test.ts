@@ -1,21 +1,12 @@
 import { expect, it } from 'vitest';
 import { runProgram } from './program.ts';
-import { captured } from './testing/sample.ts';
+import { idleSurroundings } from './testing/idle-surroundings.ts';
 
 async function usage(line: string): Promise<string> {
-  const stderr = captured();
-  const stdout = captured();
-  async function* stdin() {}
-  const code = await runProgram(line.split(' '), {
-    stdout,
-    stderr,
-    stdin: stdin(),
-    env: {},
-    signal: new AbortController().signal,
-    loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-  });
-  expect([code, stdout.text]).toEqual([2, '']);
-  return stderr.text;
+  const context = idleSurroundings();
+  const code = await runProgram(line.split(' '), context);
+  expect([code, context.stdout.text]).toEqual([2, '']);
+  return context.stderr.text;
 }
 
 it.each([

@@ -1,7 +1,7 @@
 /** The request and the result of a conversion: the library's main types. */
 
 import type { NamedDocument } from '../oci/document.ts';
-import type { ReferrerAbout, ReferrerKind } from '../oci/referrer-kinds.ts';
+import type { ReferrerBase } from '../oci/referrer-kinds.ts';
 import type { EventSink, LayerKind } from './events.ts';
 import type { Threads } from './layer/workers/threads.ts';
 
@@ -215,20 +215,9 @@ export interface ReferrerCopy {
 }
 
 /** A referrer of the source, and what became of it. */
-export interface ReferrerResult {
+export interface ReferrerResult extends ReferrerBase {
   /** Digest of the source manifest or index that it refers to. */
   readonly subject: string;
-  readonly digest: string;
-  readonly mediaType: string;
-  readonly artifactType?: string;
-  readonly kind: ReferrerKind;
-  /** The thing that it speaks of: the digest of the source, the content, or accel does not know. */
-  readonly about: ReferrerAbout;
-  /** Bytes of its config and layers. */
-  readonly size: number;
-  /** Listed as a referrer, under a tag of cosign, or an entry of the source's index. */
-  readonly via: 'referrers' | 'tag' | 'index';
-  readonly tag?: string;
   readonly action: 'copied' | 'linked' | 'left';
   /** For people. */
   readonly reason: string;

@@ -1,5 +1,5 @@
 /** Results of `inspectReference`: plain records for JSON. */
-import type { ReferrerAbout, ReferrerKind } from '../oci/referrer-kinds.ts';
+import type { ReferrerBase } from '../oci/referrer-kinds.ts';
 import type { LayerKind } from '../reader/layer.ts';
 
 /** A layer of an accelerated image. */
@@ -126,22 +126,11 @@ export interface ArtifactFacts {
 }
 
 /** A manifest that refers to the image, or to the source that it was made from. */
-export interface ReferrerFacts {
+export interface ReferrerFacts extends ReferrerBase {
   /** Whether it refers to a manifest of this image, or to the source. */
   readonly of: 'image' | 'source';
   /** Digest of the manifest or index that it refers to. */
   readonly subject: string;
-  readonly digest: string;
-  readonly mediaType: string;
-  readonly artifactType?: string;
-  readonly kind: ReferrerKind;
-  /** `digest`: it is true of its subject's digest alone; `content`: of every image with the same files. */
-  readonly about: ReferrerAbout;
-  /** Bytes of its config and layers. */
-  readonly size: number;
-  /** Listed as a referrer, under a tag of cosign, or an entry of the subject's index. */
-  readonly via: 'referrers' | 'tag' | 'index';
-  readonly tag?: string;
   /** Of a copy that accel made: digest of the original. */
   readonly copiedFrom?: string;
   /** Of a link that accel made: kind of the referrers that it points to. */

@@ -9,7 +9,7 @@ import { findDocument, loadDocument, unlessMissing } from './document.ts';
 import type { ImageDocument, ImageIndex, ImageManifest } from './manifest.ts';
 import { isManifestContent } from './media-types.ts';
 import { canRefer } from './powers.ts';
-import { aboutOf, type ReferrerAbout, type ReferrerKind, referrerKind } from './referrer-kinds.ts';
+import { aboutOf, type ReferrerBase, referrerKind } from './referrer-kinds.ts';
 import { referrerTag } from './referrers.ts';
 import type { ReadOptions, Target } from './storage.ts';
 
@@ -27,18 +27,7 @@ const REFERENCE_TYPE = 'vnd.docker.reference.type';
 const ATTESTATION_MANIFEST = 'attestation-manifest';
 
 /** A referrer, read. */
-export interface FoundReferrer {
-  readonly digest: string;
-  readonly mediaType: string;
-  readonly artifactType?: string;
-  readonly kind: ReferrerKind;
-  readonly about: ReferrerAbout;
-  /** Bytes of its config and layers; of the manifest where that cannot be read. */
-  readonly size: number;
-  /** The way to find it: listed as a referrer, under a tag of cosign, or as an entry of the index. */
-  readonly via: 'referrers' | 'tag' | 'index';
-  /** The tag of cosign. */
-  readonly tag?: string;
+export interface FoundReferrer extends ReferrerBase {
   /** Its manifest; absent for an index, and where it cannot be read. */
   readonly manifest?: ImageManifest;
   /** Why it cannot be read. */

@@ -11,6 +11,21 @@ export type ReferrerKind = 'signature' | 'attestation' | 'sbom' | 'image' | 'lin
 /** The thing that a referrer speaks of: the digest of its subject, the content (true of every image with the same files), or it is not known. */
 export type ReferrerAbout = 'digest' | 'content' | 'unknown';
 
+/** The facts of a referrer, wherever one is shown. */
+export interface ReferrerBase {
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly artifactType?: string;
+  readonly kind: ReferrerKind;
+  readonly about: ReferrerAbout;
+  /** Bytes of its config and layers; of the manifest where that cannot be read. */
+  readonly size: number;
+  /** The way to find it: listed as a referrer, under a tag of cosign, or as an entry of the subject's index. */
+  readonly via: 'referrers' | 'tag' | 'index';
+  /** The tag of cosign. */
+  readonly tag?: string;
+}
+
 /** `artifactType` of accel's pointer to referrers that are true of the source's digest alone (docs/formats.md §10). */
 export const REFERRER_LINK = 'application/vnd.accel-image.referrer-link.v1+json';
 

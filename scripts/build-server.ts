@@ -2,11 +2,12 @@
  * Bundles accel-image-server into server/dist: its own files and what it imports of the rooms of accel-image, so that the two
  * packages cannot drift apart. Packages stay outside and are named in server/package.json, which this checks.
  */
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { build } from 'esbuild';
 import { buildConsole } from './build-console.ts';
+import { PROGRAM_BUNDLE, removeLeftovers } from './bundle-settings.ts';
 import { projectRoot } from './project-root.ts';
 
 const root = projectRoot(import.meta.url);
@@ -17,7 +18,6 @@ const { dependencies } = JSON.parse(readFileSync(join(root, 'server/package.json
 
 const { metafile } = await build({
   absWorkingDir: root,
-  // Threads and processes have files of their own, under the names that their starters look for beside themselves.
   entryPoints: {
     main: 'server/main.ts',
     'role-worker': 'server/role-worker.ts',
@@ -26,24 +26,12 @@ const { metafile } = await build({
     worker: 'converter/layer/workers/worker.ts',
   },
   outdir: OUTPUT,
-  bundle: true,
-  // A role loads its own code and packages alone: the embedded queue no PostgreSQL, the agent no converter.
-  splitting: true,
-  chunkNames: 'chunk-[hash]',
-  platform: 'node',
-  format: 'esm',
+  // The embedded queue loads no PostgreSQL, the agent no converter.
+  ...PROGRAM_BUNDLE,
   target: 'node24',
-  packages: 'external',
-  charset: 'utf8',
-  metafile: true,
-  logLevel: 'warning',
 });
 
-// Parts of an earlier build would be packed with this one.
-const made = new Set(Object.keys(metafile.outputs).map((path) => basename(path)));
-for (const name of readdirSync(join(root, OUTPUT))) {
-  if (name.startsWith('chunk-') && !made.has(name)) rmSync(join(root, OUTPUT, name));
-}
+removeLeftovers(join(root, OUTPUT), metafile, (name) => name.startsWith('chunk-'));
 
 const imported = new Set(
   Object.values(metafile.outputs)

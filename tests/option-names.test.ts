@@ -4,8 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { INPUTS } from '../action/input-words.ts';
 import type { OptionName } from '../base/advice.ts';
 import { FLAGS, flagWords } from '../cli/option-words.ts';
-import { createProgram } from '../cli/program.ts';
-import { captured } from '../cli/testing/sample.ts';
+import { idleProgram } from '../cli/testing/idle-surroundings.ts';
 import { isTest, listFiles, PRODUCT_ROOMS, type SourceFile } from '../scripts/source-files.ts';
 import { sourceTexts } from '../scripts/source-text.ts';
 import { readAction } from './support/runner.ts';
@@ -25,17 +24,7 @@ const OF_OTHER_PROGRAMS = [
   /strace[^.]* -\w|[Ww]ith(?:out)? -y\b/,
 ];
 
-async function* noInput(): AsyncGenerator<Uint8Array> {}
-
-const program = await createProgram({
-  stdout: captured(),
-  stderr: captured(),
-  stdin: noInput(),
-  env: {},
-  signal: new AbortController().signal,
-  loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-  setReporting: () => undefined,
-});
+const program = await idleProgram();
 
 function flagsOf(command: Command): string[] {
   const own = command.options.flatMap(({ long, short }) => [long, short].filter((flag) => flag !== undefined));

@@ -10,6 +10,7 @@ import { EXIT_CODES } from '../error-report.ts';
 import { runProgram } from '../program.ts';
 import { LayerTracker } from '../progress/track.ts';
 import { PLAIN_STYLE } from '../terminal.ts';
+import { idleSurroundings } from '../testing/idle-surroundings.ts';
 import { captured } from '../testing/sample.ts';
 import { parseImageList } from './image-list.ts';
 import { junitReport, manyDocument } from './many-document.ts';
@@ -59,17 +60,10 @@ describe('a list', () => {
 });
 
 async function usage(...args: string[]): Promise<string> {
-  const stderr = captured();
-  const code = await runProgram(['convert', ...args], {
-    stdout: captured(),
-    stderr,
-    stdin: (async function* () {})(),
-    env: {},
-    signal: new AbortController().signal,
-    loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-  });
+  const context = idleSurroundings();
+  const code = await runProgram(['convert', ...args], context);
   expect(code).toBe(2);
-  return stderr.text;
+  return context.stderr.text;
 }
 
 it.each([

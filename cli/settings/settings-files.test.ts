@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isTest, listFiles, PRODUCT_ROOMS } from '../../scripts/source-files.ts';
 import { CONFIG_SCHEMA } from '../../server/config/schema.ts';
 import { runProgram } from '../program.ts';
-import { captured } from '../testing/sample.ts';
+import { idleSurroundings } from '../testing/idle-surroundings.ts';
 import { findFiles, userFilePath } from './find-files.ts';
 import { SERVER_KEYS } from './parse-file.ts';
 import { foreignVariables, misspelledVariables } from './variables.ts';
@@ -25,17 +25,13 @@ afterAll(() => rm(root, { recursive: true }));
 
 /** Runs a command in a folder of the project. */
 async function run(line: string, env: Record<string, string> = {}) {
-  const [stdout, stderr] = [captured(), captured()];
-  const code = await runProgram(line.split(' '), {
-    stdout,
-    stderr,
-    stdin: (async function* () {})(),
+  const context = {
+    ...idleSurroundings(),
     env: { HOME: join(root, 'home'), ...env },
     cwd: join(root, 'project', 'a', 'b'),
-    signal: new AbortController().signal,
-    loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-  });
-  return { code, out: stdout.text, err: stderr.text };
+  };
+  const code = await runProgram(line.split(' '), context);
+  return { code, out: context.stdout.text, err: context.stderr.text };
 }
 
 const CONVERT = 'convert oci:/nonexistent:1 -o x';

@@ -3,27 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Argument, Command, Option } from 'commander';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createProgram } from '../program.ts';
-import { captured } from '../testing/sample.ts';
+import { idleProgram } from '../testing/idle-surroundings.ts';
 import { COMBINED_FLAGS } from './combinations.ts';
 import { loadSettings } from './load-settings.ts';
 import { PROJECT_FLAGS } from './project-keys.ts';
 import { commandName, runnableCommands, type Setting, settingsOf } from './setting.ts';
 
-async function* noInput(): AsyncGenerator<Uint8Array> {}
-
 /** The whole tree, in which every command does nothing. */
 async function inertProgram(named?: string): Promise<Command> {
-  const surroundings = {
-    stdout: captured(),
-    stderr: captured(),
-    stdin: noInput(),
-    env: {},
-    signal: new AbortController().signal,
-    loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-    setReporting: () => undefined,
-  };
-  const program = await createProgram(surroundings, named);
+  const program = await idleProgram(named);
   for (const command of runnableCommands(program)) command.action(() => undefined);
   return program;
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { freePort } from '../../tests/support/loopback.ts';
 import { type Agent, startAgent } from '../agent/agent.ts';
+import { localAgent } from '../demo/cluster.ts';
 import { startDemoRegistry } from '../demo/demo-registry.ts';
 import { writeImageLayout } from '../demo/image-layout.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
@@ -270,22 +271,8 @@ describeWithCluster('members from EndpointSlices', { controllers: true, address:
         identity: undefined,
         clients: { host: '127.0.0.1', port: 0 },
         peers: { host, port },
-        store: {
-          directory: join(folder, `cache-${number}`),
-          capacity: 2 ** 30,
-          memory: 64 << 20,
-          ttl: 3_600_000,
-          keepFree: 0,
-        },
-        contentStore: undefined,
-        blockPrefix: 'dadip2p',
-        access: { ttl: 300_000, grace: 3_600_000 },
-        staleTags: false,
-        strict: false,
-        rates: { toClients: Infinity, toPeers: Infinity, fromOrigin: Infinity },
-        concurrency: 128,
         metrics: new AgentMetrics(metrics[number]!),
-        log: () => undefined,
+        ...localAgent(join(folder, `cache-${number}`)),
       });
       open.push(agent);
       agents.push({ agent, url: `http://127.0.0.1:${agent.addresses.clients.port}` });

@@ -74,21 +74,7 @@ export async function startCluster({
           clients: { host: '127.0.0.1', port: 0 },
           peers: { host: '127.0.0.1', port: ports[node]! },
           metrics: new AgentMetrics(createMetrics('agent')),
-          store: {
-            directory: join(folder, String(node)),
-            capacity: 2 ** 30,
-            memory: 64 * 2 ** 20,
-            ttl: 3_600_000,
-            keepFree: 0,
-          },
-          contentStore: undefined,
-          blockPrefix: 'dadip2p',
-          access: { ttl: 300_000, grace: 3_600_000 },
-          staleTags: false,
-          strict: false,
-          rates: { toClients: Infinity, toPeers: Infinity, fromOrigin: Infinity },
-          concurrency: 128,
-          log: () => undefined,
+          ...localAgent(join(folder, String(node))),
         },
         node,
       );
@@ -100,6 +86,21 @@ export async function startCluster({
     throw error;
   }
   return { nodes, close };
+}
+
+/** The options of an agent for tests: its cache in a folder, no rates, and silence. */
+export function localAgent(directory: string) {
+  return {
+    store: { directory, capacity: 2 ** 30, memory: 64 * 2 ** 20, ttl: 3_600_000, keepFree: 0 },
+    contentStore: undefined,
+    blockPrefix: 'dadip2p',
+    access: { ttl: 300_000, grace: 3_600_000 },
+    staleTags: false,
+    strict: false,
+    rates: { toClients: Infinity, toPeers: Infinity, fromOrigin: Infinity },
+    concurrency: 128,
+    log: () => undefined,
+  } satisfies Partial<AgentOptions>;
 }
 
 /** Ports of loopback that are free now. */

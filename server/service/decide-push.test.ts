@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { runProgram } from '../../cli/program.ts';
-import { captured } from '../../cli/testing/sample.ts';
+import { idleSurroundings } from '../../cli/testing/idle-surroundings.ts';
 import { convert } from '../../converter/convert.ts';
 import { buildLayout } from '../../fixtures/image-builder.ts';
 import { smallTar } from '../../tests/support/converter.ts';
@@ -137,17 +137,10 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
   async function commandDecides(rules: object, ...more: string[]): Promise<Record<string, string>> {
     const file = join(folder.path, 'rules.json');
     await writeFile(file, JSON.stringify({ rules: [rules] }));
-    const stdout = captured();
-    await runProgram(['convert', '--rules', file, '--plain', '--dry-run', '--json', '--jobs', '1', ...more], {
-      stdout,
-      stderr: captured(),
-      stdin: (async function* () {})(),
-      env: {},
-      signal: new AbortController().signal,
-      loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-    });
+    const context = idleSurroundings();
+    await runProgram(['convert', '--rules', file, '--plain', '--dry-run', '--json', '--jobs', '1', ...more], context);
     const words: Record<string, string> = { due: 'convert', failed: 'impossible' };
-    const { images } = JSON.parse(stdout.text) as {
+    const { images } = JSON.parse(context.stdout.text) as {
       images: { reference: string; state: string; skip?: { code: string } }[];
     };
     return Object.fromEntries(

@@ -3,24 +3,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { EXIT_CODES } from '../../cli/error-report.ts';
-import { createProgram } from '../../cli/program.ts';
+import { idleProgram } from '../../cli/testing/idle-surroundings.ts';
 import { renderConfigDocs } from '../../scripts/config-docs.ts';
 import { pages } from './blocks.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const read = (page: string) => readFileSync(join(ROOT, page), 'utf8');
 
-async function* noInput() {}
-
-const program = await createProgram({
-  stdout: { write: () => undefined },
-  stderr: { write: () => undefined },
-  stdin: noInput(),
-  env: {},
-  signal: new AbortController().signal,
-  loadConverter: () => Promise.reject(new Error('nothing is converted here')),
-  setReporting: () => undefined,
-});
+const program = await idleProgram();
 const convert = program.commands.find((command) => command.name() === 'convert')!;
 
 it.each(Object.entries(EXIT_CODES))('troubleshooting.md explains %s, with its exit code %d', (code, exit) => {
