@@ -25,7 +25,7 @@ export interface ConversionQuestion {
   readonly refused?: AccelError;
 }
 
-/** What is to be done. `digest` is that of the source. */
+/** The thing to do. `digest` is that of the source. */
 export type ConversionDecision =
   | { readonly state: 'skipped'; readonly skip: Skip; readonly digest?: string }
   | { readonly state: 'up-to-date'; readonly digest: string; readonly tags: readonly CurrentTag[] }

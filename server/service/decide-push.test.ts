@@ -133,7 +133,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
     );
   });
 
-  /** What `accel convert --rules --dry-run` finds, in the service's words. */
+  /** Lists what `accel convert --rules --dry-run` finds, in the service's words. */
   async function commandDecides(rules: object, ...more: string[]): Promise<Record<string, string>> {
     const file = join(folder.path, 'rules.json');
     await writeFile(file, JSON.stringify({ rules: [rules] }));
