@@ -1,4 +1,4 @@
-/** A real registry for tests: docker-registry 2.8 of Debian, or distribution 3, on 127.0.0.1, with a store that is gone afterwards. */
+/** A real registry for tests, on 127.0.0.1, with a store that is gone afterwards. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -9,13 +9,18 @@ import path from 'node:path';
 import { freePort } from './loopback.ts';
 import { requireTool, run } from './tools.ts';
 
-/** A registry's program: Debian's docker-registry 2.8, or distribution 3, which .ci/run builds. */
-export type RegistryProgram = 'docker-registry' | 'distribution-3';
+/**
+ * A registry's program: Debian's docker-registry 2.8, distribution 3, or one with the referrers API in memory
+ * (tests/support/referrers-registry), which takes no other options; .ci/run builds the last two.
+ */
+export type RegistryProgram = 'docker-registry' | 'distribution-3' | 'referrers-registry';
 
 /** Settings of the registry; all are optional. */
 export interface RegistryOptions {
   /** `docker-registry` unless given. */
   readonly program?: RegistryProgram;
+  /** Of the referrers registry: it answers a push with OCI-Subject. */
+  readonly ociSubject?: boolean;
   /** False: it lets nothing be removed. */
   readonly deletes?: boolean;
   /** Sends notifications to a URL, with a header `Authorization`. */
@@ -62,14 +67,18 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
   if (options.htpasswd !== undefined) await writeFile(path.join(directory, 'htpasswd'), options.htpasswd);
   await writeFile(config, configuration(directory, root, host, options));
 
-  let child = await startProcess(program, config, url);
+  const args =
+    options.program === 'referrers-registry'
+      ? ['-addr', host, ...(options.ociSubject === true ? ['-subject'] : [])]
+      : ['serve', config];
+  let child = await startProcess(program, args, url);
   return {
     host,
     url,
     root,
     async restart() {
       await stopProcess(child);
-      child = await startProcess(program, config, url);
+      child = await startProcess(program, args, url);
     },
     down: () => stopProcess(child),
     async stop() {
@@ -138,8 +147,8 @@ function configuration(directory: string, root: string, host: string, options: R
   return `${lines.join('\n')}\n`;
 }
 
-async function startProcess(program: string, config: string, url: string): Promise<ChildProcess> {
-  const child = spawn(program, ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+async function startProcess(program: string, args: readonly string[], url: string): Promise<ChildProcess> {
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     said = (said + chunk.toString('utf8')).slice(-4000);

@@ -48,6 +48,7 @@ const CACHE = process.env.ACCEL_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join
 /** Tools that Debian does not have, where .ci/run builds them; elsewhere they are looked for like the others. */
 const BUILT: Readonly<Record<string, string>> = {
   'distribution-3': join(CACHE, 'tools/distribution-3.1.2/registry'),
+  'referrers-registry': join(CACHE, 'tools/referrers-registry-0.20.6/registry'),
   cosign: join(CACHE, 'tools/cosign-3.1.3/cosign'),
   helm: join(CACHE, 'tools/helm-3.22.0/helm'),
 };
