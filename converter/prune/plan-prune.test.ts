@@ -126,6 +126,29 @@ describe('a tag', () => {
       ['sha256-s referrer-list'],
     ],
     [
+      'whose source a list of referrers names alone',
+      [ours('1_accelerated', 'a', 's'), facts('sha256-x', 'l', { children: ['s'], listed: [] })],
+      ['1_accelerated base-gone'],
+      ['sha256-x referrer-list'],
+    ],
+    [
+      'beside a list of referrers that cannot be read',
+      [ours('1_accelerated', 'a', 's'), facts('sha256-x', 'l', { children: undefined, listed: [] })],
+      ['1_accelerated base-gone'],
+      ['sha256-x referrer-list'],
+    ],
+    ['of the record of layers', [facts('accel-cache', 'r')], [], ['accel-cache layer-record']],
+    [
+      'in an index of ours that an index of a person needs',
+      [
+        facts('all', 'j', { children: ['i'] }),
+        facts('1_accelerated', 'i', { record: record('s'), children: ['a'] }),
+        ours('2_accelerated', 'a', 't'),
+      ],
+      [],
+      ['all not-ours', '1_accelerated needed-by-index all', '2_accelerated needed-by-index 1_accelerated'],
+    ],
+    [
       'beside an index that cannot be read',
       [ours('1_accelerated', 'a', 's'), facts('odd', 'i', { children: undefined })],
       [],
@@ -163,6 +186,32 @@ describe('ages', () => {
     expect(kept(result)).toEqual(['2_accelerated keep-last', '3_accelerated unknown-age']);
     expect(removed(plan(tags, { keepLast: 2 }))).toEqual([]);
     expect(removed(plan(tags, { keepLast: 0 }))).toHaveLength(4);
+  });
+
+  it('keeps what is younger, and not what is as old', () => {
+    const [old] = tags;
+    expect(removed(plan([old!], { olderThan: 1_000_000 - 100 }))).toEqual(['1_accelerated base-gone']);
+    expect(removed(plan([old!], { olderThan: 1_000_000 - 99 }))).toEqual([]);
+  });
+
+  it('takes the age of an image from its younger tag, and the digest where ages are the same', () => {
+    const of = (tag: string, source: string, built: number) =>
+      facts(tag, tag, { record: record(source, 'full'), built });
+    const twice = [
+      of('1_accelerated', 's1', 100),
+      of('1_containerd_accelerated', 's1', 900),
+      of('2_accelerated', 's2', 500),
+    ];
+    expect(removed(plan(twice, { keepLast: 1 }))).toEqual(['2_accelerated base-gone']);
+    const same = [of('2_accelerated', 's2', 500), of('1_accelerated', 's1', 500)];
+    for (const order of [same, [...same].reverse()])
+      expect(removed(plan(order, { keepLast: 1 }))).toEqual(['2_accelerated base-gone']);
+  });
+
+  it('goes with its children also where a list of referrers names them', () => {
+    const index = facts('1_accelerated', 'i', { record: record('s'), children: ['c'] });
+    const list = facts('sha256-i', 'l', { children: ['c'], listed: ['c'] });
+    expect(plan([index, list]).removals).toMatchObject([{ digest: 'i', children: ['c'] }]);
   });
 
   it('goes with the children that nothing else leads to', () => {
