@@ -17,7 +17,7 @@ export const BASELINE = 'node:zlib gunzip';
 const GUNZIP = join(import.meta.dirname, 'gunzip.js');
 
 /** The built command line. */
-export const CLI: string = join(import.meta.dirname, '..', 'cli', 'main.js');
+export const CLI: string = join(import.meta.dirname, '..', 'program', 'main.js');
 
 /** One way to spend a round. */
 export interface Candidate {

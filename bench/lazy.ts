@@ -21,7 +21,7 @@ import { pushImage } from './push-image.ts';
 import { IMAGES, MODES } from './scenarios.ts';
 import { writeSection } from './section.ts';
 
-const CLI = join(import.meta.dirname, '..', 'cli', 'main.js');
+const CLI = join(import.meta.dirname, '..', 'program', 'main.js');
 /** The unit in which the runtime fetches (docs/formats.md §4). */
 const CHUNK = 256 * 1024;
 const TAGS = { full: 'bench_full', [ZSTD_MODE]: 'bench_zstd', 'index-only': 'bench_index' } as const;

@@ -16,7 +16,7 @@ import { fill, Random } from './content.ts';
 import { type CountingProxy, startCountingProxy } from './counting-proxy.ts';
 import { writeSection } from './section.ts';
 
-const CLI = join(import.meta.dirname, '..', 'cli', 'main.js');
+const CLI = join(import.meta.dirname, '..', 'program', 'main.js');
 /** Times that one run has to be faster than the loop (`--check`). */
 const LEAST = 3;
 

@@ -26,10 +26,10 @@ export const RUNTIME: readonly FileGroup[] = [
 /** Bytes of tar that {@link RUNTIME} makes at scale 1, rounded. */
 export const RUNTIME_BYTES = 1.1e9;
 
-/** Packages of a scripting language, and nothing else: 40,000 files of 4 kB on average. */
+/** Packages of a scripting language, and nothing else: 200,000 files of at most a block. */
 export const SMALL_FILES: readonly FileGroup[] = [
-  { directory: 'usr/lib/node_modules', kind: 'text', count: 30_000, size: [60, 12_000] },
-  { directory: 'usr/share/locale', kind: 'binary', count: 10_000, size: [60, 12_000] },
+  { directory: 'usr/lib/node_modules', kind: 'text', count: 150_000, size: [60, 4_096] },
+  { directory: 'usr/share/locale', kind: 'binary', count: 50_000, size: [60, 4_096] },
 ];
 
 /** A model in one piece. */

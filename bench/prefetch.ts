@@ -24,7 +24,7 @@ import { IMAGES } from './scenarios.ts';
 import { writeSection } from './section.ts';
 import { type LinkOptions, type SlowLink, startSlowLink } from './slow-link.ts';
 
-const CLI = join(import.meta.dirname, '..', 'cli', 'main.js');
+const CLI = join(import.meta.dirname, '..', 'program', 'main.js');
 const TAGS = { full: 'bench_full', 'index-only': 'bench_index' } as const;
 /** The command that the image is assumed to start. */
 const COMMAND = ['python3', '-c', ''];

@@ -78,11 +78,11 @@ export const IMAGES: readonly ImageScenario[] = [
   },
   {
     name: 'small-files',
-    title: 'Forty thousand small files',
-    about: 'one layer of 40,000 files of 60 to 12,000 bytes, 180 MB, gzip -6',
+    title: 'Two hundred thousand small files',
+    about: 'one layer of 200,000 files of 60 to 4,096 bytes, gzip -6',
     modes: GZIP_MODES,
     limits: {},
-    layout: generated(single('small-files', SMALL_FILES)),
+    layout: generated(single('small-files-4k', SMALL_FILES)),
   },
   {
     name: 'one-file',

@@ -16,7 +16,7 @@ import { type CountingProxy, startCountingProxy } from './counting-proxy.ts';
 import { median } from './report.ts';
 import { writeSection } from './section.ts';
 
-const CLI = join(import.meta.dirname, '..', 'cli', 'main.js');
+const CLI = join(import.meta.dirname, '..', 'program', 'main.js');
 /** Layers of an image; all but the last one are shared. */
 const LAYERS = 5;
 /** Files of a layer, by what they hold. */

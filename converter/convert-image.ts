@@ -176,7 +176,7 @@ class ImageConversion implements ReadyImage {
     const layer = layerIdOf(this.#job, index);
     const { opened, started } = this.#next.current;
     const full = wantsFull(this.#job) ? await makeFullEngine(this.#job, index) : undefined;
-    const indexOnly = this.#isIndexed ? await makeIndexEngine(this.#job) : undefined;
+    const indexOnly = this.#isIndexed ? await makeIndexEngine(this.#job, index) : undefined;
     try {
       const { source, entries } = await this.#apply(index, await opened, [full, indexOnly]);
       const indexBlob = await this.#finishIndex(layer, indexOnly, source);

@@ -20,6 +20,7 @@ import {
   smallTar,
   type TestLayout,
   testLayout,
+  threadedTar,
 } from '../tests/support/converter.ts';
 import { convert, convertBetween, planConversion } from './convert.ts';
 import type { ConvertEvent } from './events.ts';
@@ -52,7 +53,7 @@ async function failure(run: Promise<unknown>): Promise<AccelError> {
   return error as AccelError;
 }
 
-beforeEach(() => use([{ tar: smallTar(1) }, { tar: smallTar(2), compression: 'none' }, { tar: smallTar(3) }]));
+beforeEach(() => use([{ tar: smallTar(1) }, { tar: smallTar(2), compression: 'none' }, { tar: threadedTar(3) }]));
 afterEach(() => layout.remove());
 
 describe('both tags', () => {
@@ -102,7 +103,7 @@ describe('both tags', () => {
       [1, 4],
       [3, 2],
     ] as const) {
-      await use([{ tar: smallTar(1) }, { tar: smallTar(2), compression: 'none' }, { tar: smallTar(3) }]);
+      await use([{ tar: smallTar(1) }, { tar: smallTar(2), compression: 'none' }, { tar: threadedTar(3) }]);
       const result = await convertWithin(target, request({ workers, concurrency }));
       digests.push(result.tags.map((tag) => tag.digest));
     }

@@ -53,8 +53,6 @@ export async function convertBetween(
   const onEvent = (event: ConvertEvent): void => (event.type === 'warning' ? limit.add(event) : pass(event));
   const plan = openPlanSession(endpoints, request, { ...context, onEvent });
   const converting = withSession(plan, context.threads, async (session) => {
-    // Threads start while the first answers are on their way.
-    session.resources.threads.warmUp();
     // On the real endpoints: a run without upload replaces the session's target by one that withholds.
     const preparation = await prepare({ ...plan, signal: session.signal });
     const { source, selection, images, existing, due } = preparation;

@@ -1,7 +1,7 @@
 /** Conversions of one process on the same threads. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { MemoryTarget } from '../oci/memory-target.ts';
-import { request, smallTar, type TestLayout, testLayout } from '../tests/support/converter.ts';
+import { request, type TestLayout, testLayout, threadedTar } from '../tests/support/converter.ts';
 import { convertBetween } from './convert.ts';
 import { Threads } from './layer/workers/threads.ts';
 
@@ -9,7 +9,7 @@ const threads = new Threads(2);
 let layout: TestLayout;
 
 beforeEach(async () => {
-  layout = await testLayout([{ tar: smallTar(1) }, { tar: smallTar(2) }]);
+  layout = await testLayout([{ tar: threadedTar(1) }, { tar: threadedTar(2) }]);
 });
 
 afterEach(() => layout.remove());
@@ -25,7 +25,10 @@ it('make the same images at the same time, one after another, and after one that
   try {
     const expected = await digests();
     expect(await Promise.all([digests(threads), digests(threads), digests(threads)])).toEqual(Array(3).fill(expected));
-    const damaged = await testLayout([{ tar: smallTar(1) }, { tar: smallTar(2), diffId: `sha256:${'0'.repeat(64)}` }]);
+    const damaged = await testLayout([
+      { tar: threadedTar(1) },
+      { tar: threadedTar(2), diffId: `sha256:${'0'.repeat(64)}` },
+    ]);
     const endpoints = { source: damaged.target, target: new MemoryTarget(), mountFrom: undefined };
     await expect(convertBetween(endpoints, request(), { threads })).rejects.toMatchObject({ code: 'diff-id-mismatch' });
     await damaged.remove();

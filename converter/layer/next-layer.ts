@@ -26,6 +26,8 @@ export class NextLayer {
     if (group === undefined || isFlattened(group)) return;
     const { resources, signal, request, emit } = session;
     const layer = layerIdOf(this.#job, index);
+    // Threads start while the first bytes are on their way.
+    resources.threads.warmUp(layer.size);
     emit({ type: 'layer-start', layer });
     let bytesRead = 0;
     const opened = OpenLayer.open({

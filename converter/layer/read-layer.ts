@@ -75,7 +75,7 @@ export class OpenLayer {
     this.#source = source;
     this.#reader = reader;
     this.#sniffed = sniffed;
-    this.#pieces = decompress(sniffed, source.span, source.threads);
+    this.#pieces = decompress(sniffed, { span: source.span, size: source.descriptor.size }, source.threads);
     this.#first = this.#pieces.next();
     // `apply` reports a failure; that of a layer that is never applied does not matter.
     this.#first.catch(() => undefined);

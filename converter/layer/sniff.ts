@@ -5,6 +5,7 @@ import { zstdDecompressStream } from '../../formats/zstd/stream.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { Digester } from '../../oci/digest.ts';
 import { layerCompression } from '../../oci/media-types.ts';
+import type { GunzipOptions } from './workers/gunzip-thread.ts';
 import type { Threads } from './workers/threads.ts';
 
 /** Compression of a layer's blob. */
@@ -96,11 +97,11 @@ export interface TarSummary {
 /** Yields the tar of a layer in pieces that are valid until the next is requested; returns facts about it. */
 export async function* decompress(
   layer: SniffedLayer,
-  span: number | undefined,
+  { span, size }: Pick<GunzipOptions, 'span' | 'size'>,
   threads: Threads,
 ): AsyncGenerator<Uint8Array, TarSummary> {
   if (layer.compression === 'gzip') {
-    const { gzip, digest } = yield* threads.gunzip(layer.bytes, { span, members: 'any' });
+    const { gzip, digest } = yield* threads.gunzip(layer.bytes, { span, size, members: 'any' });
     return { digest, size: gzip.uncompressedSize, gzip };
   }
   const digester = new Digester();

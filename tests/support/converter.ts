@@ -1,4 +1,5 @@
 /** Shared by the converter's tests: small images in a layout, a target that counts, the usual request. */
+import { createHash } from 'node:crypto';
 import type { BlobSource } from '../../base/byte-source.ts';
 import { convertBetween } from '../../converter/convert.ts';
 import {
@@ -39,6 +40,14 @@ export function smallTar(seed: number): Uint8Array {
     .symlink(`link${seed}`, `d${seed}/text`)
     .link(`d${seed}/again`, `d${seed}/text`)
     .build();
+}
+
+/** A tar with a file that does not shrink, different for each `seed`: a layer that is worth threads. */
+export function threadedTar(seed: number): Uint8Array {
+  const noise = Buffer.concat(
+    Array.from({ length: 12_800 }, (_, i) => createHash('sha512').update(`${seed} ${i}`).digest()),
+  );
+  return new TarBuilder().file(`noise${seed}`, noise).dir(`d${seed}/`).build();
 }
 
 /** The outputs of a plain `convert`. */

@@ -8,7 +8,7 @@ import type { ArtifactOptions } from '../../options.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
 import { pieceListAnnotation } from '../piece-lists.ts';
 import type { SpoolFile } from '../spool.ts';
-import type { FileDigest } from '../workers/digest-file.ts';
+import type { FilePieces } from '../workers/file-pieces.ts';
 import { BlockAssembler } from './block-assembler.ts';
 import type { LayerBlob, LayerEngine } from './engine.ts';
 
@@ -24,8 +24,10 @@ export interface FullEngineOptions {
   readonly compressor: BlockCompressor;
   /** Receives the blob; the engine closes it. */
   readonly file: SpoolFile;
-  /** Hashes a file of some bytes, and its pieces where a list of them is wanted. */
-  readonly digestFile: (path: string, size: number) => Promise<FileDigest>;
+  /** Hashes the pieces of the blob; undefined where no list of them is wanted. */
+  readonly pieces: FilePieces | undefined;
+  /** Hashes a file of some bytes. */
+  readonly digestFile: (path: string, size: number) => Promise<string>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -33,6 +35,7 @@ export interface FullEngineOptions {
 export class FullEngine implements LayerEngine {
   readonly kind = 'full';
   readonly #file: SpoolFile;
+  readonly #pieces: FilePieces | undefined;
   readonly #digestFile: FullEngineOptions['digestFile'];
   readonly #signal: AbortSignal | undefined;
   readonly #zfile: ZFileWriter;
@@ -42,6 +45,7 @@ export class FullEngine implements LayerEngine {
   constructor(options: FullEngineOptions) {
     const { file, artifact } = options;
     this.#file = file;
+    this.#pieces = options.pieces;
     this.#digestFile = options.digestFile;
     this.#signal = options.signal;
     let isFirst = true;
@@ -49,11 +53,11 @@ export class FullEngine implements LayerEngine {
       algorithm: artifact.algorithm,
       blockSize: artifact.blockSize,
       compressor: options.compressor,
-      async write(bytes) {
+      write: async (bytes) => {
         // The tar's header contains the ZFile's size and is written at the end; until then its place is reserved.
-        if (isFirst) await file.append(new Uint8Array(COMMIT_TAR_HEAD_SIZE));
+        if (isFirst) await this.#append(new Uint8Array(COMMIT_TAR_HEAD_SIZE));
         isFirst = false;
-        await file.append(bytes);
+        await this.#append(bytes);
       },
     });
     this.#lsmt = new LsmtWriter({
@@ -96,12 +100,13 @@ export class FullEngine implements LayerEngine {
     this.#blocks.flush();
     const { segments } = await finishPaced(this.#lsmt.finishSteps(), this, this.#signal);
     const zfile = await this.#zfile.finish();
-    await this.#file.append(commitTarTail(zfile.size));
+    await this.#append(commitTarTail(zfile.size));
     await this.#file.patch(commitTarHead(zfile.size), 0);
     await this.#file.patch(zfile.header, COMMIT_TAR_HEAD_SIZE);
-    // The blob starts with sizes that are known only at its end, so the hash needs a second pass over the finished file,
-    // from the page cache and in another thread.
-    const { digest, pieceList } = await this.#digestFile(this.#file.path, this.#file.size);
+    // The blob starts with sizes that are known only at its end, so the hash of the whole needs a second pass over the
+    // finished file, from the page cache and in another thread.
+    const { path, size } = this.#file;
+    const [pieceList, digest] = await Promise.all([this.#pieces?.finish(path), this.#digestFile(path, size)]);
     return {
       kind: 'full',
       digest,
@@ -125,5 +130,9 @@ export class FullEngine implements LayerEngine {
   async close(): Promise<void> {
     this.#zfile.close();
     await this.#file.close();
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
+    await Promise.all([this.#file.append(bytes), this.#pieces?.update(bytes)]);
   }
 }

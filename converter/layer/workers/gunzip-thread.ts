@@ -19,7 +19,11 @@ import {
 } from './worker-messages.ts';
 
 /** Options of a gzip stream; see {@link GzipStreamOptions}. */
-export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & { readonly span: number | undefined };
+export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & {
+  readonly span: number | undefined;
+  /** Bytes of the stream, as far as they are known before it is read. */
+  readonly size: number;
+};
 
 /** Facts about a gzip stream that was read to its end. */
 export interface GunzipResult {
@@ -80,7 +84,10 @@ export class GunzipThread {
   }
 
   /** Yields the output of `source` in pieces that are valid until the next is requested. */
-  async *run(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GunzipResult> {
+  async *run(
+    source: AsyncIterable<Uint8Array>,
+    options: Omit<GunzipOptions, 'size'>,
+  ): AsyncGenerator<Uint8Array, GunzipResult> {
     this.#hold(true);
     this.#summary = undefined;
     this.#accompanied = undefined;

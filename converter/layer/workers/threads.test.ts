@@ -13,6 +13,9 @@ import { Threads } from './threads.ts';
 
 let threads = new Threads(0);
 
+/** Bytes of a compressed layer that is worth threads. */
+const LARGE = 1 << 30;
+
 function use(count: number): Threads {
   threads = new Threads(count);
   return threads;
@@ -39,7 +42,7 @@ afterEach(() => threads.close());
 describe.each([0, 1, 3])('with %d job threads', (count) => {
   it('compresses to the same blocks as in the calling thread, in the order of the batches', async () => {
     const format = { algorithm: 'lz4', blockSize: 4096 } as const;
-    const compressor = use(count).compressor(format);
+    const compressor = use(count).compressor(format, LARGE);
     const here = makeBlockCompressor(format);
     const batches = Array.from({ length: 20 }, (_, i) => {
       const content = noise(300_000 + i * 4097).map((byte) => byte + i);
@@ -55,21 +58,29 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
     }
   });
 
-  it('hashes a file, and its pieces where that is asked for, in one thread or in two', async () => {
+  it('hashes a finished file, and its pieces while it is written, several files at a time', async () => {
     use(count);
     const directory = await tempDirectory('accel-threads-');
     try {
-      // Shorter and longer than what one thread hashes alone.
-      for (const size of [3_000_000, 52_000_000]) {
+      // Hashed in the calling thread, and in another.
+      const sizes = [3_000, 2_500_000, 52_000_000];
+      const hashed = sizes.map(async (size) => {
         const content = Buffer.alloc(size, noise(1_000_003));
         const path = join(directory.path, `blob-${size}`);
+        const pieces = threads.pieces(LARGE);
+        // Shared memory reaches a thread as it is, other memory as a copy.
+        const shared = new Uint8Array(new SharedArrayBuffer(size));
+        shared.set(content);
+        for (let at = 0; at < size; at += 700_001)
+          await pieces.update((at % 2 === 0 ? shared : content).slice(at, at + 700_001));
+        // The start is patched after it was hashed.
+        content.fill('patched', 0, 1000);
         await writeFile(path, content);
         const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
-        expect(await threads.digestFile(path, { size, pieces: false })).toMatchObject({ digest });
-        const both = await threads.digestFile(path, { size, pieces: true });
-        expect(both.digest).toBe(digest);
-        expect(Buffer.from(pieceListOfBytes(content)).equals(both.pieceList!)).toBe(true);
-      }
+        expect(await threads.digestFile(path, size)).toBe(digest);
+        expect(Buffer.from(pieceListOfBytes(content)).equals(await pieces.finish(path))).toBe(true);
+      });
+      await Promise.all(hashed);
     } finally {
       await directory.remove();
     }
@@ -78,7 +89,7 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
   it('decompresses several streams at once and one after another, with their access points', async () => {
     use(count);
     const contents = [noise(5_000_000), noise(1_234_567), new Uint8Array(0), noise(3_000_000)];
-    const options = { span: 1 << 20, members: 'any' } as const;
+    const options = { span: 1 << 20, size: LARGE, members: 'any' } as const;
     const together = await Promise.all(
       contents.map((content) => all(threads.gunzip(pieces(gzipSync(content), 70_001), options))),
     );
@@ -95,7 +106,7 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
       noise(1_500_000),
       Buffer.alloc(900_000, 'again '),
     ]);
-    const options = { span: 1 << 16, members: 'any' } as const;
+    const options = { span: 1 << 16, size: LARGE, members: 'any' } as const;
     const { summary } = await all(use(count).gunzip(pieces(gzipSync(content), 33_333), options));
     const here = await all(new Threads(0).gunzip(pieces(gzipSync(content), 1 << 20), options));
     expect(summary).toEqual(here.summary);
@@ -108,13 +119,15 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
 
   it('reports several members without access points', async () => {
     const members = Buffer.concat([gzipSync(noise(1_000_000)), gzipSync(noise(500_000))]);
-    const { summary } = await all(use(count).gunzip(pieces(members, 65_536), { span: 1 << 16, members: 'any' }));
+    const { summary } = await all(
+      use(count).gunzip(pieces(members, 65_536), { span: 1 << 16, size: LARGE, members: 'any' }),
+    );
     expect((summary as GunzipResult).gzip).toMatchObject({ members: 2, points: [], uncompressedSize: 1_500_000 });
   });
 
   it('passes on what is wrong with a stream, and takes the next', async () => {
     use(count);
-    const options = { span: undefined, members: 'any' } as const;
+    const options = { span: undefined, size: LARGE, members: 'any' } as const;
     const damaged = gzipSync(noise(2_000_000));
     damaged[damaged.length - 6]! ^= 1;
     const error = await all(threads.gunzip(pieces(damaged, 65_536), options)).catch((thrown: unknown) => thrown);
@@ -130,7 +143,7 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
       yield gzipSync(noise(3_000_000)).subarray(0, 5000);
       throw new AccelError('digest-mismatch', 'from the source');
     }
-    const run = all(threads.gunzip(failing(), { span: undefined, members: 'any' }));
+    const run = all(threads.gunzip(failing(), { span: undefined, size: LARGE, members: 'any' }));
     await expect(run).rejects.toMatchObject({ code: 'digest-mismatch' });
   });
 
@@ -138,6 +151,7 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
     use(count);
     const stream = threads.gunzip(pieces(gzipSync(new Uint8Array(200 << 20)), 1 << 20), {
       span: undefined,
+      size: LARGE,
       members: 'any',
     });
     await stream.next();
@@ -150,7 +164,7 @@ it('holds no more than the slots of a stream that inflates a thousandfold', asyn
   const bomb = gzipSync(new Uint8Array(600 << 20));
   const before = process.memoryUsage().rss;
   let peak = 0;
-  for await (const piece of use(1).gunzip(pieces(bomb, 1 << 20), { span: 1 << 20, members: 'any' })) {
+  for await (const piece of use(1).gunzip(pieces(bomb, 1 << 20), { span: 1 << 20, size: LARGE, members: 'any' })) {
     // A match of up to 258 bytes may end past the megabyte; its bytes belong to the piece.
     expect(piece.length).toBeLessThan((1 << 20) + 258);
     peak = Math.max(peak, process.memoryUsage().rss);
@@ -158,8 +172,22 @@ it('holds no more than the slots of a stream that inflates a thousandfold', asyn
   expect(peak - before).toBeLessThan(150 << 20);
 });
 
+it('converts a small layer in the calling thread', async () => {
+  use(2).warmUp(1000);
+  const options = { span: 1 << 16, size: 1000, members: 'any' } as const;
+  const { bytes } = await all(threads.gunzip(pieces(gzipSync(noise(70_000)), 100), options));
+  expect(bytes.equals(Buffer.from(noise(70_000)))).toBe(true);
+  const format = { algorithm: 'lz4', blockSize: 4096 } as const;
+  const expected = await compressBatch(makeBlockCompressor(format), noise(9000));
+  const blocks = await compressBatch(threads.compressor(format, 1000), noise(9000));
+  expect(Buffer.from(blocks.bytes).equals(expected.bytes)).toBe(true);
+  expect(threads.started).toBe(0);
+  threads.warmUp(LARGE);
+  expect(threads.started).toBe(3);
+});
+
 it('fails what is under way when a thread dies, and says so', async () => {
-  const compressor = use(1).compressor({ algorithm: 'lz4', blockSize: 4096 });
+  const compressor = use(1).compressor({ algorithm: 'lz4', blockSize: 4096 }, LARGE);
   const batches = Array.from({ length: 40 }, () => compressor.take().compress(1 << 20));
   const outcomes = Promise.allSettled(batches);
   await threads.close();

@@ -1,7 +1,7 @@
 /**
- * The threads of one conversion, or of several that share them: some compress, two hash finished files, two read each gzip
- * stream. A thread starts when it is first needed and is kept for the next layer; one that fails is replaced. The output does
- * not depend on their number.
+ * The threads of one conversion, or of several that share them: some compress and hash, two read each gzip stream. A thread
+ * starts when it is first needed and is kept for the next layer; one that fails is replaced. Small layers need none. The
+ * output does not depend on their number.
  */
 import { Worker } from 'node:worker_threads';
 import { AccelError } from '../../../base/error.ts';
@@ -12,24 +12,19 @@ import { type BlockFormat, makeBlockCompressor } from '../../../formats/zfile/co
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
 import { Digester } from '../../../oci/digest.ts';
 import { CompressThreads } from './compress-threads.ts';
-import { digestOfFile, type FileDigest } from './digest-file.ts';
+import { digestOfFile } from './digest-file.ts';
+import { type FilePieces, LocalPieces } from './file-pieces.ts';
 import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-thread.ts';
 import { JobThread } from './job-thread.ts';
 import type { WorkerRole } from './worker-messages.ts';
 
-/** Bytes that are hashed once in about the time that a thread needs to start. */
-const HASHED_AT_ONCE = 100_000_000;
+/** Bytes of a compressed layer that is converted in the calling thread: sooner than threads would start. */
+const SMALL_LAYER = 1 << 19;
+/** Bytes of a file that is hashed in the calling thread. */
+const SMALL_FILE = 1 << 21;
 
 /** Threads make few objects: room for more young ones (V8 takes 48 MiB) is filled with garbage before it is used again. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 6 };
-
-/** A file to hash. */
-export interface DigestFileOptions {
-  /** Bytes of the file. */
-  readonly size: number;
-  /** Make its piece list, too. */
-  readonly pieces: boolean;
-}
 
 /** Threads that convert; {@link Threads.close} ends them. */
 export class Threads {
@@ -37,8 +32,6 @@ export class Threads {
   readonly #compress: CompressThreads;
   /** Without threads: the memory of all batches. */
   readonly #batches = new BatchPool();
-  #hashing: JobThread | undefined;
-  #hashingPieces: JobThread | undefined;
   readonly #idle: GunzipThread[] = [];
   readonly #workers = new Set<Worker>();
   #closed = false;
@@ -49,41 +42,34 @@ export class Threads {
     this.#compress = new CompressThreads(count, () => this.#jobThread());
   }
 
-  /** Starts what a first layer needs, so that it is there when the layer's first bytes are. */
-  warmUp(): void {
-    if (this.#count === 0 || this.#workers.size > 0) return;
+  /** Starts what a first layer of `size` compressed bytes needs, so that it is there when the layer's first bytes are. */
+  warmUp(size: number): void {
+    if (this.#isHere(size) || this.#workers.size > 0) return;
     this.#idle.push(this.#gunzipThread());
     this.#compress.warmUp();
   }
 
-  /** A compressor of ZFile blocks, for any number of files at once. Throws `usage` for an invalid block size. */
-  compressor(format: BlockFormat): BlockCompressor {
-    return this.#count === 0 ? makeBlockCompressor(format, this.#batches) : this.#compress.compressor(format);
+  /**
+   * A compressor of ZFile blocks, for any number of files at once, made of a layer of `size` compressed bytes. Throws `usage`
+   * for an invalid block size.
+   */
+  compressor(format: BlockFormat, size: number): BlockCompressor {
+    return this.#isHere(size) ? makeBlockCompressor(format, this.#batches) : this.#compress.compressor(format);
   }
 
-  /**
-   * Hashes a finished file of `size` bytes, and with `pieces` each piece of it. A short file is hashed by an idle thread, else
-   * by separate ones, so that the blocks of the next layer do not wait: one for the whole and, as that hashes every byte a
-   * second time, one for the pieces.
-   */
-  async digestFile(path: string, { size, pieces }: DigestFileOptions): Promise<FileDigest> {
-    if (this.#count === 0) return digestOfFile(path, { pieces });
-    const isShort = (pieces ? 2 : 1) * size <= HASHED_AT_ONCE;
-    const idle = isShort && this.#hashing?.isAlive !== true ? this.#compress.idle : undefined;
-    if (idle !== undefined) return idle.run({ type: 'digest', path, pieces });
-    this.#hashing = this.#alive(this.#hashing);
-    if (isShort || !pieces) return this.#hashing.run({ type: 'digest', path, pieces });
-    this.#hashingPieces = this.#alive(this.#hashingPieces);
-    const [whole, { pieceList }] = await Promise.all([
-      this.#hashing.run({ type: 'digest', path, pieces: false }),
-      this.#hashingPieces.run({ type: 'pieces', path }),
-    ]);
-    return { digest: whole.digest, pieceList };
+  /** Hashes the pieces of a file that is made of a layer of `size` compressed bytes, while it is written. */
+  pieces(size: number): FilePieces {
+    return this.#isHere(size) ? new LocalPieces() : this.#compress.pieces();
+  }
+
+  /** The digest of a finished file of `size` bytes. */
+  digestFile(path: string, size: number): Promise<string> {
+    return this.#count === 0 || size <= SMALL_FILE ? digestOfFile(path) : this.#compress.digest(path);
   }
 
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
   async *gunzip(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GunzipResult> {
-    if (this.#count === 0) return yield* gunzipHere(source, options);
+    if (this.#isHere(options.size)) return yield* gunzipHere(source, options);
     let thread = this.#idle.pop();
     while (thread?.isAlive === false) thread = this.#idle.pop();
     thread ??= this.#gunzipThread();
@@ -99,6 +85,11 @@ export class Threads {
     }
   }
 
+  /** Threads that run. */
+  get started(): number {
+    return this.#workers.size;
+  }
+
   /** Ends all threads, whatever they do; none can be used afterwards. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -111,8 +102,9 @@ export class Threads {
     }
   }
 
-  #alive(thread: JobThread | undefined): JobThread {
-    return thread?.isAlive === true ? thread : this.#jobThread();
+  /** Whether a layer of so many compressed bytes is converted in the calling thread. */
+  #isHere(size: number): boolean {
+    return this.#count === 0 || size <= SMALL_LAYER;
   }
 
   #jobThread(): JobThread {
@@ -174,4 +166,5 @@ async function* gunzipHere(
   return { gzip, digest: digester.digest() };
 }
 
-const STEP = 1 << 16;
+/** Bytes inflated at a time: to at most a thousand times as many. */
+const STEP = 1 << 13;

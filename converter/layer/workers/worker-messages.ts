@@ -8,7 +8,6 @@ import type { GzipSummary } from '../../../formats/gzip/stream.ts';
 import type { KernelMemory } from '../../../formats/kernels/instance.ts';
 import type { BatchRef } from '../../../formats/zfile/batches.ts';
 import type { BlockFormat } from '../../../formats/zfile/compressor.ts';
-import type { FileDigest } from './digest-file.ts';
 import type { Holds, SharedSlots } from './shared-slots.ts';
 
 /**
@@ -41,11 +40,15 @@ export interface OutputPlace {
   readonly length: number;
 }
 
-/** A job: a batch to compress in place, a finished file to hash, or one whose pieces alone are hashed. */
+/**
+ * A job: a batch to compress in place; the next bytes of a file that is being written, whose pieces are hashed, and its end; a
+ * finished file to hash.
+ */
 export type Job =
   | ({ readonly type: 'compress'; readonly length: number; readonly format: BlockFormat } & BatchRef)
-  | { readonly type: 'digest'; readonly path: string; readonly pieces: boolean }
-  | { readonly type: 'pieces'; readonly path: string };
+  | { readonly type: 'pieces'; readonly stream: number; readonly bytes: Uint8Array }
+  | { readonly type: 'piece-list'; readonly stream: number; readonly path: string }
+  | { readonly type: 'digest'; readonly path: string };
 
 /** A job with its number. */
 export type JobRequest = { readonly id: number } & Job;
@@ -53,11 +56,12 @@ export type JobRequest = { readonly id: number } & Job;
 /** The answer to the {@link JobRequest} of the same number. */
 export type JobReply = { readonly id: number } & JobResult;
 
-/** Result of a job: the bytes of output of a batch, the hashes of a file, its piece list, a failure. */
+/** Result of a job: the bytes of output of a batch, that pieces were hashed, the list of them, a digest, a failure. */
 export type JobResult =
   | { readonly type: 'compress'; readonly size: number }
-  | ({ readonly type: 'digest' } & FileDigest)
-  | { readonly type: 'pieces'; readonly pieceList: Uint8Array }
+  | { readonly type: 'pieces' }
+  | { readonly type: 'piece-list'; readonly pieceList: Uint8Array }
+  | { readonly type: 'digest'; readonly digest: string }
   | { readonly type: 'error'; readonly error: PlainError };
 
 /** Message to a gunzip worker: a new stream, a slot with its next bytes, its end. */

@@ -6,7 +6,8 @@ import { MemberChecks } from '../../../formats/gzip/member-checks.ts';
 import { GzipStream } from '../../../formats/gzip/stream.ts';
 import { Inflater, pieceAt } from '../../../formats/kernels/inflate.ts';
 import { BatchCompressor } from '../../../formats/zfile/compressor.ts';
-import { digestOfFile, pieceListOfFile } from './digest-file.ts';
+import { digestOfFile } from './digest-file.ts';
+import { LocalPieces } from './file-pieces.ts';
 import { OUTPUT_PIECES, OUTPUT_READERS } from './gunzip-thread.ts';
 import { Holds, SlotRing } from './shared-slots.ts';
 import {
@@ -14,6 +15,7 @@ import {
   type CompanionRequest,
   type GunzipReply,
   type GunzipRequest,
+  type Job,
   type JobReply,
   type JobRequest,
   type JobResult,
@@ -30,9 +32,21 @@ else accompany(role);
 
 function serveJobs(): void {
   const compressor = new BatchCompressor();
+  const streams = new Map<number, LocalPieces>();
+  const hashPieces = async ({ stream, bytes }: Job & { readonly type: 'pieces' }): Promise<JobResult> => {
+    const pieces = streams.get(stream) ?? new LocalPieces();
+    streams.set(stream, pieces);
+    await pieces.update(bytes);
+    return { type: 'pieces' };
+  };
   const run = async (job: JobRequest): Promise<JobResult> => {
-    if (job.type === 'digest') return { type: 'digest', ...(await digestOfFile(job.path, job)) };
-    if (job.type === 'pieces') return { type: 'pieces', pieceList: await pieceListOfFile(job.path) };
+    if (job.type === 'pieces') return hashPieces(job);
+    if (job.type === 'piece-list') {
+      const pieces = streams.get(job.stream);
+      streams.delete(job.stream);
+      return { type: 'piece-list', pieceList: await pieces!.finish(job.path) };
+    }
+    if (job.type === 'digest') return { type: 'digest', digest: await digestOfFile(job.path) };
     return { type: 'compress', size: await compressor.compress(job, job.length, job.format) };
   };
   port.on('message', async (request: JobRequest) => {
