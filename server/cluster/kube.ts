@@ -48,6 +48,10 @@ const MAX_DOCUMENT = 64 << 20;
 const MAX_EVENT = 8 << 20;
 /** Objects in a page. */
 const PAGE = 500;
+/** Most pages of a list, a million objects; a cluster has at most 150,000 pods (kubernetes.io, "Considerations for large clusters"). */
+const MAX_PAGES = 2_000;
+/** Milliseconds for all pages of a list: the server forgets the version that they are of after five minutes (etcd's compaction). */
+const LIST_DEADLINE = 600_000;
 /** Bytes of an explanation that are read. */
 const MAX_STATUS = 64 * 1024;
 /** Milliseconds without a byte after which a watch counts as broken: the server sends bookmarks about every minute. */
@@ -153,7 +157,8 @@ export class KubeClient {
 
   /**
    * Lists all objects, page by page, and calls `take` with each; the version from which a watch goes on. `metadataOnly` leaves spec, data
-   * and status at the server.
+   * and status at the server. Fails with the reason `endless` where the pages have no end: one leads to itself, or they are too many or
+   * take too long; `take` has been called with what came until then.
    */
   async list(
     resource: Resource,
@@ -161,12 +166,16 @@ export class KubeClient {
     take: (object: KubeObject) => void,
     options: CallOptions = {},
   ): Promise<string> {
-    let page = await this.#page(resource, selection, undefined, options);
-    for (;;) {
-      for (const object of page.items) take(object);
-      if (page.next === undefined) return page.resourceVersion;
-      page = await this.#page(resource, selection, page.next, options);
+    const started = performance.now();
+    let asked: string | undefined;
+    for (let pages = 1; pages <= MAX_PAGES && performance.now() - started < LIST_DEADLINE; pages += 1) {
+      const { items, resourceVersion, next } = await this.#page(resource, selection, asked, options);
+      for (const object of items) take(object);
+      if (next === undefined) return resourceVersion;
+      if (next === asked) throw endless(resource, selection, 'a page names itself as the next one');
+      asked = next;
     }
+    throw endless(resource, selection, `more than ${MAX_PAGES} pages, or than ${LIST_DEADLINE / 60_000} minutes`);
   }
 
   /** The events of a watch from a version on, until the server ends it. */
@@ -296,6 +305,15 @@ async function failureOf(response: HttpResponse, where: Where): Promise<KubeErro
     reason: String(status?.reason ?? (response.status === 410 ? 'Expired' : 'unknown')),
     retryAfter: Number.isFinite(said) && said > 0 ? said * 1000 : undefined,
     where,
+  });
+}
+
+/** A list that would be read for ever: no server of Kubernetes makes one, a proxy before it or a server of another make may. */
+function endless(resource: Resource, { namespace }: Selection, found: string): KubeError {
+  return new KubeError(`the list of ${resource.plural} has no end: ${found}`, {
+    status: 0,
+    reason: 'endless',
+    where: { method: 'GET', path: pathOf(resource, namespace) },
   });
 }
 
