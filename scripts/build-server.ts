@@ -1,8 +1,9 @@
 /**
  * Bundles accel-image-server into server/dist: its own files and what it imports of the rooms of accel-image, so that the two
- * packages cannot drift apart. Packages stay outside and are named in server/package.json, which this checks.
+ * packages cannot drift apart. Packages stay outside and are named in server/package.json, which this checks. The units of systemd
+ * are copied beside it: a node has no clone.
  */
-import { readFileSync } from 'node:fs';
+import { cpSync, readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -52,4 +53,5 @@ if (unused.length > 0)
   process.stderr.write(`server/package.json names what the bundle does not import: ${unused.join(', ')}\n`);
 if (missing.length + unused.length > 0) process.exitCode = 1;
 
+cpSync(join(root, 'packaging/systemd'), join(root, OUTPUT, 'systemd'), { recursive: true });
 await buildConsole(root);

@@ -45,6 +45,57 @@ const PARTS = [
   { part: 'accel-service', known: ofService },
 ];
 
+/** The files of rules; that of the cluster has no dashboard. */
+const RULES = [...PARTS, { part: 'accel-cluster', known: [...ofCluster, ...registeredIn(controllerMetrics)] }];
+
+/** For each alert of the newest metrics: what a Prometheus scrapes, minute by minute, and the values without a reason to say something. */
+const FIRING: readonly {
+  readonly alert: string;
+  readonly series: string;
+  readonly bad: string;
+  readonly good: string;
+}[] = [
+  { alert: 'AccelAgentUnreachable', series: 'accel_agent_alone', bad: '1x60', good: '0x60' },
+  { alert: 'AccelAgentCacheOff', series: 'accel_agent_cache_off', bad: '1x60', good: '0x60' },
+  { alert: 'AccelAgentCertificateEnds', series: 'accel_agent_certificate_end_seconds', bad: '260000x60', good: '0x60' },
+  { alert: 'AccelAgentMembersOld', series: 'accel_agent_members_age_seconds', bad: '601x60', good: '90x60' },
+  { alert: 'AccelAgentHung', series: 'accel_agent_worker_restarts_total{reason="hung"}', bad: '0+1x60', good: '3x60' },
+  { alert: 'AccelAgentRefusesPeers', series: 'accel_agent_refused_handshakes_total', bad: '0+60x60', good: '0+1x60' },
+  { alert: 'AccelClusterRoleDown', series: 'up{job="accel-controller"}', bad: '0x60', good: '1x60' },
+  { alert: 'AccelAdmissionStopped', series: 'accel_admission_breaker{mode="p2p"}', bad: '2x60', good: '0x60' },
+  {
+    alert: 'AccelAdmissionCertificateEnds',
+    series: 'accel_admission_certificate_end_seconds',
+    bad: '600000x60',
+    good: '9999999x60',
+  },
+  { alert: 'AccelControllerWithoutLeader', series: 'accel_controller_leader', bad: '0x60', good: '1x60' },
+  {
+    alert: 'AccelControllerSecretsFail',
+    series: 'accel_controller_secret_copies_total{outcome="failed"}',
+    bad: '0+1x60',
+    good: '4x60',
+  },
+  {
+    alert: 'AccelAgentsWaitForCertificates',
+    series: 'accel_controller_agent_requests_waiting',
+    bad: '1x60',
+    good: '0x60',
+  },
+  {
+    alert: 'AccelAgentAuthorityEnds',
+    series: 'accel_controller_agent_authority_end_seconds',
+    bad: '7000000x60',
+    good: '0x60',
+  },
+  {
+    alert: 'AccelKubeWatchFails',
+    series: 'accel_kube_watch_restarts_total{reason="failed",resource="pods"}',
+    bad: '0+2x60',
+    good: '0+0x60',
+  },
+];
+
 /** Metrics of a role, without those of every role. */
 const byThemselves = (all: readonly Registered[]): Registered[] =>
   all.filter(({ name }) => !COMMON.includes(name) && name.startsWith('accel_'));
@@ -77,11 +128,10 @@ it('the page has each metric of the seeds', () => {
   expect(documented).toEqual(printed);
 });
 
-it.each(
-  PARTS.flatMap(({ part, known }) =>
-    [`dashboards/${part}.json`, `alerts/${part}.yaml`].map((path) => ({ path, metrics: known })),
-  ),
-)('$path reads metrics that exist', ({ path, metrics: existing }) => {
+it.each([
+  ...PARTS.map(({ part, known }) => ({ path: `dashboards/${part}.json`, metrics: known })),
+  ...RULES.map(({ part, known }) => ({ path: `alerts/${part}.yaml`, metrics: known })),
+])('$path reads metrics that exist', ({ path, metrics: existing }) => {
   const named = [...read(path).matchAll(/\b(accel_\w+|DADIP2P_\w+|process_\w+|nodejs_\w+)/g)].map(([name]) => name);
   const known = existing.flatMap(({ name, type }) =>
     type === 'histogram' ? ['_bucket', '_sum', '_count'].map((end) => `${name}${end}`) : [name],
@@ -107,8 +157,26 @@ it.each(PARTS)('the dashboard of $part reads every label that its legends name',
 });
 
 describeWith({ tools: ['promtool'] }, 'judged by promtool', () => {
-  it.each(PARTS)('the alert rules of $part are right', async ({ part }) => {
+  it.each(RULES)('the alert rules of $part are right', async ({ part }) => {
     await run('promtool', ['check', 'rules', join(ROOT, `alerts/${part}.yaml`)]);
+  });
+
+  it('alerts fire for what they are for, and for nothing else', async () => {
+    const tests = (['bad', 'good'] as const).map((kind) => ({
+      interval: '1m',
+      input_series: FIRING.map(({ series, ...values }) => ({ series, values: values[kind] })),
+      promql_expr_test: FIRING.map(({ alert }) => ({
+        expr: `count(ALERTS{alertname="${alert}",alertstate="firing"}) or vector(0)`,
+        eval_time: '60m',
+        exp_samples: [{ labels: '{}', value: kind === 'bad' ? 1 : 0 }],
+      })),
+    }));
+    const files = RULES.map(({ part }) => join(ROOT, `alerts/${part}.yaml`));
+    await withTempDirectory(async (folder) => {
+      const file = join(folder, 'test.json');
+      await writeFile(file, JSON.stringify({ rule_files: files, evaluation_interval: '1m', tests }));
+      await run('promtool', ['test', 'rules', file]);
+    });
   });
 
   it.each(PARTS)('the expressions of the dashboard of $part are right', async ({ part }) => {

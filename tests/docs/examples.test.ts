@@ -43,15 +43,18 @@ describe('YAML of the pages', () => {
 
 describe('docs/environment.md', () => {
   const page = readFileSync(join(ROOT, 'docs/environment.md'), 'utf8');
-  const sources = listFiles(
-    ROOT,
-    PRODUCT_ROOMS.filter((room) => room !== 'server'),
-    ['.ts'],
-  ).filter(({ path }) => !isTest(path) && !path.includes('/testing/'));
+  const sources = listFiles(ROOT, PRODUCT_ROOMS, ['.ts']).filter(
+    ({ path }) => !isTest(path) && !/\/(testing|lab|simulator|demo)\//.test(path),
+  );
+  const NAME = '([A-Z][A-Z_0-9]+|https?_proxy|no_proxy)';
   const read = new Set(
-    sources.flatMap(({ text }) =>
-      [...text.matchAll(/\benv(?:\.|\[['"])([A-Z][A-Z_0-9]+|https?_proxy|no_proxy)\b/g)].map(([, name]) => name!),
-    ),
+    sources.flatMap(({ text }) => [
+      ...[...text.matchAll(new RegExp(`\\benv(?:\\.|\\[['"])${NAME}\\b`, 'g'))].map(([, name]) => name!),
+      // const { NAME: local } = env
+      ...[...text.matchAll(/\{([^{}]*)\} = (?:process\.)?env(?:ironment)?;/g)].flatMap(([, names]) =>
+        [...names!.matchAll(/\b([A-Z][A-Z_0-9]+)\b(?=:|,|\s|$)/g)].map(([, name]) => name!),
+      ),
+    ]),
   );
 
   it('finds the variables in the sources', () => expect(read.size).toBeGreaterThan(15));

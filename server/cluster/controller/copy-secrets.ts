@@ -1,9 +1,11 @@
 /**
  * Keeps the copies of pull secrets: `acr-credential-NAME-p2p` beside NAME, with the agents' names for the registries. It follows changes
- * and deletions of both sides, never copies a copy, and never touches a secret that it has not made. Between two looks it keeps a few
- * strings of each secret and no credentials.
+ * and deletions of both sides, never copies a copy, and never touches a secret that it has not made. A copy that somebody else writes
+ * again and again, such as the controller of a second release, is written a few times in a minute and no more. Between two looks it keeps
+ * a few strings of each secret and no credentials.
  */
 import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { AccelError, asAccelError } from '../../../base/error.ts';
 import { RESOURCES } from '../kube/kube-resources.ts';
 import { KubeWatch, type WatchRestart } from '../kube/kube-watch.ts';
@@ -47,6 +49,10 @@ interface Known {
 
 /** Secrets that are worked on at a time. */
 const AT_ONCE = 8;
+/** Writes of one content to one copy within {@link CONTEST} milliseconds; more of them mean that somebody else writes it, too. */
+const SAME_WRITES = 3;
+const CONTEST = 60_000;
+const MOST_CONTESTS = 5_000;
 
 /** Keeps the copies until it is closed. */
 export class SecretCopies {
@@ -55,6 +61,11 @@ export class SecretCopies {
   readonly #secrets: SecretWatches<Known>;
   readonly #enabled: KubeWatch<true>;
   readonly #queue: WorkQueue;
+  /** What was written to copies lately, and how often. */
+  readonly #written = new LRUCache<string, { readonly digest: string; readonly times: number }>({
+    max: MOST_CONTESTS,
+    ttl: CONTEST,
+  });
 
   /** Begins to watch. */
   constructor(client: KubeClient, options: CopyOptions) {
@@ -153,7 +164,15 @@ export class SecretCopies {
       return;
     }
     if (copy?.digest === original.digest && copy.owner === original.uid) return;
+    const last = this.#written.get(key);
+    const times = last?.digest === original.digest ? last.times : 0;
+    if (times >= SAME_WRITES) {
+      const message = `another program writes its copy ${target}, too: is accel installed twice in this cluster?`;
+      this.#options.complain({ namespace, name }, message);
+      throw new AccelError('cluster-error', message, { where: { namespace, secret: target } });
+    }
     await this.#write({ namespace, name }, target, { copy, signal });
+    this.#written.set(key, { digest: original.digest, times: times + 1 });
   }
 
   async #remove(key: { readonly namespace: string; readonly name: string }, copy: Known, signal: AbortSignal) {

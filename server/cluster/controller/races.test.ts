@@ -66,10 +66,10 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     log: () => undefined,
   });
   const scopeOf = (...names: string[]): SecretScope => ({ namespaces: names, clusterWide: false });
-  const startCopies = (client = admin, scope = scopeOf('team')) => {
+  const startCopies = (client = admin, scope = scopeOf('team'), agent = AGENT) => {
     const copies = new SecretCopies(client, {
       ...common(),
-      ...{ hosts: new Map([[HOST, AGENT]]), scope, modeLabel: 'mode', excluded: new Set(['left']) },
+      ...{ hosts: new Map([[HOST, agent]]), scope, modeLabel: 'mode', excluded: new Set(['left']) },
     });
     running.push(copies);
     return copies;
@@ -192,6 +192,26 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     await hasCopy('once');
     await eventually(async () => outcomes.length === 2, 15_000);
     expect(outcomes).toEqual(['failed', 'made']);
+  });
+
+  it('does not fight for ever with a second release over a copy, and says who', async () => {
+    const copies = [startCopies(), startCopies(admin, scopeOf('team'), AGENT.replace('65001', '65101'))];
+    await admin.create(secrets, secret('both', { [HOST]: { auth: 'YTph' } }));
+    await eventually(async () => complaints.length === 2, 15_000);
+    const version = async () => (await find('acr-credential-both-p2p'))?.metadata.resourceVersion;
+    expect(complaints[0]).toMatch(/^team\/both: another program writes its copy acr-credential-both-p2p, too/);
+    const [before, writes] = [await version(), outcomes.filter((one) => one !== 'failed').length];
+    expect(writes).toBeLessThanOrEqual(6);
+    await delay(3_000);
+    expect(await version()).toBe(before);
+    // When the other one is gone, the copy is in order within a minute or two; a new original is at once.
+    await copies[1]!.close();
+    const content = { data: encoded({ [HOST]: { auth: 'Yjpi' } }) };
+    await admin.patch(secrets, { namespace: 'team', name: 'both' }, { kind: 'merge', content });
+    await eventually(async () => {
+      const text = (await find('acr-credential-both-p2p'))?.data?.[DOCKER_CONFIG_KEY] ?? '';
+      return Buffer.from(text, 'base64').toString('utf8') === JSON.stringify({ auths: { [AGENT]: { auth: 'Yjpi' } } });
+    }, 15_000);
   });
 
   const auths = async () => {

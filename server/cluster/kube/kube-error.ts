@@ -61,6 +61,7 @@ function hintOf(reason: KubeReason): string | undefined {
   if (reason === 'Forbidden') return 'Grant this permission to the service account (RBAC).';
   if (reason === 'Unauthorized') return 'Check the token of the service account or the kubeconfig.';
   if (reason === 'unreachable') return 'Check that the API server runs and that its address and certificate are right.';
-  if (reason === 'endless') return 'Check what answers at the address of the API server: a proxy that drops the query of a URL sends the same page again.';
+  if (reason === 'endless')
+    return 'Check what answers at the address of the API server: a proxy that drops the query of a URL sends the same page again.';
   return undefined;
 }
