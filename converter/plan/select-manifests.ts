@@ -38,7 +38,7 @@ export function selectManifests(
     throw new AccelError('already-accelerated', 'the source is already an accelerated image', {
       where,
       expected: 'an ordinary image',
-      hint: 'convert the image that it was made from',
+      hint: 'Convert the image that it was made from.',
     });
   }
   const wanted = platforms.map(parsePlatform);

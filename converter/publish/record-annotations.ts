@@ -98,6 +98,6 @@ export function refuseAccelerated(manifest: ImageManifest, digest: string): void
     where: { digest },
     expected: 'an ordinary image',
     found: `layers with ${LAYER_ANNOTATION.blobDigest}`,
-    hint: 'convert the image that it was made from; its digest is in the annotation accel-image/source-digest',
+    hint: 'Convert the image that it was made from; accel inspect shows its digest.',
   });
 }

@@ -137,6 +137,7 @@ describeWith({ tools: ['helm'] }, 'the chart on an API server', () => {
           `acrInstances=${SEED.acrInstances}`,
         ]);
       expect(await notes('second')).toContain(`the release ${RELEASE} of the namespace ${RELEASE} is installed, too`);
+      expect(await notes('second')).toContain(`helm uninstall ${RELEASE} -n ${RELEASE}`);
       expect(await notes(RELEASE)).not.toContain('is installed, too');
       const [data, authority] = [{ 'tls.crt': btoa('leaf') }, (await authorityOf()).toString('base64')];
       const patch = (kind: string, name: string, type: string, content: unknown) =>

@@ -74,6 +74,12 @@ describeWith({ tools: ['helm'] }, 'the chart', () => {
     await expect(render(values)).rejects.toThrow(word);
   });
 
+  it('has a default for each value that the values of an earlier release lack', async () => {
+    const values = { ...SEED, agent: { runtimes: { overlaybd: true } } };
+    const older = { ...values, agent: { ...values.agent, snapshotterFolder: null, credentialProvider: null } };
+    expect(await render(older)).toEqual(await render(values));
+  });
+
   it('brings the parameters of the P2P component into the configuration', async () => {
     const manifests = await render(VALUE_SETS['the parameters of the P2P component']!);
     const config = configOf(manifests, 'agent');

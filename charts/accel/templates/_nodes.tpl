@@ -24,13 +24,18 @@ opt-overlaybd: /opt/overlaybd
 {{- end }}
 {{- end -}}
 
+{{/* A release whose values are of an older chart (helm upgrade --reuse-values) does not have it. */}}
+{{- define "accel.snapshotterFolder" -}}
+{{ .Values.agent.snapshotterFolder | default "/run/overlaybd-snapshotter" }}
+{{- end -}}
+
 {{/* What the running agent sees of its node to look at it: the same folders and the snapshotter's socket, read-only. */}}
 {{- define "accel.nodeCheckMounts" -}}
 {{- if include "accel.labelsNodes" . }}
 {{- range $name, $path := include "accel.nodePaths" . | fromYaml }}
 - { name: {{ $name }}, mountPath: /host{{ $path }}, readOnly: true }
 {{- end }}
-- { name: snapshotter, mountPath: /host{{ .Values.agent.snapshotterFolder }}, readOnly: true }
+- { name: snapshotter, mountPath: /host{{ include "accel.snapshotterFolder" . }}, readOnly: true }
 {{- end }}
 {{- end -}}
 
