@@ -61,7 +61,7 @@ export class SecretCopies {
   readonly #secrets: SecretWatches<Known>;
   readonly #enabled: KubeWatch<true>;
   readonly #queue: WorkQueue;
-  /** What was written to copies lately, and how often. */
+  /** Digests that were written to copies lately, and how often. */
   readonly #written = new LRUCache<string, { readonly digest: string; readonly times: number }>({
     max: MOST_CONTESTS,
     ttl: CONTEST,
