@@ -15,6 +15,7 @@ import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { convertedLayout, FULL, INDEXED } from '../../reader/testing/test-images.ts';
 import { serverNode } from '../../scripts/server-node.ts';
 import { startDemoRegistry } from '../../server/demo/demo-registry.ts';
+import { attachReferrer, attachTag } from '../support/attach.ts';
 import { smallTar, type TestLayout, testLayout } from '../support/converter.ts';
 import { complaints, SCHEMAS } from '../support/json-schemas.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -101,6 +102,31 @@ describe('each document has the form of its schema', () => {
     const args = ['convert', '-r', place(), '-i', 'base', '--prefetch', list, '--json'];
     await document('convert-dry-run', [...args, '-o', 'fresh', '--dry-run']);
     await document('convert', [...args, '-o', 'listed']);
+  });
+
+  it('what refers to an image: found, copied, linked, planned and inspected', async () => {
+    const base = await layout.target.resolve('base');
+    const spdx = { type: 'application/spdx+json', artifactType: 'application/spdx+json', content: '{}' };
+    await attachReferrer(layout.target, base, spdx);
+    await attachReferrer(layout.target, base, { type: 'application/sarif+json', content: '{}' });
+    await attachTag(layout.target, base, 'sbom', { type: 'text/spdx+json', content: '{}' });
+    await attachTag(layout.target, base, 'sig', {
+      type: 'application/vnd.dev.cosign.simplesigning.v1+json',
+      content: '{}',
+    });
+    const args = ['convert', '-r', place(), '-i', 'base', '-o', 'attached', '--copy-referrers', '--json'];
+    const outcomes = (parsed: Record<string, unknown>) =>
+      (parsed.referrers as { kind: string; via: string; action: string }[])
+        .map(({ kind, via, action }) => `${kind} ${via} ${action}`)
+        .sort();
+    const expected = ['other referrers linked', 'sbom referrers copied', 'sbom tag copied', 'signature tag linked'];
+    expect(outcomes(await document('convert-dry-run', [...args, '--dry-run']))).toEqual(expected);
+    expect(outcomes(await document('convert', args))).toEqual(expected);
+    const { referrers } = await document('inspect', ['inspect', named('attached'), '--referrers', '--json']);
+    const inspected = referrers as { of: string; copiedFrom?: string; linkedKind?: string; source?: object }[];
+    for (const field of ['copiedFrom', 'linkedKind', 'source', 'tag', 'artifactType'] as const)
+      expect(inspected.some((one) => field in one)).toBe(true);
+    expect(new Set(inspected.map(({ of }) => of))).toEqual(new Set(['image', 'source']));
   });
 
   it('convert of many images: made, skipped, failed, due', async () => {
