@@ -1,4 +1,4 @@
-/** What a referrer is, and lists and documents that are damaged, missing or too large: anybody may attach anything. */
+/** Tests what a referrer is, and lists and documents that are damaged, missing or too large: anybody may attach anything. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { attachReferrer, attachTag } from '../tests/support/attach.ts';
 import type { Descriptor } from './descriptor.ts';
