@@ -7,10 +7,24 @@ import { cleanupCommand, doctorCommand, serverOf, setupCommand } from './agent-n
 
 const EXAMPLES = `
 Examples:
-  $ accel agent run -c accel.yaml
+  Certificates for the agents of two nodes, then on each node:
+    $ accel agent certificates --out certs 10.0.0.1:65002 10.0.0.2:65002
+    $ accel agent run -c accel.yaml
+    $ accel agent setup -c accel.yaml
+    $ accel agent doctor -c accel.yaml
+`;
+
+const RUN_EXAMPLES = `
+Examples:
   $ accel agent run -c accel.yaml --check
+  $ accel agent run -c accel.yaml
+`;
+
+const CERTIFICATE_EXAMPLES = `
+Examples:
   $ accel agent certificates --out certs 10.0.0.1:65002 10.0.0.2:65002
-  $ accel agent setup -c accel.yaml
+  A node more, by the authority in the same folder:
+    $ accel agent certificates --out certs --days 90 10.0.0.3:65002
 `;
 
 /** Declares the command. */
@@ -37,7 +51,7 @@ function runCommand(context: CommandContext): Command {
         'also certificates, folders and ports are looked at: whatever would keep the agent from starting on this machine.',
     );
   return addServerFlags(command, context)
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', RUN_EXAMPLES)
     .action((flags: ServerFlags) => runServer(context, { command: 'accel agent', role: 'agent', flags }));
 }
 
@@ -55,7 +69,7 @@ function certificatesCommand(context: CommandContext): Command {
     .option('--out <folder>', 'folder of the files', '.')
     .option('--days <n>', 'days for which the certificates of the nodes hold', '365');
   return checkServer(command, context)
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', CERTIFICATE_EXAMPLES)
     .action(async (nodes: readonly string[], { out, days }: { readonly out: string; readonly days: string }) => {
       const number = Number(days);
       if (!Number.isInteger(number) || number < 1 || number > MOST_DAYS) {

@@ -25,8 +25,9 @@ export function serveCommand(context: CommandContext): Command {
   const command = new Command('serve')
     .summary('convert images as they are pushed')
     .description(
-      'Runs until SIGTERM, which lets work in progress finish; SIGHUP reads the configuration again. Needs Node 24 and the ' +
-        'package accel-image-server.',
+      'Converts images as registries report them, by the rules of the configuration, with an API and a console; in a ' +
+        'cluster also the webhook and the controller, by --role. Runs until SIGTERM, which lets work in progress finish; ' +
+        'SIGHUP reads the configuration again. Needs Node 24 and the package accel-image-server.',
     );
   return addServerFlags(command, context)
     .addOption(
