@@ -24,7 +24,10 @@ export interface ArtifactOptions {
   readonly algorithm: Algorithm;
   /** Bytes of a compressed block: a power of two, 4096 to 65536. */
   readonly blockSize: number;
-  /** Level of zstd, 1 to 22; LZ4 has none. Omitted: 3, the default of the reference's tools. */
+  /**
+   * zstd: 1 to 22; omitted: 3, the default of the reference's tools. LZ4: 3 to 12, the larger the smaller the blocks; omitted:
+   * liblz4's fast compression, the default of the reference's tools.
+   */
   readonly level?: number;
   /** Bytes of output between two access points of a gzip index. */
   readonly span: number;

@@ -12,7 +12,8 @@ import { projectRoot } from './project-root.ts';
  * whether threads share that. V8 does not count shared memory when it decides to collect: what is made often has its own.
  */
 const KERNELS = [
-  { source: 'lz4', constant: 'LZ4_WASM', pages: 37, shared: true },
+  { source: 'lz4', constant: 'LZ4_WASM', pages: 48, shared: true },
+  { source: 'lz4-high', constant: 'LZ4_HIGH_WASM', pages: 48, shared: true },
   { source: 'inflate', constant: 'INFLATE_WASM', pages: 23, shared: false },
   { source: 'inflate', constant: 'SHARED_INFLATE_WASM', pages: 23, shared: true },
 ] as const;

@@ -76,9 +76,10 @@ export function addArtifactFlags(command: Command): void {
     .addOption(new Option('--algorithm <name>', 'compression of blocks').choices(['lz4', 'zstd']).default('lz4'))
     .addOption(new Option('--bs <size>', 'size of a compressed block').argParser(parseBlockSize).default(4096, '4K'))
     .addOption(
-      new Option('--level <n>', 'level of zstd: a higher one makes smaller layers and takes longer').argParser(
-        parseInteger('--level', 1, 22),
-      ),
+      new Option(
+        '--level <n>',
+        'smaller layers in more time, the higher: 1 to 22 for zstd (3 unless given), 3 to 12 for LZ4 (fastest unless given)',
+      ).argParser(parseInteger('--level', 1, 22)),
     )
     .addOption(
       new Option('--span <bytes>', 'output between two access points of a gzip index')

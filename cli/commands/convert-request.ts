@@ -1,15 +1,17 @@
 /** From the flags of `accel convert` to the request that the converter takes. */
 import { AccelError } from '../../base/error.ts';
 import type { ConvertRequest, PrefetchRequest } from '../../converter/options.ts';
+import { isLz4Level, LZ4_LEVELS } from '../../formats/kernels/lz4-levels.ts';
 import { chooseOutputs } from '../output-tags.ts';
 import type { ConvertFlags } from './convert-flags.ts';
 
 /** The request; throws `usage` or `tag-too-long` before anything is done. */
 export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest): ConvertRequest {
-  if (flags.level !== undefined && flags.algorithm !== 'zstd')
-    throw new AccelError('usage', 'LZ4 has no levels', {
+  if (flags.level !== undefined && flags.algorithm === 'lz4' && !isLz4Level(flags.level))
+    throw new AccelError('usage', 'LZ4 does not have this level', {
+      expected: `${LZ4_LEVELS.lowest} to ${LZ4_LEVELS.highest}`,
       found: `--level ${flags.level}`,
-      hint: 'Add --algorithm zstd.',
+      hint: 'Leave it out for the fastest compression, or add --algorithm zstd, which has levels 1 to 22.',
     });
   return {
     repository: repositoryOf(flags),

@@ -1,6 +1,6 @@
 /** Precedence: a flag, then a variable, then the files, then the default; decided for each setting of a call by itself. */
 import type { Command } from 'commander';
-import { applies, exclude } from './combinations.ts';
+import { applies, exclude, levelApplies } from './combinations.ts';
 import { type Given, type Origin, originText, parseGiven, refusedValue } from './given.ts';
 import type { Setting } from './setting.ts';
 
@@ -53,20 +53,29 @@ export function applySettings({ command, settings, layers, off }: Call): Readonl
     if (off.has(setting.flag)) decide(setting, false, { origin: { kind: 'flag' } });
     else if (isFlagGiven(setting)) decide(setting, true, { origin: { kind: 'flag' } });
   }
-  const toSet: { readonly setting: Setting; readonly value: unknown }[] = [];
+  const toSet: { readonly setting: Setting; readonly value: unknown; readonly ofPlace: unknown }[] = [];
   for (const layer of layers) {
     const above = new Set(on);
     const taken = layer.filter(({ setting }) => !decided.has(setting.flag) && !excluded(setting, above, settings));
     for (const given of chosen(taken)) {
       const value = parseGiven(given);
       // A switch that is off leaves the default, and keeps lower layers from turning it on.
-      if (given.value !== false) toSet.push({ setting: given.setting, value });
+      if (given.value !== false) toSet.push({ setting: given.setting, value, ofPlace: algorithmOf(layer) });
       decide(given.setting, given.value !== false, { origin: given.origin, given, value });
     }
   }
-  const compression = toSet.find(({ setting }) => setting.flag === '--algorithm')?.value ?? command.opts().algorithm;
-  for (const { setting, value } of toSet) if (applies(setting, on, compression)) set(setting, value);
+  const inEffect = toSet.find(({ setting }) => setting.flag === '--algorithm')?.value ?? command.opts().algorithm;
+  for (const { setting, value, ofPlace } of toSet) {
+    const says = setting.flag === '--level' ? levelApplies(value, { inEffect, ofPlace }) : applies(setting, on);
+    if (says) set(setting, value);
+  }
   return applied;
+}
+
+/** The algorithm that a layer names. */
+function algorithmOf(layer: readonly Given[]): unknown {
+  const given = layer.find(({ setting }) => setting.flag === '--algorithm');
+  return given === undefined || given.value === false ? undefined : parseGiven(given);
 }
 
 function isFlagGiven({ owners, attribute, option }: Setting): boolean {

@@ -1,4 +1,5 @@
 /** Flags that go with others or not: a value of a lower place gives way, where the command line would be a mistake. */
+import { isLz4Level } from '../../formats/kernels/lz4-levels.ts';
 import type { Setting } from './setting.ts';
 
 /** The flags of `accel convert` that ask for many images, and those that speak of one. */
@@ -54,9 +55,18 @@ export function exclude(one: Setting, other: Setting): boolean {
   );
 }
 
-/** Whether a setting says something beside those that are given; `compression`: the algorithm in effect. */
-export function applies({ flag }: Setting, given: ReadonlySet<string>, compression: unknown): boolean {
-  // The levels are those of zstd.
-  if (flag === '--level') return compression === 'zstd';
+/** The algorithm in effect, and the one that the place of a level names, if any. */
+export interface Compressions {
+  readonly inEffect: unknown;
+  readonly ofPlace: unknown;
+}
+
+/** Whether a setting says something beside those that are given. */
+export function applies({ flag }: Setting, given: ReadonlySet<string>): boolean {
   return NEEDS[flag]?.some((needed) => given.has(needed)) ?? true;
+}
+
+/** Whether a level of some place says something: levels of one algorithm are not those of another. */
+export function levelApplies(level: unknown, { inEffect, ofPlace = inEffect }: Compressions): boolean {
+  return ofPlace === inEffect && (inEffect !== 'lz4' || isLz4Level(Number(level)));
 }

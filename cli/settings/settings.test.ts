@@ -301,6 +301,19 @@ describe('flags that exclude each other', () => {
       { level: undefined },
     ],
     ['a level of the algorithm', { user: 'algorithm: zstd\nlevel: 9' }, { level: 9 }],
+    ['a level of LZ4', { user: 'algorithm: lz4\nlevel: 9' }, { level: 9 }],
+    [
+      'a level of LZ4 beside zstd',
+      { flags: ['--algorithm', 'zstd'], user: 'algorithm: lz4\nlevel: 9' },
+      { level: undefined },
+    ],
+    ['a level alone', { flags: ['--algorithm', 'lz4'], env: { ACCEL_LEVEL: '9' } }, { level: 9 }],
+    [
+      'a level alone that LZ4 does not have',
+      { flags: ['--algorithm', 'lz4'], env: { ACCEL_LEVEL: '19' } },
+      { level: undefined },
+    ],
+    ['a level alone, for zstd', { flags: ['--algorithm', 'zstd'], env: { ACCEL_LEVEL: '19' } }, { level: 19 }],
     ['a report of many images', { env: { ACCEL_REPORT: 'junit' } }, { report: undefined }],
     ['off over on', { env: { ACCEL_FORCE: '0' }, user: 'force: true' }, { force: undefined }],
   ])('%s', async (_, places, expected) => {

@@ -1,7 +1,8 @@
 /** LZ4 blocks as a ZFile holds them (docs/formats.md §2): compression in WebAssembly, decompression in plain TypeScript. */
 import { AccelError } from '../../base/error.ts';
 import { instantiate, type KernelMemory, makeKernelMemory } from './instance.ts';
-import { LZ4_WASM } from './wasm.ts';
+import { lz4Attempts } from './lz4-levels.ts';
+import { LZ4_HIGH_WASM, LZ4_WASM } from './wasm.ts';
 
 /** The most bytes that one call of a {@link BlockCompressor} takes. */
 export const LZ4_MAX_INPUT = 1 << 20;
@@ -23,18 +24,22 @@ export interface CompressedBlocks {
 export interface BlockCompressor {
   /**
    * `input` (at most {@link LZ4_MAX_INPUT} bytes) as blocks of `blockSize` bytes, 4096 to 65536, the last one what is
-   * left. Each is what liblz4's LZ4_compress_default makes of it, then the CRC-32C of that with the register started
-   * at 100007, little-endian.
+   * left. Each is what liblz4's LZ4_compress_default makes of it, or a smaller one where a level (lz4-levels.ts) is
+   * given; then the CRC-32C of that with the register started at 100007, little-endian.
    */
-  compress(input: Uint8Array, blockSize: number): CompressedBlocks;
+  compress(input: Uint8Array, blockSize: number, level?: number): CompressedBlocks;
 }
 
 interface Lz4Exports {
   compress(slot: number, length: number, blockSize: number): number;
 }
 
-// The memory as the kernel has it (assembly/lz4.ts): bytes before the first slot, of a slot, and to its parts.
-const FIRST_SLOT = 0xc000;
+interface Lz4HighExports {
+  compress(slot: number, length: number, blockSize: number, attempts: number): number;
+}
+
+// The memory as the kernels have it (assembly/lz4-block.ts): bytes before the first slot, of a slot, and to its parts.
+const FIRST_SLOT = 0xc_0000;
 const SLOT_BYTES = 0x23_8000;
 const LENGTHS_AT = 0;
 const INPUT_AT = 0x4000;
@@ -67,20 +72,21 @@ export function lz4Slot({ buffer }: KernelMemory, slot: number): Lz4Slot {
 
 /** The WebAssembly {@link BlockCompressor}, in a memory whose batches others fill and read; one a memory. */
 export class Lz4Compressor implements BlockCompressor {
-  readonly #kernel: Lz4Exports;
   readonly #memory: KernelMemory;
+  readonly #fast: Lz4Exports;
+  #high: Lz4HighExports | undefined;
 
   /** `memory` is of {@link makeLz4Memory}; left out, it is the instance's own. */
   constructor(memory: KernelMemory = makeLz4Memory(1)) {
     this.#memory = memory;
-    this.#kernel = instantiate<Lz4Exports>(LZ4_WASM, memory);
+    this.#fast = instantiate<Lz4Exports>(LZ4_WASM, memory);
   }
 
-  compress(input: Uint8Array, blockSize: number): CompressedBlocks {
+  compress(input: Uint8Array, blockSize: number, level?: number): CompressedBlocks {
     checkBatch(input.length, blockSize);
     const slot = lz4Slot(this.#memory, 0);
     slot.input.set(input);
-    const length = this.compressSlot(0, input.length, blockSize);
+    const length = this.compressSlot(0, input.length, { blockSize, level });
     return {
       bytes: slot.output.subarray(0, length),
       lengths: slot.lengths.subarray(0, Math.ceil(input.length / blockSize)),
@@ -88,9 +94,15 @@ export class Lz4Compressor implements BlockCompressor {
   }
 
   /** Compresses the first `length` bytes of a slot's input, in place; returns the bytes of output. */
-  compressSlot(slot: number, length: number, blockSize: number): number {
+  compressSlot(
+    slot: number,
+    length: number,
+    { blockSize, level }: { readonly blockSize: number; readonly level?: number | undefined },
+  ): number {
     checkBatch(length, blockSize);
-    return this.#kernel.compress(slot, length, blockSize);
+    if (level === undefined) return this.#fast.compress(slot, length, blockSize);
+    this.#high ??= instantiate<Lz4HighExports>(LZ4_HIGH_WASM, this.#memory);
+    return this.#high.compress(slot, length, blockSize, lz4Attempts(level));
   }
 }
 

@@ -3,6 +3,7 @@ import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { Lz4Compressor, type Lz4Slot, lz4Slot } from '../kernels/lz4.ts';
+import { lz4Attempts } from '../kernels/lz4-levels.ts';
 import { loadZstdCompressor } from '../zstd/block.ts';
 import { BatchPool, type BatchRef } from './batches.ts';
 import { BLOCK_CHECKSUM_SIZE, isBlockSize, type ZFileAlgorithm } from './layout.ts';
@@ -13,7 +14,7 @@ export interface BlockFormat {
   readonly algorithm: ZFileAlgorithm;
   /** Bytes of a block: a power of two, 4096 to 65536. */
   readonly blockSize: number;
-  /** zstd's level (default 3, as the reference's tools have it); LZ4 has none. */
+  /** zstd's level (default 3, as the reference's tools have it), or LZ4's (formats/kernels/lz4-levels.ts; default: fast). */
   readonly level?: number | undefined;
 }
 
@@ -28,7 +29,7 @@ export class BatchCompressor {
     if (format.algorithm === 'lz4') {
       const kernel = this.#kernels.get(memoryId) ?? new Lz4Compressor(memory);
       this.#kernels.set(memoryId, kernel);
-      return kernel.compressSlot(slot, length, format.blockSize);
+      return kernel.compressSlot(slot, length, format);
     }
     const loading = this.#zstd.get(format.level) ?? loadZstdCompressor(format.level);
     this.#zstd.set(format.level, loading);
@@ -56,15 +57,16 @@ function compressBlocks(
   return at;
 }
 
-/** Throws AccelError `usage` for a block size that there is not. */
-export function assertBlockSize(blockSize: number): void {
+/** Throws AccelError `usage` for a block size that there is not, or a level that LZ4 does not have. */
+export function assertBlockFormat({ algorithm, blockSize, level }: BlockFormat): void {
+  if (algorithm === 'lz4' && level !== undefined) lz4Attempts(level);
   if (!isBlockSize(blockSize))
     throw new AccelError('usage', 'the block size is no power of two from 4096 to 65536', { found: blockSize });
 }
 
 /** A compressor in the calling thread, with memory of `pool`, or its own. */
 export function makeBlockCompressor(format: BlockFormat, pool: BatchPool = new BatchPool()): BlockCompressor {
-  assertBlockSize(format.blockSize);
+  assertBlockFormat(format);
   const compressor = new BatchCompressor();
   return {
     take() {

@@ -198,9 +198,10 @@ describe('ZFileWriter', () => {
     expect(() => make(4096, 1 << 21)).toThrow(/batch size/);
     const noLevel = makeBlockCompressor({ algorithm: 'zstd', blockSize: 4096, level: 99 }).take();
     await expect(noLevel.compress(1)).rejects.toMatchObject({ code: 'usage' });
-    expect(() => makeBlockCompressor({ algorithm: 'lz4', blockSize: 131_072 })).toThrow(
-      expect.objectContaining({ code: 'usage' }),
-    );
+    const usage = expect.objectContaining({ code: 'usage' });
+    expect(() => makeBlockCompressor({ algorithm: 'lz4', blockSize: 131_072 })).toThrow(usage);
+    for (const level of [2, 13, 3.5])
+      expect(() => makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096, level })).toThrow(usage);
   });
 });
 

@@ -2,7 +2,7 @@
 
 import { gzipSync } from 'node:zlib';
 import type { EventSink } from '../../converter/events.ts';
-import { type ConvertResult, DEFAULT_ARTIFACT } from '../../converter/options.ts';
+import { type ArtifactOptions, type ConvertResult, DEFAULT_ARTIFACT } from '../../converter/options.ts';
 import { compressLayer, type LayerCompression } from '../../fixtures/compress.ts';
 import { GROUP_BYTES } from '../../formats/ext4/layout.ts';
 import { digestOf } from '../../oci/digest.ts';
@@ -16,6 +16,9 @@ import { BOTH, convertWithin, request } from '../support/converter.ts';
 
 /** One group: the smallest device there is, and the quickest to check. */
 export const DEVICE_SIZE = GROUP_BYTES;
+
+/** Options of the artifacts that a long run asks for, as JSON. */
+const OPTIONS = JSON.parse(process.env.ACCEL_STACKS_OPTIONS ?? '{}') as Partial<ArtifactOptions>;
 
 const MEDIA_TYPES = {
   none: OCI.layer,
@@ -61,7 +64,7 @@ export function convertStack(
   tag: string,
   { workers = 0, cache = false, onEvent = () => undefined }: ConvertStackOptions = {},
 ): Promise<ConvertResult> {
-  const artifact = { ...DEFAULT_ARTIFACT, virtualSize: DEVICE_SIZE };
+  const artifact = { ...DEFAULT_ARTIFACT, ...OPTIONS, virtualSize: DEVICE_SIZE };
   const wanted = request({ source: { tag }, artifact, workers, cache });
   return convertWithin(target, wanted, { onEvent });
 }

@@ -3,6 +3,7 @@
  * no code with the product; e2fsck after every layer. The long run, and the replay of what a failure prints:
  *
  *   ACCEL_STACKS=50000 npx vitest run tests/differential/stacks.test.ts
+ *   ACCEL_STACKS_OPTIONS='{"algorithm":"lz4","level":9,"blockSize":32768}' npx vitest run tests/differential/stacks.test.ts
  *   ACCEL_STACKS_SEED=<seed> ACCEL_STACKS_PATH=<path> npx vitest run tests/differential/stacks.test.ts
  */
 import { mkdirSync } from 'node:fs';

@@ -3,7 +3,7 @@
  * filled in its memory.
  */
 import { BatchPool } from '../../../formats/zfile/batches.ts';
-import { assertBlockSize, type BlockFormat } from '../../../formats/zfile/compressor.ts';
+import { assertBlockFormat, type BlockFormat } from '../../../formats/zfile/compressor.ts';
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
 import type { FilePieces } from './file-pieces.ts';
 import type { JobThread } from './job-thread.ts';
@@ -37,7 +37,7 @@ export class CompressThreads {
 
   /** A compressor for any number of ZFiles at a time. Throws `usage` for an invalid block size. */
   compressor(format: BlockFormat): BlockCompressor {
-    assertBlockSize(format.blockSize);
+    assertBlockFormat(format);
     return {
       take: () => {
         const { jobs, batches } = this.#leastBusy();

@@ -5,30 +5,30 @@
  * positions, 2^13 slots, acceleration 1), so the blocks are the same bytes: ZFiles can equal the reference's.
  */
 import { crc32c, makeCrcTables } from './crc32c.ts';
-
-// Memory, fixed: formats/kernels/lz4.ts knows it too. The tables are at constant addresses (one more live variable in the
-// loops costs a tenth of the speed); after them come slots, each for a batch that others fill and read.
-const HASH_TABLE: usize = 0x8000; // 2^13 positions of 16 bits
-const FIRST_SLOT: usize = 0xc000;
-const SLOT_BYTES: usize = 0x238000;
-// Within a slot:
-const LENGTHS: usize = 0; // 256 words: bytes of each block with its checksum
-const INPUT: usize = 0x4000; // 1 MiB, then slack for reads that overrun
-const OUTPUT: usize = 0x114000; // 1 MiB + what incompressible blocks grow + slack
+import {
+  commonLength,
+  copy,
+  extendLength,
+  FIRST_SLOT,
+  finish,
+  HASH_MULTIPLIER,
+  HASH_TABLE,
+  INPUT,
+  LAST_LITERALS,
+  LENGTHS,
+  MATCH_MARGIN,
+  MIN_MATCH,
+  NIBBLE,
+  OUTPUT,
+  SALT,
+  SLOT_BYTES,
+} from './lz4-block.ts';
 
 const HASH_BYTES: usize = 1 << 14;
-const HASH_MULTIPLIER: u32 = 2654435761;
 const HASH_SHIFT: u32 = 32 - 13;
 
-const MIN_MATCH: usize = 4;
-/** A block shorter than this is literals only, and no match starts in the last 12 bytes of a block. */
-const MATCH_MARGIN: usize = 12;
-/** The last five bytes of a block are always literals. */
-const LAST_LITERALS: usize = 5;
 /** After 2^6 positions without a match the search steps by two, after 2^6 more by three, and so on. */
 const SKIP_TRIGGER: u32 = 6;
-const NIBBLE: usize = 15;
-const SALT: u32 = 100007;
 
 makeCrcTables();
 
@@ -53,55 +53,6 @@ export function compress(slot: usize, length: usize, blockSize: usize): usize {
 @inline
 function slotOf(at: usize): usize {
   return HASH_TABLE + (((load<u32>(at) * HASH_MULTIPLIER) >>> HASH_SHIFT) << 1);
-}
-
-/** Copies sixteen bytes at a time; may overrun the target by fifteen. */
-// @ts-ignore: decorator
-@inline
-function copy(to: usize, from: usize, length: usize): void {
-  const end = to + length;
-  do {
-    v128.store(to, v128.load(from));
-    to += 16;
-    from += 16;
-  } while (to < end);
-}
-
-/** The bytes that continue a length nibble of 15: 255 each, then the rest. Returns the address after the last. */
-function extendLength(to: usize, rest: usize): usize {
-  while (rest >= 255) {
-    store<u8>(to++, 255);
-    rest -= 255;
-  }
-  store<u8>(to, rest as u8);
-  return to + 1;
-}
-
-/** The number of equal bytes at `a` and `b`, `a` not going past `limit`. May read seven bytes past it. */
-// @ts-ignore: decorator
-@inline
-function commonLength(a: usize, b: usize, limit: usize): usize {
-  const start = a;
-  while (a < limit) {
-    const difference = load<u64>(a) ^ load<u64>(b);
-    if (difference != 0) return min(a - start + ((ctz(difference) >> 3) as usize), limit - start);
-    a += 8;
-    b += 8;
-  }
-  return limit - start;
-}
-
-/** The last sequence: literals only. */
-function finish(to: usize, anchor: usize, end: usize): usize {
-  const literals = end - anchor;
-  if (literals >= NIBBLE) {
-    store<u8>(to, (NIBBLE << 4) as u8);
-    to = extendLength(to + 1, literals - NIBBLE);
-  } else {
-    store<u8>(to++, (literals << 4) as u8);
-  }
-  memory.copy(to, anchor, literals);
-  return to + literals;
 }
 
 function compressBlock(base: usize, size: usize, to: usize): usize {

@@ -4,6 +4,8 @@
  */
 import { CRC32C_BLOCK_SALT, crc32c } from '../../checksum/crc32c.ts';
 import { type BlockCompressor, type CompressedBlocks, checkBatch } from '../lz4.ts';
+import { lz4Attempts } from '../lz4-levels.ts';
+import { highSequences } from './lz4-high.ts';
 
 const HASH_SLOTS = 1 << 13;
 const MIN_MATCH = 4;
@@ -13,12 +15,13 @@ const SKIP_TRIGGER = 6;
 
 /** The plain {@link BlockCompressor}. */
 export class Lz4CompressorTwin implements BlockCompressor {
-  compress(input: Uint8Array, blockSize: number): CompressedBlocks {
+  compress(input: Uint8Array, blockSize: number, level?: number): CompressedBlocks {
     checkBatch(input.length, blockSize);
     const bytes: number[] = [];
     const lengths: number[] = [];
     for (let start = 0; start < input.length; start += blockSize) {
-      const block = compressBlock(input.subarray(start, start + blockSize));
+      const content = input.subarray(start, start + blockSize);
+      const block = level === undefined ? compressBlock(content) : compressHigh(content, blockSize, lz4Attempts(level));
       const checksum = crc32c(Uint8Array.from(block), CRC32C_BLOCK_SALT);
       for (const byte of block) bytes.push(byte);
       for (let shift = 0; shift < 32; shift += 8) bytes.push((checksum >>> shift) & 255);
@@ -77,6 +80,13 @@ function compressBlock(block: Uint8Array): number[] {
     at++;
   }
   emit(out, block.subarray(anchor), 0, MIN_MATCH);
+  return out;
+}
+
+function compressHigh(content: Uint8Array, blockSize: number, attempts: number): number[] {
+  const out: number[] = [];
+  for (const { literals, distance, length } of highSequences(content, blockSize, attempts))
+    emit(out, literals, distance, length);
   return out;
 }
 
