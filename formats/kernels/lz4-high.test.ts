@@ -34,13 +34,13 @@ function sizeOf(input: Uint8Array, blockSize: number, level?: number): number {
   return kernel.compress(input, blockSize, level).bytes.length;
 }
 
-/** What accel's decoder reads. */
+/** Decodes blocks as accel does. */
 function decoded(blocks: readonly Uint8Array[], blockSize: number): Buffer {
   const target = new Uint8Array(blockSize);
   return Buffer.concat(blocks.map((block) => target.slice(0, lz4DecompressBlock(block, target))));
 }
 
-/** What liblz4 reads: blocks with their lengths are the oldest format of its program. */
+/** Decodes blocks with liblz4, whose program has a format of blocks with their lengths. */
 function decodedByLiblz4(blocks: readonly Uint8Array[]): Buffer {
   const framed = blocks.flatMap((block) => {
     const length = Buffer.alloc(4);

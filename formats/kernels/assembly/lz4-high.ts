@@ -4,7 +4,7 @@
  *
  * First every position is linked to the one before it with the same four bytes. Then the match that goes farthest from each
  * position is found: one from the position before goes on, and what goes farther than it holds the byte after its end, so the
- * four bytes up to that one are looked up, the rarest of all, once for each end. What starts later than the position is
+ * four bytes up to that one are looked up, the rarest of all, once for each end. Matches that start later are
  * kept for then. At last the cheapest way from each position to the end is chosen, backwards: an offset costs two bytes
  * whatever it is, and the way to the end never costs more from a later position, so of all lengths of a match only the
  * longest, and the longest that its token holds, can be the best.

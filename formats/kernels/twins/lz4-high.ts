@@ -8,7 +8,7 @@ const LAST_LITERALS = 5;
 const NIBBLE = 15;
 /** The longest match that a token holds without more bytes. */
 const TOKEN_MATCH = 18;
-/** What a match of this length covers is not searched for longer ones. */
+/** Positions that a match of this length covers are not searched for longer ones. */
 const LONG = 128;
 
 /** A match that starts at some position: the bytes before `end` are those `distance` before them. */
