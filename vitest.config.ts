@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 import { serverPool } from './tests/support/server-pool.ts';
 
 // Generous: what they bound is a hang. Hooks start registries, clusters and machines, beside other files on two cores.
-const common = { testTimeout: 180_000, hookTimeout: 240_000 };
+const common = { testTimeout: 180_000, hookTimeout: 240_000, expect: { poll: { timeout: 60_000 } } };
 
 export default defineConfig({
   test: {

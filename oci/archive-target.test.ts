@@ -37,6 +37,11 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
+/** Bytes that this process has read, from files and otherwise, since it began. */
+async function bytesRead(): Promise<number> {
+  return Number(/^rchar: (\d+)$/m.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
+}
+
 describe('committing an oci-archive', () => {
   test('nothing exists before close, all of it afterwards, and no temporary file', async () => {
     const target = await openArchive(file, 'oci', { create: true });
@@ -193,9 +198,9 @@ describe('committing an oci-archive', () => {
     await second.tag(await second.resolve('v1'), 'v2');
     await second.close();
     watch();
-    const began = performance.now();
+    const before = await bytesRead();
     const third = await openArchive(file, 'oci');
-    expect(performance.now() - began).toBeLessThan(500);
+    expect((await bytesRead()) - before).toBeLessThan(1 << 20);
     expect(await third.tags()).toEqual(['v1', 'v2']);
     for await (const _ of await third.fetch(descriptor)) watch();
     await third.close();

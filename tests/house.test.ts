@@ -120,3 +120,24 @@ describe('no two files of the product have one name', () => {
 
   it('a repeated name is seen', () => expect(repeated(['oci/a.ts', 'http/b/a.ts', 'http/b.ts'])).toHaveLength(1));
 });
+
+describe('tests wait by conditions, as long as vitest.config.ts lets them', () => {
+  // Milliseconds that a busy machine may take: a shorter bound turns red by load alone.
+  const BOUNDS: readonly (readonly [what: string, found: RegExp, least: number])[] = [
+    ['a poll', /\.poll\((?:(?!\.poll\()[^;])*?\btimeout: ([\d_]+)/g, 60_000],
+    ['a wait', /\beventually\((?:(?!\beventually\()[^;])*?, ([\d_]+)\)/g, 60_000],
+    ['a test', /\b(?:it|test)\b[^;\n]*\{ timeout: ([\d_]+) \}/g, 180_000],
+    ['a test or a hook', /^(?: {2})*\}, ([\d_]{5,})\);$/gm, 180_000],
+  ];
+  const tests = files.filter(({ path }) => isTest(path));
+
+  it.each(BOUNDS)('%s', (_, found, least) => {
+    expect(tests.length).toBeGreaterThan(100);
+    const short = tests.flatMap(({ path, text }) =>
+      [...text.matchAll(found)]
+        .filter(([, bound]) => Number(bound!.replaceAll('_', '')) < least)
+        .map((match) => `${path}: ${match[1]}`),
+    );
+    expect(short).toEqual([]);
+  });
+});

@@ -34,7 +34,7 @@ async function check(stack: readonly (readonly Step[])[]): Promise<boolean> {
   }
 }
 
-test('what was converted verifies', { timeout: 120_000 }, async () => {
+test('what was converted verifies', async () => {
   let verified = 0;
   const property = fc.asyncProperty(stacks, async (stack) => {
     if (await check(stack)) verified++;

@@ -10,7 +10,7 @@ import { Threads } from './workers/threads.ts';
 
 const FILES = 250_000;
 
-test('of a conversion', { timeout: 60_000 }, async () => {
+test('of a conversion', async () => {
   const image = new Ext4Image();
   image.beginLayer();
   const attributes = { mode: 0o755, uid: 0, gid: 0, mtime: { seconds: 0, nanoseconds: 0 } };
@@ -38,7 +38,7 @@ test('of a conversion', { timeout: 60_000 }, async () => {
   expect(image.files).toBeGreaterThan(1);
 });
 
-test('of a verification', { timeout: 20_000 }, async () => {
+test('of a verification', async () => {
   const interrupt = new AbortController();
   const endless = function* (): Generator<undefined, undefined> {
     for (;;) yield;

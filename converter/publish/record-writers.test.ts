@@ -65,14 +65,14 @@ test(`${PROCESSES} processes at one layout`, async () => {
   await withTempDirectory(async (directory) => {
     expect(await lostEntries(`oci:${join(directory, 'place')}`)).toEqual([]);
   });
-}, 120_000);
+});
 
 test(`${PROCESSES} processes at one archive`, async () => {
   await requireBuild();
   await withTempDirectory(async (directory) => {
     expect(await lostEntries(`oci-archive:${join(directory, 'place.tar')}`)).toEqual([]);
   });
-}, 120_000);
+});
 
 describeWith({ tools: ['docker-registry'] }, 'a registry', () => {
   test(`${PROCESSES} processes at one repository`, async () => {
@@ -83,5 +83,5 @@ describeWith({ tools: ['docker-registry'] }, 'a registry', () => {
     } finally {
       await registry.stop();
     }
-  }, 120_000);
+  });
 });

@@ -160,7 +160,7 @@ describeWith({ tools: ['e2fsck', 'dumpe2fs'] }, 'file systems of every size', ()
 });
 
 describeWith({ tools: ['e2fsck', 'mount', 'python3'], root: true }, 'a writable mount', () => {
-  test('takes what a container writes, over what the layers put', { timeout: 120_000 }, async () => {
+  test('takes what a container writes, over what the layers put', async () => {
     await withImage({ virtualSize: 4 * GROUP_BYTES }, async (box) => {
       const layer = tar()
         .file('f', 'x'.repeat(10_000))

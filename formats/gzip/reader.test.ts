@@ -51,7 +51,7 @@ test('10,000 random reads equal the plain content', async () => {
         expect.fail(`${name}: ${length} bytes at ${offset}`);
     }
   }
-}, 120_000);
+});
 
 describe('reads', () => {
   const gzip = gzipWriters['gzip -6']!(content);

@@ -362,7 +362,7 @@ describe('swarms', () => {
     for (const piece of [0, 0, 1, 2, 3]) await read(piece);
     expect(await wanting(other!.id)).toEqual([]);
     await read(4);
-    await expect.poll(() => wanting(other!.id), { timeout: 5_000 }).toEqual([reader!.id]);
+    await expect.poll(() => wanting(other!.id)).toEqual([reader!.id]);
     await reader!.agent.close();
     expect(await wanting(other!.id)).toEqual([]);
   });

@@ -74,7 +74,7 @@ describe('the end and the beginning', () => {
     expect(node!.agent.unready()).toMatch(/members .* not known yet/);
     expect((await fetch(`${node!.url}/v2/team/app/blobs/${layer().digest}`)).status).toBe(200);
     known = true;
-    await expect.poll(() => node!.agent.unready(), { timeout: 30_000 }).toBeUndefined();
+    await expect.poll(() => node!.agent.unready()).toBeUndefined();
   });
 });
 
@@ -121,7 +121,7 @@ describe('bytes a second between agents', () => {
       2,
     );
     // Layer, config and manifest, each at both trackers.
-    await expect.poll(() => gauges.reduce((sum, { tracked }) => sum + tracked(), 0), { timeout: 20_000 }).toBe(6);
+    await expect.poll(() => gauges.reduce((sum, { tracked }) => sum + tracked(), 0)).toBe(6);
     return nodes[0]!;
   }
   const fromPeers = async (metrics: Cluster['nodes'][number]['agent']['metrics']) =>
@@ -146,7 +146,7 @@ describe('bytes a second between agents', () => {
     const getter = await startTwo(0, 1000);
     const leave = new AbortController();
     const pulled = fetch(`${getter.url}/v2/team/app/blobs/${layer().digest}`, { signal: leave.signal });
-    await expect.poll(() => fromPeers(getter.agent.metrics), { timeout: 20_000 }).toBeGreaterThan(0);
+    await expect.poll(() => fromPeers(getter.agent.metrics)).toBeGreaterThan(0);
     await sleep(300);
     expect(await fromPeers(getter.agent.metrics)).toBeLessThanOrEqual(PIECE_BYTES);
     leave.abort(new Error('left'));

@@ -62,7 +62,7 @@ it.each([
   const [bad, fine] = cluster.nodes.map(({ agent }) => agent);
   const lonely = expect.stringMatching(/^peers: no other agent can be reached, 127\.0\.0\.1:\d+: .+ may not accept/);
   const ended = expect.stringMatching(/^certificate: it ended at /);
-  await expect.poll(() => bad!.degraded(), { timeout: 10_000 }).toEqual(isOther ? [lonely] : [lonely, ended]);
+  await expect.poll(() => bad!.degraded()).toEqual(isOther ? [lonely] : [lonely, ended]);
   const report = await bad!.report();
   expect(report.unready).toBeNull();
   expect(report.peers).toEqual([{ node: ids[1], lastError: expect.any(String), at: expect.any(String) }]);
@@ -71,7 +71,7 @@ it.each([
   expect(await value(metrics[0]!, 'certificate_end_seconds')).toBe(Math.floor(validity.to.getTime() / 1000));
   expect(await value(metrics[1]!, 'refused_handshakes_total')).toBeGreaterThan(0);
   // The one that refuses is as alone, and says whom it refuses and why.
-  await expect.poll(() => fine!.degraded(), { timeout: 10_000 }).toEqual([expect.stringMatching(/^peers: /)]);
+  await expect.poll(() => fine!.degraded()).toEqual([expect.stringMatching(/^peers: /)]);
   const count = (node: number, text: string) => log[node]!.filter((line) => line.includes(text)).length;
   expect([count(0, 'no other agent can be reached'), count(1, 'was refused')]).toEqual([1, 1]);
 });
@@ -113,7 +113,7 @@ it('a disk that has gone, until it is back', async () => {
   expect([ready.status, await ready.text()]).toEqual([200, expect.stringMatching(/^ok\ndegraded: cache: .+\n$/)]);
   await exposition.close();
   await rm(directory);
-  await expect.poll(() => agent.degraded(), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => agent.degraded()).toEqual([]);
   expect(await value(metrics, 'cache_off')).toBe(0);
   await registry.close();
 });

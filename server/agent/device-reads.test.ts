@@ -31,7 +31,7 @@ beforeAll(async () => {
     { tar: new TarBuilder().file('etc/app.conf', 'on=1\n').build() },
   ]);
   registry = await startDemoRegistry({ layout: layout.directory, login: 'ann:secret' });
-}, 60_000);
+});
 afterEach(async () => {
   await cluster?.close();
   cluster = undefined;

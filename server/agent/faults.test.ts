@@ -60,7 +60,7 @@ it('an image in the content store of one node alone costs the registry no byte o
     });
     // Layer, config and manifest, each at two trackers.
     const tracked = () => gauges.reduce((sum, gauge) => sum + gauge.tracked(), 0);
-    await expect.poll(tracked, { timeout: 20_000 }).toBe(6);
+    await expect.poll(tracked).toBe(6);
     expect(await Promise.all(nodes.slice(0, 3).map(pull))).toEqual([right(), right(), right()]);
     expect(registry.blobBytes()).toBe(0);
   } finally {

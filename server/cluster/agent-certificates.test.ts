@@ -211,7 +211,7 @@ describeWithCluster('certificates of agents', { address: true }, () => {
     await delay(1_500);
     expect((await allRequests()).length).toBe(before + 1);
     await startSigning();
-    await eventually(async () => own.isUsable, 20_000);
+    await eventually(async () => own.isUsable);
     expect(own.problem).toBeUndefined();
     stop.abort();
     await running;
@@ -277,7 +277,7 @@ describeWithCluster('certificates of agents', { address: true }, () => {
     const figure = (number: number, name: string) => agents[number]!.role.figure(`accel_agent_${name}`);
     const renewed = () =>
       Promise.all([0, 1].map((number) => figure(number, 'certificate_renewals_total{outcome="renewed"}')));
-    await eventually(async () => (await figure(0, 'members')) === 2 && (await figure(1, 'members')) === 2, 10_000);
+    await eventually(async () => (await figure(0, 'members')) === 2 && (await figure(1, 'members')) === 2);
     let [pulled, next] = [0, 0];
     const stop = new AbortController();
     const traffic = (async () => {
@@ -296,24 +296,24 @@ describeWithCluster('certificates of agents', { address: true }, () => {
     })();
     const started = Date.now();
     // Longer than a certificate holds: without renewals nobody would answer any more.
-    await eventually(async () => (await renewed()).every((count) => count >= 4), 30_000);
+    await eventually(async () => (await renewed()).every((count) => count >= 4));
     expect(Date.now() - started).toBeGreaterThan(lifetime * 1000);
     // Controller and API go for the last third of a life, and a little more.
     await controller!.stop();
     controller = undefined;
     await cluster.down();
-    await eventually(async () => (await figure(0, 'certificate_end_seconds')) * 1000 < Date.now(), 20_000);
+    await eventually(async () => (await figure(0, 'certificate_end_seconds')) * 1000 < Date.now());
     const degraded = () => agents[0]!.role.context.lifecycle.degraded().join('\n');
-    await eventually(async () => /^certificate: it ended at /m.test(degraded()), 10_000);
+    await eventually(async () => /^certificate: it ended at /m.test(degraded()));
     // Its own node is served all the same, and it is ready.
     expect(agents[0]!.role.context.lifecycle.unready()).toEqual([]);
     const served = next;
-    await eventually(async () => next > served + 1, 10_000);
+    await eventually(async () => next > served + 1);
     await cluster.up();
     const count = (await renewed())[0]!;
     await startSigning({ lifetime: `${lifetime}s`, authorityLifetime: '1d' });
-    await eventually(async () => (await renewed())[0]! > count, 40_000);
-    await eventually(async () => degraded() === '', 15_000);
+    await eventually(async () => (await renewed())[0]! > count);
+    await eventually(async () => degraded() === '');
     stop.abort();
     await traffic;
     for (const number of [0, 1]) {

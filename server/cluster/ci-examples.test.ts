@@ -15,7 +15,7 @@ describeWithCluster('the CronJob', {}, () => {
   let cluster: TestCluster;
   beforeAll(async () => {
     cluster = await startCluster();
-  }, 60_000);
+  });
   afterAll(() => cluster?.stop());
 
   const dryRun = (input: string): Promise<string> =>

@@ -70,9 +70,9 @@ describeWithCluster('the controller', { controllers: true }, () => {
     eventually(async () => {
       expect(authsOf(await find(`acr-credential-${name}-p2p`, namespace))).toEqual(auths);
       return true;
-    }, 15_000);
+    });
   const isGone = (name: string, namespace?: string) =>
-    eventually(async () => (await find(name, namespace)) === undefined, 15_000);
+    eventually(async () => (await find(name, namespace)) === undefined);
 
   it('copies a pull secret with the name of the agents, follows its changes, and removes the copy with it', async () => {
     await start();
@@ -115,10 +115,7 @@ describeWithCluster('the controller', { controllers: true }, () => {
     await admin.remove(secrets, { namespace: 'team', name: 'mended' });
     const made = await admin.create(secrets, pullSecret('mended', { [VPC]: { ...LOGIN, password: 'second' } }));
     await copyHas('mended', { [VPC_P2P]: { ...LOGIN, password: 'second' } });
-    await eventually(
-      async () => (await find(copy.name))?.metadata.ownerReferences?.[0]?.uid === made.metadata.uid,
-      15_000,
-    );
+    await eventually(async () => (await find(copy.name))?.metadata.ownerReferences?.[0]?.uid === made.metadata.uid);
     await admin.remove(secrets, { namespace: 'team', name: 'mended' });
   });
 
@@ -132,7 +129,7 @@ describeWithCluster('the controller', { controllers: true }, () => {
         found.push((event as { message?: string }).message ?? '');
       });
       return found.some((message) => message.includes('acr-credential-taken-p2p is not of accel'));
-    }, 15_000);
+    });
     expect(authsOf(await find('acr-credential-taken-p2p'))).toEqual({ mine: LOGIN });
     expect(await controller.figure('accel_controller_secret_copies_total{outcome="foreign"}')).toBeGreaterThan(0);
     for (const name of ['taken', 'acr-credential-taken-p2p']) await admin.remove(secrets, { namespace: 'team', name });
@@ -169,7 +166,7 @@ describeWithCluster('the controller', { controllers: true }, () => {
       eventually(async () => {
         expect(authsOf(await devices())).toEqual(auths);
         return true;
-      }, 15_000);
+      });
     await admin.create(secrets, pullSecret('device', { [`https://${VPC}`]: LOGIN }, { labels: label }));
     await devicesHave({ [VPC]: LOGIN });
     await admin.create(
@@ -191,7 +188,7 @@ describeWithCluster('the controller', { controllers: true }, () => {
     await cluster.up();
     await admin.remove(secrets, { namespace: 'team', name: 'before' });
     await admin.create(secrets, pullSecret('meanwhile', { [VPC]: LOGIN }));
-    await eventually(async () => (await find('acr-credential-meanwhile-p2p')) !== undefined, 60_000);
+    await eventually(async () => (await find('acr-credential-meanwhile-p2p')) !== undefined);
     await isGone('acr-credential-before-p2p');
     for (const text of [LOGIN.auth, dockerConfig({ [VPC]: LOGIN })])
       expect(controller.log.join('\n')).not.toContain(text);
@@ -214,7 +211,7 @@ describeWithCluster('the controller', { controllers: true }, () => {
     const leader = spawn(process.execPath, [script, 'controller', file], { stdio: ['ignore', 'ignore', 'pipe'] });
     const lines: string[] = [];
     leader.stderr.setEncoding('utf8').on('data', (text: string) => lines.push(text));
-    await eventually(async () => lines.join('').includes(' leads'), 30_000);
+    await eventually(async () => lines.join('').includes(' leads'));
     const standby = await start();
     expect(standby.isLeader).toBe(false);
     leader.kill('SIGKILL');

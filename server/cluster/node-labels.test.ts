@@ -110,11 +110,11 @@ describeWithCluster('labels of nodes', { address: true }, () => {
     eventually(async () => {
       expect((await node(name)).labels?.[NODE]).toBe(value);
       return true;
-    }, 15_000);
+    });
   /** Waits until an agent was asked so many times more. */
   const asked = async (agent: StandIn, times: number) => {
     const before = agent.asked;
-    await eventually(async () => agent.asked >= before + times, 30_000);
+    await eventually(async () => agent.asked >= before + times);
   };
   const outcomes = (outcome: string) => controller.figure(`accel_controller_node_labels_total{outcome="${outcome}"}`);
 
@@ -191,7 +191,7 @@ describeWithCluster('labels of nodes', { address: true }, () => {
     for (const name of ['a', 'b']) expect((await node(name)).annotations ?? {}).toEqual({});
     // One who takes a node out keeps it out, also when the agent changes its mind.
     await cluster.kubectl(['label', '--overwrite', 'node', 'c', `${NODE}=false`]);
-    await eventually(async () => (await node('c')).annotations?.[LABELLED] === undefined, 15_000);
+    await eventually(async () => (await node('c')).annotations?.[LABELLED] === undefined);
     c.word = UNFIT;
     await asked(c, 3);
     await hasLabel('c', 'false');
@@ -218,8 +218,8 @@ describeWithCluster('labels of nodes', { address: true }, () => {
     [a.word, b.word] = [UNFIT, FIT];
     await asked(a, 2);
     await cluster.up();
-    await eventually(async () => (await node('a')).labels?.[NODE] === undefined, 60_000);
-    await eventually(async () => (await node('b')).labels?.[NODE] === 'true', 60_000);
+    await eventually(async () => (await node('a')).labels?.[NODE] === undefined);
+    await eventually(async () => (await node('b')).labels?.[NODE] === 'true');
   });
 
   it('outlive the controller, and go where labelling is switched off', async () => {

@@ -155,26 +155,26 @@ describeWithCluster('members from EndpointSlices', { controllers: true, address:
       { id: '10.0.0.3:65102', zone: 'b' },
     ];
     // One that starts is a member before kubelet finds it ready.
-    await eventually(async () => (await read(slices)).length === 3, 20_000);
+    await eventually(async () => (await read(slices)).length === 3);
     expect(await read(slices)).toEqual(all);
-    await eventually(async () => share.figures.nodes === 3 && share.figures.ready === 2, 10_000);
+    await eventually(async () => share.figures.nodes === 3 && share.figures.ready === 2);
     expect(share.isEnough).toBe(true);
     now = 59_999;
     expect(await read(slices)).toEqual(all);
     now = 60_000;
     expect(await read(slices)).toEqual(all.slice(0, 2));
     await readiness('agent-2', '10.0.0.3', true);
-    await eventually(async () => (await read(slices)).length === 3, 10_000);
+    await eventually(async () => (await read(slices)).length === 3);
     // The agents' node is down: the share of ready ones is what the webhook goes by.
     await readiness('agent-0', '10.0.0.1', false);
     await readiness('agent-1', '10.0.0.2', false);
-    await eventually(async () => !share.isEnough, 10_000);
+    await eventually(async () => !share.isEnough);
     expect(share.figures).toEqual({ nodes: 3, ready: 1 });
     await readiness('agent-0', '10.0.0.1', true);
-    await eventually(async () => share.isEnough, 10_000);
+    await eventually(async () => share.isEnough);
     // Without a kubelet the pod stays, and ends for ever.
     await cluster.kubectl(['delete', 'pod', 'agent-0', '-n', NAMESPACE, '--wait=false']);
-    await eventually(async () => (await read(slices)).every(({ id }) => id !== '10.0.0.1:65102'), 10_000);
+    await eventually(async () => (await read(slices)).every(({ id }) => id !== '10.0.0.1:65102'));
   });
 
   it('of several slices are joined, of one family and of this Service alone', async () => {
@@ -245,7 +245,7 @@ describeWithCluster('members from EndpointSlices', { controllers: true, address:
     expect(new Set(members.map(({ zone }) => zone))).toEqual(new Set(['z0', 'z1', 'z2']));
     changes.length = 0;
     await admin.remove(endpointSlices, { namespace: NAMESPACE, name: 'group-3' });
-    await eventually(async () => changes.length > 0, 10_000);
+    await eventually(async () => changes.length > 0);
     expect(await read(slices)).toHaveLength(900);
   });
 
@@ -286,8 +286,7 @@ describeWithCluster('members from EndpointSlices', { controllers: true, address:
         (sum, { value }) => sum + value,
         0,
       );
-    const seen = (number: number, count: number) =>
-      eventually(async () => (await figure(number, 'members')) === count, 10_000);
+    const seen = (number: number, count: number) => eventually(async () => (await figure(number, 'members')) === count);
     const pull = async (number: number, index: number) => {
       const { url } = agents[number]!;
       const { digest } = image.layers[index]!;
@@ -315,12 +314,12 @@ describeWithCluster('members from EndpointSlices', { controllers: true, address:
     // The API goes: the members stay, how old they are shows, and pulls go on through the others.
     await cluster.down();
     const aged = async () => (await figure(third, 'members_age_seconds')) > 1;
-    await eventually(aged, 10_000);
+    await eventually(aged);
     await pullTogether(2);
     expect(await figure(third, 'members')).toBe(3);
     await cluster.up();
     await addAgent();
-    await eventually(async () => (await figure(third, 'members')) === 4, 40_000);
+    await eventually(async () => (await figure(third, 'members')) === 4);
     expect(await figure(third, 'members_age_seconds')).toBeLessThan(60);
   });
 });

@@ -119,7 +119,7 @@ describeWith({ tools: ['helm', 'openssl'] }, 'every case', () => {
             const pod = { metadata, spec: { containers: [{ name: 'c', image: `${HUB}/a:1` }] } };
             const stored = (await create(pod as never)) as unknown as Pod;
             return stored.spec.containers?.[0]?.image !== `${HUB}/a:1`;
-          }, 30_000).catch((error: Error) => {
+          }).catch((error: Error) => {
             throw new Error(`${side} of ${text}: ${error.message}`);
           });
         }

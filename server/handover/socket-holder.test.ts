@@ -1,6 +1,7 @@
 /** The holder of sockets, with worker processes of a few lines that answer with their number. */
 import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -16,12 +17,15 @@ const ACTIVATE = 'systemd-socket-activate';
 /** A worker: says its number to each connection, and ends as its arguments say. */
 const WORKER = `
 import { createServer } from 'node:net';
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 const how = readFileSync(process.argv[2], 'utf8');
 if (how === 'ends at once') process.exit(7);
 const server = createServer((socket) => {
   socket.on('error', () => undefined);
-  if (how === 'is slow') setTimeout(() => socket.end(String(process.pid)), 300);
+  if (how === 'is slow') {
+    appendFileSync(process.argv[2] + '-asked', '.');
+    setTimeout(() => socket.end(String(process.pid)), 300);
+  }
   else socket.end(String(process.pid));
 });
 process.on('SIGTERM', () => undefined);
@@ -52,6 +56,7 @@ beforeEach(async () => {
   signals = new EventEmitter();
   lines = [];
   running = undefined;
+  await rm(join(folder, 'how-asked'), { force: true });
   await behave('serves');
 });
 afterEach(async () => {
@@ -67,7 +72,8 @@ function hold(times: Partial<HolderTimes> = {}, beforeReload = async (): Promise
     command: [process.execPath, join(folder, 'worker.mjs'), join(folder, 'how')],
     environment: process.env,
     signals,
-    drain: 1_000,
+    // No worker here takes long but those that a busy machine holds up.
+    drain: 30_000,
     log: (line) => void lines.push(line),
     beforeReload,
     times: { standbyAfter: 0, settled: 0, firstBackOff: 20, longestBackOff: 100, ...times },
@@ -87,11 +93,13 @@ function ask(): Promise<number> {
 }
 
 async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 20_000; !(await check()); await sleep(5)) {
+  for (const end = performance.now() + 120_000; !(await check()); await sleep(5)) {
     if (performance.now() > end) throw new Error(`waited in vain until ${what}:\n${lines.join('\n')}`);
   }
 }
 const logged = (pattern: RegExp): boolean => lines.some((line) => pattern.test(line));
+/** Whether a slow worker has a connection. */
+const wasAsked = (): boolean => existsSync(join(folder, 'how-asked'));
 const isAlive = (pid: number): boolean => {
   try {
     return process.kill(pid, 0);
@@ -132,7 +140,7 @@ describe('a holder', () => {
     await until('a worker serves', () => logged(/serves/));
     const first = await ask();
     const slow = ask();
-    await sleep(50);
+    await until('the worker has the connection', wasAsked);
     await behave('serves');
     signals.emit('SIGHUP', 'SIGHUP');
     expect(await slow).toBe(first);
@@ -199,7 +207,7 @@ describe('a holder', () => {
     const end = hold();
     await until('a worker serves', () => logged(/serves/));
     const slow = ask();
-    await sleep(50);
+    await until('the worker has the connection', wasAsked);
     signals.emit('SIGTERM', 'SIGTERM');
     await until('it refuses', () =>
       ask().then(

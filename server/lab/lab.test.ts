@@ -33,13 +33,13 @@ describeWith({ tools: TOOLS, root: true }, 'the lab', () => {
     expect(registryBytes / imageBytes).toBeLessThan(1.2);
   });
 
-  it.runIf(existsSync(join(BUILT, 'ctr')))('containerd 2 does as well', { timeout: 120_000 }, async () => {
+  it.runIf(existsSync(join(BUILT, 'ctr')))('containerd 2 does as well', async () => {
     const { failed, registryBytes, imageBytes } = await lab(...small, '--containerd', BUILT);
     expect(failed).toBe(0);
     expect(registryBytes / imageBytes).toBeLessThan(1.2);
   });
 
-  it('no pull fails when an agent is killed in the middle', { timeout: 120_000 }, async () => {
+  it('no pull fails when an agent is killed in the middle', async () => {
     const { failed } = await lab(...small, '--containerd', '/usr/bin', '--kill-agent', '2');
     expect(failed).toBe(0);
   });

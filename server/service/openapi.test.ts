@@ -66,5 +66,5 @@ describe.skipIf(missing && process.env.CI === undefined)('the OpenAPI document',
       { accept: 'any', cwd: folder.path },
     );
     expect(exitCode === 0 ? '' : stdout.toString()).toBe('');
-  }, 60_000);
+  });
 });

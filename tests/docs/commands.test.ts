@@ -50,7 +50,7 @@ describeWith({ tools: ['docker-registry', 'skopeo', 'openssl', 'bash'] }, 'the c
 
   beforeAll(async () => {
     surroundings = await setUp();
-  }, 120_000);
+  });
   afterAll(() => surroundings?.stop());
 
   // One folder for a page: what one block makes, the next one may use.

@@ -41,7 +41,7 @@ describeWith({ tools: ['docker-registry', 'skopeo', 'openssl', 'bash'] }, 'the e
     for (const [index, { lines }] of examples.entries())
       await writeFile(join(folder, `${nameOf(index)}.ts`), `${lines.join('\n')}\n`);
     await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', folder], { cwd: folder });
-  }, 120_000);
+  });
   afterAll(() => surroundings?.stop());
 
   it('there are examples', () => expect(examples.length).toBeGreaterThan(4));

@@ -112,7 +112,7 @@ describeWith({ tools: ['zsh', 'tmux'] }, 'zsh', () => {
     } finally {
       await terminal.close();
     }
-  }, 120_000);
+  });
 });
 
 function lines(output: Buffer): string[] {

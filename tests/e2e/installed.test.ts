@@ -27,7 +27,7 @@ describe('the packed package', () => {
     const layout = join(scratch.path, 'expected');
     await cp(DEMO, layout, { recursive: true });
     expected = digestsOf(await convert(['-r', `oci:${layout}`, '-i', 'latest']));
-  }, 120_000);
+  });
   afterAll(async () => {
     await registry?.stop();
     await scratch?.remove();
@@ -81,7 +81,7 @@ describe('the packed package', () => {
     const { stdout } = await run('npx', args, { cwd, env: registry.env });
     expect(digestsOf(JSON.parse(stdout.toString('utf8')))).toEqual(expected);
     expect(await readdir(cwd)).toEqual(['layout']);
-  }, 120_000);
+  });
 
   it.each(VERSIONS.length > 0 ? VERSIONS : ['current'])(
     'Node %s makes the same digests, of the same bytes',

@@ -141,4 +141,4 @@ test(`${PROCESSES} conversions into one layout: every tag is there`, async () =>
     expect(runs.map(({ exitCode }) => exitCode)).toEqual(outputs.map(() => 0));
     expect([...(await readTags(directory)).keys()]).toEqual(expect.arrayContaining([...outputs, 't', 'accel-cache']));
   });
-}, 120_000);
+});

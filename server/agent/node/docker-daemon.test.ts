@@ -82,16 +82,14 @@ describeWith({ tools: ['containerd', 'runc', 'openssl'], root: true }, 'dockerd'
     daemon.stderr!.on('data', (chunk: Buffer) => {
       log += chunk.toString();
     });
-    await expect.poll(() => docker('version').catch(() => log), { timeout: 30_000 }).toMatchObject({ exitCode: 0 });
+    await expect.poll(() => docker('version').catch(() => log)).toMatchObject({ exitCode: 0 });
   }
 
   /** As systemctl reload does; waits until dockerd has these mirrors. */
   async function reload(...mirrors: readonly string[]): Promise<void> {
     daemon.kill('SIGHUP');
     const info = async () => (await docker('info', '-f', '{{json .RegistryConfig.Mirrors}}')).stdout.toString();
-    await expect
-      .poll(async () => (JSON.parse(await info()) as string[] | null) ?? [], { timeout: 20_000 })
-      .toEqual(mirrors);
+    await expect.poll(async () => (JSON.parse(await info()) as string[] | null) ?? []).toEqual(mirrors);
   }
 
   async function pull(): Promise<{ readonly throughAgent: number; readonly fromHub: number }> {
@@ -105,7 +103,7 @@ describeWith({ tools: ['containerd', 'runc', 'openssl'], root: true }, 'dockerd'
     return { throughAgent: (await sent()) - agent, fromHub: registry.blobBytes() - direct };
   }
 
-  it.runIf(isThere)('pulls through what setup wrote, and directly after cleanup', { timeout: 90_000 }, async () => {
+  it.runIf(isThere)('pulls through what setup wrote, and directly after cleanup', async () => {
     const before = await node.hash();
     const request = { root: node.path, restart: false };
     const configured = (listen: string) => configOf({ registries: [{ host: 'docker.io' }], agent: { listen } });

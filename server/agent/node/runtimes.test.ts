@@ -201,7 +201,7 @@ describeWith({ tools: ['containerd', 'ctr', 'unshare', 'mount'], root: true }, '
     },
   );
 
-  it.runIf(needed)('the canary pull of doctor shows whether the agent was asked', { timeout: 120_000 }, async () => {
+  it.runIf(needed)('the canary pull of doctor shows whether the agent was asked', async () => {
     const node = await containerdNode('');
     const wrapper = (program: string) => ({ text: `#!/bin/sh\nexec ${program} "$@"\n`, mode: 0o755 });
     await node.add({
@@ -270,7 +270,7 @@ describeWith({ tools: ['podman', 'unshare', 'mount'], root: true }, 'podman', ()
     return node;
   }
 
-  it('pulls through the agent, and directly after cleanup', { timeout: 120_000 }, async () => {
+  it('pulls through the agent, and directly after cleanup', async () => {
     const node = await podmanNode();
     const pull = async (host: string, name: string) => {
       const store = [
@@ -299,7 +299,7 @@ describeWith({ tools: ['podman', 'unshare', 'mount'], root: true }, 'podman', ()
     expect(await counted(alone)).toEqual(after);
   });
 
-  it('the canary pull of doctor shows whether the agent was asked', { timeout: 120_000 }, async () => {
+  it('the canary pull of doctor shows whether the agent was asked', async () => {
     const node = await podmanNode();
     const settings = JSON.stringify({ ...config(alone), telemetry: { listen: new URL(exposed.url).host } });
     const child = join(import.meta.dirname, 'testing/canary-pull.ts');

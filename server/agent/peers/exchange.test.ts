@@ -137,7 +137,7 @@ it('requests that wait add no listener to the signal of the whole agent', async 
     return waiting;
   };
   const all = Array.from({ length: 12 }, () => ask(piece(), owner));
-  await expect.poll(() => asked, { timeout: 30_000 }).toBe(12);
+  await expect.poll(() => asked).toBe(12);
   expect(getEventListeners(options.signal, 'abort')).toEqual([]);
   give({ bytes, sha256: hashPiece(bytes), attestation: 'signed' });
   expect((await Promise.all(all)).map(({ status }) => status)).toEqual(Array(12).fill(200));
@@ -156,7 +156,7 @@ describe('a caller of bad faith', () => {
       ask(piece(), headers, { identity }).then(({ status }) => void statuses.push(status)),
     );
     const settled = Promise.allSettled(asked);
-    await expect.poll(() => statuses, { timeout: 30_000 }).toEqual(Array(12).fill(503));
+    await expect.poll(() => statuses).toEqual(Array(12).fill(503));
     const other = '10.0.0.8:65002';
     const others = { identity: await identityOf(other) };
     expect((await ask(piece(1), { ...headers, 'x-accel-node': other }, others)).status).toBe(200);
@@ -178,7 +178,7 @@ describe('a caller of bad faith', () => {
       return request.on('response', (response) => response.pause()).on('error', () => undefined);
     });
     try {
-      await expect.poll(() => slots.held, { timeout: 30_000 }).toBe(16);
+      await expect.poll(() => slots.held).toBe(16);
       const other = await fetch(`http://127.0.0.1:${port}${piece(1)}`, {
         headers: { ...headers, 'x-accel-node': '10.0.0.8:65002' },
       });
@@ -199,7 +199,7 @@ describe('a caller of bad faith', () => {
       connect((plain.address() as AddressInfo).port, '127.0.0.1').on('error', () => undefined),
     );
     try {
-      await expect.poll(ended, { timeout: 30_000 }).toBe(10);
+      await expect.poll(ended).toBe(10);
     } finally {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => plain.close(resolve));

@@ -101,7 +101,7 @@ describe('a disk that goes away', () => {
     await expect.poll(() => store.statistics.used).toBeGreaterThan(3000);
     const { used } = store.statistics;
     await rm(join(directory, DIGEST.replace(':', '-')), { recursive: true });
-    await expect.poll(() => store.statistics.used, { timeout: 3_000 }).toBe((used / 3) * 2);
+    await expect.poll(() => store.statistics.used).toBe((used / 3) * 2);
     expect([store.has(id(1)), store.has(id(1, OTHER))]).toEqual([false, true]);
   });
 
@@ -114,7 +114,7 @@ describe('a disk that goes away', () => {
     await new Promise((resolve) => setTimeout(resolve, 500));
     const frozen = await readdir(directory).catch(() => 'absent');
     await store.setFrozen(false);
-    await expect.poll(() => store.problem, { timeout: 5_000 }).toBeUndefined();
+    await expect.poll(() => store.problem).toBeUndefined();
     expect(frozen).toBe('absent');
   });
 });
@@ -264,7 +264,7 @@ describe('space', () => {
     await first.close();
     const store = await open({ ttl: 1 });
     // Nobody is given a piece any more that is about to be removed: the figures come first.
-    await expect.poll(() => readdir(directory), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => readdir(directory)).toEqual([]);
     expect(store.statistics).toMatchObject({ pieces: 0, used: 0 });
   });
 });

@@ -82,10 +82,8 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     running.push(devices);
     return devices;
   };
-  const isIdle = (copies: SecretCopies) =>
-    eventually(async () => copies.problem === undefined && copies.waiting === 0, 15_000);
-  const hasCopy = (name: string) =>
-    eventually(async () => (await find(`acr-credential-${name}-p2p`)) !== undefined, 15_000);
+  const isIdle = (copies: SecretCopies) => eventually(async () => copies.problem === undefined && copies.waiting === 0);
+  const hasCopy = (name: string) => eventually(async () => (await find(`acr-credential-${name}-p2p`)) !== undefined);
 
   type Call = 'find' | 'replace' | 'remove' | 'create' | 'patch' | 'list';
   /** The client, with something that happens just before the next call of a kind that meets a condition. */
@@ -133,7 +131,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     await eventually(async () => {
       const copy = await find('acr-credential-again-p2p');
       return copy?.metadata.ownerReferences?.[0]?.uid === made.metadata.uid;
-    }, 15_000);
+    });
   });
 
   it('writes nothing at its start where all is in order', async () => {
@@ -163,7 +161,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     await admin.create(secrets, secret('gone', { [HOST]: { auth: 'YTph' } }));
     await hasCopy('gone');
     await admin.remove(secrets, { namespace: 'team', name: 'gone' });
-    await eventually(async () => outcomes.includes('failed'), 15_000);
+    await eventually(async () => outcomes.includes('failed'));
     await isTheirs(copy);
   });
 
@@ -177,7 +175,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     await hasCopy('taken');
     const content = { data: encoded({ [HOST]: { auth: 'Yjpi' } }) };
     await admin.patch(secrets, { namespace: 'team', name: 'taken' }, { kind: 'merge', content });
-    await eventually(async () => complaints.length > 0, 15_000);
+    await eventually(async () => complaints.length > 0);
     expect(complaints[0]).toContain(`the secret ${copy} is not of accel`);
     await isTheirs(copy);
   });
@@ -190,7 +188,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     startCopies(before('create', isSecret(copy), fails));
     await admin.create(secrets, secret('once', { [HOST]: { auth: 'YTph' } }));
     await hasCopy('once');
-    await eventually(async () => outcomes.length === 2, 15_000);
+    await eventually(async () => outcomes.length === 2);
     expect(outcomes).toEqual(['failed', 'made']);
   });
 
@@ -223,7 +221,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     eventually(async () => {
       expect(await auths()).toEqual(wanted);
       return true;
-    }, 15_000);
+    });
   const labels = { [LABEL]: 'true' };
 
   it('empties the secret of the devices where no secret has the label any more', async () => {
@@ -239,7 +237,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     await first.close();
     const version = (await find('devices', 'own'))?.metadata.resourceVersion;
     const second = startDevices();
-    await eventually(async () => second.problem === undefined, 15_000);
+    await eventually(async () => second.problem === undefined);
     // The first write would come before this one.
     await admin.create(secrets, secret('device-2', { 'two.example.com': {} }, { labels }));
     await devicesHave({ [HOST]: { auth: 'YTph' }, 'two.example.com': {} });
@@ -277,12 +275,12 @@ describeWithCluster('the controller, when others are faster', {}, () => {
 
   it('counts who has led, and takes no lease from another one when it ends', async () => {
     const first = stand('first');
-    await eventually(async () => first.isLeader, 15_000);
+    await eventually(async () => first.isLeader);
     expect((await lease()).spec).toMatchObject({ holderIdentity: 'first', leaseTransitions: 0 });
     await first.close();
     expect((await lease()).spec.holderIdentity).toBe('');
     const second = stand('second');
-    await eventually(async () => second.isLeader, 15_000);
+    await eventually(async () => second.isLeader);
     expect((await lease()).spec).toMatchObject({ holderIdentity: 'second', leaseTransitions: 1 });
     const taken = { spec: { holderIdentity: 'third' } };
     const ended = admin
@@ -318,7 +316,6 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     startNodes(before('patch', isNode('node-1'), keepOut));
     await eventually(
       async () => (await admin.get(nodes, { name: 'node-1' })).metadata.annotations?.[LABELLED] === undefined,
-      15_000,
     );
     expect((await admin.get(nodes, { name: 'node-1' })).metadata.labels?.[NODE]).toBe('false');
     await admin.remove(nodes, { name: 'node-1' });
@@ -337,10 +334,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
       'agents',
     );
     // The node has no agent.
-    await eventually(
-      async () => (await admin.get(nodes, { name: 'node-2' })).metadata.labels?.[NODE] === undefined,
-      15_000,
-    );
+    await eventually(async () => (await admin.get(nodes, { name: 'node-2' })).metadata.labels?.[NODE] === undefined);
     expect(label).toBe('true');
     await admin.remove(nodes, { name: 'node-2' });
   });
@@ -359,9 +353,9 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     }
     const agents = new AgentAddresses(admin, { ...common(), namespace: 'own', service: 'both' });
     running.push(agents);
-    await eventually(async () => agents.isSynced, 15_000);
+    await eventually(async () => agents.isSynced);
     expect([...agents.byNode]).toEqual([['node', '192.0.2.1:65003']]);
     await admin.remove(endpointSlices, { namespace: 'own', name: 'ipv4' });
-    await eventually(async () => agents.byNode.get('node') === '[2001:db8::1]:65003', 15_000);
+    await eventually(async () => agents.byNode.get('node') === '[2001:db8::1]:65003');
   });
 });

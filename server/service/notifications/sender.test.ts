@@ -162,7 +162,7 @@ it('is sent again after 5xx, with the same delivery', async () => {
   while (heard.length < 2) await delay(50);
   expect(heard.map(({ headers }) => headers['x-accel-delivery'])).toEqual(['c-2', 'c-2']);
   expect(await failed()).toEqual([]);
-}, 60_000);
+});
 
 it('is parked after 4xx, with the reason and without the secret of the URL', async () => {
   answers = [410];
@@ -210,7 +210,7 @@ startSender({ queue: await openSqliteQueue({ path, history: 100 }), sinks: () =>
   send(sinks);
   while (heard.length === before) await delay(50);
   expect(heard.at(-1)!.headers['x-accel-delivery']).toBe('c-4');
-}, 60_000);
+});
 
 describe('expressions', () => {
   it('match as those of the Action do', () => {
