@@ -164,7 +164,7 @@ describe('the metrics of an agent', () => {
           const found = answer?.data?.result[0]?.value[1];
           return found === undefined ? undefined : Number(found);
         };
-        for (const until = performance.now() + 40_000; (await query('up{job="agent"}')) !== 1; await sleep(200)) {
+        for (const until = performance.now() + 120_000; (await query('up{job="agent"}')) !== 1; await sleep(200)) {
           if (performance.now() > until) throw new Error('Prometheus has not scraped the agent');
         }
         expect(await query('DADIP2P_Count{type="http"}')).toBe(BLOB_BYTES + 200);
@@ -183,7 +183,7 @@ describe('the audit log of an agent', () => {
   it('has each operation, without queries and credentials', async () => {
     const path = join(folder, 'log/audit.log');
     const lines = async () => (await readFile(path, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
-    for (let tries = 0; (await lines()).length < 8 && tries < 100; tries++) await sleep(50);
+    for (let tries = 0; (await lines()).length < 8 && tries < 1200; tries++) await sleep(50);
     const found = (await lines()).map((line) => line.split('|').at(-1)!);
     const where = `pathname=/http://${registry.host}/v2/team/app/blobs/${image.layers[0]!.digest}`;
     for (const line of found)

@@ -79,7 +79,7 @@ async function start(program: string, args: readonly string[], ready: () => Prom
   daemon.stderr.on('data', (chunk: Buffer) => log.push(chunk));
   daemons.push(daemon);
   for (let tries = 0; !(await ready()); tries++) {
-    if (tries > 300 || daemon.exitCode !== null) throw new Error(`${program}: ${Buffer.concat(log).toString()}`);
+    if (tries > 1200 || daemon.exitCode !== null) throw new Error(`${program}: ${Buffer.concat(log).toString()}`);
     await sleep(100);
   }
 }

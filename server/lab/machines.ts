@@ -24,7 +24,7 @@ const CLIENT_PORT = 65_001;
 /** Switches on all that an agent leaves off unless it is configured; metrics, checks, certificates and two limits are always on. */
 const ALL_ON = { logAudit: true, logAuditMode: 'file', originLimit: '512M', prefetchLimit: '512M', keepSockets: true };
 /** Milliseconds for something to start. */
-const START = 30_000;
+const START = 120_000;
 
 /** Starts the registry on a folder that holds its content. Returns its process. */
 export async function startRegistry(processes: Processes, tools: Tools, folder: string, port = REGISTRY_PORT) {

@@ -37,7 +37,7 @@ const keys = (leases: readonly Lease[]): string[] => leases.map((lease) => lease
 
 /** Takes until something is due. */
 async function takeSoon(queue: Queue, topic: Topic, limit = 1): Promise<Lease[]> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     const leases = await queue.take(topic, limit);
     if (leases.length > 0) return leases;
     await delay(50);

@@ -19,7 +19,7 @@ export interface NbdExport {
 }
 
 /** Milliseconds until something that was started must be there. */
-const START_TIME = 30_000;
+const START_TIME = 120_000;
 
 /** Starts `accel export nbd` and waits for its address. Stop it in the end. */
 export async function startExport(args: readonly string[]): Promise<NbdExport> {

@@ -46,7 +46,7 @@ export async function startPostgres({ durable = false } = {}): Promise<TestPostg
   const url = `postgres://accel:not-secret@127.0.0.1:${port}/postgres`;
   let server: ChildProcess | undefined;
   const psql = (sql: string, at = url) =>
-    run('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-c', sql, at], { timeout: durable ? 280_000 : 20_000 });
+    run('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-c', sql, at], { timeout: durable ? 280_000 : 120_000 });
   const up = async (): Promise<void> => {
     const settings = ['listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`, 'jit=off'];
     if (!durable) settings.push('fsync=off');
@@ -56,7 +56,7 @@ export async function startPostgres({ durable = false } = {}): Promise<TestPostg
         await psql('SELECT 1');
         return;
       } catch (error) {
-        if (tries === 100) throw error;
+        if (tries === 1200) throw error;
         await delay(100);
       }
     }

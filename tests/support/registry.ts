@@ -157,13 +157,13 @@ async function startProcess(program: string, args: readonly string[], url: strin
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
   child.once('exit', () => process.removeListener('exit', kill));
-  for (let tries = 0; tries < 200; tries += 1) {
+  for (let tries = 0; tries < 2400; tries += 1) {
     if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}: ${said}`);
     if (await answers(url)) return child;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   child.kill('SIGKILL');
-  throw new Error(`${program} did not answer at ${url} within 10 seconds: ${said}`);
+  throw new Error(`${program} did not answer at ${url} within two minutes: ${said}`);
 }
 
 async function stopProcess(child: ChildProcess): Promise<void> {

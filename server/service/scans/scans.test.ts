@@ -137,7 +137,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'scans', () => {
       },
     });
     try {
-      for (let tries = 0; tries < 300 && !until(runs); tries++) await delay(100);
+      for (let tries = 0; tries < 1200 && !until(runs); tries++) await delay(100);
       expect([until(runs), log]).toEqual([true, expect.anything()]);
     } finally {
       await running.drain(AbortSignal.timeout(100));
