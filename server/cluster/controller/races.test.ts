@@ -195,7 +195,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
   it('does not fight for ever with a second release over a copy, and says who', async () => {
     const copies = [startCopies(), startCopies(admin, scopeOf('team'), AGENT.replace('65001', '65101'))];
     await admin.create(secrets, secret('both', { [HOST]: { auth: 'YTph' } }));
-    await eventually(async () => complaints.length === 2, 15_000);
+    await eventually(async () => complaints.length === 2);
     const version = async () => (await find('acr-credential-both-p2p'))?.metadata.resourceVersion;
     expect(complaints[0]).toMatch(/^team\/both: another program writes its copy acr-credential-both-p2p, too/);
     const [before, writes] = [await version(), outcomes.filter((one) => one !== 'failed').length];
@@ -209,7 +209,7 @@ describeWithCluster('the controller, when others are faster', {}, () => {
     await eventually(async () => {
       const text = (await find('acr-credential-both-p2p'))?.data?.[DOCKER_CONFIG_KEY] ?? '';
       return Buffer.from(text, 'base64').toString('utf8') === JSON.stringify({ auths: { [AGENT]: { auth: 'Yjpi' } } });
-    }, 15_000);
+    });
   });
 
   const auths = async () => {
