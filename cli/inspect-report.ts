@@ -115,6 +115,7 @@ function imageLines(image: ImageFacts, style: Style): string[] {
   if (image.virtualSize !== undefined) rows.push(['device', `${image.virtualSize / 2 ** 30} GiB`]);
   if (image.base !== undefined) rows.push(['base', baseText(image)]);
   if (image.prefetch !== undefined) rows.push(['prefetch', prefetchText(image.prefetch)]);
+  if (image.layout !== undefined) rows.push(['layout', layoutText(image)]);
   if (image.accelVersion !== undefined) rows.push(['accel', image.accelVersion]);
   if (image.options !== undefined) rows.push(['options', image.options]);
   if (image.problem !== undefined) rows.push(['problem', image.problem]);
@@ -131,6 +132,12 @@ function baseText({ base, mode, layers }: AcceleratedFacts): string {
   if (missing > 0) return `${base?.digest}: ${formatCount(missing, 'layer')} of it missing, this image does not run`;
   if (base?.present === true) return `${base.digest}, present`;
   return `${base?.digest}, gone${mode === 'full' ? '; not needed' : ''}`;
+}
+
+function layoutText({ layers }: AcceleratedFacts): string {
+  const front = layers.reduce((sum, { startupSize = 0 }) => sum + startupSize, 0);
+  if (front === 0) return 'startup: access points beside what a start reads';
+  return `startup: what a start reads is in the first bytes of the full layers, ${formatBytes(front)} in all`;
 }
 
 function prefetchText({ form, entries, skipped }: NonNullable<AcceleratedFacts['prefetch']>): string {

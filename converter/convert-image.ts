@@ -19,6 +19,7 @@ import { NextLayer } from './layer/next-layer.ts';
 import type { AppliedLayer, OpenLayer } from './layer/read-layer.ts';
 import { restoreState } from './layer/restore-state.ts';
 import type { SourceSummary } from './layer/sniff.ts';
+import { isLaidOut, layOut } from './layer/startup/startup-layout.ts';
 import type { SourceImage } from './plan/source-image.ts';
 import { openAcceleration } from './prefetch/image-acceleration.ts';
 import {
@@ -107,7 +108,8 @@ class ImageConversion implements ReadyImage {
     // If a layer cannot be indexed, an index-only image must leave nothing in the target: its blobs wait for the last
     // layer of the last platform.
     this.#pushes = new Pushes(job.session, {
-      hold: job.kinds.has('index-only'),
+      hold: job.kinds.has('index-only') || isLaidOut(job.session.request.artifact),
+      changes: isLaidOut(job.session.request.artifact),
       // At once: other conversions of the run may wait for this layer.
       onPushed: (index, blobs) => this.#record(index, [blobs]),
     });
@@ -122,6 +124,8 @@ class ImageConversion implements ReadyImage {
       this.#isIndexed &&= canIndex;
       if (layers.length < this.#job.groups.length) await this.#convertFrom(layers.length);
       await this.#pushes.settle();
+      if (isLaidOut(this.#job.session.request.artifact) && layers.length < this.#job.groups.length)
+        await this.#pushes.change((made) => layOut(this.#job, layers, made));
     } catch (error) {
       await this.#pushes.abandon();
       throw error;

@@ -37,6 +37,11 @@ export interface ArtifactOptions {
    * kind `index-only`.
    */
   readonly flattenAbove?: number;
+  /**
+   * Order of the data in a layer. `startup`: what a start reads lies at the front (docs/layout.md), by the prefetch list, or
+   * without one by the image's command. Omitted: as in the source.
+   */
+  readonly layout?: 'startup';
   /** Write OCI media types whatever the source used. */
   readonly oci: boolean;
   /** Push the results as referrers of the source (docs/formats.md §8); OCI media types then. */

@@ -10,6 +10,7 @@ import { openImage } from '../reader/accelerated-image.ts';
 import type { OpenedLayer } from '../reader/layer.ts';
 import { pieceListOf } from '../reader/layer-piece-list.ts';
 import { layerKindOf } from '../reader/stack.ts';
+import { startupSizeOf } from '../reader/startup-size.ts';
 import type { AcceleratedFacts, AcceleratedLayerFacts, AccelerationFacts, BaseFacts } from './facts.ts';
 
 /** A manifest, its descriptor and its platform as `os/architecture[/variant]`. */
@@ -46,6 +47,7 @@ export async function inspectAccelerated(
     ...(base?.size === undefined || base.size === 0 ? {} : { ratio: size / base.size }),
     ...(version === undefined ? {} : { accelVersion: version }),
     ...(choices === undefined ? {} : { options: choices }),
+    ...(manifest.annotations?.[RECORD_ANNOTATION.layout] === 'startup' ? { layout: 'startup' } : {}),
     ...(prefetch.facts === undefined ? {} : { prefetch: prefetch.facts }),
     ...(problem === undefined ? {} : { problem }),
   };
@@ -108,6 +110,7 @@ async function layerFacts(
   const { digest, mediaType, size } = descriptor;
   const { segments, algorithm, blockSize, source, gzipIndex } = opened ?? {};
   const list = pieceListOf(descriptor);
+  const startupSize = startupSizeOf(descriptor);
   return {
     kind: layerKindOf(descriptor) ?? 'full',
     digest,
@@ -119,6 +122,7 @@ async function layerFacts(
     ...(source === undefined
       ? {}
       : { source: { digest: source.digest, present: await target.exists(source, options) } }),
+    ...(startupSize === 0 ? {} : { startupSize }),
     ...(gzipIndex === undefined ? {} : { accessPoints: gzipIndex.points.length }),
     ...(list === undefined ? {} : { pieceList: { digest: list.digest, present: await target.exists(list, options) } }),
   };

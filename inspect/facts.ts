@@ -17,6 +17,8 @@ export interface AcceleratedLayerFacts {
   readonly blockSize?: number;
   /** The layer of the base image that an index-only layer points into. */
   readonly source?: { readonly digest: string; readonly present: boolean };
+  /** Of a layer that is laid out for a start: bytes from its start up to the end of what a start reads (docs/layout.md). */
+  readonly startupSize?: number;
   /** Access points of the gzip index. */
   readonly accessPoints?: number;
   /** The list of piece hashes that the layer names (docs/formats.md §9). */
@@ -91,6 +93,8 @@ export interface AcceleratedFacts extends CommonFacts {
   readonly accelVersion?: string;
   /** The choices that it was made with. */
   readonly options?: string;
+  /** `startup`: what a start reads is at the front of the layers; absent for the order of the source. */
+  readonly layout?: 'startup';
   /** The files that a node prefetches; absent without an acceleration layer, or if it cannot be read. */
   readonly prefetch?: AccelerationFacts;
   /** Why the layers could not be opened. */

@@ -18,6 +18,11 @@ export interface BlockBackend {
   fetchedSize(first: number, last: number): number;
   /** Fetches the blocks `first` to `last` (exclusive); each is an array of its own. */
   load(first: number, last: number): Promise<Uint8Array[]>;
+  /**
+   * What a start reads one after another: where in the blob the first block is, and the byte up to which (exclusive) it
+   * reads. Absent where that is not known.
+   */
+  readonly front?: { readonly start: number; readonly end: number } | undefined;
 }
 
 /** Part of a file that is wanted, and where it goes. */
@@ -34,6 +39,8 @@ const MAX_GAP = 32_768;
 const MAX_RUN = 1 << 20;
 /** Bytes of one request's blocks in memory: what compresses to next to nothing must not fill it. */
 const MAX_LOADED = 4 << 20;
+/** Of what a start reads, fetches end at multiples of this in the blob: it reads on there, and a node fetches such pieces. */
+const FRONT_PIECE = 1 << 18;
 /** Blocks that lie nearer than this are located together. */
 const NEAR_BLOCKS = 64;
 /** Room for the numbers of one file's blocks among the keys of the cache. */
@@ -133,7 +140,7 @@ export class BlockStore {
       last = number + 1;
     }
     const window = this.#ahead.windowFor(first);
-    while (last < located && !this.#isHere(last) && this.#fits(first, last + 1, window)) last++;
+    while (last < located && !this.#isHere(last) && this.#isAhead(first, last + 1, window)) last++;
     this.#ahead.fetched(last, Math.max(window, Math.min(backend.fetchedSize(first, last), MAX_RUN)));
     const loaded = backend.load(first, last);
     for (let number = first; number < last; number++) {
@@ -144,6 +151,17 @@ export class BlockStore {
         );
     }
     return last;
+  }
+
+  /** Whether a fetch may go on up to block `last` (exclusive) beyond what is wanted. */
+  #isAhead(first: number, last: number, window: number): boolean {
+    if (this.#fits(first, last, window)) return true;
+    const { front } = this.#backend;
+    if (front === undefined) return false;
+    const from = front.start + (first === 0 ? 0 : this.#backend.fetchedSize(0, first));
+    const pieceEnd = (Math.floor(from / FRONT_PIECE) + 1) * FRONT_PIECE;
+    const end = front.start + this.#backend.fetchedSize(0, last);
+    return end <= Math.min(front.end, pieceEnd) && this.#fits(first, last, MAX_RUN);
   }
 
   #fits(first: number, last: number, bytes: number): boolean {

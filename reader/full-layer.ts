@@ -6,11 +6,13 @@
 import { AccelError } from '../base/error.ts';
 import { readLsmtIndex } from '../formats/lsmt/reader.ts';
 import { COMMIT_TAR_HEAD_SIZE, parseCommitTarHead } from '../formats/zfile/commit-tar.ts';
+import { ZFILE_SPACE } from '../formats/zfile/layout.ts';
 import { ZFileReader } from '../formats/zfile/reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { BlockStore } from './block-store.ts';
 import type { StackLayer } from './layer.ts';
 import type { OpenContext } from './open-context.ts';
+import { startupSizeOf } from './startup-size.ts';
 import { Windows } from './windows.ts';
 import { ZFileBlocks } from './zfile-blocks.ts';
 
@@ -20,6 +22,8 @@ const SMALL_BLOB = 65_536;
  * Bytes fetched of the front: the tar's head, the ZFile's, and the block with the LSMT header, which is all but zeros.
  */
 const HEAD = 2560;
+/** Bytes fetched of the front where it has what a start reads: metadata at first. They are kept as long as the layer is open. */
+const STARTUP_HEAD = 65_536;
 /** Bytes fetched of the end: the ZFile's trailer and the index of the last few megabytes, which hold metadata. */
 const TAIL = 12_288;
 /** Bytes fetched before the ZFile's index: the LSMT index, and the metadata that was written last. */
@@ -40,13 +44,18 @@ export async function openFullLayer(index: number, descriptor: Descriptor, conte
   const { traffic, cache } = context;
   const blob = new Windows((offset, length) => traffic.range(descriptor, offset, length));
   const { size } = descriptor;
+  const startup = startupSizeOf(descriptor);
   if (size < COMMIT_TAR_HEAD_SIZE)
     throw new AccelError('tar-invalid', 'the layer blob is too short to hold an overlaybd layer', {
       expected: `at least ${COMMIT_TAR_HEAD_SIZE} bytes`,
       found: size,
     });
   if (size <= SMALL_BLOB) await blob.prefetch(0, size);
-  else await Promise.all([blob.prefetch(0, HEAD), blob.prefetch(size - tailOf(size), tailOf(size))]);
+  else
+    await Promise.all([
+      blob.prefetch(0, Math.max(HEAD, Math.min(startup, STARTUP_HEAD))),
+      blob.prefetch(size - tailOf(size), tailOf(size)),
+    ]);
 
   const { zfileOffset, zfileSize } = parseCommitTarHead(await blob.read(0, COMMIT_TAR_HEAD_SIZE));
   if (zfileOffset + zfileSize > size)
@@ -66,6 +75,7 @@ export async function openFullLayer(index: number, descriptor: Descriptor, conte
       expected: 'segments of tag 0',
       found: 'a segment of tag 1',
     });
+  const front = startup === 0 ? undefined : { start: zfileOffset + ZFILE_SPACE, end: startup };
   return {
     info: {
       index,
@@ -77,7 +87,7 @@ export async function openFullLayer(index: number, descriptor: Descriptor, conte
       blockSize: zfile.blockSize,
       lsmt,
     },
-    local: new BlockStore(new ZFileBlocks(zfile, read), cache, 2 * index),
+    local: new BlockStore(new ZFileBlocks(zfile, read, front), cache, 2 * index),
   };
 }
 

@@ -7,11 +7,13 @@ import type { BlockBackend } from './block-store.ts';
 export class ZFileBlocks implements BlockBackend {
   readonly #zfile: ZFileReader;
   readonly #read: ReadAt;
+  readonly front: BlockBackend['front'];
 
-  /** `read` reads what `zfile` was opened on. */
-  constructor(zfile: ZFileReader, read: ReadAt) {
+  /** `read` reads what `zfile` was opened on. `front`: see {@link BlockBackend.front}. */
+  constructor(zfile: ZFileReader, read: ReadAt, front?: BlockBackend['front']) {
     this.#zfile = zfile;
     this.#read = read;
+    this.front = front;
   }
 
   get count(): number {

@@ -25,6 +25,7 @@ export interface ConvertFlags extends RegistryFlags, PrefetchFlags, ReuseFlags {
   readonly platform: readonly string[];
   readonly flatten?: boolean;
   readonly flattenAbove?: number;
+  readonly layout?: 'source' | 'startup';
   readonly oci?: boolean;
   readonly referrer?: boolean;
   readonly subject?: boolean;
@@ -59,6 +60,12 @@ export function addArtifactFlags(command: Command): void {
         '--flatten-above <n>',
         'leave the lowest n layers as they are, shared with other images, and flatten those above them',
       ).argParser(parseInteger('--flatten-above', 0, 65_535)),
+    )
+    .addOption(
+      new Option(
+        '--layout <order>',
+        'order of the data in layers: startup puts what a start reads at the front',
+      ).choices(['source', 'startup']),
     )
     .option('--oci', 'write OCI media types whatever the source uses')
     .option('--referrer', 'link the results to the source as its referrers: it becomes their subject; implies --oci')

@@ -31,6 +31,7 @@ export function convertRequest(flags: ConvertFlags, prefetch?: PrefetchRequest):
       ...(flags.level === undefined ? {} : { level: flags.level }),
       span: flags.span,
       ...(flags.flattenAbove === undefined && flags.flatten !== true ? {} : { flattenAbove: flags.flattenAbove ?? 0 }),
+      ...(flags.layout === 'startup' ? { layout: flags.layout } : {}),
       oci: flags.oci === true,
       referrer: flags.referrer === true || flags.subject === true,
       maxFiles: flags.maxFiles,

@@ -20,6 +20,7 @@ const LINE_OPTIONS: readonly string[] = [
   '--bs',
   '--level',
   '--vsize',
+  '--layout',
   '--flatten',
   '--flatten-above',
   '--oci',

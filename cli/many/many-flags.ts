@@ -86,6 +86,7 @@ const OF_RULES = [
   ['prefetchPath', '--prefetch-path'],
   ['vsize', '--vsize'],
   ['level', '--level'],
+  ['layout', '--layout'],
   ['flatten', '--flatten'],
   ['flattenAbove', '--flatten-above'],
   ['oci', '--oci'],

@@ -16,6 +16,7 @@ export const PROJECT_FLAGS: ReadonlySet<string> = new Set([
   '--bs',
   '--level',
   '--span',
+  '--layout',
   '--fstype',
   '--no-piece-list',
   '--prefetch-path',

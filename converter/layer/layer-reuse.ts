@@ -9,6 +9,7 @@ import type { Claim } from './layer-claims.ts';
 import { isFlattened, sourcesOf } from './layer-groups.ts';
 import { wantsPieceLists, withPieceList } from './piece-lists.ts';
 import { bringSourceBlob } from './source-blob.ts';
+import { layoutName } from './startup/startup-layout.ts';
 import { problemOfReused } from './verify-reused.ts';
 
 /** Layers that are looked for at a time. */
@@ -175,7 +176,9 @@ async function findProblem(job: ImageJob, layers: readonly CachedLayer[]): Promi
   return undefined;
 }
 
-function keyOf({ session, source, virtualSize, chain, groups }: ImageJob, index: number): LayerKey {
+function keyOf(job: ImageJob, index: number): LayerKey {
+  const { session, source, virtualSize, chain, groups } = job;
   const sourceDigest = sourcesOf(source, groups[index]!).at(-1)!.digest;
-  return { chainId: chain[index]!, virtualSize, artifact: session.request.artifact, sourceDigest };
+  const { artifact } = session.request;
+  return { chainId: chain[index]!, virtualSize, artifact, sourceDigest, layout: layoutName(job) };
 }

@@ -2,6 +2,7 @@
 import { type ImageJob, layerIdOf } from './image-job.ts';
 import { isFlattened } from './layer-groups.ts';
 import { OpenLayer } from './read-layer.ts';
+import { recordedSpan } from './startup/startup-layout.ts';
 
 /** A layer on its way. */
 export interface StartedLayer {
@@ -30,10 +31,11 @@ export class NextLayer {
     resources.threads.warmUp(layer.size);
     emit({ type: 'layer-start', layer });
     let bytesRead = 0;
+    const descriptor = source.manifest.layers[group.first]!;
     const opened = OpenLayer.open({
       source: session.source,
-      descriptor: source.manifest.layers[group.first]!,
-      span: isIndexed ? request.artifact.span : undefined,
+      descriptor,
+      span: isIndexed ? recordedSpan(request.artifact, descriptor.size) : undefined,
       mustIndex: kinds.has('index-only'),
       threads: resources.threads,
       signal,

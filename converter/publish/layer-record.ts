@@ -82,6 +82,8 @@ export interface LayerKey {
   readonly artifact: ArtifactOptions;
   /** Digest of the source blob: an index-only layer is an index of it. */
   readonly sourceDigest: string;
+  /** Stands for what decides the order of its data; undefined for the order of the source. */
+  readonly layout?: string | undefined;
 }
 
 /** The recorded layers of one target. */
@@ -291,10 +293,11 @@ function tooManyRounds(target: Target): AccelError {
 }
 
 /** Hashes everything that determines the bytes: any change makes another layer. */
-export function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest }: LayerKey): string {
+export function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest, layout }: LayerKey): string {
   const special =
     kind === 'full' ? [artifact.algorithm, artifact.blockSize, artifact.level] : [artifact.span, sourceDigest];
-  return `${kind}:${digestOf(encodeJson([VERSION, chainId, virtualSize, ...special]))}`;
+  const order = layout === undefined ? [] : [{ layout }];
+  return `${kind}:${digestOf(encodeJson([VERSION, chainId, virtualSize, ...special, ...order]))}`;
 }
 
 function remembered({ kind, digest, size, diffId, compression, annotations, segments }: CachedBlob): CachedBlob {

@@ -13,7 +13,13 @@ import type { Session } from '../session.ts';
 import { flattenHistory } from './flattened-history.ts';
 import type { CachedBlob } from './layer-record.ts';
 import { putBytes, putManifest } from './push-document.ts';
-import { encodeRecord, flattenedAnnotation, makeRecord, withPrefetchOption } from './record-annotations.ts';
+import {
+  encodeRecord,
+  flattenedAnnotation,
+  layoutAnnotation,
+  makeRecord,
+  withPrefetchOption,
+} from './record-annotations.ts';
 
 /** Kind of an image: full layers, index-only layers where possible, or only index-only layers. */
 export type ImageKind = OutputTag['kind'];
@@ -82,6 +88,7 @@ export async function composeImage(
       ...source.manifest.annotations,
       ...encodeRecord(makeRecord(source.descriptor.digest, mode, optionsOf(session, kind))),
       ...flattenedAnnotation(above),
+      ...layoutAnnotation(session.request.artifact.layout),
     },
     ...unknownFields(source.manifest, DOCUMENT_FIELDS),
   };

@@ -31,6 +31,8 @@ export interface ReadLayer {
 export interface PushesOptions {
   /** Nothing is pushed before {@link Pushes.finish}. */
   readonly hold: boolean;
+  /** Every layer is changed by {@link Pushes.change} when all are complete; with `hold` alone. Omitted: none is. */
+  readonly changes?: boolean;
   /** Called with each layer when the target has its blobs; not with `hold`. `index` is its position in the image. */
   readonly onPushed: (index: number, blobs: LayerBlobs) => void;
 }
@@ -41,13 +43,15 @@ export class Pushes {
   readonly hold: boolean;
   readonly #session: Session;
   readonly #onPushed: PushesOptions['onPushed'];
-  readonly #layers: { readonly read: ReadLayer; readonly blobs: Promise<LayerBlobs> }[] = [];
+  readonly #changes: boolean;
+  readonly #layers: { readonly read: ReadLayer; blobs: Promise<LayerBlobs> }[] = [];
   readonly #running: Promise<void>[] = [];
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(session: Session, { hold, onPushed }: PushesOptions) {
+  constructor(session: Session, { hold, changes = false, onPushed }: PushesOptions) {
     this.#session = session;
     this.hold = hold;
+    this.#changes = changes;
     this.#onPushed = hold ? () => undefined : onPushed;
   }
 
@@ -71,6 +75,15 @@ export class Pushes {
     return Promise.all(this.#layers.map(({ blobs }) => blobs));
   }
 
+  /** Replaces the blobs of all layers, lowest first, by what `change` makes of them. */
+  async change(change: (layers: readonly LayerBlobs[]) => Promise<readonly LayerBlobs[]>): Promise<void> {
+    const changed = await change(await this.settle());
+    for (const [i, layer] of this.#layers.entries()) {
+      layer.blobs = Promise.resolve(changed[i]!);
+      this.#report(layer.read, changed[i]!);
+    }
+  }
+
   /** {@link settle}, and then pushes what was held back. */
   async finish(): Promise<LayerBlobs[]> {
     const layers = await this.settle();
@@ -83,11 +96,15 @@ export class Pushes {
     await Promise.all(this.#running);
   }
 
-  async #complete({ layer, entries, index, full }: ReadLayer): Promise<LayerBlobs> {
-    const blobs: LayerBlobs = { full: await full, index };
+  async #complete(read: ReadLayer): Promise<LayerBlobs> {
+    const blobs: LayerBlobs = { full: await read.full, index: read.index };
+    if (!this.#changes) this.#report(read, blobs);
+    return blobs;
+  }
+
+  #report({ layer, entries }: ReadLayer, blobs: LayerBlobs): void {
     const outputs = present(blobs).map(({ kind, digest, size }) => ({ kind, digest, size }));
     this.#session.emit({ type: 'layer-converted', layer, outputs, entries });
-    return blobs;
   }
 
   #enqueue({ layer, source, started }: ReadLayer, blobs: LayerBlobs): Promise<void> {

@@ -28,6 +28,7 @@ export function optionsText(artifact: ArtifactOptions, platforms: readonly strin
     `oci=${artifact.oci || artifact.referrer}`,
     `referrer=${artifact.referrer}`,
     ...(artifact.flattenAbove === undefined ? [] : [`flatten-above=${artifact.flattenAbove}`]),
+    ...(artifact.layout === undefined ? [] : [`layout=${artifact.layout}`]),
     `platforms=${[...platforms].sort().join('+') || 'all'}`,
   ];
   return withPrefetchOption(parts.join(','), prefetch);
@@ -65,6 +66,11 @@ export function encodeRecord(record: ConversionRecord): Record<string, string> {
     [RECORD_ANNOTATION.options]: record.options,
     [RECORD_ANNOTATION.version]: record.version,
   };
+}
+
+/** The annotation of a manifest whose layers are laid out; none for the order of the source. */
+export function layoutAnnotation(layout: ArtifactOptions['layout']): Record<string, string> {
+  return layout === undefined ? {} : { [RECORD_ANNOTATION.layout]: layout };
 }
 
 /** The annotation of a manifest with a flattened layer above so many layers; none where nothing is flattened. */

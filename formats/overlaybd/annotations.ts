@@ -30,9 +30,14 @@ export const RECORD_ANNOTATION = {
    * own below it.
    */
   flattenedAbove: 'accel-image/flattened-above',
+  /** On a manifest whose layers have what a start reads at their front: `startup` (docs/layout.md). */
+  layout: 'accel-image/layout',
   /** Code by which whoever has the key of the record knows a manifest or index that was made with it. */
   mac: 'accel-image/mac',
 } as const;
+
+/** On a full layer that is laid out for a start: the bytes from the start of its blob up to the end of what a start reads. */
+export const STARTUP_SIZE_ANNOTATION = 'accel-image/startup-size';
 
 /** Annotations of what accel attaches to an accelerated image of the referrers of its source (docs/formats.md §10). */
 export const REFERRER_ANNOTATION = {

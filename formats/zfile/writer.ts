@@ -133,6 +133,35 @@ export class ZFileWriter {
     }
   }
 
+  /**
+   * Copies whole blocks that are compressed already, as {@link CompressedBatch} has them: another file of the same algorithm and
+   * block size holds them. What was written before must end with a whole block.
+   */
+  writeCompressed({ bytes, lengths }: CompressedBatch): void {
+    if (this.#finished) throw new AccelError('internal', 'a finished ZFile was written to');
+    this.#throwFailure();
+    const { blockSize } = this.#options;
+    if (this.#originalSize % blockSize !== 0)
+      throw new AccelError('internal', 'compressed blocks begin within a block', { found: this.#originalSize });
+    if (this.#filled > 0) this.#dispatch();
+    const batch = { bytes: bytes.slice(), lengths: lengths.slice() };
+    const length = lengths.length * blockSize;
+    this.#originalSize += length;
+    this.#inFlight++;
+    const before = this.#tail;
+    this.#tail = this.#guard(async () => {
+      await before;
+      if (this.#failure === undefined) await this.#append(batch, length);
+      this.#inFlight--;
+      this.#wakeUp();
+    });
+  }
+
+  /** Byte of the file where block `i` begins, once the file is finished; for the number of blocks that of the index. */
+  blockOffset(i: number): number {
+    return ZFILE_SPACE + this.#lengths.sum(i);
+  }
+
   /** Resolves when the writer can take more; rejects with what it failed with. */
   async drain(): Promise<void> {
     while (this.saturated && this.#failure === undefined)
@@ -258,6 +287,11 @@ class LengthList {
       this.#values = wider;
     }
     this.#values[this.#count++] = length;
+  }
+
+  /** Sum of the first `count` lengths. */
+  sum(count: number): number {
+    return this.#values.subarray(0, Math.min(count, this.#count)).reduce((sum, length) => sum + length, 0);
   }
 
   *encode(): Generator<Uint8Array> {

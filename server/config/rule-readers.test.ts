@@ -13,6 +13,8 @@ it.each([
   rule({ mode: 'index-only', platforms: ['linux/arm64'], verify: 'quick', algorithm: 'zstd', blockSize: 65_536 }),
   rule({ blockSize: '16Ki', prefetch: ['/bin/sh'], targetRepository: 'r.test/fast/app' }),
   rule({ blockSize: '64K', verify: 'full' }),
+  rule({ layout: 'startup' }),
+  rule({ layout: 'source' }),
   { rules: [...rule({}).rules, ...rule({ mode: 'index-only' }).rules], drain: '10s' },
 ])('both understand %j alike', async (document) => {
   const text = JSON.stringify(document);
@@ -39,6 +41,7 @@ it.each([
   rule({ verify: true }),
   rule({ algorithm: 'gzip' }),
   rule({ blockSize: 100 }),
+  rule({ layout: 'random' }),
   rule({ blockSize: '5Ki' }),
   rule({ blockSize: 70_000 }),
   { rules: [{ mode: 'full' }] },

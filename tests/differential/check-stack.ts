@@ -23,6 +23,8 @@ export interface StackCase {
   readonly takeOver: number | undefined;
   /** Convert once more with threads. */
   readonly threads: boolean;
+  /** Lay the layers out for a start; layers are not taken over then. */
+  readonly laidOut?: boolean;
   /** Numbers of lowest layers whose device is read back; by default every one. */
   readonly prefixes?: readonly number[];
 }
@@ -38,11 +40,12 @@ export interface StackCounts {
   paths: number;
   takenOver: number;
   threaded: number;
+  laidOut: number;
 }
 
 /** Counts of nothing yet. */
 export function noCounts(): StackCounts {
-  return { stacks: 0, refused: 0, entries: 0, prefixes: 0, paths: 0, takenOver: 0, threaded: 0 };
+  return { stacks: 0, refused: 0, entries: 0, prefixes: 0, paths: 0, takenOver: 0, threaded: 0, laidOut: 0 };
 }
 
 /** Takes the device of a prefix of the layers, for e2fsck. */
@@ -51,17 +54,18 @@ export type JudgeDevice = (prefix: number, blocks: DeviceBlocks) => Promise<void
 /** Checks one case; throws an Error that says what differs. */
 export async function checkStack(one: StackCase, judge: JudgeDevice, counts: StackCounts): Promise<void> {
   const { layers, options } = one.stack;
+  const { laidOut = false } = one;
   const { trees, refusal } = readStack(layers, options);
   const tars = layers.map(tarOfEntries);
   const target = new MemoryTarget();
   await putSource(target, 'base', tars, one.compressions);
   counts.stacks++;
   if (refusal !== undefined) {
-    await expectRefusal(convertStack(target, 'base'), refusal);
+    await expectRefusal(convertStack(target, 'base', { laidOut }), refusal);
     counts.refused++;
     return;
   }
-  const { tags } = await convertStack(target, 'base');
+  const { tags } = await convertStack(target, 'base', { laidOut });
   const digests = tags.map(({ digest }) => digest);
   const open = await openPrefixes(target);
   for (const prefix of one.prefixes ?? trees.map((_, i) => i + 1)) {
@@ -78,12 +82,13 @@ export async function checkStack(one: StackCase, judge: JudgeDevice, counts: Sta
     counts.paths += tree.length;
   }
   counts.entries += layers.reduce((sum, layer) => sum + layer.length, 0);
-  if (one.takeOver !== undefined && one.takeOver < layers.length) {
+  if (laidOut) counts.laidOut++;
+  if (!laidOut && one.takeOver !== undefined && one.takeOver < layers.length) {
     expectSame(digests, await takenOver(one, tars, one.takeOver), `with ${one.takeOver} layers taken over`);
     counts.takenOver++;
   }
   if (one.threads) {
-    const again = await convertStack(await copyOf(one, tars), 'base', { workers: 2 });
+    const again = await convertStack(await copyOf(one, tars), 'base', { workers: 2, laidOut });
     expectSame(
       digests,
       again.tags.map(({ digest }) => digest),

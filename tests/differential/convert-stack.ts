@@ -51,10 +51,15 @@ async function compressed(tar: Uint8Array, compression: LayerCompression): Promi
   return compression === 'gzip' ? gzipSync(tar, { level: 1 }) : compressLayer(tar, compression);
 }
 
+/** A start that reads some of what random stacks have. */
+const START = { lines: ['/b', '/a/', '/c/*', '/d/'] };
+
 /** Options of {@link convertStack}; without threads and without the record by default. */
 export interface ConvertStackOptions {
   readonly workers?: number;
   readonly cache?: boolean;
+  /** Lay the layers out for a start that reads some of the names that the stacks are made of. */
+  readonly laidOut?: boolean;
   readonly onEvent?: EventSink;
 }
 
@@ -62,10 +67,11 @@ export interface ConvertStackOptions {
 export function convertStack(
   target: MemoryTarget,
   tag: string,
-  { workers = 0, cache = false, onEvent = () => undefined }: ConvertStackOptions = {},
+  { workers = 0, cache = false, laidOut = false, onEvent = () => undefined }: ConvertStackOptions = {},
 ): Promise<ConvertResult> {
-  const artifact = { ...DEFAULT_ARTIFACT, ...OPTIONS, virtualSize: DEVICE_SIZE };
-  const wanted = request({ source: { tag }, artifact, workers, cache });
+  const artifact: ArtifactOptions = { ...DEFAULT_ARTIFACT, ...OPTIONS, virtualSize: DEVICE_SIZE };
+  const order = laidOut ? { artifact: { ...artifact, layout: 'startup' as const }, prefetch: START } : { artifact };
+  const wanted = request({ source: { tag }, ...order, workers, cache });
   return convertWithin(target, wanted, { onEvent });
 }
 

@@ -39,6 +39,7 @@ const cases: fc.Arbitrary<StackCase> = fc.record({
     { weight: 1, arbitrary: fc.integer({ min: 1, max: 4 }) },
   ),
   threads: fc.nat(99).map((chance) => chance === 50),
+  laidOut: fc.nat(4).map((chance) => chance === 2),
 });
 
 const counts = noCounts();

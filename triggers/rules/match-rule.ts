@@ -23,6 +23,8 @@ export interface RuleOptions {
   readonly algorithm?: Algorithm;
   /** Bytes of a compressed block; absent: the default of the converter. */
   readonly blockSize?: number;
+  /** Order of the data in layers; absent: that of the source. */
+  readonly layout?: 'startup';
 }
 
 /** A rule as it is written: globs (pattern.ts), and options. */
@@ -155,7 +157,7 @@ function verdictOf(rule: CompiledRule, { repository, tag }: RuleSubject): Omit<R
 
 /** The options alone, in one order: their text identifies them. */
 function optionsOf(source: RuleSource): RuleOptions {
-  const { mode, platforms, prefetch, targetRepository, verify, algorithm, blockSize } = source;
+  const { mode, platforms, prefetch, targetRepository, verify, algorithm, blockSize, layout } = source;
   return {
     mode,
     platforms: [...platforms],
@@ -164,6 +166,7 @@ function optionsOf(source: RuleSource): RuleOptions {
     verify,
     ...(algorithm === undefined ? {} : { algorithm }),
     ...(blockSize === undefined ? {} : { blockSize }),
+    ...(layout === undefined ? {} : { layout }),
   };
 }
 

@@ -38,6 +38,7 @@ const KEYS: Readonly<Record<string, Check>> = {
   verify: oneOf('off', 'quick', 'full'),
   algorithm: oneOf('lz4', 'zstd'),
   blockSize,
+  layout: oneOf('source', 'startup'),
 };
 const TAG_KEYS: Readonly<Record<string, Check>> = { include: patterns, exclude: patterns };
 

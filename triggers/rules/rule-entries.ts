@@ -27,6 +27,7 @@ export interface RuleEntry {
   readonly algorithm?: Algorithm | undefined;
   /** Bytes, or such as 64Ki. */
   readonly blockSize?: number | string | undefined;
+  readonly layout?: 'source' | 'startup' | undefined;
 }
 
 /** The rules of a section. Throws `usage` for one that cannot be used, `io-error` for a file of paths that cannot be read. */
@@ -59,6 +60,7 @@ async function sourceOf(rule: RuleEntry, index: number): Promise<RuleSource> {
     verify: rule.verify,
     ...(rule.algorithm === undefined ? {} : { algorithm: rule.algorithm }),
     ...(size === undefined ? {} : { blockSize: size }),
+    ...(rule.layout === 'startup' ? { layout: rule.layout } : {}),
   };
 }
 

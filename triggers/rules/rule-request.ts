@@ -17,7 +17,7 @@ export interface CoveredImage {
  * room for the suffix, `reference-invalid` for a target that cannot be.
  */
 export function ruleRequest(
-  { mode, platforms, prefetch, targetRepository, algorithm, blockSize }: RuleOptions,
+  { mode, platforms, prefetch, targetRepository, algorithm, blockSize, layout }: RuleOptions,
   { repository, tag, digest }: CoveredImage,
   more: Partial<ConvertSettings> = {},
 ): ConvertRequest {
@@ -32,6 +32,7 @@ export function ruleRequest(
       artifact: {
         ...(algorithm === undefined ? {} : { algorithm }),
         ...(blockSize === undefined ? {} : { blockSize }),
+        ...(layout === undefined ? {} : { layout }),
       },
       ...(prefetch === undefined ? {} : { prefetch: { lines: prefetch } }),
     }),

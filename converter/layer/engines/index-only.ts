@@ -9,8 +9,10 @@ import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
 import { PieceHasher } from '../../../formats/piece-list/piece-hasher.ts';
 import { encodePieceList } from '../../../formats/piece-list/piece-list.ts';
+import type { StreamedContent } from '../../../formats/tar/small-archive.ts';
 import { writeTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
+import type { Descriptor } from '../../../oci/descriptor.ts';
 import { Digester } from '../../../oci/digest.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION } from '../../publish/record-annotations.ts';
 import { pieceListAnnotation } from '../piece-lists.ts';
@@ -123,42 +125,14 @@ export class IndexOnlyEngine implements LayerEngine {
     const { segments } = await finishPaced(this.#lsmt.finishSteps(), this, this.#signal);
     const { header, size } = await this.#zfile.finish();
     await this.#metadata.patch(header, 0);
-    const pieces = this.#wantsPieceList ? new PieceHasher() : undefined;
-    const digester = new Digester();
-    const packed = await writeTurboLayer(
-      {
-        fsMeta: { size, open: () => readFile(this.#metadata.path, { transient: true }) },
-        gzipIndex: source.gzip === undefined ? undefined : encodeGzipIndex(source.gzip),
-      },
-      async (bytes) => {
-        this.#signal?.throwIfAborted();
-        digester.update(bytes);
-        pieces?.update(bytes);
-        await this.#file.append(bytes);
-      },
-    );
-    const digest = digester.digest();
-    const pieceList = pieces === undefined ? undefined : encodePieceList(pieces.finish());
-    return {
-      kind: 'index-only',
-      digest,
-      size: packed.size,
-      diffId: packed.diffId,
-      compression: 'gzip',
-      annotations: {
-        [LAYER_ANNOTATION.blobDigest]: digest,
-        [LAYER_ANNOTATION.blobSize]: String(packed.size),
-        [LAYER_ANNOTATION.version]: LAYER_VERSION['index-only'],
-        [LAYER_ANNOTATION.fsType]: 'ext4',
-        [LAYER_ANNOTATION.targetDigest]: source.descriptor.digest,
-        [LAYER_ANNOTATION.targetMediaType]: source.descriptor.mediaType,
-        ...pieceListAnnotation(pieceList),
-      },
-      ...(pieceList === undefined ? {} : { pieceList }),
-      content: this.#file.source,
-      path: this.#file.path,
+    return sealIndexLayer(this.#file, {
+      fsMeta: { size, open: () => readFile(this.#metadata.path, { transient: true }) },
+      gzipIndex: source.gzip === undefined ? undefined : encodeGzipIndex(source.gzip),
+      source: source.descriptor,
       segments,
-    };
+      pieceList: this.#wantsPieceList,
+      signal: this.#signal,
+    });
   }
 
   async close(): Promise<void> {
@@ -166,6 +140,55 @@ export class IndexOnlyEngine implements LayerEngine {
     await this.#metadata.remove();
     await this.#file.close();
   }
+}
+
+/** The parts of an index-only layer. */
+export interface IndexLayerParts {
+  readonly fsMeta: StreamedContent;
+  /** Bytes of the index of a gzip source layer. */
+  readonly gzipIndex: Uint8Array | undefined;
+  /** The source layer. */
+  readonly source: Pick<Descriptor, 'digest' | 'mediaType'>;
+  readonly segments: number;
+  readonly pieceList: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Packs an index-only layer into a file, and hashes it. */
+export async function sealIndexLayer(
+  file: SpoolFile,
+  { fsMeta, gzipIndex, source, segments, pieceList: wantsPieceList, signal }: IndexLayerParts,
+): Promise<LayerBlob> {
+  const pieces = wantsPieceList ? new PieceHasher() : undefined;
+  const digester = new Digester();
+  const packed = await writeTurboLayer({ fsMeta, gzipIndex }, async (bytes) => {
+    signal?.throwIfAborted();
+    digester.update(bytes);
+    pieces?.update(bytes);
+    await file.append(bytes);
+  });
+  const digest = digester.digest();
+  const pieceList = pieces === undefined ? undefined : encodePieceList(pieces.finish());
+  return {
+    kind: 'index-only',
+    digest,
+    size: packed.size,
+    diffId: packed.diffId,
+    compression: 'gzip',
+    annotations: {
+      [LAYER_ANNOTATION.blobDigest]: digest,
+      [LAYER_ANNOTATION.blobSize]: String(packed.size),
+      [LAYER_ANNOTATION.version]: LAYER_VERSION['index-only'],
+      [LAYER_ANNOTATION.fsType]: 'ext4',
+      [LAYER_ANNOTATION.targetDigest]: source.digest,
+      [LAYER_ANNOTATION.targetMediaType]: source.mediaType,
+      ...pieceListAnnotation(pieceList),
+    },
+    ...(pieceList === undefined ? {} : { pieceList }),
+    content: file.source,
+    path: file.path,
+    segments,
+  };
 }
 
 /** Throws `layer-unsupported` for a layer whose blob a node's runtime cannot read through an index. */
