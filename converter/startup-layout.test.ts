@@ -197,7 +197,7 @@ describe('the image', () => {
 });
 
 it('random stacks: the device is the same block by block, with any number of threads', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async () => {
   let verified = 0;
   let moved = 0;
@@ -226,7 +226,7 @@ it('random stacks: the device is the same block by block, with any number of thr
       await remove();
     }
   });
-  await fc.assert(property, { numRuns: Number(process.env.FUZZ_RUNS ?? 100) });
-  expect(verified).toBeGreaterThan(30);
+  await fc.assert(property, { numRuns: Number(process.env.FUZZ_RUNS ?? 60) });
+  expect(verified).toBeGreaterThan(20);
   expect(moved).toBeGreaterThan(verified);
 });
