@@ -73,7 +73,7 @@ interface Cost {
   readonly requests: number;
 }
 
-/** What a start costs that reads every wanted file, from nothing. */
+/** The cost of a start that reads every wanted file, from nothing. */
 async function startOf(target: CountingTarget, tag: string): Promise<Cost> {
   const ranges: { readonly digest: string; readonly offset: number; readonly length: number }[] = [];
   const image = await openImage(target, tag, {

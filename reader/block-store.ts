@@ -19,7 +19,7 @@ export interface BlockBackend {
   /** Fetches the blocks `first` to `last` (exclusive); each is an array of its own. */
   load(first: number, last: number): Promise<Uint8Array[]>;
   /**
-   * What a start reads one after another: where in the blob the first block is, and the byte up to which (exclusive) it
+   * The part that a start reads one block after another: where in the blob the first block is, and the byte up to which (exclusive) it
    * reads. Absent where that is not known.
    */
   readonly front?: { readonly start: number; readonly end: number } | undefined;

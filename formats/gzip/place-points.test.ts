@@ -29,7 +29,7 @@ describe('placePoints', () => {
   });
 
   it('leaves out points that spare less than their windows take', () => {
-    // 100 bytes of output are 50 of the file, a window is worth 20: a step of 30 is not worth one.
+    // 100 bytes of output are 50 of the file, and a window takes 10: it has to spare 20, which a step of 30 does not.
     const fine = indexOf(3000, 30);
     expect(offsets(placePoints(fine, SPAN, [{ offset: 1030, length: 10 }]))).not.toContain(1020);
     expect(offsets(placePoints(fine, SPAN, [{ offset: 1500, length: 10 }]))).toContain(1500);

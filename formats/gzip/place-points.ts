@@ -26,7 +26,7 @@ export function placePoints(index: GzipIndex, span: number, first: Iterable<Outp
     }
     let to = from;
     while (to < points.length && wanted[to] !== true) to++;
-    // Reads before the gap go on to the first point in it, reads behind it begin at the last.
+    // Reads before the gap go on to the first point in it, reads after it begin at the last.
     let near = from;
     while (near < to && !isEdge(near)) near++;
     let far = to;

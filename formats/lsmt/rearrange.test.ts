@@ -27,7 +27,7 @@ function rearranged(file: Uint8Array, index: LsmtIndex, plan: Rearrangement, blo
   return Buffer.concat(pieces);
 }
 
-/** What each sector of the device holds: the number of {@link sectorOf}, zero, or nothing of this layer. */
+/** The content of each sector of the device: the number of {@link sectorOf}, zero, or nothing of this layer. */
 function deviceOf(index: LsmtIndex, file: Uint8Array): (number | 'zero' | undefined)[] {
   const device: (number | 'zero' | undefined)[] = Array(SECTORS).fill(undefined);
   for (let i = 0; i < index.count; i++) {

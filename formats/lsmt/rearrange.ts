@@ -1,5 +1,5 @@
 /**
- * Plans a full layer whose data lies in another order: what is read first at the front, everything else behind it. The index
+ * Plans a full layer whose data lies in another order: what is read first at the front, everything else after it. The index
  * maps the device to any place in the data, so the device is the same. Compressed blocks without such data stay as they
  * are: only the blocks that lose a part are made again.
  */
@@ -42,7 +42,7 @@ export interface KeptBlocks {
 
 /** A plan; the data of the new file is the packed part, zeros up to a whole block, then the kept blocks. */
 export interface Rearrangement {
-  /** What is read first, then the rest of the blocks that it came from; in the order of the new file, without gaps. */
+  /** The data that is read first, then the rest of the blocks that it came from; in the order of the new file, without gaps. */
   readonly packed: readonly Move[];
   /** Sectors of the new file up to the end of what is read first, header included. */
   readonly frontEnd: number;
@@ -60,7 +60,7 @@ const MAX_ROWS = 4 * MAX_INDEX_ENTRIES;
 
 /**
  * Plans the order for a layer in blocks of `blockSize` bytes: the data of the `front` ranges in their order, each sector once.
- * What the layer does not map, or maps as zeros, is left out. Undefined where nothing is left. Throws `limit-exceeded` for
+ * Leaves out ranges that the layer does not map, or maps as zeros. Undefined where nothing is left. Throws `limit-exceeded` for
  * an index that becomes too long.
  */
 export function planRearrangement(

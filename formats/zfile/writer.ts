@@ -135,7 +135,7 @@ export class ZFileWriter {
 
   /**
    * Copies whole blocks that are compressed already, as {@link CompressedBatch} has them: another file of the same algorithm and
-   * block size holds them. What was written before must end with a whole block.
+   * block size holds them. The bytes before them must end with a whole block.
    */
   writeCompressed({ bytes, lengths }: CompressedBatch): void {
     if (this.#finished) throw new AccelError('internal', 'a finished ZFile was written to');

@@ -9,8 +9,8 @@ import type { StackedDevice } from '../../../reader/block-device.ts';
 import { type ImageFiles, openFiles } from '../../../reader/files.ts';
 
 /**
- * What nearly every container reads, whatever its command is: the runtime looks users up, programs their libraries, names and
- * time zone, and whoever looks into it starts a shell.
+ * Files that nearly every container reads, whatever its command is: the runtime looks users up, programs their libraries, names
+ * and time zone, and whoever looks into it starts a shell.
  */
 const COMMON = [
   '/etc/passwd',
@@ -25,7 +25,7 @@ const SHELL = '/bin/sh';
 /** Bytes of a directory that is put at the front as a whole; of a larger one, the blocks of the look-ups are. */
 const LISTED_DIRECTORY = 65_536;
 
-/** What the ranges are found by: a list, or else the command of the config. */
+/** The source of the ranges: a list, or else the command of the config. */
 export interface StartupSource {
   readonly lines: readonly PrefetchLine[] | undefined;
   readonly config: ImageConfig;
@@ -33,7 +33,7 @@ export interface StartupSource {
 
 /**
  * The ranges of a start: the metadata that mounting and looking up its files reads, then what every start reads, then the
- * files of the list, or of the command. What the image lacks is left out.
+ * files of the list, or of the command. Leaves out files that the image lacks.
  */
 export async function startupRanges(
   device: StackedDevice,
