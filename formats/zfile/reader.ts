@@ -4,7 +4,7 @@ import { AccelError } from '../../base/error.ts';
 import { viewOf } from '../bytes/struct.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { lz4DecompressBlock } from '../kernels/lz4.ts';
-import { zstdDecompressBlock } from '../zstd/block.ts';
+import { loadZstdDecompressor } from '../zstd/block.ts';
 import { BlockOffsets } from './block-offsets.ts';
 import {
   BLOCK_CHECKSUM_SIZE,
@@ -45,14 +45,22 @@ export class ZFileReader {
   readonly indexOffset: number;
   readonly #read: ReadAt;
   readonly #offsets: BlockOffsets;
+  /** Decompresses a block into its place; answers the bytes written. */
+  readonly #decode: (block: Uint8Array, target: Uint8Array) => number;
 
-  private constructor(read: ReadAt, header: ZFileHeader, offsets: BlockOffsets) {
+  private constructor(
+    read: ReadAt,
+    header: ZFileHeader,
+    offsets: BlockOffsets,
+    decode: (block: Uint8Array, target: Uint8Array) => number,
+  ) {
     this.size = header.originalFileSize;
     this.blockSize = header.blockSize;
     this.algorithm = header.algorithm;
     this.indexOffset = header.indexOffset;
     this.#read = read;
     this.#offsets = offsets;
+    this.#decode = decode;
   }
 
   /**
@@ -69,7 +77,8 @@ export class ZFileReader {
     checkPlaces(trailer, size);
     const offsets = new BlockOffsets(exact, trailer);
     if (options.index !== 'needed') await offsets.locate(0, offsets.count);
-    return new ZFileReader(exact, trailer, offsets);
+    const decode = trailer.algorithm === 'lz4' ? lz4DecompressBlock : await loadZstdDecompressor();
+    return new ZFileReader(exact, trailer, offsets, decode);
   }
 
   /** Number of blocks. */
@@ -148,7 +157,7 @@ export class ZFileReader {
     const computed = crc32c(block, CRC32C_BLOCK_SALT);
     if (stored !== computed)
       throw invalid('a block of the ZFile does not match its checksum', where, hex32(stored), hex32(computed));
-    const written = this.algorithm === 'lz4' ? lz4DecompressBlock(block, target) : zstdDecompressBlock(block, target);
+    const written = this.#decode(block, target);
     if (written !== target.length)
       throw invalid('a block of the ZFile holds too few bytes', where, target.length, written);
   }
