@@ -16,7 +16,6 @@ import { startRegistry } from '../tests/support/registry.ts';
 import { runMeasured } from './child.ts';
 import { type CountingProxy, startCountingProxy } from './counting-proxy.ts';
 import { readImage, withCopy } from './layout.ts';
-import { ZSTD_MODE } from './limits.ts';
 import { pushImage } from './push-image.ts';
 import { IMAGES, MODES } from './scenarios.ts';
 import { writeSection } from './section.ts';
@@ -24,8 +23,9 @@ import { writeSection } from './section.ts';
 const CLI = join(import.meta.dirname, '..', 'program', 'main.js');
 /** The unit in which the runtime fetches (docs/formats.md §4). */
 const CHUNK = 256 * 1024;
-const TAGS = { full: 'bench_full', [ZSTD_MODE]: 'bench_zstd', 'index-only': 'bench_index' } as const;
-type Mode = keyof typeof TAGS;
+/** The modes, each with a tag of its own, which its first flag names. */
+const OPENED = MODES.filter(({ name }) => name !== 'both').map((mode) => ({ ...mode, tag: mode.flags[1]! }));
+type OpenedMode = (typeof OPENED)[number];
 /** `python3 -c ''`, by strace; the version is read from the image. */
 const PYTHON_FILES = [
   ...['encodings/__init__', 'codecs', 'encodings/aliases', 'encodings/utf_8', 'io', 'abc', 'site', 'os', 'stat'],
@@ -72,7 +72,7 @@ const TASKS: readonly Task[] = [
 /** A row of the table. */
 interface Row {
   readonly task: string;
-  readonly mode: Mode;
+  readonly mode: string;
   readonly requests: number;
   readonly bytes: number;
   readonly chunks: number;
@@ -80,7 +80,7 @@ interface Row {
 }
 
 /** The most that the first task may cost: from nothing, everything included. */
-const BARS: Readonly<Partial<Record<Mode, { readonly requests: number; readonly bytes: number }>>> = {
+const BARS: Readonly<Partial<Record<string, { readonly requests: number; readonly bytes: number }>>> = {
   full: { requests: 30, bytes: 300_000 },
   'index-only': { requests: 30, bytes: 3_000_000 },
 };
@@ -93,11 +93,11 @@ async function drain(files: ImageFiles, ...paths: string[]): Promise<void> {
   for (const path of paths) for await (const _ of files.content(path));
 }
 
-async function measure(proxy: CountingProxy, mode: Mode, task: Task): Promise<Row> {
+async function measure(proxy: CountingProxy, { name: mode, tag }: OpenedMode, task: Task): Promise<Row> {
   const target = await openRegistry({ registry: proxy.host, repository: 'bench' }, { plain: true });
   const chunks = new Map<string, Set<number>>();
   proxy.reset();
-  const image = await openImage(target, TAGS[mode], {
+  const image = await openImage(target, tag, {
     onRange(digest, offset, length) {
       const touched = chunks.get(digest) ?? new Set();
       for (let at = Math.floor(offset / CHUNK); at * CHUNK < offset + length; at++) touched.add(at);
@@ -158,16 +158,15 @@ async function main(): Promise<void> {
   const proxy = await startCountingProxy(registry.host);
   try {
     await withCopy((await readImage(layout)).layout, async (copy) => {
-      for (const mode of MODES.filter(({ name }) => name in TAGS))
+      for (const mode of OPENED)
         await runMeasured(CLI, ['convert', '-r', `oci:${copy}`, '-i', 'latest', ...mode.flags, '--json']);
       const from = await openTarget({ kind: 'layout', directory: copy });
       const to = await openRegistry({ registry: registry.host, repository: 'bench' }, { plain: true });
-      for (const tag of Object.values(TAGS)) await pushImage(from, to, tag, 'latest');
+      for (const { tag } of OPENED) await pushImage(from, to, tag, 'latest');
       await to.close();
     });
     const rows: Row[] = [];
-    for (const task of TASKS)
-      for (const mode of Object.keys(TAGS) as Mode[]) rows.push(await measure(proxy, mode, task));
+    for (const task of TASKS) for (const mode of OPENED) rows.push(await measure(proxy, mode, task));
     const table = formatRows(rows);
     process.stdout.write(`${table}\n`);
     if (values.write) await writeSection('lazy', section(table, scenario.about));

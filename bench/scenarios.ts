@@ -34,11 +34,31 @@ export interface ModeScenario {
   readonly flags: readonly string[];
 }
 
+/** Full mode with blocks that are not the default's: what the default is weighed against. */
+export const FORMAT_MODES: readonly ModeScenario[] = [
+  ...[4, 16, 32].map((kib) => ({
+    name: `full, LZ4 ${kib} KiB`,
+    flags: ['-o', `bench_lz4_${kib}`, '--algorithm', 'lz4', '--bs', String(kib)],
+  })),
+  ...[
+    { kib: 16, level: 1 },
+    { kib: 32, level: 1 },
+    { kib: 32, level: 3 },
+  ].map(({ kib, level }) => ({
+    name: `full, zstd ${kib} KiB, level ${level}`,
+    flags: [
+      ...['-o', `bench_zstd_${kib}_${level}`],
+      ...['--algorithm', 'zstd', '--bs', String(kib), '--level', String(level)],
+    ],
+  })),
+];
+
 /** The modes by name. */
 export const MODES: readonly ModeScenario[] = [
   { name: 'full', flags: ['-o', 'bench_full'] },
   { name: 'index-only', flags: ['-o', 'bench_index', '--mode', 'index-only'] },
   { name: 'both', flags: ['--overlaybd', 'bench_full', '--turboOCI', 'bench_index'] },
+  ...FORMAT_MODES,
   {
     name: ZSTD_MODE,
     flags: ['-o', 'bench_zstd', '--algorithm', 'zstd', '--bs', ZSTD_BLOCK, '--level', ZSTD_LEVEL],
@@ -46,6 +66,7 @@ export const MODES: readonly ModeScenario[] = [
 ];
 
 const GZIP_MODES = ['full', 'index-only', 'both'];
+const ALL_MODES = MODES.map(({ name }) => name);
 const MAX_ZSTD_SIZE = 1.02;
 const ONE_LAYER_LIMITS: Limits = {
   fullWall: 2.2,
@@ -61,7 +82,7 @@ export const IMAGES: readonly ImageScenario[] = [
     name: 'one-layer',
     title: 'One layer of 1.1 GB',
     about: '24,000 files of text, programs, media, zeros and a model in one layer of 1.1 GB, gzip -6',
-    modes: [...GZIP_MODES, ZSTD_MODE],
+    modes: ALL_MODES,
     limits: ONE_LAYER_LIMITS,
     layout: generated(oneLayer),
   },
@@ -118,7 +139,7 @@ export const IMAGES: readonly ImageScenario[] = [
     name: 'debian',
     title: 'Debian',
     about: 'Debian in six layers with its packages (fixtures/real-image/build.sh)',
-    modes: [...GZIP_MODES, ZSTD_MODE],
+    modes: ALL_MODES,
     limits: { zstdSize: MAX_ZSTD_SIZE },
     layout: async () => {
       const layout = process.env.ACCEL_REAL_IMAGE ?? join(tmpdir(), 'accel-real-image');

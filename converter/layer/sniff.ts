@@ -1,7 +1,6 @@
 /** Detects the compression of a source layer by its content, whatever its media type, and decompresses the tar. */
 import { AccelError } from '../../base/error.ts';
 import type { GzipSummary } from '../../formats/gzip/stream.ts';
-import { zstdDecompressStream } from '../../formats/zstd/stream.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { Digester } from '../../oci/digest.ts';
 import { layerCompression } from '../../oci/media-types.ts';
@@ -104,12 +103,22 @@ export async function* decompress(
     const { gzip, digest } = yield* threads.gunzip(layer.bytes, { span, size, members: 'any' });
     return { digest, size: gzip.uncompressedSize, gzip };
   }
+  if (layer.compression === 'zstd') return yield* measured(threads.unzstd(layer.bytes, size));
   const digester = new Digester();
-  for await (const piece of layer.compression === 'zstd' ? zstdDecompressStream(layer.bytes) : layer.bytes) {
+  for await (const piece of layer.bytes) {
     digester.update(piece);
     yield piece;
   }
   return { digest: digester.digest(), size: digester.size, gzip: undefined };
+}
+
+async function* measured(tar: AsyncGenerator<Uint8Array, string>): AsyncGenerator<Uint8Array, TarSummary> {
+  let size = 0;
+  for (let next = await tar.next(); ; next = await tar.next()) {
+    if (next.done === true) return { digest: next.value, size, gzip: undefined };
+    size += next.value.length;
+    yield next.value;
+  }
 }
 
 /** Yields `first` and the rest; leaving this generator early does not end the iterator. */

@@ -66,6 +66,11 @@ export function inflateRoom(pieces: number): number {
   return OUTPUT_ADDRESS + pieces * OUTPUT_BYTES + OUTPUT_SLACK;
 }
 
+/** Piece `number` of a ring, from 0, for output that another decompressor makes. */
+export function ringPiece({ memory }: InflateRing, number: number): Uint8Array {
+  return new Uint8Array(memory.buffer, OUTPUT_ADDRESS + number * OUTPUT_BYTES, OUTPUT_BYTES);
+}
+
 /** The piece that holds the byte at `address` of a ring's memory. */
 export function pieceAt(address: number): number {
   return Math.floor((address - OUTPUT_ADDRESS) / OUTPUT_BYTES);

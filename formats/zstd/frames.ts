@@ -1,7 +1,6 @@
 /**
- * Cuts a zstd stream into frame headers and blocks without decoding them. Both decoders are fed through it: so they
- * agree on what is a stream (fzstd takes truncated input for its end, node:zlib stops after the first frame), and
- * neither holds more than a block of input.
+ * Cuts a zstd stream into frame headers and blocks without decoding them. The decoder is fed through it: what is a stream
+ * is judged here (the library takes truncated input for the end), and no more than a block of input is held.
  */
 import {
   BLOCK_HEADER_SIZE,

@@ -68,8 +68,8 @@ export class ZstdLibrary {
   }
 
   /**
-   * A decoder of one stream of frames. It takes whole blocks (the first with the header before it) and answers their
-   * content, a view that is valid until the next call of the library; `close` gives its window back.
+   * A decoder of one stream of frames. It takes headers and whole blocks and answers their content, a view that is valid
+   * until the next call of the library; no bytes for what is damaged. `close` gives its window back.
    */
   decoder(): { push(block: Uint8Array): Uint8Array; close(): void } {
     const stream = new this.#insides._zstdClass();

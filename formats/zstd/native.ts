@@ -1,26 +1,34 @@
 /** Node's own zstd, where this Node has it (22.15, 23.8 and later). */
-import type { Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import type { ZstdLibrary } from './library.ts';
 
 /** The part of node:zlib's zstd that is used here; @types/node of Node 20 does not know it. */
 export interface NativeZstd {
-  createZstdDecompress(options?: { params?: Record<number, number> }): Transform;
   zstdCompressSync(
     source: Uint8Array,
     options: { params: Record<number, number>; pledgedSrcSize: number; chunkSize: number },
   ): Uint8Array;
-  readonly constants: { readonly ZSTD_d_windowLogMax: number; readonly ZSTD_c_compressionLevel: number };
+  readonly constants: { readonly ZSTD_c_compressionLevel: number };
 }
 
 /** Node's zstd, or undefined on a Node without it. */
 export const nativeZstd: NativeZstd | undefined =
-  'createZstdDecompress' in zlib ? (zlib as unknown as NativeZstd) : undefined;
+  'zstdCompressSync' in zlib ? (zlib as unknown as NativeZstd) : undefined;
 
 /** Node 22 takes longer for a call than the WebAssembly. */
 const FASTER_FROM = 24;
 /** What zstd adds to a block that does not shrink is less. */
 const FRAME_OVERHEAD = 1024;
+
+/** What decides whether a Node's zstd is used. */
+export interface NodeZstd {
+  readonly native: NativeZstd | undefined;
+  /** Versions of Node and of the zstd in it. */
+  readonly node: string;
+  readonly zstd: string | undefined;
+}
+
+const THIS_NODE: NodeZstd = { native: nativeZstd, node: process.versions.node, zstd: process.versions.zstd };
 
 /**
  * Node's compressor of single blocks at `level`, if it makes the frames of `library`: the same version of zstd, and the
@@ -29,10 +37,9 @@ const FRAME_OVERHEAD = 1024;
 export function equalNativeCompressor(
   library: Pick<ZstdLibrary, 'version' | 'compress'>,
   level: number,
-  native: NativeZstd | undefined = nativeZstd,
+  { native, node, zstd }: NodeZstd = THIS_NODE,
 ): ((block: Uint8Array) => Uint8Array) | undefined {
-  if (native === undefined || Number.parseInt(process.versions.node, 10) < FASTER_FROM) return undefined;
-  if (process.versions.zstd !== library.version) return undefined;
+  if (native === undefined || Number.parseInt(node, 10) < FASTER_FROM || zstd !== library.version) return undefined;
   const params = { [native.constants.ZSTD_c_compressionLevel]: level };
   const compress = (block: Uint8Array): Uint8Array =>
     native.zstdCompressSync(block, { params, pledgedSrcSize: block.length, chunkSize: block.length + FRAME_OVERHEAD });

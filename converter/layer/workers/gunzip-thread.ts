@@ -1,6 +1,6 @@
 /**
- * Decompresses gzip in a thread of its own, while a companion hashes the output, verifies its checksums and packs the windows
- * of the access points. Both read the output in the memory that inflate wrote it to.
+ * Decompresses gzip or zstd in a thread of its own, while a companion hashes the output, verifies gzip's checksums and packs
+ * the windows of the access points. Both read the output in the memory that the thread wrote it to.
  */
 import { MessageChannel, type Worker } from 'node:worker_threads';
 import type { AccelError } from '../../../base/error.ts';
@@ -25,9 +25,18 @@ export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & {
   readonly size: number;
 };
 
+/** What a stream is compressed with. */
+export type StreamFormat = ({ readonly format: 'gzip' } & Omit<GunzipOptions, 'size'>) | { readonly format: 'zstd' };
+
 /** Facts about a gzip stream that was read to its end. */
-export interface GunzipResult {
+export interface GunzipResult extends StreamResult {
   readonly gzip: GzipSummary;
+}
+
+/** Facts about a stream that was read to its end. */
+export interface StreamResult {
+  /** Undefined for zstd. */
+  readonly gzip: GzipSummary | undefined;
   /** SHA-256 of the output, as a digest. */
   readonly digest: string;
 }
@@ -44,7 +53,7 @@ export const OUTPUT_READERS = 2;
 
 type Reply = GunzipReply | CompanionReply;
 
-/** A thread that reads one gzip stream at a time, and its companion. */
+/** A thread that reads one stream at a time, and its companion. */
 export class GunzipThread {
   readonly #worker: Worker;
   readonly #companion: Worker;
@@ -56,7 +65,7 @@ export class GunzipThread {
   #filled = 0;
   /** Output that was received and not read yet. */
   #inbox: OutputPlace[] = [];
-  #summary: GzipSummary | undefined;
+  #end: { readonly summary: GzipSummary | undefined } | undefined;
   #accompanied: Accompanied | undefined;
   #failure: AccelError | undefined;
   /** Callers that wait for a message: the feeding and the reading side. */
@@ -84,14 +93,11 @@ export class GunzipThread {
   }
 
   /** Yields the output of `source` in pieces that are valid until the next is requested. */
-  async *run(
-    source: AsyncIterable<Uint8Array>,
-    options: Omit<GunzipOptions, 'size'>,
-  ): AsyncGenerator<Uint8Array, GunzipResult> {
+  async *run(source: AsyncIterable<Uint8Array>, format: StreamFormat): AsyncGenerator<Uint8Array, StreamResult> {
     this.#hold(true);
-    this.#summary = undefined;
+    this.#end = undefined;
     this.#accompanied = undefined;
-    this.#say({ type: 'begin', span: options.span, members: options.members });
+    this.#say({ type: 'begin', ...format });
     let sourceFailure: { readonly error: unknown } | undefined;
     let abandoned = false;
     const feeding = this.#feed(source, () => abandoned).catch((error: unknown) => {
@@ -109,11 +115,14 @@ export class GunzipThread {
         } else if (this.#failure !== undefined) {
           // Before the result: a companion that found a wrong checksum continues to the end of the stream.
           throw this.#failure;
-        } else if (this.#summary !== undefined && this.#accompanied !== undefined) {
-          await feeding;
-          return resultOf(this.#summary, this.#accompanied);
         } else {
-          await this.#news();
+          const result = this.#result();
+          if (result === undefined) {
+            await this.#news();
+            continue;
+          }
+          await feeding;
+          return result;
         }
       }
     } finally {
@@ -126,6 +135,12 @@ export class GunzipThread {
   /** Whether it can read another stream. */
   get isAlive(): boolean {
     return this.#failure === undefined;
+  }
+
+  /** The result, once both workers have given theirs. */
+  #result(): StreamResult | undefined {
+    if (this.#end === undefined || this.#accompanied === undefined) return undefined;
+    return resultOf(this.#end.summary, this.#accompanied);
   }
 
   /** Ends both workers. */
@@ -160,7 +175,7 @@ export class GunzipThread {
 
   #take(reply: Reply): void {
     if (reply.type === 'output') this.#inbox.push(reply);
-    else if (reply.type === 'end') this.#summary = reply.summary;
+    else if (reply.type === 'end') this.#end = reply;
     else if (reply.type === 'accompanied') this.#accompanied = reply;
     else if (reply.type === 'error') this.#failure ??= fromPlain(reply.error);
     this.#wakeAll();
@@ -195,7 +210,8 @@ export class GunzipThread {
 }
 
 /** Inserts the companion's packed windows into the access points. */
-function resultOf(gzip: GzipSummary, { digest, windows }: Accompanied): GunzipResult {
+function resultOf(gzip: GzipSummary | undefined, { digest, windows }: Accompanied): StreamResult {
+  if (gzip === undefined) return { gzip, digest };
   // A second member makes the points useless, and with them the windows packed before it.
   return { gzip: { ...gzip, points: gzip.points.map((point, i) => ({ ...point, window: windows[i]! })) }, digest };
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -84,6 +85,34 @@ describe.each([0, 1, 3])('with %d job threads', (count) => {
     } finally {
       await directory.remove();
     }
+  });
+
+  it('decompresses zstd and gzip in turns, and several streams at once', async () => {
+    use(count);
+    // Frames of all sizes: aligned and not, below and above what is handed out at once.
+    const contents = [noise(1_500_000), noise(234_567), new Uint8Array(0), noise(800_001)];
+    const zstd = contents.map((content) =>
+      Buffer.concat(
+        [content.subarray(0, 777), content.subarray(777)].map((part) =>
+          execFileSync('zstd', ['-qc', '-3'], { input: part, maxBuffer: 1 << 28 }),
+        ),
+      ),
+    );
+    const read = async (i: number): Promise<void> => {
+      const { bytes, summary } = await all(threads.unzstd(pieces(zstd[i]!, 100_003), LARGE));
+      expect(bytes.equals(contents[i]!)).toBe(true);
+      expect(summary).toBe(`sha256:${createHash('sha256').update(contents[i]!).digest('hex')}`);
+    };
+    await Promise.all(contents.map((_, i) => read(i)));
+    const gzip = await all(
+      threads.gunzip(pieces(gzipSync(contents[0]!), 65_536), { span: undefined, size: LARGE, members: 'any' }),
+    );
+    expect(gzip.bytes.equals(contents[0]!)).toBe(true);
+    for (const i of contents.keys()) await read(i);
+    const broken = Buffer.from(zstd[0]!);
+    broken[broken.length >> 1]! ^= 1;
+    await expect(all(threads.unzstd(pieces(broken, 65_536), LARGE))).rejects.toMatchObject({ code: 'zstd-invalid' });
+    await read(1);
   });
 
   it('decompresses several streams at once and one after another, with their access points', async () => {

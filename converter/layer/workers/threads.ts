@@ -10,11 +10,18 @@ import { GzipStream } from '../../../formats/gzip/stream.ts';
 import { BatchPool } from '../../../formats/zfile/batches.ts';
 import { type BlockFormat, makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
+import { zstdDecompressStream } from '../../../formats/zstd/stream.ts';
 import { Digester } from '../../../oci/digest.ts';
 import { CompressThreads } from './compress-threads.ts';
 import { digestOfFile } from './digest-file.ts';
 import { type FilePieces, LocalPieces } from './file-pieces.ts';
-import { type GunzipOptions, type GunzipResult, GunzipThread } from './gunzip-thread.ts';
+import {
+  type GunzipOptions,
+  type GunzipResult,
+  GunzipThread,
+  type StreamFormat,
+  type StreamResult,
+} from './gunzip-thread.ts';
 import { JobThread } from './job-thread.ts';
 import type { WorkerRole } from './worker-messages.ts';
 
@@ -70,12 +77,30 @@ export class Threads {
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
   async *gunzip(source: AsyncIterable<Uint8Array>, options: GunzipOptions): AsyncGenerator<Uint8Array, GunzipResult> {
     if (this.#isHere(options.size)) return yield* gunzipHere(source, options);
+    const { span, members } = options;
+    const { gzip, digest } = yield* this.#decompress(source, { format: 'gzip', span, members });
+    return { gzip: gzip!, digest };
+  }
+
+  /**
+   * Decompresses zstd; the pieces are views that are valid until the next one is asked for. Returns the digest of all.
+   * `size`: bytes of the stream, as far as they are known.
+   */
+  async *unzstd(source: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array, string> {
+    if (this.#isHere(size)) return yield* hashed(zstdDecompressStream(source));
+    return (yield* this.#decompress(source, { format: 'zstd' })).digest;
+  }
+
+  async *#decompress(
+    source: AsyncIterable<Uint8Array>,
+    format: StreamFormat,
+  ): AsyncGenerator<Uint8Array, StreamResult> {
     let thread = this.#idle.pop();
     while (thread?.isAlive === false) thread = this.#idle.pop();
     thread ??= this.#gunzipThread();
     let isFinished = false;
     try {
-      const result = yield* thread.run(source, options);
+      const result = yield* thread.run(source, format);
       isFinished = true;
       return result;
     } finally {
@@ -137,6 +162,15 @@ export class Threads {
 function workerFile(): URL {
   const isSource = import.meta.url.endsWith('.ts');
   return new URL(isSource ? '../../../dist/converter/layer/workers/worker.js' : './worker.js', import.meta.url);
+}
+
+async function* hashed(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, string> {
+  const digester = new Digester();
+  for await (const piece of source) {
+    digester.update(piece);
+    yield piece;
+  }
+  return digester.digest();
 }
 
 async function* gunzipHere(

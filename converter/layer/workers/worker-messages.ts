@@ -11,7 +11,7 @@ import type { BlockFormat } from '../../../formats/zfile/compressor.ts';
 import type { Holds, SharedSlots } from './shared-slots.ts';
 
 /**
- * Role of a worker for its whole life. `jobs` compresses and hashes, `gunzip` inflates, and
+ * Role of a worker for its whole life. `jobs` compresses and hashes, `gunzip` decompresses, and
  * the `companion` of a gunzip worker hashes what that puts out and packs the windows of its access points.
  */
 export type WorkerRole =
@@ -64,9 +64,15 @@ export type JobResult =
   | { readonly type: 'digest'; readonly digest: string }
   | { readonly type: 'error'; readonly error: PlainError };
 
-/** Message to a gunzip worker: a new stream, a slot with its next bytes, its end. */
+/** Message to a gunzip worker: a new stream, of gzip or of zstd, a slot with its next bytes, its end. */
 export type GunzipRequest =
-  | { readonly type: 'begin'; readonly span: number | undefined; readonly members: 'single' | 'any' }
+  | {
+      readonly type: 'begin';
+      readonly format: 'gzip';
+      readonly span: number | undefined;
+      readonly members: 'single' | 'any';
+    }
+  | { readonly type: 'begin'; readonly format: 'zstd' }
   | { readonly type: 'input'; readonly slot: number; readonly length: number }
   | { readonly type: 'end' };
 
@@ -74,12 +80,12 @@ export type GunzipRequest =
 export type GunzipReply =
   | ({ readonly type: 'output' } & OutputPlace)
   | { readonly type: 'taken' }
-  | { readonly type: 'end'; readonly summary: GzipSummary }
+  | { readonly type: 'end'; readonly summary: GzipSummary | undefined }
   | { readonly type: 'error'; readonly error: PlainError };
 
 /** Message of a gunzip worker to its companion: output, the end of a gzip member, the next window, the end. */
 export type CompanionRequest =
-  | ({ readonly type: 'output' } & OutputPlace)
+  | ({ readonly type: 'output'; readonly isGzip: boolean } & OutputPlace)
   | { readonly type: 'member'; readonly end: GzipMemberEnd }
   | { readonly type: 'window'; readonly bytes: Uint8Array }
   | { readonly type: 'end' };

@@ -3,12 +3,15 @@ import { createHash } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { packWindow } from '../../../formats/gzip/access-points.ts';
 import { MemberChecks } from '../../../formats/gzip/member-checks.ts';
-import { GzipStream } from '../../../formats/gzip/stream.ts';
+import { GzipStream, type GzipSummary } from '../../../formats/gzip/stream.ts';
 import { Inflater, pieceAt } from '../../../formats/kernels/inflate.ts';
 import { BatchCompressor } from '../../../formats/zfile/compressor.ts';
+import { ZstdDecoder } from '../../../formats/zstd/decoder.ts';
+import { loadZstdLibrary } from '../../../formats/zstd/library.ts';
 import { digestOfFile } from './digest-file.ts';
 import { LocalPieces } from './file-pieces.ts';
 import { OUTPUT_PIECES, OUTPUT_READERS } from './gunzip-thread.ts';
+import { OutputPieces } from './output-pieces.ts';
 import { Holds, SlotRing } from './shared-slots.ts';
 import {
   type CompanionReply,
@@ -57,6 +60,12 @@ function serveJobs(): void {
 
 const NO_WINDOW = new Uint8Array(0);
 
+/** A stream that is being decompressed. */
+interface OpenStream {
+  push(bytes: Uint8Array): void;
+  finish(): GzipSummary | undefined;
+}
+
 function gunzip({ memory, input: slots, holds: counts, companion }: WorkerRole & { readonly role: 'gunzip' }): void {
   const say = (reply: GunzipReply): void => port.postMessage(reply);
   const tell = (request: CompanionRequest, transfer: ArrayBuffer[] = []): void =>
@@ -65,38 +74,46 @@ function gunzip({ memory, input: slots, holds: counts, companion }: WorkerRole &
   const holds = new Holds(counts);
   // A piece is reused once both readers have released it, so a stream that inflates a thousandfold needs no more memory.
   const ring = { memory, pieces: OUTPUT_PIECES, waitUntilFree: (piece: number) => holds.waitUntilFree(piece) };
-  const onOutput = ({ byteOffset: start, length }: Uint8Array): void => {
-    const piece = pieceAt(start);
-    holds.add(piece, OUTPUT_READERS);
-    say({ type: 'output', piece, start, length });
-    tell({ type: 'output', piece, start, length });
-  };
+  const outputOf =
+    (isGzip: boolean) =>
+    ({ byteOffset: start, length }: Uint8Array): void => {
+      const piece = pieceAt(start);
+      holds.add(piece, OUTPUT_READERS);
+      say({ type: 'output', piece, start, length });
+      tell({ type: 'output', isGzip, piece, start, length });
+    };
   const packAside = (window: Uint8Array): Uint8Array => {
     const isOwn = window.byteLength === window.buffer.byteLength && window.buffer instanceof ArrayBuffer;
     const bytes = isOwn ? window : window.slice();
     tell({ type: 'window', bytes }, [bytes.buffer as ArrayBuffer]);
     return NO_WINDOW;
   };
-  const begin = ({ span, members }: GunzipRequest & { readonly type: 'begin' }): GzipStream =>
-    new GzipStream({
-      ...(span === undefined ? {} : { span }),
-      members,
-      onOutput,
-      onMemberEnd: (end) => tell({ type: 'member', end }),
-      packWindow: packAside,
-      machine: new Inflater(ring),
-    });
-  let stream: GzipStream | undefined;
-  port.on('message', (request: GunzipRequest) => {
+  const begin = (request: GunzipRequest & { readonly type: 'begin' }): OpenStream | Promise<OpenStream> =>
+    request.format === 'zstd'
+      ? unzstd(new OutputPieces(ring, outputOf(false)))
+      : new GzipStream({
+          ...(request.span === undefined ? {} : { span: request.span }),
+          members: request.members,
+          onOutput: outputOf(true),
+          onMemberEnd: (end) => tell({ type: 'member', end }),
+          packWindow: packAside,
+          machine: new Inflater(ring),
+        });
+  let stream: OpenStream | Promise<OpenStream> | undefined;
+  port.on('message', async (request: GunzipRequest) => {
     try {
       if (request.type === 'begin') {
         stream = begin(request);
-      } else if (request.type === 'input') {
-        stream?.push(input.read(request.slot, request.length));
+        return;
+      }
+      // The messages of a stream that is still being opened wait in their order.
+      const open = stream instanceof Promise ? await stream : stream;
+      if (request.type === 'input') {
+        open?.push(input.read(request.slot, request.length));
         input.release(request.slot);
         say({ type: 'taken' });
-      } else if (stream !== undefined) {
-        const summary = stream.finish();
+      } else if (open !== undefined) {
+        const summary = open.finish();
         stream = undefined;
         tell({ type: 'end' });
         say({ type: 'end', summary });
@@ -106,6 +123,21 @@ function gunzip({ memory, input: slots, holds: counts, companion }: WorkerRole &
       say({ type: 'error', error: toPlain(error) });
     }
   });
+}
+
+async function unzstd(output: OutputPieces): Promise<OpenStream> {
+  const decoder = new ZstdDecoder(await loadZstdLibrary());
+  return {
+    push(bytes) {
+      for (const content of decoder.push(bytes)) output.write(content);
+    },
+    finish() {
+      decoder.finish();
+      decoder.close();
+      output.flush();
+      return undefined;
+    },
+  };
 }
 
 function accompany({ memory, holds: counts, gunzip: inflating }: WorkerRole & { readonly role: 'companion' }): void {
@@ -119,7 +151,7 @@ function accompany({ memory, holds: counts, gunzip: inflating }: WorkerRole & { 
       const output = new Uint8Array(memory.buffer, request.start, request.length);
       try {
         hash.update(output);
-        checks.update(output);
+        if (request.isGzip) checks.update(output);
       } finally {
         holds.release(request.piece);
       }
