@@ -40,7 +40,7 @@ export class ZstdDecoder {
 
   /**
    * The package answers no bytes for what is damaged, and for damaged checksums and sizes, too. Where a block holds no
-   * bytes of its own, a frame that follows the last block tells the difference: a decoder that failed does not read it.
+   * bytes of its own, a frame that follows the last block shows the difference: a decoder that failed does not read it.
    */
   #checkEmpty(unit: FrameUnit): void {
     if (unit.kind === 'header') return;

@@ -6,7 +6,7 @@ import { Zstd } from '@hpcc-js/wasm-zstd';
 import { AccelError } from '../../base/error.ts';
 import { MAX_BLOCK_SIZE } from './layout.ts';
 
-/** What the package keeps to itself, of its exact version; {@link loadZstdLibrary} looks whether it is there. */
+/** The private parts of the package, in its exact version; {@link loadZstdLibrary} looks whether it is there. */
 interface Insides {
   readonly _mainModule: { readonly _module: { readonly HEAPU8: Uint8Array; _malloc(bytes: number): number } };
   readonly _zstdClass: ZstdFunctions;

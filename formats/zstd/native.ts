@@ -17,10 +17,10 @@ export const nativeZstd: NativeZstd | undefined =
 
 /** Node 22 takes longer for a call than the WebAssembly. */
 const FASTER_FROM = 24;
-/** What zstd adds to a block that does not shrink is less. */
+/** More than zstd adds to a block that does not shrink. */
 const FRAME_OVERHEAD = 1024;
 
-/** What decides whether a Node's zstd is used. */
+/** Facts that decide whether a Node's zstd is used. */
 export interface NodeZstd {
   readonly native: NativeZstd | undefined;
   /** Versions of Node and of the zstd in it. */

@@ -25,7 +25,7 @@ export type GunzipOptions = Pick<GzipStreamOptions, 'members'> & {
   readonly size: number;
 };
 
-/** What a stream is compressed with. */
+/** The compression of a stream, with the settings of its decompressor. */
 export type StreamFormat = ({ readonly format: 'gzip' } & Omit<GunzipOptions, 'size'>) | { readonly format: 'zstd' };
 
 /** Facts about a gzip stream that was read to its end. */

@@ -12,7 +12,7 @@ export class OutputPieces {
   readonly #onOutput: (bytes: Uint8Array) => void;
   #number = 0;
   #piece: Uint8Array;
-  /** What was handed out of the piece, and what is filled. */
+  /** Bytes of the piece that were handed out, and that are filled. */
   #handed = 0;
   #filled = 0;
 
