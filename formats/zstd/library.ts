@@ -18,7 +18,7 @@ interface ZstdFunctions {
   maxCLevel(): number;
   isError(code: number): number;
   getErrorName(code: number): string;
-  compress(to: number, room: number, from: number, bytes: number, level: number): number;
+  compress(...call: readonly [to: number, room: number, from: number, bytes: number, level: number]): number;
   decompress(to: number, room: number, from: number, bytes: number): number;
 }
 
