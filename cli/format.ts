@@ -38,7 +38,8 @@ export function formatShare(share: number): string {
 
 /** `1 layer`, `2 layers`. */
 export function formatCount(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+  if (count === 1) return `1 ${noun}`;
+  return `${count} ${noun.endsWith('y') ? `${noun.slice(0, -1)}ie` : noun}s`;
 }
 
 /** Digits from which a number of bytes is hard to read. */

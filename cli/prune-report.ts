@@ -100,7 +100,7 @@ export function prunedReferences({ repository, plan, removed }: PruneReport, dry
 
 /** Summarises a run in a line. */
 export function pruneSummary({ dryRun, tags, removed, repositories }: PruneOutcome): string {
-  const looked = `${formatCount(tags, 'tag')} in ${repositories.length === 1 ? '1 repository' : `${repositories.length} repositories`}`;
+  const looked = `${formatCount(tags, 'tag')} in ${formatCount(repositories.length, 'repository')}`;
   if (!dryRun) return `${looked}, ${formatCount(removed, 'manifest')} removed`;
   const due = repositories.reduce((sum, { plan }) => sum + plan.removals.length, 0);
   const isPossible =

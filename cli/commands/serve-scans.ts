@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { AccelError } from '../../base/error.ts';
 import type { PruneReport } from '../../converter/prune/prune-repository.ts';
 import type { CommandContext } from '../context.ts';
+import { formatCount } from '../format.ts';
 import { JSON_FORMAT_VERSION, jsonText } from '../progress/json.ts';
 import { pruneDocument, pruneSummary, renderPruning } from '../prune-report.ts';
 import { checkServer, type ServerFlags } from '../server-flags.ts';
@@ -57,7 +58,7 @@ Examples:
       else {
         const action = dryRun ? 'to convert' : 'added';
         context.stderr.write(
-          `${report.due} of ${report.images} images ${action}, ${report.repositories} repositories\n`,
+          `${report.due} of ${formatCount(report.images, 'image')} ${action}, ${formatCount(report.repositories, 'repository')}\n`,
         );
       }
       failOn(context, report.problems, 'not all repositories could be read');
@@ -98,8 +99,9 @@ Examples:
         config,
         dryRun: !yes,
         onReport: (one) => {
-          if (json) repositories.push(one);
-          else context.stdout.write(renderPruning(one, !yes));
+          // What stays is in the document alone: a summary does not need it.
+          repositories.push(json ? one : { ...one, plan: { ...one.plan, kept: [] } });
+          if (!json) context.stdout.write(renderPruning(one, !yes));
         },
         signal: context.signal,
       });

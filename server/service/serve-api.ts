@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { AccelError } from '../../base/error.ts';
 import { hostAndPort } from '../config/schema.ts';
+import { TAKEN_ADDRESS } from '../config/taken-address.ts';
 import type { RoleContext } from '../role.ts';
 import { gatherAgents } from './agents/gather-agents.ts';
 import { createApp } from './app.ts';
@@ -54,6 +55,7 @@ function cannotListen(listen: string, cause: unknown): AccelError {
   return new AccelError('io-error', 'cannot listen for hooks, API and console', {
     where: { key: 'service.listen', address: listen },
     found: (cause as Error).message,
+    hint: TAKEN_ADDRESS,
     cause,
   });
 }

@@ -69,7 +69,11 @@ export async function openSqliteQueue(options: SqliteOptions): Promise<Queue> {
       found: opened.message,
       ...(opened.locked
         ? { hint: 'End the other accel serve; several processes need service.store: postgres://…' }
-        : { hint: `The user of accel serve has to be able to write ${dirname(path)} and all that is in it.` }),
+        : {
+            hint: opened.message.includes('not a database')
+              ? 'Name another file in service.store: this one is of something else.'
+              : `The user of accel serve has to be able to write ${dirname(path)} and all that is in it.`,
+          }),
     });
   }
   return new SqliteQueue(worker, leaseTime);

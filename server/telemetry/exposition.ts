@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AccelError } from '../../base/error.ts';
+import { TAKEN_ADDRESS } from '../config/taken-address.ts';
 import { boundConnections } from './bound-connections.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -53,8 +54,9 @@ export async function serveTelemetry(options: ExpositionOptions): Promise<Exposi
     server.once('error', (cause) => {
       reject(
         new AccelError('io-error', 'cannot listen for metrics', {
-          where: { address: `${host}:${port}` },
+          where: { key: 'telemetry.listen', address: `${host}:${port}` },
           found: cause.message,
+          hint: TAKEN_ADDRESS,
           cause,
         }),
       );

@@ -125,6 +125,10 @@ it('an address that is taken is an error with the address', async () => {
   const { port } = other.address() as { port: number };
   await expect(
     serveTelemetry({ host: '127.0.0.1', port, metrics: createMetrics('test'), unready: () => [] }),
-  ).rejects.toMatchObject({ code: 'io-error', where: { address: `127.0.0.1:${port}` } });
+  ).rejects.toMatchObject({
+    code: 'io-error',
+    where: { key: 'telemetry.listen', address: `127.0.0.1:${port}` },
+    hint: expect.stringContaining('ss -ltnp'),
+  });
   await new Promise((resolve) => other.close(resolve));
 });

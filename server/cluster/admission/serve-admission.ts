@@ -3,6 +3,7 @@ import type { Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import fastify from 'fastify';
 import { AccelError } from '../../../base/error.ts';
+import { TAKEN_ADDRESS } from '../../config/taken-address.ts';
 import type { Admission } from '../admission.ts';
 
 /** A certificate with its key, as PEM text. */
@@ -68,6 +69,7 @@ export async function serveAdmission(
     throw new AccelError('io-error', 'cannot listen for reviews', {
       where: { key: 'cluster.admission.listen', address: `${address.host}:${address.port}` },
       found: (cause as Error).message,
+      hint: TAKEN_ADDRESS,
       cause,
     });
   }

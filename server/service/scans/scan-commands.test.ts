@@ -99,7 +99,11 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       await removeBase('prune/app', '1');
       const before = await tagsOf('prune/app');
       expect(before).not.toContain('1');
-      const planned = await accel('prune', '-c', files.path);
+      const { stdout, stderr } = await run(process.execPath, [CLI, 'serve', 'prune', '-c', files.path]);
+      expect(stderr).toContain(
+        `${before.length} tags in 1 repository, 2 manifests would be removed; --yes removes them`,
+      );
+      const planned = stdout.toString();
       expect(planned).toContain(`${registry.host}/prune/app: ${before.length} tags`);
       expect(planned).toMatch(/^ {2}1_accelerated +would go +[0-9a-f]{12} +its base tag is gone$/m);
       expect(await tagsOf('prune/app')).toEqual(before);
