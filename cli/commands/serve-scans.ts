@@ -99,7 +99,7 @@ Examples:
         config,
         dryRun: !yes,
         onReport: (one) => {
-          // What stays is in the document alone: a summary does not need it.
+          // The document alone has what stays; a summary does not need it.
           repositories.push(json ? one : { ...one, plan: { ...one.plan, kept: [] } });
           if (!json) context.stdout.write(renderPruning(one, !yes));
         },
