@@ -30,7 +30,7 @@ export async function findRepositoryNames(
   { signal, ...options }: RegistryOptions & { readonly signal: AbortSignal },
 ): Promise<readonly string[]> {
   const words: Word[] = names.map((text) => ({ text, where: {} }));
-  for (const file of from) words.push(...(await listedWords(file, stdin)));
+  for (const file of from) for (const word of await listedWords(file, stdin)) words.push(word);
   if (words.length === 0) {
     throw new AccelError('usage', 'no repository is named', {
       expected: 'HOST/REPOSITORY, a pattern such as registry.example.com/team/*, or a list with --from FILE',

@@ -52,6 +52,9 @@ export function parseImageList(text: string, file: string, command: Command): Li
 }
 
 function parseWords(words: readonly string[], where: LinePlace, command: Command): Omit<ListedLine, 'place'> {
+  const [first = ''] = words;
+  // Most lines of a long list: a parser for each would take a minute.
+  if (words.length === 1 && !first.startsWith('-')) return { reference: first, flags: {} };
   const line = new Command('line').argument('<ref>').exitOverride().helpOption(false);
   line.configureOutput({ writeErr: () => undefined, writeOut: () => undefined });
   for (const option of lineOptions(command)) line.addOption(option);

@@ -1,9 +1,13 @@
 /** Lists, flags that do not go together, the end of a run in words, documents and exit codes. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
-import { run } from '../../tests/support/tools.ts';
-import type { ImageOutcome, ImageState } from '../../triggers/many/image-orders.ts';
+import { completeRequest } from '../../converter/settings.ts';
+import { run, tempDirectory } from '../../tests/support/tools.ts';
+import { distinctOrders } from '../../triggers/many/check-orders.ts';
+import type { ImageOrder, ImageOutcome, ImageState } from '../../triggers/many/image-orders.ts';
 import { convertCommand } from '../commands/convert.ts';
 import type { CommandContext } from '../context.ts';
 import { EXIT_CODES } from '../error-report.ts';
@@ -53,10 +57,39 @@ describe('a list', () => {
     }
   });
 
+  it('of 200,000 lines is read, one more is refused', async () => {
+    const folder = await tempDirectory();
+    const [most, more] = [join(folder.path, 'most'), join(folder.path, 'more')];
+    const line = 'h.test/a:1\n';
+    await writeFile(most, line.repeat(200_000));
+    await writeFile(more, line.repeat(200_001));
+    // The mistake of the second list is found when the first was read.
+    const wrong = join(folder.path, 'wrong');
+    await writeFile(wrong, '-o x\n');
+    expect(await usage('--from', most, '--from', wrong)).toContain('begins with a reference');
+    expect(await usage('--from', more)).toContain('the list has too many lines');
+    await folder.remove();
+    const orders = Array.from({ length: 1000 }, (_, at) => listedOrder(`images.txt:${at + 1}`));
+    const [distinct, ...others] = distinctOrders(orders);
+    expect([distinct!.places.length, distinct!.places.at(-1), others.length]).toEqual([
+      200_000,
+      'images.txt:200000',
+      0,
+    ]);
+  });
+
   it('has the options of the command, none of its own', () => {
     const long = convert.options.map((option) => option.long);
     expect(long).toEqual(expect.arrayContaining(['--output-tag', '--mode', '--platform', '--prefetch', '--force']));
   });
+});
+
+const listedOrder = (place: string): ImageOrder => ({
+  reference: 'h.test/a:1',
+  request: completeRequest({ repository: 'h.test/a', source: { tag: '1' }, outputs: [{ tag: '2', kind: 'full' }] }),
+  verify: 'off',
+  found: false,
+  places: [place],
 });
 
 async function usage(...args: string[]): Promise<string> {

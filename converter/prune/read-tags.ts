@@ -145,7 +145,7 @@ async function childrenOf(
         orUnless('image-unsupported', () => unlessMissing(() => loadDocument(target, child, options))),
       );
       if (document?.kind !== 'index') return undefined;
-      next.push(...document.index.manifests);
+      for (const child of document.index.manifests) next.push(child);
     }
     level = next;
   }

@@ -8,13 +8,14 @@ import { type ImageOrder, targetOf } from './image-orders.ts';
  * one makes the tag that another converts.
  */
 export function distinctOrders(orders: readonly ImageOrder[]): ImageOrder[] {
-  const distinct = new Map<string, ImageOrder>();
+  const groups = new Map<string, ImageOrder[]>();
   for (const order of orders) {
     const key = `${order.reference} ${identityOf(order)}`;
-    const known = distinct.get(key);
-    distinct.set(key, known === undefined ? order : { ...known, places: [...known.places, ...order.places] });
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [order]);
+    else group.push(order);
   }
-  const all = [...distinct.values()];
+  const all = [...groups.values()].map((group) => ({ ...group[0]!, places: group.flatMap(({ places }) => places) }));
   refuseConflicts(all);
   return all;
 }
