@@ -54,6 +54,8 @@ export function parseGiven(given: Given): unknown {
   const { setting, value } = given;
   const { option } = setting;
   if (typeof value === 'boolean') return option.negate ? !value : value;
+  // A list without elements takes the place of a lower one.
+  if (value.length === 0) return option.defaultValue;
   try {
     if (option.parseArg === undefined) return setting.repeatable ? value : value.at(-1);
     return value.reduce<unknown>((previous, text) => option.parseArg!(text, previous), undefined);

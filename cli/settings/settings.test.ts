@@ -237,6 +237,8 @@ describe('values', () => {
     ['force: 1', 'force', true],
     ['platform: linux/amd64', 'platform', ['linux/amd64']],
     ['platform: [linux/amd64, linux/arm64]', 'platform', ['linux/amd64', 'linux/arm64']],
+    ['platform: []', 'platform', []],
+    ['tags: []', 'tags', undefined],
     ['noPrefetch: true', 'prefetch', false],
     ['noPrefetch: false', 'prefetch', undefined],
   ])('%s', async (user, attribute, expected) => {
@@ -245,6 +247,7 @@ describe('values', () => {
 
   it.each([
     ['ACCEL_PLATFORM', 'linux/amd64,linux/arm64', 'platform', ['linux/amd64', 'linux/arm64']],
+    ['ACCEL_PLATFORM', ',', 'platform', []],
     ['ACCEL_ROOT_CA', 'a.pem,b.pem', 'rootCa', ['a.pem', 'b.pem']],
     ['ACCEL_ROOT_CA', 'a,b.pem\nc.pem\n', 'rootCa', ['a,b.pem', 'c.pem']],
     ['ACCEL_NO_CACHE', '1', 'cache', false],
