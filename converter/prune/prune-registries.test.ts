@@ -222,9 +222,11 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       const accelerated = manifestOf(1, { source: 88 }, subject);
       const orphan = manifestOf(2, { source: 88 }, subject);
       const signature = manifestOf(3, {}, subject);
+      // Its entry says that accel made it; the manifest does not.
+      const liar = { ...manifestOf(5, {}, subject), annotations: orphan.annotations };
       const [present] = await build('refer/app', { contents: [{}], tags: { other: 0 }, moved: {} });
       const wanted = manifestOf(4, { source: 88 }, present!);
-      for (const { bytes, digest } of [accelerated, orphan, signature, wanted])
+      for (const { bytes, digest } of [accelerated, orphan, signature, liar, wanted])
         await put('refer/app', digest, bytes, MANIFEST);
       await put('refer/app', '1_accelerated', accelerated.bytes, MANIFEST);
       const list = subject.replace(':', '-');
@@ -238,7 +240,7 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
             }),
           }),
         );
-      await put('refer/app', list, listing(accelerated, orphan, signature), INDEX);
+      await put('refer/app', list, listing(accelerated, orphan, signature, liar), INDEX);
       const alone = digestOf(Buffer.from('another')).replace(':', '-');
       await put('refer/app', alone, listing(orphan), INDEX);
 
@@ -253,12 +255,12 @@ describe.each<RegistryProgram>(['docker-registry', 'distribution-3'])('%s', (pro
       const left = (await (await fetch(at('refer/app', `manifests/${list}`), { headers: ACCEPT })).json()) as {
         manifests: { digest: string }[];
       };
-      expect(left.manifests.map(({ digest }) => digest)).toEqual([signature.digest]);
+      expect(left.manifests.map(({ digest }) => digest)).toEqual([signature.digest, liar.digest]);
       expect(await digestAt('refer/app', alone)).toBeUndefined();
       expect(await digestAt('refer/app', wanted.digest)).toBe(wanted.digest);
       expect(await digestAt('refer/app', present!.replace(':', '-'))).toBeDefined();
       expect(await digestAt('refer/app', orphan.digest)).toBeUndefined();
-      expect(await digestAt('refer/app', signature.digest)).toBe(signature.digest);
+      for (const { digest } of [signature, liar]) expect(await digestAt('refer/app', digest)).toBe(digest);
     });
 
     it('says that nothing is known of bases that were never here, unless somebody says so', async () => {
