@@ -24,7 +24,7 @@ export interface ListLine {
  */
 export function parseListLines(text: string, file: string): ListLine[] {
   const lines = text.replace(/^\ufeff/, '').split(/\r?\n/);
-  // What follows the last line feed is no line.
+  // The text after the last line feed is no line.
   if (lines.at(-1) === '') lines.pop();
   if (lines.length > MAX_LINES) {
     throw new AccelError('usage', 'the list has too many lines', {
