@@ -46,9 +46,13 @@ interface Task {
   run(files: ImageFiles): Promise<void>;
 }
 
+/** What the bars are for. */
+const FIRST_TASK = 'ls / and cat /etc/os-release';
+
 const TASKS: readonly Task[] = [
+  { name: 'opening it', run: async () => undefined },
   {
-    name: 'ls / and cat /etc/os-release',
+    name: FIRST_TASK,
     async run(files) {
       await files.names('/');
       await drain(files, '/etc/os-release');
@@ -81,8 +85,8 @@ interface Row {
 
 /** The most that the first task may cost: from nothing, everything included. */
 const BARS: Readonly<Partial<Record<string, { readonly requests: number; readonly bytes: number }>>> = {
-  full: { requests: 30, bytes: 300_000 },
-  'index-only': { requests: 30, bytes: 3_000_000 },
+  full: { requests: 26, bytes: 420_000 },
+  'index-only': { requests: 20, bytes: 1_000_000 },
 };
 
 function libraryPath(name: string): string {
@@ -108,6 +112,9 @@ async function measure(proxy: CountingProxy, { name: mode, tag }: OpenedMode, ta
   const { requests, bytes } = proxy.count();
   await target.close();
   const blobs = new Set(image.layers.flatMap(({ descriptor, source }) => [descriptor.digest, source?.digest]));
+  // A node fetches an index-only layer's own blob whole, whatever accel's reader needs of it.
+  const own = image.layers.filter(({ kind }) => kind === 'index-only').map(({ descriptor }) => descriptor);
+  for (const { digest, size } of own) chunks.set(digest, new Set(Array(Math.ceil(size / CHUNK)).keys()));
   const touched = [...blobs].reduce((sum, digest) => sum + (chunks.get(digest ?? '')?.size ?? 0), 0);
   return { task: task.name, mode, requests, bytes, chunks: touched, whole: imageSize(image) };
 }
@@ -130,7 +137,7 @@ function formatRows(rows: readonly Row[]): string {
 
 function brokenBars(rows: readonly Row[]): string[] {
   return rows
-    .filter(({ task }) => task === TASKS[0]!.name)
+    .filter(({ task }) => task === FIRST_TASK)
     .filter(({ mode, requests, bytes }) => {
       const bar = BARS[mode];
       return bar !== undefined && (requests > bar.requests || bytes > bar.bytes);
@@ -146,7 +153,8 @@ ${table}
 The image: ${about}.
 It is opened from nothing through a registry on the same machine, and the files are read. Requests and bytes are what an
 HTTP proxy between the two counted, manifests, configs and indexes included. Chunks are the distinct aligned pieces of
-256 KiB of the layers' blobs that were touched, which is what a node would fetch. The whole image is its blobs, and for
+256 KiB of the layers' blobs that were touched, which is what a node would fetch; of an index-only layer it fetches its own
+blob whole. The whole image is its blobs, and for
 index-only those of the base image as well.`;
 }
 

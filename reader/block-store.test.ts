@@ -13,6 +13,8 @@ class FakeBackend implements BlockBackend {
   readonly #fetched: number;
   located = Number.POSITIVE_INFINITY;
   fail = 0;
+  /** Blocks of a span, with whose first one decoding begins. */
+  span = 1;
 
   constructor(count: number, fetched = 1000) {
     this.count = count;
@@ -29,6 +31,9 @@ class FakeBackend implements BlockBackend {
   }
   locatedFrom(): number {
     return Math.min(this.located, this.count);
+  }
+  entryTo(i: number): number {
+    return Math.floor(i / this.span) * this.span;
   }
   fetchedSize(first: number, last: number): number {
     return (last - first) * this.#fetched;
@@ -82,6 +87,21 @@ describe('requests', () => {
     expect(backend.loads.length).toBeLessThan(25);
     // Nothing twice.
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(backend.loads.at(-1)![1]);
+  });
+
+  it('begins where decoding begins, and keeps what it comes by', async () => {
+    const { backend, store } = fixture();
+    backend.span = 40;
+    await read(store, 86 * BLOCK, 1);
+    expect(backend.loads).toEqual([[80, 92]]);
+    await read(store, 81 * BLOCK, 1);
+    expect(backend.loads).toHaveLength(1);
+    await read(store, 100 * BLOCK, 1);
+    // Those before it are here up to 91.
+    expect(backend.loads[1]).toEqual([92, 116]);
+    await read(store, 158 * BLOCK, 1);
+    // No more than sixteen before the wanted one.
+    expect(backend.loads[2]![0]).toBe(142);
   });
 
   it('streams side by side each have their own pace', async () => {

@@ -14,6 +14,8 @@ export interface BlockBackend {
   locate(first: number, last: number): Promise<void>;
   /** The block up to which (exclusive) everything from block `i` on is located. */
   locatedFrom(i: number): number;
+  /** The block that decoding begins with where block `i` is wanted: those from there on come along. */
+  entryTo(i: number): number;
   /** Bytes that are fetched for the blocks `first` to `last` (exclusive). */
   fetchedSize(first: number, last: number): number;
   /** Fetches the blocks `first` to `last` (exclusive); each is an array of its own. */
@@ -41,6 +43,8 @@ const MAX_RUN = 1 << 20;
 const MAX_LOADED = 4 << 20;
 /** Of what a start reads, fetches end at multiples of this in the blob: it reads on there, and a node fetches such pieces. */
 const FRONT_PIECE = 1 << 18;
+/** Blocks before a wanted one that are kept, where decoding comes by them. */
+const MOST_BEFORE = 16;
 /** Blocks that lie nearer than this are located together. */
 const NEAR_BLOCKS = 64;
 /** Room for the numbers of one file's blocks among the keys of the cache. */
@@ -130,16 +134,17 @@ export class BlockStore {
   /** Starts one fetch that begins with block `missing[i]`; returns the block after its last one. */
   #fetch(missing: readonly number[], i: number): number {
     const backend = this.#backend;
-    const first = missing[i]!;
+    const wanted = missing[i]!;
+    const first = this.#beginFor(wanted);
     const located = backend.locatedFrom(first);
-    let last = first + 1;
+    let last = wanted + 1;
     for (let j = i + 1; j < missing.length; j++) {
       const number = missing[j]!;
       if (number >= located || backend.fetchedSize(last, number) > MAX_GAP) break;
       if (!this.#fits(first, number + 1, MAX_RUN)) break;
       last = number + 1;
     }
-    const window = this.#ahead.windowFor(first);
+    const window = this.#ahead.windowFor(wanted);
     while (last < located && !this.#isHere(last) && this.#isAhead(first, last + 1, window)) last++;
     this.#ahead.fetched(last, Math.max(window, Math.min(backend.fetchedSize(first, last), MAX_RUN)));
     const loaded = backend.load(first, last);
@@ -162,6 +167,13 @@ export class BlockStore {
     const pieceEnd = (Math.floor(from / FRONT_PIECE) + 1) * FRONT_PIECE;
     const end = front.start + this.#backend.fetchedSize(0, last);
     return end <= Math.min(front.end, pieceEnd) && this.#fits(first, last, MAX_RUN);
+  }
+
+  /** Where to begin a fetch for block `wanted`: at the first block of those decoded on the way that is not here yet. */
+  #beginFor(wanted: number): number {
+    let first = Math.max(this.#backend.entryTo(wanted), wanted - MOST_BEFORE);
+    while (first < wanted && this.#isHere(first)) first++;
+    return first;
   }
 
   #fits(first: number, last: number, bytes: number): boolean {

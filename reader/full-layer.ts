@@ -1,12 +1,12 @@
 /**
  * Opens a full layer in place (docs/formats.md §4). The needed parts are at the two ends of the blob: the heads of the
- * tar and the ZFile, and after the data the LSMT index, the ZFile's index and its trailer. They take two or three
- * requests however large the layer is.
+ * tar and the ZFile, and after the data the LSMT index, the ZFile's index and its trailer. The front says how large the
+ * end is, so that it takes one request, and two where the ZFile's index is larger than what opening needs of it.
  */
 import { AccelError } from '../base/error.ts';
 import { readLsmtIndex } from '../formats/lsmt/reader.ts';
 import { COMMIT_TAR_HEAD_SIZE, parseCommitTarHead } from '../formats/zfile/commit-tar.ts';
-import { ZFILE_SPACE } from '../formats/zfile/layout.ts';
+import { decodeZFileHeader, FLAG_OVERWRITTEN, INDEX_ENTRY_SIZE, ZFILE_SPACE } from '../formats/zfile/layout.ts';
 import { ZFileReader } from '../formats/zfile/reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { BlockStore } from './block-store.ts';
@@ -19,28 +19,40 @@ import { ZFileBlocks } from './zfile-blocks.ts';
 /** A blob up to this size is fetched whole at once. */
 const SMALL_BLOB = 65_536;
 /**
- * Bytes fetched of the front: the tar's head, the ZFile's, and the block with the LSMT header, which is all but zeros.
+ * Bytes fetched of the front: the tar's head, the ZFile's, and the block with the LSMT header. That header is all but zeros;
+ * in blocks of 32 KiB data follows it, which compresses to less than this in most layers.
  */
-const HEAD = 2560;
+const HEAD = 12_288;
 /** Bytes fetched of the front where it has what a start reads: metadata at first. They are kept as long as the layer is open. */
 const STARTUP_HEAD = 65_536;
-/** Bytes fetched of the end: the ZFile's trailer and the index of the last few megabytes, which hold metadata. */
-const TAIL = 12_288;
-/** Bytes fetched before the ZFile's index: the LSMT index, and the metadata that was written last. */
-const BEFORE_INDEX = 12_288;
-/** Bytes fetched along of the ZFile's index: its first page says how long the block with the LSMT header is. */
-const INDEX_START = 4096;
-
-/** A blob up to this size has such a small index that the part before it is fetched with the end. */
+/** A blob up to this size has such a small index that its end is fetched at once, without asking the front first. */
 const MEDIUM_BLOB = 6 << 20;
 /** Bytes of such a blob that take a byte of index: 1024 of the data, which rarely shrinks to less than 2/5. */
 const BLOB_PER_INDEX = 400;
+/** Bytes fetched before the ZFile's index: the LSMT index, and the metadata that was written last. */
+const BEFORE_INDEX = 12_288;
+/**
+ * The same in the top layer, which has the superblock, the group descriptors and the inodes of the directories that are read
+ * first.
+ */
+const BEFORE_INDEX_ON_TOP = 49_152;
+/** Bytes of a ZFile's index that are fetched whole: that of 512 MiB of data in blocks of 32 KiB, of 64 MiB in 4 KiB. */
+const WHOLE_INDEX = 65_536;
+/** Bytes fetched of a larger one: its first page says how long the block with the LSMT header is. */
+const INDEX_START = 4096;
+/** Bytes fetched of the end then: the ZFile's trailer and the index of the last few megabytes, which hold metadata. */
+const TAIL = 12_288;
 
 /** Bytes at most after the index: the ZFile's trailer, and what fills and ends the tar. */
 const BEHIND_INDEX = 2048;
 
-/** Opens the layer that `descriptor`, the `index`-th of the manifest, names. */
-export async function openFullLayer(index: number, descriptor: Descriptor, context: OpenContext): Promise<StackLayer> {
+/** Opens the layer that `descriptor`, the `index`-th of the manifest, names; `isTop`: no other layer is above it. */
+export async function openFullLayer(
+  index: number,
+  descriptor: Descriptor,
+  context: OpenContext,
+  isTop = false,
+): Promise<StackLayer> {
   const { traffic, cache } = context;
   const blob = new Windows((offset, length) => traffic.range(descriptor, offset, length));
   const { size } = descriptor;
@@ -50,12 +62,14 @@ export async function openFullLayer(index: number, descriptor: Descriptor, conte
       expected: `at least ${COMMIT_TAR_HEAD_SIZE} bytes`,
       found: size,
     });
+  // Where a layer has what a start reads at its front, the metadata is there.
+  const before = isTop && startup === 0 ? BEFORE_INDEX_ON_TOP : BEFORE_INDEX;
   if (size <= SMALL_BLOB) await blob.prefetch(0, size);
-  else
-    await Promise.all([
-      blob.prefetch(0, Math.max(HEAD, Math.min(startup, STARTUP_HEAD))),
-      blob.prefetch(size - tailOf(size), tailOf(size)),
-    ]);
+  else {
+    const tail = size <= MEDIUM_BLOB ? Math.ceil(size / BLOB_PER_INDEX) + before + BEHIND_INDEX : 0;
+    const head = Math.max(HEAD, Math.min(startup, STARTUP_HEAD));
+    await Promise.all([blob.prefetch(0, head), blob.prefetch(size - tail, tail)]);
+  }
 
   const { zfileOffset, zfileSize } = parseCommitTarHead(await blob.read(0, COMMIT_TAR_HEAD_SIZE));
   if (zfileOffset + zfileSize > size)
@@ -64,10 +78,8 @@ export async function openFullLayer(index: number, descriptor: Descriptor, conte
       found: size,
     });
   const read = (offset: number, length: number) => blob.read(zfileOffset + offset, length);
+  if (zfileSize >= 2 * ZFILE_SPACE) await prefetchEnd(blob, { zfileOffset, zfileSize, size, before });
   const zfile = await ZFileReader.open(read, zfileSize, { index: 'needed' });
-  const { indexOffset } = zfile;
-  const before = Math.max(0, indexOffset - BEFORE_INDEX);
-  await blob.prefetch(zfileOffset + before, Math.min(indexOffset + INDEX_START, zfileSize) - before);
 
   const lsmt = await readLsmtIndex((offset, length) => zfile.read(offset, length), zfile.size);
   if (lsmt.remote)
@@ -91,7 +103,24 @@ export async function openFullLayer(index: number, descriptor: Descriptor, conte
   };
 }
 
-/** Bytes to fetch from the end of a blob of `size` bytes in the first request. */
-function tailOf(size: number): number {
-  return size > MEDIUM_BLOB ? TAIL : Math.max(TAIL, Math.ceil(size / BLOB_PER_INDEX) + BEFORE_INDEX + BEHIND_INDEX);
+/** Places in a blob: of its ZFile, its end, and the bytes to fetch before the ZFile's index. */
+interface Places {
+  readonly zfileOffset: number;
+  readonly zfileSize: number;
+  readonly size: number;
+  readonly before: number;
+}
+
+/** Fetches what opening needs of the end, as the ZFile's header describes it; nothing that is here already. */
+async function prefetchEnd(blob: Windows, { zfileOffset, zfileSize, size, before }: Places): Promise<void> {
+  const header = decodeZFileHeader(await blob.read(zfileOffset, ZFILE_SPACE), 'header');
+  const isKnown = (header.flags & FLAG_OVERWRITTEN) !== 0 && header.indexOffset <= zfileSize - ZFILE_SPACE;
+  if (!isKnown) return blob.prefetch(Math.max(0, size - TAIL), Math.min(size, TAIL));
+  const index = zfileOffset + header.indexOffset;
+  const from = Math.max(0, index - before);
+  if (header.indexSize * INDEX_ENTRY_SIZE <= WHOLE_INDEX) return blob.prefetch(from, size - from);
+  await Promise.all([
+    blob.prefetch(from, Math.min(index + INDEX_START, size) - from),
+    blob.prefetch(size - TAIL, TAIL),
+  ]);
 }

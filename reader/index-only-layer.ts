@@ -1,14 +1,12 @@
 /**
- * Opens an index-only layer (docs/formats.md §5). Its blob is compressed as a whole and therefore fetched whole, which
- * also checks its digest; the data stays in the source layer and is read from there in parts.
+ * Opens an index-only layer (docs/formats.md §5): its metadata and index from its own blob (turbo-blob.ts); the data stays
+ * in the source layer and is read from there in parts.
  */
 import { AccelError, withPlace } from '../base/error.ts';
-import { decodeGzipIndex } from '../formats/gzip/gzip-index.ts';
-import type { GzipIndex } from '../formats/gzip/points.ts';
+import type { SeekIndex } from '../formats/gzip/points.ts';
 import { TAG_REMOTE } from '../formats/lsmt/layout.ts';
 import { type LsmtIndex, readLsmtIndex } from '../formats/lsmt/reader.ts';
 import { LAYER_ANNOTATION } from '../formats/overlaybd/annotations.ts';
-import { unpackTurboLayer } from '../formats/turbo/turbo-layer.ts';
 import { ZFileReader } from '../formats/zfile/reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { assertDigest } from '../oci/digest.ts';
@@ -17,10 +15,8 @@ import { type BlockBackend, BlockStore } from './block-store.ts';
 import type { StackLayer } from './layer.ts';
 import type { OpenContext } from './open-context.ts';
 import { GzipTarBlocks, PlainTarBlocks } from './tar-blocks.ts';
+import { openTurboBlob } from './turbo-blob.ts';
 import { ZFileBlocks } from './zfile-blocks.ts';
-
-/** Bytes of the largest index-only blob that is read: that of some 50 GB of source layer. */
-const MAX_BLOB = 256 << 20;
 
 /** Opens the layer that `descriptor`, the `index`-th of the manifest, names. */
 export async function openIndexOnlyLayer(
@@ -29,13 +25,12 @@ export async function openIndexOnlyLayer(
   context: OpenContext,
 ): Promise<StackLayer> {
   const { traffic, cache } = context;
-  const { fsMeta, gzipIndex: packedIndex, diffId } = await unpackTurboLayer(await traffic.whole(descriptor, MAX_BLOB));
+  const { fsMeta, gzipIndex, diffId } = await openTurboBlob(descriptor, context);
   const read = async (offset: number, length: number) => fsMeta.subarray(offset, offset + length);
   const zfile = await ZFileReader.open(read, fsMeta.length).catch((error: unknown) => {
     throw withPlace(error, { file: 'ext4.fs.meta' });
   });
   const lsmt = await readLsmtIndex((offset, length) => zfile.read(offset, length), zfile.size);
-  const gzipIndex = packedIndex === undefined ? undefined : decodeGzipIndex(packedIndex);
   const source = await sourceOf(descriptor, gzipIndex, context);
   const readSource = (offset: number, length: number) => traffic.range(source, offset, length);
   const tar = gzipIndex ? new GzipTarBlocks(gzipIndex, readSource) : new PlainTarBlocks(source.size, readSource);
@@ -53,7 +48,7 @@ export async function openIndexOnlyLayer(
       source,
       sourceDigest: source.digest,
       ...(gzipIndex === undefined ? {} : { gzipIndex }),
-      diffId,
+      ...(diffId === undefined ? {} : { diffId }),
     },
     local: new BlockStore(new ZFileBlocks(zfile, read), cache, 2 * index),
     remote: new BlockStore(tar, cache, 2 * index + 1),
@@ -63,7 +58,7 @@ export async function openIndexOnlyLayer(
 /** The source layer by the annotations. The manifest does not have its size: the gzip index or the target knows it. */
 async function sourceOf(
   descriptor: Descriptor,
-  gzipIndex: GzipIndex | undefined,
+  gzipIndex: SeekIndex | undefined,
   { traffic }: OpenContext,
 ): Promise<Descriptor> {
   const { annotations = {} } = descriptor;

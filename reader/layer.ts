@@ -1,5 +1,5 @@
 /** A layer of an accelerated image, and the sources of its parts of the block device. */
-import type { GzipIndex } from '../formats/gzip/points.ts';
+import type { SeekIndex } from '../formats/gzip/points.ts';
 import type { LsmtIndex } from '../formats/lsmt/reader.ts';
 import type { ZFileAlgorithm } from '../formats/zfile/layout.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -32,8 +32,11 @@ export interface OpenedLayer {
   /** Digest of {@link OpenedLayer.source}. */
   readonly sourceDigest?: string;
   /** The random-access index of a gzip source layer. */
-  readonly gzipIndex?: GzipIndex;
-  /** Hash of the uncompressed tar of an index-only layer's blob, computed: what `rootfs.diff_ids` should say. */
+  readonly gzipIndex?: SeekIndex;
+  /**
+   * Hash of the uncompressed tar of an index-only layer's blob, computed: what `rootfs.diff_ids` should say. Known where the
+   * blob was fetched whole.
+   */
   readonly diffId?: string;
 }
 

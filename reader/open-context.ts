@@ -6,4 +6,6 @@ import type { Traffic } from './traffic.ts';
 export interface OpenContext {
   readonly traffic: Traffic;
   readonly cache: BlockCache;
+  /** Whether blobs of index-only layers are fetched whole, which checks their digests. */
+  readonly checksDigests: boolean;
 }

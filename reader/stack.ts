@@ -19,6 +19,11 @@ export interface OpenStackOptions {
   readonly cacheBytes?: number;
   /** Requests under way at a time; 4 unless given. */
   readonly parallel?: number;
+  /**
+   * Whether to fetch the blobs of index-only layers whole and check their digests; otherwise only what is needed of large
+   * ones comes, and its own checksums are checked.
+   */
+  readonly checksDigests?: boolean;
   /** Called for each part of a blob that is fetched. */
   readonly onRange?: RangeListener;
 }
@@ -30,7 +35,8 @@ const DEFAULT_PARALLEL = 4;
 export function openContext(target: Target, options: OpenStackOptions): OpenContext {
   const { signal, onRange, parallel = DEFAULT_PARALLEL } = options;
   const traffic = new Traffic(target, { signal, onRange, parallel });
-  return { traffic, cache: new BlockCache(options.cacheBytes ?? DEFAULT_CACHE) };
+  const cache = new BlockCache(options.cacheBytes ?? DEFAULT_CACHE);
+  return { traffic, cache, checksDigests: options.checksDigests === true };
 }
 
 /**
@@ -57,13 +63,14 @@ export async function openLayers(
   layers: readonly Descriptor[],
   context: OpenContext,
 ): Promise<(StackLayer | undefined)[]> {
+  const top = layers.findLastIndex((layer) => layerKindOf(layer) !== 'acceleration');
   return Promise.all(
     layers.map(async (descriptor, index) => {
       const kind = layerKindOf(descriptor);
       if (kind === 'acceleration') return undefined;
       try {
-        const open = kind === 'index-only' ? openIndexOnlyLayer : openFullLayer;
-        return await open(index, descriptor, context);
+        if (kind === 'index-only') return await openIndexOnlyLayer(index, descriptor, context);
+        return await openFullLayer(index, descriptor, context, index === top);
       } catch (error) {
         throw withPlace(error, placeOf({ index, descriptor }));
       }

@@ -1,16 +1,14 @@
 /** The uncompressed tar of a source layer as blocks: of a blob that is a tar, and of one that is gzip with an index. */
 import type { ReadAt } from '../base/byte-source.ts';
 import { AccelError } from '../base/error.ts';
-import type { GzipIndex } from '../formats/gzip/points.ts';
+import type { SeekIndex } from '../formats/gzip/points.ts';
 import { type FetchCompressed, GzipIndexReader } from '../formats/gzip/reader.ts';
 import type { BlockBackend } from './block-store.ts';
 
 /** Bytes of a block of a plain tar. */
 const PLAIN_BLOCK = 65_536;
-/** Bytes of a block of a gzip layer, unless the access points are nearer to each other. */
-const GZIP_BLOCK = 1 << 20;
-/** A span's last deflate block may reach over; up to here it is not cut into a second block. */
-const GZIP_BLOCK_MOST = 2 * GZIP_BLOCK;
+/** Bytes of a block of a gzip layer; the last one of a span is what is left, less than two of them. */
+const GZIP_BLOCK = 1 << 16;
 /** Uncompressed bytes of a layer: 4 TiB, so that a hostile index cannot ask for a table without end. */
 const MAX_TAR = 2 ** 42;
 
@@ -44,6 +42,10 @@ export class PlainTarBlocks implements BlockBackend {
     return this.count;
   }
 
+  entryTo(i: number): number {
+    return i;
+  }
+
   fetchedSize(first: number, last: number): number {
     return this.startOf(last) - this.startOf(first);
   }
@@ -58,55 +60,59 @@ export class PlainTarBlocks implements BlockBackend {
   }
 }
 
-/** A gzip blob with an index: the blocks begin at its access points. */
+/**
+ * A gzip blob with an index. Decompression starts at an access point; what lies between two of them, a span, is several
+ * blocks, so that a read fetches the span up to its own end and not to the next point.
+ */
 export class GzipTarBlocks implements BlockBackend {
+  readonly count: number;
   readonly #reader: GzipIndexReader;
   readonly #fetch: FetchCompressed;
-  /** First byte of each block, and behind the last one the size. */
+  readonly #size: number;
+  /** First byte of each span in the tar and, at the end, the tar's size. */
   readonly #starts: Float64Array;
-  /** Compressed byte where each block's fetch begins, and the size of the blob. */
+  /** Compressed byte of each span, and the size of the blob. */
   readonly #inputs: Float64Array;
+  /** Number of each span's first block, and the number of blocks. */
+  readonly #blocks: Float64Array;
+  /** The load under way that began in a span: the next one there goes on where it ends. */
+  readonly #loads = new Map<number, Promise<unknown>>();
 
   /** Throws `limit-exceeded` for a tar of more than 4 TiB. */
-  constructor(index: GzipIndex, read: ReadAt) {
-    if (index.uncompressedSize > MAX_TAR)
+  constructor(index: SeekIndex, read: ReadAt) {
+    const { uncompressedSize, compressedSize } = index;
+    if (uncompressedSize > MAX_TAR)
       throw new AccelError('limit-exceeded', 'the source layer is larger than accel reads', {
         expected: MAX_TAR,
-        found: index.uncompressedSize,
+        found: uncompressedSize,
       });
     this.#reader = new GzipIndexReader(index);
     this.#fetch = (from, to) => read(from, to - from);
-    const starts: number[] = [];
-    const inputs: number[] = [];
-    index.points.forEach(({ outputOffset, inputOffset }, i) => {
-      const end = index.points[i + 1]?.outputOffset ?? index.uncompressedSize;
-      for (let at = outputOffset; at < end; at += GZIP_BLOCK) {
-        starts.push(at);
-        inputs.push(inputOffset);
-        if (end - at <= GZIP_BLOCK_MOST) break;
-      }
-    });
-    this.#starts = Float64Array.from([...starts, index.uncompressedSize]);
-    this.#inputs = Float64Array.from([...inputs, index.compressedSize]);
-  }
-
-  get count(): number {
-    return this.#starts.length - 1;
+    this.#size = uncompressedSize;
+    // Points with nothing between them and the next one are no spans.
+    const spans = index.points.filter(
+      ({ outputOffset }, i) => outputOffset < (index.points[i + 1]?.outputOffset ?? uncompressedSize),
+    );
+    this.#starts = Float64Array.from([...spans.map(({ outputOffset }) => outputOffset), uncompressedSize]);
+    this.#inputs = Float64Array.from([...spans.map(({ inputOffset }) => inputOffset), compressedSize]);
+    this.#blocks = new Float64Array(spans.length + 1);
+    for (let span = 0; span < spans.length; span++) {
+      const length = this.#starts[span + 1]! - this.#starts[span]!;
+      this.#blocks[span + 1] = this.#blocks[span]! + Math.max(1, Math.floor(length / GZIP_BLOCK));
+    }
+    this.count = this.#blocks[spans.length]!;
   }
 
   blockAt(offset: number): number {
-    let low = 0;
-    let high = this.count;
-    while (high - low > 1) {
-      const middle = (low + high) >>> 1;
-      if (this.#starts[middle]! <= offset) low = middle;
-      else high = middle;
-    }
-    return low;
+    const span = lastUpTo(this.#starts, offset);
+    const within = Math.floor((offset - this.#starts[span]!) / GZIP_BLOCK);
+    return Math.min(this.#blocks[span]! + within, this.#blocks[span + 1]! - 1);
   }
 
   startOf(i: number): number {
-    return this.#starts[i]!;
+    if (i >= this.count) return this.#size;
+    const span = lastUpTo(this.#blocks, i);
+    return this.#starts[span]! + (i - this.#blocks[span]!) * GZIP_BLOCK;
   }
 
   async locate(): Promise<void> {
@@ -117,24 +123,63 @@ export class GzipTarBlocks implements BlockBackend {
     return this.count;
   }
 
+  entryTo(i: number): number {
+    return this.#blocks[lastUpTo(this.#blocks, i)]!;
+  }
+
   fetchedSize(first: number, last: number): number {
-    return this.#inputs[last]! - this.#inputs[first]!;
+    return this.#inputAt(last) - this.#inputAt(first);
   }
 
   async load(first: number, last: number): Promise<Uint8Array[]> {
-    const blocks: Uint8Array[] = [];
-    for (let i = first; i < last; i++) {
-      const start = this.startOf(i);
-      const length = this.startOf(i + 1) - start;
-      const block = await this.#reader.readAt(start, length, this.#fetch);
-      if (block.length !== length)
-        throw new AccelError('turbo-invalid', 'the gzip stream ends before its index says', {
-          where: { 'output byte': start },
-          expected: length,
-          found: block.length,
-        });
-      blocks.push(block);
+    const span = lastUpTo(this.#blocks, first);
+    const before = this.#loads.get(span);
+    const loaded = before === undefined ? this.#load(first, last) : before.then(() => this.#load(first, last));
+    const settled = loaded.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#loads.set(span, settled);
+    try {
+      return await loaded;
+    } finally {
+      if (this.#loads.get(span) === settled) this.#loads.delete(span);
     }
+  }
+
+  async #load(first: number, last: number): Promise<Uint8Array[]> {
+    const start = this.startOf(first);
+    const length = this.startOf(last) - start;
+    const bytes = await this.#reader.readAt(start, length, this.#fetch);
+    if (bytes.length !== length)
+      throw new AccelError('turbo-invalid', 'the gzip stream ends before its index says', {
+        where: { 'output byte': start },
+        expected: length,
+        found: bytes.length,
+      });
+    if (last - first === 1) return [bytes];
+    const blocks: Uint8Array[] = [];
+    for (let i = first; i < last; i++) blocks.push(bytes.slice(this.startOf(i) - start, this.startOf(i + 1) - start));
     return blocks;
   }
+
+  /** About where block `i` begins in the blob: exactly for the first one of a span. */
+  #inputAt(i: number): number {
+    if (i >= this.count) return this.#inputs.at(-1)!;
+    const span = lastUpTo(this.#blocks, i);
+    const share = (i - this.#blocks[span]!) / (this.#blocks[span + 1]! - this.#blocks[span]!);
+    return this.#inputs[span]! + Math.floor((this.#inputs[span + 1]! - this.#inputs[span]!) * share);
+  }
+}
+
+/** Place of the last of ascending `values`, without the very last, that is at most `value`; 0 if there is none. */
+function lastUpTo(values: Float64Array, value: number): number {
+  let low = 0;
+  let high = Math.max(1, values.length - 1);
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if (values[middle]! <= value) low = middle;
+    else high = middle;
+  }
+  return low;
 }

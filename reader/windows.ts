@@ -19,6 +19,12 @@ export class Windows {
     this.#windows.push({ offset: missing.start, bytes });
   }
 
+  /** Whether earlier parts hold all of these bytes. */
+  holds(offset: number, length: number): boolean {
+    const { start, end } = this.#missing(offset, offset + length);
+    return end <= start;
+  }
+
   /** `length` bytes from `offset` on: of what was fetched before, and the rest from the blob. */
   async read(offset: number, length: number): Promise<Uint8Array> {
     const end = offset + length;

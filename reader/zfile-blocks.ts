@@ -36,6 +36,10 @@ export class ZFileBlocks implements BlockBackend {
     return this.#zfile.locatedFrom(i);
   }
 
+  entryTo(i: number): number {
+    return i;
+  }
+
   fetchedSize(first: number, last: number): number {
     if (last <= first) return 0;
     const end = this.#zfile.blockRange(last - 1);

@@ -5,7 +5,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { withPlace } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
-import type { AccessPoint, GzipIndex } from '../formats/gzip/points.ts';
+import type { SeekIndex, SeekPoint } from '../formats/gzip/points.ts';
 import { GzipIndexReader } from '../formats/gzip/reader.ts';
 import { Inflater } from '../formats/kernels/inflate.ts';
 import type { InflateMachine } from '../formats/kernels/inflate-machine.ts';
@@ -23,14 +23,14 @@ const PARALLEL = 4;
 
 /** Hashes the part of the tar that follows each access point, while the tar is read once. */
 export class PointProbe {
-  readonly index: GzipIndex;
+  readonly index: SeekIndex;
   readonly #digests = new Map<number, string>();
   #active: { readonly start: number; readonly end: number; readonly hash: Hash }[] = [];
   #next = 0;
   #offset = 0;
   #crowded = false;
 
-  constructor(index: GzipIndex) {
+  constructor(index: SeekIndex) {
     this.index = index;
   }
 
@@ -97,7 +97,7 @@ export async function compareAccessPoints(
   const limiter = new Limiter(PARALLEL);
   // A machine is 1.5 MiB of WebAssembly memory that V8 collects late: PARALLEL of them serve all points.
   const machines: InflateMachine[] = [];
-  const restartAt = async (point: AccessPoint): Promise<string> => {
+  const restartAt = async (point: SeekPoint): Promise<string> => {
     const machine = machines.pop() ?? new Inflater();
     const result = await restart(index, { point, machine }, source);
     machines.push(machine);
@@ -111,8 +111,8 @@ export async function compareAccessPoints(
 }
 
 async function restart(
-  index: GzipIndex,
-  { point, machine }: { readonly point: AccessPoint; readonly machine: InflateMachine },
+  index: SeekIndex,
+  { point, machine }: { readonly point: SeekPoint; readonly machine: InflateMachine },
   { fetcher, descriptor, signal }: ProbedLayer,
 ): Promise<string> {
   signal?.throwIfAborted();

@@ -80,6 +80,7 @@ export async function verifyReference(request: VerifyRequest): Promise<VerifyRes
         signal,
         listedAs: platform,
         cacheBytes: CACHE_BYTES,
+        checksDigests: true,
       });
       const descriptor = await sourceOf({ image, platform }, source, accelerated.target, signal);
       images.push(

@@ -55,7 +55,7 @@ export async function problemOfReused(
     { annotations },
   );
   try {
-    const opened = await openImage(place, accelerated.digest, { signal });
+    const opened = await openImage(place, accelerated.digest, { signal, checksDigests: true });
     const options = { target: place, maxLayerSize: request.artifact.maxLayerSize, signal };
     const report = await verifyImage(opened, { target: place, descriptor: plain }, options);
     const [first] = report.differences;

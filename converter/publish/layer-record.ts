@@ -292,10 +292,15 @@ function tooManyRounds(target: Target): AccelError {
   });
 }
 
+/** Form of the blobs of index-only layers: 2 stores an index of 64 KiB and more, which 1 compressed up to 1 MiB. */
+const INDEX_FORM = 2;
+
 /** Hashes everything that determines the bytes: any change makes another layer. */
 export function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest, layout }: LayerKey): string {
   const special =
-    kind === 'full' ? [artifact.algorithm, artifact.blockSize, artifact.level] : [artifact.span, sourceDigest];
+    kind === 'full'
+      ? [artifact.algorithm, artifact.blockSize, artifact.level]
+      : [artifact.span, sourceDigest, INDEX_FORM];
   const order = layout === undefined ? [] : [{ layout }];
   return `${kind}:${digestOf(encodeJson([VERSION, chainId, virtualSize, ...special, ...order]))}`;
 }

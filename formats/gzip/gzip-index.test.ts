@@ -3,7 +3,7 @@ import { deflateSync, inflateRawSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { crc32c } from '../checksum/crc32c.ts';
-import { decodeGzipIndex, encodeGzipIndex, windowOf } from './gzip-index.ts';
+import { decodeGzipIndex, encodeGzipIndex, openGzipIndex, windowOf } from './gzip-index.ts';
 import { gzipTrailer, indexEntry, indexHeader } from './layout.ts';
 import type { AccessPoint } from './points.ts';
 import { GzipStream, type GzipSummary } from './stream.ts';
@@ -221,5 +221,31 @@ describe('hostile indexes', () => {
   test('an index of a stream without access points cannot be written', () => {
     expect(() => encodeGzipIndex({ ...index, points: [] })).toThrow(expect.objectContaining({ code: 'internal' }));
     expect(indexEntry.size).toBe(29);
+  });
+});
+
+test('an index is opened by its header and entries alone, and each window read when it is used', async () => {
+  const bytes = golden('turbo/l0/gzip.meta');
+  const whole = decodeGzipIndex(bytes);
+  const reads: [number, number][] = [];
+  const index = await openGzipIndex(async (offset, length) => {
+    reads.push([offset, length]);
+    return bytes.subarray(offset, offset + length);
+  }, bytes.length);
+  const { index_start: start, index_area_len: length } = indexHeader.read(bytes);
+  expect(reads).toEqual([
+    [0, indexHeader.size],
+    [start, length],
+  ]);
+  const points = await Promise.all(
+    index.points.map(async ({ window, ...point }) => ({
+      ...point,
+      window: await (window as () => Promise<Uint8Array>)(),
+    })),
+  );
+  expect({ ...index, points }).toEqual(whole);
+  expect(reads.length).toBe(2 + whole.points.length);
+  await expect(openGzipIndex(async () => bytes.subarray(0, 333), bytes.length + 1)).rejects.toMatchObject({
+    code: 'turbo-invalid',
   });
 });

@@ -1,10 +1,11 @@
 /** `gzip.meta`: the index of a gzip stream as overlaybd's runtime reads it (docs/formats.md §5). */
 import { inflateSync } from 'node:zlib';
 import { zlibSync } from 'fflate';
+import type { ReadAt } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
 import { crc32c } from '../checksum/crc32c.ts';
 import { INDEX_ALGO_ZLIB, INDEX_HEADER_CHECKED, INDEX_MAGIC, INDEX_WINDOW, indexEntry, indexHeader } from './layout.ts';
-import type { AccessPoint, GzipIndex } from './points.ts';
+import type { AccessPoint, GzipIndex, SeekIndex, SeekPoint } from './points.ts';
 
 /** `dict_compress_level` as the reference writes it; no reader looks at it. */
 const DECLARED_LEVEL = 6;
@@ -70,9 +71,43 @@ export function encodeGzipIndex(index: Omit<GzipIndex, 'span'> & { readonly span
  * refuses, and for access points out of order or out of bounds.
  */
 export function decodeGzipIndex(bytes: Uint8Array): GzipIndex {
-  const header = readHeader(bytes);
-  const entries = readEntries(bytes, header);
-  const points: AccessPoint[] = [];
+  const header = readHeader(bytes, bytes.length);
+  const entries = readEntries(bytes.subarray(header.index_start), header);
+  return indexOf(
+    header,
+    pointsOf(header, entries, (from, length) => bytes.subarray(from, from + length)),
+  );
+}
+
+/**
+ * Opens the `gzip.meta` of `size` bytes that `read` answers: reads header and entries, and a window whenever a point is
+ * used. Throws what {@link decodeGzipIndex} throws.
+ */
+export async function openGzipIndex(read: ReadAt, size: number): Promise<SeekIndex> {
+  const header = readHeader(await read(0, Math.min(size, indexHeader.size)), size);
+  const entries = readEntries(await read(header.index_start, header.index_area_len), header);
+  return indexOf(
+    header,
+    pointsOf<SeekPoint['window']>(header, entries, (from, length) => () => read(from, length)),
+  );
+}
+
+function indexOf<W extends SeekPoint['window']>(header: Header, points: readonly Point<W>[]): GzipIndex<Point<W>> {
+  return {
+    span: header.span,
+    compressedSize: header.gzip_file_size,
+    uncompressedSize: header.uncompress_file_size,
+    points,
+  };
+}
+
+/** The points of decompressed entries, each with what `windowAt` makes of its window's place. */
+function pointsOf<W extends SeekPoint['window']>(
+  header: Header,
+  entries: Uint8Array,
+  windowAt: (from: number, length: number) => W,
+): Point<W>[] {
+  const points: Point<W>[] = [];
   for (let i = 0; i < header.index_num; i++) {
     const check = checkOf(i);
     const entry = readFields(() => indexEntry.read(entries, i * indexEntry.size), i);
@@ -92,20 +127,18 @@ export function decodeGzipIndex(bytes: Uint8Array): GzipIndex {
       outputOffset: entry.de_pos,
       inputOffset: entry.en_pos,
       bits: entry.bits,
-      window: bytes.subarray(entry.win_pos, windowEnd),
+      window: windowAt(entry.win_pos, entry.win_len),
     });
   }
-  return {
-    span: header.span,
-    compressedSize: header.gzip_file_size,
-    uncompressedSize: header.uncompress_file_size,
-    points,
-  };
+  return points;
 }
 
+/** A {@link SeekPoint} with one form of window. */
+type Point<W extends SeekPoint['window']> = SeekPoint & { readonly window: W };
 type Header = ReturnType<typeof indexHeader.read>;
 
-function readHeader(bytes: Uint8Array): Header {
+/** Reads and checks the header at the start of `bytes`, of a file of `fileSize` bytes. */
+function readHeader(bytes: Uint8Array, fileSize: number): Header {
   check('size', bytes.length >= indexHeader.size, `at least ${indexHeader.size}`, bytes.length);
   const crc = crc32c(bytes.subarray(0, INDEX_HEADER_CHECKED));
   const stored = new DataView(bytes.buffer, bytes.byteOffset).getUint32(INDEX_HEADER_CHECKED, true);
@@ -121,9 +154,9 @@ function readHeader(bytes: Uint8Array): Header {
   );
   check('window', header.window === INDEX_WINDOW, INDEX_WINDOW, header.window);
   check('index_size', header.index_size === indexEntry.size, indexEntry.size, header.index_size);
-  check('index_file_size', header.index_file_size === bytes.length, bytes.length, header.index_file_size);
+  check('index_file_size', header.index_file_size === fileSize, fileSize, header.index_file_size);
   const end = header.index_start + header.index_area_len;
-  check('end of the index area', header.index_start >= indexHeader.size && end === bytes.length, bytes.length, end);
+  check('end of the index area', header.index_start >= indexHeader.size && end === fileSize, fileSize, end);
   check('index_num', header.index_num >= 1, 'at least 1', header.index_num);
   return header;
 }
@@ -138,13 +171,14 @@ function readFields<T>(read: () => T, entry?: number): T {
   }
 }
 
-function readEntries(bytes: Uint8Array, header: Header): Uint8Array {
+/** Decompresses the entries' area. */
+function readEntries(area: Uint8Array, header: Header): Uint8Array {
   const size = header.index_num * indexEntry.size;
   const most = header.index_area_len * MAX_DEFLATE_RATIO;
   check('index_num', size <= most, `at most ${most} bytes of entries`, size);
   let entries: Uint8Array;
   try {
-    entries = inflateSync(bytes.subarray(header.index_start), { maxOutputLength: size });
+    entries = inflateSync(area, { maxOutputLength: size });
   } catch (cause) {
     throw invalid('index area', `a zlib stream of ${size} bytes`, String(cause), { cause });
   }
@@ -153,10 +187,10 @@ function readEntries(bytes: Uint8Array, header: Header): Uint8Array {
 }
 
 /** The window of an access point, decompressed: {@link INDEX_WINDOW} bytes, or AccelError `turbo-invalid`. */
-export function windowOf(point: AccessPoint): Uint8Array {
+export function windowOf({ window: packed }: Pick<AccessPoint, 'window'>): Uint8Array {
   let window: Uint8Array;
   try {
-    window = inflateSync(point.window, { maxOutputLength: INDEX_WINDOW });
+    window = inflateSync(packed, { maxOutputLength: INDEX_WINDOW });
   } catch (cause) {
     throw invalid('window', `a zlib stream of ${INDEX_WINDOW} bytes`, String(cause), { cause });
   }

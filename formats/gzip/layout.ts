@@ -21,6 +21,11 @@ export const gzipHeader = struct('gzip member header', 10, {
 /** The trailer of a member, after its deflate stream. */
 export const gzipTrailer = struct('gzip member trailer', 8, { crc32: u32, isize: u32 });
 
+/** The most bytes of a stored deflate block (RFC 1951 §3.2.4), and the bytes before it where it starts at a whole byte. */
+export const STORED_BLOCK = 65_535;
+/** See {@link STORED_BLOCK}. */
+export const STORED_HEADER = 5;
+
 /** `magic` of {@link indexHeader}. */
 export const INDEX_MAGIC = 'ddgzidx';
 /** `dict_compress_algo`: windows and entries are zlib streams. */

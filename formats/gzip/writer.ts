@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib';
 import { deflateSync } from 'fflate';
 import { Inflater } from '../kernels/inflate.ts';
-import { gzipTrailer } from './layout.ts';
+import { gzipTrailer, STORED_BLOCK } from './layout.ts';
 
 /** Deflate levels, 1 (fast) to 9 (small). */
 export type GzipLevel = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
@@ -16,7 +16,6 @@ export interface GzipPart {
 
 /** A member's header without time and name, by Unix (RFC 1952 §2.3). */
 const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3);
-const MAX_STORED = 65_535;
 
 /** One gzip member that is written part by part; holds a part at a time. The same on every platform and Node version. */
 export class GzipEncoder {
@@ -55,8 +54,8 @@ const EMPTY_LAST = Uint8Array.of(1, 0, 0, 0xff, 0xff);
 /** Stored blocks, none of them the last; they start at a whole byte. */
 function storedBlocks(bytes: Uint8Array): Uint8Array[] {
   const pieces: Uint8Array[] = [];
-  for (let from = 0; from < bytes.length; from += MAX_STORED) {
-    const block = bytes.subarray(from, from + MAX_STORED);
+  for (let from = 0; from < bytes.length; from += STORED_BLOCK) {
+    const block = bytes.subarray(from, from + STORED_BLOCK);
     const { length } = block;
     pieces.push(Uint8Array.of(0, length & 0xff, length >>> 8, ~length & 0xff, (~length >>> 8) & 0xff), block);
   }

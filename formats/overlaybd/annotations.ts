@@ -13,6 +13,12 @@ export const LAYER_ANNOTATION = {
   accelerationLayer: `${OVERLAYBD}/acceleration-layer`,
 } as const;
 
+/**
+ * accel's own annotation of an index-only layer: the byte of its blob where the stored blocks of `gzip.meta` begin. A reader
+ * that knows it fetches the metadata before it and those windows of the index that it needs.
+ */
+export const STORED_INDEX_ANNOTATION = 'accel-image/index-at';
+
 /** Values of {@link LAYER_ANNOTATION}.version. */
 export const LAYER_VERSION = { full: '0.1.0', 'index-only': '0.1.0-turbo.ociv1' } as const;
 

@@ -3,7 +3,7 @@
  * layers of an image go through parser.ts instead.
  */
 import { createHash } from 'node:crypto';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, constants as zlib } from 'node:zlib';
 import { pack } from 'tar-stream';
 import type { BlobSource } from '../../base/byte-source.ts';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
@@ -40,6 +40,8 @@ export interface WrittenArchive {
   readonly size: number;
   /** `sha256:` and the hash of the uncompressed tar: a layer's entry in `rootfs.diff_ids`. */
   readonly diffId: string;
+  /** Where the blob holds each file that is stored, in blocks that formats/gzip/stored.ts reads. */
+  readonly stored: ReadonlyMap<string, number>;
 }
 
 /** A packed archive in memory. */
@@ -86,18 +88,20 @@ export async function writeArchive(
   write: (bytes: Uint8Array) => Promise<void>,
 ): Promise<WrittenArchive> {
   const tar = new PackedTar(write);
+  const stored = new Map<string, number>();
   await tar.begin();
   for (const file of files) {
     const size = sizeOf(file);
     await tar.add(await headerOf(file, size));
-    if (file.content instanceof Uint8Array && file.isPacked === true) await tar.store(file.content);
+    if (file.content instanceof Uint8Array && file.isPacked === true)
+      stored.set(file.name, await tar.store(file.content));
     else if (file.content instanceof Uint8Array) await tar.add(file.content);
     else await addStream(tar, file.content, file.name);
     await tar.add(new Uint8Array((BLOCK_SIZE - (size % BLOCK_SIZE)) % BLOCK_SIZE));
   }
   // The end of a tar: two blocks of zeros.
   await tar.add(new Uint8Array(2 * BLOCK_SIZE));
-  return tar.finish();
+  return { ...(await tar.finish()), stored };
 }
 
 /** A tar on its way into a gzip member. */
@@ -131,14 +135,16 @@ class PackedTar {
     }
   }
 
-  /** Adds bytes of the tar that do not shrink. */
-  async store(bytes: Uint8Array): Promise<void> {
+  /** Adds bytes of the tar that do not shrink; where in the blob their blocks begin. */
+  async store(bytes: Uint8Array): Promise<number> {
     this.#hash.update(bytes);
     await this.#compress();
+    const at = this.#written;
     await this.#emit(this.#encoder.part({ bytes, level: 0 }));
+    return at;
   }
 
-  async finish(): Promise<WrittenArchive> {
+  async finish(): Promise<Omit<WrittenArchive, 'stored'>> {
     await this.#compress();
     await this.#emit(this.#encoder.end());
     return { size: this.#written, diffId: `sha256:${this.#hash.digest('hex')}` };
@@ -203,9 +209,29 @@ export async function unpackArchive(blob: Uint8Array, options: UnpackOptions): P
   return { files: filesOf(tar, options), diffId: diffIdOf(tar) };
 }
 
-function gunzip(blob: Uint8Array, { name, code, maxUnpacked }: UnpackOptions): Uint8Array {
+/** The start of an archive: the files that it holds whole, and the one whose content comes next. */
+export interface ArchiveFront {
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** The file of which there is the header and, of its `size` bytes of content, nothing yet. */
+  readonly next?: { readonly name: string; readonly size: number };
+}
+
+/**
+ * Takes the start of a gzip-compressed archive apart, up to a place where {@link WrittenArchive.stored} begins. Throws what
+ * {@link unpackArchive} throws.
+ */
+export function unpackFront(blob: Uint8Array, options: UnpackOptions): ArchiveFront {
+  const { files, open } = readFiles(gunzip(blob, options, { finishFlush: zlib.Z_SYNC_FLUSH }), options, false);
+  return { files, ...(open === undefined || open.chunks.length > 0 ? {} : { next: open }) };
+}
+
+function gunzip(
+  blob: Uint8Array,
+  { name, code, maxUnpacked }: UnpackOptions,
+  more: { readonly finishFlush?: number } = {},
+): Uint8Array {
   try {
-    return gunzipSync(blob, { maxOutputLength: maxUnpacked });
+    return gunzipSync(blob, { ...more, maxOutputLength: maxUnpacked });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
       throw new AccelError('limit-exceeded', `${name} unpacks to too much`, { expected: maxUnpacked, cause });
@@ -213,15 +239,31 @@ function gunzip(blob: Uint8Array, { name, code, maxUnpacked }: UnpackOptions): U
   }
 }
 
-/** The regular files of a tar by name; other entries are passed over. */
-function filesOf(tar: Uint8Array, { name: what, code }: UnpackOptions): Map<string, Uint8Array> {
+/** A file whose content has not all come. */
+interface OpenFile {
+  readonly name: string;
+  readonly size: number;
+  readonly chunks: Uint8Array[];
+}
+
+/** The regular files of a whole tar by name; other entries are passed over. */
+function filesOf(tar: Uint8Array, options: UnpackOptions): Map<string, Uint8Array> {
+  return readFiles(tar, options, true).files;
+}
+
+/** The files of a tar that ends here (`isWhole`) or goes on, and then the one that it is in. */
+function readFiles(
+  tar: Uint8Array,
+  { name: what, code }: UnpackOptions,
+  isWhole: boolean,
+): { readonly files: Map<string, Uint8Array>; readonly open?: OpenFile } {
   const files = new Map<string, Uint8Array>();
-  let open: { readonly name: string; readonly chunks: Uint8Array[] } | undefined;
+  let open: OpenFile | undefined;
   const parser = new TarParser({
-    entry({ name, type }) {
+    entry({ name, type, size }) {
       if (type !== 'file') return;
       if (files.has(name)) throw new AccelError(code, `${what} has a file twice`, { where: { name } });
-      open = { name, chunks: [] };
+      open = { name, size, chunks: [] };
     },
     data(bytes) {
       open?.chunks.push(bytes);
@@ -233,12 +275,12 @@ function filesOf(tar: Uint8Array, { name: what, code }: UnpackOptions): Map<stri
   });
   try {
     parser.push(tar);
-    parser.end();
+    if (isWhole) parser.end();
   } catch (cause) {
     if (cause instanceof AccelError && cause.code === code) throw cause;
     throw new AccelError(code, `the tar of ${what} is damaged`, { cause });
   }
-  return files;
+  return { files, ...(open === undefined ? {} : { open }) };
 }
 
 function diffIdOf(tar: Uint8Array): string {

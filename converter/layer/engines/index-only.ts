@@ -7,10 +7,11 @@ import { readFile } from '../../../disk/disk-file.ts';
 import { encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
 import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
+import { STORED_INDEX_ANNOTATION } from '../../../formats/overlaybd/annotations.ts';
 import { PieceHasher } from '../../../formats/piece-list/piece-hasher.ts';
 import { encodePieceList } from '../../../formats/piece-list/piece-list.ts';
 import type { StreamedContent } from '../../../formats/tar/small-archive.ts';
-import { writeTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
+import { GZIP_INDEX_NAME, writeTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
 import { type BlockCompressor, ZFileWriter } from '../../../formats/zfile/writer.ts';
 import type { Descriptor } from '../../../oci/descriptor.ts';
 import { Digester } from '../../../oci/digest.ts';
@@ -168,6 +169,7 @@ export async function sealIndexLayer(
     await file.append(bytes);
   });
   const digest = digester.digest();
+  const indexAt = packed.stored.get(GZIP_INDEX_NAME);
   const pieceList = pieces === undefined ? undefined : encodePieceList(pieces.finish());
   return {
     kind: 'index-only',
@@ -182,6 +184,7 @@ export async function sealIndexLayer(
       [LAYER_ANNOTATION.fsType]: 'ext4',
       [LAYER_ANNOTATION.targetDigest]: source.digest,
       [LAYER_ANNOTATION.targetMediaType]: source.mediaType,
+      ...(indexAt === undefined ? {} : { [STORED_INDEX_ANNOTATION]: String(indexAt) }),
       ...pieceListAnnotation(pieceList),
     },
     ...(pieceList === undefined ? {} : { pieceList }),
