@@ -46,7 +46,7 @@ interface Task {
   run(files: ImageFiles): Promise<void>;
 }
 
-/** What the bars are for. */
+/** Names the task that the bars limit. */
 const FIRST_TASK = 'ls / and cat /etc/os-release';
 
 const TASKS: readonly Task[] = [

@@ -172,7 +172,7 @@ export class GzipTarBlocks implements BlockBackend {
   }
 }
 
-/** Place of the last of ascending `values`, without the very last, that is at most `value`; 0 if there is none. */
+/** Place of the last of ascending `values`, without the very last, that is at most `value`; 0 without one. */
 function lastUpTo(values: Float64Array, value: number): number {
   let low = 0;
   let high = Math.max(1, values.length - 1);

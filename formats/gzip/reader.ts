@@ -76,7 +76,7 @@ export class GzipIndexReader {
   }
 }
 
-/** Ends of the input that a read needs: as far as its place in the span tells, and at the most. */
+/** Ends of the input that a read needs: as guessed from its place in the span, and at the most. */
 interface InputRange {
   readonly likely: number;
   readonly most: number;
