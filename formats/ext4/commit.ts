@@ -26,6 +26,7 @@ export class LayerCommit {
   readonly #plan = new CommitPlan();
   /** Memory of the block that was yielded last: a million of their own would be garbage faster than it is collected. */
   readonly #scratch = new Uint8Array(BLOCK_SIZE);
+  readonly #scratchView = new DataView(this.#scratch.buffer);
   /** The extent tree whose nodes are being written: they come one after another. */
   #tree: { readonly inode: number; readonly tree: ExtentTree } | undefined;
 
@@ -118,7 +119,7 @@ export class LayerCommit {
     const block = this.#scratch.fill(0);
     for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
       const inode = table * INODES_PER_BLOCK + slot + 1;
-      if (this.#state.inodes.has(inode)) encodeInode(this.#state, inode, block, slot * INODE_SIZE);
+      if (this.#state.inodes.has(inode)) encodeInode(this.#state, inode, this.#scratchView, slot * INODE_SIZE);
     }
     return block;
   }

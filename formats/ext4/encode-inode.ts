@@ -1,20 +1,21 @@
 /** Writes an inode of the state into its 256 bytes of the inode table. */
 import { viewOf } from '../bytes/struct.ts';
-import { extentTreeRoot } from './extents.ts';
-import { INODE_FLAG, inodeStruct } from './layout.ts';
+import { extentTreeRoot, ROOT_ENTRIES } from './extents.ts';
+import { EXTENT_MAGIC, extentHeader, extentLeaf, INODE_FLAG, inodeStruct } from './layout.ts';
 import { FIELD } from './state/inode-table.ts';
 import type { TreeState } from './state/tree-state.ts';
 
 const at = inodeStruct.offsets;
+const header = extentHeader.offsets;
+const leaf = extentLeaf.offsets;
 const EXTRA_ISIZE = inodeStruct.size - 128;
 const SECTORS_PER_BLOCK = 8;
 const NOTHING = new Uint8Array(0);
 
-/** Writes the 256 bytes of `inode` at `offset` of an inode table block that holds zeros there. */
-export function encodeInode(state: TreeState, inode: number, block: Uint8Array, offset: number): void {
+/** Writes the 256 bytes of `inode` at `offset` of an inode table block, in `view`, that holds zeros there. */
+export function encodeInode(state: TreeState, inode: number, view: DataView, offset: number): void {
   // Written field by field: a layer may change a million inodes, and the table-driven writer is ten times slower.
-  const { inodes } = state;
-  const view = viewOf(block);
+  const { inodes, extents } = state;
   const u16 = (field: number, value: number): void => view.setUint16(offset + field, value, true);
   const u32 = (field: number, value: number): void => view.setUint32(offset + field, value, true);
   const sectors = blocksOf(state, inode) * SECTORS_PER_BLOCK;
@@ -38,9 +39,23 @@ export function encodeInode(state: TreeState, inode: number, block: Uint8Array, 
   const extra = inodes.get(inode, FIELD.mtimeExtra);
   for (const field of [at.i_atime, at.i_ctime, at.i_mtime, at.i_crtime]) u32(field, seconds);
   for (const field of [at.i_atime_extra, at.i_ctime_extra, at.i_mtime_extra, at.i_crtime_extra]) u32(field, extra);
-  block.set(iBlockOf(state, inode), offset + at.i_block);
+  const blocks = extents.blocksInPlace(inode, FIELD.firstExtent);
+  if (blocks > 0 && inodes.hasExtents(inode)) {
+    // The root of nearly every tree: one extent from the first block on.
+    u16(at.i_block + header.eh_magic, EXTENT_MAGIC);
+    u16(at.i_block + header.eh_entries, 1);
+    u16(at.i_block + header.eh_max, ROOT_ENTRIES);
+    u16(at.i_block + extentHeader.size + leaf.ee_len, blocks);
+    u32(at.i_block + extentHeader.size + leaf.ee_start_lo, inodes.get(inode, FIELD.firstExtent));
+  } else {
+    bytesOf(view).set(iBlockOf(state, inode), offset + at.i_block);
+  }
   const { inline } = state.xattrs.encoded(inodes.get(inode, FIELD.xattrs));
-  if (inline !== undefined) block.set(inline, offset + inodeStruct.size);
+  if (inline !== undefined) bytesOf(view).set(inline, offset + inodeStruct.size);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: DataView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** Blocks that count into `i_blocks`: content, extent tree, attributes. */

@@ -81,7 +81,7 @@ export class StoredContent implements FileContent {
   data(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length && this.#runs.length > 0; ) {
       const length = Math.min(this.#runLeft, bytes.length - at);
-      this.#sink.write(bytes.subarray(at, at + length));
+      this.#sink.write(length === bytes.length ? bytes : bytes.subarray(at, at + length));
       at += length;
       this.#runLeft -= length;
       if (this.#runLeft === 0) {

@@ -83,11 +83,10 @@ export class LsmtWriter {
   writeBlocks(deviceOffset: number, bytes: Uint8Array): void {
     this.#check(deviceOffset, bytes.length);
     const detect = this.#options.detectZeros !== false;
-    const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     let dataFrom = 0;
     let at = detect ? toBoundary(deviceOffset) : bytes.length;
     while (at + ZERO_BLOCK <= bytes.length) {
-      if (!isZeroBlock(whole, at) || this.#table.count >= ZERO_DETECTION_SEGMENTS) {
+      if (!isZeroBlock(bytes, at) || this.#table.count >= ZERO_DETECTION_SEGMENTS) {
         at += ZERO_BLOCK;
         continue;
       }
@@ -96,7 +95,7 @@ export class LsmtWriter {
       at += ZERO_BLOCK;
       dataFrom = at;
     }
-    this.#data(deviceOffset + dataFrom, bytes.subarray(dataFrom));
+    this.#data(deviceOffset + dataFrom, dataFrom === 0 ? bytes : bytes.subarray(dataFrom));
   }
 
   /** Maps `length` bytes at `deviceOffset` as zeros, both multiples of 512. Hides what the layers below hold there. */
@@ -239,8 +238,9 @@ function toBoundary(deviceOffset: number): number {
   return (ZERO_BLOCK - (deviceOffset % ZERO_BLOCK)) % ZERO_BLOCK;
 }
 
-function isZeroBlock(bytes: Buffer, at: number): boolean {
+function isZeroBlock(bytes: Uint8Array, at: number): boolean {
   // Most blocks hold data and show it at once: two looks spare the call into native code.
   if (bytes[at] !== 0 || bytes[at + ZERO_BLOCK - 1] !== 0) return false;
-  return bytes.compare(zeroBlock, 0, ZERO_BLOCK, at, at + ZERO_BLOCK) === 0;
+  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return whole.compare(zeroBlock, 0, ZERO_BLOCK, at, at + ZERO_BLOCK) === 0;
 }

@@ -126,7 +126,7 @@ export class ZFileWriter {
     for (let from = 0; from < bytes.length; ) {
       this.#current ??= this.#options.compressor.take();
       const count = Math.min(bytes.length - from, this.#batchSize - this.#filled);
-      this.#current.input.set(bytes.subarray(from, from + count), this.#filled);
+      this.#current.input.set(count === bytes.length ? bytes : bytes.subarray(from, from + count), this.#filled);
       this.#filled += count;
       from += count;
       if (this.#filled === this.#batchSize) this.#dispatch();

@@ -32,7 +32,7 @@ export class BlockAssembler {
       const left = bytes.length - from;
       if (this.#start < 0 && within === 0 && left >= this.#unit) {
         const whole = left - (left % this.#unit);
-        this.#emit(this.#at, bytes.subarray(from, from + whole));
+        this.#emit(this.#at, whole === bytes.length ? bytes : bytes.subarray(from, from + whole));
         this.#at += whole;
         from += whole;
         continue;
@@ -42,7 +42,7 @@ export class BlockAssembler {
         this.#start = this.#at - within;
       }
       const count = Math.min(this.#unit - within, left);
-      this.#buffer.set(bytes.subarray(from, from + count), within);
+      this.#buffer.set(count === bytes.length ? bytes : bytes.subarray(from, from + count), within);
       this.#at += count;
       from += count;
       if (this.#at === this.#start + this.#unit) this.flush();

@@ -69,6 +69,12 @@ export class ExtentLists {
     return out;
   }
 
+  /** Blocks of a list of one extent from block 0 on, which the list's own field names; 0 for any other. */
+  blocksInPlace(inode: number, list: ExtentListField): number {
+    const last = this.#inodes.get(inode, list + 1);
+    return isCount(last) ? last : 0;
+  }
+
   /** Number of extents in a list. */
   length(inode: number, list: ExtentListField): number {
     if (isCount(this.#inodes.get(inode, list + 1))) return 1;
