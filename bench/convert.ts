@@ -32,12 +32,21 @@ export async function gunzip(layers: readonly string[]): Promise<{ usage: Usage 
   return { usage };
 }
 
-/** Converts in a throw-away copy of the layout. */
-export function convertOnce(image: BenchImage, mode: ModeScenario): Promise<{ usage: Usage; pushed: number }> {
+/** A conversion: what it used, what it pushed, and the digests of its tags. */
+export interface Converted {
+  readonly usage: Usage;
+  readonly pushed: number;
+  readonly digests: string;
+}
+
+/** Converts in a throw-away copy of the layout, by the command line at `cli`. */
+export function convertOnce(image: BenchImage, mode: ModeScenario, cli: string = CLI): Promise<Converted> {
   return withCopy(image.layout, async (copy) => {
     const args = ['convert', '-r', `oci:${copy}`, '-i', 'latest', ...mode.flags, '--json'];
-    const { usage } = await runMeasured(CLI, args);
-    return { usage, pushed: await bytesAdded(image.layout, copy) };
+    const { usage, stdout } = await runMeasured(cli, args);
+    const { tags } = JSON.parse(stdout) as { tags: readonly { digest: string }[] };
+    const digests = tags.map(({ digest }) => digest).join(' ');
+    return { usage, pushed: await bytesAdded(image.layout, copy), digests };
   });
 }
 
@@ -106,7 +115,7 @@ The image: ${scenario.about}.
 ${gigabytes(tars.size)} GB of tar, ${gigabytes(image.compressed)} GB compressed. Medians of ${options.rounds} rounds.
 
 ${formatVerdicts(verdicts)}`;
-    return { text, verdicts };
+    return { text, verdicts, rows };
   });
 }
 

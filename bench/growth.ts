@@ -62,7 +62,7 @@ Layers with the mix of files of the one layer of 1.1 GB, gzip -1. Medians of ${o
 ${names.map((mode) => sentence(mode, measured)).join('\n')}
 
 ${formatVerdicts(verdicts)}`;
-  return { text, verdicts };
+  return { text, verdicts, rows };
 }
 
 function keyOf(label: string, what: string): string {

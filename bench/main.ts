@@ -3,12 +3,13 @@ import { access, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { measureAgainst, prepareBuilds } from './against.ts';
 import { CLI } from './convert.ts';
-import type { Verdict } from './limits.ts';
 import { machine } from './machine.ts';
 import { FOLDER_PREFIX } from './make-image.ts';
 import type { BenchOptions, BenchSection } from './options.ts';
-import { type Making, MODES } from './scenarios.ts';
+import { type SectionResult, writeResults } from './results.ts';
+import { IMAGES, type Making, MODES } from './scenarios.ts';
 import { writeSection } from './section.ts';
 import { SECTIONS } from './sections.ts';
 import { toolVersions } from './tools.ts';
@@ -21,6 +22,8 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     scale: { type: 'string', default: '1' },
     dir: { type: 'string', default: join(tmpdir(), 'accel-bench') },
+    against: { type: 'string' },
+    json: { type: 'string' },
     write: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
     prepare: { type: 'boolean', default: false },
@@ -83,16 +86,32 @@ async function sizeOf(directory: string): Promise<number> {
   return (await Promise.all(files)).reduce((sum, { size }) => sum + size, 0);
 }
 
-async function runSection(section: BenchSection, options: BenchOptions, conditions: string): Promise<Verdict[]> {
+async function runSection(
+  section: Pick<BenchSection, 'name' | 'run'>,
+  options: BenchOptions,
+  conditions: string,
+): Promise<SectionResult> {
   const started = performance.now();
   const outcome = await section.run(options);
   if ('skipped' in outcome) log(`${section.name}: skipped, ${outcome.skipped}`);
   else log(`${section.name}: done in ${secondsSince(started)} s`);
-  if (!('text' in outcome)) return [];
+  if (!('text' in outcome)) return { name: section.name, rows: [], verdicts: [] };
   const text = `${outcome.text}\n\n${conditions}`;
   process.stdout.write(`${text}\n\n`);
   if (options.write) await writeSection(section.name, text);
-  return outcome.verdicts.map(({ text: what, held }) => ({ text: `${section.name}: ${what}`, held }));
+  return { name: section.name, rows: outcome.rows ?? [], verdicts: outcome.verdicts };
+}
+
+/** The sections to run, or with `--against` the images to convert by two builds: one layer, unless `--only` says otherwise. */
+async function toRun(sections: readonly BenchSection[]): Promise<Pick<BenchSection, 'name' | 'run'>[]> {
+  if (values.against === undefined) return [...sections];
+  if (values.write) throw new Error('--write and --against: a comparison has no section in the page');
+  const builds = await prepareBuilds(values.dir, values.against);
+  log(`${values.against}: built ${builds.other.commit}`);
+  return pick(IMAGES, values.only ?? ['one-layer']).map((scenario) => ({
+    name: scenario.name,
+    run: (options) => measureAgainst(scenario, builds, options),
+  }));
 }
 
 async function main(): Promise<void> {
@@ -111,11 +130,14 @@ async function main(): Promise<void> {
   const options: BenchOptions = { directory: values.dir, scale, rounds, modes, write: values.write, log };
   const reduced = scale === 1 ? '' : ` **A trial at ${scale} of the full size: the figures say nothing.**`;
   const conditions = `Machine: ${machine()}.\nTools: ${await toolVersions()}.${reduced}`;
-  const verdicts: Verdict[] = [];
-  for (const section of sections) verdicts.push(...(await runSection(section, options, conditions)));
+  const results: SectionResult[] = [];
+  for (const section of await toRun(sections)) results.push(await runSection(section, options, conditions));
   log(await keptImages());
-  const broken = verdicts.filter(({ held }) => !held);
-  for (const { text } of broken) log(`over the limit: ${text}`);
+  if (values.json !== undefined) await writeResults(values.json, { rounds, scale, against: values.against }, results);
+  const broken = results.flatMap(({ name, verdicts }) =>
+    verdicts.filter(({ held }) => !held).map(({ text }) => `${name}: ${text}`),
+  );
+  for (const text of broken) log(`over the limit: ${text}`);
   if (values.check && broken.length > 0) process.exitCode = 1;
 }
 

@@ -1,5 +1,6 @@
 /** Input and output of the benchmark's sections. */
 import type { Verdict } from './limits.ts';
+import type { Row } from './report.ts';
 import type { Making } from './scenarios.ts';
 
 /** Options of a run from the command line, the same for every section. */
@@ -14,9 +15,9 @@ export interface BenchOptions extends Making {
   log(line: string): void;
 }
 
-/** Outcome of a section: its text for the page, or the reason why it could not run here. */
+/** Outcome of a section: its text for the page with what was measured, or the reason why it could not run here. */
 export type Outcome =
-  | { readonly text: string; readonly verdicts: readonly Verdict[] }
+  | { readonly text: string; readonly verdicts: readonly Verdict[]; readonly rows?: readonly Row[] }
   | { readonly skipped: string }
   /** It wrote its own section. */
   | { readonly done: true };

@@ -58,7 +58,7 @@ ${formatTable(withSteps(rows, steps), context)}
 The image is the one layer of 1.1 GB. overlaybd's own tools convert it with the calls that its userspace convertor makes,
 one after another; the rows below each are its steps. They write to the same disk; neither uploads.
 Medians of ${options.rounds} rounds.`;
-  return { text, verdicts: [] };
+  return { text, verdicts: [], rows };
 }
 
 function referenceRow({ mode }: ReferenceMode): string {

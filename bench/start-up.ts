@@ -40,7 +40,7 @@ export async function measureStartUp(options: BenchOptions): Promise<Outcome> {
     ];
     const rows = await takeTurns('start-up', candidates, { rounds, log: () => undefined });
     const verdicts = judgeStartUp(rows);
-    return { text: section(rows, rounds, verdicts), verdicts };
+    return { text: section(rows, rounds, verdicts), verdicts, rows };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
