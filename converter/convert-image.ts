@@ -175,23 +175,27 @@ class ImageConversion implements ReadyImage {
     for (const at of blobs.keys()) this.#claim?.release(claimOf(this.#job, first + at));
   }
 
-  /** Applies a layer. The index-only blob is complete then; the full one is finished while the next layer is read. */
+  /** Applies a layer. Its blobs are finished while the next layer is read. */
   async #layer(index: number): Promise<void> {
     const layer = layerIdOf(this.#job, index);
     const { opened, started } = this.#next.current;
     const full = wantsFull(this.#job) ? await makeFullEngine(this.#job, index) : undefined;
     const indexOnly = this.#isIndexed ? await makeIndexEngine(this.#job, index) : undefined;
+    let finishing: Promise<LayerBlob> | undefined;
     try {
       const { source, entries } = await this.#apply(index, await opened, [full, indexOnly]);
-      const indexBlob = await this.#finishIndex(layer, indexOnly, source);
+      finishing = full?.finish().finally(() => full.close());
+      // Awaited by the pushes, or below if it is not given to them.
+      finishing?.catch(() => undefined);
+      const indexing = this.#finishIndex(layer, indexOnly, source);
       // Index-only layers need an index-only bottom layer (docs/formats.md §5): without one there is nothing to index.
-      if (index === 0 && indexBlob === undefined) this.#isIndexed = false;
-      const finishing = full?.finish().finally(() => full.close());
-      this.#pushes.start({ layer, source: source.descriptor, entries, started, index: indexBlob, full: finishing });
+      if (index === 0 && (await indexing) === undefined) this.#isIndexed = false;
+      this.#pushes.start({ layer, source: source.descriptor, entries, started, index: indexing, full: finishing });
     } catch (error) {
+      await finishing?.catch(() => undefined);
       await full?.close();
       await indexOnly?.close();
-      throw withPlace(error, { layer: `${index + 1} of ${layer.count}`, digest: layer.digest });
+      throw withLayer(error, layer);
     }
   }
 
@@ -244,7 +248,7 @@ class ImageConversion implements ReadyImage {
       // Several gzip members or too many segments: if the same pass makes a full blob, that is used instead.
       const isExcused =
         error instanceof AccelError && (error.code === 'layer-unsupported' || error.code === 'limit-exceeded');
-      if (!isExcused || this.#job.kinds.has('index-only')) throw error;
+      if (!isExcused || this.#job.kinds.has('index-only')) throw withLayer(error, layer);
       const reason = error.found === undefined ? error.message : `${error.message}: ${error.found}`;
       this.#notIndexable.set(layer.index, reason);
       const message = `the layer stays full in the containerd image: ${reason}`;
@@ -254,4 +258,8 @@ class ImageConversion implements ReadyImage {
       await engine?.close();
     }
   }
+}
+
+function withLayer(error: unknown, { index, count, digest }: LayerId): AccelError {
+  return withPlace(error, { layer: `${index + 1} of ${count}`, digest });
 }

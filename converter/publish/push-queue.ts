@@ -22,7 +22,8 @@ export interface ReadLayer {
   readonly entries: number;
   /** When its conversion started, by `performance.now()`. */
   readonly started: number;
-  readonly index: LayerBlob | undefined;
+  /** Resolves when the index-only blob is complete; undefined where the layer has none. */
+  readonly index: LayerBlob | Promise<LayerBlob | undefined> | undefined;
   /** Resolves when the full blob is complete. */
   readonly full: Promise<LayerBlob> | undefined;
 }
@@ -97,7 +98,8 @@ export class Pushes {
   }
 
   async #complete(read: ReadLayer): Promise<LayerBlobs> {
-    const blobs: LayerBlobs = { full: await read.full, index: read.index };
+    const [full, index] = await awaitAll([read.full, read.index]);
+    const blobs: LayerBlobs = { full, index };
     if (!this.#changes) this.#report(read, blobs);
     return blobs;
   }

@@ -14,6 +14,17 @@ export interface GzipPart {
   readonly level: 0 | GzipLevel;
 }
 
+/**
+ * Deflates a part so that others can follow: the bytes of {@link deflatePart}, made here or in another thread. The part
+ * stays as it is until it resolves.
+ */
+export type PartDeflater = (bytes: Uint8Array, level: GzipLevel) => Promise<readonly Uint8Array[]>;
+
+/** A part as blocks of deflate, none of them the last, that end at a whole byte. */
+export function deflatePart(bytes: Uint8Array, level: GzipLevel): Uint8Array[] {
+  return openEnded(deflateSync(bytes, { level }));
+}
+
 /** A member's header without time and name, by Unix (RFC 1952 §2.3). */
 const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3);
 
@@ -31,7 +42,14 @@ export class GzipEncoder {
   part({ bytes, level }: GzipPart): Uint8Array[] {
     this.#crc = crc32(bytes, this.#crc);
     this.#size += bytes.length;
-    return level === 0 ? storedBlocks(bytes) : openEnded(deflateSync(bytes, { level }));
+    return level === 0 ? storedBlocks(bytes) : deflatePart(bytes, level);
+  }
+
+  /** As {@link part} for one that shrinks, deflated elsewhere. */
+  partBy(deflate: PartDeflater, bytes: Uint8Array, level: GzipLevel): Promise<readonly Uint8Array[]> {
+    this.#crc = crc32(bytes, this.#crc);
+    this.#size += bytes.length;
+    return deflate(bytes, level);
   }
 
   /** The bytes after the last part. */

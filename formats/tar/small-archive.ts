@@ -7,7 +7,7 @@ import { gunzipSync, constants as zlib } from 'node:zlib';
 import { pack } from 'tar-stream';
 import type { BlobSource } from '../../base/byte-source.ts';
 import { AccelError, type AccelErrorCode } from '../../base/error.ts';
-import { GzipEncoder } from '../gzip/writer.ts';
+import { deflatePart, GzipEncoder, type PartDeflater } from '../gzip/writer.ts';
 import { BLOCK_SIZE } from './layout.ts';
 import { TarParser } from './parser.ts';
 
@@ -81,13 +81,14 @@ export async function packArchive(files: readonly ArchiveFile[]): Promise<Packed
 
 /**
  * Writes what {@link packArchive} packs, piece by piece; `write` gets the next piece when it is done with the last. Rejects
- * with what `write` or reading a file rejects with.
+ * with what `write` or reading a file rejects with. `deflate` may be in another thread; omitted: here.
  */
 export async function writeArchive(
   files: readonly ArchiveFile[],
   write: (bytes: Uint8Array) => Promise<void>,
+  deflate?: PartDeflater,
 ): Promise<WrittenArchive> {
-  const tar = new PackedTar(write);
+  const tar = new PackedTar(write, deflate);
   const stored = new Map<string, number>();
   await tar.begin();
   for (const file of files) {
@@ -109,13 +110,15 @@ class PackedTar {
   readonly #encoder = new GzipEncoder();
   readonly #hash = createHash('sha256');
   readonly #write: (bytes: Uint8Array) => Promise<void>;
+  readonly #deflate: PartDeflater;
   /** Bytes of the tar that are not compressed yet, in memory that is used again. */
   #pending = new Uint8Array(FIRST_PIECE);
   #pendingSize = 0;
   #written = 0;
 
-  constructor(write: (bytes: Uint8Array) => Promise<void>) {
+  constructor(write: (bytes: Uint8Array) => Promise<void>, deflate: PartDeflater = deflateHere) {
     this.#write = write;
+    this.#deflate = deflate;
   }
 
   async begin(): Promise<void> {
@@ -154,7 +157,7 @@ class PackedTar {
     if (this.#pendingSize === 0) return;
     const bytes = this.#pending.subarray(0, this.#pendingSize);
     this.#pendingSize = 0;
-    await this.#emit(this.#encoder.part({ bytes, level: LEVEL }));
+    await this.#emit(await this.#encoder.partBy(this.#deflate, bytes, LEVEL));
   }
 
   #reserve(size: number): void {
@@ -170,6 +173,10 @@ class PackedTar {
       await this.#write(piece);
     }
   }
+}
+
+async function deflateHere(...part: Parameters<typeof deflatePart>): Promise<Uint8Array[]> {
+  return deflatePart(...part);
 }
 
 function sizeOf({ content }: ArchiveFile): number {

@@ -3,6 +3,7 @@
  * a gzip source layer, `gzip.meta`.
  */
 import { AccelError } from '../../base/error.ts';
+import type { PartDeflater } from '../gzip/writer.ts';
 import {
   type ArchiveFile,
   type PackedArchive,
@@ -40,12 +41,16 @@ export async function packTurboLayer({ fsMeta, gzipIndex }: TurboLayer): Promise
   return packArchive(filesOf(fsMeta, gzipIndex));
 }
 
-/** Writes what {@link packTurboLayer} packs, piece by piece, from metadata that need not be in memory. */
+/**
+ * Writes what {@link packTurboLayer} packs, piece by piece, from metadata that need not be in memory. `deflate` may be in
+ * another thread; omitted: here.
+ */
 export async function writeTurboLayer(
   { fsMeta, gzipIndex }: { readonly fsMeta: StreamedContent; readonly gzipIndex?: Uint8Array | undefined },
   write: (bytes: Uint8Array) => Promise<void>,
+  deflate?: PartDeflater,
 ): Promise<WrittenArchive> {
-  return writeArchive(filesOf(fsMeta, gzipIndex), write);
+  return writeArchive(filesOf(fsMeta, gzipIndex), write, deflate);
 }
 
 function filesOf(fsMeta: ArchiveFile['content'], gzipIndex: Uint8Array | undefined): ArchiveFile[] {

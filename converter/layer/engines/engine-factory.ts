@@ -29,10 +29,12 @@ export async function makeFullEngine(job: ImageJob, index: number): Promise<Full
 /** The index-only engine of a layer, with spool files of its own. */
 export async function makeIndexEngine(job: ImageJob, index: number): Promise<IndexOnlyEngine> {
   const { session, virtualSize } = job;
+  const { size } = layerIdOf(job, index);
   const { threads, spool } = session.resources;
   return new IndexOnlyEngine({
     virtualSize,
-    compressor: threads.compressor({ algorithm: 'lz4', blockSize: METADATA_BLOCK_SIZE }, layerIdOf(job, index).size),
+    compressor: threads.compressor({ algorithm: 'lz4', blockSize: METADATA_BLOCK_SIZE }, size),
+    deflate: threads.deflater(size),
     pieceList: wantsPieceLists(session.request),
     metadata: await spool.file(),
     file: await spool.file(),

@@ -5,6 +5,7 @@ import { AccelError } from '../../../base/error.ts';
 import { finishPaced } from '../../../base/pacer.ts';
 import { readFile } from '../../../disk/disk-file.ts';
 import { encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
+import type { PartDeflater } from '../../../formats/gzip/writer.ts';
 import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
 import { STORED_INDEX_ANNOTATION } from '../../../formats/overlaybd/annotations.ts';
@@ -30,6 +31,8 @@ export interface IndexOnlyEngineOptions {
   readonly virtualSize: number;
   /** Compresses LZ4 blocks of {@link METADATA_BLOCK_SIZE}. */
   readonly compressor: BlockCompressor;
+  /** Deflates the blob; omitted: in this thread. */
+  readonly deflate?: PartDeflater;
   /** Takes the metadata until it is packed; removed with the engine. */
   readonly metadata: SpoolFile;
   /** Takes the blob; closed with the engine. */
@@ -48,6 +51,7 @@ export class IndexOnlyEngine implements LayerEngine {
   readonly #zfile: ZFileWriter;
   readonly #lsmt: LsmtWriter;
   readonly #wantsPieceList: boolean;
+  readonly #deflate: PartDeflater | undefined;
   /** Data that does not fill whole sectors of the tar is stored in the artifact, in sectors of its own. */
   readonly #local: BlockAssembler;
   /** Bytes of the current run that the source's own sectors hold. */
@@ -61,6 +65,7 @@ export class IndexOnlyEngine implements LayerEngine {
     this.#file = options.file;
     this.#signal = options.signal;
     this.#wantsPieceList = options.pieceList === true;
+    this.#deflate = options.deflate;
     this.#zfile = new ZFileWriter({
       algorithm: 'lz4',
       blockSize: METADATA_BLOCK_SIZE,
@@ -132,6 +137,7 @@ export class IndexOnlyEngine implements LayerEngine {
       source: source.descriptor,
       segments,
       pieceList: this.#wantsPieceList,
+      deflate: this.#deflate,
       signal: this.#signal,
     });
   }
@@ -152,22 +158,25 @@ export interface IndexLayerParts {
   readonly source: Pick<Descriptor, 'digest' | 'mediaType'>;
   readonly segments: number;
   readonly pieceList: boolean;
+  /** Deflates the blob; omitted: in this thread. */
+  readonly deflate?: PartDeflater | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
 /** Packs an index-only layer into a file, and hashes it. */
 export async function sealIndexLayer(
   file: SpoolFile,
-  { fsMeta, gzipIndex, source, segments, pieceList: wantsPieceList, signal }: IndexLayerParts,
+  { fsMeta, gzipIndex, source, segments, pieceList: wantsPieceList, deflate, signal }: IndexLayerParts,
 ): Promise<LayerBlob> {
   const pieces = wantsPieceList ? new PieceHasher() : undefined;
   const digester = new Digester();
-  const packed = await writeTurboLayer({ fsMeta, gzipIndex }, async (bytes) => {
+  const write = async (bytes: Uint8Array): Promise<void> => {
     signal?.throwIfAborted();
     digester.update(bytes);
     pieces?.update(bytes);
     await file.append(bytes);
-  });
+  };
+  const packed = await writeTurboLayer({ fsMeta, gzipIndex }, write, deflate);
   const digest = digester.digest();
   const indexAt = packed.stored.get(GZIP_INDEX_NAME);
   const pieceList = pieces === undefined ? undefined : encodePieceList(pieces.finish());

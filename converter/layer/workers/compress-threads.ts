@@ -2,6 +2,7 @@
  * Threads that compress the blocks of ZFiles and hash what comes of them. A batch belongs to one thread from the start: it is
  * filled in its memory.
  */
+import type { GzipLevel } from '../../../formats/gzip/writer.ts';
 import { BatchPool } from '../../../formats/zfile/batches.ts';
 import { assertBlockFormat, type BlockFormat } from '../../../formats/zfile/compressor.ts';
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
@@ -67,6 +68,12 @@ export class CompressThreads {
         return (await jobs.run({ type: 'piece-list', stream, path })).pieceList;
       },
     };
+  }
+
+  /** Deflates a part of an index-only layer's blob. */
+  async deflate(bytes: Uint8Array, level: GzipLevel): Promise<readonly Uint8Array[]> {
+    // A message takes the whole memory of a view with it.
+    return (await this.#leastBusy().jobs.run({ type: 'deflate', bytes: bytes.slice(), level })).pieces;
   }
 
   /** The digest of a finished file, made by a thread that has nothing to compress. */

@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { AccelError } from '../../../base/error.ts';
 import { threadProgram } from '../../../base/thread-code.ts';
 import { GzipStream } from '../../../formats/gzip/stream.ts';
+import { deflatePart, type PartDeflater } from '../../../formats/gzip/writer.ts';
 import { BatchPool } from '../../../formats/zfile/batches.ts';
 import { type BlockFormat, makeBlockCompressor } from '../../../formats/zfile/compressor.ts';
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
@@ -62,6 +63,12 @@ export class Threads {
    */
   compressor(format: BlockFormat, size: number): BlockCompressor {
     return this.#isHere(size) ? makeBlockCompressor(format, this.#batches) : this.#compress.compressor(format);
+  }
+
+  /** Deflates the blob that is made of a layer of `size` compressed bytes. */
+  deflater(size: number): PartDeflater {
+    if (!this.#isHere(size)) return (bytes, level) => this.#compress.deflate(bytes, level);
+    return async (bytes, level) => deflatePart(bytes, level);
   }
 
   /** Hashes the pieces of a file that is made of a layer of `size` compressed bytes, while it is written. */

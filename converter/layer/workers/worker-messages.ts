@@ -5,6 +5,7 @@ import { advise, option } from '../../../base/advice.ts';
 import { AccelError, type AccelErrorCode, type AccelErrorDetails, asAccelError } from '../../../base/error.ts';
 import type { GzipMemberEnd } from '../../../formats/gzip/member-checks.ts';
 import type { GzipSummary } from '../../../formats/gzip/stream.ts';
+import type { GzipLevel } from '../../../formats/gzip/writer.ts';
 import type { KernelMemory } from '../../../formats/kernels/instance.ts';
 import type { BatchRef } from '../../../formats/zfile/batches.ts';
 import type { BlockFormat } from '../../../formats/zfile/compressor.ts';
@@ -41,13 +42,14 @@ export interface OutputPlace {
 }
 
 /**
- * A job: a batch to compress in place; the next bytes of a file that is being written, whose pieces are hashed, and its end; a
- * finished file to hash.
+ * A job: a batch to compress in place; the next bytes of a file that is being written, whose pieces are hashed, and its end;
+ * bytes to deflate; a finished file to hash.
  */
 export type Job =
   | ({ readonly type: 'compress'; readonly length: number; readonly format: BlockFormat } & BatchRef)
   | { readonly type: 'pieces'; readonly stream: number; readonly bytes: Uint8Array }
   | { readonly type: 'piece-list'; readonly stream: number; readonly path: string }
+  | { readonly type: 'deflate'; readonly bytes: Uint8Array; readonly level: GzipLevel }
   | { readonly type: 'digest'; readonly path: string };
 
 /** A job with its number. */
@@ -56,11 +58,15 @@ export type JobRequest = { readonly id: number } & Job;
 /** The answer to the {@link JobRequest} of the same number. */
 export type JobReply = { readonly id: number } & JobResult;
 
-/** Result of a job: the bytes of output of a batch, that pieces were hashed, the list of them, a digest, a failure. */
+/**
+ * Result of a job: the bytes of output of a batch, that pieces were hashed, the list of them, deflated bytes,
+ * a digest, a failure.
+ */
 export type JobResult =
   | { readonly type: 'compress'; readonly size: number }
   | { readonly type: 'pieces' }
   | { readonly type: 'piece-list'; readonly pieceList: Uint8Array }
+  | { readonly type: 'deflate'; readonly pieces: readonly Uint8Array[] }
   | { readonly type: 'digest'; readonly digest: string }
   | { readonly type: 'error'; readonly error: PlainError };
 

@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { packWindow } from '../../../formats/gzip/access-points.ts';
 import { MemberChecks } from '../../../formats/gzip/member-checks.ts';
 import { GzipStream, type GzipSummary } from '../../../formats/gzip/stream.ts';
+import { deflatePart } from '../../../formats/gzip/writer.ts';
 import { Inflater, pieceAt } from '../../../formats/kernels/inflate.ts';
 import { BatchCompressor } from '../../../formats/zfile/compressor.ts';
 import { ZstdDecoder } from '../../../formats/zstd/decoder.ts';
@@ -49,6 +50,7 @@ function serveJobs(): void {
       streams.delete(job.stream);
       return { type: 'piece-list', pieceList: await pieces!.finish(job.path) };
     }
+    if (job.type === 'deflate') return { type: 'deflate', pieces: deflatePart(job.bytes, job.level) };
     if (job.type === 'digest') return { type: 'digest', digest: await digestOfFile(job.path) };
     return { type: 'compress', size: await compressor.compress(job, job.length, job.format) };
   };
