@@ -22,6 +22,8 @@ export interface FilePart {
   readonly signal?: AbortSignal | undefined;
   /** Reuse memory: a piece is valid until the second piece after it is requested. */
   readonly transient?: boolean | undefined;
+  /** Memory of transient pieces, of earlier reads; what is missing is added. For one reader at a time. */
+  readonly memory?: Uint8Array[] | undefined;
 }
 
 /** Details for errors of a {@link DiskFile}. */
@@ -93,14 +95,15 @@ export class DiskFile {
    * ends earlier.
    */
   async *pieces(part: FilePart): AsyncGenerator<Uint8Array, void, undefined> {
-    const { offset, size, signal, transient = false } = part;
-    const buffers: Uint8Array[] = [];
+    const { offset, size, signal, transient = false, memory } = part;
+    const buffers = memory ?? [];
     const read = (at: number): Promise<Uint8Array> => {
       const length = Math.min(PIECE, size - at);
       const used = transient ? buffers[(at / PIECE) % BUFFERS] : undefined;
       // The memory is filled at once and need not be zeroed. Not a Buffer, whose slice is a view.
-      const buffer = used?.subarray(0, length) ?? new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
-      if (transient && used === undefined) buffers.push(buffer);
+      const whole = used ?? new Uint8Array(Buffer.allocUnsafeSlow(memory === undefined ? length : PIECE).buffer);
+      if (transient && used === undefined) buffers.push(whole);
+      const buffer = whole.subarray(0, length);
       const reading = this.#readInto(buffer, offset + at);
       // Awaited when its turn comes, or never if the reader stops before.
       reading.catch(() => undefined);

@@ -1,5 +1,5 @@
 /**
- * Threads that compress the blocks of ZFiles and hash what comes of them. A batch belongs to one thread from the start: it is
+ * Threads that compress the blocks of ZFiles and hash the pieces of what comes of them. A batch belongs to one thread from the start: it is
  * filled in its memory.
  */
 import type { GzipLevel } from '../../../formats/gzip/writer.ts';
@@ -12,12 +12,7 @@ import type { JobThread } from './job-thread.ts';
 interface CompressThread {
   readonly jobs: JobThread;
   readonly batches: BatchPool;
-  /** Whole files that it hashes, each for as long as that takes. */
-  hashing: number;
 }
-
-/** Threads that may hash whole files at a time: beside them there are always some for the blocks of the next layer. */
-const HASHING = 2;
 
 /** Up to `size` threads compress; one more is started when all others are busy. */
 export class CompressThreads {
@@ -76,41 +71,23 @@ export class CompressThreads {
     return (await this.#leastBusy().jobs.run({ type: 'deflate', bytes: bytes.slice(), level })).pieces;
   }
 
-  /** The digest of a finished file, made by a thread that has nothing to compress. */
-  async digest(path: string): Promise<string> {
-    const thread = this.#forHashing();
-    thread.hashing++;
-    try {
-      return (await thread.jobs.run({ type: 'digest', path })).digest;
-    } finally {
-      thread.hashing--;
-    }
+  /** A started thread without a batch, if there is one. */
+  get idle(): JobThread | undefined {
+    return this.#threads.find(({ jobs, batches }) => jobs.isAlive && batches.taken === 0)?.jobs;
   }
 
   #leastBusy(): CompressThread {
-    const [first, ...others] = this.#alive().filter(({ hashing }) => hashing === 0);
-    if (first === undefined) return this.#grow();
-    const least = others.reduce((a, b) => (b.batches.taken < a.batches.taken ? b : a), first);
-    return least.batches.taken > 0 && others.length + 1 < this.#size ? this.#grow() : least;
-  }
-
-  #forHashing(): CompressThread {
-    const threads = this.#alive();
-    const hashing = threads.filter((thread) => thread.hashing > 0);
-    if (hashing.length === HASHING) return hashing.reduce((a, b) => (b.hashing < a.hashing ? b : a));
-    const idle = threads.findLast((thread) => thread.hashing === 0 && thread.batches.taken === 0);
-    return idle ?? this.#grow();
-  }
-
-  #alive(): readonly CompressThread[] {
     if (!this.#threads.every(({ jobs }) => jobs.isAlive)) {
       this.#threads = this.#threads.filter(({ jobs }) => jobs.isAlive);
     }
-    return this.#threads;
+    const [first, ...others] = this.#threads;
+    if (first === undefined) return this.#grow();
+    const least = others.reduce((a, b) => (b.batches.taken < a.batches.taken ? b : a), first);
+    return least.batches.taken > 0 && this.#threads.length < this.#size ? this.#grow() : least;
   }
 
   #grow(): CompressThread {
-    const thread = { jobs: this.#start(), batches: new BatchPool(), hashing: 0 };
+    const thread = { jobs: this.#start(), batches: new BatchPool() };
     this.#threads.push(thread);
     return thread;
   }

@@ -1,8 +1,8 @@
 /** Hashes the pieces of a file while it is written, so that none but the first is read again. */
 import { createHash } from 'node:crypto';
-import { readFile } from '../../../disk/disk-file.ts';
 import { PieceHasher } from '../../../formats/piece-list/piece-hasher.ts';
 import { encodePieceList, PIECE_BYTES } from '../../../formats/piece-list/piece-list.ts';
+import { forEachPart } from './digest-file.ts';
 
 /** The pieces of a file that is written in order. */
 export interface FilePieces {
@@ -26,8 +26,7 @@ export class LocalPieces implements FilePieces {
   async finish(path: string): Promise<Uint8Array> {
     const { blobBytes, hashes } = this.#hasher.finish();
     const hash = createHash('sha256');
-    for await (const part of readFile(path, { size: Math.min(PIECE_BYTES, blobBytes), transient: true }))
-      hash.update(part);
+    await forEachPart(path, (bytes) => hash.update(bytes), Math.min(PIECE_BYTES, blobBytes));
     return encodePieceList({ blobBytes, hashes: [hash.digest('hex'), ...hashes.slice(1)] });
   }
 }

@@ -30,6 +30,8 @@ import type { WorkerRole } from './worker-messages.ts';
 const SMALL_LAYER = 1 << 19;
 /** Bytes of a file that is hashed in the calling thread. */
 const SMALL_FILE = 1 << 21;
+/** Bytes that are hashed in about the time that a thread needs to start. */
+const HASHED_AT_ONCE = 100_000_000;
 
 /** Threads make few objects: room for more young ones (V8 takes 48 MiB) is filled with garbage before it is used again. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 6 };
@@ -40,7 +42,10 @@ export class Threads {
   readonly #compress: CompressThreads;
   /** Without threads: the memory of all batches. */
   readonly #batches = new BatchPool();
+  #hashing: JobThread | undefined;
   readonly #idle: GunzipThread[] = [];
+  /** Gzip streams that are being read. */
+  #streams = 0;
   readonly #workers = new Set<Worker>();
   #closed = false;
 
@@ -76,9 +81,17 @@ export class Threads {
     return this.#isHere(size) ? new LocalPieces() : this.#compress.pieces();
   }
 
-  /** The digest of a finished file of `size` bytes. */
-  digestFile(path: string, size: number): Promise<string> {
-    return this.#count === 0 || size <= SMALL_FILE ? digestOfFile(path) : this.#compress.digest(path);
+  /**
+   * The digest of a finished file of `size` bytes. A compress thread hashes it if that takes short or nothing else is to be
+   * compressed, else a thread for that, so that the blocks of the next layer do not wait.
+   */
+  async digestFile(path: string, size: number): Promise<string> {
+    if (this.#count === 0 || size <= SMALL_FILE) return digestOfFile(path);
+    const isLast = this.#streams === 0;
+    const idle =
+      (isLast || size <= HASHED_AT_ONCE) && this.#hashing?.isAlive !== true ? this.#compress.idle : undefined;
+    if (idle === undefined && this.#hashing?.isAlive !== true) this.#hashing = this.#jobThread();
+    return (await (idle ?? this.#hashing!).run({ type: 'digest', path })).digest;
   }
 
   /** Decompresses gzip; the pieces are views that are valid until the next one is asked for. */
@@ -106,11 +119,13 @@ export class Threads {
     while (thread?.isAlive === false) thread = this.#idle.pop();
     thread ??= this.#gunzipThread();
     let isFinished = false;
+    this.#streams++;
     try {
       const result = yield* thread.run(source, format);
       isFinished = true;
       return result;
     } finally {
+      this.#streams--;
       // A thread that failed or was left is somewhere within its stream and cannot read another one.
       if (isFinished) this.#idle.push(thread);
       else thread.terminate();
