@@ -11,7 +11,7 @@ const NOW = 'now';
 /** Two builds, the older first. */
 export interface Builds {
   readonly other: OtherBuild;
-  /** What runs now: its commit, and whether files differ from it. */
+  /** The commit that runs now, and whether files differ from it. */
   readonly current: string;
 }
 

@@ -1,4 +1,4 @@
-/** What a run measured as JSON: every round, with the machine and the commit. */
+/** Writes the measurements of a run as JSON: every round, with the machine and the commit. */
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
 import type { Verdict } from './limits.ts';
