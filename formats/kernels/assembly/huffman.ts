@@ -6,16 +6,16 @@
  *   literal      bit 31 | byte << 16 | bits
  *   length       base << 16 | code bits << 8 | code bits + extra bits
  *   distance     the same
- *   exceptional  bit 15, and: bit 14 subtable (its place << 16, its bits << 8), bit 13 end of block, neither: no such code
+ *   exceptional  bit 7, and: bit 6 subtable (its place << 16, its bits << 8), bit 13 end of block, neither: no such code
  * The low six bits of an entry, and of the entry shifted by eight, are shift counts as they are.
  */
 
 /** An entry is a literal byte. */
 export const LITERAL: u32 = 0x80000000;
 /** An entry is neither literal, length nor distance. */
-export const EXCEPTIONAL: u32 = 0x8000;
+export const EXCEPTIONAL: u32 = 0x80;
 /** An exceptional entry goes on in a subtable. */
-export const SUBTABLE: u32 = 0x4000;
+export const SUBTABLE: u32 = 0x40;
 /** An exceptional entry ends the block. */
 export const END_OF_BLOCK: u32 = 0x2000;
 

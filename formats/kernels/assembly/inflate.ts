@@ -2,9 +2,10 @@
  * Inflate (RFC 1951) as a machine that stops: when it needs input, when a megabyte of output is full, at the end of
  * each block if asked, and at the end of the stream. It accepts and refuses exactly what zlib does.
  *
- * It is fast because of a 64-bit bit buffer refilled without a branch, up to three literals a refill,
- * 16-byte copies that overrun into slack, and no second, careful loop: near the end of the input it waits for more, and
- * at the very end the input is padded with zeros and the position is checked afterwards.
+ * It is fast because of a 64-bit bit buffer refilled without a branch, the next symbol looked up before a match is copied,
+ * copies of 32 bytes that overrun into slack, a loop without calls, so that its state stays in registers, and no second,
+ * careful loop: near the end of the input it waits for more, and at the very end the input is padded with zeros and the
+ * position is checked afterwards.
  */
 import { advance, bitCount, bits, giveBack, holdBits, input, inputEnd, placeInput, storeBits } from './bit-reader.ts';
 import { HEADER_AHEAD, lastBlock, readHeader, stored, storedLength } from './block-header.ts';
@@ -33,6 +34,7 @@ import {
 
 // Memory, fixed: the TypeScript side caches views on these (formats/kernels/inflate.ts).
 const SWIZZLES: usize = 0x5f00; // for distances 1 to 15, sixteen indices each
+const STEPS: usize = 0x5f00; // and what multiple of the distance is next below sixteen
 const INPUT: usize = 0x10000; // 256 KiB, then padding
 const INPUT_PADDING: usize = 1024;
 const HISTORY: usize = 0x60000; // the 32 KiB before the output
@@ -48,16 +50,23 @@ const IN_SYMBOLS: i32 = 1;
 const IN_STORED: i32 = 2;
 const ENDED: i32 = 3;
 
+/** Beside the reasons to stop: decodeSymbols() left a match to {@link copyPending}. */
+const PENDING: i32 = 4;
+
 let mode: i32 = IN_HEADER;
 let storedLeft: usize = 0;
 let stopAtBlocks: bool = false;
 let output: usize = OUTPUT;
 let outputEnd: usize = OUTPUT + PIECE; // where the piece ends that is being filled
 let historyStart: usize = OUTPUT; // no match reaches below
+let matchGuard: usize = 0; // a match that starts below is looked at before it is copied
+let pendingMatch: usize = 0; // such a match, decoded: where it starts
+let pendingLength: usize = 0;
 
 placeInput(INPUT, INPUT);
 makeSymbols();
 for (let distance: usize = 1; distance < 16; distance++) {
+  store<u8>(STEPS + distance, (16 - (16 % distance)) as u8);
   for (let i: usize = 0; i < 16; i++) store<u8>(SWIZZLES + (distance << 4) + i, (i % distance) as u8);
 }
 
@@ -152,7 +161,14 @@ export function run(final: bool): i32 {
       // Padding may be read, not believed: a block that runs into it is truncated.
       const safe = final ? inputEnd + SYMBOL_AHEAD : inputEnd - SYMBOL_AHEAD;
       if (!final && inputEnd - input < SYMBOL_AHEAD) return NEEDS_INPUT;
+      matchGuard = max(historyStart, watchLimit());
       stop = decodeSymbols(safe);
+      if (stop == PENDING) {
+        if (input > inputEnd) return TRUNCATED;
+        if (pendingMatch < historyStart) return TOO_FAR_BACK;
+        copyPending();
+        continue;
+      }
       if (stop == NEEDS_INPUT && final) return TRUNCATED;
     } else if (mode == IN_STORED) {
       stop = copyStored();
@@ -174,6 +190,14 @@ export function run(final: bool): i32 {
     if (lastBlock) return END;
     if (stopAtBlocks) return BOUNDARY;
   }
+}
+
+/** Logs and copies the match at which the symbol loop stopped. */
+function copyPending(): void {
+  const end = output + pendingLength;
+  markReferences(pendingMatch, min(pendingMatch + pendingLength, output));
+  copyMatch(output, pendingMatch, pendingLength);
+  output = end;
 }
 
 function copyStored(): i32 {
@@ -201,12 +225,38 @@ function lookUpSubtable(table: usize, entry: u64, held: u64): u64 {
   return load<u32>(table + (((entry >> 16) as usize + (held & mask) as usize) << 2)) as u64;
 }
 
+// @ts-ignore: decorator
+@inline
+function isLiteral(entry: u64): bool {
+  return (entry as i32) < 0;
+}
+
 /** The number in an entry: its base plus the extra bits behind its code. */
 // @ts-ignore: decorator
 @inline
 function valueOf(entry: u64, held: u64): usize {
   const taken = held & (((1 as u64) << entry) - 1);
-  return ((entry >> 16) + (taken >> ((entry >> 8) & 15))) as usize;
+  return ((entry >> 16) + (taken >> (entry >> 8))) as usize;
+}
+
+/** Appends at `to` the bytes from `match` on; what was appended may be among them. Overruns by up to 31 bytes. */
+// @ts-ignore: decorator
+@inline
+function copyMatch(to: usize, match: usize, length: usize): void {
+  const distance = to - match;
+  if (distance >= 16) {
+    v128.store(to, v128.load(match));
+    v128.store(to, v128.load(match, 16), 16);
+    for (let done: usize = 32; done < length; done += 32) {
+      v128.store(to + done, v128.load(match + done));
+      v128.store(to + done, v128.load(match + done, 16), 16);
+    }
+  } else {
+    // The bytes repeat every `distance`: make sixteen of them once, then store those at multiples of it.
+    const pattern = v128.swizzle(v128.load(match), v128.load(SWIZZLES + (distance << 4)));
+    const step = load<u8>(STEPS + distance) as usize;
+    for (let done: usize = 0; done < length; done += step) v128.store(to + done, pattern);
+  }
 }
 
 /**
@@ -219,8 +269,13 @@ function decodeSymbols(safe: usize): i32 {
   let held = bits;
   let count = bitCount;
   const end = outputEnd;
-  const guard = max(historyStart, watchLimit());
+  const guard = matchGuard;
   let stop: i32 = NEEDS_INPUT;
+
+  held |= load<u64>(from) << count;
+  from += (7 - ((count >> 3) & 7)) as usize;
+  count |= 56;
+  let entry = lookUp(LITERAL_TABLE, LITERAL_BITS, held);
 
   while (true) {
     if (from > safe) break;
@@ -228,27 +283,36 @@ function decodeSymbols(safe: usize): i32 {
       stop = OUTPUT_FULL;
       break;
     }
-    held |= load<u64>(from) << count;
-    from += (7 - ((count >> 3) & 7)) as usize;
-    count |= 56;
 
-    // Three literals take at most 33 of the 56 bits; a length behind two of them at most 20 of the 34 left.
-    let entry = lookUp(LITERAL_TABLE, LITERAL_BITS, held);
-    if (entry & LITERAL) {
+    // A literal takes at most 11 of the 56 bits, a length 16 and its distance 28: one of each after a refill.
+    if (isLiteral(entry)) {
       store<u8>(to++, (entry >> 16) as u8);
       held >>= entry;
       count -= entry;
       entry = lookUp(LITERAL_TABLE, LITERAL_BITS, held);
-      if (entry & LITERAL) {
+      if (isLiteral(entry)) {
         store<u8>(to++, (entry >> 16) as u8);
         held >>= entry;
         count -= entry;
+        held |= load<u64>(from) << count;
+        from += (7 - ((count >> 3) & 7)) as usize;
+        count |= 56;
         entry = lookUp(LITERAL_TABLE, LITERAL_BITS, held);
-        if (entry & LITERAL) {
+        if (isLiteral(entry)) {
           store<u8>(to++, (entry >> 16) as u8);
           held >>= entry;
           count -= entry;
-          continue;
+          entry = lookUp(LITERAL_TABLE, LITERAL_BITS, held);
+          if (isLiteral(entry)) {
+            store<u8>(to++, (entry >> 16) as u8);
+            held >>= entry;
+            count -= entry;
+            held |= load<u64>(from) << count;
+            from += (7 - ((count >> 3) & 7)) as usize;
+            count |= 56;
+            entry = lookUp(LITERAL_TABLE, LITERAL_BITS, held);
+            continue;
+          }
         }
       }
     }
@@ -256,11 +320,15 @@ function decodeSymbols(safe: usize): i32 {
       if (entry & SUBTABLE) {
         held >>= LITERAL_BITS as u64;
         count -= LITERAL_BITS as u64;
+        held |= load<u64>(from) << count;
+        from += (7 - ((count >> 3) & 7)) as usize;
+        count |= 56;
         entry = lookUpSubtable(LITERAL_TABLE, entry, held);
-        if (entry & LITERAL) {
+        if (isLiteral(entry)) {
           store<u8>(to++, (entry >> 16) as u8);
           held >>= entry;
           count -= entry;
+          entry = lookUp(LITERAL_TABLE, LITERAL_BITS, held);
           continue;
         }
       }
@@ -275,9 +343,6 @@ function decodeSymbols(safe: usize): i32 {
     held >>= entry;
     count -= entry;
 
-    held |= load<u64>(from) << count;
-    from += (7 - ((count >> 3) & 7)) as usize;
-    count |= 56;
     entry = lookUp(DISTANCE_TABLE, DISTANCE_BITS, held);
     if (entry & EXCEPTIONAL) {
       if (entry & SUBTABLE) {
@@ -294,31 +359,20 @@ function decodeSymbols(safe: usize): i32 {
     held >>= entry;
     count -= entry;
 
-    let match = to - distance;
+    held |= load<u64>(from) << count;
+    from += (7 - ((count >> 3) & 7)) as usize;
+    count |= 56;
+    entry = lookUp(LITERAL_TABLE, LITERAL_BITS, held);
+
+    const match = to - distance;
     if (match < guard) {
-      if (match < historyStart) {
-        stop = TOO_FAR_BACK;
-        break;
-      }
-      markReferences(match, min(match + length, to));
+      pendingMatch = match;
+      pendingLength = length;
+      stop = PENDING;
+      break;
     }
-    const matchEnd = to + length;
-    if (distance >= 16) {
-      do {
-        v128.store(to, v128.load(match));
-        to += 16;
-        match += 16;
-      } while (to < matchEnd);
-    } else {
-      // The bytes repeat every `distance`: make sixteen of them once, then store those at multiples of it.
-      const pattern = v128.swizzle(v128.load(match), v128.load(SWIZZLES + (distance << 4)));
-      const step: usize = 16 - ((16 as usize) % distance);
-      do {
-        v128.store(to, pattern);
-        to += step;
-      } while (to < matchEnd);
-    }
-    to = matchEnd;
+    copyMatch(to, match, length);
+    to += length;
   }
 
   output = to;
