@@ -163,7 +163,7 @@ export class Inflater implements InflateMachine {
 
   run(final: boolean): InflateStop {
     const stop = this.#kernel.run(final ? 1 : 0);
-    // A stream that breaks off is decoded some bytes into the padding behind it.
+    // A stream that breaks off is decoded some bytes into the padding that follows it.
     if (stop < 0) throw inflateError(FAULTS[-stop - 1]!, Math.min(this.inputOffset, this.#inputBase + this.#inputEnd));
     return STOPS[stop]!;
   }
