@@ -1,5 +1,5 @@
 /** Block headers: the stored length, or the code tables (RFC 1951 §3.2.3 to §3.2.7). */
-import { advance, bits, giveBack, holdBits, input, inputEnd, refill, take } from './bit-reader.ts';
+import { advance, bitCount, bits, giveBack, holdBits, input, inputEnd, refill, storeBits, take } from './bit-reader.ts';
 import {
   buildTable,
   DISTANCE_BITS,
@@ -91,41 +91,64 @@ function readDynamicTables(): i32 {
   const distances = take(5) + 1;
   const precodes = take(4) + 4;
   if (literals > 286 || distances > 30) return TOO_MANY_SYMBOLS;
-  memory.fill(LENGTHS, 0, 19);
+  v128.store(LENGTHS, i8x16.splat(0));
+  v128.store(LENGTHS, i8x16.splat(0), 16);
   for (let i: usize = 0; i < precodes; i++) {
-    refill();
+    if (i == 9) refill(); // 14 and 9 times 3 bits are used, 10 times 3 are to come
     store<u8>(LENGTHS + (load<u8>(PRECODE_ORDER + i) as usize), take(3) as u8);
   }
   if (!buildTable(PRECODE_TABLE, PRECODE_BITS, LENGTHS, 19, PRECODE_SYMBOLS, false)) return BAD_PRECODE;
 
   const total: usize = literals + distances;
-  let have: usize = 0;
-  while (have < total) {
-    refill();
-    const entry = load<u32>(PRECODE_TABLE + ((bits as usize & ((1 << PRECODE_BITS) - 1)) << 2));
-    take((entry & 63) as u64);
-    const symbol = entry >>> 16;
-    if (symbol < 16) {
-      store<u8>(LENGTHS + have++, symbol as u8);
-      continue;
-    }
-    let value: u8 = 0;
-    let repeat: usize;
-    if (symbol == 16) {
-      if (have == 0) return BAD_REPEAT;
-      value = load<u8>(LENGTHS + have - 1);
-      repeat = 3 + take(2);
-    } else {
-      repeat = symbol == 17 ? 3 + take(3) : 11 + take(7);
-    }
-    if (have + repeat > total) return BAD_REPEAT;
-    memory.fill(LENGTHS + have, value, repeat);
-    have += repeat;
-  }
+  if (!readLengths(LENGTHS + total)) return BAD_REPEAT;
   if (load<u8>(LENGTHS + 256) == 0) return NO_END_OF_BLOCK;
   if (!buildTable(LITERAL_TABLE, LITERAL_BITS, LENGTHS, literals, LITERAL_SYMBOLS, true)) return BAD_LITERAL_CODE;
   if (!buildTable(DISTANCE_TABLE, DISTANCE_BITS, LENGTHS + literals, distances, DISTANCE_SYMBOLS, true)) {
     return BAD_DISTANCE_CODE;
   }
   return 0;
+}
+
+/** Reads code lengths into LENGTHS up to `end`; false where a repeat has no length before it or goes past the end. */
+function readLengths(end: usize): bool {
+  let from = input;
+  let held = bits;
+  let count = bitCount;
+  let to = LENGTHS;
+  while (to < end) {
+    held |= load<u64>(from) << count;
+    from += (7 - ((count >> 3) & 7)) as usize;
+    count |= 56;
+    const entry = load<u32>(PRECODE_TABLE + ((held as usize & ((1 << PRECODE_BITS) - 1)) << 2)) as u64;
+    held >>= entry;
+    count -= entry;
+    const symbol = (entry >> 16) as u32;
+    if (symbol < 16) {
+      store<u8>(to++, symbol as u8);
+      continue;
+    }
+    // What follows a repeat is written over: stores of sixteen may go past its end.
+    let value = i8x16.splat(0);
+    let repeat: usize;
+    if (symbol == 16) {
+      if (to == LENGTHS) break;
+      value = i8x16.splat(load<i8>(to - 1));
+      repeat = 3 + (held as usize & 3);
+      held >>= 2;
+      count -= 2;
+    } else if (symbol == 17) {
+      repeat = 3 + (held as usize & 7);
+      held >>= 3;
+      count -= 3;
+    } else {
+      repeat = 11 + (held as usize & 127);
+      held >>= 7;
+      count -= 7;
+    }
+    if (to + repeat > end) break;
+    for (let done: usize = 0; done < repeat; done += 16) v128.store(to + done, value);
+    to += repeat;
+  }
+  storeBits(from, held, count);
+  return to == end;
 }

@@ -77,7 +77,7 @@ export function makeSymbols(): void {
  * a single one-bit symbol or of none (RFC 1951 §3.2.7 knows both, for distances).
  */
 export function buildTable(table: usize, tableBits: u32, lengths: usize, count: u32, symbols: usize, lone: bool): bool {
-  memory.fill(COUNTS, 0, (MAX_BITS + 1) << 2);
+  for (let at: usize = 0; at < (MAX_BITS + 1) << 2; at += 16) v128.store(COUNTS + at, i32x4.splat(0));
   for (let symbol: u32 = 0; symbol < count; symbol++) {
     const at = COUNTS + ((load<u8>(lengths + symbol) as usize) << 2);
     store<u32>(at, load<u32>(at) + 1);
@@ -86,7 +86,9 @@ export function buildTable(table: usize, tableBits: u32, lengths: usize, count: 
   while (longest > 0 && load<u32>(COUNTS + (longest << 2)) == 0) longest--;
 
   let left: i32 = 1; // codes of this length not yet given away
-  let place: u32 = 0;
+  const unused = load<u32>(COUNTS); // symbols without a code are sorted to the front
+  let place: u32 = unused;
+  store<u32>(PLACES, 0);
   for (let bits: u32 = 1; bits <= MAX_BITS; bits++) {
     const codes = load<u32>(COUNTS + (bits << 2));
     store<u32>(PLACES + (bits << 2), place);
@@ -95,39 +97,37 @@ export function buildTable(table: usize, tableBits: u32, lengths: usize, count: 
     if (left < 0) return false;
   }
   for (let symbol: u32 = 0; symbol < count; symbol++) {
-    const bits = load<u8>(lengths + symbol) as usize;
-    if (bits == 0) continue;
-    const at = PLACES + (bits << 2);
+    const at = PLACES + ((load<u8>(lengths + symbol) as usize) << 2);
     const to = load<u32>(at);
     store<u32>(at, to + 1);
     store<u16>(SORTED + (to << 1), symbol as u16);
   }
   if (left > 0) {
     if (!lone || longest > 1) return false;
-    fillLone(table, tableBits, symbols, longest);
+    fillLone(table, tableBits, symbols, unused, longest);
     return true;
   }
 
   let code: u32 = 0; // bit-reversed, as it comes from the stream
-  let next: u32 = 0; // place in SORTED
+  let next = unused; // place in SORTED
   const direct = min(longest, tableBits);
   store<u32>(table, EXCEPTIONAL);
   for (let bits: u32 = 1; bits <= direct; bits++) {
     // The entries of the shorter codes are the same for both values of the added bit.
-    memory.copy(table + (4 << (bits - 1)), table, 4 << (bits - 1));
+    double(table, bits - 1);
     for (let codes = load<u32>(COUNTS + (bits << 2)); codes > 0; codes--) {
       store<u32>(table + (code << 2), entryOf(symbols, next++, bits));
       code = nextCode(code, bits);
     }
   }
-  for (let bits = direct; bits < tableBits; bits++) memory.copy(table + (4 << bits), table, 4 << bits);
+  for (let bits = direct; bits < tableBits; bits++) double(table, bits);
   if (longest > tableBits) fillSubtables(table, tableBits, symbols, code, next, longest);
   return true;
 }
 
 /** A code of one symbol with one bit, or of none: every other bit pattern is no code. */
-function fillLone(table: usize, tableBits: u32, symbols: usize, longest: u32): void {
-  const even = longest == 1 ? entryOf(symbols, 0, 1) : EXCEPTIONAL;
+function fillLone(table: usize, tableBits: u32, symbols: usize, place: u32, longest: u32): void {
+  const even = longest == 1 ? entryOf(symbols, place, 1) : EXCEPTIONAL;
   for (let index: u32 = 0; index < 1 << tableBits; index += 2) {
     store<u32>(table + (index << 2), even);
     store<u32>(table + (index << 2), EXCEPTIONAL, 4);
@@ -170,11 +170,19 @@ function entryOf(symbols: usize, place: u32, bits: u32): u32 {
   return load<u32>(symbols + ((load<u16>(SORTED + (place << 1)) as usize) << 2)) + (bits << 8) + bits;
 }
 
-/** The code after `code` among those of `bits` bits, both bit-reversed; 0 after the last. */
+/** The code after `code` among those of `bits` bits, both bit-reversed; after the last comes nothing. */
 // @ts-ignore: decorator
 @inline
 function nextCode(code: u32, bits: u32): u32 {
-  let bit: u32 = 1 << (bits - 1);
-  while (code & bit) bit >>>= 1;
-  return bit == 0 ? 0 : (code & (bit - 1)) + bit;
+  const zeros = code ^ ((1 << bits) - 1);
+  const bit = zeros == 0 ? 0 : 0x80000000 >>> clz(zeros);
+  return (code & (bit - 1)) + bit;
+}
+
+/** Repeats the first 2^`bits` entries of a table, right after them; may write three more. */
+// @ts-ignore: decorator
+@inline
+function double(table: usize, bits: u32): void {
+  const size: usize = 4 << bits;
+  for (let at: usize = 0; at < size; at += 16) v128.store(table + size + at, v128.load(table + at));
 }
