@@ -163,8 +163,11 @@ export class Inflater implements InflateMachine {
 
   run(final: boolean): InflateStop {
     const stop = this.#kernel.run(final ? 1 : 0);
-    // A stream that breaks off is decoded some bytes into the padding that follows it.
-    if (stop < 0) throw inflateError(FAULTS[-stop - 1]!, Math.min(this.inputOffset, this.#inputBase + this.#inputEnd));
+    if (stop < 0) {
+      const fault = FAULTS[-stop - 1]!;
+      // A stream that breaks off is decoded some bytes into the padding that follows it.
+      throw inflateError(fault, fault === 'truncated' ? this.#inputBase + this.#inputEnd : this.inputOffset);
+    }
     return STOPS[stop]!;
   }
 

@@ -49,6 +49,7 @@ export function readHeader(): i32 {
   if (stored) {
     giveBack();
     holdBits(0, 0);
+    if (input + 4 > inputEnd) return TRUNCATED;
     const length = load<u16>(input) as usize;
     if ((load<u16>(input, 2) ^ 0xffff) as usize != length) return headerError(BAD_STORED_LENGTH);
     advance(4);

@@ -16,6 +16,30 @@ export class BitWriter {
     return this;
   }
 
+  /** A literal in the fixed code (RFC 1951 §3.2.6). */
+  literal(byte: number): this {
+    return byte < 144 ? this.#fixed(0x30 + byte, 8) : this.#fixed(0x190 + byte - 144, 9);
+  }
+
+  /** A match in the fixed code: 3 to 258 bytes from 1 to 32768 bytes before. */
+  match(length: number, distance: number): this {
+    const long = length === 258 ? { symbol: 28, extra: 0, rest: 0 } : scaled(length - 3, 2);
+    const symbol = 257 + long.symbol;
+    if (symbol < 280) this.#fixed(symbol - 256, 7);
+    else this.#fixed(0xc0 + symbol - 280, 8);
+    const far = scaled(distance - 1, 1);
+    return this.put(long.rest, long.extra).#fixed(far.symbol, 5).put(far.rest, far.extra);
+  }
+
+  /** The end of a block in the fixed code. */
+  end(): this {
+    return this.#fixed(0, 7);
+  }
+
+  #fixed(code: number, bits: number): this {
+    return this.code(code.toString(2).padStart(bits, '0'));
+  }
+
   /** The start of a final dynamic block: its code lengths, each coded in four bits by a precode of sixteen symbols. */
   dynamic(literals: number[], distances: number[]): this {
     this.put(1, 1)
@@ -49,4 +73,10 @@ export class BitWriter {
     });
     return bytes;
   }
+}
+
+/** The symbol of a length or distance less its least (RFC 1951 §3.2.5): 2^`bits` symbols for each power of two; and its extra bits. */
+function scaled(value: number, bits: number): { symbol: number; extra: number; rest: number } {
+  const extra = Math.max(0, 31 - Math.clz32(value) - bits);
+  return { symbol: (extra << bits) + (value >>> extra), extra, rest: value & ((1 << extra) - 1) };
 }

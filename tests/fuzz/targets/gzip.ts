@@ -6,6 +6,8 @@ import { decodeGzipIndex, encodeGzipIndex } from '../../../formats/gzip/gzip-ind
 import { GzipIndexReader } from '../../../formats/gzip/reader.ts';
 import { GzipStream, type GzipSummary } from '../../../formats/gzip/stream.ts';
 import { Inflater } from '../../../formats/kernels/inflate.ts';
+import { OUTPUT_BYTES, WINDOW_BYTES } from '../../../formats/kernels/inflate-machine.ts';
+import { everyMatch, longestCodes } from '../../../formats/kernels/testing/edge-streams.ts';
 import { mutateBytes } from '../mutate-bytes.ts';
 import type { FuzzRandom } from '../random.ts';
 import { demand, type FuzzTarget } from '../target.ts';
@@ -27,7 +29,15 @@ export function soundGzips(): Uint8Array[] {
     one(contents[0]!, { strategy: 4 }),
     one(contents[1]!, { strategy: 2, memLevel: 1 }),
     new Uint8Array(Buffer.concat([one(contents[0]!, {}), one(contents[1]!, {})])),
+    // Matches at the edges of what the kernel copies at once, of its window, and of the megabyte that it makes at a time.
+    ...[everyMatch(WINDOW_BYTES, [1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, WINDOW_BYTES], 9), longestCodes()].map(member),
+    one(Buffer.concat([Buffer.alloc(OUTPUT_BYTES - 100), contents[1]!]), {}),
   ];
+}
+
+/** A member around a deflate stream. */
+function member(deflated: Uint8Array): Uint8Array {
+  return mended(Uint8Array.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, ...deflated, ...new Uint8Array(8)]));
 }
 
 /** Appends the checksum and length of the changed deflate stream's output. */
