@@ -128,7 +128,7 @@ function readLengths(end: usize): bool {
       store<u8>(to++, symbol as u8);
       continue;
     }
-    // What follows a repeat is written over: stores of sixteen may go past its end.
+    // Stores of sixteen may go past the end of a repeat, since the next lengths overwrite that.
     let value = i8x16.splat(0);
     let repeat: usize;
     if (symbol == 16) {

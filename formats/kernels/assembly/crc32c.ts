@@ -37,7 +37,7 @@ export function crc32c(at: usize, length: usize, register: u32): u32 {
     const b = load<u32>(at, 4);
     const c = load<u32>(at, 8);
     const d = load<u32>(at, 12);
-    // What waits for the register comes in last, at the end of a shallow tree.
+    // The words that need no register are looked up and joined first, in a shallow tree.
     const free =
       ((load<u32>(entry(b, 0), CRC_TABLES + 11 * SLICE) ^ load<u32>(entry(b, 8), CRC_TABLES + 10 * SLICE)) ^
        (load<u32>(entry(b, 16), CRC_TABLES + 9 * SLICE) ^ load<u32>(entry(b, 24), CRC_TABLES + 8 * SLICE))) ^
