@@ -35,6 +35,13 @@ describe('placePoints', () => {
     expect(offsets(placePoints(fine, SPAN, [{ offset: 1500, length: 10 }]))).toContain(1500);
   });
 
+  it('counts what a point of the span nearby spares already', () => {
+    const index = indexOf(3500, 50);
+    const wide = { ...index, points: index.points.map((point) => ({ ...point, window: new Uint8Array(30) })) };
+    // From 1900 on it is 50 bytes to the point at 2000, less than two windows; from 1000 to 1750 it is 375.
+    expect(offsets(placePoints(wide, SPAN, [{ offset: 1750, length: 150 }]))).toEqual([0, 1000, 1750, 2000, 3000]);
+  });
+
   it('never makes a read longer, and keeps every point of the span', () => {
     const ranges = fc.array(fc.record({ offset: fc.nat(20_000), length: fc.nat(900) }), { maxLength: 12 });
     fc.assert(
