@@ -11,7 +11,7 @@ import { type GrowthPoint, MODES } from './scenarios.ts';
 const GROWTH_MODES = ['full', 'index-only'];
 
 /** Time per gigabyte of the largest image over that of the smallest. */
-const MAX_GROWTH = 1.25;
+const MAX_GROWTH = 1.1;
 
 /** An image of the series with its measurements. */
 interface MeasuredPoint {

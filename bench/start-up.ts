@@ -16,10 +16,10 @@ const DEMO = join(import.meta.dirname, '..', '..', 'fixtures', 'images', 'demo')
 const RUNS = 15;
 
 /** Wall time of `accel --version` over `node -e 0`. */
-const MAX_VERSION = 1.5;
+const MAX_VERSION = 1.1;
 
 /** Seconds of the conversion of the demo image. */
-const MAX_DEMO = 0.5;
+const MAX_DEMO = 0.35;
 
 /** The section of the page. */
 export async function measureStartUp(options: BenchOptions): Promise<Outcome> {
