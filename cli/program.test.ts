@@ -48,7 +48,7 @@ describe('accel convert', () => {
       ],
       artifact: {
         algorithm: 'lz4',
-        blockSize: 4096,
+        blockSize: 32_768,
         span: 2 ** 20,
         oci: false,
         referrer: false,

@@ -55,7 +55,8 @@ export interface ArtifactOptions {
 /** Defaults of {@link ArtifactOptions}. */
 export const DEFAULT_ARTIFACT: ArtifactOptions = {
   algorithm: 'lz4',
-  blockSize: 4096,
+  // docs/decisions/0029-default-blocks.md
+  blockSize: 32_768,
   span: 1 << 20,
   oci: false,
   referrer: false,

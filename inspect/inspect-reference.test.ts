@@ -62,7 +62,7 @@ describe('an accelerated image', () => {
       options: expect.stringContaining('algorithm=lz4'),
     });
     expect(image.layers).toHaveLength(2);
-    expect(image.layers[0]).toMatchObject({ kind: 'full', algorithm: 'lz4', blockSize: 4096 });
+    expect(image.layers[0]).toMatchObject({ kind: 'full', algorithm: 'lz4', blockSize: 32_768 });
     expect(image.layers[0]?.segments).toBeGreaterThan(0);
     expect(image.problem).toBeUndefined();
   });

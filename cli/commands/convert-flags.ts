@@ -81,7 +81,7 @@ export function addArtifactFlags(command: Command): void {
       ).argParser(parseVsize),
     )
     .addOption(new Option('--algorithm <name>', 'compression of blocks').choices(['lz4', 'zstd']).default('lz4'))
-    .addOption(new Option('--bs <size>', 'size of a compressed block').argParser(parseBlockSize).default(4096, '4K'))
+    .addOption(new Option('--bs <size>', 'size of a compressed block').argParser(parseBlockSize).default(32_768, '32K'))
     .addOption(
       new Option(
         '--level <n>',

@@ -252,7 +252,7 @@ describe('values', () => {
     ['ACCEL_ROOT_CA', 'a,b.pem\nc.pem\n', 'rootCa', ['a,b.pem', 'c.pem']],
     ['ACCEL_NO_CACHE', '1', 'cache', false],
     ['ACCEL_NO_CACHE', '0', 'cache', true],
-    ['ACCEL_BS', '', 'bs', 4096],
+    ['ACCEL_BS', '', 'bs', 32_768],
     ['ACCEL_MKFS', 'yes', 'mkfs', 'yes'],
     ['ACCEL_RATE_LIMIT', '0.5/s', 'rateLimit', 0.5],
     ['ACCEL_BANDWIDTH', '20M', 'bandwidth', 20_971_520],

@@ -15,7 +15,7 @@ import {
   testLayout,
 } from '../../tests/support/converter.ts';
 import type { ConvertEvent } from '../events.ts';
-import type { ConvertResult } from '../options.ts';
+import { type ConvertResult, DEFAULT_ARTIFACT } from '../options.ts';
 import { CACHE_TAG, LayerCache } from './layer-record.ts';
 
 const base: readonly LayerSpec[] = [
@@ -115,6 +115,25 @@ describe('layers that were converted before', () => {
     const artifact = { ...request().artifact, blockSize: 8192, span: 1 << 21 };
     await convertWithin(target, request({ cache: true, artifact }), { onEvent });
     expect(events.filter((event) => event.type === 'layer-reused')).toEqual([]);
+  });
+
+  it('of the default block size of earlier versions are no full layers of the default', async () => {
+    const convertFull = async (blockSize: number, tag: string) => {
+      const reused: number[] = [];
+      const onEvent = (event: ConvertEvent): void => {
+        if (event.type === 'layer-reused') reused.push(event.layer.index);
+      };
+      const artifact = { ...DEFAULT_ARTIFACT, blockSize };
+      const outputs = [{ tag, kind: 'full' as const }];
+      const result = await convertWithin(target, request({ cache: true, outputs, artifact }), { onEvent });
+      return { reused, layers: result.tags[0]!.manifests[0]!.layers.map(({ digest }) => digest) };
+    };
+    const old = await convertFull(4096, 'old');
+    const now = await convertFull(DEFAULT_ARTIFACT.blockSize, 'now');
+    expect(now.reused).toEqual([]);
+    expect(now.layers).not.toEqual(old.layers);
+    expect(await convertFull(DEFAULT_ARTIFACT.blockSize, 'again')).toEqual({ ...now, reused: [0, 1, 2, 3] });
+    expect(await convertFull(4096, 'old-again')).toEqual({ ...old, reused: [0, 1, 2, 3] });
   });
 });
 
