@@ -47,7 +47,7 @@ describe('accel convert', () => {
         { tag: '1.2_containerd_accelerated', kind: 'containerd' },
       ],
       artifact: {
-        algorithm: 'lz4',
+        algorithm: 'zstd',
         blockSize: 32_768,
         span: 2 ** 20,
         oci: false,

@@ -25,7 +25,7 @@ export interface ArtifactOptions {
   /** Bytes of a compressed block: a power of two, 4096 to 65536. */
   readonly blockSize: number;
   /**
-   * zstd: 1 to 22; omitted: 3, the default of the reference's tools. LZ4: 3 to 12, the larger the smaller the blocks; omitted:
+   * zstd: 1 to 22; omitted: 1. LZ4: 3 to 12, the larger the smaller the blocks; omitted:
    * liblz4's fast compression, the default of the reference's tools.
    */
   readonly level?: number;
@@ -54,8 +54,8 @@ export interface ArtifactOptions {
 
 /** Defaults of {@link ArtifactOptions}. */
 export const DEFAULT_ARTIFACT: ArtifactOptions = {
-  algorithm: 'lz4',
   // docs/decisions/0029-default-blocks.md
+  algorithm: 'zstd',
   blockSize: 32_768,
   span: 1 << 20,
   oci: false,

@@ -80,12 +80,12 @@ export function addArtifactFlags(command: Command): void {
         'size of the virtual block device, such as 64G; that, or more when needed, unless given',
       ).argParser(parseVsize),
     )
-    .addOption(new Option('--algorithm <name>', 'compression of blocks').choices(['lz4', 'zstd']).default('lz4'))
+    .addOption(new Option('--algorithm <name>', 'compression of blocks').choices(['lz4', 'zstd']).default('zstd'))
     .addOption(new Option('--bs <size>', 'size of a compressed block').argParser(parseBlockSize).default(32_768, '32K'))
     .addOption(
       new Option(
         '--level <n>',
-        'smaller layers in more time, the higher: 1 to 22 for zstd (3 unless given), 3 to 12 for LZ4 (fastest unless given)',
+        'smaller layers in more time, the higher: 1 to 22 for zstd (1 unless given), 3 to 12 for LZ4 (fastest unless given)',
       ).argParser(parseInteger('--level', 1, 22)),
     )
     .addOption(

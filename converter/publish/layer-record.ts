@@ -24,6 +24,7 @@ import type { LayerBlob } from '../layer/engines/engine.ts';
 import { LayerClaims } from '../layer/layer-claims.ts';
 import type { ArtifactOptions } from '../options.ts';
 import { assertComplete, contentOf } from './assert-complete.ts';
+import { levelOf } from './record-annotations.ts';
 import { canonical, type RecordKey } from './record-key.ts';
 
 /** Tag of the record. */
@@ -299,7 +300,7 @@ const INDEX_FORM = 2;
 export function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest, layout }: LayerKey): string {
   const special =
     kind === 'full'
-      ? [artifact.algorithm, artifact.blockSize, artifact.level]
+      ? [artifact.algorithm, artifact.blockSize, levelOf(artifact)]
       : [artifact.span, sourceDigest, INDEX_FORM];
   const order = layout === undefined ? [] : [{ layout }];
   return `${kind}:${digestOf(encodeJson([VERSION, chainId, virtualSize, ...special, ...order]))}`;

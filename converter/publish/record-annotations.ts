@@ -2,6 +2,7 @@
 import { AccelError } from '../../base/error.ts';
 import { VERSION } from '../../base/version.ts';
 import { LAYER_ANNOTATION, LAYER_VERSION, RECORD_ANNOTATION } from '../../formats/overlaybd/annotations.ts';
+import { DEFAULT_ZSTD_LEVEL } from '../../formats/zstd/block.ts';
 import type { ImageManifest } from '../../oci/manifest.ts';
 import type { ArtifactOptions, OutputTag } from '../options.ts';
 
@@ -19,11 +20,12 @@ export interface ConversionRecord {
 
 /** Canonical text of the options that determine the bytes; `prefetch` names the prefetch list. */
 export function optionsText(artifact: ArtifactOptions, platforms: readonly string[], prefetch?: string): string {
+  const level = levelOf(artifact);
   const parts = [
     `vsize=${artifact.virtualSize ?? 'auto'}`,
     `algorithm=${artifact.algorithm}`,
     `bs=${artifact.blockSize}`,
-    ...(artifact.level === undefined ? [] : [`level=${artifact.level}`]),
+    ...(level === undefined ? [] : [`level=${level}`]),
     `span=${artifact.span}`,
     `oci=${artifact.oci || artifact.referrer}`,
     `referrer=${artifact.referrer}`,
@@ -32,6 +34,11 @@ export function optionsText(artifact: ArtifactOptions, platforms: readonly strin
     `platforms=${[...platforms].sort().join('+') || 'all'}`,
   ];
   return withPrefetchOption(parts.join(','), prefetch);
+}
+
+/** The level that blocks are compressed with, named also where zstd's is not given; undefined for LZ4's fast compression. */
+export function levelOf({ algorithm, level }: ArtifactOptions): number | undefined {
+  return level ?? (algorithm === 'zstd' ? DEFAULT_ZSTD_LEVEL : undefined);
 }
 
 /** An options text of images whose layers have no piece lists. */

@@ -14,7 +14,7 @@ export interface BlockFormat {
   readonly algorithm: ZFileAlgorithm;
   /** Bytes of a block: a power of two, 4096 to 65536. */
   readonly blockSize: number;
-  /** zstd's level (default 3, as the reference's tools have it), or LZ4's (formats/kernels/lz4-levels.ts; default: fast). */
+  /** zstd's level (1 unless given), or LZ4's (formats/kernels/lz4-levels.ts; default: fast). */
   readonly level?: number | undefined;
 }
 

@@ -4,8 +4,8 @@ import { FrameWalker } from './frames.ts';
 import { loadZstdLibrary } from './library.ts';
 import { equalNativeCompressor } from './native.ts';
 
-/** The level that the reference's tools compress blocks with. */
-export const DEFAULT_ZSTD_LEVEL = 3;
+/** The level of blocks unless one is given; the reference's tools have 3. See docs/decisions/0029-default-blocks.md. */
+export const DEFAULT_ZSTD_LEVEL = 1;
 
 /**
  * Blocks from so many bytes on are given to Node's own zstd: it makes a context for each call, and below that the

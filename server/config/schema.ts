@@ -58,7 +58,7 @@ const rule = z.strictObject({
     .enum(['off', 'quick', 'full'])
     .default('off')
     .describe('Verification of a converted image before its tag is set'),
-  algorithm: z.enum(['lz4', 'zstd']).optional().describe('Compression of blocks; lz4 unless given'),
+  algorithm: z.enum(['lz4', 'zstd']).optional().describe('Compression of blocks; zstd unless given'),
   blockSize: z
     .union([z.int().min(4096).max(65_536), text(/^(4|8|16|32|64)Ki?$/, 'a power of two from 4Ki to 64Ki')])
     .optional()
