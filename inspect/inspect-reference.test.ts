@@ -59,10 +59,10 @@ describe('an accelerated image', () => {
       virtualSize: 64 * 2 ** 30,
       base: { digest: base.digest, present: true },
       accelVersion: expect.stringMatching(/^\d+\.\d+\.\d+/),
-      options: expect.stringContaining('algorithm=lz4'),
+      options: expect.stringContaining('algorithm=zstd'),
     });
     expect(image.layers).toHaveLength(2);
-    expect(image.layers[0]).toMatchObject({ kind: 'full', algorithm: 'lz4', blockSize: 32_768 });
+    expect(image.layers[0]).toMatchObject({ kind: 'full', algorithm: 'zstd', blockSize: 32_768 });
     expect(image.layers[0]?.segments).toBeGreaterThan(0);
     expect(image.problem).toBeUndefined();
   });

@@ -94,7 +94,7 @@ describe('what is opened', () => {
     expect(lower).toMatchObject({ algorithm: 'lz4', blockSize: 4096, source: { mediaType: OCI.layerGzip } });
     expect(lower?.gzipIndex?.compressedSize).toBe(lower?.source?.size);
     expect(lower?.diffId).toBe(image.config.rootfs.diff_ids[0]);
-    expect(upper).toMatchObject({ index: 1, algorithm: 'lz4', blockSize: 4096 });
+    expect(upper).toMatchObject({ index: 1, algorithm: 'zstd', blockSize: 32_768 });
     expect(image.platform).toBe('linux/amd64');
   });
 

@@ -32,15 +32,19 @@ const servers: ScriptedServer[] = [];
 const targets: RegistryTarget[] = [];
 
 beforeAll(async () => {
-  layout = await convertedLayout([
-    {
-      tar: new TarBuilder()
-        .dir('etc/')
-        .file('etc/data', Buffer.from(CONTENT, 'latin1'))
-        .symlink('data', 'etc/data')
-        .build(),
-    },
-  ]);
+  layout = await convertedLayout(
+    [
+      {
+        tar: new TarBuilder()
+          .dir('etc/')
+          .file('etc/data', Buffer.from(CONTENT, 'latin1'))
+          .symlink('data', 'etc/data')
+          .build(),
+      },
+      // Large enough to be read by ranges.
+    ],
+    { algorithm: 'lz4', blockSize: 4096 },
+  );
   content = await contentOf(layout.target);
 });
 afterEach(async () => {

@@ -71,11 +71,7 @@ describe('a list', () => {
     await folder.remove();
     const orders = Array.from({ length: 1000 }, (_, at) => listedOrder(`images.txt:${at + 1}`));
     const [distinct, ...others] = distinctOrders(orders);
-    expect([distinct!.places.length, distinct!.places.at(-1), others.length]).toEqual([
-      200_000,
-      'images.txt:200000',
-      0,
-    ]);
+    expect([distinct!.places.length, distinct!.places.at(-1), others.length]).toEqual([1000, 'images.txt:1000', 0]);
   });
 
   it('has the options of the command, none of its own', () => {

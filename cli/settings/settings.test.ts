@@ -113,7 +113,11 @@ function samplesOf({ flag, option, takes }: Setting): readonly string[] {
   if (takes === 'switch') return ['true', 'true', 'true', 'true'];
   if (SAMPLES[flag] !== undefined) return SAMPLES[flag];
   const choices = option.argChoices;
-  if (choices !== undefined) return [0, 1, 2, 3].map((at) => choices[at % choices.length]!);
+  if (choices !== undefined) {
+    const samples = [0, 1, 2, 3].map((at) => choices[at % choices.length]!);
+    // The last one is compared with the default.
+    return samples[3] === option.defaultValue ? samples.toReversed() : samples;
+  }
   const fits = FORMS.find((texts) => texts.every((text) => isAccepted(option, text)));
   if (fits === undefined) throw new Error(`${flag} takes none of the texts here: add some to SAMPLES`);
   return fits;
