@@ -75,7 +75,7 @@ const limited = (limit: string, line: readonly string[], env: Readonly<Record<st
 
 describeWith({ tools: ['bash'] }, 'limits of the process', () => {
   // Each step lets a little more through: the failure comes in the spool, in a layer, in the next one.
-  test.each([0, 64, 600, 2500])('no file may grow past %i KiB', async (kib) => {
+  test.each([0, 64, 600, 1600])('no file may grow past %i KiB', async (kib) => {
     await places(async (place) => {
       const result = await limited(`-f ${kib}`, args(place.scratch, place.target));
       await expectCleanFailure(result, /\[io-error\].*(EFBIG|file too large)/i, place);
