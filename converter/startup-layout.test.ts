@@ -210,7 +210,8 @@ it('random stacks: the device is the same block by block, with any number of thr
       const target = new CountingTarget(await openLayout(path));
       const artifact = { ...DEFAULT_ARTIFACT, blockSize };
       const plain = await convertWithin(target, request({ artifact })).catch(() => undefined);
-      if (plain === undefined) return;
+      // Two of three stacks are refused, and do not count.
+      fc.pre(plain !== undefined);
       const device = await readBlocks((await openImage(target, 'base_accelerated')).device);
       const prefetch = { lines: ['/b/', '/a', '/a/', '/c/*'] };
       const made = await convertWithin(target, laidOut({ prefetch }, { blockSize }));
@@ -227,8 +228,6 @@ it('random stacks: the device is the same block by block, with any number of thr
       await remove();
     }
   });
-  await fc.assert(property, { numRuns: Number(process.env.FUZZ_RUNS ?? 60) });
-  // Two of three stacks are refused.
-  expect(verified).toBeGreaterThan(5);
+  await fc.assert(property, { numRuns: Number(process.env.FUZZ_RUNS ?? 20) });
   expect(moved).toBeGreaterThan(verified);
 });
