@@ -26,7 +26,7 @@ describe.skipIf(missing !== undefined && !process.env.CI)(
     afterAll(() => scratch?.remove());
 
     test.each([
-      // Six layers: the ends of each in as few requests as there can be (docs/decisions/0031-index-read-in-parts.md).
+      // Six layers: the ends of each in as few requests as there can be (docs/decisions/0030-index-read-in-parts.md).
       ['latest_accelerated', 20, 400_000],
       ['latest_containerd_accelerated', 20, 1_050_000],
     ])('%s: ls / and cat /etc/os-release take at most %i requests and %i bytes', async (tag, requests, bytes) => {
