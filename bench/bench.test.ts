@@ -141,6 +141,7 @@ const usage = (wall: number) => ({ wall, cpu: wall * 2, peakRss: wall * 2 ** 20,
 const ROWS = [
   { what: 'gunzip', rounds: [usage(10), usage(11), usage(30)] },
   { what: 'igzip -dc', rounds: [] },
+  { what: 'zstd -dc', rounds: [usage(8)] },
   { what: 'full', rounds: [usage(22), usage(21), usage(90)], pushed: 21_000_000 },
   { what: 'both', rounds: [usage(24)], pushed: 24_000_000 },
   { what: 'another', rounds: [usage(24)], pushed: 4_000_000 },
@@ -148,18 +149,28 @@ const ROWS = [
 const CONTEXT = { baseline: 'gunzip', source: 20_000_000, tar: 44_000_000 };
 
 test('a row is the medians of its rounds beside the baseline; a program that is missing is named', () => {
-  expect(formatTable(ROWS, CONTEXT).split('\n').slice(3, 5)).toEqual([
+  const lines = formatTable(ROWS, CONTEXT).split('\n');
+  expect([lines[3], lines[5]]).toEqual([
     '| igzip -dc | not installed |  |  |  |  |  |  |  |  |',
     '| full | 22.00 (21.00–90.00) | 2.00 | 2 | 44.00 (42.00–180.00) | 2.00 | 90 | 22 | 21.0 | 105.0 |',
   ]);
 });
 
 test('limits are held by medians, resources by the worst; what was not measured is not judged', () => {
-  const held = judge(ROWS, CONTEXT, { fullWall: 2, fullCpu: 1.9, indexWall: 1, bothWall: 1.1 });
+  const held = judge(ROWS, CONTEXT, {
+    fullWall: 2,
+    fullCpu: 1.9,
+    indexWall: 1,
+    bothWall: 1.1,
+    fullSize: 1.04,
+    fullOverZstd: 2.5,
+  });
   expect(held.map(({ text, held: yes }) => [yes, text])).toEqual([
     [true, 'wall time of full over node:zlib: 2.00, at most 2.00'],
     [false, 'CPU time of full over node:zlib: 2.00, at most 1.90 (**not held**)'],
+    [false, 'wall time of full over zstd -dc: 2.75, at most 2.50 (**not held**)'],
     [true, 'wall time of both over full: 1.09, at most 1.10'],
+    [false, 'size of full over source: 1.05, at most 1.04 (**not held**)'],
     [true, 'peak RSS in MiB, the worst conversion: 90, at most 200'],
     [true, 'bytes written over pushed, the worst conversion: 1.05, at most 1.05'],
   ]);

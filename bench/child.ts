@@ -38,6 +38,8 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>;
   /** Give standard output back as text instead. */
   readonly keepOutput?: boolean;
+  /** Milliseconds after which it is ended, which is a failure; it takes as long as it likes unless given. */
+  readonly timeout?: number;
   /** It has measure.ts loaded, which reports the peak of its resident set. */
   readonly reportsRss?: boolean;
 }
@@ -65,6 +67,7 @@ export async function measureCommand(command: Command): Promise<Measured> {
         command.reportsRss === true ? 'pipe' : 'ignore',
       ],
       env: { ...process.env, ...command.env },
+      ...(command.timeout === undefined ? {} : { timeout: command.timeout, killSignal: 'SIGKILL' }),
     });
     const [stdout, stderr, told] = [child.stdout, child.stderr, child.stdio[RSS_PIPE]].map(textOf);
     let [wall, seen] = [0, Number.NaN];

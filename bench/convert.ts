@@ -7,8 +7,10 @@ import { runMeasured, type Usage } from './child.ts';
 import { type BenchImage, bytesAdded, readImage, withCopy, withTars } from './layout.ts';
 import { formatVerdicts, judge } from './limits.ts';
 import type { BenchOptions, Outcome } from './options.ts';
-import { formatTable, type Row } from './report.ts';
+import { plot } from './plot.ts';
+import { formatTable, type Row, type TableContext } from './report.ts';
 import { type ImageScenario, MODES, type ModeScenario } from './scenarios.ts';
+import { writePicture } from './section.ts';
 import { runTool, TOOLS } from './tools.ts';
 
 /** The row that only decompresses. */
@@ -22,8 +24,8 @@ export const CLI: string = join(import.meta.dirname, '..', 'program', 'main.js')
 /** One way to spend a round. */
 export interface Candidate {
   readonly what: string;
-  /** Undefined when it cannot run on this machine. */
-  run(): Promise<{ readonly usage: Usage; readonly pushed?: number } | undefined>;
+  /** Undefined when it cannot run on this machine; the message of a foreign program that failed. */
+  run(): Promise<{ readonly usage: Usage; readonly pushed?: number } | { readonly failed: string } | undefined>;
 }
 
 /** Decompresses layers one after another in one thread of a Node process. */
@@ -50,31 +52,31 @@ export function convertOnce(image: BenchImage, mode: ModeScenario, cli: string =
   });
 }
 
-/** Every candidate once a round, in turns; a row each. */
+/** Every candidate once a round, in turns; a row each. One that failed is not run again. */
 export async function takeTurns(
   name: string,
   candidates: readonly Candidate[],
   { rounds, log }: Pick<BenchOptions, 'rounds' | 'log'>,
 ): Promise<Row[]> {
-  const taken = candidates.map(({ what }) => ({
-    what,
-    rounds: [] as Usage[],
-    pushed: undefined as number | undefined,
-  }));
+  const taken = new Map<string, Row>(candidates.map(({ what }) => [what, { what, rounds: [] }]));
   for (let round = 1; round <= rounds; round++) {
-    for (const [index, { what, run }] of candidates.entries()) {
+    for (const { what, run } of candidates) {
+      const row = taken.get(what)!;
+      if (row.failed !== undefined) continue;
       const done = await run();
-      const row = taken[index]!;
-      if (done !== undefined) row.rounds.push(done.usage);
-      row.pushed = done?.pushed;
-      log(`${name} ${round}/${rounds}: ${what} ${done === undefined ? 'not installed' : seconds(done.usage)}`);
+      const say = (outcome: string) => log(`${name} ${round}/${rounds}: ${what} ${outcome}`);
+      if (done === undefined) say('not installed');
+      else if ('failed' in done) {
+        say(`failed: ${done.failed.trim()}`);
+        taken.set(what, { what, rounds: [], failed: done.failed });
+      } else {
+        say(seconds(done.usage));
+        const pushed = done.pushed === undefined ? {} : { pushed: done.pushed };
+        taken.set(what, { what, rounds: [...row.rounds, done.usage], ...pushed });
+      }
     }
   }
-  return taken.map(({ what, rounds: usages, pushed }) => ({
-    what,
-    rounds: usages,
-    ...(pushed === undefined ? {} : { pushed }),
-  }));
+  return [...taken.values()];
 }
 
 /** A scenario as a section of the page. */
@@ -107,16 +109,27 @@ export async function measureConversion(scenario: ImageScenario, options: BenchO
     const context = { baseline: BASELINE, source: image.compressed, tar: tars.size };
     const verdicts = judge(rows, context, scenario.limits);
     const table = formatTable(rows, context);
+    const picture = scenario.hasPlot === true && options.write ? await picturesOf(scenario, rows, context) : '';
     const text = `## ${scenario.title}
 
 ${table}
-
+${picture}
 The image: ${scenario.about}.
 ${gigabytes(tars.size)} GB of tar, ${gigabytes(image.compressed)} GB compressed. Medians of ${options.rounds} rounds.
 
 ${formatVerdicts(verdicts)}`;
     return { text, verdicts, rows };
   });
+}
+
+/** Draws the rows beside the page; a paragraph that shows the picture. */
+async function picturesOf(
+  { name, title }: ImageScenario,
+  rows: readonly Row[],
+  context: TableContext,
+): Promise<string> {
+  const path = await writePicture(`bench-${name}`, plot(title, rows, context));
+  return `\n![${title}: time, processor time, memory and pushed bytes of each mode beside node:zlib, as bars](${path})\n`;
 }
 
 /** Bytes as GB with two digits. */

@@ -19,9 +19,13 @@ export interface Limits {
   readonly fullCpu?: number;
   /** Wall time of index-only mode over the baseline's. */
   readonly indexWall?: number | WallLimit;
+  /** Wall time of full mode over that of `zstd -dc`, where the source is compressed by zstd. */
+  readonly fullOverZstd?: number;
   /** Wall time of both tags in one run over full mode's. */
   readonly bothWall?: number;
-  /** Bytes of the image with zstd blocks over those of the source. */
+  /** Bytes of the image that the defaults make over those of the source. */
+  readonly fullSize?: number;
+  /** Bytes of the image with zstd blocks of the level for size over those of the source. */
   readonly zstdSize?: number;
 }
 
@@ -54,7 +58,9 @@ export function judge(rows: readonly Row[], context: TableContext, limits: Limit
     verdict('wall time of full over node:zlib', ratio(full, base, wallOf), most(limits.fullWall)),
     verdict('CPU time of full over node:zlib', ratio(full, base, cpuOf), limits.fullCpu),
     verdict('wall time of index-only over node:zlib', ratio(index, base, wallOf), most(limits.indexWall)),
+    verdict('wall time of full over zstd -dc', ratio(full, find('zstd -dc'), wallOf), limits.fullOverZstd),
     verdict('wall time of both over full', ratio(both, full, wallOf), limits.bothWall),
+    verdict('size of full over source', (full?.pushed ?? Number.NaN) / context.source, limits.fullSize),
     verdict('size with zstd over source', (zstd?.pushed ?? Number.NaN) / context.source, limits.zstdSize),
     ...judgeResources(rows),
   ].filter((one) => one !== undefined);

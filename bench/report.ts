@@ -5,8 +5,10 @@ import type { Usage } from './child.ts';
 export interface Row {
   /** A mode of conversion, the baseline, or another program. */
   readonly what: string;
-  /** Empty for a program that is not installed. */
+  /** Empty for a program that is not installed, or that failed. */
   readonly rounds: readonly Usage[];
+  /** Message of a program that failed; its rounds are dropped. */
+  readonly failed?: string;
   /** Bytes that the conversion pushed; undefined for what makes nothing. */
   readonly pushed?: number;
 }
@@ -43,7 +45,8 @@ export function worstRss(row: Row): number {
 export function formatTable(rows: readonly Row[], { baseline, source, tar }: TableContext): string {
   const base = rows.find((row) => row.what === baseline);
   const lines = rows.map((row) => {
-    if (row.rounds.length === 0) return [row.what, 'not installed', ...Array<string>(8).fill('')];
+    if (row.rounds.length === 0)
+      return [row.what, row.failed === undefined ? 'not installed' : '**failed**', ...Array<string>(8).fill('')];
     const ratio = (pick: (usage: Usage) => number) =>
       base === undefined ? '' : figure(middle(row, pick) / middle(base, pick), 2);
     return [

@@ -1,6 +1,6 @@
 /** docs/benchmarks.md is written by several benchmarks, a section each. */
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 /** First line of the page. */
 const TITLE = '# Benchmarks';
@@ -25,4 +25,15 @@ export async function writeSection(name: string, text: string): Promise<void> {
     throw error;
   });
   await writeFile(RESULTS, withSection(page, name, text));
+}
+
+/** Folder of the pictures, beside the page. */
+const PICTURES = 'images';
+
+/** Writes an SVG beside {@link RESULTS}; its path as the page names it. */
+export async function writePicture(name: string, svg: string): Promise<string> {
+  const folder = join(dirname(RESULTS), PICTURES);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${name}.svg`), svg);
+  return `${PICTURES}/${name}.svg`;
 }

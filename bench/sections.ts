@@ -43,7 +43,7 @@ export const SECTIONS: readonly BenchSection[] = [
   { name: 'start-up', about: 'accel --version, and the demo image', run: measureStartUp },
   {
     name: 'reference',
-    about: 'overlaybd’s own tools on the one layer, where they are installed',
+    about: 'overlaybd’s own tools and whole converters on the one layer, where they are installed',
     run: measureReference,
   },
   {
