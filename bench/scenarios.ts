@@ -2,6 +2,7 @@
 import { access } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as zlib from 'node:zlib';
 import { type Limits, ZSTD_BLOCK, ZSTD_LEVEL, ZSTD_MODE } from './limits.ts';
 import { type ImageRecipe, makeImage } from './make-image.ts';
 import { oneLayer, runtimeLayer, SEED } from './make-layer.ts';
@@ -71,8 +72,8 @@ const GZIP_MODES = ['full', 'index-only', 'both'];
 const ALL_MODES = MODES.map(({ name }) => name);
 const MAX_ZSTD_SIZE = 1.02;
 const MAX_FULL_SIZE = 1.15;
-/** Node has zstd of its own from version 24 on. */
-const NATIVE_ZSTD = Number(process.versions.node.split('.')[0]) >= 24;
+/** Whether Node has zstd of its own. */
+const NATIVE_ZSTD = 'createZstdDecompress' in zlib;
 const ONE_LAYER_LIMITS: Limits = {
   fullWall: { usual: 1.35, fast: 1.8 },
   fullCpu: 2.6,
