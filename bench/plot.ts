@@ -17,7 +17,7 @@ interface Panel {
   /** Its head, with the unit. */
   readonly name: string;
   readonly digits: number;
-  /** The figure of a row, in that unit; NaN where there is none. */
+  /** The figure of a row, in that unit; NaN where nothing was measured. */
   of(row: Row): number;
 }
 
@@ -102,7 +102,7 @@ function description(rows: readonly Row[], panels: readonly Panel[]): string {
     .join(' ');
 }
 
-/** Where the letters of a row stand. */
+/** The line that the letters of a row are written on. */
 function baselineOf(index: number): number {
   return HEAD + index * ROW + ROW / 2 + 4;
 }

@@ -13,7 +13,7 @@ import { pushImage } from './push-image.ts';
 import { MODES } from './scenarios.ts';
 import { missingPrograms, WHOLE_TOOLS, type WholeConversion, type WholePlace } from './whole-tools.ts';
 
-/** What the names of accel's own rows begin with. */
+/** Prefix of the names of accel's own rows. */
 const ACCEL = 'accel, registry:';
 /** Debian's registry, which `startRegistry` starts. */
 const REGISTRY = 'docker-registry';
@@ -80,7 +80,7 @@ async function byTool(work: WholeWork, { tags, commands }: WholeConversion) {
 
 let made = 0;
 
-/** Runs `body` with a repository that has the source alone and a folder that is gone afterwards. */
+/** Runs `body` with a repository that has nothing but the source and a folder that is gone afterwards. */
 async function withRepository<T>(work: WholeWork, body: (place: WholePlace) => Promise<T>): Promise<T> {
   made += 1;
   const name = `whole-${made}`;

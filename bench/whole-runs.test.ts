@@ -1,4 +1,4 @@
-/** Whole runs of the benchmark at a tiny scale: two commits, the whole converters (stand-ins of them), a picture. */
+/** Whole runs of the benchmark at a tiny scale: two commits, substitutes of the whole converters, a picture. */
 import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -81,7 +81,7 @@ describeWith({ tools: ['git'] }, 'two commits', () => {
 const CONVERTOR = `
 const { appendFileSync } = require('node:fs');
 const args = process.argv.slice(2);
-appendFileSync(process.env.STANDIN_LOG, JSON.stringify(['convertor', ...args]) + '\\n');
+appendFileSync(process.env.CALLS_LOG, JSON.stringify(['convertor', ...args]) + '\\n');
 const after = (flag) => args[args.indexOf(flag) + 1];
 const [host, name] = after('-r').split('/');
 const url = (tag) => 'http://' + host + '/v2/' + name + '/manifests/' + tag;
@@ -107,7 +107,7 @@ const tags = ['--overlaybd', '--turboOCI'].filter((flag) => args.includes(flag))
 const SOCI = `
 const { appendFileSync, cpSync } = require('node:fs');
 const args = process.argv.slice(2);
-appendFileSync(process.env.STANDIN_LOG, JSON.stringify(['soci', ...args]) + '\\n');
+appendFileSync(process.env.CALLS_LOG, JSON.stringify(['soci', ...args]) + '\\n');
 cpSync(args.at(-2), args.at(-1), { recursive: true });
 `;
 
@@ -125,7 +125,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'whole converters', () =>
     const env = {
       PATH: `${bin}${delimiter}${process.env.PATH}`,
       OVERLAYBD_CREATE: '/nowhere',
-      STANDIN_LOG: log,
+      CALLS_LOG: log,
     };
     const work = ['--dir', join(directory, 'work'), ...TRIAL, '--only', 'reference'];
     const args = [MAIN, ...work, ...modes.flatMap((mode) => ['--mode', mode])];
@@ -163,7 +163,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'whole converters', () =>
       ]);
       for (const what of ['accel, registry: full', 'convertor full', 'soci, with skopeo'])
         expect(text).toMatch(new RegExp(`^\\| ${what} \\| \\d+\\.\\d\\d \\(.*\\) \\| \\d`, 'm'));
-      // Bytes that the new tags name: 100 kB each of the stand-in, in MB; the copy adds none.
+      // Bytes that the new tags name: 100 kB each of the substitute, in MB; the copy adds none.
       expect(text).toMatch(/^\| convertor full \|.*\| 0\.1 \| [1-9]/m);
       expect(text).toMatch(/^\| convertor both \|.*\| 0\.2 \| [1-9]/m);
       expect(text).toMatch(/^\| soci, with skopeo \|.*\| 0\.0 \| 0\.0 \|$/m);

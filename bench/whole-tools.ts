@@ -20,7 +20,7 @@ export interface WholePlace {
 export interface WholeConversion {
   /** Name of its row. */
   readonly what: string;
-  /** The mode of accel that does the same; undefined where there is none and the row is always measured. */
+  /** The mode of accel that does the same; undefined where accel has no such mode, and the row is always measured. */
   readonly mode?: string;
   /** The tags that it makes. */
   readonly tags: readonly string[];
