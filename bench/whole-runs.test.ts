@@ -24,7 +24,7 @@ test('a section that has a picture writes it beside the page and shows it', asyn
     const [, wall] = /^\| full, LZ4 4 KiB \| (\S+) /m.exec(text)!;
     expect(svg).toContain(`full, LZ4 4 KiB: time, s ${wall};`);
   });
-}, 120_000);
+}, 300_000);
 
 describeWith({ tools: ['git'] }, 'two commits', () => {
   test('are built, take turns, and are compared; each round is in the JSON', async () => {
@@ -66,7 +66,7 @@ describeWith({ tools: ['git'] }, 'two commits', () => {
         expect(rounds[0]!.cpu).toBeGreaterThan(0);
       }
     });
-  }, 240_000);
+  }, 300_000);
 
   test('a commit that is not there ends the run with its name', async () => {
     await requireBuild();
@@ -179,7 +179,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'whole converters', () =>
       expect(soci.slice(0, 5)).toEqual(['soci', 'convert', '--standalone', '--format', 'oci-dir']);
       expect((await readdir(join(directory, 'work'))).filter((name) => name.includes('whole'))).toEqual([]);
     });
-  }, 120_000);
+  }, 300_000);
 
   test('a tool without a program that it needs is left out by name, and one that makes no tag has failed', async () => {
     await requireBuild();
@@ -192,5 +192,5 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'whole converters', () =>
       expect(text).not.toMatch(/^\| nydusify/m);
       expect(text).toMatch(/^Not found on this machine: .*soci, nydus-image \(for nydusify\)\.$/m);
     });
-  }, 120_000);
+  }, 300_000);
 });
