@@ -29,7 +29,11 @@ beforeAll(async () => {
   noise = hexNoise(SIZE);
   const large = new TarBuilder().dir('etc/').file('etc/release', 'debian').file('noise', noise).build();
   const small = new TarBuilder().file('etc/hostname', 'here').build();
-  const layout = await convertedLayout([{ tar: large }, { tar: small }], { algorithm: 'lz4', blockSize: 4096, span: 65_536 });
+  const layout = await convertedLayout([{ tar: large }, { tar: small }], {
+    algorithm: 'lz4',
+    blockSize: 4096,
+    span: 65_536,
+  });
   const to = await openRegistry({ registry: registry.host, repository: 'opening' }, { plain: true });
   for (const tag of [FULL, INDEXED]) await pushImage(layout.target, to, tag, 'base');
   await to.close();
