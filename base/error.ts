@@ -154,7 +154,8 @@ const MEMORY_CODES: ReadonlySet<string | undefined> = new Set([
 /** V8 has no codes: its errors of memory are a RangeError with one of these texts. */
 const MEMORY_TEXT = /could not allocate memory|allocation failed|out of memory|memory allocation|cannot allocate/i;
 
-function isOutOfMemory(error: Error): boolean {
+/** Whether an error of Node or V8 says that memory could not be had. */
+export function isOutOfMemory(error: Error): boolean {
   return (
     MEMORY_CODES.has((error as NodeJS.ErrnoException).code) ||
     (error instanceof RangeError && MEMORY_TEXT.test(error.message))

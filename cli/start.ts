@@ -1,6 +1,7 @@
 /** A run of the executable: argv -> command -> exit code. Everything heavy is loaded by the command that needs it. */
 import { VERSION } from '../base/version.ts';
 import { endInterrupted, handleInterrupts, watchInterrupts } from './interrupt.ts';
+import { passMemoryRejections } from './memory-rejections.ts';
 import { watchOutputs } from './output-failure.ts';
 import type { ServerSurroundings } from './server-package.ts';
 import { failUnlessFinished } from './unfinished.ts';
@@ -17,6 +18,7 @@ export async function start(distribution: Distribution): Promise<void> {
     process.stdout.write(`${VERSION}\n`);
     return;
   }
+  passMemoryRejections(process);
   const [{ runProgram }, { LogOutput }, { createServerAccess }] = await Promise.all([
     import('./program.ts'),
     import('./log-output.ts'),
