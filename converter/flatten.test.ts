@@ -230,12 +230,14 @@ describe('a second run', () => {
     const target = await use(lossy());
     await convertWithin(target, flat(1, { cache: true }));
     const reused: number[] = [];
+    const warnings: string[] = [];
     const onEvent = (event: ConvertEvent): void => {
       if (event.type === 'layer-reused') reused.push(event.layer.index);
+      if (event.type === 'warning') warnings.push(event.message);
     };
     const outputs = [{ tag: 'again', kind: 'full' }] as const;
     await convertWithin(target, flat(1, { cache: true, outputs, verifyReused: true }), { onEvent });
-    expect(reused).toEqual([0, 1]);
+    expect({ reused, warnings }).toEqual({ reused: [0, 1], warnings: [] });
     expect((await imageOf(target, 'again')).manifest.layers).toEqual((await imageOf(target)).manifest.layers);
     reused.length = 0;
     await convertWithin(target, flat(0, { cache: true, outputs }), { onEvent });

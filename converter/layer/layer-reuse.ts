@@ -90,12 +90,13 @@ async function takeOver(
   const layers: CachedLayer[] = [];
   for (const [index, reused] of known.entries()) {
     const full = await withList(job, index, reused.full);
-    const layer = { full, index: await withList(job, index, reused.index) };
-    await announce(job, index, layer);
-    layers.push(layer);
+    layers.push({ full, index: await withList(job, index, reused.index) });
   }
   const problem = await findProblem(job, layers);
-  if (problem === undefined) return { layers, canIndex: layers.length === 0 || layers[0]!.index !== undefined };
+  if (problem === undefined) {
+    for (const [index, layer] of layers.entries()) await announce(job, index, layer);
+    return { layers, canIndex: layers.length === 0 || layers[0]!.index !== undefined };
+  }
   layers.forEach((_, index) => {
     for (const kind of ['full', 'index-only'] as const) job.session.cache.forget(kind, keyOf(job, index));
   });
