@@ -4,7 +4,14 @@ import { describe, expect, test } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { noiseContent, sampleContent } from '../gzip/testing/samples.ts';
-import { LZ4_MAX_INPUT, Lz4Compressor, lz4BlockBound, lz4DecompressBlock } from './lz4.ts';
+import {
+  LZ4_MAX_INPUT,
+  Lz4Compressor,
+  lz4BlockBound,
+  lz4DecompressBlock,
+  lz4Slot,
+  makeLz4Memory,
+} from './lz4.ts';
 import { Lz4CompressorTwin } from './twins/lz4.ts';
 
 const kernel = new Lz4Compressor();
@@ -63,6 +70,28 @@ describe('blocks are the bytes that liblz4 writes', () => {
     const { lengths } = kernel.compress(Buffer.concat([new Uint8Array(4096), noise]), 4096);
     expect([...lengths]).toEqual([30, 4118]);
   });
+});
+
+test('blocks of another compressor are sealed: each gets its checksum, whatever its length, and nothing behind them changes', () => {
+  const memory = makeLz4Memory(2);
+  const { output, lengths } = lz4Slot(memory, 1);
+  const blocks = [1, 15, 16, 17, 4096, 31_999, 3].map((length, i) => noiseContent(length, i + 1));
+  output.fill(0xa5);
+  let at = 0;
+  for (const [i, block] of blocks.entries()) {
+    output.set(block, at);
+    lengths[i] = block.length + 4;
+    at += block.length + 4;
+  }
+  new Lz4Compressor(memory).sealSlot(1, blocks.length);
+  const expected = blocks.map((block) => {
+    const sealed = Buffer.alloc(block.length + 4);
+    sealed.set(block);
+    sealed.writeUInt32LE(crc32c(block, CRC32C_BLOCK_SALT), block.length);
+    return sealed;
+  });
+  expect(Buffer.compare(output.subarray(0, at), Buffer.concat(expected))).toBe(0);
+  expect(output.subarray(at, at + 64).every((byte) => byte === 0xa5)).toBe(true);
 });
 
 describe('the kernel and its plain twin give the same', () => {

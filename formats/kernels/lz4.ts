@@ -32,6 +32,7 @@ export interface BlockCompressor {
 
 interface Lz4Exports {
   compress(slot: number, length: number, blockSize: number): number;
+  seal(slot: number, blocks: number): void;
 }
 
 interface Lz4HighExports {
@@ -103,6 +104,14 @@ export class Lz4Compressor implements BlockCompressor {
     if (level === undefined) return this.#fast.compress(slot, length, blockSize);
     this.#high ??= instantiate<Lz4HighExports>(LZ4_HIGH_WASM, this.#memory);
     return this.#high.compress(slot, length, blockSize, lz4Attempts(level));
+  }
+
+  /**
+   * Writes the checksums of a slot's first `blocks` blocks. Another compressor has put the blocks into its output, each with room for
+   * its checksum behind it, and the lengths with that room.
+   */
+  sealSlot(slot: number, blocks: number): void {
+    this.#fast.seal(slot, blocks);
   }
 }
 

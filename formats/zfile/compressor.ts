@@ -1,10 +1,8 @@
 /** Compresses the blocks of a ZFile where their batch lies: in the calling thread, or in a worker that receives its address. */
 import { AccelError } from '../../base/error.ts';
-import { viewOf } from '../bytes/struct.ts';
-import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { Lz4Compressor, type Lz4Slot, lz4Slot } from '../kernels/lz4.ts';
 import { lz4Attempts } from '../kernels/lz4-levels.ts';
-import { loadZstdCompressor } from '../zstd/block.ts';
+import { loadZstdCompressor, type ZstdBlockCompressor } from '../zstd/block.ts';
 import { BatchPool, type BatchRef } from './batches.ts';
 import { BLOCK_CHECKSUM_SIZE, isBlockSize, type ZFileAlgorithm } from './layout.ts';
 import type { BlockCompressor } from './writer.ts';
@@ -26,32 +24,29 @@ export class BatchCompressor {
 
   /** Compresses the first `length` bytes of a batch's input; returns the bytes of output. */
   async compress({ memory, memoryId, slot }: BatchRef, length: number, format: BlockFormat): Promise<number> {
-    if (format.algorithm === 'lz4') {
-      const kernel = this.#kernels.get(memoryId) ?? new Lz4Compressor(memory);
-      this.#kernels.set(memoryId, kernel);
-      return kernel.compressSlot(slot, length, format);
-    }
+    const kernel = this.#kernels.get(memoryId) ?? new Lz4Compressor(memory);
+    this.#kernels.set(memoryId, kernel);
+    if (format.algorithm === 'lz4') return kernel.compressSlot(slot, length, format);
     const loading = this.#zstd.get(format.level) ?? loadZstdCompressor(format.level);
     this.#zstd.set(format.level, loading);
-    return compressBlocks(lz4Slot(memory, slot), length, format.blockSize, await loading);
+    const size = compressBlocks(lz4Slot(memory, slot), length, format.blockSize, await loading);
+    kernel.sealSlot(slot, Math.ceil(length / format.blockSize));
+    return size;
   }
 }
 
-/** Any other compression than LZ4, in the same form. A block is written only where it fits. */
+/** Any other compression than LZ4, in the same form but for the checksums. A block is written only where it fits. */
 function compressBlocks(
   { input, output, lengths }: Lz4Slot,
   length: number,
   blockSize: number,
-  compressBlock: (block: Uint8Array) => Uint8Array,
+  compressBlock: ZstdBlockCompressor,
 ): number {
-  const view = viewOf(output);
   let at = 0;
   for (let from = 0, i = 0; from < length; from += blockSize, i++) {
-    const block = compressBlock(input.subarray(from, Math.min(from + blockSize, length)));
+    const block = compressBlock(input.subarray(from, Math.min(from + blockSize, length)), output.byteOffset + at);
     output.set(block, at);
-    at += block.length;
-    view.setUint32(at, crc32c(block, CRC32C_BLOCK_SALT), true);
-    at += BLOCK_CHECKSUM_SIZE;
+    at += block.length + BLOCK_CHECKSUM_SIZE;
     lengths[i] = block.length + BLOCK_CHECKSUM_SIZE;
   }
   return at;

@@ -14,17 +14,22 @@ export const DEFAULT_ZSTD_LEVEL = 1;
 const NATIVE_FROM = 32_768;
 
 /**
- * Loads the compressor and answers the function that makes one frame of one block, of at most 64 KiB; the frame may be a
- * view that is valid until the next call. Node's own zstd makes it where its frames are those of the WebAssembly, which
+ * Makes one frame of one block, of at most 64 KiB. The frame may be a view that is valid until the next call. `target` is the byte of
+ * a memory where it will be copied to: V8 copies faster into shared memory what lies alike there and here.
+ */
+export type ZstdBlockCompressor = (block: Uint8Array, target?: number) => Uint8Array;
+
+/**
+ * Loads the compressor of blocks at a level. Node's own zstd makes it where its frames are those of the WebAssembly, which
  * makes it elsewhere: the frames are the same whatever the machine. Throws `usage` for a level that there is not.
  */
-export async function loadZstdCompressor(level = DEFAULT_ZSTD_LEVEL): Promise<(block: Uint8Array) => Uint8Array> {
+export async function loadZstdCompressor(level = DEFAULT_ZSTD_LEVEL): Promise<ZstdBlockCompressor> {
   const library = await loadZstdLibrary();
   if (!Number.isInteger(level) || level < 1 || level > library.maxLevel)
     throw new AccelError('usage', 'no such zstd level', { expected: `1 to ${library.maxLevel}`, found: level });
   const native = equalNativeCompressor(library, level);
-  return (block) =>
-    native !== undefined && block.length >= NATIVE_FROM ? native(block) : library.compress(block, level);
+  return (block, target) =>
+    native !== undefined && block.length >= NATIVE_FROM ? native(block) : library.compress(block, level, target);
 }
 
 /**

@@ -31,6 +31,8 @@ interface ZstdStream {
 const INPUT_ROOM = 2 * MAX_BLOCK_SIZE;
 /** A block of a stream, or a ZFile's block as a frame: at most 64 KiB and a little. */
 const OUTPUT_ROOM = 2 * MAX_BLOCK_SIZE;
+/** Bytes to which V8 wants both sides of a copy to be aligned alike. */
+const WORD = 8;
 
 /** The library in this thread. Calls take at most 256 KiB and give at most that. */
 export class ZstdLibrary {
@@ -42,7 +44,7 @@ export class ZstdLibrary {
   constructor(insides: Insides) {
     this.#insides = insides;
     this.#input = insides._mainModule._module._malloc(INPUT_ROOM);
-    this.#output = insides._mainModule._module._malloc(OUTPUT_ROOM);
+    this.#output = insides._mainModule._module._malloc(OUTPUT_ROOM + WORD);
   }
 
   /** Version of the zstd inside, such as 1.5.7. */
@@ -55,10 +57,11 @@ export class ZstdLibrary {
     return this.#insides._zstdClass.maxCLevel();
   }
 
-  /** One frame of `block`; a view that is valid until the next call. */
-  compress(block: Uint8Array, level: number): Uint8Array {
+  /** One frame of `block`; a view that is valid until the next call, and lies in words as byte `target` of a memory does. */
+  compress(block: Uint8Array, level: number, target = 0): Uint8Array {
     this.#put(block);
-    return this.#take(this.#insides._zstdClass.compress(this.#output, OUTPUT_ROOM, this.#input, block.length, level));
+    const to = this.#output + (target % WORD);
+    return this.#take(this.#insides._zstdClass.compress(to, OUTPUT_ROOM, this.#input, block.length, level), to);
   }
 
   /** The content, at most `room` bytes, of whole frames; a view that is valid until the next call. Throws `zstd-invalid`. */
@@ -91,12 +94,12 @@ export class ZstdLibrary {
     this.#heap.set(bytes, this.#input);
   }
 
-  #take(size: number): Uint8Array {
+  #take(size: number, from = this.#output): Uint8Array {
     if (this.#insides._zstdClass.isError(size))
       throw new AccelError('zstd-invalid', 'the zstd data is damaged', {
         found: this.#insides._zstdClass.getErrorName(size),
       });
-    return this.#heap.subarray(this.#output, this.#output + size);
+    return this.#heap.subarray(from, from + size);
   }
 
   /** The memory, which a larger one replaces when it grows. */

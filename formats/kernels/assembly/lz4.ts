@@ -49,6 +49,18 @@ export function compress(slot: usize, length: usize, blockSize: usize): usize {
   return to - base - OUTPUT;
 }
 
+/** Writes the checksum of each of the first `blocks` blocks of a slot, which another compressor put there with room for it. */
+export function seal(slot: usize, blocks: usize): void {
+  const base = FIRST_SLOT + slot * SLOT_BYTES;
+  let entry = base + LENGTHS;
+  let from = base + OUTPUT;
+  for (const end = entry + (blocks << 2); entry < end; entry += 4) {
+    const size = (load<u32>(entry) as usize) - 4;
+    store<u32>(from + size, crc32c(from, size, SALT));
+    from += size + 4;
+  }
+}
+
 // @ts-ignore: decorator
 @inline
 function slotOf(at: usize): usize {
