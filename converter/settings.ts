@@ -21,9 +21,13 @@ const MAX_DEFAULT_WORKERS = 8;
 /** Manifests and uploads in flight. */
 const DEFAULT_CONCURRENCY = 4;
 
-/** Default number of compress threads: leaves one processor to the thread that reads. */
+/**
+ * Default number of compress threads: leaves a processor to the threads that read, but of two only what they leave over, since those
+ * are idle a third of the time while one thread compresses.
+ */
 export function defaultWorkers(): number {
-  return Math.min(MAX_DEFAULT_WORKERS, Math.max(1, availableParallelism() - 1));
+  const processors = availableParallelism();
+  return Math.min(MAX_DEFAULT_WORKERS, processors < 3 ? processors : processors - 1);
 }
 
 /**

@@ -117,7 +117,7 @@ export function addRunFlags(command: Command): void {
     .addOption(
       new Option('--workers <n>', 'compress threads; 0 compresses in the main thread')
         .argParser(parseInteger('--workers', 0, 256))
-        .default(defaultWorkers(), 'one less than the processors'),
+        .default(defaultWorkers(), 'one less than the processors, of two both'),
     )
     .addOption(
       new Option('--max-memory <bytes>', 'memory that threads and buffers are sized for')
