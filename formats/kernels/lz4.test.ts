@@ -4,14 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { CRC32C_BLOCK_SALT, crc32c } from '../checksum/crc32c.ts';
 import { noiseContent, sampleContent } from '../gzip/testing/samples.ts';
-import {
-  LZ4_MAX_INPUT,
-  Lz4Compressor,
-  lz4BlockBound,
-  lz4DecompressBlock,
-  lz4Slot,
-  makeLz4Memory,
-} from './lz4.ts';
+import { LZ4_MAX_INPUT, Lz4Compressor, lz4BlockBound, lz4DecompressBlock, lz4Slot, makeLz4Memory } from './lz4.ts';
 import { Lz4CompressorTwin } from './twins/lz4.ts';
 
 const kernel = new Lz4Compressor();
@@ -72,7 +65,7 @@ describe('blocks are the bytes that liblz4 writes', () => {
   });
 });
 
-test('blocks of another compressor are sealed: each gets its checksum, whatever its length, and nothing behind them changes', () => {
+test('blocks of another compressor are sealed: each gets its checksum, whatever its length, and nothing after them changes', () => {
   const memory = makeLz4Memory(2);
   const { output, lengths } = lz4Slot(memory, 1);
   const blocks = [1, 15, 16, 17, 4096, 31_999, 3].map((length, i) => noiseContent(length, i + 1));

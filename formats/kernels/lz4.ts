@@ -108,7 +108,7 @@ export class Lz4Compressor implements BlockCompressor {
 
   /**
    * Writes the checksums of a slot's first `blocks` blocks. Another compressor has put the blocks into its output, each with room for
-   * its checksum behind it, and the lengths with that room.
+   * its checksum after it, and the lengths with that room.
    */
   sealSlot(slot: number, blocks: number): void {
     this.#fast.seal(slot, blocks);
