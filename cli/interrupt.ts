@@ -1,7 +1,7 @@
 /** Ctrl-C and SIGTERM: the first asks the work to stop and clean up, the second ends the process at once. */
 import { Worker } from 'node:worker_threads';
 import { watchTemporaries } from '../base/temporaries.ts';
-import { threadProgram } from '../base/thread-code.ts';
+import { type ThreadProgram, threadProgram } from '../base/thread-code.ts';
 import { CURSOR, type Output } from './terminal.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -34,12 +34,45 @@ export function handleInterrupts(source: SignalSource, controller: AbortControll
 }
 
 /**
- * Lets a thread listen in place of {@link handleInterrupts}, whose result is `release`; does nothing where the file of
- * that thread is missing.
+ * Milliseconds after which the thread starts. Starting it takes a twelfth of the time of a small conversion, and until then nothing
+ * was read that a long loop could be about.
+ */
+const SOON = 500;
+
+/**
+ * Lets a thread listen in place of {@link handleInterrupts}, whose result is `release`, once the run has taken a moment; does
+ * nothing where the file of that thread is missing, or where Node lets no thread listen.
  */
 export function watchInterrupts(release: () => void, controller: AbortController, stderr: Output): void {
-  const thread = threadProgram(WATCHER);
-  if (thread === undefined) return;
+  const start = (): void => {
+    const thread = controller.signal.aborted || !canThreadsListen() ? undefined : threadProgram(WATCHER);
+    if (thread !== undefined) startWatcher(thread, { release, controller, stderr });
+  };
+  setTimeout(start, SOON).unref();
+}
+
+/** Whether this Node has the wrapper of a signal that the thread needs: 24 has none for users. */
+function canThreadsListen(): boolean {
+  const { noDeprecation } = process;
+  process.noDeprecation = true;
+  try {
+    (process as unknown as { binding(name: string): unknown }).binding('signal_wrap');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    process.noDeprecation = noDeprecation === true;
+  }
+}
+
+function startWatcher(
+  thread: ThreadProgram,
+  {
+    release,
+    controller,
+    stderr,
+  }: { readonly release: () => void; readonly controller: AbortController; readonly stderr: Output },
+): void {
   const watcher = new Worker(thread.program, {
     eval: thread.eval,
     execArgv: [],

@@ -14,8 +14,10 @@ export async function start(distribution: Distribution): Promise<void> {
   const exitCodeAfter = watchOutputs(process.stdout, process.stderr);
   const args = process.argv.slice(2);
   if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
-    // The command tree would say the same, but loading it takes longer than starting Node (bench/start-up.ts measures it).
+    // The command tree would say the same, but it takes long to load.
     process.stdout.write(`${VERSION}\n`);
+    await flushed();
+    process.exitCode = exitCodeAfter(0);
     return;
   }
   passMemoryRejections(process);
@@ -35,7 +37,8 @@ export async function start(distribution: Distribution): Promise<void> {
     stdin: process.stdin,
     env: process.env,
     signal: controller.signal,
-    loadConverter: () => import('../index.ts'),
+    // Not all of the library: the rest of it takes longer to load than a small layer to convert.
+    loadConverter: () => import('../converter/convert.ts'),
     server: createServerAccess({
       ...distribution,
       node: process.versions.node,
@@ -44,10 +47,14 @@ export async function start(distribution: Distribution): Promise<void> {
       releaseSignals: release,
     }),
   });
-  // A stream reports a failed write only in a later turn.
-  await new Promise((resolve) => setImmediate(resolve));
+  await flushed();
   process.exitCode = exitCodeAfter(code);
   release();
   finished();
   if (controller.signal.aborted) endInterrupted();
+}
+
+/** Waits until a stream has reported a write that failed, which it does in a later turn. */
+function flushed(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import { licenseTexts, packagesOf } from './bundle-licenses.ts';
 import { projectRoot } from './project-root.ts';
+import { zstdInside } from './zstd-package.ts';
 
 const root = projectRoot(import.meta.url);
 const FOLDER = 'dist';
@@ -46,6 +47,7 @@ if (!process.argv.includes('--check')) {
 async function generate(): Promise<Map<string, string>> {
   const made = new Map<string, string>();
   const packages = new Set<string>();
+  const zstd = await zstdInside();
   for (const [name, entry] of Object.entries(ENTRIES)) {
     const { outputFiles, metafile } = await build({
       // Relative to the root, whatever that is: no path of a machine gets into the bundle.
@@ -63,6 +65,7 @@ async function generate(): Promise<Map<string, string>> {
       charset: 'utf8',
       legalComments: 'none',
       banner: { js: BANNER },
+      plugins: [zstd],
       metafile: true,
       logLevel: 'warning',
     });

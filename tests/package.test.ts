@@ -1,8 +1,10 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, expectTypeOf, it } from 'vitest';
 import type { ServerPackage } from '../cli/server-package.ts';
+import { zstdWasm } from '../scripts/zstd-package.ts';
 
 interface LockEntry {
   readonly version?: string;
@@ -60,14 +62,62 @@ describe('the built package', () => {
       expect(existsSync(`${root}${path}`), path).toBe(true);
   });
 
-  it('reads YAML without a package for it, and has its licence', () => {
-    const folder = `${root}dist/program/`;
-    const texts = readdirSync(folder).filter((name) => name.endsWith('.js'));
-    const importing = texts.filter((name) =>
-      /(from|import) ?\(?["']yaml["']/.test(readFileSync(folder + name, 'utf8')),
+  const folder = `${root}dist/program/`;
+  const programs = () => readdirSync(folder).filter((name) => name.endsWith('.js'));
+  /** The packages that files of the program load by a function, such as `require`. */
+  const loadedBy = (how: string) =>
+    new Set(
+      programs().flatMap((name) =>
+        [...readFileSync(folder + name, 'utf8').matchAll(new RegExp(`\\b${how}\\("([^."][^"]*)"\\)`, 'g'))].flatMap(
+          ([, id]) => (isBuiltin(id!) ? [] : [id!]),
+        ),
+      ),
     );
-    expect(importing).toEqual([]);
-    expect(readFileSync(`${folder}yaml-LICENSE.txt`, 'utf8')).toContain('Copyright Eemeli Aro');
+
+  it('answers the version with one small file', () => {
+    const main = readFileSync(bin, 'utf8');
+    expect(main.length).toBeLessThan(4000);
+    const loaded = execFileSync(
+      process.execPath,
+      ['--require', `${root}tests/support/print-loaded.cjs`, bin, '--version'],
+      { encoding: 'utf8' },
+    );
+    expect(loaded).toBe(`${manifest.version}\nmain.js\n`);
+  });
+
+  it('says that the version could not be written', () => {
+    const full = openSync('/dev/full', 'w');
+    try {
+      const { status, stderr } = spawnSync(process.execPath, [bin, '--version'], { stdio: ['ignore', full, 'pipe'] });
+      expect([status, String(stderr)]).toEqual([1, expect.stringContaining('ENOSPC')]);
+    } finally {
+      closeSync(full);
+    }
+  });
+
+  it('requires no package that is made of ES modules, which Node warns of', () => {
+    const required = [...loadedBy('require')];
+    expect(required).toEqual(expect.arrayContaining(['commander', 'fflate', 'tar-stream', 'undici']));
+    for (const name of required) {
+      const load = ['--no-experimental-require-module', '-e', `require(${JSON.stringify(name)})`];
+      expect(() => execFileSync(process.execPath, load, { cwd: root, stdio: 'pipe' }), name).not.toThrow();
+    }
+    expect([...loadedBy('import')].sort()).toEqual(['chalk', 'ora']);
+  });
+
+  it('has YAML and zstd inside, and their licences', () => {
+    expect([...loadedBy('require'), ...loadedBy('import')]).not.toContain('yaml');
+    expect([...loadedBy('require'), ...loadedBy('import')]).not.toContain('@hpcc-js/wasm-zstd');
+    const licenses = readFileSync(`${folder}licenses.txt`, 'utf8');
+    for (const text of ['Copyright Eemeli Aro', '@hpcc-js/wasm-zstd', 'Meta Platforms'])
+      expect(licenses).toContain(text);
+    expect(programs().sort()).toEqual(['interrupt-watcher.js', 'main.js', 'program.js', 'worker.js', 'yaml.js']);
+  });
+
+  it('has the WebAssembly of the zstd package as that package decodes it', async () => {
+    const wasm = readFileSync(`${folder}zstd.wasm`);
+    expect(wasm.equals(await zstdWasm())).toBe(true);
+    for (const name of ['program.js', 'worker.js']) expect(readFileSync(folder + name, 'utf8')).toContain('zstd.wasm');
   });
 
   it('holds the program and its papers, not its tests', () => {
@@ -77,7 +127,13 @@ describe('the built package', () => {
     const paths = pack!.files.map(({ path }) => path);
     for (const path of [
       'dist/program/main.js',
-      'dist/program/yaml-LICENSE.txt',
+      'dist/program/program.js',
+      'dist/program/worker.js',
+      'dist/program/interrupt-watcher.js',
+      'dist/program/yaml.js',
+      'dist/program/zstd.wasm',
+      'dist/program/package.json',
+      'dist/program/licenses.txt',
       'package.json',
       'README.md',
       'LICENSE',

@@ -1,5 +1,5 @@
 /** The display of a run of many images: a line for each one that runs, a total; or a line for each that ended. */
-import ora from 'ora';
+import type { Options, Ora } from 'ora';
 import type { ImageName, ImageOutcome, ManyEvent } from '../../triggers/many/image-orders.ts';
 import { formatBytes, formatCount, formatSeconds } from '../format.ts';
 import { type LogRecord, streamOf, writeLog } from '../log-output.ts';
@@ -31,15 +31,16 @@ export interface ManyProgress {
   stop(): void;
 }
 
-/** The display for a stream: live lines on a terminal, plain lines elsewhere. */
-export function createManyProgress(
+/** The display for a stream: live lines on a terminal, for which it loads ora, plain lines elsewhere. */
+export async function createManyProgress(
   output: Output,
   { env, style, verbosity }: { readonly env: Environment; readonly style: Style; readonly verbosity: Verbosity },
   now: () => number = Date.now,
-): ManyProgress {
+): Promise<ManyProgress> {
   const isLive = verbosity === 'normal' && canRedraw(output, env);
-  if (isLive) return new LiveProgress(streamOf(output), { env, style, now });
-  return plainProgress(output, style, verbosity);
+  if (!isLive) return plainProgress(output, style, verbosity);
+  const { default: makeSpinner } = await import('ora');
+  return new LiveProgress(streamOf(output), { env, style, now, makeSpinner });
 }
 
 function plainProgress(output: Output, style: Style, verbosity: Verbosity): ManyProgress {
@@ -119,7 +120,7 @@ class LiveProgress implements ManyProgress {
   readonly #style: Style;
   readonly #now: () => number;
   readonly #running = new Map<ImageName, Running>();
-  readonly #spinner: ReturnType<typeof ora>;
+  readonly #spinner: Ora;
   readonly #started: number;
   #images = 0;
   /** Images that ended, and those of them that ended when the run began. */
@@ -130,14 +131,24 @@ class LiveProgress implements ManyProgress {
 
   constructor(
     output: Output & NodeJS.WritableStream,
-    { env, style, now }: { readonly env: Environment; readonly style: Style; readonly now: () => number },
+    {
+      env,
+      style,
+      now,
+      makeSpinner,
+    }: {
+      readonly env: Environment;
+      readonly style: Style;
+      readonly now: () => number;
+      readonly makeSpinner: (options: Options) => Ora;
+    },
   ) {
     this.#output = output;
     this.#env = env;
     this.#style = style;
     this.#now = now;
     this.#started = now();
-    this.#spinner = ora({
+    this.#spinner = makeSpinner({
       ...spinnerOptions(output, style, env),
       prefixText: () => {
         const lines = this.#lines();

@@ -205,9 +205,9 @@ print(json.dumps([[c.get('classname'), c.get('name'), [[k.tag, k.get('message')]
 });
 
 describe('the display', () => {
-  it('writes a line for each image that ended', () => {
+  it('writes a line for each image that ended', async () => {
     const output = captured();
-    const progress = createManyProgress(output, { env: {}, style: PLAIN_STYLE, verbosity: 'normal' });
+    const progress = await createManyProgress(output, { env: {}, style: PLAIN_STYLE, verbosity: 'normal' });
     progress.begin(7, 0, 0);
     for (const one of outcomes.slice(0, 4)) progress.onEvent({ type: 'image-done', outcome: one });
     progress.stop();

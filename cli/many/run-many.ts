@@ -38,7 +38,7 @@ export async function runMany({ flags, command, context, verbosity }: ManyCall):
   refuseInputs(flags);
   const limit = limitRun(flags.timeout, context.signal);
   const { stderr, env } = context;
-  const progress = createManyProgress(stderr, { env, style: await styleFor(stderr, env), verbosity });
+  const progress = await createManyProgress(stderr, { env, style: await styleFor(stderr, env), verbosity });
   const warn = once((message) => progress.warn(message));
   legacyWarnings({ ...flags }).forEach(warn);
   const pool = await openPool(flags, context, warn);

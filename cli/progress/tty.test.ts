@@ -134,7 +134,7 @@ it('follows a conversion that begins again', () => {
   expect(tracker.totals).toMatchObject({ done: 0, count: 0, bytesRead: 0 });
 });
 
-it('keeps what is finished, takes away the rest, gives the cursor back', () => {
+it('keeps what is finished, takes away the rest, gives the cursor back', async () => {
   const stream = Object.assign(new PassThrough(), {
     isTTY: true,
     columns: 80,
@@ -143,7 +143,7 @@ it('keeps what is finished, takes away the rest, gives the cursor back', () => {
     moveCursor: () => true,
     clearLine: () => true,
   });
-  const progress = createTtyProgress(stream, { LANG: 'C.UTF-8' }, PLAIN_STYLE);
+  const progress = await createTtyProgress(stream, { LANG: 'C.UTF-8' }, PLAIN_STYLE);
   for (const event of sampleEvents()) progress.onEvent(event);
   progress.stop();
   const raw = String(stream.read());

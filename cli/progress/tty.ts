@@ -2,7 +2,6 @@
  * The live display: a line for each layer in progress with bar, rate and time left, the totals below them with a
  * spinner; what is finished scrolls up above. ora does the redrawing (in one synchronised update, so nothing flickers).
  */
-import ora from 'ora';
 import { formatBytes, formatRate, formatSeconds } from '../format.ts';
 import { CURSOR, columnsOf, type Environment, hasUnicode, type Output, type Style } from '../terminal.ts';
 import { ellipsis, printable, shortDigest } from '../text.ts';
@@ -16,13 +15,14 @@ const MIN_RATE = 1;
 
 const TOTAL = 'total';
 
-/** The live display on a terminal. */
-export function createTtyProgress(
+/** The live display on a terminal; loads ora. */
+export async function createTtyProgress(
   output: Output & NodeJS.WritableStream,
   env: Environment,
   style: Style,
   now: () => number = Date.now,
-): Progress {
+): Promise<Progress> {
+  const { default: ora } = await import('ora');
   const tracker = new LayerTracker();
   const unicode = hasUnicode(env);
   const started = now();

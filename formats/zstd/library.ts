@@ -2,7 +2,6 @@
  * zstd as WebAssembly, the same on every Node. The package's own calls spread each result into an array of numbers, which
  * takes six times as long as to compress: its functions are called here on memory of their own instead.
  */
-import { Zstd } from '@hpcc-js/wasm-zstd';
 import { AccelError } from '../../base/error.ts';
 import { MAX_BLOCK_SIZE } from './layout.ts';
 
@@ -117,6 +116,8 @@ export function loadZstdLibrary(): Promise<ZstdLibrary> {
 }
 
 async function load(): Promise<ZstdLibrary> {
+  // Who compresses with LZ4 does without it.
+  const { Zstd } = await import('@hpcc-js/wasm-zstd');
   const insides = (await Zstd.load()) as unknown as Partial<Insides>;
   const module = insides._mainModule?._module;
   if (!(module?.HEAPU8 instanceof Uint8Array) || insides._zstdClass === undefined)

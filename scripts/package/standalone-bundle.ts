@@ -2,6 +2,7 @@
 import { build } from 'esbuild';
 import { licenseTexts, packagesOf } from '../bundle-licenses.ts';
 import { projectRoot } from '../project-root.ts';
+import { zstdInside } from '../zstd-package.ts';
 
 /** The program, which Node compiles when the executable starts; the others are assets of it (cli/standalone.ts). */
 const ENTRIES = {
@@ -20,6 +21,7 @@ export interface StandaloneBundle {
 export async function bundleStandalone(): Promise<StandaloneBundle> {
   const files: Record<string, string> = {};
   const packages = new Set<string>();
+  const zstd = await zstdInside();
   for (const [name, entry] of Object.entries(ENTRIES)) {
     const { outputFiles, metafile } = await build({
       // Relative to the root, whatever that is: no path of a machine gets into the bundle.
@@ -34,6 +36,7 @@ export async function bundleStandalone(): Promise<StandaloneBundle> {
       supported: { 'dynamic-import': false },
       define: { 'import.meta.url': '"file:///accel/main.js"' },
       target: 'node24',
+      plugins: [zstd],
       // Names stay, so that the stack of an error can be read.
       minifyWhitespace: true,
       minifySyntax: true,
