@@ -8,6 +8,7 @@ import { requireBuild } from '../tests/support/accel.ts';
 import { run, withTempDirectory } from '../tests/support/tools.ts';
 import { measureCommand } from './child.ts';
 import { highWater } from './counters.ts';
+import { measureReads, planReads } from './device-reads.ts';
 import { bytesAdded, readImage, tarSize, withCopy, withTars } from './layout.ts';
 import { judge } from './limits.ts';
 import { shaInstructions } from './machine.ts';
@@ -184,6 +185,44 @@ test.each([
   expect(wall).toEqual({ text: `wall time of full over node:zlib: 2.00, ${text}`, held });
 });
 
+test('reads are of data alone, the same for the same device, and as long as they say', async () => {
+  const KIB = 1024;
+  // Data that touches, a hole, data too short for a large read, and a hole to the end.
+  const parts = [
+    { offset: 0, length: 100 * KIB, zeroed: false },
+    { offset: 100 * KIB, length: 60 * KIB, zeroed: false },
+    { offset: 160 * KIB, length: 40 * KIB, zeroed: true },
+    { offset: 200 * KIB, length: 6 * KIB, zeroed: false },
+    { offset: 206 * KIB, length: 50 * KIB, zeroed: true },
+  ];
+  const read: { offset: number; length: number }[] = [];
+  const device = {
+    size: 256 * KIB,
+    parts: () => parts,
+    read: async (offset: number, length: number) => {
+      read.push({ offset, length });
+      return new Uint8Array(length);
+    },
+  };
+  const { sequential, small, large } = planReads(device);
+  expect(sequential).toEqual([
+    { offset: 0, length: 128 * KIB },
+    { offset: 128 * KIB, length: 32 * KIB },
+    { offset: 200 * KIB, length: 6 * KIB },
+  ]);
+  const placesOf = (reads: readonly { offset: number }[]) =>
+    [...new Set(reads.map(({ offset }) => offset / KIB))].sort((a, b) => a - b);
+  expect(placesOf(small)).toEqual([...Array.from({ length: 40 }, (_, block) => block * 4), 200]);
+  expect(placesOf(large)).toEqual(Array.from({ length: 9 }, (_, block) => block * 4));
+  expect([small, large].map((reads) => new Set(reads.map(({ length }) => length / KIB)))).toEqual([
+    new Set([4]),
+    new Set([128]),
+  ]);
+  const cost = await measureReads(device);
+  expect(Object.values(cost).every((figure) => figure > 0)).toBe(true);
+  expect(read).toEqual(expect.arrayContaining([...sequential, ...small, ...large]));
+});
+
 test('a section is added at the end, and replaced in place', () => {
   const one = withSection('', 'one', 'first');
   const two = withSection(one, 'two', 'second\n');
@@ -204,7 +243,10 @@ test('a run from end to end, small: every candidate is measured, sections are wr
     const work = join(directory, 'work');
     const page = join(directory, 'page.md');
     const env = { ACCEL_BENCH_PAGE: page, OVERLAYBD_CREATE: '/nowhere' };
-    const only = ['one-layer', 'growing-layer', 'start-up', 'reference'].flatMap((name) => ['--only', name]);
+    const only = ['one-layer', 'growing-layer', 'start-up', 'reference', 'read-cost'].flatMap((name) => [
+      '--only',
+      name,
+    ]);
     const modes = ['full', 'index-only'].flatMap((name) => ['--mode', name]);
     const args = [main, '--dir', work, '--rounds', '1', '--scale', '0.001', '--write', ...only, ...modes];
     await run(process.execPath, [...args, '--prepare'], { env });
@@ -216,6 +258,7 @@ test('a run from end to end, small: every candidate is measured, sections are wr
       'one-layer',
       'growing-layer',
       'start-up',
+      'read-cost',
     ]);
     // The name, a time, a ratio: of the baseline, the other programs (or that they are missing), and each mode.
     const measured = (name: string) =>
@@ -225,6 +268,9 @@ test('a run from end to end, small: every candidate is measured, sections are wr
     for (const name of ['full', 'index-only', 'node -e 0', 'accel --version', 'accel convert, demo image'])
       expect(stdout).toMatch(new RegExp(`^\\| ${name} \\| \\d`, 'm'));
     expect(stdout).toMatch(/^\| 4 GB \| index-only \| \d/m);
+    // Three figures of reads, and the bytes.
+    const costs = String.raw`(\| \d+ \(\d+–\d+\) ){3}\| \d+\.\d \|$`;
+    for (const name of ['full', 'index-only']) expect(stdout).toMatch(new RegExp(`^\\| ${name} ${costs}`, 'm'));
     expect(stdout).not.toContain('NaN');
     expect(text).toContain('A trial at 0.001 of the full size');
     expect(stderr).toContain('reference: skipped, not installed: overlaybd-create');

@@ -8,6 +8,7 @@ import { measureConversion } from './convert.ts';
 import { measureGrowth } from './growth.ts';
 import { makeImage } from './make-image.ts';
 import type { BenchOptions, BenchSection, Outcome } from './options.ts';
+import { measureReadCost } from './read-cost.ts';
 import { measureReference } from './reference.ts';
 import { GROWING_LAYER, type GrowthPoint, IMAGES, type Making, MORE_LAYERS } from './scenarios.ts';
 import { measureStartUp } from './start-up.ts';
@@ -45,6 +46,11 @@ export const SECTIONS: readonly BenchSection[] = [
     name: 'reference',
     about: 'overlaybd’s own tools and whole converters on the one layer, where they are installed',
     run: measureReference,
+  },
+  {
+    name: 'read-cost',
+    about: 'processor time of reads by accel’s reader, for each way to store blocks',
+    run: measureReadCost,
   },
   {
     name: 'lazy',
