@@ -20,6 +20,7 @@ import {
 
 /** Bits set past the end of an inode bitmap, which covers less than its block. */
 const INODE_BITMAP_BYTES = INODES_PER_GROUP / 8;
+const NO_BITMAP: Uint8Array = new Uint8Array(0);
 
 /** A block of metadata: its number on the device and its 4096 bytes. */
 export interface MetadataBlock {
@@ -60,6 +61,11 @@ export class Allocator {
   readonly #dirtyBlockBitmaps = new Set<number>();
   readonly #dirtyInodeBitmaps = new Set<number>();
   readonly #dirtyDescriptorBlocks = new Set<number>();
+  /** The groups that changed last, which count as changed already, and their bitmaps; -1: none. */
+  #blockGroup = -1;
+  #blockGroupBitmap = NO_BITMAP;
+  #inodeGroup = -1;
+  #inodeBitmap = NO_BITMAP;
 
   /** An empty file system: the fixed metadata is in use, every descriptor is to be written. */
   constructor(geometry: Geometry, uuid: Uint8Array, firstInode: number) {
@@ -98,7 +104,7 @@ export class Allocator {
       if (group.blockBitmap !== undefined) this.#blockBitmaps.set(index, group.blockBitmap);
       if (group.inodeBitmap !== undefined) this.#inodeBitmaps.set(index, group.inodeBitmap);
     });
-    for (const set of [this.#dirtyDescriptorBlocks, this.#dirtyBlockBitmaps, this.#dirtyInodeBitmaps]) set.clear();
+    this.#forgetChanges();
   }
 
   /** Blocks not in use. */
@@ -180,9 +186,13 @@ export class Allocator {
     for (const group of ascending(this.#dirtyInodeBitmaps)) {
       yield { block: geometry.inodeBitmaps + group, bytes: this.#inodeBitmaps.get(group)!.slice() };
     }
-    this.#dirtyDescriptorBlocks.clear();
-    this.#dirtyBlockBitmaps.clear();
-    this.#dirtyInodeBitmaps.clear();
+    this.#forgetChanges();
+  }
+
+  #forgetChanges(): void {
+    for (const set of [this.#dirtyDescriptorBlocks, this.#dirtyBlockBitmaps, this.#dirtyInodeBitmaps]) set.clear();
+    this.#blockGroup = -1;
+    this.#inodeGroup = -1;
   }
 
   #descriptorBlock(index: number): Uint8Array {
@@ -226,14 +236,22 @@ export class Allocator {
       const group = Math.floor(at / BLOCKS_PER_GROUP);
       const bit = at - group * BLOCKS_PER_GROUP;
       const length = Math.min(BLOCKS_PER_GROUP - bit, end - at);
-      setBits(this.#blockBitmap(group), bit, length, used);
+      setBits(group === this.#blockGroup ? this.#blockGroupBitmap : this.#enterBlocks(group), bit, length, used);
       const delta = used ? -length : length;
-      this.#groupFreeBlocks[group] = this.#groupFreeBlocks[group]! + delta;
+      this.#groupFreeBlocks[group]! += delta;
       this.#freeBlocks += delta;
-      this.#dirtyBlockBitmaps.add(group);
-      this.#touchDescriptor(group);
       at += length;
     }
+  }
+
+  /** Turns to the blocks of a group, which are about to change. */
+  #enterBlocks(group: number): Uint8Array {
+    const bitmap = this.#blockBitmap(group);
+    this.#dirtyBlockBitmaps.add(group);
+    this.#touchDescriptor(group);
+    this.#blockGroup = group;
+    this.#blockGroupBitmap = bitmap;
+    return bitmap;
   }
 
   #blockBitmap(group: number): Uint8Array {
@@ -247,17 +265,25 @@ export class Allocator {
 
   #markInode(inode: number, used: boolean): void {
     const group = Math.floor((inode - 1) / INODES_PER_GROUP);
+    const bitmap = group === this.#inodeGroup ? this.#inodeBitmap : this.#enterInodes(group);
+    setBits(bitmap, (inode - 1) % INODES_PER_GROUP, 1, used);
+    const delta = used ? -1 : 1;
+    this.#groupFreeInodes[group]! += delta;
+    this.#freeInodes += delta;
+  }
+
+  /** Turns to the inodes of a group, which are about to change. */
+  #enterInodes(group: number): Uint8Array {
     let bitmap = this.#inodeBitmaps.get(group);
     if (bitmap === undefined) {
       bitmap = new Uint8Array(BLOCK_SIZE).fill(0xff, INODE_BITMAP_BYTES);
       this.#inodeBitmaps.set(group, bitmap);
     }
-    setBits(bitmap, (inode - 1) % INODES_PER_GROUP, 1, used);
-    const delta = used ? -1 : 1;
-    this.#groupFreeInodes[group] = this.#groupFreeInodes[group]! + delta;
-    this.#freeInodes += delta;
     this.#dirtyInodeBitmaps.add(group);
     this.#touchDescriptor(group);
+    this.#inodeGroup = group;
+    this.#inodeBitmap = bitmap;
+    return bitmap;
   }
 
   #touchDescriptor(group: number): void {

@@ -6,15 +6,20 @@ import { encodeIndexBlock, firstBlock } from './directory-index.ts';
 import { DirectoryPlanner } from './directory-layout.ts';
 import { blockNumbers, encodeInode } from './encode-inode.ts';
 import { type ExtentTree, extentTreeBlocks, extentTreeNode } from './extents.ts';
-import { BLOCK_SIZE, DIRENT_TYPE, INODE_SIZE, INODES_PER_BLOCK } from './layout.ts';
+import { BLOCK_SIZE, DIRENT_TYPE, INODE_SIZE, INODES_PER_BLOCK, type InodeType, S_IF } from './layout.ts';
 import { FIELD } from './state/inode-table.ts';
-import type { EntryRef } from './state/name-table.ts';
+import { type EntryRef, textStart } from './state/name-table.ts';
 import { NumberSet } from './state/number-set.ts';
 import type { TreeState } from './state/tree-state.ts';
 import { encodeSuperblock } from './superblock.ts';
 
 /** Inodes looked at between two pauses. */
 const INODES_PER_STEP = 1024;
+
+/** Types of directory entries by the bits of `i_mode` that have the type. */
+const TYPE_SHIFT = 12;
+const TYPE_NUMBERS = new Uint8Array(16);
+for (const [type, bits] of Object.entries(S_IF)) TYPE_NUMBERS[bits >>> TYPE_SHIFT] = DIRENT_TYPE[type as InodeType];
 
 /** A step of a commit: a block, or undefined where the caller may pause for others. */
 export type CommitStep = MetadataBlock | undefined;
@@ -69,7 +74,7 @@ export class LayerCommit {
 
   /** Texts of symlinks, blocks of attributes, nodes of extent trees. */
   *#placeOthers(): Generator<undefined> {
-    const { inodes, changes } = this.#state;
+    const { inodes, changes, extents } = this.#state;
     let step = 0;
     for (const inode of changes.inodes) {
       if (++step % INODES_PER_STEP === 0) yield;
@@ -77,7 +82,7 @@ export class LayerCommit {
       if (isSlow && inodes.get(inode, FIELD.firstExtent) === 0)
         this.#write(this.#state.allocate(inode, 0, 1), CONTENT.symlink, inode, 0);
       if (changes.xattrs.has(inode)) this.#placeXattrs(inode);
-      this.#placeExtents(inode);
+      if (extents.blocksInPlace(inode, FIELD.firstExtent) === 0) this.#placeExtents(inode);
     }
   }
 
@@ -163,7 +168,8 @@ export class LayerCommit {
   #addName(block: EntryBlock, ref: EntryRef): void {
     const { names, inodes } = this.#state;
     const inode = names.inode(ref);
-    block.add(names.bytes(ref), inode, DIRENT_TYPE[inodes.type(inode)]);
+    const type = TYPE_NUMBERS[inodes.mode(inode) >>> TYPE_SHIFT]!;
+    block.add(names.memory(ref), textStart(ref), names.length(ref), { inode, type });
   }
 
   #treeOf(inode: number): ExtentTree {

@@ -11,6 +11,14 @@ export function entrySize(length: number): number {
   return (direntHeader.size + length + 3) & ~3;
 }
 
+const NO_NAME = new Uint8Array(0);
+
+/** The inode that an entry names, and the number of its type in `DIRENT_TYPE`. */
+export interface EntryTarget {
+  readonly inode: number;
+  readonly type: number;
+}
+
 /** A block of entries in the making; the last one reaches to the end of the block. */
 export class EntryBlock {
   readonly bytes: Uint8Array;
@@ -24,14 +32,16 @@ export class EntryBlock {
     this.#view = viewOf(memory);
   }
 
-  /** Appends an entry. */
-  add(name: Uint8Array, inode: number, type: number): void {
+  /** Appends an entry whose name is `length` bytes of `memory` from `start` on. */
+  add(memory: Uint8Array, start: number, length: number, { inode, type }: EntryTarget): void {
     const offset = this.#next;
+    const { bytes } = this;
     this.#view.setUint32(offset + at.inode, inode, true);
-    this.bytes[offset + at.name_len] = name.length;
-    this.bytes[offset + at.file_type] = type;
-    this.bytes.set(name, offset + direntHeader.size);
-    this.#next += entrySize(name.length);
+    bytes[offset + at.name_len] = length;
+    bytes[offset + at.file_type] = type;
+    // A loop: for so few bytes a view and a call into native code would take longer.
+    for (let i = 0, to = offset + direntHeader.size; i < length; i++) bytes[to + i] = memory[start + i]!;
+    this.#next += entrySize(length);
     if (this.#last >= 0) this.#setLength(this.#last, offset - this.#last);
     this.#last = offset;
     this.#setLength(offset, BLOCK_SIZE - offset);
@@ -39,7 +49,7 @@ export class EntryBlock {
 
   /** Appends an entry that names nothing, so that all of the block is covered by entries. */
   addUnused(): void {
-    this.add(new Uint8Array(0), 0, 0);
+    this.add(NO_NAME, 0, 0, { inode: 0, type: 0 });
   }
 
   #setLength(offset: number, length: number): void {

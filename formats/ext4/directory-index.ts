@@ -17,8 +17,7 @@ const NODE_INDEX_OFFSET = 8;
 export const ROOT_LIMIT = (BLOCK_SIZE - ROOT_INDEX_OFFSET) / indexEntry.size;
 /** Entries of a node below the root. */
 export const NODE_LIMIT = (BLOCK_SIZE - NODE_INDEX_OFFSET) / indexEntry.size;
-const DOT = Uint8Array.of(0x2e);
-const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
+const DOTS = Uint8Array.of(0x2e, 0x2e);
 
 /** The places of the names of an indexed directory in its blocks. */
 export interface DirectoryIndex {
@@ -50,8 +49,8 @@ export function nodesFor(leaves: number): number {
 /** Starts a directory's first block with `.` and `..`, in `memory` where it is given. */
 export function firstBlock(directory: number, parent: number, memory?: Uint8Array): EntryBlock {
   const block = new EntryBlock(memory);
-  block.add(DOT, directory, DIRENT_TYPE.directory);
-  block.add(DOT_DOT, parent, DIRENT_TYPE.directory);
+  block.add(DOTS, 0, 1, { inode: directory, type: DIRENT_TYPE.directory });
+  block.add(DOTS, 0, 2, { inode: parent, type: DIRENT_TYPE.directory });
   return block;
 }
 

@@ -10,7 +10,7 @@ import { entrySize } from './directory-entries.ts';
 import { type DirectoryIndex, leafOf, nodesFor, ROOT_LIMIT } from './directory-index.ts';
 import { NameHasher } from './dirhash.ts';
 import { BLOCK_SIZE, NAME_MAX } from './layout.ts';
-import type { EntryRef, NameTable } from './state/name-table.ts';
+import { type EntryRef, type NameTable, textStart } from './state/name-table.ts';
 import type { TreeState } from './state/tree-state.ts';
 import { HASH_SEED } from './superblock.ts';
 
@@ -160,7 +160,7 @@ export class DirectoryPlanner {
     let step = 0;
     for (let ref = names.first(directory); ref !== 0; ref = names.next(ref)) {
       if (++step % NAMES_PER_STEP === 0) yield;
-      hasher.hash(names.bytes(ref));
+      hasher.hash(names.memory(ref), textStart(ref), names.length(ref));
       if (index === undefined || index.touched.has(leafOf(index.leaves, hasher.major)))
         found.add(ref, hasher.major, hasher.minor);
     }

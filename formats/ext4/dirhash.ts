@@ -37,40 +37,44 @@ export class NameHasher {
     this.#seed = Int32Array.from(seed.some((word) => word !== 0) ? seed : NO_SEED);
   }
 
-  /** Hashes a name given by its bytes. */
-  hash(name: Uint8Array): void {
-    this.#state.set(this.#seed);
-    for (let from = 0; from < name.length; from += WORDS * 4) {
-      fillWords(name, from, this.#words);
-      transform(this.#state, this.#words);
+  /** Hashes a name: `length` bytes of `bytes` from `start` on. */
+  hash(bytes: Uint8Array, start: number, length: number): void {
+    const state = this.#state;
+    const seed = this.#seed;
+    for (let i = 0; i < 4; i++) state[i] = seed[i]!;
+    for (let done = 0; done < length; done += WORDS * 4) {
+      fillWords(bytes, start + done, length - done, this.#words);
+      transform(state, this.#words);
     }
-    const major = (this.#state[1]! & ~1) >>> 0;
+    const major = (state[1]! & ~1) >>> 0;
     this.major = major === END_OF_DIRECTORY ? END_OF_DIRECTORY - 2 : major;
-    this.minor = this.#state[2]! >>> 0;
+    this.minor = state[2]! >>> 0;
   }
 }
 
 /** Hashes `name` (Latin-1, a character for each byte) under the superblock's `s_hash_seed` (four little-endian words). */
 export function hashName(name: string, seed: Uint32Array): NameHash {
   const hasher = new NameHasher(seed);
-  hasher.hash(Buffer.from(name, 'latin1'));
+  const bytes = Buffer.from(name, 'latin1');
+  hasher.hash(bytes, 0, bytes.length);
   return { major: hasher.major, minor: hasher.minor };
 }
 
-/** The next 32 bytes of the name as big-endian words, filled up with the length that was left. */
-function fillWords(name: Uint8Array, from: number, words: Int32Array): void {
-  const left = name.length - from;
+/** Up to 32 bytes from `from` on, of `left`, as big-endian words, filled up with the length that was left. */
+function fillWords(name: Uint8Array, from: number, left: number, words: Int32Array): void {
   // A name has at most 255 bytes, so the length fits each byte of the padding.
   const pad = Math.imul(left, 0x0101_0101);
   const length = Math.min(left, WORDS * 4);
+  let at = from;
   let word = 0;
-  for (let i = 0; i < length; i++) {
-    if ((i & 3) === 0) words[word] = pad;
-    words[word] = (words[word]! << 8) | name[from + i]!;
-    if ((i & 3) === 3) word++;
+  for (const whole = length >>> 2; word < whole; word++, at += 4)
+    words[word] = (name[at]! << 24) | (name[at + 1]! << 16) | (name[at + 2]! << 8) | name[at + 3]!;
+  if ((length & 3) !== 0) {
+    let value = pad;
+    for (const end = from + length; at < end; at++) value = (value << 8) | name[at]!;
+    words[word++] = value;
   }
-  if ((length & 3) !== 0) word++;
-  words.fill(pad, length === 0 ? 0 : word);
+  while (word < WORDS) words[word++] = pad;
 }
 
 /** MD4's compression with eight words and three rounds of eight steps. */

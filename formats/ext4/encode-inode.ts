@@ -2,7 +2,7 @@
 import { viewOf } from '../bytes/struct.ts';
 import { extentTreeRoot, ROOT_ENTRIES } from './extents.ts';
 import { EXTENT_MAGIC, extentHeader, extentLeaf, INODE_FLAG, inodeStruct } from './layout.ts';
-import { FIELD } from './state/inode-table.ts';
+import { FIELD, recordAt } from './state/inode-table.ts';
 import type { TreeState } from './state/tree-state.ts';
 
 const at = inodeStruct.offsets;
@@ -16,41 +16,51 @@ const NOTHING = new Uint8Array(0);
 export function encodeInode(state: TreeState, inode: number, view: DataView, offset: number): void {
   // Written field by field: a layer may change a million inodes, and the table-driven writer is ten times slower.
   const { inodes, extents } = state;
-  const u16 = (field: number, value: number): void => view.setUint16(offset + field, value, true);
-  const u32 = (field: number, value: number): void => view.setUint32(offset + field, value, true);
+  const page = inodes.page(inode);
+  const record = recordAt(inode);
+  const uid = page[record + FIELD.uid]!;
+  const gid = page[record + FIELD.gid]!;
   const sectors = blocksOf(state, inode) * SECTORS_PER_BLOCK;
-  const uid = inodes.get(inode, FIELD.uid);
-  const gid = inodes.get(inode, FIELD.gid);
-  u16(at.i_mode, inodes.mode(inode));
-  u16(at.i_uid_lo, uid & 0xffff);
-  u16(at.i_uid_high, uid >>> 16);
-  u16(at.i_gid_lo, gid & 0xffff);
-  u16(at.i_gid_high, gid >>> 16);
-  u32(at.i_size_lo, inodes.get(inode, FIELD.sizeLow));
-  u32(at.i_size_high, inodes.get(inode, FIELD.sizeHigh));
-  u16(at.i_links_count, inodes.links(inode));
-  u32(at.i_blocks_lo, sectors >>> 0);
-  u16(at.i_blocks_high, Math.floor(sectors / 0x1_0000_0000));
-  u32(at.i_flags, flagsOf(state, inode));
-  u32(at.i_file_acl_lo, inodes.get(inode, FIELD.xattrBlock));
-  u16(at.i_extra_isize, EXTRA_ISIZE);
+  const hasExtents = inodes.hasExtents(inode);
+  view.setUint16(offset + at.i_mode, page[record + FIELD.mode]! & 0xffff, true);
+  view.setUint16(offset + at.i_uid_lo, uid & 0xffff, true);
+  view.setUint16(offset + at.i_uid_high, uid >>> 16, true);
+  view.setUint16(offset + at.i_gid_lo, gid & 0xffff, true);
+  view.setUint16(offset + at.i_gid_high, gid >>> 16, true);
+  view.setUint32(offset + at.i_size_lo, page[record + FIELD.sizeLow]!, true);
+  view.setUint32(offset + at.i_size_high, page[record + FIELD.sizeHigh]!, true);
+  view.setUint16(offset + at.i_links_count, inodes.links(inode), true);
+  view.setUint32(offset + at.i_blocks_lo, sectors >>> 0, true);
+  view.setUint16(offset + at.i_blocks_high, Math.floor(sectors / 0x1_0000_0000), true);
+  view.setUint32(offset + at.i_flags, flagsOf(state, inode, hasExtents), true);
+  view.setUint32(offset + at.i_file_acl_lo, page[record + FIELD.xattrBlock]!, true);
+  view.setUint16(offset + at.i_extra_isize, EXTRA_ISIZE, true);
   // Access, change, modification and creation time are one: the tar's. Nothing else is known, and no clock is asked.
-  const seconds = inodes.get(inode, FIELD.mtime);
-  const extra = inodes.get(inode, FIELD.mtimeExtra);
-  for (const field of [at.i_atime, at.i_ctime, at.i_mtime, at.i_crtime]) u32(field, seconds);
-  for (const field of [at.i_atime_extra, at.i_ctime_extra, at.i_mtime_extra, at.i_crtime_extra]) u32(field, extra);
+  const seconds = page[record + FIELD.mtime]!;
+  const extra = page[record + FIELD.mtimeExtra]!;
+  view.setUint32(offset + at.i_atime, seconds, true);
+  view.setUint32(offset + at.i_ctime, seconds, true);
+  view.setUint32(offset + at.i_mtime, seconds, true);
+  view.setUint32(offset + at.i_crtime, seconds, true);
+  view.setUint32(offset + at.i_atime_extra, extra, true);
+  view.setUint32(offset + at.i_ctime_extra, extra, true);
+  view.setUint32(offset + at.i_mtime_extra, extra, true);
+  view.setUint32(offset + at.i_crtime_extra, extra, true);
   const blocks = extents.blocksInPlace(inode, FIELD.firstExtent);
-  if (blocks > 0 && inodes.hasExtents(inode)) {
+  if (blocks > 0 && hasExtents) {
     // The root of nearly every tree: one extent from the first block on.
-    u16(at.i_block + header.eh_magic, EXTENT_MAGIC);
-    u16(at.i_block + header.eh_entries, 1);
-    u16(at.i_block + header.eh_max, ROOT_ENTRIES);
-    u16(at.i_block + extentHeader.size + leaf.ee_len, blocks);
-    u32(at.i_block + extentHeader.size + leaf.ee_start_lo, inodes.get(inode, FIELD.firstExtent));
+    const root = offset + at.i_block;
+    view.setUint16(root + header.eh_magic, EXTENT_MAGIC, true);
+    view.setUint16(root + header.eh_entries, 1, true);
+    view.setUint16(root + header.eh_max, ROOT_ENTRIES, true);
+    view.setUint16(root + extentHeader.size + leaf.ee_len, blocks, true);
+    view.setUint32(root + extentHeader.size + leaf.ee_start_lo, page[record + FIELD.firstExtent]!, true);
   } else {
     bytesOf(view).set(iBlockOf(state, inode), offset + at.i_block);
   }
-  const { inline } = state.xattrs.encoded(inodes.get(inode, FIELD.xattrs));
+  const xattrs = page[record + FIELD.xattrs]!;
+  if (xattrs === 0) return;
+  const { inline } = state.xattrs.encoded(xattrs);
   if (inline !== undefined) bytesOf(view).set(inline, offset + inodeStruct.size);
 }
 
@@ -64,9 +74,9 @@ function blocksOf({ inodes, extents }: TreeState, inode: number): number {
   return own + (inodes.get(inode, FIELD.xattrBlock) === 0 ? 0 : 1);
 }
 
-function flagsOf({ inodes, indexes }: TreeState, inode: number): number {
-  const flags = inodes.hasExtents(inode) ? INODE_FLAG.extents : 0;
-  return indexes.has(inode) ? flags | INODE_FLAG.index : flags;
+function flagsOf({ inodes, indexes }: TreeState, inode: number, hasExtents: boolean): number {
+  const flags = hasExtents ? INODE_FLAG.extents : 0;
+  return inodes.isDirectory(inode) && indexes.has(inode) ? flags | INODE_FLAG.index : flags;
 }
 
 function iBlockOf(state: TreeState, inode: number): Uint8Array {

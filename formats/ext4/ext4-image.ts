@@ -13,7 +13,7 @@ import type { Extent } from './extents.ts';
 import { DEFAULT_VIRTUAL_SIZE, geometryOf } from './geometry.ts';
 import { type Attributes, encodedTime } from './inode.ts';
 import { type InodeType, LINK_MAX, NAME_MAX, ROOT_INODE } from './layout.ts';
-import { FIELD } from './state/inode-table.ts';
+import { FIELD, recordAt } from './state/inode-table.ts';
 import { FIXED_KEY, type HashKey } from './state/keyed-hash.ts';
 import { MemoryBudget } from './state/memory-budget.ts';
 import type { EntryRef, NameTable } from './state/name-table.ts';
@@ -178,7 +178,7 @@ export class Ext4Image {
   }
 
   /** Makes an inode named `name` in `parent`, which must not have that name. Checks name, size and count limits. */
-  create(parent: number, name: string, { type, attributes, content = {} }: NewInode): number {
+  create(parent: number, name: string, { type, attributes, content }: NewInode): number {
     if (this.files >= this.#maxFiles) {
       throw new AccelError('limit-exceeded', 'the image holds too many files', {
         expected: `at most ${this.#maxFiles} files and directories`,
@@ -189,11 +189,11 @@ export class Ext4Image {
     const { inodes, texts } = this.#state;
     const inode = this.allocator.allocateInode();
     this.#register(inode, type, attributes, parent);
-    if (content.target !== undefined) {
+    if (content?.target !== undefined) {
       inodes.set(inode, FIELD.payload, texts.add(content.target));
       inodes.setSize(inode, content.target.length);
     } else if (type === 'character' || type === 'block') {
-      inodes.set(inode, FIELD.payload, ((content.deviceMajor ?? 0) << 20) | (content.deviceMinor ?? 0));
+      inodes.set(inode, FIELD.payload, ((content?.deviceMajor ?? 0) << 20) | (content?.deviceMinor ?? 0));
     }
     this.#addName(parent, name, inode);
     return inode;
@@ -322,13 +322,14 @@ export class Ext4Image {
   }
 
   #writeAttributes(inode: number, { mode, uid, gid, mtime }: Attributes): void {
-    const { inodes } = this.#state;
+    const page = this.#state.inodes.page(inode);
+    const at = recordAt(inode);
     const { seconds, extra } = encodedTime(mtime);
-    inodes.setPermissions(inode, mode);
-    inodes.set(inode, FIELD.uid, uid);
-    inodes.set(inode, FIELD.gid, gid);
-    inodes.set(inode, FIELD.mtime, seconds);
-    inodes.set(inode, FIELD.mtimeExtra, extra);
+    page[at + FIELD.mode] = (page[at + FIELD.mode]! & ~0o7777) | mode;
+    page[at + FIELD.uid] = uid;
+    page[at + FIELD.gid] = gid;
+    page[at + FIELD.mtime] = seconds;
+    page[at + FIELD.mtimeExtra] = extra;
   }
 
   #createLostAndFound(): void {
@@ -355,7 +356,7 @@ export class Ext4Image {
 
   #count(parent: number, inode: number, delta: 1 | -1): void {
     const { inodes, changes } = this.#state;
-    inodes.set(inode, FIELD.names, inodes.get(inode, FIELD.names) + delta);
+    inodes.page(inode)[recordAt(inode) + FIELD.names]! += delta;
     if (!inodes.isDirectory(inode)) return;
     inodes.set(parent, FIELD.subdirectories, inodes.get(parent, FIELD.subdirectories) + delta);
     changes.inodes.add(parent);

@@ -29,6 +29,14 @@ export interface FileContent {
   end(): void;
 }
 
+/** A stretch of a sparse file on the device and in the tar; see {@link FileDataSink.beginRun}. */
+interface Run {
+  readonly device: number;
+  readonly tar: number;
+  readonly length: number;
+  readonly endsFile: boolean;
+}
+
 /** Longest file: 2^32 - 1 blocks. */
 const FILE_SIZE_MAX = (2 ** 32 - 1) * BLOCK_SIZE;
 
@@ -36,8 +44,8 @@ const FILE_SIZE_MAX = (2 ** 32 - 1) * BLOCK_SIZE;
 export class StoredContent implements FileContent {
   readonly #image: Ext4Image;
   readonly #sink: FileDataSink;
-  /** Runs of the current file that are still to come, the first one begun. */
-  #runs: { readonly device: number; readonly tar: number; readonly length: number; readonly endsFile: boolean }[] = [];
+  /** Runs of a sparse file that are still to come, the last one first. */
+  #runs: Run[] = [];
   #runLeft = 0;
 
   constructor(image: Ext4Image, sink: FileDataSink) {
@@ -46,14 +54,22 @@ export class StoredContent implements FileContent {
   }
 
   next(): void {
-    this.#runs = [];
+    if (this.#runs.length > 0) this.#runs = [];
     this.#runLeft = 0;
   }
 
   begin(inode: number, entry: TarEntry): void {
     checkFileSize(entry);
     this.#image.setSize(inode, entry.size);
-    const runs: readonly SparseRun[] = entry.sparse ?? (entry.size > 0 ? [{ offset: 0, length: entry.size }] : []);
+    if (entry.sparse !== undefined) this.#beginSparse(inode, entry, entry.sparse);
+    else if (entry.size > 0) {
+      const device = this.#image.allocate(inode, 0, Math.ceil(entry.size / BLOCK_SIZE)) * BLOCK_SIZE;
+      this.#runLeft = entry.size;
+      this.#sink.beginRun(device, entry.dataOffset, entry.size, true);
+    }
+  }
+
+  #beginSparse(inode: number, entry: TarEntry, runs: readonly SparseRun[]): void {
     let tar = entry.dataOffset;
     let end = 0;
     let base = 0;
@@ -79,15 +95,12 @@ export class StoredContent implements FileContent {
   }
 
   data(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length && this.#runs.length > 0; ) {
+    for (let at = 0; at < bytes.length && this.#runLeft > 0; ) {
       const length = Math.min(this.#runLeft, bytes.length - at);
       this.#sink.write(length === bytes.length ? bytes : bytes.subarray(at, at + length));
       at += length;
       this.#runLeft -= length;
-      if (this.#runLeft === 0) {
-        this.#runs.pop();
-        this.#beginRun();
-      }
+      if (this.#runLeft === 0) this.#beginRun();
     }
   }
 
@@ -96,7 +109,7 @@ export class StoredContent implements FileContent {
   }
 
   #beginRun(): void {
-    const run = this.#runs.at(-1);
+    const run = this.#runs.pop();
     if (run === undefined) return;
     this.#runLeft = run.length;
     this.#sink.beginRun(run.device, run.tar, run.length, run.endsFile);

@@ -1,12 +1,13 @@
 /** The state of an image as a tree to which the rules of a layer are applied (formats/layer). */
 import { AccelError } from '../../base/error.ts';
 import type { LayerTree, NewNode, NodeAttributes, NodeKind, Steps, Xattrs } from '../layer/tree.ts';
-import type { Ext4Image } from './ext4-image.ts';
+import type { Ext4Image, InodeContent } from './ext4-image.ts';
 import { DEVICE_LIMITS } from './inode.ts';
 import { BLOCK_SIZE } from './layout.ts';
 
 /** Longest text of a symlink in bytes: one block with its terminator, and Linux's own limit. */
 const SYMLINK_MAX = BLOCK_SIZE - 1;
+const NO_CONTENT: InodeContent = {};
 
 /** A view of one layer's work on an {@link Ext4Image}; valid until the next `beginLayer`. Nodes are inode numbers. */
 export class Ext4LayerTree implements LayerTree<number> {
@@ -69,7 +70,8 @@ export class Ext4LayerTree implements LayerTree<number> {
   create(directory: number, name: string, { kind, attributes, target, deviceMajor, deviceMinor }: NewNode): number {
     if (kind === 'symlink') checkSymlink(target);
     if (kind === 'character' || kind === 'block') checkDevice(deviceMajor, deviceMinor);
-    const content = { ...(kind === 'symlink' ? { target } : {}), deviceMajor, deviceMinor };
+    const isDevice = kind === 'character' || kind === 'block';
+    const content = kind === 'symlink' ? { target } : isDevice ? { deviceMajor, deviceMinor } : NO_CONTENT;
     return this.#image.create(directory, name, { type: kind, attributes, content });
   }
 

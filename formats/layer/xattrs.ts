@@ -33,7 +33,7 @@ export function leftOut(name: string, kind: NodeKind): LeftOut | undefined {
  * attributes and then the mode. AccelError `layer-unsupported` for values that Linux refuses.
  */
 export function xattrsAfter(current: Xattrs, added: Xattrs, mode: number): Xattrs {
-  if (added.size === 0 && !current.has(ACL_ACCESS)) return current;
+  if (added.size === 0 && (current.size === 0 || !current.has(ACL_ACCESS))) return current;
   const after = new Map(current);
   for (const [name, value] of added) {
     const stored = name === ACL_ACCESS || name === ACL_DEFAULT ? storedAcl(name, value) : value;

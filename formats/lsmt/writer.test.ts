@@ -34,6 +34,25 @@ const operation = fc.oneof(
 );
 
 describe('LsmtWriter', () => {
+  it.each([
+    ['of one block', 0, 700],
+    ['of whole blocks and a part', 4096, 9000],
+    ['away from a block', 512, 5000],
+    ['that is a block of zeros but for its end', 0, 4095],
+    ['whose last block is zeros', 0, 4097],
+    ['whose blocks are all zeros', 0, 8192 + 512, 0],
+  ])('makes one layer of a file %s, whether its padding is given or counted', (_, offset, length, fill = 7) => {
+    const padded = new Uint8Array(Math.ceil((offset + length) / 4096) * 4096 - offset);
+    padded.fill(fill, 0, length === 4097 ? 4096 : length);
+    if (length === 4095) padded.fill(0, 0, 4094);
+    const [given, counted] = [padded.length, length].map((taken) => {
+      const layer = new MemoryLayer({ virtualSize: 1 << 20, padIndex: true });
+      layer.writer.writeBlocks(offset, padded.subarray(0, taken), padded.length - taken);
+      return layer.finish();
+    });
+    expect(counted).toEqual(given);
+  });
+
   it('maps what an array of sectors would hold', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { maxLength: 40 }), fc.boolean(), async (operations, padIndex) => {

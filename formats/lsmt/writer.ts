@@ -31,8 +31,8 @@ export interface LsmtWriterOptions {
   readonly padIndex: boolean;
   /** Turn all-zero 4 KiB blocks into segments without data. Default: true. */
   readonly detectZeros?: boolean;
-  /** Takes the bytes of the LSMT file in their order; a view is valid during the call alone. */
-  readonly emit: (bytes: Uint8Array) => void;
+  /** Takes the bytes of the LSMT file in their order, `zeros` zero bytes behind them; a view is valid during the call alone. */
+  readonly emit: (bytes: Uint8Array, zeros: number) => void;
 }
 
 /** Block in which zeros are looked for: what ext4 writes at a time. */
@@ -50,7 +50,7 @@ const MAX_RAW_SEGMENTS = 4_000_000;
 /** One layer being written. Call {@link LsmtWriter.finish} once at the end. */
 export class LsmtWriter {
   readonly #options: LsmtWriterOptions;
-  readonly #emit: (bytes: Uint8Array) => void;
+  readonly #emit: LsmtWriterOptions['emit'];
   readonly #virtualSectors: number;
   readonly #table = new SegmentTable(MAX_RAW_SEGMENTS);
   readonly #discards = new Discards();
@@ -68,7 +68,7 @@ export class LsmtWriter {
     this.#options = options;
     this.#emit = options.emit;
     this.#virtualSectors = virtualSize / SECTOR_SIZE;
-    this.#emit(this.#header(FLAG_HEADER, 0, 0));
+    this.#emit(this.#header(FLAG_HEADER, 0, 0), 0);
   }
 
   /** Bytes of the data section so far. */
@@ -77,25 +77,28 @@ export class LsmtWriter {
   }
 
   /**
-   * Appends `bytes` to the data section and maps them at `deviceOffset`, both multiples of 512. All-zero blocks of
-   * 4 KiB, aligned on the device and whole within this call, are mapped as zeros instead.
+   * Appends `bytes`, with `zeros` zero bytes behind them, to the data section and maps them at `deviceOffset`; it and their
+   * number are multiples of 512. All-zero blocks of 4 KiB, aligned on the device and whole within this call, are mapped as
+   * zeros instead.
    */
-  writeBlocks(deviceOffset: number, bytes: Uint8Array): void {
-    this.#check(deviceOffset, bytes.length);
+  writeBlocks(deviceOffset: number, bytes: Uint8Array, zeros = 0): void {
+    const length = bytes.length + zeros;
+    this.#check(deviceOffset, length);
     const detect = this.#options.detectZeros !== false;
     let dataFrom = 0;
-    let at = detect ? toBoundary(deviceOffset) : bytes.length;
-    while (at + ZERO_BLOCK <= bytes.length) {
+    let at = detect ? toBoundary(deviceOffset) : length;
+    while (at + ZERO_BLOCK <= length) {
       if (!isZeroBlock(bytes, at) || this.#table.count >= ZERO_DETECTION_SEGMENTS) {
         at += ZERO_BLOCK;
         continue;
       }
-      this.#data(deviceOffset + dataFrom, bytes.subarray(dataFrom, at));
+      if (at > dataFrom) this.#data(deviceOffset + dataFrom, bytes.subarray(dataFrom, at), 0);
       this.zero(deviceOffset + at, ZERO_BLOCK);
       at += ZERO_BLOCK;
       dataFrom = at;
     }
-    this.#data(deviceOffset + dataFrom, dataFrom === 0 ? bytes : bytes.subarray(dataFrom));
+    if (dataFrom < length)
+      this.#data(deviceOffset + dataFrom, dataFrom === 0 ? bytes : bytes.subarray(dataFrom), zeros);
   }
 
   /** Maps `length` bytes at `deviceOffset` as zeros, both multiples of 512. Hides what the layers below hold there. */
@@ -147,12 +150,12 @@ export class LsmtWriter {
         hint: 'the runtime subtracts the smallest tag and would take the tar for metadata',
       });
     for (const piece of segments.encode(padIndex)) {
-      this.#emit(piece);
+      this.#emit(piece, 0);
       yield;
     }
     const indexOffset = LSMT_SPACE + this.dataSize;
     const entries = indexEntries(segments.count, padIndex);
-    this.#emit(this.#header(0, indexOffset, entries));
+    this.#emit(this.#header(0, indexOffset, entries), 0);
     // Packing and hashing follow, and need memory of their own.
     this.#table.drop();
     return { segments: segments.count, size: indexOffset + entries * 16 + LSMT_SPACE };
@@ -184,11 +187,11 @@ export class LsmtWriter {
     }
   }
 
-  #data(deviceOffset: number, bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
-    this.#map(deviceOffset, bytes.length, DATA_START_SECTOR + this.#dataSectors, false, TAG_LOCAL);
-    this.#dataSectors += bytes.length / SECTOR_SIZE;
-    this.#emit(bytes);
+  #data(deviceOffset: number, bytes: Uint8Array, zeros: number): void {
+    const length = bytes.length + zeros;
+    this.#map(deviceOffset, length, DATA_START_SECTOR + this.#dataSectors, false, TAG_LOCAL);
+    this.#dataSectors += length / SECTOR_SIZE;
+    this.#emit(bytes, zeros);
   }
 
   #tooMany(error: unknown): unknown {
@@ -238,9 +241,11 @@ function toBoundary(deviceOffset: number): number {
   return (ZERO_BLOCK - (deviceOffset % ZERO_BLOCK)) % ZERO_BLOCK;
 }
 
+/** Whether the block at `at` is all zeros; what it has behind the end of `bytes` is zero. */
 function isZeroBlock(bytes: Uint8Array, at: number): boolean {
+  const end = Math.min(at + ZERO_BLOCK, bytes.length);
   // Most blocks hold data and show it at once: two looks spare the call into native code.
-  if (bytes[at] !== 0 || bytes[at + ZERO_BLOCK - 1] !== 0) return false;
+  if (at < end && (bytes[at] !== 0 || bytes[end - 1] !== 0)) return false;
   const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  return whole.compare(zeroBlock, 0, ZERO_BLOCK, at, at + ZERO_BLOCK) === 0;
+  return whole.compare(zeroBlock, 0, end - at, at, end) === 0;
 }

@@ -4,6 +4,8 @@ import { bytes, reserved, struct, text } from '../bytes/struct.ts';
 /** Bytes of a tar block: headers are one block, data is padded to whole blocks. */
 export const BLOCK_SIZE = 512;
 
+const SPACE = 0x20;
+
 /** The header of POSIX ustar. Its first 257 bytes are the header of Unix V7 and of all later dialects. */
 export const ustarHeader = struct('ustar header', BLOCK_SIZE, {
   name: text(100),
@@ -65,13 +67,22 @@ export const gnuSparseElement = struct('GNU sparse element', 24, { offset: bytes
 /** The table that a header block follows: by its magic, and for star by its trailer. */
 export type TarDialect = 'v7' | 'ustar' | 'star' | 'gnu';
 
+const MAGIC_USTAR = Buffer.from('ustar');
+const TRAILER_STAR = Buffer.from('tar\0');
+
 /** The dialect of the header block at `at`. */
 export function dialectOf(block: Buffer, at: number): TarDialect {
-  const magic = block.toString('latin1', at + 257, at + 265);
-  if (magic === 'ustar  \0') return 'gnu';
-  if (!magic.startsWith('ustar\0')) return 'v7';
-  const trailer = at + starHeader.offsets.trailer;
-  return block.toString('latin1', trailer, trailer + 4) === 'tar\0' ? 'star' : 'ustar';
+  const magic = at + ustarHeader.offsets.magic;
+  if (!holds(block, magic, MAGIC_USTAR)) return 'v7';
+  const behind = magic + MAGIC_USTAR.length;
+  if (block[behind] === 0) return holds(block, at + starHeader.offsets.trailer, TRAILER_STAR) ? 'star' : 'ustar';
+  return block[behind] === SPACE && block[behind + 1] === SPACE && block[behind + 2] === 0 ? 'gnu' : 'v7';
+}
+
+/** Whether `block` has these bytes at `at`. A loop: a call into native code for so few would take longer. */
+function holds(block: Buffer, at: number, bytes: Buffer): boolean {
+  for (let i = 0; i < bytes.length; i++) if (block[at + i] !== bytes[i]) return false;
+  return true;
 }
 
 /** Text up to the first NUL, or the whole field, one character a byte. */
@@ -79,7 +90,7 @@ export function textField(block: Buffer, start: number, size: number): string {
   const limit = start + size;
   let end = start;
   while (end < limit && block[end] !== 0) end++;
-  return block.toString('latin1', start, end);
+  return end === start ? '' : block.toString('latin1', start, end);
 }
 
 /** Bytes that follow `size` bytes of data up to the next whole block. */

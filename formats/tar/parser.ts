@@ -8,7 +8,7 @@ import { printable } from '../bytes/printable.ts';
 import { assemble, type Draft } from './assemble.ts';
 import type { TarHandler } from './entry.ts';
 import { ExtensionState } from './extensions.ts';
-import { decodeHeader, isZeroBlock, type RawHeader } from './header.ts';
+import { HeaderDecoder, isZeroBlock, type RawHeader } from './header.ts';
 import { BLOCK_SIZE, gnuHeader, gnuSparseBlock, paddingOf } from './layout.ts';
 import { parseNumber } from './number.ts';
 import { readGnuElements, readPaxMap, SparseMapReader, SparseRuns } from './sparse.ts';
@@ -50,6 +50,7 @@ export class TarParser {
   readonly #handler: TarHandler;
   readonly #limits: TarLimits;
   readonly #extensions: ExtensionState;
+  readonly #headers = new HeaderDecoder();
   /** Gathers a block that is split between chunks. */
   readonly #block = Buffer.alloc(BLOCK_SIZE);
   #blockFilled = 0;
@@ -143,7 +144,7 @@ export class TarParser {
       case 'extension': {
         const taken = this.#consume(available);
         this.#extensions.gather(bytes.subarray(at, at + taken));
-        if (this.#remaining === 0) this.#guard(() => this.#endExtension());
+        if (this.#remaining === 0) this.#closeExtension();
         return taken;
       }
       case 'data': {
@@ -194,7 +195,12 @@ export class TarParser {
       this.#headerOffset = this.#offset;
       this.#name = undefined;
     }
-    const draft = this.#guard(() => this.#readBlock(bytes, at));
+    let draft: Draft | undefined;
+    try {
+      draft = this.#readBlock(bytes, at);
+    } catch (error) {
+      throw this.#place(error);
+    }
     if (draft !== undefined) this.#beginEntry(draft);
   }
 
@@ -227,7 +233,7 @@ export class TarParser {
   }
 
   #readHeader(bytes: Buffer, at: number): Draft | undefined {
-    const header = decodeHeader(bytes, at);
+    const header = this.#headers.decode(bytes, at);
     this.#name = header.name;
     if (this.#extensions.begin(header, this.#headerOffset)) {
       this.#remaining = header.size;
@@ -281,6 +287,14 @@ export class TarParser {
       expected: `${runs.total} bytes of data`,
       found: packedSize,
     });
+  }
+
+  #closeExtension(): void {
+    try {
+      this.#endExtension();
+    } catch (error) {
+      throw this.#place(error);
+    }
   }
 
   #endExtension(): void {
@@ -341,15 +355,6 @@ export class TarParser {
         hint: advise`If the image is what you expect, raise the bound with ${option('maxLayerSize')}.`,
       }),
     );
-  }
-
-  /** Runs a part of the parser, and adds the place to its errors. */
-  #guard<T>(part: () => T): T {
-    try {
-      return part();
-    } catch (error) {
-      throw this.#place(error);
-    }
   }
 
   #place(error: unknown): AccelError {

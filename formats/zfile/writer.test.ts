@@ -44,6 +44,31 @@ describe('ZFileWriter', () => {
     );
   });
 
+  it.each([1, 8191, 70_001])(
+    'counts %d zeros behind bytes like zeros that are given, in memory that others used',
+    async (zeros) => {
+      const write = async (counted: boolean): Promise<Uint8Array> => {
+        const pieces: Uint8Array[] = [];
+        const writer = new ZFileWriter({
+          algorithm: 'lz4',
+          blockSize: 4096,
+          batchSize: 8192,
+          compressor: makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 }),
+          write: async (bytes) => void pieces.push(bytes.slice()),
+        });
+        for (const seed of [1, 2, 3]) {
+          const bytes = noise(20_003, seed);
+          if (counted) writer.write(bytes, zeros);
+          else writer.write(Buffer.concat([bytes, new Uint8Array(zeros)]));
+          await writer.drain();
+        }
+        const { header } = await writer.finish();
+        return Buffer.concat([header, ...pieces]);
+      };
+      expect(Buffer.compare(await write(true), await write(false))).toBe(0);
+    },
+  );
+
   it.each([0, 1, 4095, 4096, 4097])('writes %d bytes', async (length) => {
     const content = noise(length);
     const compressor = makeBlockCompressor({ algorithm: 'lz4', blockSize: 4096 });

@@ -66,6 +66,8 @@ export interface FinishedZFile {
 
 const DEFAULT_BATCH = 1 << 20;
 const DEFAULT_IN_FLIGHT = 4;
+const WORD = 8;
+const ZEROS = new Uint8Array(4096 + WORD);
 /** Index bytes encoded at a time. */
 const INDEX_PIECE = 1 << 18;
 
@@ -118,17 +120,30 @@ export class ZFileWriter {
     return this.#originalSize;
   }
 
-  /** Copies `bytes` into the stream. Throws what the compressor or the output failed with, as soon as it is known. */
-  write(bytes: Uint8Array): void {
+  /**
+   * Copies `bytes` into the stream, and `zeros` zero bytes behind them. Throws what the compressor or the output failed with, as
+   * soon as it is known.
+   */
+  write(bytes: Uint8Array, zeros = 0): void {
     if (this.#finished) throw new AccelError('internal', 'a finished ZFile was written to');
     this.#throwFailure();
-    this.#originalSize += bytes.length;
+    this.#originalSize += bytes.length + zeros;
     for (let from = 0; from < bytes.length; ) {
       this.#current ??= this.#options.compressor.take();
       const count = Math.min(bytes.length - from, this.#batchSize - this.#filled);
       this.#current.input.set(count === bytes.length ? bytes : bytes.subarray(from, from + count), this.#filled);
       this.#filled += count;
       from += count;
+      if (this.#filled === this.#batchSize) this.#dispatch();
+    }
+    for (let left = zeros; left > 0; ) {
+      this.#current ??= this.#options.compressor.take();
+      const count = Math.min(left, this.#batchSize - this.#filled, ZEROS.length - WORD);
+      // Not fill(), which V8 does byte by byte in shared memory; it copies by words what is aligned alike.
+      const shift = this.#filled % WORD;
+      this.#current.input.set(ZEROS.subarray(shift, shift + count), this.#filled);
+      this.#filled += count;
+      left -= count;
       if (this.#filled === this.#batchSize) this.#dispatch();
     }
   }

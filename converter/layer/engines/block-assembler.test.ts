@@ -7,13 +7,15 @@ function collect(unit: number, size: number, feed: (assembler: BlockAssembler) =
   const device = new Uint8Array(size).fill(0xee);
   const problems: string[] = [];
   const seen = new Set<number>();
-  const assembler = new BlockAssembler(unit, (offset, bytes) => {
-    if (offset % unit !== 0 || bytes.length % unit !== 0) problems.push(`unaligned ${offset}+${bytes.length}`);
-    for (let at = offset; at < offset + bytes.length; at += unit) {
+  const assembler = new BlockAssembler(unit, (offset, bytes, zeros) => {
+    const end = offset + bytes.length + zeros;
+    if (offset % unit !== 0 || end % unit !== 0 || zeros >= unit) problems.push(`unaligned ${offset} to ${end}`);
+    for (let at = offset; at < end; at += unit) {
       if (seen.has(at)) problems.push(`twice ${at}`);
       seen.add(at);
     }
     device.set(bytes, offset);
+    device.fill(0, offset + bytes.length, end);
   });
   feed(assembler);
   assembler.flush();
@@ -21,10 +23,17 @@ function collect(unit: number, size: number, feed: (assembler: BlockAssembler) =
 }
 
 describe('BlockAssembler', () => {
-  it.each([1, 511, 512, 513, 4096, 10_000])('pads %d bytes to whole units', (length) => {
+  it.each(
+    [1, 511, 512, 513, 4096, 10_000].flatMap((length) => [
+      { length, ends: false, cut: length },
+      { length, ends: true, cut: length },
+      { length, ends: true, cut: 300 },
+    ]),
+  )('pads $length bytes in pieces of $cut to whole units (their end is known: $ends)', ({ length, ends, cut }) => {
     const { device, problems } = collect(512, 20_480, (assembler) => {
-      assembler.seek(1024);
-      assembler.write(new Uint8Array(length).fill(7));
+      assembler.seek(1024, ends ? length : 0);
+      const bytes = new Uint8Array(length).fill(7);
+      for (let i = 0; i < length; i += cut) assembler.write(bytes.subarray(i, i + cut));
     });
     const end = 1024 + Math.ceil(length / 512) * 512;
     expect(problems).toEqual([]);
@@ -66,5 +75,15 @@ describe('BlockAssembler', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it('copies nothing of a file that comes in one piece, whose end is known', () => {
+    const file = new Uint8Array(5000).fill(7);
+    const emitted: Uint8Array[] = [];
+    const assembler = new BlockAssembler(4096, (_, bytes) => emitted.push(bytes));
+    assembler.seek(8192, file.length);
+    assembler.write(file);
+    expect(emitted).toEqual([file]);
+    expect(emitted[0]!.buffer).toBe(file.buffer);
   });
 });

@@ -36,9 +36,11 @@ export class FullEngine implements LayerEngine {
       uuid: options.uuid,
       ...(options.parentUuid === undefined ? {} : { parentUuid: options.parentUuid }),
       padIndex: true,
-      emit: (bytes) => this.#zfile.write(bytes),
+      emit: (bytes, zeros) => this.#zfile.write(bytes, zeros),
     });
-    this.#blocks = new BlockAssembler(BLOCK_SIZE, (offset, bytes) => this.#lsmt.writeBlocks(offset, bytes));
+    this.#blocks = new BlockAssembler(BLOCK_SIZE, (offset, bytes, zeros) =>
+      this.#lsmt.writeBlocks(offset, bytes, zeros),
+    );
   }
 
   get saturated(): boolean {
@@ -49,8 +51,8 @@ export class FullEngine implements LayerEngine {
     return this.#zfile.drain();
   }
 
-  beginRun(deviceOffset: number): void {
-    this.#blocks.seek(deviceOffset);
+  beginRun(deviceOffset: number, _tarOffset: number, length: number, endsFile: boolean): void {
+    this.#blocks.seek(deviceOffset, endsFile ? length : 0);
   }
 
   write(bytes: Uint8Array): void {

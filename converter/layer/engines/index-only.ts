@@ -76,9 +76,11 @@ export class IndexOnlyEngine implements LayerEngine {
       virtualSize: options.virtualSize,
       padIndex: false,
       detectZeros: false,
-      emit: (bytes) => this.#zfile.write(bytes),
+      emit: (bytes, zeros) => this.#zfile.write(bytes, zeros),
     });
-    this.#local = new BlockAssembler(SECTOR_SIZE, (offset, bytes) => this.#lsmt.writeBlocks(offset, bytes));
+    this.#local = new BlockAssembler(SECTOR_SIZE, (offset, bytes, zeros) =>
+      this.#lsmt.writeBlocks(offset, bytes, zeros),
+    );
   }
 
   get saturated(): boolean {

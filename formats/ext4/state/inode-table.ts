@@ -36,9 +36,17 @@ export const FIELD = {
 } as const;
 
 const WORDS = 18;
-const PAGE_INODES = 1024;
+const PAGE_BITS = 10;
+const PAGE_INODES = 1 << PAGE_BITS;
+const PAGE_MASK = PAGE_INODES - 1;
+/** Lowest bit of the type in `i_mode`. */
+const TYPE_SHIFT = 12;
 const PAGE_BYTES = PAGE_INODES * WORDS * 4;
-const TYPES = new Map<number, InodeType>(Object.entries(S_IF).map(([type, bits]) => [bits, type as InodeType]));
+/** Types by the bits of `i_mode` that have them, shifted. */
+const TYPES: readonly (InodeType | undefined)[] = Array.from(
+  { length: 16 },
+  (_, bits) => (Object.entries(S_IF) as [InodeType, number][]).find(([, value]) => value === bits << TYPE_SHIFT)?.[0],
+);
 
 interface Page {
   readonly words: Uint32Array;
@@ -56,7 +64,7 @@ export class InodeTable {
 
   /** Adds an inode, its other fields zero. `layer` is -1 for what the empty file system holds. */
   add(inode: number, type: InodeType, layer: number): void {
-    const number = Math.floor(inode / PAGE_INODES);
+    const number = inode >>> PAGE_BITS;
     let page = this.#pages[number];
     if (page === undefined) {
       this.#memory.take(PAGE_BYTES);
@@ -64,15 +72,15 @@ export class InodeTable {
       this.#pages[number] = page;
     }
     page.live++;
-    page.words[(inode % PAGE_INODES) * WORDS] = S_IF[type] | ((layer + 1) << 16);
+    page.words[recordAt(inode)] = S_IF[type] | ((layer + 1) << 16);
   }
 
   /** Takes an inode out. */
   delete(inode: number): void {
-    const number = Math.floor(inode / PAGE_INODES);
+    const number = inode >>> PAGE_BITS;
     const page = this.#pages[number]!;
     page.live--;
-    const start = (inode % PAGE_INODES) * WORDS;
+    const start = recordAt(inode);
     page.words.fill(0, start, start + WORDS);
     // Numbers are never used again, so a page that empties stays empty, except for the newest one.
     if (page.live > 0 || number === this.#pages.length - 1) return;
@@ -82,23 +90,30 @@ export class InodeTable {
 
   /** Whether there is an inode of this number. */
   has(inode: number): boolean {
-    const page = this.#pages[Math.floor(inode / PAGE_INODES)];
-    return page !== undefined && page.words[(inode % PAGE_INODES) * WORDS] !== 0;
+    const page = this.#pages[inode >>> PAGE_BITS];
+    return page !== undefined && page.words[recordAt(inode)] !== 0;
   }
 
   /** A field of an inode. */
   get(inode: number, field: number): number {
-    return this.#page(inode)[(inode % PAGE_INODES) * WORDS + field]!;
+    return this.page(inode)[recordAt(inode) + field]!;
+  }
+
+  /** The page that holds an inode's record; it begins at word {@link recordAt}. Valid until the inode is deleted. */
+  page(inode: number): Uint32Array {
+    const page = this.#pages[inode >>> PAGE_BITS];
+    if (page === undefined) throw new AccelError('internal', `inode ${inode} does not exist`);
+    return page.words;
   }
 
   /** Sets a field of an inode. */
   set(inode: number, field: number, value: number): void {
-    this.#page(inode)[(inode % PAGE_INODES) * WORDS + field] = value;
+    this.page(inode)[recordAt(inode) + field] = value;
   }
 
   /** The kind of file. */
   type(inode: number): InodeType {
-    return TYPES.get(this.get(inode, FIELD.mode) & S_IFMT)!;
+    return TYPES[(this.get(inode, FIELD.mode) & S_IFMT) >>> TYPE_SHIFT]!;
   }
 
   /** Whether the inode is a directory. */
@@ -151,13 +166,12 @@ export class InodeTable {
 
   /** Whether `i_block` holds an extent tree: for everything with blocks of content. */
   hasExtents(inode: number): boolean {
-    const type = this.type(inode);
-    return type === 'file' || type === 'directory' || (type === 'symlink' && !this.isFastSymlink(inode));
+    const type = this.get(inode, FIELD.mode) & S_IFMT;
+    return type === S_IF.file || type === S_IF.directory || (type === S_IF.symlink && !this.isFastSymlink(inode));
   }
+}
 
-  #page(inode: number): Uint32Array {
-    const page = this.#pages[Math.floor(inode / PAGE_INODES)];
-    if (page === undefined) throw new AccelError('internal', `inode ${inode} does not exist`);
-    return page.words;
-  }
+/** The word of its page at which the record of an inode begins. */
+export function recordAt(inode: number): number {
+  return (inode & PAGE_MASK) * WORDS;
 }

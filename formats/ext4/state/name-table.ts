@@ -1,25 +1,22 @@
 /**
- * The names of all directories: 28 bytes each and the text. A name is found through one hash table over directory and
- * text that grows bucket by bucket (linear hashing, Litwin 1980), so that no insertion waits for a whole table to be
- * copied; the names of a directory are also a list in the order in which they were added.
+ * The names of all directories: 24 bytes each and the text, and 11 to 22 in the index that finds a name by directory and text. The
+ * names of a directory are also a list in the order in which they were added.
  */
 import { type Arena, PAGE_BITS, PAGE_MASK } from './arena.ts';
 import { FIELD, type InodeTable } from './inode-table.ts';
 import { type HashKey, keyedHash } from './keyed-hash.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import { NameIndex } from './name-index.ts';
 
 /** Words of a record. */
-const IN_BUCKET = 0;
-const HASH = 1;
-const AFTER = 2;
-const BEFORE = 3;
-const INODE = 4;
-const DIRECTORY = 5;
+const HASH = 0;
+const AFTER = 1;
+const BEFORE = 2;
+const INODE = 3;
+const DIRECTORY = 4;
 /** Bytes of the text, and the layer that made the name, plus one, above them. */
-const LENGTH = 6;
-const TEXT = 7;
-
-const BUCKETS_PER_PAGE = 1 << 12;
+const LENGTH = 5;
+const TEXT = 6;
 
 /** A reference to a name of a directory; 0 refers to nothing. Valid until the name is removed. */
 export type EntryRef = number;
@@ -36,41 +33,32 @@ export interface NameTableParts {
 export class NameTable {
   readonly #arena: Arena;
   readonly #inodes: InodeTable;
-  readonly #memory: MemoryBudget;
+  readonly #index: NameIndex;
   readonly #key: HashKey;
-  /** First name of each bucket. */
-  readonly #buckets: Uint32Array[] = [];
-  /** Buckets from 0 to `2 ** level` exist, and as many again as were split. */
-  #mask = BUCKETS_PER_PAGE - 1;
-  #split = 0;
-  #count = 0;
+  /** What was hashed last: a name is looked for before it is added. */
+  #hashed = { directory: 0, text: '', hash: 0 };
 
   constructor({ arena, inodes, memory, key }: NameTableParts) {
     this.#arena = arena;
     this.#inodes = inodes;
-    this.#memory = memory;
+    this.#index = new NameIndex(memory);
     this.#key = key;
-    this.#addBuckets();
   }
 
   /** The name `text` of a directory, 0 if it has none. */
   find(directory: number, text: string): EntryRef {
-    const hash = keyedHash(this.#key, directory, text);
-    const bucket = this.#bucketOf(hash);
-    let ref = this.#buckets[Math.floor(bucket / BUCKETS_PER_PAGE)]![bucket % BUCKETS_PER_PAGE]!;
-    while (ref !== 0) {
+    for (let ref = this.#index.first(this.#hash(directory, text)); ref !== 0; ref = this.#index.next()) {
       const page = this.#arena.pages[ref >>> PAGE_BITS]!;
-      const at = ref & PAGE_MASK;
-      if (page[at + HASH] === hash && page[at + DIRECTORY] === directory && this.#equals(ref, text)) return ref;
-      ref = page[at + IN_BUCKET]!;
+      if (page[(ref & PAGE_MASK) + DIRECTORY] === directory && this.#equals(ref, text)) return ref;
     }
     return 0;
   }
 
   /** Adds a name that the directory does not have yet, behind its others. */
   add(directory: number, text: string, inode: number, layer: number): EntryRef {
-    const hash = keyedHash(this.#key, directory, text);
+    const hash = this.#hash(directory, text);
     const ref = this.#arena.allocate(wordsOf(text.length));
+    this.#index.add(hash, ref);
     const page = this.#arena.pages[ref >>> PAGE_BITS]!;
     const at = ref & PAGE_MASK;
     const last = this.#inodes.get(directory, FIELD.lastEntry);
@@ -85,8 +73,6 @@ export class NameTable {
     if (last === 0) this.#inodes.set(directory, FIELD.firstEntry, ref);
     else this.#set(last, AFTER, ref);
     this.#inodes.set(directory, FIELD.lastEntry, ref);
-    this.#chain(ref, hash);
-    if (++this.#count > this.#mask + 1 + this.#split) this.#splitBucket();
     return ref;
   }
 
@@ -99,8 +85,7 @@ export class NameTable {
     else this.#set(before, AFTER, after);
     if (after === 0) this.#inodes.set(directory, FIELD.lastEntry, before);
     else this.#set(after, BEFORE, before);
-    this.#unchain(ref);
-    this.#count--;
+    this.#index.remove(this.#get(ref, HASH), ref);
     this.#arena.free(ref, wordsOf(this.length(ref)));
   }
 
@@ -141,8 +126,13 @@ export class NameTable {
 
   /** The bytes of a name: a view. */
   bytes(ref: EntryRef): Uint8Array {
-    const start = ((ref & PAGE_MASK) + TEXT) * 4;
+    const start = textStart(ref);
     return this.#arena.bytes[ref >>> PAGE_BITS]!.subarray(start, start + this.length(ref));
+  }
+
+  /** The memory that holds the bytes of a name, from {@link textStart} on. */
+  memory(ref: EntryRef): Uint8Array {
+    return this.#arena.bytes[ref >>> PAGE_BITS]!;
   }
 
   /** A name as text. */
@@ -150,60 +140,22 @@ export class NameTable {
     return String.fromCharCode(...this.bytes(ref));
   }
 
+  #hash(directory: number, text: string): number {
+    const hashed = this.#hashed;
+    if (hashed.directory !== directory || hashed.text !== text) {
+      hashed.hash = keyedHash(this.#key, directory, text);
+      hashed.directory = directory;
+      hashed.text = text;
+    }
+    return hashed.hash;
+  }
+
   #equals(ref: EntryRef, text: string): boolean {
     if (this.length(ref) !== text.length) return false;
     const bytes = this.#arena.bytes[ref >>> PAGE_BITS]!;
-    const start = ((ref & PAGE_MASK) + TEXT) * 4;
+    const start = textStart(ref);
     for (let i = 0; i < text.length; i++) if (bytes[start + i] !== text.charCodeAt(i)) return false;
     return true;
-  }
-
-  #bucketOf(hash: number): number {
-    const bucket = (hash & this.#mask) >>> 0;
-    return bucket < this.#split ? (hash & (this.#mask * 2 + 1)) >>> 0 : bucket;
-  }
-
-  #chain(ref: EntryRef, hash: number): void {
-    const bucket = this.#bucketOf(hash);
-    const page = this.#buckets[Math.floor(bucket / BUCKETS_PER_PAGE)]!;
-    this.#set(ref, IN_BUCKET, page[bucket % BUCKETS_PER_PAGE]!);
-    page[bucket % BUCKETS_PER_PAGE] = ref;
-  }
-
-  #unchain(ref: EntryRef): void {
-    const bucket = this.#bucketOf(this.#get(ref, HASH));
-    const page = this.#buckets[Math.floor(bucket / BUCKETS_PER_PAGE)]!;
-    let at = page[bucket % BUCKETS_PER_PAGE]!;
-    if (at === ref) {
-      page[bucket % BUCKETS_PER_PAGE] = this.#get(ref, IN_BUCKET);
-      return;
-    }
-    while (this.#get(at, IN_BUCKET) !== ref) at = this.#get(at, IN_BUCKET);
-    this.#set(at, IN_BUCKET, this.#get(ref, IN_BUCKET));
-  }
-
-  /** Divides the names of one bucket between it and a new one. */
-  #splitBucket(): void {
-    const old = this.#split;
-    if ((this.#mask + 1 + old) % BUCKETS_PER_PAGE === 0) this.#addBuckets();
-    const page = this.#buckets[Math.floor(old / BUCKETS_PER_PAGE)]!;
-    let ref = page[old % BUCKETS_PER_PAGE]!;
-    page[old % BUCKETS_PER_PAGE] = 0;
-    this.#split++;
-    if (this.#split > this.#mask) {
-      this.#mask = this.#mask * 2 + 1;
-      this.#split = 0;
-    }
-    while (ref !== 0) {
-      const next = this.#get(ref, IN_BUCKET);
-      this.#chain(ref, this.#get(ref, HASH));
-      ref = next;
-    }
-  }
-
-  #addBuckets(): void {
-    this.#memory.take(BUCKETS_PER_PAGE * 4);
-    this.#buckets.push(new Uint32Array(BUCKETS_PER_PAGE));
   }
 
   #get(ref: EntryRef, word: number): number {
@@ -213,6 +165,11 @@ export class NameTable {
   #set(ref: EntryRef, word: number, value: number): void {
     this.#arena.pages[ref >>> PAGE_BITS]![(ref & PAGE_MASK) + word] = value;
   }
+}
+
+/** Where the bytes of a name begin in the memory that {@link NameTable.memory} answers. */
+export function textStart(ref: EntryRef): number {
+  return ((ref & PAGE_MASK) + TEXT) * 4;
 }
 
 function wordsOf(length: number): number {

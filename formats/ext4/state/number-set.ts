@@ -5,16 +5,15 @@ const PAGE_NUMBERS = PAGE_WORDS * 32;
 
 /** A set of integers from 0 to 2^32 that iterates in ascending order. Adding and deleting while iterating is allowed. */
 export class NumberSet {
-  #pages = new Map<number, Uint32Array>();
+  readonly #pages = new Map<number, Uint32Array>();
+  /** The page that was added to last, and its number: numbers come mostly in order. */
+  #number = -1;
+  #page: Uint32Array = new Uint32Array(0);
 
   /** Adds a number. */
   add(value: number): void {
     const number = Math.floor(value / PAGE_NUMBERS);
-    let page = this.#pages.get(number);
-    if (page === undefined) {
-      page = new Uint32Array(PAGE_WORDS);
-      this.#pages.set(number, page);
-    }
+    const page = number === this.#number ? this.#page : this.#enter(number);
     const bit = value % PAGE_NUMBERS;
     page[bit >>> 5] = page[bit >>> 5]! | (1 << (bit & 31));
   }
@@ -37,6 +36,7 @@ export class NumberSet {
   /** Takes all numbers out. */
   clear(): void {
     this.#pages.clear();
+    this.#number = -1;
   }
 
   /** The numbers, ascending. */
@@ -50,5 +50,16 @@ export class NumberSet {
         }
       }
     }
+  }
+
+  #enter(number: number): Uint32Array {
+    let page = this.#pages.get(number);
+    if (page === undefined) {
+      page = new Uint32Array(PAGE_WORDS);
+      this.#pages.set(number, page);
+    }
+    this.#number = number;
+    this.#page = page;
+    return page;
   }
 }

@@ -10,7 +10,10 @@ export class MemoryLayer {
   readonly writer: LsmtWriter;
 
   constructor(options: Omit<LsmtWriterOptions, 'emit'>) {
-    this.writer = new LsmtWriter({ ...options, emit: (bytes) => this.#pieces.push(bytes.slice()) });
+    this.writer = new LsmtWriter({
+      ...options,
+      emit: (bytes, zeros) => this.#pieces.push(bytes.slice(), new Uint8Array(zeros)),
+    });
   }
 
   /** Finishes the layer; the LSMT file. */
