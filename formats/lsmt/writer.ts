@@ -31,7 +31,7 @@ export interface LsmtWriterOptions {
   readonly padIndex: boolean;
   /** Turn all-zero 4 KiB blocks into segments without data. Default: true. */
   readonly detectZeros?: boolean;
-  /** Takes the bytes of the LSMT file in their order, `zeros` zero bytes behind them; a view is valid during the call alone. */
+  /** Takes the bytes of the LSMT file in their order, followed by `zeros` zero bytes; a view is valid during the call alone. */
   readonly emit: (bytes: Uint8Array, zeros: number) => void;
 }
 
@@ -77,7 +77,7 @@ export class LsmtWriter {
   }
 
   /**
-   * Appends `bytes`, with `zeros` zero bytes behind them, to the data section and maps them at `deviceOffset`; it and their
+   * Appends `bytes`, followed by `zeros` zero bytes, to the data section and maps them at `deviceOffset`; it and their
    * number are multiples of 512. All-zero blocks of 4 KiB, aligned on the device and whole within this call, are mapped as
    * zeros instead.
    */

@@ -121,7 +121,7 @@ export class ZFileWriter {
   }
 
   /**
-   * Copies `bytes` into the stream, and `zeros` zero bytes behind them. Throws what the compressor or the output failed with, as
+   * Copies `bytes`, followed by `zeros` zero bytes, into the stream. Throws what the compressor or the output failed with, as
    * soon as it is known.
    */
   write(bytes: Uint8Array, zeros = 0): void {

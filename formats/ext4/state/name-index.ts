@@ -29,7 +29,7 @@ export class NameIndex {
     this.#memory = memory;
   }
 
-  /** The first reference with this hash, 0 if there is none; {@link next} has the others. */
+  /** The first reference with this hash, 0 without one; {@link next} has the others. */
   first(hash: number): number {
     const table = this.#tables[hash >>> TABLE_SHIFT];
     if (table === undefined) return 0;
@@ -61,7 +61,7 @@ export class NameIndex {
     let free = startOf(slots, hash);
     while (slots[free + 1] !== ref) free = (free + 2) & mask;
     table.count--;
-    // What follows moves up where its probe passed the free slot, so that no probe ends early.
+    // The entries after it move up where their probes passed the free slot, so that no probe ends early.
     for (let at = (free + 2) & mask; slots[at + 1] !== 0; at = (at + 2) & mask) {
       const start = startOf(slots, slots[at]!);
       if (((at - start) & mask) < ((at - free) & mask)) continue;

@@ -35,7 +35,7 @@ export class NameTable {
   readonly #inodes: InodeTable;
   readonly #index: NameIndex;
   readonly #key: HashKey;
-  /** What was hashed last: a name is looked for before it is added. */
+  /** The last hash: a name is looked for before it is added. */
   #hashed = { directory: 0, text: '', hash: 0 };
 
   constructor({ arena, inodes, memory, key }: NameTableParts) {
