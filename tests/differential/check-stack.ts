@@ -13,6 +13,7 @@ import type { RandomStack } from '../support/sound-stacks.ts';
 import { type Refusal, readStack } from '../support/stack-model.ts';
 import { diffTrees, type TreeEntry, withoutLostAndFound } from '../support/tree.ts';
 import { convertStack, openPrefixes, putSource } from './convert-stack.ts';
+import type { JudgedImages } from './outside-judge.ts';
 
 /** A stack and how it is converted. */
 export interface StackCase {
@@ -41,18 +42,38 @@ export interface StackCounts {
   takenOver: number;
   threaded: number;
   laidOut: number;
+  /** Images that a judge from outside read. */
+  judgedOutside: number;
 }
 
 /** Counts of nothing yet. */
 export function noCounts(): StackCounts {
-  return { stacks: 0, refused: 0, entries: 0, prefixes: 0, paths: 0, takenOver: 0, threaded: 0, laidOut: 0 };
+  return {
+    stacks: 0,
+    refused: 0,
+    entries: 0,
+    prefixes: 0,
+    paths: 0,
+    takenOver: 0,
+    threaded: 0,
+    laidOut: 0,
+    judgedOutside: 0,
+  };
 }
 
 /** Takes the device of a prefix of the layers, for e2fsck. */
 export type JudgeDevice = (prefix: number, blocks: DeviceBlocks) => Promise<void>;
 
+/** Takes the images of a whole stack, full and index-only, for a judge from outside. */
+export type JudgeImages = (images: JudgedImages) => Promise<void>;
+
 /** Checks one case; throws an Error that says what differs. */
-export async function checkStack(one: StackCase, judge: JudgeDevice, counts: StackCounts): Promise<void> {
+export async function checkStack(
+  one: StackCase,
+  judge: JudgeDevice,
+  counts: StackCounts,
+  judgeImages: JudgeImages = async () => undefined,
+): Promise<void> {
   const { layers, options } = one.stack;
   const { laidOut = false } = one;
   const { trees, refusal } = readStack(layers, options);
@@ -78,6 +99,7 @@ export async function checkStack(one: StackCase, judge: JudgeDevice, counts: Sta
     await compareTree(tree, full, `full, layers 1 to ${prefix}`);
     if (prefix === trees.length) await compareTree(tree, indexed, 'index-only');
     await judge(prefix, blocks);
+    if (prefix === trees.length) await judgeImages({ target, tags: tags.map(({ tag }) => tag), blocks });
     counts.prefixes++;
     counts.paths += tree.length;
   }

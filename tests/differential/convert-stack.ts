@@ -19,6 +19,8 @@ export const DEVICE_SIZE = GROUP_BYTES;
 
 /** Options of the artifacts that a long run asks for, as JSON. */
 const OPTIONS = JSON.parse(process.env.ACCEL_STACKS_OPTIONS ?? '{}') as Partial<ArtifactOptions>;
+/** Whether a long run asks for layers that are all laid out for a start. */
+export const ALL_LAID_OUT = OPTIONS.layout === 'startup';
 
 const MEDIA_TYPES = {
   none: OCI.layer,
