@@ -13,6 +13,9 @@ class FakeBackend implements BlockBackend {
   readonly #fetched: number;
   located = Number.POSITIVE_INFINITY;
   fail = 0;
+  front: BlockBackend['front'];
+  /** Blocks before this one are in memory. */
+  held = 0;
   /** Blocks of a span, with whose first one decoding begins. */
   span = 1;
 
@@ -37,6 +40,9 @@ class FakeBackend implements BlockBackend {
   }
   fetchedSize(first: number, last: number): number {
     return (last - first) * this.#fetched;
+  }
+  holds(_first: number, last: number): boolean {
+    return last <= this.held;
   }
   async load(first: number, last: number): Promise<Uint8Array[]> {
     this.loads.push([first, last]);
@@ -76,6 +82,30 @@ describe('requests', () => {
     expect(backend.loads).toEqual([[100, 112]]);
     await read(store, 111 * BLOCK, BLOCK);
     expect(backend.loads).toHaveLength(1);
+  });
+
+  it('of what is in memory, as much as is there', async () => {
+    const { backend, store } = fixture();
+    backend.held = 106;
+    await read(store, 100 * BLOCK, BLOCK);
+    await read(store, 106 * BLOCK, BLOCK);
+    expect(backend.loads).toEqual([
+      [100, 106],
+      [106, 130],
+    ]);
+  });
+
+  it('of what a start reads, a megabyte, and nothing behind it', async () => {
+    const { backend, store } = fixture();
+    backend.front = { start: 2000, end: 2_000_000 };
+    for (let block = 300; block < 2100; block++) await read(store, block * BLOCK, BLOCK);
+    expect(backend.loads.slice(0, 2)).toEqual([
+      [300, 1324],
+      [1324, 1998],
+    ]);
+    expect(backend.loads[2]).toEqual([1998, 2260]);
+    await read(store, 5000 * BLOCK, BLOCK);
+    expect(backend.loads.at(-1)).toEqual([5000, 5012]);
   });
 
   it('more and more where reading goes on, up to a quarter of a megabyte', async () => {

@@ -25,6 +25,8 @@ export interface BlockBackend {
    * reads. Absent where that is not known.
    */
   readonly front?: { readonly start: number; readonly end: number } | undefined;
+  /** Whether the blocks `first` to `last` (exclusive) are in memory, compressed. Absent where none ever are. */
+  holds?(first: number, last: number): boolean;
 }
 
 /** Part of a file that is wanted, and where it goes. */
@@ -41,8 +43,6 @@ const MAX_GAP = 32_768;
 const MAX_RUN = 1 << 20;
 /** Bytes of one request's blocks in memory: what compresses to next to nothing must not fill it. */
 const MAX_LOADED = 4 << 20;
-/** Of what a start reads, fetches end at multiples of this in the blob: it reads on there, and a node fetches such pieces. */
-const FRONT_PIECE = 1 << 18;
 /** Blocks before a wanted one that are kept, where decoding comes by them. */
 const MOST_BEFORE = 16;
 /** Blocks that lie nearer than this are located together. */
@@ -145,7 +145,12 @@ export class BlockStore {
       last = number + 1;
     }
     const window = this.#ahead.windowFor(wanted);
-    while (last < located && !this.#isHere(last) && this.#isAhead(first, last + 1, window)) last++;
+    // What opening the layer fetched costs nothing; reading ahead of it would.
+    const isHeld = backend.holds?.(first, last) === true;
+    while (last < located && !this.#isHere(last) && this.#isAhead(first, last + 1, window)) {
+      if (isHeld && !backend.holds!(first, last + 1)) break;
+      last++;
+    }
     this.#ahead.fetched(last, Math.max(window, Math.min(backend.fetchedSize(first, last), MAX_RUN)));
     const loaded = backend.load(first, last);
     for (let number = first; number < last; number++) {
@@ -162,11 +167,9 @@ export class BlockStore {
   #isAhead(first: number, last: number, window: number): boolean {
     if (this.#fits(first, last, window)) return true;
     const { front } = this.#backend;
-    if (front === undefined) return false;
-    const from = front.start + (first === 0 ? 0 : this.#backend.fetchedSize(0, first));
-    const pieceEnd = (Math.floor(from / FRONT_PIECE) + 1) * FRONT_PIECE;
-    const end = front.start + this.#backend.fetchedSize(0, last);
-    return end <= Math.min(front.end, pieceEnd) && this.#fits(first, last, MAX_RUN);
+    // A start reads on there.
+    if (front === undefined || front.start + this.#backend.fetchedSize(0, last) > front.end) return false;
+    return this.#fits(first, last, MAX_RUN);
   }
 
   /** Where to begin a fetch for block `wanted`: at the first block of those decoded on the way that is not here yet. */

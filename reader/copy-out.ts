@@ -161,7 +161,10 @@ class Copy {
       for await (const { start, bytes } of this.#files.data(stat)) {
         this.#options.signal?.throwIfAborted();
         // Holes stay holes, and blocks of zeros become holes.
-        if (!isZero(bytes)) await output.write(bytes, start);
+        for (let at = 0; at < bytes.length; at += ZEROS.length) {
+          const part = bytes.subarray(at, at + ZEROS.length);
+          if (!isZero(part)) await output.write(part, start + at);
+        }
       }
       await output.truncate(stat.size);
       this.#counts.bytes += stat.size;
@@ -219,7 +222,7 @@ async function makeDirectory(path: Buffer): Promise<void> {
 const ZEROS = new Uint8Array(1 << 20);
 
 function isZero(bytes: Uint8Array): boolean {
-  return bytes.length <= ZEROS.length && Buffer.compare(bytes, ZEROS.subarray(0, bytes.length)) === 0;
+  return Buffer.compare(bytes, ZEROS.subarray(0, bytes.length)) === 0;
 }
 
 /** Seconds with a fraction, as Node takes times; it keeps microseconds. */

@@ -23,8 +23,11 @@ const SMALL_BLOB = 65_536;
  * in blocks of 32 KiB data follows it, which compresses to less than this in most layers.
  */
 const HEAD = 12_288;
-/** Bytes fetched of the front where it has what a start reads: metadata at first. They are kept as long as the layer is open. */
-const STARTUP_HEAD = 65_536;
+/**
+ * Bytes fetched of the front where it has what a start reads: metadata at first, then what every start reads. They are kept as
+ * long as the layer is open. A node fetches such a piece.
+ */
+const STARTUP_HEAD = 262_144;
 /** A blob up to this size has such a small index that its end is fetched at once, without asking the front first. */
 const MEDIUM_BLOB = 6 << 20;
 /** Bytes of such a blob that take a byte of index: 1024 of the data, which rarely shrinks to less than 2/5. */
@@ -87,6 +90,7 @@ export async function openFullLayer(
       expected: 'segments of tag 0',
       found: 'a segment of tag 1',
     });
+  const holds = (offset: number, length: number) => blob.holds(zfileOffset + offset, length);
   const front = startup === 0 ? undefined : { start: zfileOffset + ZFILE_SPACE, end: startup };
   return {
     info: {
@@ -99,7 +103,7 @@ export async function openFullLayer(
       blockSize: zfile.blockSize,
       lsmt,
     },
-    local: new BlockStore(new ZFileBlocks(zfile, read, front), cache, 2 * index),
+    local: new BlockStore(new ZFileBlocks(zfile, { read, holds, front }), cache, 2 * index),
   };
 }
 

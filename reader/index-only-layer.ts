@@ -50,7 +50,7 @@ export async function openIndexOnlyLayer(
       ...(gzipIndex === undefined ? {} : { gzipIndex }),
       ...(diffId === undefined ? {} : { diffId }),
     },
-    local: new BlockStore(new ZFileBlocks(zfile, read), cache, 2 * index),
+    local: new BlockStore(new ZFileBlocks(zfile, { read }), cache, 2 * index),
     remote: new BlockStore(tar, cache, 2 * index + 1),
   };
 }

@@ -190,7 +190,7 @@ describe.each([FULL, INDEXED])('%s', (tag) => {
     const { target, server } = await registry((request, _good, _seen) => {
       if (request.url.startsWith('/token')) {
         valid++;
-        left = 4;
+        left = 3;
         return { body: JSON.stringify({ token: `t${valid}` }) };
       }
       if (request.headers.authorization === `Bearer t${valid}` && left-- > 0) return undefined;

@@ -75,7 +75,7 @@ export class GzipTarBlocks implements BlockBackend {
   readonly #inputs: Float64Array;
   /** Number of each span's first block, and the number of blocks. */
   readonly #blocks: Float64Array;
-  /** The load under way that began in a span: the next one there goes on where it ends. */
+  /** The load under way that begins or ends in a span: the next one that begins there goes on where it ends. */
   readonly #loads = new Map<number, Promise<unknown>>();
 
   /** Throws `limit-exceeded` for a tar of more than 4 TiB. */
@@ -132,18 +132,19 @@ export class GzipTarBlocks implements BlockBackend {
   }
 
   async load(first: number, last: number): Promise<Uint8Array[]> {
-    const span = lastUpTo(this.#blocks, first);
-    const before = this.#loads.get(span);
+    const spans = new Set([lastUpTo(this.#blocks, first), lastUpTo(this.#blocks, last - 1)]);
+    const [span] = spans;
+    const before = this.#loads.get(span!);
     const loaded = before === undefined ? this.#load(first, last) : before.then(() => this.#load(first, last));
     const settled = loaded.then(
       () => undefined,
       () => undefined,
     );
-    this.#loads.set(span, settled);
+    for (const one of spans) this.#loads.set(one, settled);
     try {
       return await loaded;
     } finally {
-      if (this.#loads.get(span) === settled) this.#loads.delete(span);
+      for (const one of spans) if (this.#loads.get(one) === settled) this.#loads.delete(one);
     }
   }
 

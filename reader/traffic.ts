@@ -7,8 +7,8 @@ import { AccelError, withPlace } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
 import { fetchBytes } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { canSizeBlobs } from '../oci/powers.ts';
-import type { Target } from '../oci/storage.ts';
+import { canFetchNamed, canSizeBlobs } from '../oci/powers.ts';
+import type { NamedContent, Target } from '../oci/storage.ts';
 
 /** Requests and bytes of reading an image so far. */
 export interface TrafficStatistics {
@@ -32,6 +32,8 @@ export interface TrafficOptions {
 /** Reads from one target. */
 export class Traffic {
   readonly target: Target;
+  /** Resolves and fetches in one request, where the target does. */
+  readonly fetchNamed?: (tagOrDigest: string) => Promise<NamedContent>;
   readonly #signal: AbortSignal | undefined;
   readonly #onRange: RangeListener | undefined;
   readonly #limiter: Limiter;
@@ -43,6 +45,12 @@ export class Traffic {
     this.#signal = options.signal;
     this.#onRange = options.onRange;
     this.#limiter = new Limiter(options.parallel);
+    if (canFetchNamed(target))
+      this.fetchNamed = async (tagOrDigest) => {
+        const named = await this.#count(() => target.fetchNamed(tagOrDigest, { signal: this.#signal }));
+        this.#arrived(named.descriptor.digest, 0, named.bytes.length);
+        return named;
+      };
   }
 
   /** Statistics of everything fetched so far. */

@@ -3,17 +3,28 @@ import type { ReadAt } from '../base/byte-source.ts';
 import type { ZFileReader } from '../formats/zfile/reader.ts';
 import type { BlockBackend } from './block-store.ts';
 
+/** A ZFile in a blob, some parts of which may be in memory. */
+export interface ZFileParts {
+  /** Reads what the ZFile was opened on. */
+  readonly read: ReadAt;
+  /** Whether so many bytes of the ZFile from an offset on are in memory. */
+  readonly holds?: (offset: number, length: number) => boolean;
+  /** See {@link BlockBackend.front}. */
+  readonly front?: BlockBackend['front'];
+}
+
 /** See the module's comment. */
 export class ZFileBlocks implements BlockBackend {
   readonly #zfile: ZFileReader;
-  readonly #read: ReadAt;
-  readonly front: BlockBackend['front'];
+  readonly #parts: ZFileParts;
 
-  /** `read` reads what `zfile` was opened on. `front`: see {@link BlockBackend.front}. */
-  constructor(zfile: ZFileReader, read: ReadAt, front?: BlockBackend['front']) {
+  constructor(zfile: ZFileReader, parts: ZFileParts) {
     this.#zfile = zfile;
-    this.#read = read;
-    this.front = front;
+    this.#parts = parts;
+  }
+
+  get front(): BlockBackend['front'] {
+    return this.#parts.front;
   }
 
   get count(): number {
@@ -46,9 +57,13 @@ export class ZFileBlocks implements BlockBackend {
     return end.offset + end.length - this.#zfile.blockRange(first).offset;
   }
 
+  holds(first: number, last: number): boolean {
+    return this.#parts.holds?.(this.#zfile.blockRange(first).offset, this.fetchedSize(first, last)) === true;
+  }
+
   async load(first: number, last: number): Promise<Uint8Array[]> {
     const start = this.#zfile.blockRange(first).offset;
-    const compressed = await this.#read(start, this.fetchedSize(first, last));
+    const compressed = await this.#parts.read(start, this.fetchedSize(first, last));
     const blocks: Uint8Array[] = [];
     for (let i = first; i < last; i++) {
       const { offset, length } = this.#zfile.blockRange(i);

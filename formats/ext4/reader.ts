@@ -34,7 +34,7 @@ const SUPPORTED =
 /** Metadata blocks kept in memory: the neighbours of an inode are usually read next. */
 const CACHED_BLOCKS = 256;
 /** Bytes of content read at a time. */
-const CONTENT_CHUNK = 1 << 20;
+const CONTENT_CHUNK = 1 << 21;
 
 /** A name in a tree walk: its path from the root (Latin-1, `/a/b`) and its inode. */
 export interface TreeEntry {

@@ -13,6 +13,9 @@ it.each([
   rule({ mode: 'index-only', platforms: ['linux/arm64'], verify: 'quick', algorithm: 'zstd', blockSize: 65_536 }),
   rule({ blockSize: '16Ki', prefetch: ['/bin/sh'], targetRepository: 'r.test/fast/app' }),
   rule({ blockSize: '64K', verify: 'full' }),
+  rule({ level: 3 }),
+  rule({ algorithm: 'zstd', level: 22 }),
+  rule({ algorithm: 'lz4', level: 12 }),
   rule({ layout: 'startup' }),
   rule({ layout: 'source' }),
   { rules: [...rule({}).rules, ...rule({ mode: 'index-only' }).rules], drain: '10s' },
@@ -41,6 +44,10 @@ it.each([
   rule({ verify: true }),
   rule({ algorithm: 'gzip' }),
   rule({ blockSize: 100 }),
+  rule({ level: 0 }),
+  rule({ level: 23 }),
+  rule({ level: 1.5 }),
+  rule({ level: '3' }),
   rule({ layout: 'random' }),
   rule({ blockSize: '5Ki' }),
   rule({ blockSize: 70_000 }),
@@ -51,4 +58,11 @@ it.each([
   const text = JSON.stringify(document);
   expect(() => parseConfig(text, 'accel.yaml')).toThrow();
   expect(() => readRules(JSON.parse(text), 'accel.yaml')).toThrow('the rules cannot be used');
+});
+
+it.each([2, 13])('neither takes level %i of LZ4', async (level) => {
+  const text = JSON.stringify(rule({ algorithm: 'lz4', level }));
+  const refused = { code: 'usage', where: { rule: 1, key: 'level' }, found: level };
+  await expect(ruleSources(parseConfig(text, 'accel.yaml').rules)).rejects.toMatchObject(refused);
+  await expect(ruleSources(readRules(JSON.parse(text), 'accel.yaml'))).rejects.toMatchObject(refused);
 });

@@ -155,6 +155,7 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
     ['full mode', { excludeTags: ['pr-*'] }, { tags: { exclude: ['pr-*'] } }],
     ['index-only mode, where a tag has another kind', { mode: 'index-only' }, { mode: 'index-only' }],
     ['another block size', { blockSize: 8192 }, { blockSize: 8192 }],
+    ['another level', { level: 3 }, { level: 3 }],
   ])('and accel convert --rules decide the same: %s', async (_, rule, written) => {
     const found = await commandDecides({ repositories: [`${registry.host}/team/*`], ...written });
     const tags = (
@@ -173,7 +174,9 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
         ...[
           'convert',
           'impossible',
-          ...(rule.mode === undefined && rule.blockSize === undefined ? ['up-to-date'] : []),
+          ...(rule.mode === undefined && rule.blockSize === undefined && rule.level === undefined
+            ? ['up-to-date']
+            : []),
         ],
       ]),
     );
@@ -181,6 +184,8 @@ describeWith({ tools: ['docker-registry', 'skopeo'] }, 'a push', () => {
 
   it('of an image that was converted with other options calls for another conversion', async () => {
     expect(await decide('done', {}, rulesOf({ blockSize: 8192 }))).toMatchObject({ code: 'convert' });
+    expect(await decide('done', {}, rulesOf({ level: 3 }))).toMatchObject({ code: 'convert' });
+    expect(await decide('done', {}, rulesOf({ layout: 'startup' }))).toMatchObject({ code: 'convert' });
     expect(await decide('done', {}, rulesOf({ targetRepository: `${registry.host}/fast/app` }))).toMatchObject({
       code: 'convert',
     });

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CountingProxy, startCountingProxy } from '../../bench/counting-proxy.ts';
 import { pushImage } from '../../bench/push-image.ts';
+import { DEFAULT_ARTIFACT } from '../../converter/options.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { LAYER_ANNOTATION, STORED_INDEX_ANNOTATION } from '../../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -11,23 +12,33 @@ import { openRegistry } from '../../oci/registry/registry-target.ts';
 import { type AcceleratedImage, openImage } from '../../reader/accelerated-image.ts';
 import { openFiles } from '../../reader/files.ts';
 import type { OpenStackOptions } from '../../reader/stack.ts';
-import { convertedLayout, FULL, INDEXED, treeOf } from '../../reader/testing/test-images.ts';
+import { convertedLayout, FULL, INDEXED, readText, treeOf } from '../../reader/testing/test-images.ts';
+import { convertWithin, request } from '../support/converter.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
-/** Resolving the tag, the manifest, the config. */
-const DOCUMENTS = 3;
+/** The manifest by its tag, the config. */
+const DOCUMENTS = 2;
 const SIZE = 9_000_000;
 
 let registry: TestRegistry;
 let proxy: CountingProxy;
 let target: Awaited<ReturnType<typeof openRegistry>>;
 let noise: Buffer;
+/** The tag of the image that is laid out. */
+const LAID_OUT = 'laid-out';
 
 beforeAll(async () => {
   registry = await startRegistry();
   proxy = await startCountingProxy(registry.host);
   noise = hexNoise(SIZE);
-  const large = new TarBuilder().dir('etc/').file('etc/release', 'debian').file('noise', noise).build();
+  const large = new TarBuilder()
+    .dir('etc/')
+    .file('noise', noise)
+    .file('etc/release', 'debian')
+    .file('second', noise.subarray(0, 600_000))
+    .file('rest', noise.subarray(0, 2_000_000))
+    .file('first', noise.subarray(600_000, 1_900_000))
+    .build();
   const small = new TarBuilder().file('etc/hostname', 'here').build();
   const layout = await convertedLayout([{ tar: large }, { tar: small }], {
     algorithm: 'lz4',
@@ -36,6 +47,11 @@ beforeAll(async () => {
   });
   const to = await openRegistry({ registry: registry.host, repository: 'opening' }, { plain: true });
   for (const tag of [FULL, INDEXED]) await pushImage(layout.target, to, tag, 'base');
+  const tags = [{ tag: LAID_OUT, kind: 'full' as const }];
+  const artifact = { ...DEFAULT_ARTIFACT, layout: 'startup' as const };
+  const prefetch = { lines: ['/etc/release', '/first', '/second'] };
+  await convertWithin(layout.target, request({ outputs: tags, artifact, prefetch }));
+  await pushImage(layout.target, to, LAID_OUT, 'base');
   await to.close();
   await layout.remove();
   target = await openRegistry({ registry: proxy.host, repository: 'opening' }, { plain: true });
@@ -83,6 +99,23 @@ describe('opening a full image', () => {
     const names = await (await openFiles(image)).names('/etc');
     expect(names.map(({ name }) => name)).toEqual(['hostname', 'release']);
     expect(proxy.count().requests).toBe(requests);
+  });
+});
+
+describe('an image that is laid out for a start', () => {
+  it('gives metadata and the first files with the ends, and the others of the start in large pieces', async () => {
+    const { image, requests, bytes } = await opened(LAID_OUT);
+    expect(requests).toBe(DOCUMENTS + 2 + 1);
+    expect(bytes).toBeLessThan(262_144 + 100_000);
+    const files = await openFiles(image);
+    await files.names('/');
+    expect(await readText(files, '/etc/release')).toBe('debian');
+    expect(proxy.count().requests).toBe(requests);
+    const text = (await readText(files, '/first')) + (await readText(files, '/second'));
+    expect(Buffer.from(text)).toEqual(Buffer.concat([noise.subarray(600_000, 1_900_000), noise.subarray(0, 600_000)]));
+    // Some 950 kB of compressed digits, of which a quarter of a megabyte came before.
+    expect(proxy.count().requests).toBe(requests + 1);
+    expect(proxy.count().bytes).toBeLessThan(1_150_000);
   });
 });
 

@@ -21,6 +21,8 @@ export interface RuleOptions {
   readonly verify: 'off' | 'quick' | 'full';
   /** Absent: the default of the converter. */
   readonly algorithm?: Algorithm;
+  /** Level of compression; absent: the default of the algorithm. */
+  readonly level?: number;
   /** Bytes of a compressed block; absent: the default of the converter. */
   readonly blockSize?: number;
   /** Order of the data in layers; absent: that of the source. */
@@ -157,7 +159,7 @@ function verdictOf(rule: CompiledRule, { repository, tag }: RuleSubject): Omit<R
 
 /** The options alone, in one order: their text identifies them. */
 function optionsOf(source: RuleSource): RuleOptions {
-  const { mode, platforms, prefetch, targetRepository, verify, algorithm, blockSize, layout } = source;
+  const { mode, platforms, prefetch, targetRepository, verify, algorithm, level, blockSize, layout } = source;
   return {
     mode,
     platforms: [...platforms],
@@ -165,6 +167,7 @@ function optionsOf(source: RuleSource): RuleOptions {
     ...(targetRepository === undefined ? {} : { targetRepository }),
     verify,
     ...(algorithm === undefined ? {} : { algorithm }),
+    ...(level === undefined ? {} : { level }),
     ...(blockSize === undefined ? {} : { blockSize }),
     ...(layout === undefined ? {} : { layout }),
   };

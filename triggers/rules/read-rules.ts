@@ -24,6 +24,8 @@ const blockSize: Check = (value) => {
   const isText = typeof value === 'string' && /^(4|8|16|32|64)Ki?$/.test(value);
   return isNumber || isText ? undefined : 'a power of two from 4Ki to 64Ki';
 };
+const level: Check = (value) =>
+  Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 22 ? undefined : 'a number from 1 to 22';
 
 /** The keys of a rule. */
 const KEYS: Readonly<Record<string, Check>> = {
@@ -37,6 +39,7 @@ const KEYS: Readonly<Record<string, Check>> = {
   targetRepository: text,
   verify: oneOf('off', 'quick', 'full'),
   algorithm: oneOf('lz4', 'zstd'),
+  level,
   blockSize,
   layout: oneOf('source', 'startup'),
 };

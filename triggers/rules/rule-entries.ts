@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { AccelError } from '../../base/error.ts';
 import type { Algorithm, Mode } from '../../converter/options.ts';
+import { isLz4Level, LZ4_LEVELS } from '../../formats/kernels/lz4-levels.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { parseRepository } from '../../oci/reference.ts';
 import { parsePrefetchLines } from '../../prefetch/lines.ts';
@@ -25,6 +26,7 @@ export interface RuleEntry {
   readonly targetRepository?: string | undefined;
   readonly verify: 'off' | 'quick' | 'full';
   readonly algorithm?: Algorithm | undefined;
+  readonly level?: number | undefined;
   /** Bytes, or such as 64Ki. */
   readonly blockSize?: number | string | undefined;
   readonly layout?: 'source' | 'startup' | undefined;
@@ -59,6 +61,7 @@ async function sourceOf(rule: RuleEntry, index: number): Promise<RuleSource> {
     ...(targetRepository === undefined ? {} : { targetRepository }),
     verify: rule.verify,
     ...(rule.algorithm === undefined ? {} : { algorithm: rule.algorithm }),
+    ...(rule.level === undefined ? {} : { level: rule.level }),
     ...(size === undefined ? {} : { blockSize: size }),
     ...(rule.layout === 'startup' ? { layout: rule.layout } : {}),
   };
@@ -71,9 +74,17 @@ function blockBytes(value: number | string): number {
 
 /** Refuses, once, options that the converter would refuse for each image. */
 function checkOptions(
-  { platforms = [], repositories, targetRepository }: RuleEntry,
+  { platforms = [], repositories, targetRepository, algorithm, level }: RuleEntry,
   where: { readonly rule: number },
 ): void {
+  if (level !== undefined && algorithm === 'lz4' && !isLz4Level(level)) {
+    throw new AccelError('usage', 'LZ4 does not have this level', {
+      where: { ...where, key: 'level' },
+      expected: `${LZ4_LEVELS.lowest} to ${LZ4_LEVELS.highest}`,
+      found: level,
+      hint: 'Leave it out for the fastest compression, or choose zstd, which has levels 1 to 22.',
+    });
+  }
   for (const platform of platforms) namingKey(where, 'platforms', () => parsePlatform(platform));
   if (targetRepository !== undefined) {
     const { kind } = namingKey(where, 'targetRepository', () => parseRepository(targetRepository));

@@ -17,7 +17,7 @@ export interface CoveredImage {
  * room for the suffix, `reference-invalid` for a target that cannot be.
  */
 export function ruleRequest(
-  { mode, platforms, prefetch, targetRepository, algorithm, blockSize, layout }: RuleOptions,
+  { mode, platforms, prefetch, targetRepository, algorithm, level, blockSize, layout }: RuleOptions,
   { repository, tag, digest }: CoveredImage,
   more: Partial<ConvertSettings> = {},
 ): ConvertRequest {
@@ -31,6 +31,7 @@ export function ruleRequest(
       platforms,
       artifact: {
         ...(algorithm === undefined ? {} : { algorithm }),
+        ...(level === undefined ? {} : { level }),
         ...(blockSize === undefined ? {} : { blockSize }),
         ...(layout === undefined ? {} : { layout }),
       },

@@ -123,7 +123,9 @@ describe('rules', () => {
       { mode: 'index-only' },
       { platforms: ['linux/arm64'] },
       { prefetch: [] },
+      { level: 3 },
       { blockSize: 8192 },
+      { layout: 'startup' },
     ] as const)
       expect(identities([other])).not.toBe(identities([{}]));
   });
