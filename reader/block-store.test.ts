@@ -108,6 +108,36 @@ describe('requests', () => {
     expect(backend.loads.at(-1)).toEqual([5000, 5012]);
   });
 
+  it('of parts that a start reads, all that are near each other, whichever is read first', async () => {
+    const { backend, cache } = fixture();
+    const parts = [
+      { offset: 1000 * BLOCK, length: 10 * BLOCK },
+      { offset: 1100 * BLOCK + 1, length: 1 },
+      { offset: 1400 * BLOCK, length: 4 * BLOCK },
+    ];
+    const store = new BlockStore(backend, cache, 4, parts);
+    await read(store, 1100 * BLOCK, BLOCK);
+    await read(store, 1002 * BLOCK, BLOCK);
+    expect(backend.loads).toEqual([[1000, 1101]]);
+    // Nothing of a group twice, and not beyond it but for what any read takes.
+    await read(store, 1403 * BLOCK, BLOCK);
+    await read(store, 1400 * BLOCK, BLOCK);
+    expect(backend.loads.slice(1)).toEqual([[1400, 1412]]);
+    await read(store, 1200 * BLOCK, BLOCK);
+    expect(backend.loads.at(-1)).toEqual([1200, 1212]);
+  });
+
+  it('of a part that is larger than a request, from what is read on', async () => {
+    const { backend, cache } = fixture();
+    const store = new BlockStore(backend, cache, 4, [{ offset: 0, length: 3000 * BLOCK }]);
+    await read(store, 500 * BLOCK, BLOCK);
+    await read(store, 499 * BLOCK, BLOCK);
+    expect(backend.loads).toEqual([
+      [500, 1524],
+      [499, 500],
+    ]);
+  });
+
   it('more and more where reading goes on, up to a quarter of a megabyte', async () => {
     const { backend, store } = fixture();
     for (let block = 0; block < 4000; block++) await read(store, block * BLOCK, BLOCK);

@@ -1,6 +1,7 @@
 /** Blocks of one file in a blob (a ZFile, a tar), fetched in few requests and kept in the image's cache. */
 import type { BlockCache } from './block-cache.ts';
 import { ReadAhead } from './read-ahead.ts';
+import type { FilePart } from './startup-size.ts';
 
 /** The source of blocks, which are numbered from 0 and consecutive, in the file and in the blob. */
 export interface BlockBackend {
@@ -43,6 +44,8 @@ const MAX_GAP = 32_768;
 const MAX_RUN = 1 << 20;
 /** Bytes of one request's blocks in memory: what compresses to next to nothing must not fill it. */
 const MAX_LOADED = 4 << 20;
+/** Bytes between parts that a start reads which are fetched with them, to save a request. */
+const STARTUP_GAP = 196_608;
 /** Blocks before a wanted one that are kept, where decoding comes by them. */
 const MOST_BEFORE = 16;
 /** Blocks that lie nearer than this are located together. */
@@ -50,18 +53,30 @@ const NEAR_BLOCKS = 64;
 /** Room for the numbers of one file's blocks among the keys of the cache. */
 const KEYS_PER_STORE = 2 ** 40;
 
+/** The blocks `first` to `last` (exclusive). */
+interface Run {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** The blocks of one file. Reads may overlap in time. */
 export class BlockStore {
   readonly #backend: BlockBackend;
   readonly #cache: BlockCache;
   readonly #firstKey: number;
   readonly #ahead = new ReadAhead();
+  /** What a start reads, near parts as one; ascending. */
+  readonly #startup: readonly Run[];
 
-  /** `number` distinguishes the stores that share `cache`: 0 to 8191. */
-  constructor(backend: BlockBackend, cache: BlockCache, number: number) {
+  /**
+   * `number` distinguishes the stores that share `cache`: 0 to 8191. `startup`: the parts of the file that a start reads, ascending, of
+   * a backend that knows where all blocks are.
+   */
+  constructor(backend: BlockBackend, cache: BlockCache, number: number, startup: readonly FilePart[] = []) {
     this.#backend = backend;
     this.#cache = cache;
     this.#firstKey = number * KEYS_PER_STORE;
+    this.#startup = joinedRuns(backend, startup);
   }
 
   /** Bytes of the file. */
@@ -135,7 +150,8 @@ export class BlockStore {
   #fetch(missing: readonly number[], i: number): number {
     const backend = this.#backend;
     const wanted = missing[i]!;
-    const first = this.#beginFor(wanted);
+    const group = this.#startup.find(({ first, last }) => first <= wanted && wanted < last);
+    const first = this.#beginFor(group === undefined ? wanted : this.#startOfGroup(group, wanted));
     const located = backend.locatedFrom(first);
     let last = wanted + 1;
     for (let j = i + 1; j < missing.length; j++) {
@@ -147,7 +163,7 @@ export class BlockStore {
     const window = this.#ahead.windowFor(wanted);
     // What opening the layer fetched costs nothing; reading ahead of it would.
     const isHeld = backend.holds?.(first, last) === true;
-    while (last < located && !this.#isHere(last) && this.#isAhead(first, last + 1, window)) {
+    while (last < located && !this.#isHere(last) && this.#isAhead({ first, last: last + 1 }, window, group)) {
       if (isHeld && !backend.holds!(first, last + 1)) break;
       last++;
     }
@@ -164,12 +180,20 @@ export class BlockStore {
   }
 
   /** Whether a fetch may go on up to block `last` (exclusive) beyond what is wanted. */
-  #isAhead(first: number, last: number, window: number): boolean {
+  #isAhead({ first, last }: Run, window: number, group: Run | undefined): boolean {
     if (this.#fits(first, last, window)) return true;
+    if (group !== undefined && last <= group.last) return this.#fits(first, last, MAX_RUN);
     const { front } = this.#backend;
     // A start reads on there.
     if (front === undefined || front.start + this.#backend.fetchedSize(0, last) > front.end) return false;
     return this.#fits(first, last, MAX_RUN);
+  }
+
+  /** The block of a group to fetch first where `wanted` is: the first that is missing before it, if all goes into one request. */
+  #startOfGroup(group: Run, wanted: number): number {
+    let first = wanted;
+    while (first > group.first && !this.#isHere(first - 1)) first--;
+    return this.#fits(this.#backend.entryTo(first), group.last, MAX_RUN) ? first : wanted;
   }
 
   /** Where to begin a fetch for block `wanted`: at the first block of those decoded on the way that is not here yet. */
@@ -187,4 +211,18 @@ export class BlockStore {
   #isHere(number: number): boolean {
     return this.#cache.has(this.#firstKey + number);
   }
+}
+
+/** The blocks of some parts of a file, those that are near each other as one. */
+function joinedRuns(backend: BlockBackend, parts: readonly FilePart[]): Run[] {
+  const runs: Run[] = [];
+  for (const { offset, length } of parts) {
+    const [first, last] = [backend.blockAt(offset), backend.blockAt(offset + length - 1) + 1];
+    const before = runs.at(-1);
+    const isNear =
+      before !== undefined && (first <= before.last || backend.fetchedSize(before.last, first) <= STARTUP_GAP);
+    if (isNear) runs[runs.length - 1] = { first: before.first, last: Math.max(before.last, last) };
+    else runs.push({ first, last });
+  }
+  return runs;
 }

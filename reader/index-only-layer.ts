@@ -14,6 +14,7 @@ import { layerCompression } from '../oci/media-types.ts';
 import { type BlockBackend, BlockStore } from './block-store.ts';
 import type { StackLayer } from './layer.ts';
 import type { OpenContext } from './open-context.ts';
+import { startupRangesOf } from './startup-size.ts';
 import { GzipTarBlocks, PlainTarBlocks } from './tar-blocks.ts';
 import { openTurboBlob } from './turbo-blob.ts';
 import { ZFileBlocks } from './zfile-blocks.ts';
@@ -51,7 +52,7 @@ export async function openIndexOnlyLayer(
       ...(diffId === undefined ? {} : { diffId }),
     },
     local: new BlockStore(new ZFileBlocks(zfile, { read }), cache, 2 * index),
-    remote: new BlockStore(tar, cache, 2 * index + 1),
+    remote: new BlockStore(tar, cache, 2 * index + 1, startupRangesOf(descriptor, tar.startOf(tar.count))),
   };
 }
 

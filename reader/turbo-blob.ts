@@ -13,6 +13,7 @@ import { STORED_INDEX_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { unpackTurboFront, unpackTurboLayer } from '../formats/turbo/turbo-layer.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { OpenContext } from './open-context.ts';
+import { startupSizeOf } from './startup-size.ts';
 import { Windows } from './windows.ts';
 
 /** Bytes of the largest blob that is read: that of some 50 GB of source layer. */
@@ -28,6 +29,9 @@ const INDEX_PER_TAIL = 96;
  */
 const FIRST_PAGE = 1 << 14;
 const LATER_PAGE = 1 << 16;
+
+/** Bytes of windows that come with the metadata where a start needs them. */
+const MOST_FIRST_WINDOWS = 131_072;
 
 /** See the module's comment. */
 export interface TurboBlob {
@@ -47,7 +51,9 @@ export async function openTurboBlob(descriptor: Descriptor, context: OpenContext
   const { traffic } = context;
   const blob = new Windows((offset, length) => traffic.range(descriptor, offset, length));
   const tail = Math.min(size - at, LEAST_TAIL + Math.ceil((size - at) / INDEX_PER_TAIL));
-  const front = Math.min(at + STORED_HEADER + indexHeader.size, size - tail);
+  const header = at + STORED_HEADER + indexHeader.size;
+  const windows = Math.min(startupSizeOf(descriptor) - header, MOST_FIRST_WINDOWS);
+  const front = Math.min(header + Math.max(0, windows), size - tail);
   await Promise.all([blob.prefetch(0, front), blob.prefetch(size - tail, tail)]);
   const { fsMeta, indexSize } = unpackTurboFront(await blob.read(0, at));
   const end = storedRange(0, indexSize).length + at;

@@ -15,25 +15,33 @@ const MAX_DEFLATE_RATIO = 1032;
 
 /**
  * The bytes of `gzip.meta`: header, windows, entries. `index` is what GzipStream.finish returned for a file of one
- * member; anything without access points is a mistake of the caller.
+ * member; anything without access points is a mistake of the caller. `isFirst`: whether the window of a point goes before those of
+ * others; they are in the order of the points unless given.
  */
-export function encodeGzipIndex(index: Omit<GzipIndex, 'span'> & { readonly span: number | undefined }): Uint8Array {
+export function encodeGzipIndex(
+  index: Omit<GzipIndex, 'span'> & { readonly span: number | undefined },
+  isFirst: (point: AccessPoint) => boolean = () => false,
+): Uint8Array {
   if (index.span === undefined || index.points.length === 0)
     throw new AccelError('internal', 'no access points were recorded for this gzip file', {
       expected: 'a span and a single member',
       found: `span ${index.span}, ${index.points.length} points`,
     });
   const entries = new Uint8Array(index.points.length * indexEntry.size);
+  const places = new Map<AccessPoint, number>();
   let windowAt: number = indexHeader.size;
+  for (const point of [...index.points.filter(isFirst), ...index.points.filter((one) => !isFirst(one))]) {
+    places.set(point, windowAt);
+    windowAt += point.window.length;
+  }
   for (const [i, point] of index.points.entries()) {
     indexEntry.write(entries, i * indexEntry.size, {
       de_pos: point.outputOffset,
       en_pos: point.inputOffset,
-      win_pos: windowAt,
+      win_pos: places.get(point)!,
       bits: point.bits,
       win_len: point.window.length,
     });
-    windowAt += point.window.length;
   }
   const packed = zlibSync(entries, { level: ENTRIES_LEVEL });
 
@@ -57,11 +65,7 @@ export function encodeGzipIndex(index: Omit<GzipIndex, 'span'> & { readonly span
   };
   indexHeader.write(bytes, 0, header);
   indexHeader.write(bytes, 0, { ...header, crc: crc32c(bytes.subarray(0, INDEX_HEADER_CHECKED)) });
-  let at: number = indexHeader.size;
-  for (const point of index.points) {
-    bytes.set(point.window, at);
-    at += point.window.length;
-  }
+  for (const [point, at] of places) bytes.set(point.window, at);
   bytes.set(packed, windowAt);
   return bytes;
 }

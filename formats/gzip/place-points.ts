@@ -43,6 +43,12 @@ export function placePoints(index: GzipIndex, span: number, first: Iterable<Outp
   return { ...index, span, points: points.filter((_, i) => kept[i]) };
 }
 
+/** The points from which on, up to the next point, something of the ranges is decompressed. */
+export function pointsBeside({ points }: Pick<GzipIndex, 'points'>, ranges: Iterable<OutputRange>): Set<AccessPoint> {
+  const wanted = wantedParts(points, ranges);
+  return new Set(points.filter((_, i) => wanted[i]));
+}
+
 /** Whether a point is the last one at or before a multiple of the span. */
 function isOfSpan({ points, uncompressedSize }: GzipIndex, i: number, span: number): boolean {
   const at = points[i]!.outputOffset;

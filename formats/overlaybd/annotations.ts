@@ -45,6 +45,12 @@ export const RECORD_ANNOTATION = {
 /** On a full layer that is laid out for a start: the bytes from the start of its blob up to the end of what a start reads. */
 export const STARTUP_SIZE_ANNOTATION = 'accel-image/startup-size';
 
+/**
+ * On an index-only layer that is laid out for a start: the parts of its source tar that a start reads, as `OFFSET+LENGTH` in bytes,
+ * ascending, separated by commas.
+ */
+export const STARTUP_RANGES_ANNOTATION = 'accel-image/startup-ranges';
+
 /** Annotations of what accel attaches to an accelerated image of the referrers of its source (docs/formats.md §10). */
 export const REFERRER_ANNOTATION = {
   /** Digest of the referrer that this is a copy of. */

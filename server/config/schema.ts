@@ -59,12 +59,7 @@ const rule = z.strictObject({
     .default('off')
     .describe('Verification of a converted image before its tag is set'),
   algorithm: z.enum(['lz4', 'zstd']).optional().describe('Compression of blocks; zstd unless given'),
-  level: z
-    .int()
-    .min(1)
-    .max(22)
-    .optional()
-    .describe('Level of compression: 1 to 22 for zstd, 1 unless given; 3 to 12 for lz4, the fastest unless given'),
+  level: z.int().min(1).max(22).optional().describe('Level of compression: of zstd 1 to 22, of lz4 3 to 12'),
   blockSize: z
     .union([z.int().min(4096).max(65_536), text(/^(4|8|16|32|64)Ki?$/, 'a power of two from 4Ki to 64Ki')])
     .optional()

@@ -2,7 +2,9 @@
 import { finishPaced } from '../../../base/pacer.ts';
 import { DiskFile } from '../../../disk/disk-file.ts';
 import { decodeGzipIndex, encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
-import { placePoints } from '../../../formats/gzip/place-points.ts';
+import { indexHeader } from '../../../formats/gzip/layout.ts';
+import { placePoints, pointsBeside } from '../../../formats/gzip/place-points.ts';
+import { storedRange } from '../../../formats/gzip/stored.ts';
 import { SECTOR_SIZE, TAG_REMOTE } from '../../../formats/lsmt/layout.ts';
 import { type LsmtIndex, readLsmtIndex } from '../../../formats/lsmt/reader.ts';
 import {
@@ -12,7 +14,12 @@ import {
   rearrangedEnd,
   rearrangedHeader,
 } from '../../../formats/lsmt/rearrange.ts';
-import { LAYER_ANNOTATION, STARTUP_SIZE_ANNOTATION } from '../../../formats/overlaybd/annotations.ts';
+import {
+  LAYER_ANNOTATION,
+  STARTUP_RANGES_ANNOTATION,
+  STARTUP_SIZE_ANNOTATION,
+  STORED_INDEX_ANNOTATION,
+} from '../../../formats/overlaybd/annotations.ts';
 import { unpackTurboLayer } from '../../../formats/turbo/turbo-layer.ts';
 import { COMMIT_TAR_HEAD_SIZE, parseCommitTarHead } from '../../../formats/zfile/commit-tar.ts';
 import { ZFileReader } from '../../../formats/zfile/reader.ts';
@@ -22,6 +29,7 @@ import type { LayerBlob } from '../engines/engine.ts';
 import { FullLayerFile } from '../engines/full-layer-file.ts';
 import { sealIndexLayer } from '../engines/index-only.ts';
 import { wantsPieceLists } from '../piece-lists.ts';
+import { joinRanges } from './join-ranges.ts';
 
 /** Bytes copied at a time. */
 const PIECE = 1 << 20;
@@ -135,19 +143,23 @@ export async function rearrangeIndexOnly(
   const old = await DiskFile.open(blob.path!);
   try {
     const { fsMeta, gzipIndex } = await unpackTurboLayer(await old.read(0, blob.size));
-    if (gzipIndex === undefined) return blob;
     const zfile = await ZFileReader.open(
       async (offset, length) => fsMeta.subarray(offset, offset + length),
       fsMeta.length,
     );
     const index = await readLsmtIndex((offset, length) => zfile.read(offset, length), zfile.size);
-    const placed = placePoints(decodeGzipIndex(gzipIndex), session.request.artifact.span, tarRanges(index, ranges));
+    const wanted = [...tarRanges(index, ranges)];
     const { annotations } = blob;
+    const parts = joinRanges(wanted).map(({ offset, length }) => `${offset}+${length}`);
+    const startup: Record<string, string> = parts.length === 0 ? {} : { [STARTUP_RANGES_ANNOTATION]: parts.join() };
+    if (gzipIndex === undefined) return { ...blob, annotations: { ...annotations, ...startup } };
+    const placed = placePoints(decodeGzipIndex(gzipIndex), session.request.artifact.span, wanted);
+    const first = pointsBeside(placed, wanted);
     const file = await session.resources.spool.file();
     try {
-      return await sealIndexLayer(file, {
+      const sealed = await sealIndexLayer(file, {
         fsMeta: { size: fsMeta.length, open: () => once(fsMeta) },
-        gzipIndex: encodeGzipIndex(placed),
+        gzipIndex: encodeGzipIndex(placed, (point) => first.has(point)),
         source: {
           digest: annotations[LAYER_ANNOTATION.targetDigest]!,
           mediaType: annotations[LAYER_ANNOTATION.targetMediaType]!,
@@ -156,12 +168,22 @@ export async function rearrangeIndexOnly(
         pieceList: wantsPieceLists(session.request),
         signal: session.signal,
       });
+      const windows = [...first].reduce((sum, { window }) => sum + window.length, 0);
+      return { ...sealed, annotations: { ...sealed.annotations, ...startup, ...frontOf(sealed, windows) } };
     } finally {
       await file.close();
     }
   } finally {
     await old.close();
   }
+}
+
+/** Where the index is stored: up to where in the blob the metadata and the first windows are. */
+function frontOf({ annotations }: LayerBlob, windows: number): Record<string, string> {
+  const at = annotations[STORED_INDEX_ANNOTATION];
+  if (at === undefined || windows === 0) return {};
+  const { offset, length } = storedRange(0, indexHeader.size + windows);
+  return { [STARTUP_SIZE_ANNOTATION]: String(Number(at) + offset + length) };
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
