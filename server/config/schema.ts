@@ -29,6 +29,8 @@ const registry = z.strictObject({
   caFile: path.optional().describe('PEM file of certificate authorities that are trusted beside the system’s'),
 });
 
+const texts = z.array(z.string().min(1, 'is empty'));
+
 const rule = z.strictObject({
   repositories: patterns.describe('Globs of HOST/REPOSITORY, of which one must match'),
   excludeRepositories: patterns.optional().describe('Globs of repositories that the rule leaves out'),
@@ -43,11 +45,8 @@ const rule = z.strictObject({
     .enum(['full', 'index-only'])
     .default('full')
     .describe('Form of the result: full copies, or indexes over the original layers'),
-  platforms: z
-    .array(z.string().min(1, 'is empty'))
-    .optional()
-    .describe('Platforms to convert; every Linux platform unless given'),
-  prefetch: z.array(z.string().min(1, 'is empty')).optional().describe('Paths that a node fetches ahead'),
+  platforms: texts.optional().describe('Platforms to convert; every Linux platform unless given'),
+  prefetch: texts.optional().describe('Paths that a node fetches ahead'),
   prefetchFile: path.optional().describe('File with such paths, one a line'),
   targetRepository: z
     .string()

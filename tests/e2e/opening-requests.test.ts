@@ -24,8 +24,9 @@ let registry: TestRegistry;
 let proxy: CountingProxy;
 let target: Awaited<ReturnType<typeof openRegistry>>;
 let noise: Buffer;
-/** The tag of the image that is laid out. */
+/** The tags of the images that are laid out. */
 const LAID_OUT = 'laid-out';
+const LAID_OUT_INDEXED = 'laid-out-indexed';
 
 beforeAll(async () => {
   registry = await startRegistry();
@@ -47,11 +48,14 @@ beforeAll(async () => {
   });
   const to = await openRegistry({ registry: registry.host, repository: 'opening' }, { plain: true });
   for (const tag of [FULL, INDEXED]) await pushImage(layout.target, to, tag, 'base');
-  const tags = [{ tag: LAID_OUT, kind: 'full' as const }];
-  const artifact = { ...DEFAULT_ARTIFACT, layout: 'startup' as const };
+  const outputs = [
+    { tag: LAID_OUT, kind: 'full' as const },
+    { tag: LAID_OUT_INDEXED, kind: 'index-only' as const },
+  ];
+  const artifact = { ...DEFAULT_ARTIFACT, layout: 'startup' as const, span: 65_536 };
   const prefetch = { lines: ['/etc/release', '/first', '/second'] };
-  await convertWithin(layout.target, request({ outputs: tags, artifact, prefetch }));
-  await pushImage(layout.target, to, LAID_OUT, 'base');
+  await convertWithin(layout.target, request({ outputs, artifact, prefetch }));
+  for (const { tag } of outputs) await pushImage(layout.target, to, tag, 'base');
   await to.close();
   await layout.remove();
   target = await openRegistry({ registry: proxy.host, repository: 'opening' }, { plain: true });
@@ -116,6 +120,18 @@ describe('an image that is laid out for a start', () => {
     // Some 950 kB of compressed digits, of which a quarter of a megabyte came before.
     expect(proxy.count().requests).toBe(requests + 1);
     expect(proxy.count().bytes).toBeLessThan(1_150_000);
+  });
+
+  it('index-only, gives its windows with the metadata, and near files of the source in one request', async () => {
+    const { image, requests } = await opened(LAID_OUT_INDEXED);
+    expect(requests).toBe(DOCUMENTS + 2 + 1);
+    const files = await openFiles(image);
+    // The files lie in the order release, second, rest, first: two parts of the source layer.
+    expect(Buffer.from(await readText(files, '/second'))).toEqual(noise.subarray(0, 600_000));
+    expect(await readText(files, '/etc/release')).toBe('debian');
+    expect(proxy.count().requests).toBe(requests + 1);
+    expect(Buffer.from(await readText(files, '/first'))).toEqual(noise.subarray(600_000, 1_900_000));
+    expect(proxy.count().requests).toBe(requests + 2);
   });
 });
 
