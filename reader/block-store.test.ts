@@ -95,7 +95,7 @@ describe('requests', () => {
     ]);
   });
 
-  it('of what a start reads, a megabyte, and nothing behind it', async () => {
+  it('of what a start reads, a megabyte, and nothing after it', async () => {
     const { backend, store } = fixture();
     backend.front = { start: 2000, end: 2_000_000 };
     for (let block = 300; block < 2100; block++) await read(store, block * BLOCK, BLOCK);

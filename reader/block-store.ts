@@ -65,7 +65,7 @@ export class BlockStore {
   readonly #cache: BlockCache;
   readonly #firstKey: number;
   readonly #ahead = new ReadAhead();
-  /** What a start reads, near parts as one; ascending. */
+  /** Runs of what a start reads, ascending; near parts are one. */
   readonly #startup: readonly Run[];
 
   /**
@@ -161,7 +161,7 @@ export class BlockStore {
       last = number + 1;
     }
     const window = this.#ahead.windowFor(wanted);
-    // What opening the layer fetched costs nothing; reading ahead of it would.
+    // Bytes that opening the layer fetched cost nothing; reading on after them would.
     const isHeld = backend.holds?.(first, last) === true;
     while (last < located && !this.#isHere(last) && this.#isAhead({ first, last: last + 1 }, window, group)) {
       if (isHeld && !backend.holds!(first, last + 1)) break;

@@ -1,4 +1,4 @@
-/** What annotations say of a start: anything that cannot be is as if it was not there. */
+/** Annotations that tell of a start are read; one that cannot be true counts as absent. */
 import { expect, it } from 'vitest';
 import { STARTUP_RANGES_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { startupRangesOf } from './startup-size.ts';
@@ -27,10 +27,10 @@ it.each([
   '0x1+1',
   '1+1 ',
   `1+${'0'.repeat(9000)}1`,
-])('%j is none', (text) => {
+])('%j gives no ranges', (text) => {
   expect(rangesOf(text)).toEqual([]);
 });
 
-it('no annotation is none', () => {
+it('no annotation gives no ranges', () => {
   expect(startupRangesOf({}, 1000)).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** What the descriptor of a layer says of the parts that a start reads (docs/layout.md); accel's reader fetches them in large pieces. */
+/** Reads from the descriptor of a layer which parts a start reads (docs/layout.md): accel's reader fetches them in large pieces. */
 import { STARTUP_RANGES_ANNOTATION, STARTUP_SIZE_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 
