@@ -1,4 +1,4 @@
-/** Annotations that tell of a start are read; one that cannot be true counts as absent. */
+/** Annotations that say what a start reads are understood; one that cannot be true counts as absent. */
 import { expect, it } from 'vitest';
 import { STARTUP_RANGES_ANNOTATION } from '../formats/overlaybd/annotations.ts';
 import { startupRangesOf } from './startup-size.ts';
