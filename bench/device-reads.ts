@@ -32,21 +32,31 @@ const SMALL = 4 << 10;
 const LARGE = 128 << 10;
 const SMALL_READS = 1000;
 const LARGE_READS = 300;
-/** Reads of each kind that come first and do not count. */
+/** The most reads of each kind that come first and do not count. */
 const WARM_UP = 32;
 const SEED = 22;
 
-/** Measures the reads of {@link planReads}, after some of each kind that do not count. */
+interface Measured {
+  /** Of processor time. */
+  readonly seconds: number;
+  readonly counted: readonly DeviceRead[];
+}
+
+/** Measures the reads of {@link planReads}; the first of each kind do not count. */
 export async function measureReads(device: MappedDevice): Promise<ReadCost> {
   const { sequential, small, large } = planReads(device);
-  const seconds = async (reads: readonly DeviceRead[]): Promise<number> => {
-    await secondsOf(device, reads.slice(-WARM_UP));
-    return secondsOf(device, reads);
+  const measure = async (reads: readonly DeviceRead[]): Promise<Measured> => {
+    const warmUp = Math.min(WARM_UP, reads.length >> 2);
+    await secondsOf(device, reads.slice(0, warmUp));
+    const counted = reads.slice(warmUp);
+    return { seconds: await secondsOf(device, counted), counted };
   };
+  const inOrder = await measure(sequential);
+  const perRead = ({ seconds, counted }: Measured): number => seconds / counted.length;
   return {
-    rate: sequential.reduce((sum, { length }) => sum + length, 0) / (await seconds(sequential)),
-    small: (await seconds(small)) / small.length,
-    large: (await seconds(large)) / large.length,
+    rate: inOrder.counted.reduce((sum, { length }) => sum + length, 0) / inOrder.seconds,
+    small: perRead(await measure(small)),
+    large: perRead(await measure(large)),
   };
 }
 

@@ -95,7 +95,7 @@ ${markdownTable(head, lines)}
 
 ${about}, opened in an OCI layout whose files are in memory, and read by accel's reader, with all checksums, in one process:
 128 MiB of the device's data in order and in reads of 128 KiB, 1,000 reads of 4 KiB and 300 of 128 KiB at random places of the data, the
-same for each row. Processor time is user and system time of the process, with opening and reading the files. 64 MiB of
+same for each row; the first of each kind do not count. Processor time is user and system time of the process, with opening and reading the files. 64 MiB of
 decompressed blocks are kept, as always. Medians of ${rounds} rounds that
 take turns, with the least and the most in brackets.`;
 }
