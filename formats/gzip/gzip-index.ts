@@ -13,15 +13,30 @@ const ENTRIES_LEVEL = 6;
 /** Deflate gives at most 1032 bytes for one; an index that claims more is a lie. */
 const MAX_DEFLATE_RATIO = 1032;
 
+/** An index to be encoded: what GzipStream.finish returned for a file of one member. */
+export type CompleteIndex = Omit<GzipIndex, 'span'> & { readonly span: number | undefined };
+
+/** The bytes of `gzip.meta`, as {@link gzipIndexPieces} has them. */
+export function encodeGzipIndex(...index: Parameters<typeof gzipIndexPieces>): Uint8Array {
+  const pieces = gzipIndexPieces(...index);
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}
+
 /**
- * The bytes of `gzip.meta`: header, windows, entries. `index` is what GzipStream.finish returned for a file of one
- * member; anything without access points is a mistake of the caller. `isFirst`: whether the window of a point goes before those of
- * others; they are in the order of the points unless given.
+ * The bytes of `gzip.meta` in pieces: header, windows (those of the index, not copies), entries. An index without access
+ * points is a mistake of the caller. `isFirst`: whether the window of a point goes before those of others; they are in the
+ * order of the points unless given.
  */
-export function encodeGzipIndex(
-  index: Omit<GzipIndex, 'span'> & { readonly span: number | undefined },
+export function gzipIndexPieces(
+  index: CompleteIndex,
   isFirst: (point: AccessPoint) => boolean = () => false,
-): Uint8Array {
+): Uint8Array[] {
   if (index.span === undefined || index.points.length === 0)
     throw new AccelError('internal', 'no access points were recorded for this gzip file', {
       expected: 'a span and a single member',
@@ -45,7 +60,7 @@ export function encodeGzipIndex(
   }
   const packed = zlibSync(entries, { level: ENTRIES_LEVEL });
 
-  const bytes = new Uint8Array(windowAt + packed.length);
+  const bytes = new Uint8Array(indexHeader.size);
   const header = {
     magic: INDEX_MAGIC,
     major_version: 1,
@@ -58,16 +73,14 @@ export function encodeGzipIndex(
     index_size: indexEntry.size,
     index_num: index.points.length,
     gzip_file_size: index.compressedSize,
-    index_file_size: bytes.length,
+    index_file_size: windowAt + packed.length,
     uncompress_file_size: index.uncompressedSize,
     index_start: windowAt,
     index_area_len: packed.length,
   };
   indexHeader.write(bytes, 0, header);
   indexHeader.write(bytes, 0, { ...header, crc: crc32c(bytes.subarray(0, INDEX_HEADER_CHECKED)) });
-  for (const [point, at] of places) bytes.set(point.window, at);
-  bytes.set(packed, windowAt);
-  return bytes;
+  return [bytes, ...Array.from(places.keys(), (point) => point.window), packed];
 }
 
 /**

@@ -3,7 +3,7 @@ import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { expect, it, test } from 'vitest';
 import { GzipStream } from './stream.ts';
-import { type GzipLevel, gzipDeterministic } from './writer.ts';
+import { GzipEncoder, type GzipLevel, gzipDeterministic } from './writer.ts';
 
 const LEVELS: readonly (0 | GzipLevel)[] = [0, 1, 6, 9];
 
@@ -59,4 +59,14 @@ it('shrinks the parts that are to shrink, and no others', () => {
       { bytes, level: 0 },
     ]).length,
   ).toBeLessThan(packed.length + 100_020);
+});
+
+test.each([0, 1, 65_534, 65_535, 65_536, 200_000])('stores %d bytes in pieces as it stores them whole', (size) => {
+  const bytes = Uint8Array.from({ length: size }, (_, i) => i % 251);
+  const [whole, parts] = [new GzipEncoder(), new GzipEncoder()];
+  const expected = Buffer.concat([...whole.part({ bytes, level: 0 }), ...whole.end()]);
+  const cuts = [0, 1, 40_000, 65_536, 150_000, size].filter((cut) => cut <= size);
+  const pieces = cuts.map((from, i) => bytes.subarray(from, cuts[i + 1] ?? from));
+  const found = [...Array.from(parts.store(pieces), (block) => block.slice()), ...parts.end()];
+  expect(Buffer.concat(found)).toEqual(expected);
 });

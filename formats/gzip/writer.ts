@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib';
 import { deflateSync } from 'fflate';
 import { Inflater } from '../kernels/inflate.ts';
-import { gzipTrailer, STORED_BLOCK } from './layout.ts';
+import { gzipTrailer, STORED_BLOCK, STORED_HEADER } from './layout.ts';
 
 /** Deflate levels, 1 (fast) to 9 (small). */
 export type GzipLevel = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
@@ -45,6 +45,26 @@ export class GzipEncoder {
     return level === 0 ? storedBlocks(bytes) : deflatePart(bytes, level);
   }
 
+  /** As {@link part} of level 0 for bytes in pieces. A block is valid until the next is asked for. */
+  *store(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
+    const block = new Uint8Array(STORED_HEADER + STORED_BLOCK);
+    let filled = 0;
+    for (const piece of pieces) {
+      this.#crc = crc32(piece, this.#crc);
+      this.#size += piece.length;
+      for (let from = 0; from < piece.length; ) {
+        const part = piece.subarray(from, from + STORED_BLOCK - filled);
+        block.set(part, STORED_HEADER + filled);
+        filled += part.length;
+        from += part.length;
+        if (filled < STORED_BLOCK) continue;
+        yield closedBlock(block, filled);
+        filled = 0;
+      }
+    }
+    if (filled > 0) yield closedBlock(block, filled);
+  }
+
   /** As {@link part} for one that shrinks, deflated elsewhere. */
   partBy(deflate: PartDeflater, bytes: Uint8Array, level: GzipLevel): Promise<readonly Uint8Array[]> {
     this.#crc = crc32(bytes, this.#crc);
@@ -69,13 +89,22 @@ export function gzipDeterministic(parts: readonly GzipPart[]): Uint8Array {
 /** An empty stored block that is the last (RFC 1951 §3.2.4). */
 const EMPTY_LAST = Uint8Array.of(1, 0, 0, 0xff, 0xff);
 
+/** A stored block of `length` bytes, after the room for its header. */
+function closedBlock(block: Uint8Array, length: number): Uint8Array {
+  block.set(storedHeader(length));
+  return block.subarray(0, STORED_HEADER + length);
+}
+
+function storedHeader(length: number): Uint8Array {
+  return Uint8Array.of(0, length & 0xff, length >>> 8, ~length & 0xff, (~length >>> 8) & 0xff);
+}
+
 /** Stored blocks, none of them the last; they start at a whole byte. */
 function storedBlocks(bytes: Uint8Array): Uint8Array[] {
   const pieces: Uint8Array[] = [];
   for (let from = 0; from < bytes.length; from += STORED_BLOCK) {
     const block = bytes.subarray(from, from + STORED_BLOCK);
-    const { length } = block;
-    pieces.push(Uint8Array.of(0, length & 0xff, length >>> 8, ~length & 0xff, (~length >>> 8) & 0xff), block);
+    pieces.push(storedHeader(block.length), block);
   }
   return pieces;
 }

@@ -27,7 +27,8 @@ export interface StreamedContent extends BlobSource {
 /** A file of an archive. */
 export interface ArchiveFile {
   readonly name: string;
-  readonly content: Uint8Array | StreamedContent;
+  /** Its bytes, in one piece or in several, or what streams them. */
+  readonly content: Uint8Array | readonly Uint8Array[] | StreamedContent;
   /** Permission bits; 0644 unless given. */
   readonly mode?: number;
   /** Whether packing it again would gain nothing: it is stored then. */
@@ -74,13 +75,13 @@ export interface UnpackOptions {
 export async function packArchive(files: readonly ArchiveFile[]): Promise<PackedArchive> {
   const chunks: Uint8Array[] = [];
   const written = await writeArchive(files, async (bytes) => {
-    chunks.push(bytes);
+    chunks.push(bytes.slice());
   });
   return { ...written, blob: Buffer.concat(chunks) };
 }
 
 /**
- * Writes what {@link packArchive} packs, piece by piece; `write` gets the next piece when it is done with the last. Rejects
+ * Writes what {@link packArchive} packs, piece by piece; `write` gets the next piece when it is done with the last, which may be overwritten then. Rejects
  * with what `write` or reading a file rejects with. `deflate` may be in another thread; omitted: here.
  */
 export async function writeArchive(
@@ -94,10 +95,10 @@ export async function writeArchive(
   for (const file of files) {
     const size = sizeOf(file);
     await tar.add(await headerOf(file, size));
-    if (file.content instanceof Uint8Array && file.isPacked === true)
-      stored.set(file.name, await tar.store(file.content));
-    else if (file.content instanceof Uint8Array) await tar.add(file.content);
-    else await addStream(tar, file.content, file.name);
+    const pieces = piecesOf(file);
+    if (pieces === undefined) await addStream(tar, file.content as StreamedContent, file.name);
+    else if (file.isPacked === true) stored.set(file.name, await tar.store(pieces));
+    else for (const piece of pieces) await tar.add(piece);
     await tar.add(new Uint8Array((BLOCK_SIZE - (size % BLOCK_SIZE)) % BLOCK_SIZE));
   }
   // The end of a tar: two blocks of zeros.
@@ -139,11 +140,11 @@ class PackedTar {
   }
 
   /** Adds bytes of the tar that do not shrink; where in the blob their blocks begin. */
-  async store(bytes: Uint8Array): Promise<number> {
-    this.#hash.update(bytes);
+  async store(pieces: readonly Uint8Array[]): Promise<number> {
+    for (const piece of pieces) this.#hash.update(piece);
     await this.#compress();
     const at = this.#written;
-    await this.#emit(this.#encoder.part({ bytes, level: 0 }));
+    await this.#emit(this.#encoder.store(pieces));
     return at;
   }
 
@@ -167,7 +168,7 @@ class PackedTar {
     this.#pending = wider;
   }
 
-  async #emit(pieces: readonly Uint8Array[]): Promise<void> {
+  async #emit(pieces: Iterable<Uint8Array>): Promise<void> {
     for (const piece of pieces) {
       this.#written += piece.length;
       await this.#write(piece);
@@ -179,8 +180,15 @@ async function deflateHere(...part: Parameters<typeof deflatePart>): Promise<Uin
   return deflatePart(...part);
 }
 
-function sizeOf({ content }: ArchiveFile): number {
-  return content instanceof Uint8Array ? content.length : content.size;
+function sizeOf(file: ArchiveFile): number {
+  const pieces = piecesOf(file);
+  return pieces?.reduce((sum, piece) => sum + piece.length, 0) ?? (file.content as StreamedContent).size;
+}
+
+/** The content of a file that is in memory; undefined for one that streams. */
+function piecesOf({ content }: ArchiveFile): readonly Uint8Array[] | undefined {
+  if (content instanceof Uint8Array) return [content];
+  return 'open' in content ? undefined : content;
 }
 
 async function addStream(tar: PackedTar, content: StreamedContent, name: string): Promise<void> {

@@ -38,7 +38,7 @@ const DEFAULT_MAX_UNPACKED = 1 << 30;
 
 /** Packs a layer in memory. The same parts give the same bytes everywhere: no times, owners or names of the machine. */
 export async function packTurboLayer({ fsMeta, gzipIndex }: TurboLayer): Promise<PackedArchive> {
-  return packArchive(filesOf(fsMeta, gzipIndex));
+  return packArchive(filesOf(fsMeta, gzipIndex && [gzipIndex]));
 }
 
 /**
@@ -46,14 +46,14 @@ export async function packTurboLayer({ fsMeta, gzipIndex }: TurboLayer): Promise
  * another thread; omitted: here.
  */
 export async function writeTurboLayer(
-  { fsMeta, gzipIndex }: { readonly fsMeta: StreamedContent; readonly gzipIndex?: Uint8Array | undefined },
+  { fsMeta, gzipIndex }: { readonly fsMeta: StreamedContent; readonly gzipIndex?: readonly Uint8Array[] | undefined },
   write: (bytes: Uint8Array) => Promise<void>,
   deflate?: PartDeflater,
 ): Promise<WrittenArchive> {
   return writeArchive(filesOf(fsMeta, gzipIndex), write, deflate);
 }
 
-function filesOf(fsMeta: ArchiveFile['content'], gzipIndex: Uint8Array | undefined): ArchiveFile[] {
+function filesOf(fsMeta: ArchiveFile['content'], gzipIndex: readonly Uint8Array[] | undefined): ArchiveFile[] {
   return [
     { name: FS_META_NAME, content: fsMeta },
     { name: MARKER_NAME, content: new Uint8Array(0) },
@@ -65,8 +65,9 @@ function filesOf(fsMeta: ArchiveFile['content'], gzipIndex: Uint8Array | undefin
  * An index is zlib streams, nearly all of it: packing a large one again gains 0.2 %. Stored, any part of it can be read
  * without the rest; a small one is fetched whole with the metadata.
  */
-function indexFile(content: Uint8Array): ArchiveFile {
-  return { name: GZIP_INDEX_NAME, content, isPacked: content.length > LARGE_INDEX };
+function indexFile(content: readonly Uint8Array[]): ArchiveFile {
+  const size = content.reduce((sum, piece) => sum + piece.length, 0);
+  return { name: GZIP_INDEX_NAME, content, isPacked: size > LARGE_INDEX };
 }
 
 /**

@@ -4,7 +4,7 @@ import { advise, option } from '../../../base/advice.ts';
 import { AccelError } from '../../../base/error.ts';
 import { finishPaced } from '../../../base/pacer.ts';
 import { readFile } from '../../../disk/disk-file.ts';
-import { encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
+import { gzipIndexPieces } from '../../../formats/gzip/gzip-index.ts';
 import type { PartDeflater } from '../../../formats/gzip/writer.ts';
 import { SECTOR_SIZE } from '../../../formats/lsmt/layout.ts';
 import { LsmtWriter } from '../../../formats/lsmt/writer.ts';
@@ -135,7 +135,7 @@ export class IndexOnlyEngine implements LayerEngine {
     await this.#metadata.patch(header, 0);
     return sealIndexLayer(this.#file, {
       fsMeta: { size, open: () => readFile(this.#metadata.path, { transient: true }) },
-      gzipIndex: source.gzip === undefined ? undefined : encodeGzipIndex(source.gzip),
+      gzipIndex: source.gzip === undefined ? undefined : gzipIndexPieces(source.gzip),
       source: source.descriptor,
       segments,
       pieceList: this.#wantsPieceList,
@@ -154,8 +154,8 @@ export class IndexOnlyEngine implements LayerEngine {
 /** The parts of an index-only layer. */
 export interface IndexLayerParts {
   readonly fsMeta: StreamedContent;
-  /** Bytes of the index of a gzip source layer. */
-  readonly gzipIndex: Uint8Array | undefined;
+  /** Bytes of the index of a gzip source layer, in pieces. */
+  readonly gzipIndex: readonly Uint8Array[] | undefined;
   /** The source layer. */
   readonly source: Pick<Descriptor, 'digest' | 'mediaType'>;
   readonly segments: number;

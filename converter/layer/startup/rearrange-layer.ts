@@ -1,7 +1,7 @@
 /** Writes a converted layer again with what a start reads at its front, or with access points beside it. */
 import { finishPaced } from '../../../base/pacer.ts';
 import { DiskFile } from '../../../disk/disk-file.ts';
-import { decodeGzipIndex, encodeGzipIndex } from '../../../formats/gzip/gzip-index.ts';
+import { decodeGzipIndex, gzipIndexPieces } from '../../../formats/gzip/gzip-index.ts';
 import { indexHeader } from '../../../formats/gzip/layout.ts';
 import { placePoints, pointsBeside } from '../../../formats/gzip/place-points.ts';
 import { storedRange } from '../../../formats/gzip/stored.ts';
@@ -159,7 +159,7 @@ export async function rearrangeIndexOnly(
     try {
       const sealed = await sealIndexLayer(file, {
         fsMeta: { size: fsMeta.length, open: () => once(fsMeta) },
-        gzipIndex: encodeGzipIndex(placed, (point) => first.has(point)),
+        gzipIndex: gzipIndexPieces(placed, (point) => first.has(point)),
         source: {
           digest: annotations[LAYER_ANNOTATION.targetDigest]!,
           mediaType: annotations[LAYER_ANNOTATION.targetMediaType]!,

@@ -67,8 +67,10 @@ export class CompressThreads {
 
   /** Deflates a part of an index-only layer's blob. */
   async deflate(bytes: Uint8Array, level: GzipLevel): Promise<readonly Uint8Array[]> {
-    // A message takes the whole memory of a view with it.
-    return (await this.#leastBusy().jobs.run({ type: 'deflate', bytes: bytes.slice(), level })).pieces;
+    // A message would copy the whole memory of a view twice, and this not at all.
+    const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
+    shared.set(bytes);
+    return (await this.#leastBusy().jobs.run({ type: 'deflate', bytes: shared, level })).pieces;
   }
 
   /** A started thread without a batch, if there is one. */
