@@ -8,11 +8,12 @@
  * is all that the algorithm needs.
  */
 import { createHash } from 'node:crypto';
-import { readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { readdir, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AccelError, asAccelError } from '../base/error.ts';
 import { MARK_PATTERN, processMark, stateOfMark } from './process-mark.ts';
+import { removeFile } from './remove-file.ts';
 
 /** Options of {@link withLock}. */
 export interface LockOptions {
@@ -124,7 +125,7 @@ class Contender implements HeldLock {
   async leave(): Promise<void> {
     clearInterval(this.#heart);
     // A file that cannot be removed is left to the next contender: this process is gone by then.
-    for (const file of this.#files) await rm(file, { force: true }).catch(() => undefined);
+    for (const file of this.#files) await removeFile(file).catch(() => undefined);
     this.#files = [];
   }
 
@@ -133,7 +134,7 @@ class Contender implements HeldLock {
     await this.#create(0);
     this.#ticket = 1 + Math.max(0, ...(await this.#others()).map(({ ticket }) => ticket));
     await this.#create(this.#ticket);
-    await rm(this.#fileOf(0), { force: true });
+    await removeFile(this.#fileOf(0));
   }
 
   async #create(ticket: number): Promise<void> {
@@ -177,7 +178,7 @@ class Contender implements HeldLock {
       const file = path.join(this.#directory, name);
       if (await this.#watch.isDead(file, mark)) {
         // It is ignored even if this user may not remove it.
-        await rm(file, { force: true }).catch(() => undefined);
+        await removeFile(file).catch(() => undefined);
       } else others.push({ name, ticket: Number(ticket), owner, mark });
     }
     return others;

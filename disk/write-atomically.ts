@@ -30,8 +30,7 @@ export async function writeAtomically(
   const temporary = temporaryBeside(target);
   noteTemporary(temporary);
   try {
-    await mkdir(path.dirname(target), { recursive: true });
-    const file = await DiskFile.create(temporary, mode, { shown: target });
+    const file = await inItsFolder(target, () => DiskFile.create(temporary, mode, { shown: target }));
     try {
       let size = 0;
       for await (const chunk of stream) {
@@ -50,6 +49,20 @@ export async function writeAtomically(
     throw asAccelError(error);
   } finally {
     forgetTemporary(temporary);
+  }
+}
+
+/**
+ * Does what puts something in the folder of `target`; makes that folder, and does it again, where it is missing. Most files of a
+ * run go to a folder that is there, which need not be looked at for each.
+ */
+export async function inItsFolder<T>(target: string, place: () => Promise<T>): Promise<T> {
+  try {
+    return await place();
+  } catch (error) {
+    if (!isAbsent(error)) throw error;
+    await mkdir(path.dirname(target), { recursive: true });
+    return place();
   }
 }
 

@@ -39,10 +39,15 @@ export async function createLayoutFiles(directory: string): Promise<void> {
   });
 }
 
-/** Reads and checks both files. Throws `not-found` where there is no layout, `layout-invalid` where it is broken. */
-export async function readIndexFile(directory: string): Promise<IndexFile> {
+/** Checks both files. Throws `not-found` where there is no layout, `layout-invalid` where it is broken. */
+export async function assertLayout(directory: string): Promise<void> {
   const marker = await readJson(directory, 'oci-layout');
   assertLayoutMarker(marker, { path: path.join(directory, 'oci-layout') });
+  await readIndexFile(directory);
+}
+
+/** Reads and checks index.json of a layout that {@link assertLayout} passed. Throws as that does. */
+export async function readIndexFile(directory: string): Promise<IndexFile> {
   const index = await readJson(directory, 'index.json');
   return asIndexFile(index, { path: path.join(directory, 'index.json') });
 }

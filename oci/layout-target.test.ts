@@ -38,6 +38,23 @@ test('what a killed run left of index.json goes, even when there is nothing but 
   expect((await readdir(directory)).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
 });
 
+test('makes the folder of blobs that is missing, for what it writes and what it takes', async () => {
+  const target = await openLayout(directory, { create: true });
+  const missing = () => rm(path.join(directory, 'blobs'), { recursive: true });
+  const [written, taken] = [noise(1000, 1), noise(1000, 2)];
+  await missing();
+  expect(await target.push(blob(written), bytesSource(written))).toBe('pushed');
+  await writeFile(path.join(directory, '.taken'), taken);
+  await missing();
+  expect(await target.takeFile(blob(taken), path.join(directory, '.taken'))).toBe('pushed');
+  expect((await target.fetchRange(blob(taken), 0, 1000)).every((byte, at) => byte === taken[at])).toBe(true);
+});
+
+test('a file to take that is not there is an error', async () => {
+  const target = await openLayout(directory, { create: true });
+  await rejects(target.takeFile(blob(noise(1000, 1)), path.join(directory, '.taken')), 'io-error');
+});
+
 test.each(['before index.json is written', 'while it is'])('an abort under the lock, %s, sets no tag', async (when) => {
   const target = await openLayout(directory, { create: true });
   const { descriptor } = await pushImage(target, 'x');

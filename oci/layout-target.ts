@@ -3,7 +3,7 @@
  * tags are the `org.opencontainers.image.ref.name` annotations of index.json. Every write goes to a temporary file of
  * the layout and is renamed, so a reader sees the old state or the new one.
  */
-import { chmod, mkdir, rename, stat } from 'node:fs/promises';
+import { chmod, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { BlobSource } from '../base/byte-source.ts';
 import { asAccelError, type ErrorPlace, withPlace } from '../base/error.ts';
@@ -11,12 +11,12 @@ import { DiskFile, readFile } from '../disk/disk-file.ts';
 import { danglingLink, kindOf } from '../disk/file-kind.ts';
 import { type HeldLock, withLock } from '../disk/lock.ts';
 import { sweepLeftovers } from '../disk/sweep.ts';
-import { isAbsent, writeAtomically } from '../disk/write-atomically.ts';
+import { inItsFolder, isAbsent, writeAtomically } from '../disk/write-atomically.ts';
 import { assertRange } from './content.ts';
 import type { Descriptor } from './descriptor.ts';
 import { splitDigest, verified } from './digest.ts';
 import { assertImageName, imageNames, refNameOf } from './image-names.ts';
-import { createLayoutFiles, indexPath, readIndexFile, tagInIndexFile } from './layout-index.ts';
+import { assertLayout, createLayoutFiles, indexPath, readIndexFile, tagInIndexFile } from './layout-index.ts';
 import { contentNotFound, type LayoutContent, resolveInLayout, wrongStoredSize } from './layout-resolve.ts';
 import { pushReferrerByTag, type ReferrerPlace, referrersByTag } from './referrers.ts';
 import type {
@@ -44,7 +44,7 @@ export interface LayoutOptions {
  */
 export async function openLayout(directory: string, options: LayoutOptions = {}): Promise<LayoutTarget> {
   if (options.create) await createLayoutFiles(directory);
-  await readIndexFile(directory);
+  await assertLayout(directory);
   return new LayoutTarget(directory);
 }
 
@@ -105,10 +105,9 @@ export class LayoutTarget
     await this.#sweep();
     const target = this.#blobPath(descriptor.digest);
     try {
-      await mkdir(path.dirname(target), { recursive: true });
       // The file was private to this process; a layout is readable by everyone who may read its folder.
       await chmod(file, 0o644);
-      await rename(file, target);
+      await inItsFolder(target, () => rename(file, target));
       return 'pushed';
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EXDEV') return undefined;

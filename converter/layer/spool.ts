@@ -11,6 +11,7 @@ import type { BlobSource } from '../../base/byte-source.ts';
 import { forgetTemporary, noteTemporary } from '../../base/temporaries.ts';
 import { DiskFile, fileSource } from '../../disk/disk-file.ts';
 import { processMark } from '../../disk/process-mark.ts';
+import { removeFile } from '../../disk/remove-file.ts';
 import { sweepLeftovers } from '../../disk/sweep.ts';
 
 /** A folder of spooled blobs, readable by this user alone. */
@@ -84,7 +85,7 @@ export class SpoolFile {
   /** Closes the file and removes it. May be called again. */
   async remove(): Promise<void> {
     await this.close();
-    await rm(this.path, { force: true });
+    await removeFile(this.path);
   }
 
   /** Closes the file; its content remains until the spool is removed. May be called again. */

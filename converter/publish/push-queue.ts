@@ -1,7 +1,7 @@
 /** Finishes and pushes converted layers while the next ones are being converted. */
-import { rm } from 'node:fs/promises';
 import { withPlace } from '../../base/error.ts';
 import { awaitAll } from '../../base/limiter.ts';
+import { removeFile } from '../../disk/remove-file.ts';
 import { PIECE_LIST_MEDIA_TYPE } from '../../formats/piece-list/piece-list.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { layerMediaType } from '../../oci/media-types.ts';
@@ -134,7 +134,7 @@ export class Pushes {
     } catch (error) {
       throw withPlace(error, { layer: `${layer.index + 1} of ${layer.count}`, blob: digest });
     }
-    if (path !== undefined) await rm(path, { force: true });
+    if (path !== undefined) await removeFile(path);
   }
 }
 
