@@ -30,6 +30,8 @@ export async function zstdWasm(): Promise<Uint8Array> {
   };
   try {
     const { Zstd } = await import('@hpcc-js/wasm-zstd');
+    // What was loaded before is kept, and would not be decoded again.
+    await Zstd.unload();
     await Zstd.load();
   } finally {
     compiler.instantiate = instantiate;

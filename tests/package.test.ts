@@ -116,7 +116,7 @@ describe('the built package', () => {
 
   it('has the WebAssembly of the zstd package as that package decodes it', async () => {
     const wasm = readFileSync(`${folder}zstd.wasm`);
-    expect(wasm.equals(await zstdWasm())).toBe(true);
+    for (let again = 0; again < 2; again++) expect(wasm.equals(await zstdWasm())).toBe(true);
     for (const name of ['program.js', 'worker.js']) expect(readFileSync(folder + name, 'utf8')).toContain('zstd.wasm');
   });
 
