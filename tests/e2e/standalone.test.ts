@@ -11,6 +11,7 @@ import { packageTexts } from '../../scripts/package/package-texts.ts';
 import { bundleStandalone } from '../../scripts/package/standalone-bundle.ts';
 import { nodeFor } from '../../scripts/package/targets.ts';
 import { convert } from '../support/accel.ts';
+import { type TestLayout, testLayout, threadedTar } from '../support/converter.ts';
 import { describeWith, run, type TempDirectory, tempDirectory } from '../support/tools.ts';
 
 const MINUTES = 60_000;
@@ -23,6 +24,7 @@ describe.skipIf(process.platform !== 'linux')('standalone', () => {
     let scratch: TempDirectory;
     let root: string;
     let executable: string;
+    let large: TestLayout;
 
     beforeAll(async () => {
       scratch = await tempDirectory('accel-standalone-');
@@ -38,20 +40,25 @@ describe.skipIf(process.platform !== 'linux')('standalone', () => {
       for (const folder of ['bin', 'tmp']) mkdirSync(join(root, folder));
       cpSync(executable, join(root, 'bin/accel'));
       cpSync(DEMO, join(root, 'demo'), { recursive: true });
+      large = await testLayout([{ tar: threadedTar(1) }]);
+      cpSync(large.directory, join(root, 'large'), { recursive: true });
     }, 3 * MINUTES);
-    afterAll(() => scratch?.remove());
+    afterAll(() => Promise.all([scratch?.remove(), large?.remove()]));
 
     async function inside(...args: string[]): Promise<{ stdout: string; stderr: string; exitCode: number | null }> {
       const result = await run('chroot', [root, '/bin/accel', ...args], { accept: 'any' });
       return { ...result, stdout: result.stdout.toString('utf8') };
     }
 
-    it('converts with its threads: the digests of the installed program', async () => {
-      const { stdout, stderr, exitCode } = await inside('convert', '-r', 'oci:/demo', '-i', 'latest', '--json');
+    it.each([
+      ['small layers', 'demo', 'latest'],
+      ['a layer that is worth its threads', 'large', 'base'],
+    ])('converts %s: the digests of the installed program', async (_, name, tag) => {
+      const copy = join(scratch.path, name);
+      cpSync(join(root, name), copy, { recursive: true });
+      const { stdout, stderr, exitCode } = await inside('convert', '-r', `oci:/${name}`, '-i', tag, '--json');
       expect(exitCode, stderr).toBe(0);
-      const copy = join(scratch.path, 'copy');
-      cpSync(DEMO, copy, { recursive: true });
-      const expected = await convert(['-r', `oci:${copy}`, '-i', 'latest']);
+      const expected = await convert(['-r', `oci:${copy}`, '-i', tag]);
       const digests = (tags: typeof expected.tags) => tags.map(({ digest }) => digest);
       expect(digests((JSON.parse(stdout) as typeof expected).tags)).toEqual(digests(expected.tags));
       expect(digests(expected.tags)).toHaveLength(2);

@@ -215,6 +215,26 @@ it('converts a small layer in the calling thread', async () => {
   expect(threads.started).toBe(3);
 });
 
+it('starts threads when more came than they cost, and not for the layers before', async () => {
+  const [first, second] = [900_000, 600_000];
+  use(2).warmUp(first);
+  const packed = gzipSync(noise(70_000));
+  const read = (size: number) => all(threads.gunzip(pieces(packed, 100), { span: 1 << 16, size, members: 'any' }));
+  expect((await read(first)).bytes.equals(Buffer.from(noise(70_000)))).toBe(true);
+  expect(threads.started).toBe(0);
+  threads.warmUp(second);
+  expect(threads.started).toBe(3);
+  const { started } = threads;
+  expect((await read(second)).bytes.equals(Buffer.from(noise(70_000)))).toBe(true);
+  expect(threads.started).toBe(started);
+});
+
+it('starts none for many layers that are small, each of which takes no longer without', () => {
+  use(2);
+  for (let at = 0; at < 100; at++) threads.warmUp(500_000);
+  expect(threads.started).toBe(0);
+});
+
 it('fails what is under way when a thread dies, and says so', async () => {
   const compressor = use(1).compressor({ algorithm: 'lz4', blockSize: 4096 }, LARGE);
   const batches = Array.from({ length: 40 }, () => compressor.take().compress(1 << 20));

@@ -26,10 +26,16 @@ import {
 import { JobThread } from './job-thread.ts';
 import type { WorkerRole } from './worker-messages.ts';
 
-/** Bytes of a compressed layer that is converted in the calling thread: sooner than threads would start. */
+/** Bytes of a compressed layer that is converted in the calling thread. */
 const SMALL_LAYER = 1 << 19;
-/** Bytes of a file that is hashed in the calling thread. */
+/**
+ * Compressed bytes, in layers of any size, that are converted in the calling thread before threads start, which takes two tenths
+ * of a processor second (README.md).
+ */
+const FIRST_BYTES = 1 << 20;
+/** Bytes of a file that is hashed in the calling thread, and those where no thread runs. */
 const SMALL_FILE = 1 << 21;
+const FIRST_FILE = 1 << 23;
 /** Bytes that are hashed in about the time that a thread needs to start. */
 const HASHED_AT_ONCE = 100_000_000;
 
@@ -47,6 +53,8 @@ export class Threads {
   /** Gzip streams that are being read. */
   #streams = 0;
   readonly #workers = new Set<Worker>();
+  /** Compressed bytes of the layers that were announced. */
+  #bytes = 0;
   #closed = false;
 
   /** At most `count` threads compress; with 0 everything runs in the calling thread. */
@@ -55,9 +63,14 @@ export class Threads {
     this.#compress = new CompressThreads(count, () => this.#jobThread());
   }
 
-  /** Starts what a first layer of `size` compressed bytes needs, so that it is there when the layer's first bytes are. */
+  /**
+   * Announces a layer of `size` compressed bytes, each once: the first that is worth it starts the threads, so that they are
+   * there when its first bytes are.
+   */
   warmUp(size: number): void {
-    if (this.#isHere(size) || this.#workers.size > 0) return;
+    this.#bytes += size;
+    const isEnough = size > SMALL_LAYER && this.#bytes > FIRST_BYTES;
+    if (this.#count === 0 || !isEnough || this.#workers.size > 0) return;
     this.#idle.push(this.#gunzipThread());
     this.#compress.warmUp();
   }
@@ -86,7 +99,8 @@ export class Threads {
    * compressed, else a thread for that, so that the blocks of the next layer do not wait.
    */
   async digestFile(path: string, size: number): Promise<string> {
-    if (this.#count === 0 || size <= SMALL_FILE) return digestOfFile(path);
+    const most = this.#workers.size === 0 ? FIRST_FILE : SMALL_FILE;
+    if (this.#count === 0 || size <= most) return digestOfFile(path);
     const isLast = this.#streams === 0;
     const idle =
       (isLast || size <= HASHED_AT_ONCE) && this.#hashing?.isAlive !== true ? this.#compress.idle : undefined;
@@ -149,9 +163,9 @@ export class Threads {
     }
   }
 
-  /** Whether a layer of so many compressed bytes is converted in the calling thread. */
+  /** Whether a layer of so many compressed bytes is converted in the calling thread, as things are. */
   #isHere(size: number): boolean {
-    return this.#count === 0 || size <= SMALL_LAYER;
+    return this.#count === 0 || size <= (this.#workers.size === 0 ? FIRST_BYTES : SMALL_LAYER);
   }
 
   #jobThread(): JobThread {
