@@ -30,7 +30,7 @@ export async function zstdWasm(): Promise<Uint8Array> {
   };
   try {
     const { Zstd } = await import('@hpcc-js/wasm-zstd');
-    // What was loaded before is kept, and would not be decoded again.
+    // It keeps what it loaded before, and decodes nothing then.
     await Zstd.unload();
     await Zstd.load();
   } finally {
