@@ -14,6 +14,7 @@ import { projectRoot } from './project-root.ts';
 const KERNELS = [
   { source: 'lz4', constant: 'LZ4_WASM', pages: 48, shared: true },
   { source: 'lz4-high', constant: 'LZ4_HIGH_WASM', pages: 48, shared: true },
+  { source: 'deflate', constant: 'DEFLATE_WASM', pages: 20, shared: false },
   { source: 'inflate', constant: 'INFLATE_WASM', pages: 23, shared: false },
   { source: 'inflate', constant: 'SHARED_INFLATE_WASM', pages: 23, shared: true },
 ] as const;

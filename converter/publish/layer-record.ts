@@ -293,8 +293,8 @@ function tooManyRounds(target: Target): AccelError {
   });
 }
 
-/** Form of the blobs of index-only layers: 2 stores an index of 64 KiB and more, which 1 compressed up to 1 MiB. */
-const INDEX_FORM = 2;
+/** Form of the blobs of index-only layers: 3 is deflated by accel's own kernel (docs/decisions/0032-own-deflate.md). */
+const INDEX_FORM = 3;
 
 /** Hashes everything that determines the bytes: any change makes another layer. */
 export function nameOf(kind: LayerKind, { chainId, virtualSize, artifact, sourceDigest, layout }: LayerKey): string {

@@ -1,6 +1,6 @@
 /** Choosing access points while a stream is inflated, and making their windows small. */
-import { zlibSync } from 'fflate';
 import { AccelError } from '../../base/error.ts';
+import { threadDeflater } from '../kernels/deflate.ts';
 import { type InflateMachine, WINDOW_BYTES } from '../kernels/inflate-machine.ts';
 import type { AccessPoint } from './points.ts';
 
@@ -10,17 +10,15 @@ export const MIN_SPAN = 65_536;
 export const MAX_SPAN = 0x7fff_ffff;
 
 /**
- * Level of the windows' deflate: on a layer of 1.1 GB level 4 made the index 0.1 % smaller than level 2 and was no faster
- * in any run, up to 0.3 s slower.
+ * Makes the zlib stream of a window, which is its own from then on; called once for each access point, in their order. Where
+ * there are `references` (inflate-machine.ts), a view that is valid during the call, bytes whose bit is not set may come out
+ * as any others.
  */
-const WINDOW_LEVEL = 2;
-
-/** Makes the zlib stream of a window, which is its own from then on; called once for each access point, in their order. */
-export type WindowPacker = (window: Uint8Array) => Uint8Array;
+export type WindowPacker = (window: Uint8Array, references: Uint8Array | undefined) => Uint8Array;
 
 /** The usual {@link WindowPacker}: the same bytes on every platform. */
-export function packWindow(window: Uint8Array): Uint8Array {
-  return zlibSync(window, { level: WINDOW_LEVEL });
+export function packWindow(window: Uint8Array, references: Uint8Array | undefined): Uint8Array {
+  return threadDeflater().zlib(window, references);
 }
 
 /** A block boundary that is or may become an access point. */
@@ -35,8 +33,8 @@ interface Candidate {
 }
 
 /**
- * Keeps, for each multiple of the span, the last block boundary at or before it, as the reference does. The windows
- * are sparse: only bytes that the next 32 KiB of output read are kept, because behind those no match reaches the window.
+ * Keeps, for each multiple of the span, the last block boundary at or before it, as the reference does. Of the windows only
+ * bytes that the next 32 KiB of output read are kept, because behind those no match reaches the window.
  */
 export class AccessPointRecorder {
   /** The points so far whose windows are final. */
@@ -130,23 +128,11 @@ export class AccessPointRecorder {
     if (chosen?.window === undefined) return;
     this.#watched = undefined;
     const { slot, window } = chosen;
-    const sparse = slot === undefined ? window : onlyReferenced(window, this.#machine.references(slot));
     this.points.push({
       outputOffset: chosen.outputOffset,
       inputOffset: chosen.inputOffset,
       bits: chosen.bits,
-      window: this.#pack(sparse),
+      window: this.#pack(window, slot === undefined ? undefined : this.#machine.references(slot)),
     });
   }
-}
-
-/** A window with only those bytes of `window` whose bit in `references` is set. */
-function onlyReferenced(window: Uint8Array, references: Uint8Array): Uint8Array {
-  const sparse = new Uint8Array(window.length);
-  for (let i = 0; i < references.length; i++) {
-    const bits = references[i]!;
-    if (bits === 0) continue;
-    for (let at = i * 8, rest = bits; rest !== 0; at++, rest >>>= 1) if (rest & 1) sparse[at] = window[at]!;
-  }
-  return sparse;
 }

@@ -1,15 +1,14 @@
 /** `gzip.meta`: the index of a gzip stream as overlaybd's runtime reads it (docs/formats.md §5). */
 import { inflateSync } from 'node:zlib';
-import { zlibSync } from 'fflate';
 import type { ReadAt } from '../../base/byte-source.ts';
 import { AccelError } from '../../base/error.ts';
 import { crc32c } from '../checksum/crc32c.ts';
+import { threadDeflater } from '../kernels/deflate.ts';
 import { INDEX_ALGO_ZLIB, INDEX_HEADER_CHECKED, INDEX_MAGIC, INDEX_WINDOW, indexEntry, indexHeader } from './layout.ts';
 import type { AccessPoint, GzipIndex, SeekIndex, SeekPoint } from './points.ts';
 
 /** `dict_compress_level` as the reference writes it; no reader looks at it. */
 const DECLARED_LEVEL = 6;
-const ENTRIES_LEVEL = 6;
 /** Deflate gives at most 1032 bytes for one; an index that claims more is a lie. */
 const MAX_DEFLATE_RATIO = 1032;
 
@@ -58,7 +57,7 @@ export function gzipIndexPieces(
       win_len: point.window.length,
     });
   }
-  const packed = zlibSync(entries, { level: ENTRIES_LEVEL });
+  const packed = threadDeflater().zlib(entries);
 
   const bytes = new Uint8Array(indexHeader.size);
   const header = {

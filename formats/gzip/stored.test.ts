@@ -8,11 +8,11 @@ import { gzipDeterministic } from './writer.ts';
 const before = Buffer.from('some text, packed\n'.repeat(50));
 const content = demoBinary(7, 3 * STORED_BLOCK + 1234);
 const file = gzipDeterministic([
-  { bytes: before, level: 6 },
-  { bytes: content, level: 0 },
+  { bytes: before, isPacked: false },
+  { bytes: content, isPacked: true },
 ]);
 /** Where the stored blocks begin: after the part before them. */
-const at = gzipDeterministic([{ bytes: before, level: 6 }]).length - 13;
+const at = gzipDeterministic([{ bytes: before, isPacked: false }]).length - 13;
 
 function reader(bytes: Uint8Array = file) {
   const reads: [number, number][] = [];

@@ -1,28 +1,24 @@
 /** Writing gzip whose bytes depend on nothing but its content: node:zlib's change with its version and the platform. */
 import { crc32 } from 'node:zlib';
-import { deflateSync } from 'fflate';
-import { Inflater } from '../kernels/inflate.ts';
+import { threadDeflater } from '../kernels/deflate.ts';
 import { gzipTrailer, STORED_BLOCK, STORED_HEADER } from './layout.ts';
-
-/** Deflate levels, 1 (fast) to 9 (small). */
-export type GzipLevel = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
 
 /** A part of what is packed. */
 export interface GzipPart {
   readonly bytes: Uint8Array;
-  /** 0 for what does not shrink: it is stored as it is, at the speed of a copy. */
-  readonly level: 0 | GzipLevel;
+  /** Whether it does not shrink: it is stored as it is, at the speed of a copy. */
+  readonly isPacked: boolean;
 }
 
 /**
  * Deflates a part so that others can follow: the bytes of {@link deflatePart}, made here or in another thread. The part
  * stays as it is until it resolves.
  */
-export type PartDeflater = (bytes: Uint8Array, level: GzipLevel) => Promise<readonly Uint8Array[]>;
+export type PartDeflater = (bytes: Uint8Array) => Promise<readonly Uint8Array[]>;
 
 /** A part as blocks of deflate, none of them the last, that end at a whole byte. */
-export function deflatePart(bytes: Uint8Array, level: GzipLevel): Uint8Array[] {
-  return openEnded(deflateSync(bytes, { level }));
+export function deflatePart(bytes: Uint8Array): Uint8Array[] {
+  return threadDeflater().blocks(bytes);
 }
 
 /** A member's header without time and name, by Unix (RFC 1952 §2.3). */
@@ -39,13 +35,13 @@ export class GzipEncoder {
   }
 
   /** The bytes of the next part. */
-  part({ bytes, level }: GzipPart): Uint8Array[] {
+  part({ bytes, isPacked }: GzipPart): Uint8Array[] {
     this.#crc = crc32(bytes, this.#crc);
     this.#size += bytes.length;
-    return level === 0 ? storedBlocks(bytes) : deflatePart(bytes, level);
+    return isPacked ? storedBlocks(bytes) : deflatePart(bytes);
   }
 
-  /** As {@link part} of level 0 for bytes in pieces. A block is valid until the next is asked for. */
+  /** As {@link part} of what is packed already, for bytes in pieces. A block is valid until the next is asked for. */
   *store(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
     const block = new Uint8Array(STORED_HEADER + STORED_BLOCK);
     let filled = 0;
@@ -66,10 +62,10 @@ export class GzipEncoder {
   }
 
   /** As {@link part} for one that shrinks, deflated elsewhere. */
-  partBy(deflate: PartDeflater, bytes: Uint8Array, level: GzipLevel): Promise<readonly Uint8Array[]> {
+  partBy(deflate: PartDeflater, bytes: Uint8Array): Promise<readonly Uint8Array[]> {
     this.#crc = crc32(bytes, this.#crc);
     this.#size += bytes.length;
-    return deflate(bytes, level);
+    return deflate(bytes);
   }
 
   /** The bytes after the last part. */
@@ -108,32 +104,3 @@ function storedBlocks(bytes: Uint8Array): Uint8Array[] {
   }
   return pieces;
 }
-
-/** Inflates what was deflated here, from one call to the next: a new one for each artifact would be new memory for each. */
-let machine: Inflater | undefined;
-
-/**
- * A deflate stream that more blocks can follow, at a whole byte: its last block is no longer called the last, and an empty
- * stored block fills the byte up. Inflating shows where the last block starts.
- */
-function openEnded(deflate: Uint8Array): Uint8Array[] {
-  machine ??= new Inflater();
-  machine.skip(machine.unread.length);
-  machine.begin(true);
-  const start = machine.inputOffset * 8;
-  let lastBlock = start;
-  for (let at = 0, stop = machine.run(false); stop !== 'end'; stop = machine.run(at === deflate.length)) {
-    if (stop === 'boundary') lastBlock = machine.inputOffset * 8 - machine.spareBits;
-    else if (stop === 'output') machine.release();
-    else at += machine.write(deflate, at);
-  }
-  const open = deflate.slice();
-  const bit = lastBlock - start;
-  open[Math.floor(bit / 8)]! &= ~(1 << (bit % 8));
-  // Three bits of header, zeros: in the bits that the stream left of its last byte, or in one more.
-  return [open, machine.spareBits >= 3 ? EMPTY_REST : EMPTY];
-}
-
-/** An empty stored block that is not the last: whole, and without the byte that its header shares with the block before. */
-const EMPTY = Uint8Array.of(0, 0, 0, 0xff, 0xff);
-const EMPTY_REST = EMPTY.subarray(1);

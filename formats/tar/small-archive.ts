@@ -11,8 +11,6 @@ import { deflatePart, GzipEncoder, type PartDeflater } from '../gzip/writer.ts';
 import { BLOCK_SIZE } from './layout.ts';
 import { TarParser } from './parser.ts';
 
-const LEVEL = 6;
-
 /** Bytes of a tar that are compressed at a time: bounds the memory and the time of a step, whatever the archive's size. */
 const PIECE = 8 << 20;
 /** Memory for a piece to begin with: most archives are small. */
@@ -158,7 +156,7 @@ class PackedTar {
     if (this.#pendingSize === 0) return;
     const bytes = this.#pending.subarray(0, this.#pendingSize);
     this.#pendingSize = 0;
-    await this.#emit(await this.#encoder.partBy(this.#deflate, bytes, LEVEL));
+    await this.#emit(await this.#encoder.partBy(this.#deflate, bytes));
   }
 
   #reserve(size: number): void {
@@ -176,8 +174,8 @@ class PackedTar {
   }
 }
 
-async function deflateHere(...part: Parameters<typeof deflatePart>): Promise<Uint8Array[]> {
-  return deflatePart(...part);
+async function deflateHere(bytes: Uint8Array): Promise<Uint8Array[]> {
+  return deflatePart(bytes);
 }
 
 function sizeOf(file: ArchiveFile): number {

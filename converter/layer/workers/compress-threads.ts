@@ -2,7 +2,6 @@
  * Threads that compress the blocks of ZFiles and hash the pieces of what comes of them. A batch belongs to one thread from the start: it is
  * filled in its memory.
  */
-import type { GzipLevel } from '../../../formats/gzip/writer.ts';
 import { BatchPool } from '../../../formats/zfile/batches.ts';
 import { assertBlockFormat, type BlockFormat } from '../../../formats/zfile/compressor.ts';
 import type { BlockCompressor } from '../../../formats/zfile/writer.ts';
@@ -66,11 +65,11 @@ export class CompressThreads {
   }
 
   /** Deflates a part of an index-only layer's blob. */
-  async deflate(bytes: Uint8Array, level: GzipLevel): Promise<readonly Uint8Array[]> {
+  async deflate(bytes: Uint8Array): Promise<readonly Uint8Array[]> {
     // A message would copy the whole memory of a view twice, and this not at all.
     const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
     shared.set(bytes);
-    return (await this.#leastBusy().jobs.run({ type: 'deflate', bytes: shared, level })).pieces;
+    return (await this.#leastBusy().jobs.run({ type: 'deflate', bytes: shared })).pieces;
   }
 
   /** A started thread without a batch, if there is one. */

@@ -85,8 +85,8 @@ export class Threads {
 
   /** Deflates the blob that is made of a layer of `size` compressed bytes. */
   deflater(size: number): PartDeflater {
-    if (!this.#isHere(size)) return (bytes, level) => this.#compress.deflate(bytes, level);
-    return async (bytes, level) => deflatePart(bytes, level);
+    if (!this.#isHere(size)) return (bytes) => this.#compress.deflate(bytes);
+    return async (bytes) => deflatePart(bytes);
   }
 
   /** Hashes the pieces of a file that is made of a layer of `size` compressed bytes, while it is written. */

@@ -5,7 +5,6 @@ import { advise, option } from '../../../base/advice.ts';
 import { AccelError, type AccelErrorCode, type AccelErrorDetails, asAccelError } from '../../../base/error.ts';
 import type { GzipMemberEnd } from '../../../formats/gzip/member-checks.ts';
 import type { GzipSummary } from '../../../formats/gzip/stream.ts';
-import type { GzipLevel } from '../../../formats/gzip/writer.ts';
 import type { KernelMemory } from '../../../formats/kernels/instance.ts';
 import type { BatchRef } from '../../../formats/zfile/batches.ts';
 import type { BlockFormat } from '../../../formats/zfile/compressor.ts';
@@ -49,7 +48,7 @@ export type Job =
   | ({ readonly type: 'compress'; readonly length: number; readonly format: BlockFormat } & BatchRef)
   | { readonly type: 'pieces'; readonly stream: number; readonly bytes: Uint8Array }
   | { readonly type: 'piece-list'; readonly stream: number; readonly path: string }
-  | { readonly type: 'deflate'; readonly bytes: Uint8Array; readonly level: GzipLevel }
+  | { readonly type: 'deflate'; readonly bytes: Uint8Array }
   | { readonly type: 'digest'; readonly path: string };
 
 /** A job with its number. */
@@ -93,7 +92,7 @@ export type GunzipReply =
 export type CompanionRequest =
   | ({ readonly type: 'output'; readonly isGzip: boolean } & OutputPlace)
   | { readonly type: 'member'; readonly end: GzipMemberEnd }
-  | { readonly type: 'window'; readonly bytes: Uint8Array }
+  | { readonly type: 'window'; readonly bytes: Uint8Array; readonly references: Uint8Array | undefined }
   | { readonly type: 'end' };
 
 /** Answer of a companion to the main thread: the end of a stream, or a wrong checksum of a member. */

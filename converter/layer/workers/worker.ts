@@ -50,7 +50,7 @@ function serveJobs(): void {
       streams.delete(job.stream);
       return { type: 'piece-list', pieceList: await pieces!.finish(job.path) };
     }
-    if (job.type === 'deflate') return { type: 'deflate', pieces: deflatePart(job.bytes, job.level) };
+    if (job.type === 'deflate') return { type: 'deflate', pieces: deflatePart(job.bytes) };
     if (job.type === 'digest') return { type: 'digest', digest: await digestOfFile(job.path) };
     return { type: 'compress', size: await compressor.compress(job, job.length, job.format) };
   };
@@ -84,10 +84,15 @@ function gunzip({ memory, input: slots, holds: counts, companion }: WorkerRole &
       say({ type: 'output', piece, start, length });
       tell({ type: 'output', isGzip, piece, start, length });
     };
-  const packAside = (window: Uint8Array): Uint8Array => {
+  const packAside = (window: Uint8Array, log: Uint8Array | undefined): Uint8Array => {
     const isOwn = window.byteLength === window.buffer.byteLength && window.buffer instanceof ArrayBuffer;
     const bytes = isOwn ? window : window.slice();
-    tell({ type: 'window', bytes }, [bytes.buffer as ArrayBuffer]);
+    const references = log?.slice();
+    const own = references === undefined ? [bytes] : [bytes, references];
+    tell(
+      { type: 'window', bytes, references },
+      own.map(({ buffer }) => buffer as ArrayBuffer),
+    );
     return NO_WINDOW;
   };
   const begin = (request: GunzipRequest & { readonly type: 'begin' }): OpenStream | Promise<OpenStream> =>
@@ -160,7 +165,7 @@ function accompany({ memory, holds: counts, gunzip: inflating }: WorkerRole & { 
     } else if (request.type === 'member') {
       checks.end(request.end);
     } else if (request.type === 'window') {
-      windows.push(packWindow(request.bytes));
+      windows.push(packWindow(request.bytes, request.references));
     } else {
       say({ type: 'accompanied', digest: `sha256:${hash.digest('hex')}`, windows });
       hash = createHash('sha256');
