@@ -71,7 +71,6 @@ const PACKAGES: Readonly<Record<string, readonly Room[]>> = {
   undici: ['http'],
   // Small tars of an artifact, and the archives that images travel in.
   'tar-stream': ['formats', 'oci', 'server'],
-  fflate: ['formats'],
   '@hpcc-js/wasm-zstd': ['formats'],
   'prom-client': ['server'],
   'pg-boss': ['server'],
