@@ -293,7 +293,7 @@ function tooManyRounds(target: Target): AccelError {
   });
 }
 
-/** Form of the blobs of index-only layers: 3 is deflated by accel's own kernel (docs/decisions/0032-own-deflate.md). */
+/** Form of the blobs of index-only layers: 3 is deflated by accel's own kernel (docs/decisions/0033-own-deflate.md). */
 const INDEX_FORM = 3;
 
 /** Hashes everything that determines the bytes: any change makes another layer. */
