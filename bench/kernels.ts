@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { createGunzip, gzipSync } from 'node:zlib';
 import { crc32c } from '../formats/checksum/crc32c.ts';
+import { packWindow, type WindowPacker } from '../formats/gzip/access-points.ts';
 import { GzipStream } from '../formats/gzip/stream.ts';
 import { sampleContent } from '../formats/gzip/testing/samples.ts';
 import { Lz4Compressor, lz4DecompressBlock } from '../formats/kernels/lz4.ts';
@@ -23,11 +24,21 @@ const packed = chunksOf(content).map((chunk) => {
   return { bytes: bytes.slice(), lengths: lengths.slice() };
 });
 
+/** The windows of the access points, with the logs of what is read of them. */
+const windows: (readonly [window: Uint8Array, references: Uint8Array | undefined])[] = [];
+gunzipWithKernel(1 << 20, (window, references) => {
+  windows.push([window.slice(), references?.slice()]);
+  return new Uint8Array(0);
+});
+
 /** The candidates to measure: each reads all of the content once. */
 const candidates: Record<string, () => void | Promise<void>> = {
   'gunzip, node:zlib, 1 MiB chunks': gunzipWithNode,
   'gunzip, kernel': () => gunzipWithKernel(),
   'gunzip, kernel, index of 1 MiB': () => gunzipWithKernel(1 << 20),
+  'windows of that index, deflate kernel': () => {
+    for (const [window, references] of windows) packWindow(window, references);
+  },
   'LZ4 blocks of 4 KiB + crc32c, kernel': () => {
     for (const chunk of chunksOf(content)) compressor.compress(chunk, BLOCK);
   },
@@ -71,8 +82,13 @@ function gunzipWithNode(): Promise<void> {
   });
 }
 
-function gunzipWithKernel(span?: number): void {
-  const stream = new GzipStream({ members: 'any', onOutput: () => undefined, ...(span === undefined ? {} : { span }) });
+function gunzipWithKernel(span?: number, pack?: WindowPacker): void {
+  const stream = new GzipStream({
+    members: 'any',
+    onOutput: () => undefined,
+    ...(span === undefined ? {} : { span }),
+    ...(pack === undefined ? {} : { packWindow: pack }),
+  });
   for (const chunk of chunksOf(gzip)) stream.push(chunk);
   stream.finish();
 }

@@ -75,7 +75,7 @@ export class Deflater {
     return this.#pieces(bytes, (_, length) => this.#deflate(length, false, false));
   }
 
-  /** What `deflate` makes of each piece; without bytes there is one that is empty. */
+  /** Collects what `deflate` makes of each piece; without bytes one piece is empty. */
   #pieces(bytes: Uint8Array, deflate: (from: number, length: number) => Uint8Array): Uint8Array[] {
     const pieces: Uint8Array[] = [];
     let from = 0;

@@ -6,9 +6,9 @@ export const TOKENS: usize = 0x40000;
 const MAX_TOKENS: usize = 0x4000;
 const MATCH: u32 = 0x80000000;
 
-/** How often each literal and length is used: 286 words. */
+/** Counts the uses of each literal and length: 286 words. */
 export const LITERAL_COUNTS: usize = 0xe00;
-/** How often each distance symbol is used: 30 words. */
+/** Counts the uses of each distance symbol: 30 words. */
 export const DISTANCE_COUNTS: usize = 0x1280;
 
 /** The symbol that ends a block. */

@@ -8,7 +8,7 @@ import { adler32 } from './adler32.ts';
 import { alignBits, beginBits, bitsEnd, writeBlock, writeStored } from './deflate-blocks.ts';
 import { addLiteral, addMatch, beginTokens, isFull } from './deflate-tokens.ts';
 
-// Memory, fixed: formats/kernels/deflate.ts knows it too. What is below is of the other files.
+// Memory, fixed: formats/kernels/deflate.ts knows it too. The other files have what is below.
 const HEADS: usize = 0x10000; // by hash: one more than the last position that has it, 32 bits; 0 for none
 const MAX_HASH_BITS: u32 = 15;
 const WINDOW_HASH_BITS: u32 = 13;
@@ -30,7 +30,7 @@ const FEW_ATTEMPTS: u32 = 8;
 const MANY_ATTEMPTS: u32 = 32;
 /** A match of three bytes from farther back takes more bits than three literals. */
 const NEAR: usize = 512;
-/** What a byte of a match is worth, in bits; it costs those of its distance. */
+/** A byte of a match is worth so many bits; the match costs those of its distance. */
 const WORTH: i32 = 4;
 /** A match as long as this is taken without a look at the next position. */
 const GOOD_MATCH: usize = 32;
@@ -150,7 +150,7 @@ function nextThatCounts(at: usize): usize {
   return gapEnd;
 }
 
-/** Finds a match at `at` that is better than `least`; there is none if the length found is 0. */
+/** Finds a match at `at` that is better than `least`; a length of 0 says that there is no such match. */
 function find(at: usize, least: i32): void {
   foundLength = 0;
   foundScore = least;
@@ -158,7 +158,7 @@ function find(at: usize, least: i32): void {
   const next = nextThatCounts(at);
   let needed = MIN_MATCH;
   if (next > at) {
-    // Repeating a byte through the gap is cheapest; others have to go on behind it.
+    // Repeating a byte through the gap is cheapest; other matches have to go on after it.
     if (at > INPUT) keepIfBetter(commonRepeat(at, min(next, limit), limit), 1, MIN_MATCH);
     if (next >= limit) return;
     needed = min(limit - at, next - at + MIN_MATCH);
@@ -198,7 +198,7 @@ function keepIfBetter(length: usize, distance: usize, needed: usize): void {
 }
 
 /**
- * How many bytes from `at` up to `limit` equal those `distance` before them. Some that do not count become so, because they
+ * Counts the bytes from `at` up to `limit` that equal those `distance` before them. Some that do not count become so, because they
  * are read again where a match overlaps itself.
  */
 function commonLength(at: usize, distance: usize, limit: usize): usize {
@@ -226,7 +226,7 @@ function commonLength(at: usize, distance: usize, limit: usize): usize {
   return limit - at;
 }
 
-/** How many bytes from `at` up to `limit` equal the one before them, when those up to `to` may be anything. */
+/** Counts the bytes from `at` up to `limit` that equal the one before them, when those up to `to` may be anything. */
 function commonRepeat(at: usize, to: usize, limit: usize): usize {
   const repeated = (load<u8>(at - 1) as u64) * 0x0101010101010101;
   while (to < limit) {

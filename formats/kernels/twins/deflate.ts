@@ -21,7 +21,7 @@ interface Match {
   readonly distance: number;
 }
 
-/** How to deflate. */
+/** Settings of {@link deflateTwin}. */
 export interface TwinOptions {
   /** A bit for each byte that counts; omitted: all do. */
   readonly references?: Uint8Array | undefined;
