@@ -166,6 +166,12 @@ test('codes of 15 bits where a tree would be deeper', () => {
   expect(zlib.length).toBeLessThan(bytes.length / 2.5);
 });
 
+test('a match that begins in a gap does not reach before the input', () => {
+  const bytes = Buffer.from(`abcdefgh${'.'.repeat(20)}abcdefgh`);
+  const references = Uint8Array.of(0xff, 0, 0, 0xf0, 0x0f);
+  check(bytes, references);
+});
+
 test('what does not count costs next to nothing', () => {
   const bytes = noiseContent(WINDOW_BYTES);
   expect(deflater.zlib(bytes, REFERENCES.none!(bytes.length)).length).toBeLessThan(60);
