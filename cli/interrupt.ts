@@ -51,13 +51,15 @@ export function watchInterrupts(release: () => void, controller: AbortController
   setTimeout(start, SOON).unref();
 }
 
-/** Whether this Node has the wrapper of a signal that the thread needs: 24 has none for users. */
+/** Whether this Node has the wrapper of a signal that the thread needs: 24 has none for users, nor has Deno. */
 function canThreadsListen(): boolean {
   const { noDeprecation } = process;
   process.noDeprecation = true;
   try {
-    (process as unknown as { binding(name: string): unknown }).binding('signal_wrap');
-    return true;
+    const { Signal } = (process as unknown as { binding(name: string): { readonly Signal?: unknown } }).binding(
+      'signal_wrap',
+    );
+    return typeof Signal === 'function';
   } catch {
     return false;
   } finally {
