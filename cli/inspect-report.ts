@@ -135,7 +135,8 @@ function baseText({ base, mode, layers }: AcceleratedFacts): string {
 }
 
 function layoutText({ layers }: AcceleratedFacts): string {
-  const front = layers.reduce((sum, { startupSize = 0 }) => sum + startupSize, 0);
+  const full = layers.filter(({ kind }) => kind === 'full');
+  const front = full.reduce((sum, { startupSize = 0 }) => sum + startupSize, 0);
   if (front === 0) return 'startup: access points beside what a start reads';
   return `startup: what a start reads is in the first bytes of the full layers, ${formatBytes(front)} in all`;
 }

@@ -17,7 +17,10 @@ export interface AcceleratedLayerFacts {
   readonly blockSize?: number;
   /** The layer of the base image that an index-only layer points into. */
   readonly source?: { readonly digest: string; readonly present: boolean };
-  /** Of a layer that is laid out for a start: bytes from its start up to the end of what a start reads (docs/layout.md). */
+  /**
+   * Of a layer that is laid out for a start: bytes from its start up to the end of what a start reads, of an index-only layer its
+   * metadata and windows (docs/layout.md).
+   */
   readonly startupSize?: number;
   /** Access points of the gzip index. */
   readonly accessPoints?: number;

@@ -124,7 +124,8 @@ describeWith({ tools: ['e2fsck'] }, 'random stacks of layers, in both modes', ()
       // Chance may give less of one thing, but not of everything.
       expect(counts.prefixes).toBeGreaterThan(counts.stacks * 2);
       expect(counts.refused).toBeGreaterThan(counts.stacks / 50);
-      if (!ALL_LAID_OUT) expect(counts.takenOver).toBeGreaterThan(counts.stacks / 25);
+      // Layers that are laid out, a fifth, are not taken over.
+      if (!ALL_LAID_OUT) expect(counts.takenOver).toBeGreaterThan(counts.stacks / 40);
       if (JUDGE !== undefined) expect(counts.judgedOutside).toBe(2 * (counts.stacks - counts.refused));
     });
   });
