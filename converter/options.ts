@@ -99,7 +99,7 @@ export interface ConvertRequest {
   /** Compress threads; 0 compresses in the calling thread. */
   readonly workers: number;
   /**
-   * Bytes of memory for buffers and threads, at least 288 MiB; it limits the images at a time and the compress threads.
+   * Bytes of memory for buffers and threads, at least 256 MiB; it limits the images at a time and the compress threads.
    * Omitted: 512 MiB. The file system's state, which grows with the number of files, is not included.
    */
   readonly maxMemory?: number;

@@ -120,7 +120,7 @@ export function addRunFlags(command: Command): void {
         .default(defaultWorkers(), 'one less than the processors, of two both'),
     )
     .addOption(
-      new Option('--max-memory <bytes>', 'memory that threads and buffers are sized for')
+      new Option('--max-memory <bytes>', 'memory that threads and buffers are sized for, at least 256M')
         .argParser(parseMemory)
         .default(DEFAULT_MAX_MEMORY, '512M'),
     )
