@@ -233,7 +233,7 @@ class ImageConversion implements ReadyImage {
       diffId: source.config.rootfs.diff_ids[index]!,
       image: this.#state!,
       engines: engines.filter((engine) => engine !== undefined),
-      onDecompressed: () => this.#next.start(index + 1, this.#isIndexed),
+      onFetched: () => this.#next.start(index + 1, this.#isIndexed, opened),
     });
   }
 

@@ -50,7 +50,7 @@ export async function flattenLayers(flatten: FlattenJob): Promise<number> {
   return entries;
 }
 
-/** Reads layers one after another, each fetched and decompressed while the one before it is completed. */
+/** Reads layers one after another, each fetched while the one before it is decompressed. */
 class Passes {
   readonly #flatten: FlattenJob;
   #bytesRead = 0;
@@ -63,8 +63,10 @@ class Passes {
   async read(passes: readonly Pass[]): Promise<number> {
     let entries = 0;
     let ahead: Promise<OpenLayer> | undefined;
-    const start = (pass: Pass | undefined): void => {
-      ahead = pass === undefined ? undefined : this.#open(pass);
+    let isOver = false;
+    const start = (pass: Pass | undefined, after?: OpenLayer): void => {
+      if (isOver) return;
+      ahead = pass === undefined ? undefined : this.#open(pass, after);
       // Its failure is reported in its turn.
       ahead?.catch(() => undefined);
     };
@@ -73,9 +75,10 @@ class Passes {
       for (const [i, pass] of passes.entries()) {
         const opened = ahead!;
         ahead = undefined;
-        entries += await this.#apply(pass, opened, () => start(passes[i + 1]));
+        entries += await this.#apply(pass, opened, (layer) => start(passes[i + 1], layer));
       }
     } finally {
+      isOver = true;
       await ahead?.then(
         (opened) => opened.close(),
         () => undefined,
@@ -84,17 +87,22 @@ class Passes {
     return entries;
   }
 
-  async #apply({ at, reading }: Pass, opened: Promise<OpenLayer>, onDecompressed: () => void): Promise<number> {
+  async #apply(
+    { at, reading }: Pass,
+    opening: Promise<OpenLayer>,
+    onFetched: (layer: OpenLayer) => void,
+  ): Promise<number> {
     const { job, image, engine } = this.#flatten;
     const { session, source } = job;
     try {
-      const applied = await (await opened).apply({
+      const opened = await opening;
+      const applied = await opened.apply({
         maxSize: session.request.artifact.maxLayerSize,
         diffId: source.config.rootfs.diff_ids[at]!,
         image,
         engines: [engine],
         reading,
-        onDecompressed,
+        onFetched: () => onFetched(opened),
       });
       return applied.entries;
     } catch (error) {
@@ -103,7 +111,7 @@ class Passes {
     }
   }
 
-  #open({ at, reading }: Pass): Promise<OpenLayer> {
+  #open({ at, reading }: Pass, after: OpenLayer | undefined): Promise<OpenLayer> {
     const { job, layer } = this.#flatten;
     const { session, source } = job;
     const { resources, signal, emit } = session;
@@ -113,6 +121,7 @@ class Passes {
       span: undefined,
       mustIndex: false,
       threads: resources.threads,
+      after: after?.decompressed,
       signal,
       onRead: (bytes) => {
         this.#bytesRead += bytes;

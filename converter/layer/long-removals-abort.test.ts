@@ -33,7 +33,7 @@ test('of a conversion', async () => {
     else if (!over) setImmediate(look);
   };
   setImmediate(look);
-  const job = { maxSize: 1 << 20, diffId: digestOf(tar), image, engines: [], onDecompressed: () => undefined };
+  const job = { maxSize: 1 << 20, diffId: digestOf(tar), image, engines: [], onFetched: () => undefined };
   await expect(layer.apply(job).finally(() => (over = true))).rejects.toThrow('enough');
   expect(image.files).toBeGreaterThan(1);
 });

@@ -11,20 +11,24 @@ export interface StartedLayer {
   readonly started: number;
 }
 
-/** At most one layer that is read ahead. */
+/** At most one layer that is read ahead: fetched while the one before it is decompressed, then decompressed while that is completed. */
 export class NextLayer {
   readonly #job: ImageJob;
   #next: StartedLayer | undefined;
+  #closed = false;
 
   constructor(job: ImageJob) {
     this.#job = job;
   }
 
-  /** Starts a layer, if the image has one to read once at this position; with access points for `isIndexed`. */
-  start(index: number, isIndexed: boolean): void {
+  /**
+   * Starts a layer, if the image has one to read once at this position; with access points for `isIndexed`. It is decompressed when
+   * `after` is: the layer before it, if that is being read.
+   */
+  start(index: number, isIndexed: boolean, after?: OpenLayer): void {
     const { session, source, kinds, groups } = this.#job;
     const group = groups[index];
-    if (group === undefined || isFlattened(group)) return;
+    if (this.#closed || group === undefined || isFlattened(group)) return;
     const { resources, signal, request, emit } = session;
     const layer = layerIdOf(this.#job, index);
     // Threads start while the first bytes are on their way.
@@ -38,6 +42,7 @@ export class NextLayer {
       span: isIndexed ? recordedSpan(request.artifact, descriptor.size) : undefined,
       mustIndex: kinds.has('index-only'),
       threads: resources.threads,
+      after: after?.decompressed,
       signal,
       onRead(bytes) {
         bytesRead += bytes;
@@ -64,6 +69,7 @@ export class NextLayer {
   async close(): Promise<void> {
     const next = this.#next;
     this.#next = undefined;
+    this.#closed = true;
     await next?.opened.then(
       (layer) => layer.close(),
       () => undefined,

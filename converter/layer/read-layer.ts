@@ -24,6 +24,8 @@ export interface LayerSource {
   /** Whether a layer that cannot be indexed is an error. */
   readonly mustIndex: boolean;
   readonly threads: Threads;
+  /** Decompressing waits for it, fetching does not; omitted: for nothing. Must not reject. */
+  readonly after?: Promise<void> | undefined;
   readonly signal: AbortSignal | undefined;
   onRead(bytes: number): void;
   onWarning(message: string, path?: string): void;
@@ -41,8 +43,8 @@ export interface LayerJob {
   readonly engines: readonly LayerEngine[];
   /** One of several readings from which one layer is made; omitted: the layer is read once and complete then. */
   readonly reading?: Reading;
-  /** Called after the last byte of the tar: the threads are free for the next layer. */
-  onDecompressed(): void;
+  /** Called when the last byte of the blob has come: the next one may be fetched, to wait until this one is decompressed. */
+  onFetched(): void;
 }
 
 /**
@@ -68,28 +70,36 @@ export class OpenLayer {
   readonly #reader: AsyncIterator<Uint8Array>;
   readonly #sniffed: SniffedLayer;
   readonly #pieces: AsyncGenerator<Uint8Array, TarSummary>;
-  /** The first piece is requested at once: fetching and decompressing start, and continue until the buffers are full. */
+  /** The first piece is requested as soon as it may be: decompressing starts, and continues until the buffers are full. */
   readonly #first: Promise<IteratorResult<Uint8Array, TarSummary>>;
+  readonly #fetched: Promise<void>;
+  readonly #decompressed = new Signal();
+  readonly #giveUp: AbortController;
 
-  private constructor(source: LayerSource, reader: AsyncIterator<Uint8Array>, sniffed: SniffedLayer) {
+  private constructor(source: LayerSource, blob: OpenBlob, sniffed: SniffedLayer) {
     this.#source = source;
-    this.#reader = reader;
+    this.#reader = blob.reader;
+    this.#fetched = blob.fetched;
+    this.#giveUp = blob.giveUp;
     this.#sniffed = sniffed;
     this.#pieces = decompress(sniffed, { span: source.span, size: source.descriptor.size }, source.threads);
-    this.#first = this.#pieces.next();
+    this.#first = source.after === undefined ? this.#pieces.next() : source.after.then(() => this.#pieces.next());
     // `apply` reports a failure; that of a layer that is never applied does not matter.
     this.#first.catch(() => undefined);
   }
 
   /** Starts to fetch and decompress a layer. */
   static async open(source: LayerSource): Promise<OpenLayer> {
-    const blob = await source.source.fetch(source.descriptor, { signal: source.signal, transient: true });
-    const reader = counted(blob, source)[Symbol.asyncIterator]();
+    const giveUp = new AbortController();
+    const signal = source.signal === undefined ? giveUp.signal : AbortSignal.any([source.signal, giveUp.signal]);
+    const blob = await source.source.fetch(source.descriptor, { signal, transient: true });
+    const counted = { ...count(blob, source), giveUp };
+    const { reader } = counted;
     try {
       const sniffed = await sniffLayer(reader, source.descriptor.mediaType);
       if (sniffed.mismatch !== undefined) source.onWarning(sniffed.mismatch);
       if (source.mustIndex) refuseUnindexable({ compression: sniffed.compression, gzip: undefined });
-      return new OpenLayer(source, reader, sniffed);
+      return new OpenLayer(source, counted, sniffed);
     } catch (error) {
       const cause = await rootCause(error, reader);
       await reader.return?.(undefined);
@@ -97,11 +107,17 @@ export class OpenLayer {
     }
   }
 
+  /** Resolves when the threads that decompress are free for another layer. */
+  get decompressed(): Promise<void> {
+    return this.#decompressed.given;
+  }
+
   /** Reads the layer into the state and the engines. */
   async apply(job: LayerJob): Promise<AppliedLayer> {
+    void this.#fetched.then(() => job.onFetched());
     try {
       const { tar, entries } = await this.#read(job);
-      job.onDecompressed();
+      this.#decompressed.give();
       // A decompressor stops at the end of its stream; the rest of the blob is part of the digest too.
       await drain(this.#reader);
       if (job.reading === undefined) await commitLayer(job, this.#source.signal);
@@ -134,9 +150,11 @@ export class OpenLayer {
     }
   }
 
-  /** Ends reading; {@link apply} does so itself. */
+  /** Ends reading, also of a source that sends nothing; {@link apply} does so itself. */
   async close(): Promise<void> {
+    this.#giveUp.abort();
     await this.#pieces.return(undefined as never);
+    this.#decompressed.give();
     await this.#reader.return?.(undefined);
   }
 
@@ -170,11 +188,37 @@ function handlerFor({ image, engines, reading }: LayerJob, onWarning: WarningSin
   return new TarApplier(image, reading?.content ?? tee(engines), onWarning);
 }
 
-async function* counted(blob: AsyncIterable<Uint8Array>, source: LayerSource): AsyncGenerator<Uint8Array> {
-  for await (const chunk of blob) {
-    source.onRead(chunk.length);
-    yield chunk;
+/** A blob whose bytes are reported as they come. */
+interface CountedBlob {
+  readonly reader: AsyncIterator<Uint8Array>;
+  /** Resolves after the last byte; never if reading fails or is given up. */
+  readonly fetched: Promise<void>;
+}
+
+/** A blob that is being fetched. */
+interface OpenBlob extends CountedBlob {
+  /** Ends it. */
+  readonly giveUp: AbortController;
+}
+
+function count(blob: AsyncIterable<Uint8Array>, source: LayerSource): CountedBlob {
+  const fetched = new Signal();
+  async function* read(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of blob) {
+      source.onRead(chunk.length);
+      yield chunk;
+    }
+    fetched.give();
   }
+  return { reader: read(), fetched: fetched.given };
+}
+
+/** A promise that is resolved from outside. */
+class Signal {
+  give: () => void = () => undefined;
+  readonly given: Promise<void> = new Promise((resolve) => {
+    this.give = resolve;
+  });
 }
 
 /** A sink that feeds all engines, so that the layer is read once. */
