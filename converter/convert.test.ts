@@ -353,7 +353,7 @@ describe('another repository', () => {
     const elsewhere = Object.assign(new CountingTarget(memory), {
       async mount(descriptor: Descriptor, from: string): Promise<boolean> {
         mounted.push(`${from} ${descriptor.digest}`);
-        await memory.push(descriptor, bytesSource(await fetchBytes(target, descriptor, 1 << 22)));
+        await memory.push(descriptor, bytesSource(await fetchBytes(target, descriptor, 1 << 23)));
         return true;
       },
     });

@@ -45,7 +45,7 @@ export function smallTar(seed: number): Uint8Array {
 /** A tar with a file that does not shrink, different for each `seed`: a layer that is worth threads. */
 export function threadedTar(seed: number): Uint8Array {
   const noise = Buffer.concat(
-    Array.from({ length: 20_000 }, (_, i) => createHash('sha512').update(`${seed} ${i}`).digest()),
+    Array.from({ length: 70_000 }, (_, i) => createHash('sha512').update(`${seed} ${i}`).digest()),
   );
   return new TarBuilder().file(`noise${seed}`, noise).dir(`d${seed}/`).build();
 }

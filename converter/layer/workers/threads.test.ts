@@ -216,7 +216,7 @@ it('converts a small layer in the calling thread', async () => {
 });
 
 it('starts threads when more came than they cost, and not for the layers before', async () => {
-  const [first, second] = [900_000, 600_000];
+  const [first, second] = [3_600_000, 600_000];
   use(2).warmUp(first);
   const packed = gzipSync(noise(70_000));
   const read = (size: number) => all(threads.gunzip(pieces(packed, 100), { span: 1 << 16, size, members: 'any' }));

@@ -32,7 +32,7 @@ const SMALL_LAYER = 1 << 19;
  * Compressed bytes, in layers of any size, that are converted in the calling thread before threads start, which takes two tenths
  * of a processor second (README.md).
  */
-const FIRST_BYTES = 1 << 20;
+const FIRST_BYTES = 1 << 22;
 /** Bytes of a file that is hashed in the calling thread, and those where no thread runs. */
 const SMALL_FILE = 1 << 21;
 const FIRST_FILE = 1 << 23;
