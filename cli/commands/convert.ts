@@ -28,7 +28,7 @@ Examples:
     $ accel convert registry.example.com/team/app:1.2
   One tag of your choice:
     $ accel convert registry.example.com/team/app:1.2 -o 1.2_obd
-  An index over the original layers, 3 % of their size, for containerd:
+  An index over the original layers, about 1 % of their size, for containerd:
     $ accel convert registry.example.com/team/app:1.2 --mode index-only -o 1.2_index
   An OCI image layout on disk, in place:
     $ accel convert oci:./layout:latest
@@ -87,7 +87,8 @@ export function convertCommand(context: CommandContext): Command {
   return argumentReplaces(command, REPLACED_BY_REFERENCE)
     .addHelpText('after', EXAMPLES)
     .action(async (reference: string | undefined, flags: ConvertFlags & ManyFlags) => {
-      if (!asksForMany(reference, flags)) return runConvert(reference, flags, context);
+      const isGiven = (name: string): boolean => ['cli', 'config'].includes(command.getOptionValueSource(name) ?? '');
+      if (!asksForMany(reference, flags, isGiven)) return runConvert(reference, flags, context);
       context.setReporting({ json: flags.json === true, verbose: flags.verbose === true });
       const { runMany } = await import('../many/run-many.ts');
       return runMany({ flags, command, context, verbosity: verbosityOf(flags) });

@@ -72,7 +72,7 @@ const OF_ONE = [
   ['dumpManifest', '--dump-manifest'],
 ] as const;
 
-/** Flags that rules have their own words for. */
+/** Flags that rules have their own keys for. */
 const OF_RULES = [
   ['from', '--from'],
   ['tags', '--tags'],
@@ -84,14 +84,24 @@ const OF_RULES = [
   ['targetRepository', '--target-repository'],
   ['prefetch', '--prefetch'],
   ['prefetchPath', '--prefetch-path'],
-  ['vsize', '--vsize'],
+  ['platform', '--platform'],
+  ['algorithm', '--algorithm'],
+  ['bs', '--bs'],
   ['level', '--level'],
   ['layout', '--layout'],
+] as const;
+
+/** Flags that rules have no key for. */
+const NOT_OF_RULES = [
+  ['vsize', '--vsize'],
+  ['span', '--span'],
   ['flatten', '--flatten'],
   ['flattenAbove', '--flatten-above'],
   ['oci', '--oci'],
   ['referrer', '--referrer'],
   ['subject', '--subject'],
+  ['maxFiles', '--max-files'],
+  ['maxLayerSize', '--max-layer-size'],
 ] as const;
 
 /** Flags that count for many images alone. */
@@ -102,10 +112,17 @@ const OF_MANY = [
   ['report', '--report'],
 ] as const;
 
-/** Whether the flags ask for many images. Throws `usage` for flags that do not go together. */
-export function asksForMany(reference: string | undefined, flags: ConvertFlags & ManyFlags): boolean {
+/**
+ * Whether the flags ask for many images. `isGiven` says of an attribute whether it has another value than its default.
+ * Throws `usage` for flags that do not go together.
+ */
+export function asksForMany(
+  reference: string | undefined,
+  flags: ConvertFlags & ManyFlags,
+  isGiven: (name: string) => boolean,
+): boolean {
   const given = (list: readonly (readonly [keyof (ConvertFlags & ManyFlags), string])[]): string[] =>
-    list.filter(([name]) => flags[name] !== undefined).map(([, flag]) => flag);
+    list.filter(([name]) => isGiven(name) && flags[name] !== undefined).map(([, flag]) => flag);
   const selected = given(SELECTIONS);
   if (selected.length === 0) {
     const [first] = given(OF_MANY);
@@ -125,9 +142,11 @@ export function asksForMany(reference: string | undefined, flags: ConvertFlags &
   }
   if (!flags.upload) throw refused('--no-upload', 'For a look without any work take --dry-run.');
   if (flags.rules !== undefined) {
-    const [own] = [...given(OF_RULES), ...(flags.platform.length > 0 ? ['--platform'] : [])];
-    if (own !== undefined)
-      throw new AccelError('usage', `${own} does not go with --rules`, { hint: 'Write it into a rule.' });
+    const [own] = given(OF_RULES.filter(([name]) => flags[name] !== false));
+    if (own !== undefined) throw refused(own, 'Write it into a rule.');
+    const [other] = given(NOT_OF_RULES);
+    if (other !== undefined)
+      throw refused(other, "Rules have no key for it. Name the images by -r HOST/NAME --tags '*', or by --from FILE.");
   } else if (flags.from !== undefined) {
     const other = given([...SELECTIONS.slice(1), ['repository', '-r'], ['exclude', '--exclude']]);
     if (other[0] !== undefined) throw refused(other[0], 'Run it twice, or write the images into the list.');

@@ -111,12 +111,23 @@ it.each([
   [['--repository-pattern', 'team/*'], 'begins with the host of its registry'],
   [['--rules', 'x', '--mode', 'full'], '--mode does not go with --rules'],
   [['--rules', 'x', '--platform', 'linux/amd64'], '--platform does not go with --rules'],
+  // These have defaults: ignored, they would make images that a node cannot read.
+  [['--rules', 'x', '--algorithm', 'lz4'], '--algorithm does not go with --rules'],
+  [['--rules', 'x', '--bs', '4'], '--bs does not go with --rules'],
+  [['--rules', 'x', '--span', '2M'], 'Rules have no key for it'],
+  [['--rules', 'x', '--max-files', '5'], '--max-files does not go with --rules'],
   [['--tags', 'x', '-r', 'h.test/a', '--no-upload'], '--no-upload does not go with --tags'],
   [['--from', '-', '--password-stdin', '-u', 'me'], '--from - and --password-stdin both read standard input'],
   [['--from', '-', '--prefetch', '-'], '--from - and --prefetch - both read standard input'],
   [['--from', '-'], 'the list names no image'],
   [['--from', 'x', '--report', 'html=x'], 'the report cannot be written'],
 ])('%j is refused', async (args, message) => expect(await usage(...args)).toContain(message));
+
+it('--no-prefetch goes with --rules', async () => {
+  const context = idleSurroundings();
+  expect(await runProgram(['convert', '--rules', 'no-such-file', '--no-prefetch'], context)).toBe(1);
+  expect(context.stderr.text).toContain('no-such-file');
+});
 
 function outcome(tag: string, state: ImageState, more: Partial<ImageOutcome> = {}): ImageOutcome {
   return {
