@@ -1,5 +1,6 @@
 /** Precedence: a flag, then a variable, then the files, then the default; decided for each setting of a call by itself. */
 import type { Command } from 'commander';
+import { isLz4Level, LZ4_LEVELS } from '../../formats/kernels/lz4-levels.ts';
 import { applies, exclude, levelApplies } from './combinations.ts';
 import { type Given, type Origin, originText, parseGiven, refusedValue } from './given.ts';
 import type { Setting } from './setting.ts';
@@ -34,7 +35,8 @@ export interface Applied {
 /**
  * Gives each setting the value of the highest layer that has one. Returns them by flag; a setting that is not among them
  * has its default. A value that says nothing beside the others (a level without its algorithm) is left out. Throws `usage`
- * for a value that its flag does not take, and for two values of one layer that exclude each other.
+ * for a value that its flag does not take, for two values of one layer that exclude each other, and for a level that LZ4
+ * lacks in the layer that names LZ4.
  */
 export function applySettings({ command, settings, layers, off }: Call): ReadonlyMap<string, Applied> {
   const applied = new Map<string, Applied>();
@@ -68,6 +70,13 @@ export function applySettings({ command, settings, layers, off }: Call): Readonl
   for (const { setting, value, ofPlace } of toSet) {
     const says = setting.flag === '--level' ? levelApplies(value, { inEffect, ofPlace }) : applies(setting, on);
     if (says) set(setting, value);
+    const given = applied.get(setting.flag)?.given;
+    if (says && given !== undefined && setting.flag === '--level' && inEffect === 'lz4' && !isLz4Level(Number(value)))
+      throw refusedValue(given, 'has a level that LZ4 does not have', {
+        expected: `${LZ4_LEVELS.lowest} to ${LZ4_LEVELS.highest}`,
+        found: String(value),
+        hint: 'Leave it out for the fastest compression, or set the algorithm zstd, which has levels 1 to 22.',
+      });
   }
   return applied;
 }

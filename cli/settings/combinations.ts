@@ -66,7 +66,11 @@ export function applies({ flag }: Setting, given: ReadonlySet<string>): boolean 
   return NEEDS[flag]?.some((needed) => given.has(needed)) ?? true;
 }
 
-/** Whether a level of some place says something: levels of one algorithm are not those of another. */
-export function levelApplies(level: unknown, { inEffect, ofPlace = inEffect }: Compressions): boolean {
-  return ofPlace === inEffect && (inEffect !== 'lz4' || isLz4Level(Number(level)));
+/**
+ * Whether a level of some place says something: levels of one algorithm are not those of another. A level beside its
+ * algorithm does in any case, so that a wrong one is noticed.
+ */
+export function levelApplies(level: unknown, { inEffect, ofPlace }: Compressions): boolean {
+  if (ofPlace !== undefined) return ofPlace === inEffect;
+  return inEffect !== 'lz4' || isLz4Level(Number(level));
 }

@@ -328,6 +328,13 @@ describe('flags that exclude each other', () => {
     for (const [attribute, value] of Object.entries(expected)) expect(values[attribute]).toEqual(value);
   });
 
+  it.each([
+    [{ user: 'algorithm: lz4\nlevel: 2' }, 'the key level has a level that LZ4 does not have'],
+    [{ env: { ACCEL_ALGORITHM: 'lz4', ACCEL_LEVEL: '19' } }, 'the environment variable ACCEL_LEVEL has a level'],
+  ])('a level that LZ4 does not have, beside LZ4, is refused: %j', async (places, message) => {
+    await expect(call('convert', places)).rejects.toThrow(message);
+  });
+
   it('a reference replaces what speaks of another', async () => {
     const env = { ACCEL_REPOSITORY: 'h/a', ACCEL_INPUT_TAG: '1', ACCEL_FROM: 'list', ACCEL_TAGS: '*' };
     const { values } = await call('convert', { flags: ['host.test/app:1'], env });
