@@ -52,8 +52,11 @@ function compressBlocks(
   return at;
 }
 
-/** Throws AccelError `usage` for a block size that there is not, or a level that LZ4 does not have. */
+/** Throws AccelError `usage` for an algorithm or a block size that there is not, or a level that LZ4 does not have. */
 export function assertBlockFormat({ algorithm, blockSize, level }: BlockFormat): void {
+  // The library is called from JavaScript as well, and whatever is not LZ4 would be made with zstd.
+  if (algorithm !== 'lz4' && algorithm !== 'zstd')
+    throw new AccelError('usage', 'no such compression of blocks', { expected: 'lz4 or zstd', found: algorithm });
   if (algorithm === 'lz4' && level !== undefined) lz4Attempts(level);
   if (!isBlockSize(blockSize))
     throw new AccelError('usage', 'the block size is no power of two from 4096 to 65536', { found: blockSize });

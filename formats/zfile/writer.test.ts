@@ -18,6 +18,12 @@ const noise = (length: number, seed = 1): Uint8Array => {
   });
 };
 
+it('refuses a compression that there is not', () => {
+  // A caller in JavaScript has no types to stop it.
+  const algorithm = 'gzip' as 'zstd';
+  expect(() => makeBlockCompressor({ algorithm, blockSize: 4096 })).toThrow('no such compression of blocks');
+});
+
 describe('ZFileWriter', () => {
   it('gives the same bytes whatever the chunks, batches and workers', async () => {
     const content = Buffer.concat([noise(50_000), new Uint8Array(50_000), Buffer.from('text '.repeat(20_000))]);
