@@ -57,13 +57,15 @@ function groupLines(
   { code, reason, images }: ReasonGroup,
   { style, columns, listed }: { readonly style: Style; readonly columns: number; readonly listed: number },
 ): string[] {
-  const head = `${String(images.length).padStart(6)} × ${printable(reason)} [${code}]`;
+  // The reason is shortened and not the code, which a reader looks up.
+  const count = `    ${String(images.length).padStart(6)} × `;
+  const head = `${count}${ellipsis(printable(reason), columns - count.length - code.length - 3)} [${code}]`;
   const shown = images
     .slice(0, listed)
     .map((image) => style.dim(ellipsis(`             ${printable(image)}`, columns)));
   const more = images.length - shown.length;
   return [
-    ellipsis(`    ${head}`, columns),
+    ellipsis(head, columns),
     ...shown,
     ...(listed > 0 && more > 0 ? [style.dim(`             and ${more} more`)] : []),
   ];
