@@ -33,7 +33,7 @@ export function shareMemory(maxMemory: number, asked: Share): Share {
   if (!Number.isSafeInteger(maxMemory) || maxMemory < MIN_MAX_MEMORY)
     throw new AccelError('usage', 'the memory limit is too small for a conversion', {
       expected: `at least ${MIN_MAX_MEMORY / MIB} MiB`,
-      found: `${Math.floor(maxMemory / MIB)} MiB`,
+      found: maxMemory < MIB ? `${maxMemory} bytes` : `${Math.floor(maxMemory / MIB)} MiB`,
       hint: advise`Raise ${option('maxMemory')}.`,
     });
   const room = maxMemory - BASE;
