@@ -2,7 +2,7 @@
 import { access, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { measureAgainst, prepareBuilds } from './against.ts';
 import { CLI } from './convert.ts';
 import { machine } from './machine.ts';
@@ -14,7 +14,7 @@ import { writeSection } from './section.ts';
 import { SECTIONS } from './sections.ts';
 import { toolVersions } from './tools.ts';
 
-const { values } = parseArgs({
+const { values } = readOptions({
   options: {
     only: { type: 'string', multiple: true },
     skip: { type: 'string', multiple: true, default: [] },
@@ -29,13 +29,29 @@ const { values } = parseArgs({
     prepare: { type: 'boolean', default: false },
     clean: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
   },
-});
+} as const);
 
-/** Those of `all` that were asked for, all when nothing was; an Error lists the names there are. */
+/** The options of the command line; a mistake ends the process with 2. */
+function readOptions<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    return refuse((error as Error).message);
+  }
+}
+
+/** Ends the process with the reason on standard error. */
+function refuse(message: string): never {
+  process.stderr.write(`bench: ${message}\nbench/README.md explains the options; --list names the scenarios.\n`);
+  process.exit(2);
+}
+
+/** Those of `all` that were asked for, all when nothing was. A name that is unknown ends the process. */
 function pick<T extends { readonly name: string }>(all: readonly T[], names: readonly string[] | undefined): T[] {
   const unknown = names?.find((name) => all.every((one) => one.name !== name));
-  if (unknown !== undefined) throw new Error(`no ${unknown}; there are: ${all.map((one) => one.name).join(', ')}`);
+  if (unknown !== undefined) refuse(`no ${unknown}; there are: ${all.map((one) => one.name).join('; ')}`);
   return all.filter((one) => names?.includes(one.name) ?? true);
 }
 
@@ -43,7 +59,7 @@ function pick<T extends { readonly name: string }>(all: readonly T[], names: rea
 function positive(name: 'rounds' | 'scale'): number {
   const value = Number(values[name]);
   if (!(value > 0) || (name === 'rounds' && !Number.isInteger(value)))
-    throw new Error(`--${name} ${values[name]}: expected a ${name === 'rounds' ? 'whole ' : ''}number above 0`);
+    refuse(`--${name} ${values[name]}: expected a ${name === 'rounds' ? 'whole ' : ''}number above 0`);
   return value;
 }
 
@@ -105,7 +121,7 @@ async function runSection(
 /** The sections to run, or with `--against` the images to convert by two builds: one layer, unless `--only` says otherwise. */
 async function toRun(sections: readonly BenchSection[]): Promise<Pick<BenchSection, 'name' | 'run'>[]> {
   if (values.against === undefined) return [...sections];
-  if (values.write) throw new Error('--write and --against: a comparison has no section in the page');
+  if (values.write) refuse('--write and --against: a comparison has no section in the page');
   const builds = await prepareBuilds(values.dir, values.against);
   log(`${values.against}: built ${builds.other.commit}`);
   return pick(IMAGES, values.only ?? ['one-layer']).map((scenario) => ({
@@ -115,6 +131,12 @@ async function toRun(sections: readonly BenchSection[]): Promise<Pick<BenchSecti
 }
 
 async function main(): Promise<void> {
+  if (values.help) {
+    process.stdout.write(
+      'npm run bench -- [OPTION…]: bench/README.md explains the options; --list names the scenarios.\n',
+    );
+    return;
+  }
   const skipped = pick(SECTIONS, values.skip);
   const sections = pick(SECTIONS, values.only).filter((section) => !skipped.includes(section));
   const modes = pick(MODES, values.mode).map(({ name }) => name);
