@@ -68,6 +68,7 @@ export function keysOf(prefix: string, schema: JsonSchema): string[][] {
 }
 
 function typeOf(schema: JsonSchema): string {
+  if (schema.anyOf !== undefined) return [...new Set(schema.anyOf.map(typeOf))].join(' or ');
   if (schema.enum !== undefined) return schema.enum.map((value) => `\`${value}\``).join(', ');
   if (schema.type === 'array') return schema.items?.properties === undefined ? 'list of texts' : 'list';
   const names: Readonly<Record<string, string>> = {

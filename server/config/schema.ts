@@ -62,7 +62,7 @@ const rule = z.strictObject({
   blockSize: z
     .union([z.int().min(4096).max(65_536), text(/^(4|8|16|32|64)Ki?$/, 'a power of two from 4Ki to 64Ki')])
     .optional()
-    .describe('Bytes of a compressed block, a power of two; 32Ki unless given'),
+    .describe('Bytes of a compressed block, a power of two up to 64Ki; 32Ki unless given'),
   layout: z.enum(['source', 'startup']).optional().describe('Order of data: startup puts first what a start reads'),
 });
 
