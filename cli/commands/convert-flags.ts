@@ -81,7 +81,11 @@ export function addArtifactFlags(command: Command): void {
       ).argParser(parseVsize),
     )
     .addOption(new Option('--algorithm <name>', 'compression of blocks').choices(['lz4', 'zstd']).default('zstd'))
-    .addOption(new Option('--bs <size>', 'size of a compressed block').argParser(parseBlockSize).default(32_768, '32K'))
+    .addOption(
+      new Option('--bs <size>', 'size of a compressed block: 4K, 8K, 16K, 32K; 64K where all content shrinks')
+        .argParser(parseBlockSize)
+        .default(32_768, '32K'),
+    )
     .addOption(
       new Option(
         '--level <n>',
