@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildLayout } from '../../fixtures/image-builder.ts';
 import { ACCEL, accel, convert, requireBuild } from '../support/accel.ts';
+import { threadedTar } from '../support/converter.ts';
 import { readTags } from '../support/oci-layout.ts';
 import { describeWith, run, type TempDirectory, tempDirectory, withTempDirectory } from '../support/tools.ts';
 import { noisyLayers } from './noisy-image.ts';
@@ -193,14 +194,15 @@ async function disturbed(code: string, place: { scratch: string; target: string 
 const hash = (text: string): number => [...text].reduce((sum, char) => Math.imul(sum, 31) + char.charCodeAt(0), 7);
 
 test('a worker thread that dies', async () => {
+  const large = join(home.path, 'large');
+  await buildLayout(large, 'latest', [{ tar: threadedTar(1) }]);
   await places(async (place) => {
     // Inside of a worker: exits as soon as it gets its second message.
-    const result = await disturbed(
-      `import { isMainThread, parentPort } from 'node:worker_threads';
+    const code = `import { isMainThread, parentPort } from 'node:worker_threads';
        let count = 0;
-       if (!isMainThread) parentPort.on('message', () => { if (++count === 2) process.exit(9); });`,
-      place,
-    );
+       if (!isMainThread) parentPort.on('message', () => { if (++count === 2) process.exit(9); });`;
+    const line = args(place.scratch, place.target).with(2, `oci:${large}`);
+    const result = await accel(line, { env: { NODE_OPTIONS: await disturbance(code) } });
     await expectCleanFailure(result, /\[internal\] a worker thread ended/, place);
     expect(result.stderr).toContain('--workers 0');
   });

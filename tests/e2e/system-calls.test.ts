@@ -151,7 +151,7 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
     ['oci', 'pwrite64', 'EIO', 20, 4],
     ['oci', 'rename', 'EIO', 10, 2],
     ['oci', 'chmod', 'EIO', 2, 1],
-    ['oci', 'mkdir', 'ENOSPC', 10, 6],
+    ['oci', 'mkdir', 'ENOSPC', 6, 6],
     ['oci-archive', 'pwrite64', 'ENOSPC', 20, 3],
     ['oci-archive', 'rename', 'EIO', 1, 1],
     ['oci-archive', 'ftruncate', 'EIO', 1, 1],
@@ -211,10 +211,11 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
       await atEachCall(kind, { call: 'pread64', fault: 'EIO', from: 3, least, oneOf }, async (result, place) => {
         const { exitCode, stderr, hits } = result;
         expect(await leftIn(place)).toEqual([]);
-        expect(stderr).not.toMatch(/\n\s+at /);
         const tags = await soundTags(kind, place);
         expect(exitCode === 0 ? tags : exitCode).toEqual(exitCode === 0 ? undisturbed.get(kind) : 1);
+        // What Node does where it cannot read which kind of modules a folder has is its own.
         if (exitCode === 0 || hits.some((hit) => hit.includes('package.json'))) return;
+        expect(stderr).not.toMatch(/\n\s+at /);
         expect(stderr).toMatch(/^error \[io-error\] EIO/m);
         expect(stderr).toMatch(/^ {2}path +\//m);
       });
