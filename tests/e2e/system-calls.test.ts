@@ -213,7 +213,7 @@ describeWith({ tools: ['strace', 'tar', 'bash'] }, 'system calls', () => {
         expect(await leftIn(place)).toEqual([]);
         const tags = await soundTags(kind, place);
         expect(exitCode === 0 ? tags : exitCode).toEqual(exitCode === 0 ? undisturbed.get(kind) : 1);
-        // What Node does where it cannot read which kind of modules a folder has is its own.
+        // Node itself reads there which kind of modules the program has, and says so in its own way.
         if (exitCode === 0 || hits.some((hit) => hit.includes('package.json'))) return;
         expect(stderr).not.toMatch(/\n\s+at /);
         expect(stderr).toMatch(/^error \[io-error\] EIO/m);
