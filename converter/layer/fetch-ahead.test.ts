@@ -93,7 +93,13 @@ test('the next layer is fetched before the last byte of this one is applied, and
   }
 });
 
-test.each(['plain', 'flattened'] as const)('%s: after a layer that fails nothing is left open', async (kind) => {
+test.each([
+  ['plain', 'no answer'],
+  ['plain', 'no bytes'],
+  ['plain', 'no more bytes'],
+  ['flattened', 'no answer'],
+  ['flattened', 'no more bytes'],
+] as const)('%s, %s for the next layer: after a layer that fails nothing is left open', async (kind, silence) => {
   const zeros = `sha256:${'0'.repeat(64)}`;
   layout = await testLayout([{ tar: longTar(), diffId: zeros }, { tar: threadedTar(2) }, { tar: smallTar(3) }]);
   const target = new CountingTarget(layout.target);
@@ -101,23 +107,26 @@ test.each(['plain', 'flattened'] as const)('%s: after a layer that fails nothing
   let layers = 0;
   const fetch = target.fetch.bind(target);
   target.fetch = async (...args) => {
-    const blob = (await fetch(...args))[Symbol.asyncIterator]();
     // Manifests and configs are small.
-    if (args[0].size < 100_000) return { [Symbol.asyncIterator]: () => blob };
+    if (args[0].size < 100_000) return await fetch(...args);
     const number = layers++;
     open.add(number);
-    let pieces = 0;
+    // Of a later layer nothing more comes: only giving it up ends the wait.
+    const silent = () => given(args[1]?.signal).finally(() => open.delete(number));
+    if (number > 0 && silence === 'no answer') await silent();
+    const blob = (await fetch(...args))[Symbol.asyncIterator]();
+    let pieces = silence === 'no bytes' ? 1 : 0;
     return {
       [Symbol.asyncIterator]: () => ({
         async next() {
-          // Of a later layer nothing more comes: only giving it up ends the wait.
-          if (number > 0 && pieces++ > 0) await given(args[1]?.signal).finally(() => open.delete(number));
+          if (number > 0 && pieces++ > 0) await silent().finally(() => blob.return?.());
           const piece = await blob.next();
           if (piece.done === true) open.delete(number);
           return piece;
         },
         async return() {
           open.delete(number);
+          await blob.return?.();
           return { done: true as const, value: undefined };
         },
       }),

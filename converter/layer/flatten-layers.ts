@@ -63,10 +63,11 @@ class Passes {
   async read(passes: readonly Pass[]): Promise<number> {
     let entries = 0;
     let ahead: Promise<OpenLayer> | undefined;
-    let isOver = false;
+    // Ends also what is being opened: its source may send nothing for long.
+    const over = new AbortController();
     const start = (pass: Pass | undefined, after?: OpenLayer): void => {
-      if (isOver) return;
-      ahead = pass === undefined ? undefined : this.#open(pass, after);
+      if (over.signal.aborted) return;
+      ahead = pass === undefined ? undefined : this.#open(pass, over.signal, after);
       // Its failure is reported in its turn.
       ahead?.catch(() => undefined);
     };
@@ -78,7 +79,7 @@ class Passes {
         entries += await this.#apply(pass, opened, (layer) => start(passes[i + 1], layer));
       }
     } finally {
-      isOver = true;
+      over.abort();
       await ahead?.then(
         (opened) => opened.close(),
         () => undefined,
@@ -111,7 +112,7 @@ class Passes {
     }
   }
 
-  #open({ at, reading }: Pass, after: OpenLayer | undefined): Promise<OpenLayer> {
+  #open({ at, reading }: Pass, over: AbortSignal, after: OpenLayer | undefined): Promise<OpenLayer> {
     const { job, layer } = this.#flatten;
     const { session, source } = job;
     const { resources, signal, emit } = session;
@@ -122,7 +123,7 @@ class Passes {
       mustIndex: false,
       threads: resources.threads,
       after: after?.decompressed,
-      signal,
+      signal: AbortSignal.any([signal, over]),
       onRead: (bytes) => {
         this.#bytesRead += bytes;
         // Each byte of the source is read twice, and less often where nothing of a layer is left.

@@ -9,6 +9,8 @@ export interface StartedLayer {
   readonly opened: Promise<OpenLayer>;
   /** When it was started, by `performance.now()`. */
   readonly started: number;
+  /** Ends it while it is being opened: the source may send nothing for long. */
+  readonly giveUp: AbortController;
 }
 
 /** At most one layer that is read ahead: fetched while the one before it is decompressed, then decompressed while that is completed. */
@@ -35,6 +37,7 @@ export class NextLayer {
     resources.threads.warmUp(layer.size);
     emit({ type: 'layer-start', layer });
     let bytesRead = 0;
+    const giveUp = new AbortController();
     const descriptor = source.manifest.layers[group.first]!;
     const opened = OpenLayer.open({
       source: session.source,
@@ -43,7 +46,7 @@ export class NextLayer {
       mustIndex: kinds.has('index-only'),
       threads: resources.threads,
       after: after?.decompressed,
-      signal,
+      signal: AbortSignal.any([signal, giveUp.signal]),
       onRead(bytes) {
         bytesRead += bytes;
         emit({ type: 'layer-progress', layer, bytesRead });
@@ -52,7 +55,7 @@ export class NextLayer {
     });
     // Its failure is reported in its turn; if a layer below fails first, that failure is reported instead.
     opened.catch(() => undefined);
-    this.#next = { opened, started: performance.now() };
+    this.#next = { opened, started: performance.now(), giveUp };
   }
 
   /** The started layer. */
@@ -65,11 +68,12 @@ export class NextLayer {
     this.#next = undefined;
   }
 
-  /** Ends reading a layer that was not handed over. */
+  /** Ends reading a layer that was not handed over, also where its source does not answer. */
   async close(): Promise<void> {
     const next = this.#next;
     this.#next = undefined;
     this.#closed = true;
+    next?.giveUp.abort();
     await next?.opened.then(
       (layer) => layer.close(),
       () => undefined,
