@@ -34,16 +34,28 @@ const handles = Object.entries(SIGNALS).map(([name, number]) => {
   return handle;
 });
 
-parentPort?.on('message', ({ path, exists }: { readonly path: string; readonly exists: boolean }) => {
-  if (exists) temporaries.add(resolve(path));
-  else temporaries.delete(resolve(path));
+type Message = { readonly path: string; readonly exists: boolean } | { readonly heard: true };
+
+let wasHeard = false;
+
+parentPort?.on('message', (message: Message) => {
+  // By the main thread, which does not say which one: Ctrl-C is the most frequent.
+  if ('heard' in message) listenNoMore('SIGINT');
+  else if (message.exists) temporaries.add(resolve(message.path));
+  else temporaries.delete(resolve(message.path));
 });
 parentPort?.postMessage({ ready: true });
 
 function first(signal: keyof typeof SIGNALS): void {
-  // Nobody listens from here on: the system's default ends the process at the next signal.
-  for (const handle of handles) handle.close();
   parentPort?.postMessage({ signal });
+  listenNoMore(signal);
+}
+
+/** Nobody listens from here on: the system's default ends the process at the next signal. */
+function listenNoMore(signal: keyof typeof SIGNALS): void {
+  if (wasHeard) return;
+  wasHeard = true;
+  for (const handle of handles) handle.close();
   setTimeout(() => end(signal), GRACE);
 }
 

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
 import { handleInterrupts } from './interrupt.ts';
 import { captured } from './testing/sample.ts';
@@ -48,4 +49,31 @@ it.skipIf(!hasSignalWrapper())('a thread ends a main thread that does not listen
   await Promise.race([once(child.stdout, 'data'), ended]);
   child.kill('SIGTERM');
   expect(await ended).toEqual([null, 'SIGTERM']);
+});
+
+/** A program that gets a signal while the thread that will listen starts, and is busy until after that. */
+const BUSY_MEANWHILE = `
+import { handleInterrupts, watchInterrupts } from ${JSON.stringify(new URL('../dist/cli/interrupt.js', import.meta.url).href)};
+const controller = new AbortController();
+const release = handleInterrupts(process, controller, process.stderr);
+watchInterrupts(release, controller, process.stderr);
+// As late as the thread starts, right after it.
+setTimeout(() => {
+  process.kill(process.pid, 'SIGTERM');
+  for (const end = Date.now() + 1500; Date.now() < end; );
+  const wait = setInterval(() => {
+    if (process.listenerCount('SIGTERM') > 0) return;
+    clearInterval(wait);
+    process.stdout.write(controller.signal.aborted ? 'heard' : 'lost', () => process.exit());
+  }, 10);
+}, 500);
+`;
+
+it('hears a signal that comes while the thread starts', async () => {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', BUSY_MEANWHILE], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  expect(out).toBe('heard');
+  expect(err.match(/cleaning up/g)).toHaveLength(1);
 });

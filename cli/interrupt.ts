@@ -81,9 +81,12 @@ function startWatcher(
     resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
   });
   watcher.on('message', ({ signal }: { readonly signal?: NodeJS.Signals }) => {
-    if (signal === undefined) release();
-    else interrupt(signal, controller, stderr);
+    // Both listen for a moment: a signal from before the thread did waits behind this message, for the listeners here.
+    if (signal === undefined) setImmediate(release);
+    else if (!controller.signal.aborted) interrupt(signal, controller, stderr);
   });
+  // The next signal is the system's then, whoever heard this one.
+  controller.signal.addEventListener('abort', () => watcher.postMessage({ heard: true }));
   // Without it the main thread goes on listening.
   watcher.on('error', () => watchTemporaries(undefined));
   watchTemporaries((path, exists) => watcher.postMessage({ path, exists }));
