@@ -83,6 +83,13 @@ describe('a registry that asks to wait', () => {
     expect(stderr).toContain('NAME_UNKNOWN');
   });
 
+  test('a wait within the limit is not called too long where no tries are left', async () => {
+    const { exitCode, stderr } = await run('inspect HOST/app:1 --plain --retries 0', () => busy(429, '1'));
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/expected +an answer within the tries of a request/);
+    expect(stderr).toContain('allow more tries');
+  });
+
   test('--max-wait 0 waits for nobody', async () => {
     const { exitCode } = await run('inspect HOST/app:1 --plain --max-wait 0', () => busy(429, '1'));
     // A refused HEAD may be followed by the GET that asks for the words.

@@ -66,13 +66,23 @@ export function responseError(action: string, response: FailedResponse, where: E
   if (wait !== undefined && isTransientStatus(status) && wait.asked > 0) {
     return new AccelError('registry-error', `the registry asks to wait before it can ${action}`, {
       where: { ...where, until: formatTime(wait.until) },
-      expected: `a wait of at most ${formatWait(wait.limit)} for one request`,
+      expected: expectedOf(wait),
       found: `${found}, with Retry-After ${formatWait(wait.asked)}`,
-      hint: advise`Run it again after ${formatTime(wait.until)}, log in for a higher limit, or raise ${option('maxWait')}.`,
+      hint:
+        wait.asked > wait.limit
+          ? advise`Run it again after ${formatTime(wait.until)}, log in for a higher limit, or raise ${option('maxWait')}.`
+          : advise`Run it again after ${formatTime(wait.until)}, log in for a higher limit, or allow more tries, and a larger ${option('maxWait')}.`,
     });
   }
   const hint = HINTS[status];
   return new AccelError('registry-error', `the registry failed to ${action}`, { where, found, ...(hint && { hint }) });
+}
+
+/** A wait within the limit ends a request where its tries, or the waits of all of them, are used up. */
+function expectedOf({ asked, limit }: NonNullable<FailedResponse['wait']>): string {
+  return asked > limit
+    ? `a wait of at most ${formatWait(limit)} for one request`
+    : `an answer within the tries of a request, which waits at most ${formatWait(limit)}`;
 }
 
 const HINTS: Readonly<Record<number, string | Advice>> = {
