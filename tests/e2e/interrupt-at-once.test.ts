@@ -6,14 +6,17 @@ import { ACCEL, requireBuild } from '../support/accel.ts';
 import { runStep } from '../support/runner.ts';
 import { withTempDirectory } from '../support/tools.ts';
 
+/** A module that runs `body` once the main thread has handed the signals over to the thread that listens. */
+const onceHandedOver = (body: string, imports = ''): string =>
+  `${imports}import{isMainThread}from"node:worker_threads";let heard=false;` +
+  'if(isMainThread)setInterval(()=>{const count=process.listenerCount("SIGTERM");heard||=count>0;' +
+  `if(heard&&count===0){process.stderr.write("busy\\n");${body}}},20)`;
+
 /** Keeps the main thread busy for ever once accel runs, as a layer made to exhaust it might. */
-const LOOP =
-  'data:text/javascript,setTimeout(()=>{process.stderr.write("busy");for(;;);},1000);setInterval(()=>0,1000)';
+const LOOP = `data:text/javascript,${onceHandedOver('for(;;);')}`;
 
 /** Waits in a system call: for a writer of a pipe that never comes. */
-const WAIT =
-  'data:text/javascript,import{openSync}from"node:fs";' +
-  'setTimeout(()=>{process.stderr.write("busy");openSync(process.env.ACCEL_TEST_PIPE)},1000);setInterval(()=>0,1000)';
+const WAIT = `data:text/javascript,${onceHandedOver('openSync(process.env.ACCEL_TEST_PIPE)', 'import{openSync}from"node:fs";')}`;
 
 const REF = '127.0.0.1:9/app:1';
 /** Commands that run for long, each with what it needs to ask a registry that is not there. */
@@ -55,20 +58,12 @@ async function started(
   return { child, ended };
 }
 
-/**
- * The same for a process whose only way in is NODE_OPTIONS, which its threads read as well; it begins when the main thread
- * has handed the signals over.
- */
-const LOOP_OF_ACTION =
-  'import{isMainThread}from"node:worker_threads";let heard=false;' +
-  'if(isMainThread)setInterval(()=>{const count=process.listenerCount("SIGTERM");heard||=count>0;' +
-  'if(heard&&count===0){process.stderr.write("busy\\n");for(;;);}},20)';
-
 test('a signal to the Action while it runs a loop ends it after a moment', async () => {
   let isSent = false;
   const { exitCode, log } = await runStep({
     with: { repository: '127.0.0.1:9/app', tag: '1', plain: 'true' },
-    env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(LOOP_OF_ACTION)}` },
+    // The only way into that process, which its threads read as well.
+    env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(onceHandedOver('for(;;);'))}` },
     onLog: (text, signal) => {
       if (isSent || !text.includes('busy')) return;
       isSent = true;
