@@ -81,8 +81,9 @@ function startWatcher(
     resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
   });
   watcher.on('message', ({ signal }: { readonly signal?: NodeJS.Signals }) => {
-    // Both listen for a moment: a signal from before the thread did waits behind this message, for the listeners here.
-    if (signal === undefined) setImmediate(release);
+    // Both listen for a moment: a signal from before the thread did may wait for the listeners here. It is not among the events
+    // that came with this message, perhaps, but among those of the next turn.
+    if (signal === undefined) setImmediate(() => setImmediate(release));
     else if (!controller.signal.aborted) interrupt(signal, controller, stderr);
   });
   // The next signal is the system's then, whoever heard this one.
