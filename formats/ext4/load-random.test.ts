@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import { FUZZ_TIMEOUT, fuzzRuns, isHunt } from '../../tests/support/fuzz-runs.ts';
 import { TarParser } from '../tar/parser.ts';
 import { TarApplier } from './apply-tar.ts';
 import type { Ext4Image } from './ext4-image.ts';
@@ -13,10 +14,8 @@ import { withImage } from './testing/image-box.ts';
 import { randomStack, tarOf, withoutRefused } from './testing/random-layers.ts';
 import { openDevice } from './testing/reader-tree.ts';
 
-/** Milliseconds for each property. */
-const TIME = Number(process.env.ACCEL_FUZZ_SECONDS ?? 8) * 1000;
 /** The same cases in every run, unless a longer search is asked for: a change is to blame for a failure, not chance. */
-const SEED = process.env.ACCEL_FUZZ_SECONDS === undefined ? { seed: 20_261_125 } : {};
+const SEED = isHunt ? {} : { seed: 20_261_125 };
 const SMALLEST = { virtualSize: 2 ** 27 };
 
 /** The blocks of the next layer's commit. */
@@ -31,7 +30,7 @@ function commitOf(image: Ext4Image, tar: Uint8Array): string[] {
 }
 
 describe('loadImage', () => {
-  test('goes on from any stack with the bytes that one run would have written', { timeout: TIME * 3 }, async () => {
+  test('goes on from any stack with the bytes that one run would have written', { timeout: FUZZ_TIMEOUT }, async () => {
     await fc.assert(
       fc.asyncProperty(randomStack({ symlinks: true }).map(withoutRefused), async (stack) => {
         const tars = stack.map(tarOf);
@@ -43,11 +42,13 @@ describe('loadImage', () => {
           expect(commitOf(loaded, tars.at(-1)!)).toEqual(commitOf(box.image, tars.at(-1)!));
         });
       }),
-      { ...SEED, interruptAfterTimeLimit: TIME, numRuns: 1_000_000 },
+      { ...SEED, ...fuzzRuns(400) },
     );
   });
 
-  test('ends in an AccelError or in a state when metadata is damaged, and soon', { timeout: TIME * 3 }, async () => {
+  test('ends in an AccelError or in a state when metadata is damaged, and soon', {
+    timeout: FUZZ_TIMEOUT,
+  }, async () => {
     const layer = new TarBuilder()
       .dir('x/', { xattrs: { 'user.a': new Uint8Array(500) } })
       .symlink('s', 'l'.repeat(99));
@@ -76,7 +77,7 @@ describe('loadImage', () => {
             for (const [at, xor] of flips) bytes[at] = bytes[at]! ^ xor;
           }
         }),
-        { ...SEED, interruptAfterTimeLimit: TIME, numRuns: 1_000_000 },
+        { ...SEED, ...fuzzRuns(1000) },
       );
       expect((await loadImage(device)).files).toBe(303);
     });

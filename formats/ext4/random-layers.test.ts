@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { expectedTrees } from '../../tests/support/expected-tree.ts';
+import { FUZZ_TIMEOUT, fuzzRuns } from '../../tests/support/fuzz-runs.ts';
 import { describeWith } from '../../tests/support/tools.ts';
 import { diffTrees, type TreeEntry } from '../../tests/support/tree.ts';
 import { SMALL, withImage } from './testing/image-box.ts';
 import { type RandomEntry, randomStack, tarOf, whiteoutsFirst, withoutRefused } from './testing/random-layers.ts';
 
-/** Milliseconds for each property; ACCEL_FUZZ_SECONDS makes it longer for a hunt by hand. */
-const TIME = Number(process.env.ACCEL_FUZZ_SECONDS ?? 6) * 1000;
-const TIMEOUT = TIME * 4 + 60_000;
+/** Stacks for each property. */
+const STACKS = 30;
 
 /** Applies the layers one by one: e2fsck after each, and the tree as Python's model has it. */
 async function holdAgainstModel(stack: readonly RandomEntry[][]): Promise<void> {
@@ -43,17 +43,17 @@ async function treesOfModel(tars: readonly Uint8Array[]): Promise<TreeEntry[][]>
 
 describeWith({ tools: ['e2fsck', 'python3'] }, 'random stacks of layers', () => {
   const hold = (stacks: fc.Arbitrary<RandomEntry[][]>): Promise<void> =>
-    fc.assert(fc.asyncProperty(stacks, holdAgainstModel), { interruptAfterTimeLimit: TIME, numRuns: 1_000_000 });
+    fc.assert(fc.asyncProperty(stacks, holdAgainstModel), fuzzRuns(STACKS));
 
-  test('are refused where the rules refuse them', { timeout: TIMEOUT }, () =>
+  test('are refused where the rules refuse them', { timeout: FUZZ_TIMEOUT }, () =>
     hold(randomStack({ symlinks: true }).map((layers) => layers.map(whiteoutsFirst))),
   );
 
-  test('are what the rules say, through symlinks too, when whiteouts come first', { timeout: TIMEOUT }, () =>
+  test('are what the rules say, through symlinks too, when whiteouts come first', { timeout: FUZZ_TIMEOUT }, () =>
     hold(randomStack({ symlinks: true }).map((layers) => withoutRefused(layers.map(whiteoutsFirst)))),
   );
 
-  test('are what the rules say wherever the whiteouts are', { timeout: TIMEOUT }, () =>
+  test('are what the rules say wherever the whiteouts are', { timeout: FUZZ_TIMEOUT }, () =>
     hold(randomStack({ symlinks: false }).map(withoutRefused)),
   );
 });

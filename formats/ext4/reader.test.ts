@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { AccelError } from '../../base/error.ts';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
 import { readTree } from '../../tests/support/ext4-judge.ts';
+import { FUZZ_TIMEOUT, fuzzRuns } from '../../tests/support/fuzz-runs.ts';
 import { describeWith, run, withTempDirectory } from '../../tests/support/tools.ts';
 import { diffTrees } from '../../tests/support/tree.ts';
 import { extentTreeNode } from './extents.ts';
@@ -161,7 +162,7 @@ describe('Ext4Reader', () => {
   });
 
   test('bytes flipped in the metadata end in an AccelError or in another tree, and soon', {
-    timeout: 120_000,
+    timeout: FUZZ_TIMEOUT,
   }, async () => {
     const image = await imageOfEverything();
     const sound = await Ext4Reader.open(memoryDevice(image));
@@ -189,7 +190,7 @@ describe('Ext4Reader', () => {
           for (const [at, xor] of places) image[at] = image[at]! ^ xor;
         }
       }),
-      { interruptAfterTimeLimit: Number(process.env.ACCEL_FUZZ_SECONDS ?? 10) * 1000, numRuns: 1_000_000 },
+      fuzzRuns(3000),
     );
     expect((await treeOf(sound)).length).toBe(410);
   });

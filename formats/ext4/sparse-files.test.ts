@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { TarBuilder } from '../../fixtures/tar-builder.ts';
+import { FUZZ_TIMEOUT, fuzzRuns } from '../../tests/support/fuzz-runs.ts';
 import { describeWith } from '../../tests/support/tools.ts';
 import { BLOCK_SIZE } from './layout.ts';
 import { Ext4Reader } from './reader.ts';
@@ -109,7 +110,7 @@ describeWith({ tools: ['e2fsck'] }, 'sparse files', () => {
     expect(await holdSparse(size, runs)).toBe(blocks);
   });
 
-  test('any runs in any chunks', async () => {
+  test('any runs in any chunks', { timeout: FUZZ_TIMEOUT }, async () => {
     const piece = fc.record({
       gap: fc.oneof(fc.nat(20), fc.nat(20_000)),
       length: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 20_000 })),
@@ -136,7 +137,7 @@ describeWith({ tools: ['e2fsck'] }, 'sparse files', () => {
           expect(await holdSparse(at + tail, runs, chunk)).toBe(touched.size);
         },
       ),
-      { interruptAfterTimeLimit: Number(process.env.ACCEL_FUZZ_SECONDS ?? 5) * 1000, numRuns: 1_000_000 },
+      fuzzRuns(40),
     );
   });
 
