@@ -1,4 +1,4 @@
-/** How long a random test goes on. */
+/** Says for how many cases, or how long, a random test goes on. */
 const SECONDS = process.env.ACCEL_FUZZ_SECONDS;
 
 /** Milliseconds that a test may take besides those that ACCEL_FUZZ_SECONDS asks for. */
