@@ -46,8 +46,8 @@ export class Deflater {
   }
 
   /**
-   * The bytes as a zlib stream (RFC 1950). With `references`, of at most {@link WINDOW_BYTES}, where bit `i & 7` of byte `i >> 3`
-   * stands for byte `i`: bytes whose bit is not set may come out as any others.
+   * The bytes as a zlib stream (RFC 1950). `references` has a bit for each of at most {@link WINDOW_BYTES} bytes, bit `i & 7` of its
+   * byte `i >> 3`: a byte whose bit is 0 may come out as any other.
    */
   zlib(bytes: Uint8Array, references?: Uint8Array): Uint8Array {
     if (references !== undefined) {

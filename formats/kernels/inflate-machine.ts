@@ -54,7 +54,7 @@ export interface InflateMachine {
   window(at: number): Uint8Array;
   /** From here on, logs which bytes of the window before this output offset are read. Two slots, 0 and 1. */
   watch(slot: number): void;
-  /** The log of a slot: bit `i & 7` of byte `i >> 3` stands for byte `i` of the window. A view, valid until the next call. */
+  /** The log of a slot: bit `i & 7` of byte `i >> 3` is that of byte `i` of the window. A view, valid until the next call. */
   references(slot: number): Uint8Array;
 }
 
